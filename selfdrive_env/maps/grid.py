@@ -1,0 +1,284 @@
+"""The spatial hash of a map: which segments and surface edges touch each cell, and what is inside.
+
+Cells are found by separating axes (the two of the grid, the two of the shape) with a margin of a
+millimetre, so a shape that only touches a cell is listed in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.arrays import F32, F64, I32, I64, U8
+from selfdrive_env.maps.segments import Strips
+from selfdrive_env.state import BLOCK_CELLS, CELL
+
+__all__ = ["Cells", "Frame", "compile_cells", "frame_of", "segment_pairs", "split_edges"]
+
+MARGIN = 1e-3
+"""How far from a cell a shape still touches it [m]."""
+
+GRID_MARGIN = 64.0
+"""Free space around the road within the grid [m]."""
+
+DILATION = 4
+"""Observation cells around the road that have a block and a near row (about 25 m)."""
+
+BLOCK = CELL * BLOCK_CELLS
+CELLS_PER_BLOCK = BLOCK_CELLS * BLOCK_CELLS
+OBSERVATION_CELL = 2.0 * CELL
+
+Pairs = tuple[I64, I64, I64]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where the grid of one map lies."""
+
+    origin: F64
+    """[2] [m]"""
+
+    blocks_x: int
+    blocks_y: int
+
+    @property
+    def cells_x(self) -> int:
+        """Cells along x."""
+        return self.blocks_x * BLOCK_CELLS
+
+    @property
+    def cells_y(self) -> int:
+        """Cells along y."""
+        return self.blocks_y * BLOCK_CELLS
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The part of `Grid` that says what lies in the cells."""
+
+    block: I32
+    """Block of each entry of the tables, all layers one after the other, -1 for "no road"."""
+
+    place: I32
+    """Column, row and layer of each block, [B, 3]."""
+
+    segment_first: I32
+    segment: I32
+    edge_first: I32
+    edge: F32
+    inside: U8
+    near: I32
+    """Row of each observation cell, -1 more than about 25 m from the road."""
+
+    def observation_centres(self, frame: Frame) -> tuple[F64, I32]:
+        """Returns the centre [N, 2] [m] and the layer of the observation cells that have a row."""
+        half = BLOCK_CELLS // 2
+        number = np.flatnonzero(self.near >= 0)
+        block, inner = np.divmod(number, half * half)
+        place = self.place[block]
+        i = place[:, 0] * half + inner % half
+        j = place[:, 1] * half + inner // half
+        centre = frame.origin + OBSERVATION_CELL * (np.stack([i, j], axis=1) + 0.5)
+        return centre, place[:, 2]
+
+
+def frame_of(points: F64) -> Frame:
+    """Returns the grid around `points`, [N, 2] [m]."""
+    origin = np.floor(points.min(axis=0)) - GRID_MARGIN
+    blocks = np.ceil((points.max(axis=0) + GRID_MARGIN - origin) / BLOCK).astype(int)
+    return Frame(origin, int(blocks[0]), int(blocks[1]))
+
+
+def segment_pairs(strips: Strips, frame: Frame) -> Pairs:
+    """Returns (segment, cell column, cell row) wherever a segment overlaps a cell."""
+    return _touched(
+        strips.quads, strips.centre[strips.start + 1, :2] - strips.centre[strips.start, :2], frame
+    )
+
+
+def split_edges(edges: F64) -> F64:
+    """Returns the edges [N, 4] cut into equal parts no longer than a cell, in float32 steps [m]."""
+    edges = edges.astype(np.float32).astype(np.float64)
+    a, b = edges[:, :2], edges[:, 2:]
+    length = np.hypot(*(b - a).T)
+    a, b, length = a[length > 0.0], b[length > 0.0], length[length > 0.0]
+    parts = np.maximum(1, np.ceil(length / CELL - 1e-6)).astype(np.int64)
+    owner = np.repeat(np.arange(len(a)), parts)
+    k = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
+    step = ((b - a) / parts[:, None])[owner]
+    start = a[owner] + k[:, None] * step
+    end = np.where((k + 1 == parts[owner])[:, None], b[owner], a[owner] + (k + 1)[:, None] * step)
+    return np.concatenate([start, end], axis=1).astype(np.float32).astype(np.float64)
+
+
+def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
+    """Returns what lies in the cells.
+
+    Args:
+        frame: The grid.
+        pairs: (segment, column, row) from `segment_pairs`.
+        surfaces: Edges of each layer's surface, surface on the left, closed rings, [N, 4] [m].
+    """
+    touched = np.zeros((frame.cells_y, frame.cells_x), bool)
+    touched[pairs[2], pairs[1]] = True
+    layers = []
+    for edges in surfaces:
+        split = split_edges(edges)
+        hits = _touched(split.reshape(-1, 2, 2), split[:, 2:] - split[:, :2], frame)
+        inside = _inside(split, frame)
+        touched[hits[2], hits[1]] = True
+        touched |= inside
+        layers.append((split, hits, inside))
+
+    observed = touched.reshape(frame.cells_y // 2, 2, frame.cells_x // 2, 2).any(axis=(1, 3))
+    observed = _dilated(observed, DILATION)
+    half = BLOCK_CELLS // 2
+    kept = observed.reshape(frame.blocks_y, half, frame.blocks_x, half).any(axis=(1, 3))
+    table, place = _tables(frame, kept, layers)
+
+    segment_first, segment, edge_first, edge, inside_parts, near_parts = [], [], [], [], [], []
+    for layer, (split, hits, inside) in enumerate(layers):
+        own = np.full(kept.shape, -1, np.int64)
+        mine = np.flatnonzero(place[:, 2] == layer)
+        own[place[mine, 1], place[mine, 0]] = np.arange(len(mine))
+        first, item = _rows(pairs, own)
+        segment_first.append(first)
+        segment.append(item)
+        first, item = _rows(hits, own)
+        edge_first.append(first)
+        edge.append(split[item].astype(np.float32))
+        inside_parts.append(_by_block(inside, place[mine], BLOCK_CELLS))
+        near_parts.append(_by_block(observed, place[mine], half))
+
+    near_mask = np.concatenate(near_parts).reshape(-1)
+    near = np.where(near_mask, np.cumsum(near_mask) - 1, -1)
+    return Cells(
+        block=table.reshape(-1).astype(np.int32),
+        place=place.astype(np.int32),
+        segment_first=_join_first(segment_first),
+        segment=np.concatenate(segment).astype(np.int32),
+        edge_first=_join_first(edge_first),
+        edge=np.concatenate(edge),
+        inside=np.concatenate(inside_parts).reshape(-1).astype(np.uint8),
+        near=near.astype(np.int32),
+    )
+
+
+def _touched(points: F64, direction: F64, frame: Frame) -> Pairs:
+    """Returns (shape, column, row) for shapes with corners [N, K, 2] and a direction [N, 2]."""
+    local = points - frame.origin
+    low = np.floor((local.min(axis=1) - MARGIN) / CELL).astype(np.int64)
+    high = np.floor((local.max(axis=1) + MARGIN) / CELL).astype(np.int64)
+    span = high - low + 1
+    count = span[:, 0] * span[:, 1]
+    shape = np.repeat(np.arange(len(points)), count)
+    k = np.arange(len(shape)) - np.repeat(np.cumsum(count) - count, count)
+    row, column = np.divmod(k, span[shape, 0])
+    column += low[shape, 0]
+    row += low[shape, 1]
+
+    norm = np.maximum(np.hypot(*direction.T), 1e-12)
+    ux, uy = direction[:, 0] / norm, direction[:, 1] / norm
+    x, y = (column + 0.5) * CELL, (row + 0.5) * CELL
+    hit = np.ones(len(shape), bool)
+    for ax, ay in ((ux, uy), (-uy, ux)):
+        along = local[..., 0] * ax[:, None] + local[..., 1] * ay[:, None]
+        reach = (np.abs(ax) + np.abs(ay)) * (0.5 * CELL) + MARGIN
+        centre = x * ax[shape] + y * ay[shape]
+        hit &= centre >= (along.min(axis=1) - reach)[shape]
+        hit &= centre <= (along.max(axis=1) + reach)[shape]
+    return shape[hit], column[hit], row[hit]
+
+
+def _inside(edges: F64, frame: Frame) -> NDArray[np.bool_]:
+    """Returns whether each cell's centre lies on the surface, [rows, columns], by scan lines."""
+    x0, y0, x1, y1 = edges.T
+    # Row j has its line at origin + (j + 0.5) cells; an edge holds its lower end, not its upper.
+    low = np.ceil((np.minimum(y0, y1) - frame.origin[1]) / CELL - 0.5).astype(np.int64)
+    high = np.ceil((np.maximum(y0, y1) - frame.origin[1]) / CELL - 0.5).astype(np.int64)
+    count = high - low
+    edge = np.repeat(np.arange(len(edges)), count)
+    row = low[edge] + np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count)
+    y = frame.origin[1] + (row + 0.5) * CELL
+    x = x0[edge] + (y - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+    column = np.ceil((x - frame.origin[0]) / CELL - 0.5).astype(np.int64)
+    crossings = np.bincount(row * frame.cells_x + column, minlength=frame.cells_x * frame.cells_y)
+    parity = crossings.astype(np.uint8).reshape(frame.cells_y, frame.cells_x)
+    return np.cumsum(parity, axis=1, dtype=np.uint8) % 2 == 1
+
+
+def _dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Returns the mask grown by a disc; its outer `radius` rows and columns are free."""
+    out = mask.copy()
+    for dy in range(-radius, radius + 1):
+        for dx in range(-radius, radius + 1):
+            if 0 < dx * dx + dy * dy <= radius * radius:
+                out |= np.roll(mask, (dy, dx), axis=(0, 1))
+    return out
+
+
+def _tables(
+    frame: Frame, kept: NDArray[np.bool_], layers: list[tuple[F64, Pairs, NDArray[np.bool_]]]
+) -> tuple[I64, I64]:
+    """Returns the block tables [layer, row, column] and column, row, layer of every block.
+
+    A layer shares the blocks of layer 0 wherever the two surfaces are the same.
+    """
+    table = np.full((len(layers), *kept.shape), -1, np.int64)
+    rows, columns = np.nonzero(kept)
+    table[0, rows, columns] = np.arange(len(rows))
+    places = [np.stack([columns, rows, np.zeros_like(rows)], axis=1)]
+    total = len(rows)
+    for layer in range(1, len(layers)):
+        table[layer] = table[0]
+        rows, columns = np.nonzero(_differs(frame, layers[0], layers[layer]) & kept)
+        table[layer, rows, columns] = total + np.arange(len(rows))
+        places.append(np.stack([columns, rows, np.full_like(rows, layer)], axis=1))
+        total += len(rows)
+    return table, np.concatenate(places)
+
+
+def _differs(
+    frame: Frame,
+    a: tuple[F64, Pairs, NDArray[np.bool_]],
+    b: tuple[F64, Pairs, NDArray[np.bool_]],
+) -> NDArray[np.bool_]:
+    """Returns in which blocks two surfaces differ, by their edges and the insides of the cells."""
+    cells = a[2] != b[2]
+    for (edges, hits, _), (others, _, _) in ((a, b), (b, a)):
+        own, other = (np.ascontiguousarray(e).view("V32").ravel() for e in (edges, others))
+        lone = ~np.isin(own, other)
+        hit = lone[hits[0]]
+        cells[hits[2][hit], hits[1][hit]] = True
+    shape = (frame.blocks_y, BLOCK_CELLS, frame.blocks_x, BLOCK_CELLS)
+    return cells.reshape(shape).any(axis=(1, 3))
+
+
+def _rows(pairs: Pairs, block: I64) -> tuple[I64, I64]:
+    """Returns first and item of the lists of all cells of the blocks numbered in `block`."""
+    item, column, row = pairs
+    number = block[row // BLOCK_CELLS, column // BLOCK_CELLS]
+    cell = number * CELLS_PER_BLOCK + (row % BLOCK_CELLS) * BLOCK_CELLS + column % BLOCK_CELLS
+    cell, item = cell[number >= 0], item[number >= 0]
+    order = np.argsort(cell, kind="stable")
+    count = np.bincount(cell, minlength=(int(block.max()) + 1) * CELLS_PER_BLOCK)
+    return np.concatenate([[0], np.cumsum(count)]), item[order]
+
+
+def _by_block(dense: NDArray[np.bool_], place: I64, edge: int) -> NDArray[np.bool_]:
+    """Returns the cells of a dense map block by block, [B, edge * edge]."""
+    rows, columns = dense.shape[0] // edge, dense.shape[1] // edge
+    blocks = dense.reshape(rows, edge, columns, edge).transpose(0, 2, 1, 3)
+    return blocks[place[:, 1], place[:, 0]].reshape(len(place), edge * edge)
+
+
+def _join_first(parts: list[I64]) -> I32:
+    """Returns one array of list starts from those of successive groups of cells."""
+    out, offset = [], 0
+    for first in parts:
+        out.append(first[:-1] + offset)
+        offset += int(first[-1])
+    out.append(np.array([offset]))
+    return np.concatenate(out).astype(np.int32)

@@ -1,0 +1,207 @@
+"""Shortest ways over the lane graph to every goal lane: Dijkstra backwards from each goal."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from selfdrive_env.arrays import F32, F64, I32, I64
+from selfdrive_env.state import (
+    DENSE_ROUTE_LANES,
+    LANE_CHANGE_COST,
+    ROUTE_WINDOW,
+    UNREACHABLE,
+    Lanes,
+    Routes,
+)
+
+__all__ = ["compile_routes"]
+
+
+def compile_routes(
+    lanes: Lanes, *, dense_lanes: int = DENSE_ROUTE_LANES, window: float = ROUTE_WINDOW
+) -> Routes:
+    """Returns the distances between all lanes of one map.
+
+    Args:
+        lanes: The lanes of one map.
+        dense_lanes: A map of at most this many lanes has rows with an entry for every lane.
+        window: Reach of a row otherwise [m].
+    """
+    num = len(lanes.length)
+    dense = num <= dense_lanes
+    first, source, cost = _reversed_graph(lanes)
+    row_first, lane, distance, cycle = _rows(
+        first,
+        source,
+        cost,
+        lanes.length.astype(np.float64),
+        lanes.successor_first,
+        lanes.successor,
+        lanes.left,
+        lanes.right,
+        math.inf if dense else window,
+        dense,
+    )
+    return Routes(row_first, lane, distance, cycle)
+
+
+def _reversed_graph(lanes: Lanes) -> tuple[I32, I32, F64]:
+    """Returns for each lane the lanes one step before it (first, source) and the step's cost."""
+    num = len(lanes.length)
+    every = np.arange(num, dtype=np.int32)
+    source = np.repeat(every, np.diff(lanes.successor_first))
+    edges = [(source, lanes.successor, lanes.length[source].astype(np.float64))]
+    for side in (lanes.left, lanes.right):
+        beside = side >= 0
+        edges.append((every[beside], side[beside], np.full(beside.sum(), LANE_CHANGE_COST)))
+    source, target, cost = (np.concatenate(part) for part in zip(*edges, strict=True))
+    order = np.argsort(target, kind="stable")
+    first = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=num))])
+    return first.astype(np.int32), source[order].astype(np.int32), cost[order]
+
+
+@njit(cache=True)
+def _rows(
+    first: I32,
+    source: I32,
+    cost: F64,
+    length: F64,
+    successor_first: I32,
+    successor: I32,
+    left: I32,
+    right: I32,
+    window: float,
+    dense: bool,
+) -> tuple[I64, I32, F32, F32]:
+    """Returns first, lane, distance and cycle of `Routes`."""
+    num = len(length)
+    best = np.full(num, np.inf)
+    heap_key, heap_lane = np.empty(len(source) + 1), np.empty(len(source) + 1, np.int32)
+    reached = np.empty(num, np.int32)
+    row_first = np.zeros(num + 1, np.int64)
+    lane = np.empty(num * num if dense else 64 * num, np.int32)
+    distance = np.empty(len(lane), np.float32)
+    cycle = np.empty(num, np.float32)
+    for goal in range(num):
+        count = _search(goal, first, source, cost, window, best, heap_key, heap_lane, reached)
+        cycle[goal] = _cycle(goal, best, length, successor_first, successor, left, right)
+        start = row_first[goal]
+        if dense:
+            for i in range(num):
+                lane[start + i] = i
+                distance[start + i] = min(best[i], UNREACHABLE)
+            row_first[goal + 1] = start + num
+        else:
+            if start + count > len(lane):
+                extra = max(len(lane) // 2, count)
+                lane = np.concatenate((lane, np.empty(extra, np.int32)))
+                distance = np.concatenate((distance, np.empty(extra, np.float32)))
+            row = np.sort(reached[:count])
+            for i in range(count):
+                lane[start + i] = row[i]
+                distance[start + i] = best[row[i]]
+            row_first[goal + 1] = start + count
+        for i in range(count):
+            best[reached[i]] = np.inf
+    end = row_first[num]
+    return row_first, lane[:end].copy(), distance[:end].copy(), cycle
+
+
+@njit(cache=True)
+def _search(
+    goal: int,
+    first: I32,
+    source: I32,
+    cost: F64,
+    window: float,
+    best: F64,
+    heap_key: F64,
+    heap_lane: I32,
+    reached: I32,
+) -> int:
+    """Fills `best` with distances to `goal` and `reached` with the lanes; returns their number.
+
+    `best` is infinite on entry. A binary heap with stale entries: each edge pushes at most once.
+    """
+    best[goal] = 0.0
+    reached[0] = goal
+    count = 1
+    heap_key[0], heap_lane[0] = 0.0, goal
+    size = 1
+    while size > 0:
+        key, lane = heap_key[0], heap_lane[0]
+        size -= 1
+        _sift_down(heap_key, heap_lane, size, heap_key[size], heap_lane[size])
+        if key > best[lane]:
+            continue
+        for e in range(first[lane], first[lane + 1]):
+            before = source[e]
+            d = key + cost[e]
+            if d >= best[before] or d > window:
+                continue
+            if best[before] == np.inf:
+                reached[count] = before
+                count += 1
+            best[before] = d
+            _sift_up(heap_key, heap_lane, size, d, before)
+            size += 1
+    return count
+
+
+@njit(cache=True)
+def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -> None:
+    """Puts (key, lane) at the end of the heap and restores the order."""
+    while place > 0:
+        parent = (place - 1) >> 1
+        if heap_key[parent] <= key:
+            break
+        heap_key[place], heap_lane[place] = heap_key[parent], heap_lane[parent]
+        place = parent
+    heap_key[place], heap_lane[place] = key, lane
+
+
+@njit(cache=True)
+def _sift_down(heap_key: F64, heap_lane: I32, size: int, key: float, lane: int) -> None:
+    """Puts (key, lane) at the root of a heap of `size` and restores the order."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and heap_key[child + 1] < heap_key[child]:
+            child += 1
+        if key <= heap_key[child]:
+            break
+        heap_key[place], heap_lane[place] = heap_key[child], heap_lane[child]
+        place = child
+    heap_key[place], heap_lane[place] = key, lane
+
+
+@njit(cache=True)
+def _cycle(
+    goal: int,
+    best: F64,
+    length: F64,
+    successor_first: I32,
+    successor: I32,
+    left: I32,
+    right: I32,
+) -> float:
+    """Returns the shortest way from the start of `goal` back to it, by one successor at least.
+
+    Changing lanes there and back is no cycle: it ends where it began.
+    """
+    shortest = UNREACHABLE
+    for side in range(2):
+        lane, changes = goal, 0
+        # A ring of neighbours would be a flaw of the map; eight lanes aside is far enough.
+        while lane >= 0 and changes < 8:
+            for e in range(successor_first[lane], successor_first[lane + 1]):
+                d = changes * LANE_CHANGE_COST + length[lane] + best[successor[e]]
+                shortest = min(shortest, d)
+            lane = left[lane] if side == 0 else right[lane]
+            changes += 1
+    return shortest
