@@ -205,7 +205,7 @@ def _filled(area: Any, largest: float) -> Any:
         holes = shapely.get_rings(part)[1:]
         if len(holes):
             size = shapely.area(shapely.polygons(holes))
-            part = shapely.polygons(shapely.get_exterior_ring(part), list(holes[size >= largest]))
+            part = shapely.Polygon(part.exterior, holes[size >= largest])
         out.append(part)
     return shapely.union_all(out)
 
