@@ -1,0 +1,232 @@
+"""Reads the XML of an OpenDRIVE file incrementally into light elements, one road at a time.
+
+Only elements the simulator uses are kept. DOCTYPE declarations are refused, so that no entity is
+ever expanded, and the decompressed size is bounded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import math
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+from xml.parsers import expat
+
+from selfdrive_env.maps.road_network import MapError
+
+__all__ = ["SUFFIXES", "Element", "read_elements"]
+
+SUFFIXES = (".xodr", ".xodr.gz", ".xodr.xz")
+
+MAX_BYTES = 1 << 30
+"""Longest document after decompression."""
+
+MAX_DEPTH = 64
+"""Deepest nesting of elements that are kept; OpenDRIVE needs 8."""
+
+CHUNK = 1 << 20
+
+# fmt: off
+KEPT = frozenset(
+    {
+        "road", "link", "predecessor", "successor", "type", "speed", "planView", "geometry",
+        "line", "arc", "spiral", "poly3", "paramPoly3", "elevationProfile", "elevation",
+        "lanes", "laneOffset", "laneSection", "left", "right", "lane", "width", "border",
+        "objects", "object", "outlines", "outline", "cornerLocal", "cornerRoad", "signals",
+        "signal", "signalReference", "validity", "junction", "connection", "laneLink",
+        "controller", "control",
+    }
+)
+# fmt: on
+
+
+class Element:
+    """An XML element: tag, attributes, children and the line it starts in."""
+
+    __slots__ = ("attributes", "children", "line", "source", "tag")
+
+    def __init__(self, tag: str, attributes: dict[str, str], line: int, source: str) -> None:
+        self.tag = tag
+        self.attributes = attributes
+        self.children: list[Element] = []
+        self.line = line
+        self.source = source
+
+    def all(self, tag: str) -> list[Element]:
+        """Returns the children with this tag."""
+        return [child for child in self.children if child.tag == tag]
+
+    def child(self, tag: str) -> Element | None:
+        """Returns the first child with this tag, or None."""
+        return next((child for child in self.children if child.tag == tag), None)
+
+    def inside(self, *tags: str) -> list[Element]:
+        """Returns the elements at the end of a path of tags, as in `inside("planView", "arc")`."""
+        found = [self]
+        for tag in tags:
+            found = [child for element in found for child in element.children if child.tag == tag]
+        return found
+
+    def text(self, name: str, default: str = "") -> str:
+        """Returns an attribute, without surrounding blanks."""
+        return self.attributes.get(name, default).strip()
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """Returns an attribute as a finite number.
+
+        Args:
+            name: Of the attribute.
+            default: For an absent attribute; None makes the attribute mandatory.
+
+        Returns:
+            The value in the unit of the file.
+        """
+        value = self.attributes.get(name)
+        if value is None:
+            if default is None:
+                raise self.error(f"attribute {name} is missing; a finite number is needed")
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise self.error(f"{name}={value[:40]!r} is not a finite number")
+        return number
+
+    def integer(self, name: str) -> int:
+        """Returns an attribute as an integer, such as a lane id."""
+        value = self.text(name)
+        try:
+            return int(value)
+        except ValueError:
+            raise self.error(f"{name}={value[:40]!r} is not an integer") from None
+
+    def error(self, message: str) -> MapError:
+        """Returns an error that names the file, the line and this element."""
+        return MapError(f"{self.source}, line {self.line}: <{self.tag}> {message}")
+
+
+def read_elements(path: str | Path) -> Iterator[Element]:
+    """Yields the roads, junctions and controllers of a file, each complete with its children.
+
+    Args:
+        path: A file that ends in .xodr, .xodr.gz or .xodr.xz.
+
+    Yields:
+        The children of the root element, in the order of the file.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(SUFFIXES):
+        raise MapError(
+            f"{path}: not an OpenDRIVE file name; allowed endings: {', '.join(SUFFIXES)}"
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such map file")
+    builder = _Builder(path.name)
+    total = 0
+    try:
+        with _opened(path) as file:
+            while chunk := file.read(CHUNK):
+                total += len(chunk)
+                if total > MAX_BYTES:
+                    raise MapError(f"{path.name}: more than {MAX_BYTES} bytes when decompressed")
+                builder.feed(chunk)
+                yield from builder.take()
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise MapError(f"{path.name}: damaged or truncated archive ({error})") from None
+    builder.finish()
+    yield from builder.take()
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Opens a plain, gzip or xz file for reading bytes."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rb")
+    if path.suffix.lower() == ".xz":
+        return lzma.open(path, "rb")
+    return path.open("rb")
+
+
+class _Builder:
+    """Turns parser events into elements; complete children of the root wait in `ready`."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.ready: list[Element] = []
+        self.stack: list[Element] = []
+        self.skipped = 0
+        self.rooted = False
+        self.parser = expat.ParserCreate()
+        self.parser.StartElementHandler = self.start
+        self.parser.EndElementHandler = self.end
+        self.parser.StartDoctypeDeclHandler = self.refuse
+        self.parser.EntityDeclHandler = self.refuse
+
+    def feed(self, chunk: bytes, last: bool = False) -> None:
+        """Parses one more piece of the file."""
+        try:
+            self.parser.Parse(chunk, last)
+        except expat.ExpatError as error:
+            message = expat.ErrorString(error.code)
+            raise MapError(
+                f"{self.source}, line {error.lineno}: not well-formed or truncated XML ({message})"
+            ) from None
+        except (LookupError, ValueError) as error:
+            if isinstance(error, MapError):
+                raise
+            raise MapError(f"{self.source}: unusable text encoding ({error})") from None
+
+    def finish(self) -> None:
+        """Ends the document."""
+        self.feed(b"", True)
+
+    def take(self) -> list[Element]:
+        """Returns the elements that became complete."""
+        ready, self.ready = self.ready, []
+        return ready
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """Handles an opening tag."""
+        if self.skipped:
+            self.skipped += 1
+            return
+        if not self.rooted:
+            if tag.rpartition(":")[2] != "OpenDRIVE":
+                raise MapError(
+                    f"{self.source}, line {self.parser.CurrentLineNumber}: the root element is "
+                    f"<{tag[:40]}>; only <OpenDRIVE> is allowed"
+                )
+            self.rooted = True
+            return
+        crosswalk = tag != "object" or attributes.get("type", "").lower() == "crosswalk"
+        if tag not in KEPT or not crosswalk:
+            self.skipped = 1
+            return
+        element = Element(tag, attributes, self.parser.CurrentLineNumber, self.source)
+        if len(self.stack) >= MAX_DEPTH:
+            raise element.error(f"is nested more than {MAX_DEPTH} deep")
+        if self.stack:
+            self.stack[-1].children.append(element)
+        self.stack.append(element)
+
+    def end(self, tag: str) -> None:
+        """Handles a closing tag."""
+        if self.skipped:
+            self.skipped -= 1
+            return
+        if not self.stack:
+            return
+        element = self.stack.pop()
+        if not self.stack:
+            self.ready.append(element)
+
+    def refuse(self, *_: Any) -> None:
+        """Handles a DOCTYPE or entity declaration."""
+        raise MapError(
+            f"{self.source}, line {self.parser.CurrentLineNumber}: document type and entity "
+            "declarations are not allowed"
+        )
