@@ -18,7 +18,12 @@ from selfdrive_env.maps.layers import find_layers
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.segments import compile_lanes, resample_lanes
 from selfdrive_env.maps.signs import compile_signs, guard_lists
-from selfdrive_env.maps.surface import build_surfaces, surface_edges
+from selfdrive_env.maps.surface import (
+    build_surfaces,
+    false_edge_areas,
+    outside_areas,
+    surface_edges,
+)
 from selfdrive_env.state import LINE_X, LINE_Y, Grid, Lanes, Routes, Signs
 
 __all__ = ["CompiledMap", "compile_map", "pool"]
@@ -66,16 +71,16 @@ def compile_map(
     from selfdrive_env.maps.routes import compile_routes
 
     strips = resample_lanes(network)
-    layers = find_layers(strips)
+    frame = frame_of(np.concatenate([strips.left, strips.right]))
+    pairs = segment_pairs(strips, frame)
+    layers = find_layers(strips, pairs)
     lanes = compile_lanes(network, strips, layers.layer)
     signs = compile_signs(network, strips, lanes)
     surfaces = [surface_edges(s) for s in build_surfaces(network, strips, layers)]
-    corners = np.concatenate([strips.left, strips.right, *(e[:, :2] for e, _ in surfaces)])
-    frame = frame_of(corners)
-    cells = compile_cells(frame, segment_pairs(strips, frame), [edges for edges, _ in surfaces])
-    near = _near_lists(
-        lanes, signs, surfaces, cells, frame, (lane_points, boundary_points, stop_lines)
-    )
+    cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces])
+    counts = (lane_points, boundary_points, stop_lines)
+    false_edges = false_edge_areas(strips, layers)
+    near = _near_lists(lanes, signs, surfaces, false_edges, cells, frame, counts)
     grid = Grid(
         origin=frame.origin[None].astype(np.float32),
         shape=np.array([[frame.blocks_x, frame.blocks_y, 0, layers.count]], np.int32),
@@ -199,6 +204,7 @@ def _near_lists(
     lanes: Lanes,
     signs: Signs,
     surfaces: list[tuple[F64, I64]],
+    false_edges: list[Any],
     cells: Cells,
     frame: Frame,
     counts: tuple[int, int, int],
@@ -215,6 +221,7 @@ def _near_lists(
     for k, (edges, ring) in enumerate(surfaces):
         mine = centre[layer == k]
         points, number = near.boundary_points(edges, ring)
+        points, number = outside_areas(points, number, false_edges[k])
         lists = near.nearest_points(
             mine,
             points[:, :2].astype(np.float64),
@@ -248,7 +255,7 @@ def _near_lists(
 
 
 def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
-    """Returns 16 hexadecimal digits of the SHA-256 of all arrays but those that follow from them."""
+    """Returns 16 hexadecimal digits of the SHA-256 of all arrays but the routes, which follow."""
     digest = hashlib.sha256()
     for struct in structs:
         if isinstance(struct, Routes):

@@ -157,7 +157,7 @@ def _search(
     reach: F64,
     out: I32,
 ) -> None:
-    """Fills the rows of `out` with the nearest points; ties go to the lower number."""
+    """Fills the rows of `out` with the nearest points."""
     squares = np.empty(256)
     found = np.empty(256, np.int64)
     for row in range(len(centre)):
@@ -183,7 +183,6 @@ def _search(
                         found = np.concatenate((found, np.empty(num, np.int64)))
                     squares[num], found[num] = square, original[p]
                     num += 1
-        by_number = np.argsort(found[:num])
-        order = by_number[np.argsort(squares[:num][by_number], kind="mergesort")]
+        order = np.argsort(squares[:num])
         for i in range(min(num, out.shape[1])):
             out[row, i] = found[order[i]]

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, F64, I32, I64, U8
+from selfdrive_env.arrays import F64, I32, I64, U8
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state import (
     SEG_COLUMNS,

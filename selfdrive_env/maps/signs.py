@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from selfdrive_env.arrays import F32, F64, I32
+from selfdrive_env.arrays import F64, I32
 from selfdrive_env.maps.grid import OBSERVATION_CELL, Cells, Frame
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.segments import Strips

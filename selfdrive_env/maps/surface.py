@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F64, I32, I64
+from selfdrive_env.arrays import F32, F64, I32, I64
+from selfdrive_env.maps.grid import frame_of, segment_pairs
 from selfdrive_env.maps.layers import Layers, find_layers
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 from selfdrive_env.maps.segments import Strips, resample_lanes
@@ -33,6 +34,9 @@ SMALLEST_HOLE = 0.5
 JOINT = 0.5
 """Widest gap between the end of a lane and the start of its successor that is bridged [m]."""
 
+CUT = 0.15
+"""Boundary points this close to where a layer was cut are no road edge [m]."""
+
 TOLERANCE = 1e-3
 """How far the outline may lie from the lane boundaries [m]."""
 
@@ -42,7 +46,8 @@ Geometries = NDArray[np.object_]
 def surface_polygons(network: RoadNetwork) -> list[Geometry]:
     """Returns the drivable surface of each layer as a shapely geometry."""
     strips = resample_lanes(network)
-    return build_surfaces(network, strips, find_layers(strips))
+    frame = frame_of(np.concatenate([strips.left, strips.right]))
+    return build_surfaces(network, strips, find_layers(strips, segment_pairs(strips, frame)))
 
 
 def build_surfaces(network: RoadNetwork, strips: Strips, layers: Layers) -> list[Geometry]:
@@ -99,6 +104,36 @@ def surface_edges(surface: Geometry) -> tuple[F64, I64]:
     ring = ring[:-1][within]
     distinct = (edges[:, :2] != edges[:, 2:]).any(axis=1)
     return edges[distinct], ring[distinct]
+
+
+def false_edge_areas(strips: Strips, layers: Layers) -> list[Geometries]:
+    """Returns for each layer thin areas over the edges where a road was cut off."""
+    import shapely
+
+    cut, beyond = layers.border.T
+    hulls = [
+        shapely.buffer(shapely.convex_hull(shapely.multipoints(strips.quads[side])), CUT)
+        for side in (cut, beyond)
+    ]
+    areas = shapely.intersection(*hulls)
+    own = layers.removal[layers.border]
+    out = []
+    for layer in range(layers.count):
+        absent = (own >= 0) & (own != layer)
+        out.append(areas[absent[:, 0] != absent[:, 1]])
+    return out
+
+
+def outside_areas(points: F32, number: I32, areas: Geometries) -> tuple[F32, I32]:
+    """Returns the boundary points, and their numbers, that lie in none of `areas`."""
+    import shapely
+
+    if not len(areas):
+        return points, number
+    inside = shapely.STRtree(areas).query(shapely.points(points[:, :2]), predicate="intersects")[0]
+    kept = np.ones(len(points), bool)
+    kept[inside] = False
+    return points[kept], number[kept]
 
 
 def _lane_polygons(lanes: list[Lane]) -> Geometries:
