@@ -7,6 +7,7 @@ made from neighbouring lines join without gap or kink. Biarcs: Bolton, Biarc cur
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -78,7 +79,9 @@ class CentreLine(NamedTuple):
     """Of the whole line [m]."""
 
 
-def _advance(x, y, heading, curvature, distance):  # type: ignore[no-untyped-def]
+def _advance(
+    x: Floats, y: Floats, heading: Floats, curvature: Floats, distance: Floats
+) -> tuple[Floats, Floats, Floats]:
     """Moves a pose along an arc; exact for straight pieces as well."""
     turn = curvature * distance
     chord = distance * np.sinc(turn / (2.0 * np.pi))
@@ -94,7 +97,7 @@ def _chain(start: Pose, pieces: list[tuple[float, float]]) -> CentreLine:
         if length < SHORTEST_PIECE:
             continue
         rows.append((station, *pose, curvature))
-        pose = Pose(*map(float, _advance(*pose, curvature, length)))
+        pose = Pose(*map(float, _advance(*np.array([*pose, curvature, length]))))
         station += length
     return CentreLine(*np.array(rows, np.float64).reshape(-1, 5).T.copy(), station)
 
@@ -134,7 +137,7 @@ def stations(line: CentreLine, first: float, last: float) -> Floats:
     breaks = line.station[(line.station > first + 1e-3) & (line.station < last - 1e-3)]
     edges = np.concatenate([[first], breaks, [last]])
     samples = [np.array([first])]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         piece = int(np.clip(np.searchsorted(line.station, 0.5 * (low + high)) - 1, 0, None))
         bend = abs(float(line.curvature[piece]))
         step = CURVED_STEP / (1.0 + 9.0 * bend) if bend > 1e-9 else STRAIGHT_STEP
@@ -173,7 +176,7 @@ def polyline_with_arcs(vertices: list[tuple[float, float]], radii: list[float]) 
     steps = np.diff(points, axis=0)
     lengths = np.hypot(*steps.T)
     headings = np.arctan2(steps[:, 1], steps[:, 0])
-    turns = [_wrap(b - a) for a, b in zip(headings[:-1], headings[1:], strict=True)]
+    turns = [_wrap(b - a) for a, b in pairwise(headings)]
     cuts = [radius * math.tan(0.5 * abs(turn)) for radius, turn in zip(radii, turns, strict=True)]
 
     pieces: list[tuple[float, float]] = []

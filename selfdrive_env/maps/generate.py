@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 
-from selfdrive_env.maps.layout import Entry, Exit, Layout, Node, Street, build
+from selfdrive_env.maps.layout import Entry, Exit, Layout, Street, build
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.town import Node
 
 __all__ = ["BUILT_IN", "generate"]
 
@@ -36,6 +37,18 @@ def generate(name: str) -> RoadNetwork:
     return build(name, layouts[name]())
 
 
+def _motorway(
+    start: str,
+    end: str,
+    via: tuple[tuple[float, float, float], ...],
+    *,
+    slow: float,
+    bridge: tuple[float, float] | None = None,
+) -> Street:
+    """Two wide lanes per direction."""
+    return Street(start, end, via, (2, 2), 3.75, 22.0, True, slow, bridge)
+
+
 def _riverside() -> Layout:
     """A grid with an avenue of two lanes per direction and a motorway along its northern edge."""
     nodes = {
@@ -49,9 +62,7 @@ def _riverside() -> Layout:
     }
     motorway = ("west", "east")
     streets = (
-        Street(
-            "west", "east", ((-330.0, 190.0, 75.0), (330.0, 190.0, 75.0)), (2, 2), 3.75, 22.0, True
-        ),
+        _motorway(*motorway, ((-330.0, 190.0, 75.0), (330.0, 190.0, 75.0)), slow=220.0),
         Street("west", "market", lanes=(2, 2)),
         Street("market", "centre", lanes=(2, 2)),
         Street("centre", "east", ((130.0, 0.0, 90.0), (200.0, -30.0, 60.0), (270.0, 0.0, 70.0))),
@@ -61,10 +72,17 @@ def _riverside() -> Layout:
         Street("west", "park", ((-330.0, -190.0, 60.0),)),
         Street("park", "ring"),
         Street(
-            "east", "ring", ((330.0, -190.0, 18.0), (180.0, -190.0, 100.0), (90.0, -190.0, 100.0))
+            "east",
+            "ring",
+            (
+                (330.0, -190.0, 18.0),
+                (230.0, -190.0, 90.0),
+                (160.0, -165.0, 90.0),
+                (80.0, -190.0, 90.0),
+            ),
         ),
     )
-    exits = (Exit(motorway, (-245.0, 190.0), "ramps", ((-110.0, 125.0, 60.0),)),)
+    exits = (Exit(motorway, (-240.0, 190.0), "ramps", ((-110.0, 125.0, 60.0),)),)
     entries = (Entry(motorway, (85.0, 190.0), 160.0, "ramps", ((-15.0, 125.0, 60.0),)),)
     return Layout(nodes, streets, exits, entries)
 
@@ -73,7 +91,7 @@ def _hillcrest() -> Layout:
     """Winding streets on both sides of a motorway that bridges the road between them."""
     nodes = {
         "west": Node(-450.0, 60.0),
-        "east": Node(450.0, 60.0),
+        "east": Node(490.0, 60.0),
         "ramps": Node(0.0, 10.0),
         "north": Node(30.0, 260.0, "stop"),
         "ring": Node(-30.0, -150.0, "roundabout", 18.0),
@@ -81,13 +99,13 @@ def _hillcrest() -> Layout:
     }
     motorway = ("west", "east")
     streets = (
-        Street("west", "east", ((0.0, 100.0, 900.0),), (2, 2), 3.75, 22.0, True, (0.0, 100.0)),
+        _motorway(*motorway, ((0.0, 100.0, 900.0),), slow=110.0, bridge=(0.0, 100.0)),
         Street("ramps", "north", ((0.0, 150.0, 60.0), (30.0, 200.0, 60.0))),
         Street("ramps", "ring", ((0.0, -60.0, 50.0), (-30.0, -100.0, 50.0)), width=3.25),
         Street(
             "west", "north", ((-450.0, 190.0, 50.0), (-250.0, 290.0, 80.0), (-100.0, 260.0, 100.0))
         ),
-        Street("north", "east", ((200.0, 260.0, 90.0), (330.0, 200.0, 40.0), (450.0, 200.0, 35.0))),
+        Street("north", "east", ((200.0, 260.0, 90.0), (330.0, 200.0, 40.0), (490.0, 200.0, 35.0))),
         Street(
             "west",
             "ring",
@@ -95,11 +113,11 @@ def _hillcrest() -> Layout:
             width=3.25,
         ),
         Street("ring", "mill", ((70.0, -150.0, 90.0), (150.0, -130.0, 90.0))),
-        Street("mill", "east", ((450.0, -130.0, 50.0),), (2, 2)),
+        Street("mill", "east", ((490.0, -130.0, 50.0),), (2, 2)),
         Street("ring", "mill", ((-30.0, -250.0, 25.0), (240.0, -250.0, 20.0)), width=3.25),
     )
     exits = (Exit(motorway, (-320.0, 71.5), "ramps", ((-110.0, 10.0, 80.0),)),)
-    entries = (Entry(motorway, (195.0, 82.0), 125.0, "ramps", ((70.0, 10.0, 80.0),)),)
+    entries = (Entry(motorway, (192.0, 84.0), 165.0, "ramps", ((70.0, 10.0, 80.0),)),)
     return Layout(nodes, streets, exits, entries)
 
 
@@ -116,14 +134,10 @@ def _harbour() -> Layout:
     }
     motorway = ("gate", "docks")
     streets = (
-        Street(
-            "gate",
-            "docks",
+        _motorway(
+            *motorway,
             ((440.0, 0.0, 80.0), (440.0, -440.0, 150.0), (-180.0, -440.0, 80.0)),
-            (2, 2),
-            3.75,
-            22.0,
-            True,
+            slow=293.0,
         ),
         Street("centre", "gate", lanes=(2, 2), width=3.3),
         Street("centre", "church", lanes=(2, 2), width=3.3),
@@ -146,6 +160,6 @@ def _harbour() -> Layout:
             ),
         ),
     )
-    exits = (Exit(motorway, (434.0, -85.0), "ramps", ((380.0, -180.0, 50.0),)),)
+    exits = (Exit(motorway, (434.0, -92.0), "ramps", ((380.0, -180.0, 50.0),)),)
     entries = (Entry(motorway, (85.0, -434.0), 160.0, "ramps", ((180.0, -380.0, 50.0),)),)
     return Layout(nodes, streets, exits, entries, math.radians(28.0))
