@@ -55,7 +55,8 @@ def _height_range(network: RoadNetwork) -> tuple[float | None, float | None]:
         return None, None
     heights = np.concatenate([edge[:, 2] for lane in lanes for edge in (lane.left, lane.right)])
     up = network.origin[2]
-    return round(float(heights.min()) + up, 3), round(float(heights.max()) + up, 3)
+    # Adding 0.0 turns -0.0 into 0.0.
+    return round(float(heights.min()) + up, 3) + 0.0, round(float(heights.max()) + up, 3) + 0.0
 
 
 def connectivity(network: RoadNetwork) -> float | None:
