@@ -1,0 +1,7 @@
+"""Top-down pictures of a world, and films; needs the extra `render`, works without a display."""
+
+from selfdrive_env.rendering.painter import Observed, Painter, Scene
+from selfdrive_env.rendering.video import write_video
+from selfdrive_env.rendering.way import route_points
+
+__all__ = ["Observed", "Painter", "Scene", "route_points", "write_video"]

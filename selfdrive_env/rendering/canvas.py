@@ -1,0 +1,79 @@
+"""What every layer of a picture draws with: pillow, the view, lines and discs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from selfdrive_env.arrays import F32, F64
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+__all__ = ["OVERSAMPLING", "Colour", "View", "draw_disc", "draw_lines", "flat", "import_pillow"]
+
+Colour = tuple[int, ...]
+
+OVERSAMPLING = 2
+"""Drawn pixels along an edge of a picture's pixel."""
+
+
+class View(NamedTuple):
+    """The part of the plane that a picture shows, at twice its size."""
+
+    left: int
+    """Drawn pixels from x = 0 to the left edge."""
+
+    top: int
+    """Drawn pixels from y = 0 down to the upper edge."""
+
+    scale: float
+    """Drawn pixels per metre."""
+
+    edge: int
+    """Drawn pixels along an edge."""
+
+    def pixels(self, x: Any, y: Any) -> F64:
+        """Positions [m] in the picture, [..., 2] [drawn pixels]."""
+        return np.stack(
+            [
+                np.multiply(x, self.scale, dtype=np.float64) - self.left,
+                -np.multiply(y, self.scale, dtype=np.float64) - self.top,
+            ],
+            axis=-1,
+        )
+
+
+def import_pillow() -> tuple[Any, Any, Any]:
+    """Returns pillow's `Image`, `ImageDraw` and `ImageFont`."""
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError as error:
+        raise ImportError('drawing needs pillow: pip install "selfdrive_env[render]"') from error
+    return Image, ImageDraw, ImageFont
+
+
+def draw_lines(pen: ImageDraw, ends: F32 | F64, view: View, fill: Colour, width: int) -> None:
+    """Draws lines given by their ends, [N, 2, 2] [m]; `width` in drawn pixels."""
+    for line in view.pixels(ends[..., 0], ends[..., 1]).reshape(-1, 4).tolist():
+        pen.line(line, fill, width)
+
+
+def draw_disc(
+    pen: ImageDraw,
+    centre: F64,
+    radius: float,
+    fill: Colour,
+    outline: Colour | None = None,
+    width: int = 1,
+) -> None:
+    """Draws a disc; `radius` and `width` of its rim in drawn pixels."""
+    x, y = centre.tolist()
+    pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill, outline, width)
+
+
+def flat(points: F64) -> list[float]:
+    """Returns [N, 2] points as the list x0, y0, x1, y1, ... that pillow takes fastest."""
+    out: list[float] = points.ravel().tolist()
+    return out

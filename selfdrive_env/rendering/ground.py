@@ -1,0 +1,260 @@
+"""The ground of a map: asphalt, road edges and lane markings, drawn once in square tiles."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.arrays import F32, F64, I32, I64
+from selfdrive_env.rendering.canvas import View, draw_lines, flat, import_pillow
+from selfdrive_env.state import (
+    BLOCK_CELLS,
+    CELL,
+    SEG_COS,
+    SEG_LEFT,
+    SEG_LENGTH,
+    SEG_RIGHT,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    Grid,
+    Lanes,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+__all__ = ["GRASS", "Ground"]
+
+Bools = NDArray[np.bool_]
+
+TILE = 256
+"""Edge of a tile [drawn pixels]."""
+
+MAX_TILES = 400
+"""Tiles kept, 0.2 MB each."""
+
+FINE = 3.0
+"""Drawn pixels per metre from which lane markings show."""
+
+COARSE = 0.6
+"""Drawn pixels per metre below which lanes are lines and road edges are left out."""
+
+GRASS = (206, 214, 196)
+ASPHALT = (86, 91, 99)
+EDGE = (236, 238, 240)
+DASH = (214, 217, 221)
+CENTRE_LINE = (240, 196, 76)
+CHEVRON = (112, 118, 127)
+
+
+class Ground:
+    """Paints the roads of a pool of maps.
+
+    Args:
+        lanes: Lanes of the pool.
+        grid: Its grid.
+    """
+
+    def __init__(self, lanes: Lanes, grid: Grid) -> None:
+        self._lanes, self._grid = lanes, grid
+        self._tiles: OrderedDict[tuple[int, float, int, int], Image] = OrderedDict()
+
+    def paste(self, image: Image, map_index: int, view: View) -> None:
+        """Fills `image` with the ground that `view` shows, making the tiles that are missing."""
+        for i in range(view.left // TILE, (view.left + view.edge - 1) // TILE + 1):
+            for j in range(view.top // TILE, (view.top + view.edge - 1) // TILE + 1):
+                key = (map_index, view.scale, i, j)
+                if key not in self._tiles:
+                    self._tiles[key] = self._make_tile(*key)
+                    while len(self._tiles) > MAX_TILES:
+                        self._tiles.popitem(last=False)
+                self._tiles.move_to_end(key)
+                image.paste(self._tiles[key], (i * TILE - view.left, j * TILE - view.top))
+
+    def _make_tile(self, map_index: int, scale: float, i: int, j: int) -> Image:
+        """Returns the ground of one tile: asphalt, markings and road edges."""
+        image_module, draw_module = import_pillow()[:2]
+        view = View(i * TILE, j * TILE, scale, TILE)
+        image: Image = image_module.new("RGB", (TILE, TILE), GRASS)
+        pen = draw_module.Draw(image)
+        index = self._segments_below(map_index, view)
+        if scale < COARSE:
+            width = max(3, round(4.0 * scale))
+            draw_lines(pen, _ends(self._lanes.segment[index], 0.0), view, ASPHALT, width)
+            return image
+
+        u = (np.arange(TILE) + 0.5 + view.left) / scale
+        v = -(np.arange(TILE) + 0.5 + view.top) / scale
+        x, y = np.meshgrid(u, v)
+        asphalt = _on_surface(self._grid, map_index, x.ravel(), y.ravel()).reshape(TILE, TILE)
+        image.paste(
+            ASPHALT, mask=image_module.fromarray(np.where(asphalt, 255, 0).astype(np.uint8))
+        )
+        if scale >= FINE:
+            outside = self._lanes.junction[self._lanes.segment_lane[index]] < 0
+            self._draw_markings(pen, map_index, view, index[outside])
+        draw_lines(pen, self._edges(map_index, view), view, EDGE, max(2, round(0.2 * scale)))
+        return image
+
+    def _segments_below(self, map_index: int, view: View) -> I32:
+        """Segments that a view shows."""
+        layers = range(int(self._grid.shape[map_index, 3]))
+        cells = [_cells_below(self._grid, map_index, layer, view) for layer in layers]
+        listed = _listed(self._grid.segment_first, np.concatenate(cells))[0]
+        return np.unique(self._grid.segment[listed])
+
+    def _draw_markings(self, pen: ImageDraw, map_index: int, view: View, index: I32) -> None:
+        """Draws the lines beside segments outside junctions, and arrows along them."""
+        segment, lane = self._lanes.segment[index], self._lanes.segment_lane[index]
+        width = max(2, round(0.16 * view.scale))
+
+        dashed = np.floor(segment[:, SEG_S]) % 6.0 < 3.0
+        for side, neighbour in ((1.0, self._lanes.left), (-1.0, self._lanes.right)):
+            offset = side * segment[:, SEG_LEFT if side > 0 else SEG_RIGHT]
+            beside = neighbour[lane] >= 0
+            if side > 0:
+                chosen = beside & dashed
+                draw_lines(pen, _ends(segment[chosen], offset[chosen]), view, DASH, width)
+            other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
+            opposing = ~beside & other & (along < 0.0)
+            inner = offset[opposing] - side * 0.12
+            draw_lines(pen, _ends(segment[opposing], inner), view, CENTRE_LINE, width)
+            merging = ~beside & other & (along > 0.0) & dashed
+            draw_lines(pen, _ends(segment[merging], offset[merging]), view, DASH, width)
+
+        arrows = segment[np.floor(segment[:, SEG_S]) % 24.0 == 12.0]
+        for x, y, cos, sin in arrows[:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].tolist():
+            shape = ((-0.9, 0.8), (0.9, 0.0), (-0.9, -0.8))
+            corners = [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in shape]
+            points = view.pixels(*zip(*corners, strict=True))
+            pen.line(flat(points), fill=CHEVRON, width=2 * width)
+
+    def _lane_beyond(
+        self, map_index: int, segment: F32, index: I32, offset: F32
+    ) -> tuple[Bools, F64]:
+        """Whether another lane lies `offset` beside each segment, and the cosine to it."""
+        middle = _ends(segment, offset).mean(axis=1)
+        found = np.zeros(len(segment), bool)
+        along = np.zeros(len(segment))
+        for layer in range(int(self._grid.shape[map_index, 3])):
+            row, other = self._segments_at(map_index, layer, middle)
+            lane = self._lanes.segment_lane[other]
+            apart = (lane != self._lanes.segment_lane[index[row]]) & (
+                self._lanes.junction[lane] < 0
+            )
+            row, beyond = row[apart], self._lanes.segment[other[apart]]
+            found[row] = True
+            along[row] = (
+                segment[row, SEG_COS] * beyond[:, SEG_COS]
+                + segment[row, SEG_SIN] * beyond[:, SEG_SIN]
+            )
+        return found, along
+
+    def _segments_at(self, map_index: int, layer: int, points: F64) -> tuple[I64, I32]:
+        """Pairs of a point, [N, 2] [m], and a segment that holds it."""
+        cell = _cell_at(self._grid, map_index, layer, points[:, 0], points[:, 1])
+        row = np.flatnonzero(cell >= 0)
+        listed, source = _listed(self._grid.segment_first, cell[row])
+        row, index = row[source], self._grid.segment[listed]
+        segment = self._lanes.segment[index]
+        dx, dy = points[row, 0] - segment[:, SEG_X], points[row, 1] - segment[:, SEG_Y]
+        s = dx * segment[:, SEG_COS] + dy * segment[:, SEG_SIN]
+        d = dy * segment[:, SEG_COS] - dx * segment[:, SEG_SIN]
+        inside = (s >= -0.1) & (s <= segment[:, SEG_LENGTH] + 0.1)
+        inside &= (d <= segment[:, SEG_LEFT]) & (d >= -segment[:, SEG_RIGHT])
+        return row[inside], index[inside]
+
+    def _edges(self, map_index: int, view: View) -> F64:
+        """Road edges that a view shows, without those where a layer was cut, [N, 2, 2] [m]."""
+        edges = []
+        num_layers = int(self._grid.shape[map_index, 3])
+        for layer in range(num_layers):
+            cells = _cells_below(self._grid, map_index, layer, view)
+            listed = _listed(self._grid.edge_first, cells)[0]
+            edge = self._grid.edge[listed].astype(np.float64).reshape(-1, 2, 2)
+            if num_layers == 1:
+                return edge
+            # Beyond a cut the road goes on, and before it are lanes of another layer alone.
+            middle, step = edge.mean(axis=1), edge[:, 1] - edge[:, 0]
+            rightward = step[:, ::-1] * (0.3, -0.3) / np.hypot(*step.T)[:, None]
+            beyond = middle + rightward
+            cut = _on_surface(self._grid, map_index, beyond[:, 0], beyond[:, 1])
+            row, segment = self._segments_at(map_index, layer, middle - rightward)
+            cut[row[self._lanes.segment_layer[segment] == layer]] = False
+            edges.append(edge[~cut])
+        return np.concatenate(edges)
+
+
+def _ends(segment: F32, offset: float | F32) -> F64:
+    """Ends of the lines `offset` to the left of each segment, [N, 2, 2] [m]."""
+    cos, sin = segment[:, SEG_COS], segment[:, SEG_SIN]
+    x, y = segment[:, SEG_X] - offset * sin, segment[:, SEG_Y] + offset * cos
+    length = segment[:, SEG_LENGTH]
+    ends = [np.stack([x, y], axis=1), np.stack([x + length * cos, y + length * sin], axis=1)]
+    return np.stack(ends, axis=1).astype(np.float64)
+
+
+def _on_surface(grid: Grid, map_index: int, x: F64, y: F64) -> Bools:
+    """Whether each point lies on the drivable surface of any layer.
+
+    The way from the centre of its cell, whose side is known, crosses an edge once for each change.
+    """
+    out = np.zeros(len(x), bool)
+    for layer in range(int(grid.shape[map_index, 3])):
+        cell = _cell_at(grid, map_index, layer, x, y)
+        row = np.flatnonzero(cell >= 0)
+        listed, source = _listed(grid.edge_first, cell[row])
+        origin = grid.origin[map_index].astype(np.float64)
+        px, py = x[row][source], y[row][source]
+        cx = (np.floor((px - origin[0]) / CELL) + 0.5) * CELL + origin[0]
+        cy = (np.floor((py - origin[1]) / CELL) + 0.5) * CELL + origin[1]
+        x0, y0, x1, y1 = grid.edge[listed].T.astype(np.float64)
+        dx, dy, ex, ey = cx - px, cy - py, x1 - x0, y1 - y0
+        apart = (dx * (y0 - py) - dy * (x0 - px) >= 0.0) != (dx * (y1 - py) - dy * (x1 - px) >= 0.0)
+        apart &= (ex * (py - y0) - ey * (px - x0) >= 0.0) != (
+            ex * (cy - y0) - ey * (cx - x0) >= 0.0
+        )
+        crossings = np.bincount(source[apart], minlength=len(row))
+        out[row] |= (grid.inside[cell[row]] != 0) ^ (crossings % 2 == 1)
+    return out
+
+
+def _cells_below(grid: Grid, map_index: int, layer: int, view: View) -> I64:
+    """Cells of a layer that a view shows, and one around it."""
+    origin = grid.origin[map_index]
+    x = np.array([view.left, view.left + view.edge]) / view.scale
+    y = -np.array([view.top + view.edge, view.top]) / view.scale
+    i = np.arange(math.floor((x[0] - origin[0]) / CELL) - 1, (x[1] - origin[0]) / CELL + 1)
+    j = np.arange(math.floor((y[0] - origin[1]) / CELL) - 1, (y[1] - origin[1]) / CELL + 1)
+    i, j = (n.ravel() for n in np.meshgrid(i, j))
+    at = origin[0] + CELL * (i + 0.5), origin[1] + CELL * (j + 0.5)
+    cells = _cell_at(grid, map_index, layer, *at)
+    return cells[cells >= 0]
+
+
+def _cell_at(grid: Grid, map_index: int, layer: int, x: F64, y: F64) -> I64:
+    """Number of the cell that holds each point, -1 where there is no road."""
+    blocks_x, blocks_y, offset, _ = (int(n) for n in grid.shape[map_index])
+    i = np.floor((x - grid.origin[map_index, 0]) / CELL).astype(np.int64)
+    j = np.floor((y - grid.origin[map_index, 1]) / CELL).astype(np.int64)
+    known = (i >= 0) & (j >= 0) & (i < blocks_x * BLOCK_CELLS) & (j < blocks_y * BLOCK_CELLS)
+    i, j = np.where(known, i, 0), np.where(known, j, 0)
+    entry = offset + (layer * blocks_y + j // BLOCK_CELLS) * blocks_x + i // BLOCK_CELLS
+    block = np.where(known, grid.block[entry], -1).astype(np.int64)
+    cell = block * BLOCK_CELLS**2 + j % BLOCK_CELLS * BLOCK_CELLS + i % BLOCK_CELLS
+    return np.where(block >= 0, cell, -1)
+
+
+def _listed(first: NDArray[Any], rows: I64) -> tuple[I64, I64]:
+    """Entries first[r]:first[r + 1] of all `rows`, and for each the position of its row."""
+    count = (first[rows + 1] - first[rows]).astype(np.int64)
+    source = np.repeat(np.arange(len(rows)), count)
+    start = np.cumsum(count) - count
+    return first[rows][source] + np.arange(len(source)) - start[source], source

@@ -1,0 +1,87 @@
+"""Films from pictures, as GIF (pillow) or MP4 (PyAV)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfdrive_env.arrays import U8
+from selfdrive_env.rendering.canvas import import_pillow
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["write_video"]
+
+
+def write_video(frames: Iterable[U8], path: str | Path, fps: float) -> None:
+    """Writes pictures as a film: `.gif`, or `.mp4` (H.264).
+
+    Args:
+        frames: RGB, each [H, W, 3], all of one size; an odd edge loses a pixel in `.mp4`. In a
+            `.gif`, equal frames in a row become one that is shown longer.
+        path: File to write; the suffix chooses the format.
+        fps: Frames a second.
+    """
+    path = Path(path)
+    if path.suffix not in (".gif", ".mp4"):
+        raise ValueError(f"path must end in .gif or .mp4, got {str(path)!r}")
+    if not (math.isfinite(fps) and 0.1 <= fps <= 240.0):
+        raise ValueError(f"fps must be in [0.1, 240], got {fps}")
+    checked = _checked_frames(frames)
+    if path.suffix == ".gif":
+        _write_gif(checked, path, fps)
+    else:
+        _write_mp4(checked, path, fps)
+
+
+def _checked_frames(frames: Iterable[U8]) -> Iterator[U8]:
+    iterator = iter(frames)
+    first = next(iterator, None)
+    if first is None:
+        raise ValueError("frames must hold at least one picture, got none")
+    for index, frame in enumerate(itertools.chain([first], iterator)):
+        frame = np.asarray(frame)
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(
+                f"frame {index} must be uint8 [H, W, 3], got {frame.dtype} {frame.shape}"
+            )
+        if frame.shape != first.shape:
+            raise ValueError(f"frame {index} is {frame.shape}, the first is {first.shape}")
+        yield frame
+
+
+def _write_gif(frames: Iterator[U8], path: Path, fps: float) -> None:
+    image_module = import_pillow()[0]
+
+    def palettes() -> Iterator[Image]:
+        for frame in frames:
+            yield image_module.fromarray(frame).quantize(128, dither=image_module.Dither.NONE)
+
+    images = palettes()
+    first = next(images)
+    duration = max(20, round(1000.0 / fps))
+    first.save(path, save_all=True, append_images=images, duration=duration, loop=0)
+
+
+def _write_mp4(frames: Iterator[U8], path: Path, fps: float) -> None:
+    try:
+        import av
+    except ImportError as error:
+        raise ImportError('writing .mp4 needs PyAV: pip install "selfdrive_env[render]"') from error
+    first = next(frames)
+    height, width = (n - n % 2 for n in first.shape[:2])
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("h264", rate=Fraction(fps).limit_denominator(1000))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.options = {"crf": "20", "preset": "fast"}
+        for frame in itertools.chain([first], frames):
+            pixels = np.ascontiguousarray(frame[:height, :width])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
