@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from selfdrive_env.maps.opendrive_crosswalks import place_crosswalks
+from selfdrive_env.maps.opendrive_guards import widen_guards
 from selfdrive_env.maps.opendrive_lanes import SampledSection, sample_road
 from selfdrive_env.maps.opendrive_links import connectivity, link_lanes
 from selfdrive_env.maps.opendrive_records import Contents, Problems, read_contents
@@ -71,6 +72,7 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
             problems.add("{} driving lanes have a speed limit below 1.5 m/s", lane.name)
     link_lanes(contents, sampled, network.lanes, problems)
     place_signals(contents, sampled, network, problems)
+    widen_guards(network)
     place_crosswalks(contents, network, problems)
     _summarise(contents, network, problems)
     _centre(network, sampled)

@@ -22,13 +22,14 @@ def road_points(road: Road, s: Floats, t: Floats, height: Floats | float) -> Flo
 
     Args:
         road: The road.
-        s: Stations, [P] [m].
+        s: Stations, moved onto the road where outside, [P] [m].
         t: Offsets from the reference line, positive left, [P] [m].
         height: Above the road, [P] [m].
 
     Returns:
         World coordinates, [P, 3] [m].
     """
+    s = np.clip(s, 0.0, road.length)
     x, y, heading, _ = road.line.evaluate(s)
     z, _, _ = evaluate_polynomials(road.elevations, s)
     return np.stack([x - t * np.sin(heading), y + t * np.cos(heading), z + height], axis=-1)

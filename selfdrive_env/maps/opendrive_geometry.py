@@ -141,6 +141,9 @@ class ReferenceLine:
     curvature_rate: Floats
     """Change of the curvature per metre, [G] [1/m^2]."""
 
+    lengths: Floats
+    """Length of each piece, beyond which it goes on straight, [G] [m]."""
+
     length: float
     """Station where the last piece ends [m]."""
 
@@ -153,7 +156,7 @@ class ReferenceLine:
         """Evaluates the line.
 
         Args:
-            stations: Where, [S] [m]; outside the road the nearest piece is prolonged.
+            stations: Where, [S] [m]; outside the road it goes on straight.
             lookup: Stations that choose the piece, to take limits from the left, [S] [m].
 
         Returns:
@@ -161,7 +164,9 @@ class ReferenceLine:
         """
         at = stations if lookup is None else lookup
         piece = np.maximum(np.searchsorted(self.starts, at, side="right") - 1, 0)
-        ds = stations - self.starts[piece]
+        beyond = stations - self.starts[piece]
+        ds = np.clip(beyond, 0.0, self.lengths[piece])
+        beyond = beyond - ds
         heading, curvature = self.heading[piece], self.curvature[piece]
         rate = self.curvature_rate[piece]
         forward, sideways = _clothoid(ds, curvature, rate)
@@ -173,6 +178,8 @@ class ReferenceLine:
                 forward[here], sideways[here], turn[here], curvature[here] = curve.evaluate(
                     ds[here]
                 )
+        forward += beyond * np.cos(turn)
+        sideways += beyond * np.sin(turn)
         cosine, sine = np.cos(heading), np.sin(heading)
         x = self.x[piece] + forward * cosine - sideways * sine
         y = self.y[piece] + forward * sine + sideways * cosine

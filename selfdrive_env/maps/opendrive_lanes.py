@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive_geometry import evaluate_polynomials
-from selfdrive_env.maps.opendrive_records import LaneRecord, Problems, Road, Section
+from selfdrive_env.maps.opendrive_records import MAX_COORDINATE, LaneRecord, Problems, Road, Section
 from selfdrive_env.maps.road_network import DEFAULT_SPEED_LIMIT, DRIVABLE_TYPES, Lane, MapError
 
 __all__ = ["SampledSection", "sample_road"]
@@ -213,6 +213,11 @@ def _boundaries(
     points[..., 0] = x - t * np.sin(heading)
     points[..., 1] = y + t * np.cos(heading)
     points[..., 2] = z
+    if not np.abs(points).max() <= MAX_COORDINATE:
+        raise MapError(
+            f"road {road.id}, lane section at s={section.start:g}: lanes reach beyond "
+            f"{MAX_COORDINATE:g} m"
+        )
     return points
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive_geometry import CubicCurve, ReferenceLine
 from selfdrive_env.maps.opendrive_xml import Element
-from selfdrive_env.maps.road_network import MapError
 
 __all__ = [
+    "MAX_COORDINATE",
     "Contents",
     "Controller",
     "JunctionRecord",
@@ -300,7 +300,7 @@ def _read_line(road: Element) -> ReferenceLine:
     if not pieces:
         raise road.error(f"id={road.text('id')!r} has no planView geometry with a length over 0")
     columns = np.ascontiguousarray(np.array(pieces).T)
-    return ReferenceLine(*columns[:6], length=float(columns[0, -1] + columns[6, -1]), curves=curves)
+    return ReferenceLine(*columns, length=float(columns[0, -1] + columns[6, -1]), curves=curves)
 
 
 def _read_shape(geometry: Element, length: float) -> tuple[float, float, CubicCurve | None]:
@@ -501,9 +501,3 @@ def _read_junction(element: Element) -> JunctionRecord:
         connections=connections,
         controllers=list(dict.fromkeys(c.text("id") for c in controllers)),
     )
-
-
-def reject_empty(contents: Contents, source: str) -> None:
-    """Raises where there is no road at all."""
-    if not contents.roads:
-        raise MapError(f"{source}: has no <road>; at least one with a driving lane is needed")

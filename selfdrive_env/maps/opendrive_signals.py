@@ -229,6 +229,7 @@ def _assign_groups(
         members[max(counts, key=lambda key: counts[key])].append(approach)
 
     owners: dict[Approach, tuple[int, int]] = {}
+    group_controllers: list[str] = []
     for key, approaches in members.items():
         clusters = _clusters(approaches, places, both_ways=bool(key[0]))
         if key[0] and len(clusters) > 1:
@@ -238,11 +239,13 @@ def _assign_groups(
         for number, cluster in enumerate(clusters):
             group = len(network.signal_groups)
             suffix = f"/{number}" if len(clusters) > 1 else ""
-            name = key[0] or f"junction {network.junctions[key[1]].name}" if key[1] >= 0 else key[2]
+            place = f"junction {network.junctions[key[1]].name}" if key[1] >= 0 else key[2]
+            name = key[0] or place
+            group_controllers.append(key[0])
             network.signal_groups.append(SignalGroup(f"{name}{suffix}", [], key[1]))
             owners.update({approach: (group, -1) for approach in cluster})
     _attach_lights(lights, controllers, owners, network, problems)
-    _order_groups(contents, network, members)
+    _order_groups(contents, network, group_controllers)
     return owners
 
 
@@ -293,22 +296,14 @@ def _attach_lights(
                 owners[approach] = (group, light.index)
 
 
-def _order_groups(
-    contents: Contents, network: RoadNetwork, members: dict[GroupKey, list[Approach]]
-) -> None:
+def _order_groups(contents: Contents, network: RoadNetwork, group_controllers: list[str]) -> None:
     """Lists each group in its junction, in the order of the junction's controllers."""
-    keys = list(members)
-    split = defaultdict(list)
     for index, group in enumerate(network.signal_groups):
-        split[group.junction].append(index)
-    for number, record in enumerate(contents.junctions.values()):
+        if group.junction >= 0:
+            network.junctions[group.junction].signal_groups.append(index)
+    for junction, record in zip(network.junctions, contents.junctions.values(), strict=True):
         order = {name: place for place, name in enumerate(record.controllers)}
-        known = {key[0] for key in keys if key[1] == number}
-        place = {name: order.get(name, len(order)) for name in known}
-        network.junctions[number].signal_groups = sorted(
-            split[number],
-            key=lambda g: place.get(network.signal_groups[g].name.split("/")[0], len(order)),
-        )
+        junction.signal_groups.sort(key=lambda g: order.get(group_controllers[g], len(order)))
 
 
 def _wrapped(angle: float) -> float:

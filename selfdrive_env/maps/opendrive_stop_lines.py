@@ -45,7 +45,10 @@ class Approach(NamedTuple):
 
 
 class LanePlaces:
-    """Where lanes lie on their roads: road, section and direction of every lane."""
+    """Where lanes lie on their roads: road, section and direction of every lane.
+
+    The lanes of the network stand in the order of `sampled`.
+    """
 
     def __init__(
         self, contents: Contents, sampled: dict[str, list[SampledSection]], lanes: list[Lane]
@@ -62,7 +65,6 @@ class LanePlaces:
                     self.road.append(road)
                     self.section.append(number)
                     self.forward.append(runs_forward(road, record))
-            assert not sections or sections[-1].lanes == [] or sections[-1].lanes[-1] < len(lanes)
 
     def section_at(self, road: Road, s: float) -> tuple[Section, SampledSection] | None:
         """Returns the lane section at a station, the nearest one outside the road."""

@@ -27,20 +27,19 @@ MAX_BYTES = 1 << 30
 MAX_DEPTH = 64
 """Deepest nesting of elements that are kept; OpenDRIVE needs 8."""
 
+MAX_NUMBER = 1e12
+"""Largest absolute value of any number; keeps cubics from overflowing."""
+
 CHUNK = 1 << 20
 
-# fmt: off
-KEPT = frozenset(
-    {
-        "road", "link", "predecessor", "successor", "type", "speed", "planView", "geometry",
-        "line", "arc", "spiral", "poly3", "paramPoly3", "elevationProfile", "elevation",
-        "lanes", "laneOffset", "laneSection", "left", "right", "lane", "width", "border",
-        "objects", "object", "outlines", "outline", "cornerLocal", "cornerRoad", "signals",
-        "signal", "signalReference", "validity", "junction", "connection", "laneLink",
-        "controller", "control",
-    }
-)
-# fmt: on
+KEPT_TEXT = """
+road link predecessor successor type speed planView geometry line arc spiral poly3
+paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
+border objects object outlines outline cornerLocal cornerRoad signals signal
+signalReference validity junction connection laneLink controller control
+"""
+
+KEPT = frozenset(KEPT_TEXT.split())
 
 
 class Element:
@@ -95,6 +94,8 @@ class Element:
             number = math.nan
         if not math.isfinite(number):
             raise self.error(f"{name}={value[:40]!r} is not a finite number")
+        if abs(number) > MAX_NUMBER:
+            raise self.error(f"{name}={value[:40]!r} is beyond {MAX_NUMBER:g}")
         return number
 
     def integer(self, name: str) -> int:
