@@ -1,0 +1,1 @@
+"""Batched, Gymnasium-compatible road scenes for learning to drive by self-play."""

@@ -1,0 +1,51 @@
+"""Array types by element, and buffers made from the declarations of a struct."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["F32", "F64", "I32", "I64", "U8", "U32", "allocate", "axes", "digest"]
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+
+Struct = TypeVar("Struct", bound=NamedTuple)
+
+
+def axes(struct: type[Any]) -> dict[str, tuple[tuple[str, ...], np.dtype[Any]]]:
+    """Returns field name -> (names of its axes, element type) for a struct class."""
+    out = {}
+    for name, hint in get_type_hints(struct, include_extras=True).items():
+        if get_origin(hint) is not Annotated:
+            continue
+        array, text = get_args(hint)[:2]
+        element = get_args(get_args(array)[1])[0]
+        out[name] = (tuple(text.split()), np.dtype(element))
+    return out
+
+
+def allocate(struct: type[Struct], **sizes: int) -> Struct:
+    """Returns the struct with a zeroed array for each field.
+
+    Args:
+        struct: A NamedTuple class whose fields are annotated with axes.
+        sizes: Length of each axis by name; an axis that is a number needs none.
+    """
+    fields = {}
+    for name, (names, element) in axes(struct).items():
+        shape = tuple(int(n) if n.isdigit() else sizes[n] for n in names)
+        fields[name] = np.zeros(shape, element)
+    return struct(**fields)
+
+
+def digest(text: str) -> str:
+    """Returns the first 16 hexadecimal digits of the SHA-256 of `text`."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,295 @@
+"""The host-side description of a road map: lanes, junctions, stop lines, signals, crosswalks.
+
+Every reader and generator returns a `RoadNetwork`; `compile` turns it into flat arrays. All
+coordinates are centred (`origin` was subtracted), in metres; headings are counter-clockwise from +x.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DRIVABLE_TYPES",
+    "Crosswalk",
+    "Junction",
+    "Lane",
+    "MapError",
+    "RoadNetwork",
+    "Signal",
+    "SignalGroup",
+    "StopLine",
+]
+
+DRIVABLE_TYPES = frozenset({"driving", "bidirectional", "entry", "exit", "onRamp", "offRamp"})
+"""Lane types a car may drive on."""
+
+DEFAULT_SPEED_LIMIT = 13.9
+"""Used where neither lane, road nor signal gives a limit [m/s]."""
+
+Points = NDArray[np.float64]
+
+
+class MapError(ValueError):
+    """A map that cannot be used; the message names the file, the element, the value and what is allowed."""
+
+
+@dataclass(slots=True)
+class Lane:
+    """One lane of one lane section, with its points in the direction of travel."""
+
+    name: str
+    """Unique within the network, "road/section/lane id" for OpenDRIVE."""
+
+    type: str
+    """The OpenDRIVE lane type, such as "driving", "biking", "sidewalk" or "parking"."""
+
+    centre: Points
+    """Centre line, [P, 3], P >= 2 [m]. `left` and `right` are sampled at the same stations."""
+
+    left: Points
+    """Left boundary seen in the direction of travel, [P, 3] [m]."""
+
+    right: Points
+    """Right boundary seen in the direction of travel, [P, 3] [m]."""
+
+    speed_limit: float = DEFAULT_SPEED_LIMIT
+    """[m/s]"""
+
+    road: str = ""
+    """Name of the road that holds the lane."""
+
+    junction: int = -1
+    """Index of the junction the lane runs through, -1 outside junctions."""
+
+    successors: list[int] = field(default_factory=list)
+    predecessors: list[int] = field(default_factory=list)
+
+    left_neighbour: int = -1
+    """The drivable lane beside this one, same section and same direction of travel, or -1."""
+
+    right_neighbour: int = -1
+
+    @property
+    def drivable(self) -> bool:
+        """Whether cars may drive here."""
+        return self.type in DRIVABLE_TYPES
+
+    @property
+    def arc_length(self) -> NDArray[np.float64]:
+        """Arc length of the centre line in the plane at each point, [P], from 0 [m]."""
+        steps = np.hypot(*np.diff(self.centre[:, :2], axis=0).T)
+        return np.concatenate([[0.0], np.cumsum(steps)])
+
+    @property
+    def length(self) -> float:
+        """Length of the centre line in the plane [m]."""
+        return float(self.arc_length[-1])
+
+    @property
+    def width(self) -> NDArray[np.float64]:
+        """Width along the lane in the plane, [P] [m]."""
+        return np.hypot(*(self.left - self.right)[:, :2].T)
+
+
+@dataclass(slots=True)
+class Junction:
+    """An area where roads meet; its whole surface, holes between the lanes included, is drivable."""
+
+    name: str
+    kind: str = "default"
+    """ "default" (connecting roads), "direct" (motorway entry or exit) or "virtual"."""
+
+    lanes: list[int] = field(default_factory=list)
+    """Lanes that run through it (connecting lanes)."""
+
+    signal_groups: list[int] = field(default_factory=list)
+    """Indices into `RoadNetwork.signal_groups` in the order they turn green: one at a time."""
+
+
+@dataclass(slots=True)
+class Signal:
+    """A traffic light or sign at the roadside."""
+
+    name: str
+    kind: str
+    """ "traffic_light", "stop_sign", "yield_sign" or "speed_limit"."""
+
+    position: Points
+    """[3] [m]"""
+
+    heading: float
+    """Direction of travel of the traffic it is meant for [rad]."""
+
+    lanes: list[int] = field(default_factory=list)
+    """Lanes it is valid for (as seen where the signal stands)."""
+
+    group: int = -1
+    """Index into `RoadNetwork.signal_groups`, -1 for signs."""
+
+
+@dataclass(slots=True)
+class SignalGroup:
+    """Traffic lights that always show the same colour (one OpenDRIVE controller)."""
+
+    name: str
+    signals: list[int] = field(default_factory=list)
+    junction: int = -1
+
+
+@dataclass(slots=True)
+class StopLine:
+    """Where to wait for a traffic light or at a stop sign."""
+
+    left: Points
+    """Left end over the lanes it controls, [3] [m]."""
+
+    right: Points
+    """Right end over the lanes it controls, [3] [m]."""
+
+    guard_left: Points
+    """Left end over the whole carriageway, oncoming lanes included, [3] [m]."""
+
+    guard_right: Points
+    """Right end over the whole carriageway, [3] [m]."""
+
+    heading: float
+    """Direction of travel of the traffic that has to stop [rad]."""
+
+    lanes: list[tuple[int, float]] = field(default_factory=list)
+    """(lane, arc length along its centre where the line lies [m]) for each controlled lane."""
+
+    kind: str = "signal"
+    """ "signal" or "stop_sign"."""
+
+    signal: int = -1
+    """Index of the traffic light or sign."""
+
+
+@dataclass(slots=True)
+class Crosswalk:
+    """A pedestrian crossing."""
+
+    outline: Points
+    """Closed polygon without the repeated first point, [P, 3] [m]."""
+
+
+@dataclass(slots=True)
+class RoadNetwork:
+    """A whole map on the host."""
+
+    name: str
+    lanes: list[Lane] = field(default_factory=list)
+    junctions: list[Junction] = field(default_factory=list)
+    signals: list[Signal] = field(default_factory=list)
+    signal_groups: list[SignalGroup] = field(default_factory=list)
+    stop_lines: list[StopLine] = field(default_factory=list)
+    crosswalks: list[Crosswalk] = field(default_factory=list)
+
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What was subtracted from the coordinates of the source [m]."""
+
+    left_hand: bool = False
+    """Traffic keeps to the left."""
+
+    num_roads: int = 0
+    """Roads in the source."""
+
+    driving_lane_km: float = 0.0
+    """Lengths of drivable lanes summed over lane sections, along the reference line [km]."""
+
+    problems: list[str] = field(default_factory=list)
+    """What is flawed but usable, one sentence each, naming the element."""
+
+    source: str = ""
+    """The file or the built-in name it came from."""
+
+    def mirrored(self) -> RoadNetwork:
+        """Returns the network reflected in the x axis (left and right swap, so does the driving side)."""
+        return self.transformed(np.diag([1.0, -1.0]))
+
+    def transformed(self, matrix: NDArray[np.float64]) -> RoadNetwork:
+        """Returns the network with `matrix` applied to every (x, y).
+
+        Args:
+            matrix: Rotation, flip, scale, shear or a product of them, [2, 2], determinant not 0.
+
+        Returns:
+            A new network; topology and elevation stay, lanes swap sides where the matrix mirrors.
+        """
+        matrix = np.asarray(matrix, np.float64)
+        determinant = float(np.linalg.det(matrix))
+        if matrix.shape != (2, 2) or not np.isfinite(determinant) or abs(determinant) < 1e-6:
+            raise ValueError(f"matrix must be 2 x 2 and invertible, got {matrix.tolist()}")
+        flip = determinant < 0.0
+
+        def points(p: Points) -> Points:
+            out = np.array(p, np.float64)
+            out[..., :2] = out[..., :2] @ matrix.T
+            return out
+
+        def heading(angle: float) -> float:
+            x, y = matrix @ np.array([np.cos(angle), np.sin(angle)])
+            return float(np.arctan2(y, x))
+
+        def sides(left: Points, right: Points) -> tuple[Points, Points]:
+            return (points(right), points(left)) if flip else (points(left), points(right))
+
+        lanes, scales = [], []
+        for lane in self.lanes:
+            left, right = sides(lane.left, lane.right)
+            new = replace(lane, centre=points(lane.centre), left=left, right=right)
+            new.successors, new.predecessors = list(lane.successors), list(lane.predecessors)
+            if flip:
+                new.left_neighbour, new.right_neighbour = lane.right_neighbour, lane.left_neighbour
+            lanes.append(new)
+            scales.append((lane.arc_length, new.arc_length))
+
+        stop_lines = []
+        for line in self.stop_lines:
+            left, right = sides(line.left, line.right)
+            guard_left, guard_right = sides(line.guard_left, line.guard_right)
+            places = [(i, float(np.interp(s, *scales[i]))) for i, s in line.lanes]
+            stop_lines.append(
+                replace(
+                    line,
+                    left=left,
+                    right=right,
+                    guard_left=guard_left,
+                    guard_right=guard_right,
+                    heading=heading(line.heading),
+                    lanes=places,
+                )
+            )
+        signals = [
+            replace(s, position=points(s.position), heading=heading(s.heading)) for s in self.signals
+        ]
+        crosswalks = [Crosswalk(points(c.outline)) for c in self.crosswalks]
+        before = sum(old[-1] for old, _ in scales)
+        after = sum(new[-1] for _, new in scales)
+        return replace(
+            self,
+            lanes=lanes,
+            signals=signals,
+            stop_lines=stop_lines,
+            crosswalks=crosswalks,
+            left_hand=self.left_hand != flip,
+            driving_lane_km=self.driving_lane_km * (after / before if before else 1.0),
+        )
+
+    def varied(self, seed: int) -> RoadNetwork:
+        """Returns a random variant: flipped half the time, scaled by 0.9-1.1, sheared by up to 0.1.
+
+        Args:
+            seed: Same seed, same variant; 0 returns the network itself.
+        """
+        if seed == 0:
+            return self
+        random = np.random.default_rng(seed)
+        flip = -1.0 if random.random() < 0.5 else 1.0
+        scale = random.uniform(0.9, 1.1, 2)
+        shear = random.uniform(-0.1, 0.1)
+        matrix = np.array([[scale[0], shear], [0.0, flip * scale[1]]])
+        return replace(self.transformed(matrix), name=f"{self.name}#{seed}")

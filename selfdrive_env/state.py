@@ -1,0 +1,668 @@
+"""The structs that kernels read and write, each field declared once with axes, type and unit.
+
+Axes: M maps, L lanes, Q lane segments, B grid blocks, R observation cells, T stop lines, G signal
+groups, J signal programs, W worlds, A agents. Static structs (`Lanes`, `Routes`, `Grid`, `Signs`)
+hold a pool of maps: arrays of all maps one after the other, every stored index already global.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from selfdrive_env.arrays import F32, I32, I64, U8, U32
+
+__all__ = [
+    "BLOCK_CELLS",
+    "CELL",
+    "Agents",
+    "Bodies",
+    "Counts",
+    "Draws",
+    "Grid",
+    "Lanes",
+    "Lights",
+    "Motion",
+    "Output",
+    "Params",
+    "Rows",
+    "Routes",
+    "Scratch",
+    "Signs",
+    "Tallies",
+    "Worlds",
+]
+
+CELL = 4.0
+"""Edge of a grid cell [m]."""
+
+BLOCK_CELLS = 16
+"""Cells along the edge of a grid block (64 m); an observation cell is 2 x 2 cells (8 m)."""
+
+MAX_GOALS = 4
+"""Targets of one route: the first and up to three further ones."""
+
+# Agents.status
+ABSENT, PRESENT, HALTED = range(3)
+"""Not in the world; driving; in the world but standing for good after an incident."""
+
+# Bodies.driver
+EXTERNAL, IDM, CONSTANT, STILL = range(4)
+"""Who chooses the jerk: the caller's actions, the scripted drivers of kernels/drivers.py."""
+
+# Bodies.erratic, bits
+BLIND, BRAKING = 1, 2
+
+# Lights.line_colour; NO_LIGHT also stands for a light that was removed
+NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = range(5)
+
+# Worlds.light_mode
+LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = range(3)
+
+# Output.event, bits
+(
+    EVENT_GOAL,
+    EVENT_LAST_GOAL,
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    EVENT_COMFORT,
+    EVENT_WRONG_WAY,
+) = (1 << bit for bit in range(8))
+
+# Columns of Tallies.count, one for each event bit in the same order.
+NUM_COUNTS = 8
+
+# Terms of the reward, the last axis of Output.term and Tallies.term.
+REWARD_TERMS = (
+    "goal",
+    "collision",
+    "offroad",
+    "comfort",
+    "lane_align",
+    "lane_centre",
+    "velocity",
+    "reverse",
+    "stop_line",
+    "timestep",
+    "overspeed",
+    "progress",
+)
+NUM_TERMS = len(REWARD_TERMS)
+(
+    TERM_GOAL,
+    TERM_COLLISION,
+    TERM_OFFROAD,
+    TERM_COMFORT,
+    TERM_LANE_ALIGN,
+    TERM_LANE_CENTRE,
+    TERM_VELOCITY,
+    TERM_REVERSE,
+    TERM_STOP_LINE,
+    TERM_TIMESTEP,
+    TERM_OVERSPEED,
+    TERM_PROGRESS,
+) = range(NUM_TERMS)
+
+# Columns of Bodies.weight. The first eleven are the conditioning group of the observation.
+WEIGHTS = (
+    "goal_radius",
+    "collision",
+    "offroad",
+    "comfort",
+    "lane_align",
+    "velocity_align",
+    "lane_centre",
+    "centre_bias",
+    "reverse",
+    "stop_line",
+    "overspeed",
+    "goal",
+    "velocity",
+    "timestep",
+    "progress",
+)
+NUM_WEIGHTS = len(WEIGHTS)
+NUM_CONDITIONS = 11
+(
+    WEIGHT_GOAL_RADIUS,
+    WEIGHT_COLLISION,
+    WEIGHT_OFFROAD,
+    WEIGHT_COMFORT,
+    WEIGHT_LANE_ALIGN,
+    WEIGHT_VELOCITY_ALIGN,
+    WEIGHT_LANE_CENTRE,
+    WEIGHT_CENTRE_BIAS,
+    WEIGHT_REVERSE,
+    WEIGHT_STOP_LINE,
+    WEIGHT_OVERSPEED,
+    WEIGHT_GOAL,
+    WEIGHT_VELOCITY,
+    WEIGHT_TIMESTEP,
+    WEIGHT_PROGRESS,
+) = range(NUM_WEIGHTS)
+
+# Columns of Draws.body, one row a type of body.
+(
+    BODY_SHARE,
+    BODY_LENGTH_LOW,
+    BODY_LENGTH_HIGH,
+    BODY_WIDTH_LOW,
+    BODY_WIDTH_HIGH,
+    BODY_THROTTLE,
+    BODY_STEER,
+    BODY_ACCELERATION,
+    BODY_SPEED,
+) = range(9)
+BODY_COLUMNS = 9
+
+# Columns of Lanes.segment.
+SEG_X, SEG_Y, SEG_COS, SEG_SIN, SEG_LENGTH, SEG_LEFT, SEG_RIGHT, SEG_CURVATURE, SEG_Z, SEG_S = range(10)
+SEG_COLUMNS = 10
+
+# Columns of Signs.line.
+(
+    LINE_X,
+    LINE_Y,
+    LINE_COS,
+    LINE_SIN,
+    LINE_X0,
+    LINE_Y0,
+    LINE_X1,
+    LINE_Y1,
+    LINE_Z,
+) = range(9)
+LINE_COLUMNS = 9
+
+
+class Lanes(NamedTuple):
+    """Drivable lanes, cut into quadrilaterals one metre long (lane segments)."""
+
+    segment: Annotated[F32, "segment column"]
+    """One row a segment (48 bytes and less: one cache line), columns `SEG_*`: x, y of the centre
+    line where the segment starts [m]; cos, sin of its heading; length [m]; distance from the centre
+    to the left and to the right boundary, both positive [m]; curvature, positive to the left [1/m];
+    elevation z at its start [m]; arc length s along the lane at its start [m]."""
+
+    segment_lane: Annotated[I32, "segment"]
+    segment_layer: Annotated[U8, "segment"]
+    """Which surface of `Grid` an agent on this segment sees: 0 but near bridges."""
+
+    segment_first: Annotated[I32, "lane+1"]
+    """Segments of lane l: segment_first[l] up to, not including, segment_first[l + 1]."""
+
+    length: Annotated[F32, "lane"]
+    """Along the centre line, the sum of its segments [m]."""
+
+    speed_limit: Annotated[F32, "lane"]
+    """[m/s]"""
+
+    junction: Annotated[I32, "lane"]
+    """Junction the lane runs through (numbered over the pool), -1 outside."""
+
+    max_curvature: Annotated[F32, "lane"]
+    """Largest absolute curvature along the lane, averaged over 3 m [1/m]."""
+
+    turn: Annotated[F32, "lane"]
+    """Heading change from its start to its end, positive to the left [rad]."""
+
+    successor_first: Annotated[I32, "lane+1"]
+    successor: Annotated[I32, "link"]
+    left: Annotated[I32, "lane"]
+    """Drivable neighbour in the same direction, -1 where there is none."""
+
+    right: Annotated[I32, "lane"]
+    map_lane_first: Annotated[I32, "map+1"]
+    spawn_segment: Annotated[I32, "spawn"]
+    """Segments on which an agent may be placed (not bidirectional, at least 1.6 m wide, 25 m of road ahead)."""
+
+    map_spawn_first: Annotated[I32, "map+1"]
+
+
+class Routes(NamedTuple):
+    """Distances over the lane graph to every goal lane, one contiguous row a goal.
+
+    D[g, l] is the shortest way from the start of lane l to the start of lane g, forward over
+    successors (cost: length of the lane left behind) and sideways to a neighbour (cost:
+    `LANE_CHANGE_COST`, same arc length). From (l, s) to (g, s_g) it is D - s + s_g; a negative
+    value means that the goal lies behind, then `cycle[g]` is added.
+    """
+
+    first: Annotated[I64, "lane+1"]
+    """Row of goal lane g: first[g] up to, not including, first[g + 1]. A row as long as its map has
+    lanes is dense (entry l - map_lane_first); a shorter one is windowed: the lanes from which g is at
+    most `ROUTE_WINDOW` away, ascending in `lane`."""
+
+    lane: Annotated[I32, "entry"]
+    """Lane of each entry, for windowed rows (also filled for dense ones)."""
+
+    distance: Annotated[F32, "entry"]
+    """[m]; `UNREACHABLE` where there is no way."""
+
+    cycle: Annotated[F32, "lane"]
+    """Shortest way from the start of the lane back to its start, `UNREACHABLE` without one [m]."""
+
+
+UNREACHABLE = 1.0e6
+"""Distance that stands for "no way" [m]."""
+
+LANE_CHANGE_COST = 15.0
+"""What a lane change costs on a route [m]."""
+
+ROUTE_WINDOW = 1500.0
+"""Reach of a windowed row of `Routes` [m]."""
+
+DENSE_ROUTE_LANES = 3000
+"""Maps of at most this many lanes have dense rows."""
+
+
+class Grid(NamedTuple):
+    """Spatial hash of every map: blocks of 16 x 16 cells, kept only where there is road.
+
+    Cell (i, j) of map m covers origin + CELL * [i, i+1) x [j, j+1). Its block is
+    block[shape[m, 2] + (layer * shape[m, 1] + j // 16) * shape[m, 0] + i // 16], -1 for "no road";
+    its number is block * 256 + (j % 16) * 16 + i % 16. Observation cells (8 m) are numbered
+    block * 64 + (j % 16 // 2) * 8 + i % 16 // 2.
+    """
+
+    origin: Annotated[F32, "map 2"]
+    """Corner of the grid [m]."""
+
+    shape: Annotated[I32, "map 4"]
+    """Blocks along x, blocks along y, offset into `block`, number of layers."""
+
+    block: Annotated[I32, "entry"]
+    segment_first: Annotated[I32, "cell+1"]
+    """Segments whose quadrilateral overlaps the cell: segment[segment_first[c]:segment_first[c+1]]."""
+
+    segment: Annotated[I32, "entry"]
+    edge_first: Annotated[I32, "cell+1"]
+    edge: Annotated[F32, "entry 4"]
+    """Edges of the drivable surface that touch the cell (whole edges, not clipped): x0, y0, x1, y1,
+    the surface on the left [m]."""
+
+    inside: Annotated[U8, "cell"]
+    """1 if the centre of the cell lies on the drivable surface."""
+
+    near: Annotated[I32, "observation_cell"]
+    """Row of the `near_*` lists, -1 for none (more than about 25 m from any road)."""
+
+    near_lane_point: Annotated[I32, "row N1"]
+    """Lane points by rising distance from the centre of the observation cell, -1 after the last."""
+
+    near_boundary: Annotated[I32, "row N2"]
+    near_stop_line: Annotated[I32, "row N3"]
+    guard_first: Annotated[I32, "observation_cell+1"]
+    """Stop lines whose guard comes within 12 m of the observation cell: guard[first:next]."""
+
+    guard: Annotated[I32, "entry"]
+    lane_point: Annotated[F32, "point 4"]
+    """x, y [m], cos, sin of the lane's heading."""
+
+    lane_point_lane: Annotated[I32, "point"]
+    lane_point_s: Annotated[F32, "point"]
+    """Arc length along its lane [m]."""
+
+    boundary_point: Annotated[F32, "point 4"]
+    """Midpoint of a piece of road edge x, y [m] and its direction cos, sin, the road on the left."""
+
+
+class Signs(NamedTuple):
+    """Stop lines and the programs of the traffic lights."""
+
+    line: Annotated[F32, "line column"]
+    """Columns `LINE_*`: middle of the line over the controlled lanes x, y [m]; direction of travel
+    cos, sin; left and right end over the whole carriageway x0, y0, x1, y1 [m]; elevation z [m]."""
+
+    line_group: Annotated[I32, "line"]
+    """Signal group, -1 for a stop sign."""
+
+    lane_line_first: Annotated[I32, "lane+1"]
+    lane_line: Annotated[I32, "entry"]
+    """Stop lines along lane l in rising order of s: lane_line[lane_line_first[l]:...]."""
+
+    lane_line_s: Annotated[F32, "entry"]
+    """Arc length of the line along the lane [m]."""
+
+    program_first: Annotated[I32, "program+1"]
+    """Groups of program (one a signalised junction) j in cycle order: program_group[...]."""
+
+    program_group: Annotated[I32, "entry"]
+    map_program_first: Annotated[I32, "map+1"]
+    map_group_first: Annotated[I32, "map+1"]
+    map_line_first: Annotated[I32, "map+1"]
+
+
+class Agents(NamedTuple):
+    """What changes at each step, one entry an agent. x, y is the middle of the rear axle."""
+
+    x: Annotated[F32, "world agent"]
+    """East [m]."""
+
+    y: Annotated[F32, "world agent"]
+    """North [m]."""
+
+    cos: Annotated[F32, "world agent"]
+    """Heading."""
+
+    sin: Annotated[F32, "world agent"]
+    speed: Annotated[F32, "world agent"]
+    """Along the heading, negative in reverse [m/s]."""
+
+    acceleration: Annotated[F32, "world agent"]
+    """Along the heading [m/s^2]."""
+
+    lateral_acceleration: Annotated[F32, "world agent"]
+    """Positive to the left [m/s^2]."""
+
+    steering: Annotated[F32, "world agent"]
+    """Steering angle, positive to the left [rad]."""
+
+    z: Annotated[F32, "world agent"]
+    """Elevation of the road under the agent [m]."""
+
+    segment: Annotated[I32, "world agent"]
+    """Lane segment the agent is localised on."""
+
+    s: Annotated[F32, "world agent"]
+    """Arc length along the lane of that segment [m]."""
+
+    d: Annotated[F32, "world agent"]
+    """Lateral offset of the box centre from the lane centre, positive to the left [m]."""
+
+    angle_cos: Annotated[F32, "world agent"]
+    """Angle between heading and lane."""
+
+    angle_sin: Annotated[F32, "world agent"]
+    goal: Annotated[I32, "world agent"]
+    """Index of the next goal in the agent's route."""
+
+    goal_distance: Annotated[F32, "world agent"]
+    """Along the lane graph to the next goal [m]."""
+
+    age: Annotated[I32, "world agent"]
+    """Steps since it was placed."""
+
+    status: Annotated[U8, "world agent"]
+    contact: Annotated[U8, "world agent"]
+    """Bit 1: overlaps another body; bit 2: not wholly on the drivable surface."""
+
+    stopped_at: Annotated[I32, "world agent"]
+    """Stop line in front of which the agent has stood last, -1 for none."""
+
+    brake_until: Annotated[I32, "world agent"]
+    """Tick until which an erratic driver brakes hard."""
+
+    waiting: Annotated[F32, "world agent"]
+    """How long a scripted driver has been standing [s]."""
+
+
+class Motion(NamedTuple):
+    """What one step did to each agent: written by dynamics, read by the stages after it."""
+
+    jerk: Annotated[F32, "world agent 2"]
+    """Commanded longitudinal and lateral jerk [m/s^3]."""
+
+    x: Annotated[F32, "world agent"]
+    """Pose and speed at the start of the step [m], [m/s]."""
+
+    y: Annotated[F32, "world agent"]
+    cos: Annotated[F32, "world agent"]
+    sin: Annotated[F32, "world agent"]
+    speed: Annotated[F32, "world agent"]
+    travel: Annotated[F32, "world agent"]
+    """Arc length driven, negative in reverse [m]."""
+
+    curvature: Annotated[F32, "world agent"]
+    """Of the arc [1/m]."""
+
+    progress: Annotated[F32, "world agent"]
+    """By how much the lane-graph distance to the next goal shrank [m]."""
+
+    hit_speed: Annotated[F32, "world agent"]
+    """Speed at the start of the step in which it collided [m/s]."""
+
+
+class Bodies(NamedTuple):
+    """What an agent keeps from one placing to the next."""
+
+    length: Annotated[F32, "world agent"]
+    """[m]"""
+
+    width: Annotated[F32, "world agent"]
+    """[m]"""
+
+    wheelbase: Annotated[F32, "world agent"]
+    """[m]"""
+
+    throttle: Annotated[F32, "world agent"]
+    """C_throttle, scales the longitudinal jerk."""
+
+    steer: Annotated[F32, "world agent"]
+    """C_steer, scales the lateral jerk."""
+
+    pull: Annotated[F32, "world agent"]
+    """C_acc, scales the largest acceleration."""
+
+    pace: Annotated[F32, "world agent"]
+    """C_vel, scales the largest speed."""
+
+    type: Annotated[U8, "world agent"]
+    """Row of `config.BODY_TYPES`."""
+
+    driver: Annotated[U8, "world agent"]
+    learner: Annotated[U8, "world agent"]
+    erratic: Annotated[U8, "world agent"]
+    row: Annotated[I32, "world agent"]
+    """Row of the observation, -1 for agents that are not observed."""
+
+    weight: Annotated[F32, "world agent weight"]
+    """Reward weights, columns `WEIGHTS`."""
+
+    goal_lane: Annotated[I32, "world agent goal"]
+    goal_s: Annotated[F32, "world agent goal"]
+    goal_x: Annotated[F32, "world agent goal"]
+    """[m]"""
+
+    goal_y: Annotated[F32, "world agent goal"]
+    num_goals: Annotated[I32, "world agent"]
+
+
+class Lights(NamedTuple):
+    """Traffic lights of each world. Programs, groups and lines count from the first of its map."""
+
+    phase: Annotated[I32, "world program"]
+    """0 green, 1 yellow, 2 all red."""
+
+    turn: Annotated[I32, "world program"]
+    """Position in the cycle: which group is green, yellow or was it last."""
+
+    remaining: Annotated[F32, "world program"]
+    """Of the phase [s]."""
+
+    group_colour: Annotated[U8, "world group"]
+    group_dark: Annotated[U8, "world group"]
+    """Removed for this episode."""
+
+    line_colour: Annotated[U8, "world line"]
+    line_dark: Annotated[U8, "world line"]
+
+
+class Worlds(NamedTuple):
+    """One entry a world."""
+
+    map: Annotated[I32, "world"]
+    clock: Annotated[I32, "world"]
+    """Steps since the world was drawn (plus the head start of a staggered first episode)."""
+
+    tick: Annotated[U32, "world"]
+    """Steps since the seed was set: the counter of the random numbers."""
+
+    key: Annotated[U32, "world 2"]
+    """Both halves of the 64-bit seed."""
+
+    stream: Annotated[U32, "world"]
+    """world_offset + world, or 0 where each world has its own seed."""
+
+    number: Annotated[U32, "world"]
+    """world_offset + world, orders the staggered first clocks."""
+
+    light_mode: Annotated[U8, "world"]
+    num_agents: Annotated[I32, "world"]
+    """Slots in use in this episode of the world."""
+
+    ended: Annotated[U8, "world"]
+    """The horizon has run out and the world waits to be drawn anew."""
+
+
+class Tallies(NamedTuple):
+    """Sums over the running episode of each agent."""
+
+    term: Annotated[F32, "world agent term"]
+    """Weighted reward by term."""
+
+    count: Annotated[I32, "world agent count"]
+    """How often each event came, columns in the order of the EVENT bits."""
+
+    distance: Annotated[F32, "world agent"]
+    """Driven [m]."""
+
+
+class Rows(NamedTuple):
+    """What the caller sees, one entry a row (a learning agent)."""
+
+    observation: Annotated[F32, "row feature"]
+    reward: Annotated[F32, "row"]
+    terminated: Annotated[U8, "row"]
+    truncated: Annotated[U8, "row"]
+    final_observation: Annotated[F32, "row feature"]
+    """Last observation of the episode, written for finished rows only."""
+
+    final_term: Annotated[F32, "row term"]
+    """Tallies of the episode that ended, written for finished rows only."""
+
+    final_count: Annotated[I32, "row count"]
+    final_distance: Annotated[F32, "row"]
+    final_age: Annotated[I32, "row"]
+    valid: Annotated[U8, "row"]
+    learn: Annotated[U8, "row"]
+
+
+class Output(NamedTuple):
+    """Result of a step for every agent, learner or not."""
+
+    event: Annotated[I32, "world agent"]
+    """EVENT bits."""
+
+    term: Annotated[F32, "world agent term"]
+    """Raw (unweighted) value of each reward term; times its weight it is in `weighted`."""
+
+    weighted: Annotated[F32, "world agent term"]
+    reward: Annotated[F32, "world agent"]
+    terminated: Annotated[U8, "world agent"]
+    truncated: Annotated[U8, "world agent"]
+    waits: Annotated[U8, "world agent"]
+    """Finished and not yet placed again (NextStep, Disabled)."""
+
+
+class Scratch(NamedTuple):
+    """Working memory of one thread."""
+
+    path: Annotated[F32, "worker agent point 4"]
+    """Way ahead of each agent along its route: x, y, cos, sin at equal steps [m]."""
+
+    path_info: Annotated[F32, "worker agent info"]
+    """What scripted drivers know of each agent's way, columns of kernels/drivers.py."""
+
+    halted: Annotated[U8, "worker agent"]
+    """Whether the agent was halted before the step."""
+
+    neighbour: Annotated[I32, "worker slot"]
+    neighbour_distance: Annotated[F32, "worker slot"]
+
+
+class Params(NamedTuple):
+    """Settings as scalars, constant through a run; `config.make_params` fills it."""
+
+    dt: float
+    """[s]"""
+
+    horizon: int
+    """Episode of a world [steps]."""
+
+    on_collision: int
+    """0 terminate, 1 stop, 2 ignore; likewise the next two."""
+
+    on_offroad: int
+    on_red_light: int
+    on_goal: int
+    """0 terminate, 1 new route."""
+
+    autoreset: int
+    """0 next step, 1 same step, 2 disabled."""
+
+    stagger: int
+    """1: the first clock of each world gets a head start."""
+
+    hold_jerk: float
+    """Commands at or below hold a standing vehicle [m/s^3]."""
+
+    brake_jerk: float
+    """Hardest braking command [m/s^3]."""
+
+    first_goal_low: float
+    """Range of the first goal along the lane graph [m]; low < 0 means anywhere reachable."""
+
+    first_goal_high: float
+    max_further_goals: int
+    initial_speed: float
+    """Upper bound as a share of min(limit, top speed); 0 starts standing."""
+
+    blind_share: float
+    braking_share: float
+    noise: float
+    """Standard deviation of observed positions [m] and speeds [m/s]."""
+
+    lane_dropout: float
+    boundary_dropout: float
+    random_lights: int
+    """1 draws durations per phase, 0 takes the fixed ones."""
+
+    light_removal: float
+    """Chance that a light, and that a group, is removed."""
+
+    lights_off: float
+    """Chance of an episode without lights."""
+
+    lights_green: float
+    """Chance of an episode in which all lights stay green."""
+
+
+class Counts(NamedTuple):
+    """Slots of the observation layout."""
+
+    goals: int
+    lane_points: int
+    boundary_points: int
+    stop_lines: int
+    agents: int
+
+
+class Draws(NamedTuple):
+    """Ranges that placing draws from."""
+
+    weight: Annotated[F32, "weight 2"]
+    """Low and high of each reward weight."""
+
+    condition: Annotated[F32, "weight 2"]
+    """Training range, by which the observed weights are scaled in every preset."""
+
+    body: Annotated[F32, "type column"]
+    """Columns `BODY_*`: share, length and width ranges [m], mean of the four coefficients."""
+
+    driver: Annotated[U8, "agent"]
+    """Driver of each slot."""
+
+    learner: Annotated[U8, "agent"]
+    agents: Annotated[I32, "2"]
+    """Smallest and largest number of agents of a world."""
