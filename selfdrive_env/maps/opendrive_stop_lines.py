@@ -58,7 +58,7 @@ class LanePlaces:
         self.road: list[Road] = []
         self.section: list[int] = []
         self.forward: list[bool] = []
-        for name, sections in sampled.items():
+        for name in sampled:
             road = contents.roads[name]
             for number, section in enumerate(road.sections):
                 for record in section.lanes:

@@ -131,7 +131,7 @@ def test_curves_have_the_stated_length_and_heading(
 @settings(max_examples=40, deadline=None)
 @given(
     st.floats(5.0, 80.0),
-    st.tuples(*[st.floats(-0.3, 0.3)] * 4),
+    st.tuples(*[st.floats(-0.15, 0.15)] * 4),
 )
 def test_cubic_curves_are_continuous_and_of_the_stated_length(
     length: float, shape: tuple[float, float, float, float]
