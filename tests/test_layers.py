@@ -185,7 +185,7 @@ def breaches(root: Path) -> list[str]:
             wrong = breaches_a_library(entry)
         if wrong:
             found.append(f"{entry.module} imports {entry.target}")
-    return found
+    return sorted(set(found))
 
 
 def test_modules_import_only_from_below() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, F64
 
@@ -43,6 +44,11 @@ class View(NamedTuple):
             ],
             axis=-1,
         )
+
+    def holds(self, points: F64, margin: float) -> NDArray[np.bool_]:
+        """Whether points [N, 2] lie in the picture or at most `margin` outside [drawn pixels]."""
+        inside: NDArray[np.bool_] = (points > -margin).all(1) & (points < self.edge + margin).all(1)
+        return inside
 
 
 def import_pillow() -> tuple[Any, Any, Any]:

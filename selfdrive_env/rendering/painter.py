@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from selfdrive_env.arrays import F32, F64, U8
+from selfdrive_env.config import BODY_TYPES
 from selfdrive_env.rendering.canvas import (
     OVERSAMPLING,
     Colour,
@@ -74,6 +75,13 @@ LIGHT_COLOURS = {
     NO_LIGHT: (150, 154, 160),
 }
 
+TYPE_COLOURS = {
+    row: {"pedestrian": WALKER}.get(name, CYCLIST)
+    for row, name in enumerate(BODY_TYPES)
+    if name in ("motorcycle", "bicycle", "pedestrian")
+}
+"""Of the bodies too small for a windscreen, by row of `BODY_TYPES`."""
+
 
 class Observed(NamedTuple):
     """Places that an observation holds, world frame."""
@@ -115,6 +123,9 @@ class Scene(NamedTuple):
 
     wheelbase: F32
     """[m]"""
+
+    type: U8
+    """Row of `config.BODY_TYPES`."""
 
     driver: U8
     learner: U8
@@ -230,25 +241,24 @@ class Painter:
         lines = self._signs.line[first:last].astype(np.float64)
         colours = scene.line_colour[: last - first]
         radius = max(4.0, 0.95 * view.scale)
-        for line, colour in zip(lines, colours.tolist(), strict=True):
-            left, right = _stop_line_ends(line)
+        shown = view.holds(view.pixels(lines[:, LINE_X], lines[:, LINE_Y]), 25.0 * view.scale)
+        for line, colour in zip(lines[shown], colours[shown].tolist(), strict=True):
+            inner, kerb = _stop_line_ends(line)
             fill = LIGHT_COLOURS[colour]
-            ends = view.pixels(*np.stack([left, right], axis=1))
-            if not _visible(ends, view, 4 * radius):
-                continue
+            ends = view.pixels(*np.stack([inner, kerb], axis=1))
             pen.line(flat(ends), fill=fill, width=max(3, round(0.55 * view.scale)))
             if colour == NO_LIGHT:
                 continue
-            sideways = (right - left) / max(float(np.hypot(*(right - left))), 1e-6)
-            dot = ends[1] + radius * 1.7 * sideways * (1.0, -1.0)
+            outward = (ends[1] - ends[0]) / max(float(np.hypot(*(ends[1] - ends[0]))), 1e-6)
+            dot = ends[1] + 1.7 * radius * outward
             draw_disc(pen, dot, radius, OUTLINE)
-            inner = 0.72 * radius
+            bright = 0.72 * radius
             if colour == STOP_SIGN:
                 turn = math.pi / 8 + math.pi / 4 * np.arange(8)
-                corners = dot + inner * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+                corners = dot + bright * np.stack([np.cos(turn), np.sin(turn)], axis=1)
                 pen.polygon(flat(corners), fill=(214, 40, 57), outline=fill)
             else:
-                draw_disc(pen, dot, inner, fill)
+                draw_disc(pen, dot, bright, fill)
 
 
 def _draw_observed_road(pen: ImageDraw, observed: Observed, view: View) -> None:
@@ -271,8 +281,7 @@ def _draw_agents(pen: ImageDraw, scene: Scene, view: View) -> None:
     """Draws every agent that is in the world, the ego last."""
     points = view.pixels(*_box_centre(scene))
     margin = float(np.max(scene.length, initial=1.0)) * view.scale + 20.0
-    near = (points > -margin).all(1) & (points < view.edge + margin).all(1)
-    drawn = np.flatnonzero(near & (scene.status != ABSENT)).tolist()
+    drawn = np.flatnonzero(view.holds(points, margin) & (scene.status != ABSENT)).tolist()
     for agent in sorted(drawn, key=lambda index: index == scene.focus):
         _draw_agent(pen, scene, agent, points[agent], view.scale)
 
@@ -298,7 +307,7 @@ def _draw_agent(pen: ImageDraw, scene: Scene, agent: int, centre: F64, scale: fl
         pen.polygon(place((1, 0), (-0.9, 0.75), (-0.5, 0), (-0.9, -0.75)), fill, OUTLINE, 1)
         return
     pen.polygon(place(*_rounded_box(a, b)), fill, OUTLINE, 2 if b > 6.0 else 1)
-    if _is_walker(length, width) or _is_two_wheeler(length, width):
+    if scene.type[agent] in TYPE_COLOURS:
         pen.polygon(place((0.8, 0), (0.1, 0.6), (0.1, -0.6)), GLASS)
     else:
         # The windscreen keeps its place behind the front of lorries and cars alike.
@@ -313,26 +322,15 @@ def _draw_agent(pen: ImageDraw, scene: Scene, agent: int, centre: F64, scale: fl
 
 
 def _colour(scene: Scene, agent: int) -> Colour:
-    length, width = float(scene.length[agent]), float(scene.width[agent])
     if scene.status[agent] == HALTED:
         return GREY
     if agent == scene.focus:
         return EGO
-    if _is_walker(length, width):
-        return WALKER
-    if _is_two_wheeler(length, width):
-        return CYCLIST
+    if scene.type[agent] in TYPE_COLOURS:
+        return TYPE_COLOURS[scene.type[agent]]
     if scene.learner[agent]:
         return LEARNER
     return SCRIPTED if scene.driver[agent] in (EXTERNAL, IDM) else OTHER
-
-
-def _is_walker(length: float, width: float) -> bool:
-    return max(length, width) <= 1.0
-
-
-def _is_two_wheeler(length: float, width: float) -> bool:
-    return width < 1.1 and length < 2.6
 
 
 def _rounded_box(a: float, b: float) -> list[tuple[float, float]]:
@@ -368,10 +366,6 @@ def _draw_text(pen: ImageDraw, scene: Scene, size: int) -> None:
     pen.text((x + pad - left, y), text, (250, 250, 250), font)
 
 
-def _visible(points: F64, view: View, margin: float) -> bool:
-    return bool((points.max(0) > -margin).all() and (points.min(0) < view.edge + margin).all())
-
-
 def _box_centre(scene: Scene) -> tuple[F32, F32]:
     """Centre of each body: half a wheelbase ahead of its rear axle [m]."""
     half = 0.5 * scene.wheelbase
@@ -379,13 +373,14 @@ def _box_centre(scene: Scene) -> tuple[F32, F32]:
 
 
 def _stop_line_ends(line: F64) -> tuple[F64, F64]:
-    """Left and right end of a stop line over the lanes it controls, each [2] [m].
+    """Inner end and kerb end of a stop line over the lanes it controls, each [2] [m].
 
     The row gives both ends over the whole carriageway and the middle of the controlled lanes,
-    which reach its nearer end.
+    which reach its nearer end: the kerb.
     """
     middle = line[[LINE_X, LINE_Y]]
     ends = line[[LINE_X0, LINE_Y0]], line[[LINE_X1, LINE_Y1]]
-    half = min(float(np.hypot(*(end - middle))) for end in ends)
-    leftward = np.array([-line[LINE_SIN], line[LINE_COS]])
-    return middle + half * leftward, middle - half * leftward
+    left, right = (float(np.hypot(*(end - middle))) for end in ends)
+    side = 1.0 if left < right - 0.1 else -1.0
+    to_kerb = side * min(left, right) * np.array([-line[LINE_SIN], line[LINE_COS]])
+    return middle - to_kerb, middle + to_kerb

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_way", "route_points"]
 
+MAX_STEPS = 1000
+"""Lanes of the longest way that is followed."""
+
 
 def route_points(lanes: Lanes, routes: Routes, segment: int, goal_lane: int, goal_s: float) -> F32:
     """Returns the centre lines along the shortest way to a goal over the lane graph.
@@ -39,46 +42,47 @@ def route_points(lanes: Lanes, routes: Routes, segment: int, goal_lane: int, goa
     """
     lane = int(lanes.segment_lane[segment])
     s = float(lanes.segment[segment, SEG_S])
-    pieces = []
-    for step in range(1000):
+    pieces = [lanes.segment[segment : segment + 1]]
+    for _ in range(MAX_STEPS):
         rows = lanes.segment[lanes.segment_first[lane] : lanes.segment_first[lane + 1]]
-        ahead = rows[:, SEG_S] >= s - 0.01
-        if lane == goal_lane and (s <= goal_s or step > 0):
-            pieces.append(rows[ahead & (rows[:, SEG_S] <= goal_s)])
+        rows = rows[rows[:, SEG_S] >= s - 0.01]
+        if lane == goal_lane and s <= goal_s:
+            pieces.append(rows[rows[:, SEG_S] <= goal_s])
             break
-        link = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
-        costs = {
-            int(n): float(lanes.length[lane]) + _distance(lanes, routes, goal_lane, int(n))
-            for n in link
-        }
-        sides = [int(n) for n in (lanes.left[lane], lanes.right[lane]) if n >= 0]
-        costs |= {n: LANE_CHANGE_COST + _distance(lanes, routes, goal_lane, n) for n in sides}
+        length = float(lanes.length[lane])
+        links = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        sides = [n for n in (int(lanes.left[lane]), int(lanes.right[lane])) if n >= 0]
+        goal = goal_lane, goal_s
+        costs = {n: length - s + _remaining(lanes, routes, goal, n, 0.0) for n in links.tolist()}
+        costs |= {n: LANE_CHANGE_COST + _remaining(lanes, routes, goal, n, s) for n in sides}
         best = min(costs, key=lambda n: costs[n], default=-1)
         if best < 0 or costs[best] >= UNREACHABLE:
-            pieces = []
+            del pieces[1:]
             break
         if best in sides:
-            pieces.append(rows[ahead & (rows[:, SEG_S] < s + 2.0)])
-            s += LANE_CHANGE_COST
+            ahead = min(s + 10.0, length, goal_s if best == goal_lane and goal_s >= s else length)
+            pieces.append(rows[rows[:, SEG_S] < min(s + 2.0, ahead)])
+            s = ahead
         else:
-            pieces.append(rows[ahead])
+            pieces.append(rows)
             s = 0.0
         lane = best
-    rows = np.concatenate([lanes.segment[segment : segment + 1], *pieces])
-    return np.ascontiguousarray(rows[:, [SEG_X, SEG_Y]])
+    return np.ascontiguousarray(np.concatenate(pieces)[:, [SEG_X, SEG_Y]])
 
 
-def _distance(lanes: Lanes, routes: Routes, goal_lane: int, lane: int) -> float:
-    """Shortest way from the start of `lane` to the start of `goal_lane` [m]."""
-    first, last = (int(n) for n in routes.first[goal_lane : goal_lane + 2])
+def _remaining(lanes: Lanes, routes: Routes, goal: tuple[int, float], lane: int, s: float) -> float:
+    """Shortest way from (lane, s) to the goal (lane, arc length [m]) [m]."""
+    goal_lane, goal_s = goal
+    first, last = routes.first[goal_lane : goal_lane + 2].tolist()
     map_index = int(np.searchsorted(lanes.map_lane_first, goal_lane, "right")) - 1
-    low, high = (int(n) for n in lanes.map_lane_first[map_index : map_index + 2])
-    if last - first == high - low:
-        return float(routes.distance[first + lane - low])
-    entry = first + int(np.searchsorted(routes.lane[first:last], lane))
-    if entry == last or routes.lane[entry] != lane:
-        return UNREACHABLE
-    return float(routes.distance[entry])
+    low, high = lanes.map_lane_first[map_index : map_index + 2].tolist()
+    entry = first + lane - low
+    if last - first != high - low:
+        entry = first + int(np.searchsorted(routes.lane[first:last], lane))
+        if entry == last or routes.lane[entry] != lane:
+            return UNREACHABLE
+    distance = float(routes.distance[entry]) + goal_s - s
+    return distance if distance >= 0.0 else distance + float(routes.cycle[goal_lane])
 
 
 def draw_way(
