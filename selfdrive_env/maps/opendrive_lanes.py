@@ -103,6 +103,7 @@ def sample_road(
             lanes.append(lane)
         indices = list(range(first, len(lanes)))
         _set_neighbours(road, section, indices, lanes)
+        _list_folds(boundaries, centres, indices, lanes, problems)
         sampled.append(SampledSection(stations, boundaries, centres, indices))
     return sampled
 
@@ -110,6 +111,21 @@ def sample_road(
 def runs_forward(road: Road, record: LaneRecord) -> bool:
     """Returns whether traffic in the lane runs in the direction of the reference line."""
     return ((record.id < 0) != road.left_hand) != record.reversed
+
+
+def _list_folds(
+    boundaries: Floats, centres: Floats, indices: list[int], lanes: list[Lane], problems: Problems
+) -> None:
+    """Lists drivable lanes that bend more tightly than their width or turn back within a step."""
+    edges, middles = np.diff(boundaries[..., :2], axis=1), np.diff(centres[..., :2], axis=1)
+    folded = ((edges[:-1] * edges[1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    turned = ((middles[:, :-1] * middles[:, 1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    for k in np.flatnonzero(folded | turned):
+        lane = lanes[indices[k]]
+        if lane.drivable and turned[k]:
+            problems.add("{} driving lanes turn back sharply within their length", lane.name)
+        elif lane.drivable:
+            problems.add("{} driving lanes bend so tightly that a boundary folds back", lane.name)
 
 
 def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: list[Lane]) -> None:

@@ -466,6 +466,14 @@ def test_lanes_without_type_are_listed_and_not_driven_on(tmp_path: Path) -> None
     assert "1 lanes have no type" in network.problems[0]
 
 
+def test_lanes_that_bend_too_tightly_are_listed(tmp_path: Path) -> None:
+    arc = LINE.format(x=0, y=0, hdg=0, length=6).replace("<line/>", '<arc curvature="-0.5"/>')
+    network = read(tmp_path, road(length=6, geometry=arc))
+    assert network.problems == [
+        "1 driving lanes bend so tightly that a boundary folds back: 1/0/-1"
+    ]
+
+
 def test_negative_and_zero_widths_are_clipped_and_listed(tmp_path: Path) -> None:
     tiny = '<width sOffset="0" a="3" b="-0.030001" c="0" d="0"/>'
     negative = '<width sOffset="0" a="3" b="-0.05" c="0" d="0"/>'
