@@ -47,8 +47,8 @@ class View(NamedTuple):
 
     def holds(self, points: F64, margin: float) -> NDArray[np.bool_]:
         """Whether points [N, 2] lie in the picture or at most `margin` outside [drawn pixels]."""
-        inside: NDArray[np.bool_] = (points > -margin).all(1) & (points < self.edge + margin).all(1)
-        return inside
+        inside = (points > -margin) & (points < self.edge + margin)
+        return np.asarray(inside.all(axis=1), np.bool_)
 
 
 def import_pillow() -> tuple[Any, Any, Any]:

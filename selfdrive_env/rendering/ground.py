@@ -139,22 +139,19 @@ class Ground:
     def _lane_beyond(
         self, map_index: int, segment: F32, index: I32, offset: F32
     ) -> tuple[Bools, F64]:
-        """Whether another lane lies `offset` beside each segment, and the cosine to it."""
+        """Whether a lane runs `offset` beside each segment, and the cosine between both."""
         middle = _ends(segment, offset).mean(axis=1)
         found = np.zeros(len(segment), bool)
         along = np.zeros(len(segment))
         for layer in range(int(self._grid.shape[map_index, 3])):
             row, other = self._segments_at(map_index, layer, middle)
-            lane = self._lanes.segment_lane[other]
-            apart = (lane != self._lanes.segment_lane[index[row]]) & (
-                self._lanes.junction[lane] < 0
-            )
-            row, beyond = row[apart], self._lanes.segment[other[apart]]
-            found[row] = True
-            along[row] = (
-                segment[row, SEG_COS] * beyond[:, SEG_COS]
-                + segment[row, SEG_SIN] * beyond[:, SEG_SIN]
-            )
+            lane, beyond = self._lanes.segment_lane[other], self._lanes.segment[other]
+            cosine = segment[row, SEG_COS] * beyond[:, SEG_COS]
+            cosine += segment[row, SEG_SIN] * beyond[:, SEG_SIN]
+            fit = (lane != self._lanes.segment_lane[index[row]]) & (self._lanes.junction[lane] < 0)
+            fit &= np.abs(cosine) > 0.7
+            found[row[fit]] = True
+            along[row[fit]] = cosine[fit]
         return found, along
 
     def _segments_at(self, map_index: int, layer: int, points: F64) -> tuple[I64, I32]:
