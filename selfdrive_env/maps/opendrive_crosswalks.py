@@ -1,4 +1,8 @@
-"""Places the crosswalk objects of OpenDRIVE roads in the plane."""
+"""Places the crosswalk objects of OpenDRIVE roads in the plane.
+
+An outline is given in the frame of the object (u along its heading, v to the left) or along the
+road (s, t); objects without one are rectangles.
+"""
 
 from __future__ import annotations
 
