@@ -1,6 +1,6 @@
 """Read and compiled maps on disk, so that a second start needs neither parsing nor compiling.
 
-One uncompressed .npz a map, without pickled objects: arrays, and texts as JSON. The file name holds a
+One uncompressed .npz a map, without pickled objects: arrays, and texts as JSON. The file name has a
 SHA-256 over the content of the source, the settings, the version of the package and the sources of
 `maps`, so a stale entry is never found; what cannot be read is built again. The folder is
 `$SELFDRIVE_CACHE` (empty: no cache), else selfdrive_env in `$XDG_CACHE_HOME` or ~/.cache.
@@ -148,7 +148,7 @@ def _load(place: Path | None, decode: Callable[[Arrays], Any]) -> Any:
     if place is None or not place.is_file():
         return None
     try:
-        with np.load(place, allow_pickle=False) as file:
+        with open(place, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             return decode({name: file[name] for name in file.files})
     except _UNREADABLE:
         return None

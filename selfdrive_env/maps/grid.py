@@ -23,6 +23,12 @@ MARGIN = 1e-3
 GRID_MARGIN = 64.0
 """Free space around the road within the grid [m]."""
 
+SHIFT = np.array([140.0, 324.0]) / 1024.0
+"""Keeps cell centres off the round coordinates that drawn roads have, exact in float32 [m]."""
+
+CLEAR = 2e-4
+"""Edges closer to the centre of a cell are moved, lest rounding puts the centre beyond them [m]."""
+
 DILATION = 4
 """Observation cells around the road that have a block and a near row (about 25 m)."""
 
@@ -86,7 +92,7 @@ class Cells:
 
 def frame_of(points: F64) -> Frame:
     """Returns the grid around `points`, [N, 2] [m]."""
-    origin = np.floor(points.min(axis=0)) - GRID_MARGIN
+    origin = np.floor(points.min(axis=0)) - GRID_MARGIN - SHIFT
     blocks = np.ceil((points.max(axis=0) + GRID_MARGIN - origin) / BLOCK).astype(int)
     return Frame(origin, int(blocks[0]), int(blocks[1]))
 
@@ -98,19 +104,32 @@ def segment_pairs(strips: Strips, frame: Frame) -> Pairs:
     )
 
 
-def split_edges(edges: F64) -> F64:
-    """Returns the edges [N, 4] cut into equal parts no longer than a cell, in float32 steps [m]."""
+def split_edges(edges: F64, frame: Frame) -> F64:
+    """Returns the edges [N, 4] cut where they cross the middles of cells, in float32 steps [m].
+
+    Cuts lie at the same places however long the edge was, so that equal parts of two surfaces
+    have equal edges. Each part touches few cells.
+    """
     edges = edges.astype(np.float32).astype(np.float64)
     a, b = edges[:, :2], edges[:, 2:]
-    length = np.hypot(*(b - a).T)
-    a, b, length = a[length > 0.0], b[length > 0.0], length[length > 0.0]
-    parts = np.maximum(1, np.ceil(length / CELL - 1e-6)).astype(np.int64)
-    owner = np.repeat(np.arange(len(a)), parts)
-    k = np.arange(len(owner)) - np.repeat(np.cumsum(parts) - parts, parts)
-    step = ((b - a) / parts[:, None])[owner]
-    start = a[owner] + k[:, None] * step
-    end = np.where((k + 1 == parts[owner])[:, None], b[owner], a[owner] + (k + 1)[:, None] * step)
-    return np.concatenate([start, end], axis=1).astype(np.float32).astype(np.float64)
+    axis = np.argmax(np.abs(b - a), axis=1)
+    every = np.arange(len(edges))
+    # In units of cells along the longer axis, the middles of cells at whole numbers.
+    start, end = (((p - frame.origin) / CELL - 0.5)[every, axis] for p in (a, b))
+    low, high = np.minimum(start, end), np.maximum(start, end)
+    first = np.floor(low + 1e-3) + 1.0
+    cuts = np.maximum(np.ceil(high - 1e-3) - first, 0.0).astype(np.int64)
+    owner = np.repeat(every, cuts)
+    k = np.arange(len(owner)) - np.repeat(np.cumsum(cuts) - cuts, cuts)
+    forward = (end > start)[owner]
+    line = first[owner] + np.where(forward, k, cuts[owner] - 1 - k)
+    t = (line - start[owner]) / (end - start)[owner]
+    points = a[owner] + t[:, None] * (b - a)[owner]
+    points = points.astype(np.float32).astype(np.float64)
+    after = np.cumsum(cuts)
+    starts = np.insert(points, after - cuts, a, axis=0)
+    ends = np.insert(points, after, b, axis=0)
+    return _clear_of_centres(np.concatenate([starts, ends], axis=1), frame)
 
 
 def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
@@ -125,7 +144,7 @@ def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
     touched[pairs[2], pairs[1]] = True
     layers = []
     for edges in surfaces:
-        split = split_edges(edges)
+        split = split_edges(edges, frame)
         hits = _touched(split.reshape(-1, 2, 2), split[:, 2:] - split[:, :2], frame)
         inside = _inside(split, frame)
         touched[hits[2], hits[1]] = True
@@ -164,6 +183,44 @@ def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
         inside=np.concatenate(inside_parts).reshape(-1).astype(np.uint8),
         near=near.astype(np.int32),
     )
+
+
+def _clear_of_centres(edges: F64, frame: Frame) -> F64:
+    """Returns the edges, bent outwards by a millimetre where they meet the centre of a cell.
+
+    A point is on the surface if the way from it to the centre of its cell crosses an even number of
+    edges and the centre is inside, or an odd number and it is not; that needs a clear centre.
+    """
+    for _ in range(4):
+        a, step = edges[:, :2], edges[:, 2:] - edges[:, :2]
+        edge, column, row = _touched(edges.reshape(-1, 2, 2), step, frame)
+        centre = frame.origin + CELL * (np.stack([column, row], axis=1) + 0.5)
+        square = np.maximum((step * step).sum(axis=1), 1e-12)
+        t = np.clip(((centre - a[edge]) * step[edge]).sum(axis=1) / square[edge], 0.0, 1.0)
+        gap = np.hypot(*(a[edge] + t[:, None] * step[edge] - centre).T)
+        close = np.flatnonzero(gap < CLEAR)
+        if not len(close):
+            break
+        for i in close.tolist():
+            edges = _bent(edges, int(edge[i]), float(t[i]))
+    return edges
+
+
+def _bent(edges: F64, edge: int, t: float) -> F64:
+    """Returns the edges with the point of one edge at fraction `t` moved to the right."""
+    a, b = edges[edge, :2].copy(), edges[edge, 2:].copy()
+    length = np.hypot(*(b - a))
+    point = a + t * (b - a)
+    moved = point + np.array([b[1] - a[1], a[0] - b[0]]) * (1e-3 / length)
+    moved = moved.astype(np.float32).astype(np.float64)
+    if 0.01 < t * length < length - 0.01:
+        edges = np.concatenate([edges, [[*moved, *b]]])
+        edges[edge, 2:] = moved
+        return edges
+    vertex = a if t < 0.5 else b
+    for ends in (slice(0, 2), slice(2, 4)):
+        edges[(edges[:, ends] == vertex).all(axis=1), ends] = moved
+    return edges
 
 
 def _touched(points: F64, direction: F64, frame: Frame) -> Pairs:
@@ -248,7 +305,8 @@ def _differs(
     """Returns in which blocks two surfaces differ, by their edges and the insides of the cells."""
     cells = a[2] != b[2]
     for (edges, hits, _), (others, _, _) in ((a, b), (b, a)):
-        own, other = (np.ascontiguousarray(e).view("V32").ravel() for e in (edges, others))
+        own, other = (np.round(e * 1e3).astype(np.int64) for e in (edges, others))
+        own, other = (np.ascontiguousarray(e).view("V32").ravel() for e in (own, other))
         lone = ~np.isin(own, other)
         hit = lone[hits[0]]
         cells[hits[2][hit], hits[1][hit]] = True

@@ -165,10 +165,10 @@ def _search(
         num = 0
         for kind in range(len(reach)):
             r = reach[kind]
-            i0 = max(int(math.floor((x - r - origin[0]) / BUCKET)), 0)
-            i1 = min(int(math.floor((x + r - origin[0]) / BUCKET)), size[0] - 1)
-            j0 = max(int(math.floor((y - r - origin[1]) / BUCKET)), 0)
-            j1 = min(int(math.floor((y + r - origin[1]) / BUCKET)), size[1] - 1)
+            i0 = max(math.floor((x - r - origin[0]) / BUCKET), 0)
+            i1 = min(math.floor((x + r - origin[0]) / BUCKET), size[0] - 1)
+            j0 = max(math.floor((y - r - origin[1]) / BUCKET), 0)
+            j1 = min(math.floor((y + r - origin[1]) / BUCKET), size[1] - 1)
             if i1 < i0:
                 continue
             for j in range(j0, j1 + 1):

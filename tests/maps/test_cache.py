@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from selfdrive_env import maps
+from selfdrive_env.maps import cache
+from selfdrive_env.maps.cache import cached_map, cached_network
+from selfdrive_env.maps.compile import CompiledMap, compile_map
+
+COUNTS = {"lane_points": 8, "boundary_points": 8, "stop_lines": 2}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("SELFDRIVE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "maps"
+
+
+class Builder:
+    """Compiles a town and counts how often it was asked to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> CompiledMap:
+        self.calls += 1
+        return compile_map(maps.load("riverside"), **COUNTS)
+
+
+def fetch(build, source="riverside", **changes):
+    return cached_map(source, build, **{"variant": 0, **COUNTS, **changes})
+
+
+def same(a: CompiledMap, b: CompiledMap) -> bool:
+    structs = ("lanes", "routes", "grid", "signs")
+    equal = [
+        np.array_equal(x, y) and x.dtype == y.dtype
+        for s in structs
+        for x, y in zip(getattr(a, s), getattr(b, s), strict=True)
+    ]
+    about = ("name", "digest", "num_junctions", "num_groups")
+    equal += [getattr(a, n) == getattr(b, n) for n in about]
+    return all(equal) and np.array_equal(a.network_lane, b.network_lane)
+
+
+def test_the_second_map_comes_from_the_cache(folder):
+    build = Builder()
+    first = fetch(build)
+    second = fetch(build)
+    assert build.calls == 1
+    assert same(first, second)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_settings_and_sources_have_entries_of_their_own(folder, tmp_path):
+    build = Builder()
+    fetch(build)
+    fetch(build, variant=1)
+    fetch(build, stop_lines=3)
+    file = tmp_path / "a.xodr"
+    file.write_text("one")
+    fetch(build, str(file))
+    assert build.calls == 4
+    stat = file.stat()
+    file.write_text("two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    fetch(build, str(file))
+    assert build.calls == 5
+    assert len(list(folder.iterdir())) == 5
+
+
+def test_other_code_finds_no_entry(folder, monkeypatch):
+    build = Builder()
+    fetch(build)
+    monkeypatch.setattr(cache, "_code_digest", lambda: "other")
+    fetch(build)
+    assert build.calls == 2
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "foreign", "missing"])
+def test_damaged_entries_are_built_again(folder, damage):
+    build = Builder()
+    first = fetch(build)
+    (file,) = folder.iterdir()
+    content = file.read_bytes()
+    if damage == "empty":
+        file.write_bytes(b"")
+    elif damage == "truncated":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        middle = len(content) // 2
+        file.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    elif damage == "foreign":
+        np.savez(file, a=np.zeros(3))
+    else:
+        with np.load(file) as arrays:
+            kept = {n: arrays[n] for n in arrays.files if n != "grid.edge"}
+        np.savez(file, **kept)
+    assert same(first, fetch(build))
+    assert build.calls == 2
+    fetch(build)
+    assert build.calls == 2
+
+
+def test_pickled_objects_are_refused(folder):
+    build = Builder()
+    fetch(build)
+    (file,) = folder.iterdir()
+    with np.load(file) as arrays:
+        kept = {n: arrays[n] for n in arrays.files}
+    kept["grid.edge"] = np.array([{"a": 1}], dtype=object)
+    np.savez(file, **kept)
+    fetch(build)
+    assert build.calls == 2
+
+
+def test_a_folder_that_cannot_be_written_is_no_failure(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("SELFDRIVE_CACHE", str(blocked))
+    build = Builder()
+    assert same(fetch(build), fetch(build))
+    assert build.calls == 2
+
+
+def test_an_empty_setting_turns_the_cache_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFDRIVE_CACHE", "")
+    monkeypatch.chdir(tmp_path)
+    build = Builder()
+    fetch(build)
+    fetch(build)
+    assert build.calls == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_follows_the_environment(tmp_path, monkeypatch):
+    monkeypatch.delenv("SELFDRIVE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    fetch(Builder())
+    assert len(list((tmp_path / "selfdrive_env" / "maps").iterdir())) == 1
+
+
+def test_a_failed_write_leaves_nothing_behind(folder, monkeypatch):
+    def fail(*args):
+        raise OSError("no space")
+
+    monkeypatch.setattr(os, "replace", fail)
+    fetch(Builder())
+    assert not list(folder.iterdir())
+
+
+def test_networks_survive_the_cache(folder, tmp_path):
+    network = maps.load("riverside")
+    file = tmp_path / "town.xodr"
+    file.write_text("stands for the town")
+    calls = []
+
+    def read(path):
+        calls.append(path)
+        return dataclasses.replace(network, source=path)
+
+    first = cached_network(str(file), read)
+    second = cached_network(str(file), read)
+    assert len(calls) == 1
+    for field in dataclasses.fields(network):
+        a, b = getattr(first, field.name), getattr(second, field.name)
+        if field.name in cache._PARTS:
+            assert len(a) == len(b)
+            for x, y in zip(a, b, strict=True):
+                for part in dataclasses.fields(x):
+                    u, v = getattr(x, part.name), getattr(y, part.name)
+                    assert type(u) is type(v), part.name
+                    assert np.array_equal(u, v) if isinstance(u, np.ndarray) else u == v
+        else:
+            assert a == b, field.name
+    assert type(second.origin) is tuple
+    assert second.stop_lines[0].lanes[0] == network.stop_lines[0].lanes[0]
+
+
+def test_compiled_goes_through_the_cache(folder):
+    first = maps.compiled("riverside", **COUNTS)
+    assert same(first, maps.compiled("riverside", **COUNTS))
+    other = maps.compiled("riverside", variant=3, **COUNTS)
+    assert other.name == "riverside#3"
+    assert other.digest != first.digest
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_real_files_load_the_same_from_the_cache(folder, shared_data, tmp_path):
+    source = shared_data / "opendrive/carla/Town10HD.xodr"
+    file = tmp_path / source.name
+    shutil.copyfile(source, file)
+    first, second = maps.compiled(file, **COUNTS), maps.compiled(file, **COUNTS)
+    assert same(first, second)
+    assert compile_map(maps.load(file), **COUNTS).digest == first.digest
