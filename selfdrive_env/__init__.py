@@ -1,1 +1,36 @@
-"""Batched, Gymnasium-compatible road scenes for learning to drive by self-play."""
+"""Batched, Gymnasium-compatible road scenes for learning to drive by self-play.
+
+Importing the package registers its environments and compiles nothing::
+
+    import gymnasium
+    import selfdrive_env
+
+    envs = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=1024)
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from gymnasium.envs.registration import register
+
+try:
+    __version__ = version("selfdrive_env")
+except PackageNotFoundError:  # a source tree on the path, not installed
+    __version__ = "0.0.0"
+
+__all__ = ["ENVIRONMENTS", "__version__"]
+
+ENVIRONMENTS = (
+    ("SelfPlay-v0", "make_self_play"),
+    ("Drive-v0", "make_drive"),
+)
+"""Id and what makes its vector form: every agent is a row, or one ego among scripted drivers."""
+
+
+for _name, _vector in ENVIRONMENTS:
+    register(
+        id=f"selfdrive_env/{_name}",
+        entry_point="selfdrive_env.env:DrivingEnv",
+        vector_entry_point=f"selfdrive_env.env:{_vector}",
+    )

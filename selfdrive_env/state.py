@@ -24,8 +24,8 @@ __all__ = [
     "Motion",
     "Output",
     "Params",
-    "Rows",
     "Routes",
+    "Rows",
     "Scratch",
     "Signs",
     "Tallies",
@@ -59,119 +59,43 @@ NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = range(5)
 LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = range(3)
 
 # Output.event, bits
-(
-    EVENT_GOAL,
-    EVENT_LAST_GOAL,
-    EVENT_COLLISION,
-    EVENT_OFFROAD,
-    EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN,
-    EVENT_COMFORT,
-    EVENT_WRONG_WAY,
-) = (1 << bit for bit in range(8))
+(EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN, EVENT_COMFORT, EVENT_WRONG_WAY) = (1 << bit for bit in range(8))  # fmt: skip
 
 # Columns of Tallies.count, one for each event bit in the same order.
 NUM_COUNTS = 8
 
 # Terms of the reward, the last axis of Output.term and Tallies.term.
-REWARD_TERMS = (
-    "goal",
-    "collision",
-    "offroad",
-    "comfort",
-    "lane_align",
-    "lane_centre",
-    "velocity",
-    "reverse",
-    "stop_line",
-    "timestep",
-    "overspeed",
-    "progress",
-)
+REWARD_TERMS = ("goal", "collision", "offroad", "comfort", "lane_align", "lane_centre",
+    "velocity", "reverse", "stop_line", "timestep", "overspeed", "progress")  # fmt: skip
 NUM_TERMS = len(REWARD_TERMS)
-(
-    TERM_GOAL,
-    TERM_COLLISION,
-    TERM_OFFROAD,
-    TERM_COMFORT,
-    TERM_LANE_ALIGN,
-    TERM_LANE_CENTRE,
-    TERM_VELOCITY,
-    TERM_REVERSE,
-    TERM_STOP_LINE,
-    TERM_TIMESTEP,
-    TERM_OVERSPEED,
-    TERM_PROGRESS,
-) = range(NUM_TERMS)
+(TERM_GOAL, TERM_COLLISION, TERM_OFFROAD, TERM_COMFORT, TERM_LANE_ALIGN, TERM_LANE_CENTRE,
+    TERM_VELOCITY, TERM_REVERSE, TERM_STOP_LINE, TERM_TIMESTEP, TERM_OVERSPEED,
+    TERM_PROGRESS) = range(NUM_TERMS)  # fmt: skip
 
 # Columns of Bodies.weight. The first eleven are the conditioning group of the observation.
-WEIGHTS = (
-    "goal_radius",
-    "collision",
-    "offroad",
-    "comfort",
-    "lane_align",
-    "velocity_align",
-    "lane_centre",
-    "centre_bias",
-    "reverse",
-    "stop_line",
-    "overspeed",
-    "goal",
-    "velocity",
-    "timestep",
-    "progress",
-)
+WEIGHTS = ("goal_radius", "collision", "offroad", "comfort", "lane_align",
+    "velocity_align", "lane_centre", "centre_bias", "reverse", "stop_line", "overspeed",
+    "goal", "velocity", "timestep", "progress")  # fmt: skip
 NUM_WEIGHTS = len(WEIGHTS)
 NUM_CONDITIONS = 11
-(
-    WEIGHT_GOAL_RADIUS,
-    WEIGHT_COLLISION,
-    WEIGHT_OFFROAD,
-    WEIGHT_COMFORT,
-    WEIGHT_LANE_ALIGN,
-    WEIGHT_VELOCITY_ALIGN,
-    WEIGHT_LANE_CENTRE,
-    WEIGHT_CENTRE_BIAS,
-    WEIGHT_REVERSE,
-    WEIGHT_STOP_LINE,
-    WEIGHT_OVERSPEED,
-    WEIGHT_GOAL,
-    WEIGHT_VELOCITY,
-    WEIGHT_TIMESTEP,
-    WEIGHT_PROGRESS,
-) = range(NUM_WEIGHTS)
+(WEIGHT_GOAL_RADIUS, WEIGHT_COLLISION, WEIGHT_OFFROAD, WEIGHT_COMFORT, WEIGHT_LANE_ALIGN,
+    WEIGHT_VELOCITY_ALIGN, WEIGHT_LANE_CENTRE, WEIGHT_CENTRE_BIAS, WEIGHT_REVERSE,
+    WEIGHT_STOP_LINE, WEIGHT_OVERSPEED, WEIGHT_GOAL, WEIGHT_VELOCITY, WEIGHT_TIMESTEP,
+    WEIGHT_PROGRESS) = range(NUM_WEIGHTS)  # fmt: skip
 
 # Columns of Draws.body, one row a type of body.
-(
-    BODY_SHARE,
-    BODY_LENGTH_LOW,
-    BODY_LENGTH_HIGH,
-    BODY_WIDTH_LOW,
-    BODY_WIDTH_HIGH,
-    BODY_THROTTLE,
-    BODY_STEER,
-    BODY_ACCELERATION,
-    BODY_SPEED,
-) = range(9)
+(BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
+    BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
 
 # Columns of Lanes.segment.
-SEG_X, SEG_Y, SEG_COS, SEG_SIN, SEG_LENGTH, SEG_LEFT, SEG_RIGHT, SEG_CURVATURE, SEG_Z, SEG_S = range(10)
+(SEG_X, SEG_Y, SEG_COS, SEG_SIN, SEG_LENGTH, SEG_LEFT, SEG_RIGHT, SEG_CURVATURE, SEG_Z,
+    SEG_S) = range(10)  # fmt: skip
 SEG_COLUMNS = 10
 
 # Columns of Signs.line.
-(
-    LINE_X,
-    LINE_Y,
-    LINE_COS,
-    LINE_SIN,
-    LINE_X0,
-    LINE_Y0,
-    LINE_X1,
-    LINE_Y1,
-    LINE_Z,
-) = range(9)
+(LINE_X, LINE_Y, LINE_COS, LINE_SIN, LINE_X0, LINE_Y0, LINE_X1, LINE_Y1, LINE_Z) = range(9)  # fmt: skip
 LINE_COLUMNS = 9
 
 

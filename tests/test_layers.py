@@ -17,8 +17,9 @@ MAX_LINES = 600
 
 # A part imports from itself and from the rows above it, not from the others of its row.
 LAYERS = (
-    ("arrays", "config"),
+    ("arrays",),
     ("state",),
+    ("config",),
     ("kernels", "maps"),
     ("engine",),
     ("env",),

@@ -64,7 +64,7 @@ def cached_network(path: str, read: Callable[[str], RoadNetwork]) -> RoadNetwork
         read: Makes the network from the path.
     """
     place = _place(path, "network")
-    network = _load(place, _network_from_arrays)
+    network: RoadNetwork | None = _load(place, _network_from_arrays)
     if network is None:
         network = read(path)
         _store(place, lambda: _arrays_of_network(network))
@@ -93,7 +93,7 @@ def cached_map(
         stop_lines: Length of the lists of near stop lines.
     """
     place = _place(source, f"{variant}-{lane_points}-{boundary_points}-{stop_lines}")
-    compiled = _load(place, _map_from_arrays)
+    compiled: CompiledMap | None = _load(place, _map_from_arrays)
     if compiled is None:
         compiled = build()
         _store(place, lambda: _arrays_of_map(compiled))

@@ -36,6 +36,7 @@ BLOCK = CELL * BLOCK_CELLS
 CELLS_PER_BLOCK = BLOCK_CELLS * BLOCK_CELLS
 OBSERVATION_CELL = 2.0 * CELL
 
+Mask = NDArray[np.bool_]
 Pairs = tuple[I64, I64, I64]
 
 
@@ -151,10 +152,9 @@ def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
         touched |= inside
         layers.append((split, hits, inside))
 
-    observed = touched.reshape(frame.cells_y // 2, 2, frame.cells_x // 2, 2).any(axis=(1, 3))
-    observed = _dilated(observed, DILATION)
+    observed = _dilated(_any_of(touched, 2), DILATION)
     half = BLOCK_CELLS // 2
-    kept = observed.reshape(frame.blocks_y, half, frame.blocks_x, half).any(axis=(1, 3))
+    kept = _any_of(observed, half)
     table, place = _tables(frame, kept, layers)
 
     segment_first, segment, edge_first, edge, inside_parts, near_parts = [], [], [], [], [], []
@@ -249,7 +249,7 @@ def _touched(points: F64, direction: F64, frame: Frame) -> Pairs:
     return shape[hit], column[hit], row[hit]
 
 
-def _inside(edges: F64, frame: Frame) -> NDArray[np.bool_]:
+def _inside(edges: F64, frame: Frame) -> Mask:
     """Returns whether each cell's centre lies on the surface, [rows, columns], by scan lines."""
     x0, y0, x1, y1 = edges.T
     # Row j has its line at origin + (j + 0.5) cells; an edge holds its lower end, not its upper.
@@ -263,10 +263,18 @@ def _inside(edges: F64, frame: Frame) -> NDArray[np.bool_]:
     column = np.ceil((x - frame.origin[0]) / CELL - 0.5).astype(np.int64)
     crossings = np.bincount(row * frame.cells_x + column, minlength=frame.cells_x * frame.cells_y)
     parity = crossings.astype(np.uint8).reshape(frame.cells_y, frame.cells_x)
-    return np.cumsum(parity, axis=1, dtype=np.uint8) % 2 == 1
+    inside: Mask = np.cumsum(parity, axis=1, dtype=np.uint8) % 2 == 1
+    return inside
 
 
-def _dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+def _any_of(mask: Mask, edge: int) -> Mask:
+    """Returns for each square of `edge` x `edge` cells whether any of them is set."""
+    rows, columns = mask.shape[0] // edge, mask.shape[1] // edge
+    out: Mask = np.logical_or.reduce(mask.reshape(rows, edge, columns, edge), axis=(1, 3))
+    return out
+
+
+def _dilated(mask: Mask, radius: int) -> Mask:
     """Returns the mask grown by a disc; its outer `radius` rows and columns are free."""
     out = mask.copy()
     for dy in range(-radius, radius + 1):
@@ -276,9 +284,7 @@ def _dilated(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     return out
 
 
-def _tables(
-    frame: Frame, kept: NDArray[np.bool_], layers: list[tuple[F64, Pairs, NDArray[np.bool_]]]
-) -> tuple[I64, I64]:
+def _tables(frame: Frame, kept: Mask, layers: list[tuple[F64, Pairs, Mask]]) -> tuple[I64, I64]:
     """Returns the block tables [layer, row, column] and column, row, layer of every block.
 
     A layer shares the blocks of layer 0 wherever the two surfaces are the same.
@@ -299,9 +305,9 @@ def _tables(
 
 def _differs(
     frame: Frame,
-    a: tuple[F64, Pairs, NDArray[np.bool_]],
-    b: tuple[F64, Pairs, NDArray[np.bool_]],
-) -> NDArray[np.bool_]:
+    a: tuple[F64, Pairs, Mask],
+    b: tuple[F64, Pairs, Mask],
+) -> Mask:
     """Returns in which blocks two surfaces differ, by their edges and the insides of the cells."""
     cells = a[2] != b[2]
     for (edges, hits, _), (others, _, _) in ((a, b), (b, a)):
@@ -310,8 +316,7 @@ def _differs(
         lone = ~np.isin(own, other)
         hit = lone[hits[0]]
         cells[hits[2][hit], hits[1][hit]] = True
-    shape = (frame.blocks_y, BLOCK_CELLS, frame.blocks_x, BLOCK_CELLS)
-    return cells.reshape(shape).any(axis=(1, 3))
+    return _any_of(cells, BLOCK_CELLS)
 
 
 def _rows(pairs: Pairs, block: I64) -> tuple[I64, I64]:
@@ -325,7 +330,7 @@ def _rows(pairs: Pairs, block: I64) -> tuple[I64, I64]:
     return np.concatenate([[0], np.cumsum(count)]), item[order]
 
 
-def _by_block(dense: NDArray[np.bool_], place: I64, edge: int) -> NDArray[np.bool_]:
+def _by_block(dense: Mask, place: I64, edge: int) -> Mask:
     """Returns the cells of a dense map block by block, [B, edge * edge]."""
     rows, columns = dense.shape[0] // edge, dense.shape[1] // edge
     blocks = dense.reshape(rows, edge, columns, edge).transpose(0, 2, 1, 3)

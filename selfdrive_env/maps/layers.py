@@ -106,7 +106,8 @@ def _crossings(strips: Strips, pairs: Pairs) -> I64:
     used, index = np.unique(candidates, return_inverse=True)
     hulls = shapely.convex_hull(shapely.multipoints(strips.quads[used]))
     index = index.reshape(-1, 2)
-    return candidates[shapely.intersects(hulls[index[:, 0]], hulls[index[:, 1]])]
+    out: I64 = candidates[shapely.intersects(hulls[index[:, 0]], hulls[index[:, 1]])]
+    return out
 
 
 def _zone(strips: Strips, crossing: I64, pairs: Pairs) -> tuple[I64, I64]:

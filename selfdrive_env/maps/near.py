@@ -7,9 +7,11 @@ own reach covers its centre, nearest first.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, F64, I32, I64
 from selfdrive_env.state import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, Lanes
@@ -101,11 +103,11 @@ def boundary_points(edges: F64, ring: I64) -> tuple[F32, I32]:
     number = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
     step = (around / count)[owner]
 
-    def at(k: F64) -> F64:
+    def at(k: NDArray[Any]) -> F64:
         wanted = base[owner] + np.minimum(k * step, around[owner])
         return np.stack([np.interp(wanted, known, xy[:, c]) for c in (0, 1)], axis=1)
 
-    chord = at(number + 1.0) - at(number + 0.0)
+    chord = at(number + 1) - at(number)
     norm = np.maximum(np.hypot(*chord.T), 1e-9)[:, None]
     point = np.concatenate([at(number + 0.5), chord / norm], axis=1)
     return point.astype(np.float32), number.astype(np.int32)

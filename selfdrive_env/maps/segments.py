@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfdrive_env.arrays import F64, I32, I64, U8
-from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
 from selfdrive_env.state import (
     SEG_COLUMNS,
     SEG_COS,
@@ -79,7 +79,8 @@ class Strips:
     def z(self) -> F64:
         """Elevation of the middle of each segment, [Q] [m]."""
         p = self.start
-        return 0.5 * (self.centre[p, 2] + self.centre[p + 1, 2])
+        z: F64 = 0.5 * (self.centre[p, 2] + self.centre[p + 1, 2])
+        return z
 
     @property
     def quads(self) -> F64:
@@ -221,8 +222,8 @@ def _segments(strips: Strips) -> F64:
     chord = strips.centre[q, :2] - strips.centre[p, :2]
     length = np.hypot(*chord.T)
     # Where the centre line turns back on itself, the direction comes from the boundaries.
-    across = (strips.left - strips.right)[p] + (strips.left - strips.right)[q]
-    ahead = np.stack([across[:, 1], -across[:, 0]], axis=1)
+    width = (strips.left - strips.right)[p] + (strips.left - strips.right)[q]
+    ahead = np.stack([width[:, 1], -width[:, 0]], axis=1)
     direction = np.where(length[:, None] > 1e-6, chord, ahead)
     norm = np.hypot(*direction.T)
     direction = np.where(norm[:, None] > 0.0, direction, [1.0, 0.0])
@@ -231,7 +232,8 @@ def _segments(strips: Strips) -> F64:
 
     def across_distance(side: F64) -> F64:
         offset = 0.5 * (side[p] + side[q]) - middle
-        return offset[:, 1] * cos - offset[:, 0] * sin
+        across: F64 = offset[:, 1] * cos - offset[:, 0] * sin
+        return across
 
     first = strips.segment_first
     s = np.cumsum(length) - length
@@ -255,7 +257,8 @@ def _curvature(heading: F64, length: F64, lane: I32) -> F64:
     ahead = np.where(after > index, 0.5 * (length[index] + length[after]), 0.0)
     behind = np.where(before < index, 0.5 * (length[index] + length[before]), 0.0)
     # A floor of half a metre: shorter lanes would turn a rounded heading into a sharp bend.
-    return change / np.maximum(ahead + behind, 0.5)
+    curvature: F64 = change / np.maximum(ahead + behind, 0.5)
+    return curvature
 
 
 def _turn(segment: F64, first: I32) -> F64:
@@ -273,7 +276,7 @@ def _wrap(angle: F64) -> F64:
     return (angle + np.pi) % (2.0 * np.pi) - np.pi
 
 
-def _spawn_segments(lanes: list, strips: Strips, segment: F64, length: F64) -> I32:  # type: ignore[type-arg]
+def _spawn_segments(lanes: list[Lane], strips: Strips, segment: F64, length: F64) -> I32:
     """Returns the segments with enough width and enough road ahead to place an agent on."""
     ahead = np.zeros(len(lanes))
     source, target = strips.link.T

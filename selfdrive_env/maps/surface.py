@@ -145,7 +145,7 @@ def _lane_polygons(lanes: list[Lane]) -> Geometries:
     rings = shapely.linearrings(
         np.concatenate(outline), indices=np.repeat(np.arange(len(lanes)), count)
     )
-    polygons = shapely.polygons(rings)
+    polygons: Geometries = shapely.polygons(rings)
     for i in np.flatnonzero(~shapely.is_valid(polygons)):
         polygons[i] = _from_quads(lanes[i].left[:, :2], lanes[i].right[:, :2])
     return polygons

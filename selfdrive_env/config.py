@@ -1,0 +1,524 @@
+"""Every setting of an environment, with unit, default and check.
+
+`Settings` is what a user writes as keyword arguments: strings, numbers, lists and dicts only, so that
+a spec survives JSON. `make_params` and its neighbours turn it into what the kernels read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.arrays import F32, U8
+from selfdrive_env.arrays import digest as text_digest
+from selfdrive_env.state import (
+    BODY_COLUMNS,
+    CONSTANT,
+    IDM,
+    MAX_GOALS,
+    NUM_CONDITIONS,
+    NUM_WEIGHTS,
+    STILL,
+    WEIGHTS,
+    Counts,
+    Draws,
+    Params,
+)
+
+__all__ = [
+    "BODY_TYPES",
+    "LAYOUTS",
+    "PRESETS",
+    "Layout",
+    "Settings",
+    "make_draws",
+    "make_params",
+]
+
+OBSERVATION_VERSION = 1
+"""Raised with every change of what a column of the observation means."""
+
+DEFAULT_MAPS = ("riverside", "hillcrest")
+DEFAULT_AGENTS = 32
+
+Range = tuple[float, float]
+
+TRAINING_RANGE: dict[str, Range] = {
+    "goal_radius": (2.0, 12.0),
+    "collision": (0.0, 3.0),
+    "offroad": (0.0, 3.0),
+    "comfort": (0.0, 0.1),
+    "lane_align": (2.5e-4, 2.5e-2),
+    "velocity_align": (0.0, 1.0),
+    "lane_centre": (2.5e-4, 7.5e-3),
+    "centre_bias": (-0.5, 0.5),
+    "reverse": (2.5e-4, 7.5e-3),
+    "stop_line": (0.0, 1.0),
+    "overspeed": (0.0, 0.1),
+}
+"""Range by which each observed weight is scaled to [-1, 1], the same in every preset."""
+
+_FIXED = {"goal": 1.0, "velocity": 2.5e-3, "timestep": 2.5e-5, "progress": 0.0}
+
+_EVALUATION = {
+    "goal_radius": 10.0,
+    "collision": 3.0,
+    "offroad": 3.0,
+    "comfort": 0.05,
+    "lane_align": 0.025,
+    "velocity_align": 1.0,
+    "lane_centre": 3.8e-3,
+    "centre_bias": 0.0,
+    "reverse": 5.0e-3,
+    "stop_line": 1.0,
+    "overspeed": 0.0,
+    **_FIXED,
+}
+
+PRESETS: dict[str, dict[str, float | Range]] = {
+    "train": {**TRAINING_RANGE, "overspeed": 0.0, **_FIXED},
+    "eval": dict(_EVALUATION),
+    "cautious": {**_EVALUATION, "comfort": 0.1, "lane_centre": 7.5e-3, "overspeed": 0.05},
+    "aggressive": {
+        **_EVALUATION,
+        "collision": 1.0,
+        "offroad": 1.0,
+        "comfort": 0.0,
+        "lane_centre": 2.5e-4,
+        "stop_line": 0.2,
+    },
+}
+"""Reward weight -> number, or range from which each agent draws at each placing."""
+
+BODY_TYPES: dict[str, tuple[float, ...]] = {
+    "random": (0.0, 0.8, 7.0, 0.8, 3.0, 1.0, 1.0, 1.0, 1.0),
+    "car": (0.74, 4.2, 5.0, 1.75, 1.95, 1.0, 1.0, 1.0, 1.0),
+    "van": (0.10, 5.0, 6.0, 1.9, 2.1, 0.9, 1.0, 0.8, 0.9),
+    "truck": (0.05, 7.0, 9.0, 2.3, 2.5, 0.8, 0.9, 0.6, 0.8),
+    "bus": (0.03, 10.0, 12.0, 2.5, 2.55, 0.8, 0.9, 0.6, 0.7),
+    "motorcycle": (0.05, 2.0, 2.3, 0.8, 0.9, 1.1, 1.0, 1.2, 1.0),
+    "bicycle": (0.03, 1.7, 1.9, 0.6, 0.7, 1.0, 1.0, 0.5, 0.3),
+    "pedestrian": (0.0, 0.8, 0.8, 0.8, 0.8, 1.0, 1.0, 0.6, 0.08),
+}
+"""Type -> default share, length low and high, width low and high [m], mean of C_throttle, C_steer,
+C_acc, C_vel. "random" is the paper's one body with random size."""
+
+
+def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> int:
+    good = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not good or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return int(value)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Slots of an observation row."""
+
+    goals: int = MAX_GOALS
+    lane_points: int = 80
+    boundary_points: int = 80
+    stop_lines: int = 4
+    agents: int = 20
+
+    def __post_init__(self) -> None:
+        """Checks the counts."""
+        for name, value in dataclasses.asdict(self).items():
+            high = MAX_GOALS if name == "goals" else 10_000
+            _integer(f"layout[{name!r}]", value, 0, high)
+
+    @property
+    def counts(self) -> Counts:
+        """The same for the kernels."""
+        return Counts(*dataclasses.astuple(self))
+
+
+LAYOUTS = {
+    "full": Layout(),
+    "lean": Layout(goals=2, lane_points=24, boundary_points=24, stop_lines=2, agents=10),
+}
+
+CHOICES = {
+    "on_collision": ("terminate", "stop", "ignore"),
+    "on_offroad": ("terminate", "stop", "ignore"),
+    "on_red_light": ("terminate", "stop", "ignore"),
+    "on_goal": ("terminate", "new_route"),
+    "autoreset_mode": ("NextStep", "SameStep", "Disabled"),
+    "action_type": ("discrete", "continuous"),
+    "light_timing": ("random", "fixed"),
+    "traffic": ("idm", "constant", "still"),
+}
+
+
+DRIVERS = {"idm": IDM, "constant": CONSTANT, "still": STILL}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of an environment, checked."""
+
+    map: str | Sequence[str] = DEFAULT_MAPS
+    """Built-in town or file, or several; each world draws one of them anew with each episode."""
+
+    map_variants: int = 1
+    """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""
+
+    agents_per_world: int | Sequence[int] = DEFAULT_AGENTS
+    """Agents of a world, or the range from which each world draws their number."""
+
+    dt: float = 0.3
+    """Length of a step [s]."""
+
+    horizon: float = 360.0
+    """Episode of a world, then all its rows are truncated and it is drawn anew [s]."""
+
+    stagger: bool = True
+    """Whether the first episodes of the worlds get head starts, so that they do not all end at once."""
+
+    layout: str | Mapping[str, int] = "full"
+    """Observation layout: "full", "lean", or slots by name (others as in "full")."""
+
+    preset: str = "train"
+    """Reward weights, see `PRESETS`."""
+
+    reward: Mapping[str, Any] = field(default_factory=dict)
+    """Weights that differ from the preset: a number, or [low, high] to draw from."""
+
+    bodies: str | Mapping[str, float] = "random"
+    """ "random" (the paper's), "typed" (cars, vans, trucks ...), or type -> share."""
+
+    action_type: str = "discrete"
+    """ "discrete" (every pair of the jerks below) or "continuous" (Box(2) in [-1, 1])."""
+
+    jerk_long: Sequence[float] = (-15.0, -4.0, 0.0, 4.0)
+    """Longitudinal jerks [m/s^3]."""
+
+    jerk_lat: Sequence[float] = (-4.0, 0.0, 4.0)
+    """Lateral jerks, positive to the left [m/s^3]."""
+
+    on_collision: str = "terminate"
+    on_offroad: str = "terminate"
+    on_red_light: str = "ignore"
+    """Also for stop signs."""
+
+    on_goal: str = "terminate"
+    """What the last goal does: end the episode, or give a new route."""
+
+    first_goal: Sequence[float] | None = (20.0, 200.0)
+    """Way to the first goal along the lane graph [m]; None: anywhere reachable."""
+
+    further_goals: int = 3
+    """Largest number of goals after the first."""
+
+    initial_speed: float = 1.0
+    """Agents start at up to this share of min(speed limit, top speed)."""
+
+    blind_share: float = 0.0
+    """Share of drivers who at times do not see others (the paper: 0.05)."""
+
+    braking_share: float = 0.0
+    """Share of drivers who brake hard at random (the paper: 0.1)."""
+
+    observation_noise: float = 0.0
+    """Standard deviation of the observed positions [m] and speeds [m/s] of others."""
+
+    lane_dropout: float = 0.0
+    """Share of lane points left out at random (the paper trains with 0.5)."""
+
+    boundary_dropout: float = 0.0
+    """Share of boundary points left out at random (the paper trains with 0.4)."""
+
+    light_timing: str = "random"
+    """Random phase lengths, or 10 s green, 3 s yellow, 2 s all red."""
+
+    light_removal: float = 0.2
+    """Chance that a light is missing for an episode; likewise for each group."""
+
+    lights_off: float = 0.2
+    """Chance of an episode without lights."""
+
+    lights_green: float = 0.05
+    """Chance of an episode in which all lights stay green."""
+
+    traffic: str = "idm"
+    """Driver of the agents that are not learners."""
+
+    autoreset_mode: str = "SameStep"
+    world_offset: int = 0
+    """Number of the first world: the second half of a split batch continues the first."""
+
+    num_threads: int | None = None
+    """CPU threads; None takes all cores, in a worker process one."""
+
+    copy: bool = True
+    """Whether the caller owns returned arrays; False hands out the live buffers."""
+
+    render_size: int = 512
+    """Edge of a frame [px]."""
+
+    render_span: float = 120.0
+    """Metres across a frame."""
+
+    render_observed: bool = False
+    """Whether a frame marks what the ego observes."""
+
+    def __post_init__(self) -> None:
+        """Checks every value and brings sequences into one form."""
+        for name, allowed in CHOICES.items():
+            _choice(name, getattr(self, name), allowed)
+        _choice("preset", self.preset, tuple(PRESETS))
+        maps = [self.map] if isinstance(self.map, str | os.PathLike) else list(self.map)
+        if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):
+            raise ValueError(f"map must be a name or path, or a list of them, got {self.map!r}")
+        self._set("map", tuple(os.fspath(m) for m in maps))
+        low, high = self._agents()
+        self._set("agents_per_world", (low, high))
+        for name, low_value, high_value in (
+            ("dt", 0.01, 1.0),
+            ("horizon", 0.01, 1.0e6),
+            ("initial_speed", 0.0, 1.0),
+            ("observation_noise", 0.0, 10.0),
+            ("render_span", 5.0, 100_000.0),
+        ):
+            self._set(name, _number(name, getattr(self, name), low_value, high_value))
+        for name in (
+            "blind_share",
+            "braking_share",
+            "lane_dropout",
+            "boundary_dropout",
+            "light_removal",
+            "lights_off",
+            "lights_green",
+        ):
+            self._set(name, _number(name, getattr(self, name), 0.0, 1.0))
+        _integer("further_goals", self.further_goals, 0, MAX_GOALS - 1)
+        _integer("map_variants", self.map_variants, 1, 1024)
+        _integer("world_offset", self.world_offset, 0, 2**32 - 1)
+        _integer("render_size", self.render_size, 16, 8192)
+        if self.num_threads is not None:
+            _integer("num_threads", self.num_threads, 1, 1024)
+        for name in ("stagger", "copy", "render_observed"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        self._check_first_goal()
+        for name in ("jerk_long", "jerk_lat"):
+            values = tuple(_number(name, v, -100.0, 100.0) for v in getattr(self, name))
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be a list of different jerks, got {values}")
+            self._set(name, values)
+        if min(self.jerk_long) >= 0.0 or max(self.jerk_long) <= 0.0:
+            raise ValueError(
+                f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}"
+            )
+        make_layout(self.layout)
+        weight_ranges(self.preset, self.reward)
+        body_table(self.bodies)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _agents(self) -> tuple[int, int]:
+        value = self.agents_per_world
+        pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+        if len(pair) != 2:
+            raise ValueError(f"agents_per_world must be a number or [low, high], got {value!r}")
+        low = _integer("agents_per_world", pair[0], 1, 1_000_000)
+        high = _integer("agents_per_world", pair[1], 1, 1_000_000)
+        if high < low:
+            raise ValueError(f"agents_per_world must rise from low to high, got {value!r}")
+        return low, high
+
+    def _check_first_goal(self) -> None:
+        if self.first_goal is None:
+            return
+        pair = tuple(_number("first_goal", v, 1.0, 2000.0) for v in self.first_goal)
+        if len(pair) != 2 or pair[0] > pair[1]:
+            raise ValueError(
+                f"first_goal must be [low, high] in metres or None, got {self.first_goal}"
+            )
+        self._set("first_goal", pair)
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> Settings:
+        """Returns settings from keyword arguments; an unknown one names its nearest relative."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in keywords:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1, 0.0)[0]
+                raise TypeError(
+                    f"unknown setting {name!r} (did you mean {near!r}?); settings are "
+                    f"{', '.join(names)}"
+                )
+        values = dict(keywords)
+        mode = values.get("autoreset_mode")
+        if mode is not None and not isinstance(mode, str):
+            values["autoreset_mode"] = getattr(mode, "value", mode)
+        return cls(**values)
+
+    @property
+    def steps(self) -> int:
+        """Horizon in steps."""
+        return max(1, round(self.horizon / self.dt))
+
+    @property
+    def slots(self) -> int:
+        """Agents a world has room for."""
+        return tuple(self.agents_per_world)[1]  # type: ignore[arg-type, index]
+
+    @property
+    def threads(self) -> int:
+        """CPU threads to use."""
+        import multiprocessing
+
+        if self.num_threads is not None:
+            return self.num_threads
+        if multiprocessing.parent_process() is not None:
+            return 1
+        return (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+
+    def layout_digest(self) -> str:
+        """Returns what a checkpoint stores to know that it fits: changes with layout and version."""
+        layout = dataclasses.asdict(make_layout(self.layout))
+        return text_digest(json.dumps([OBSERVATION_VERSION, layout], sort_keys=True))
+
+    def digest(self) -> str:
+        """Returns a digest of all settings that influence results."""
+        values = dataclasses.asdict(self)
+        for name in ("num_threads", "copy", "render_size", "render_span", "render_observed"):
+            del values[name]
+        return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
+
+
+def make_layout(layout: str | Mapping[str, int]) -> Layout:
+    """Returns the layout of a name or of slots by name."""
+    if isinstance(layout, str):
+        _choice("layout", layout, tuple(LAYOUTS))
+        return LAYOUTS[layout]
+    names = [f.name for f in dataclasses.fields(Layout)]
+    for name in layout:
+        if name not in names:
+            raise ValueError(f"layout has no {name!r}; its slots are {', '.join(names)}")
+    return Layout(**layout)
+
+
+def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
+    """Returns low and high of every reward weight, [NUM_WEIGHTS, 2]."""
+    values: dict[str, Any] = {**PRESETS[preset]}
+    for name, value in reward.items():
+        if name not in WEIGHTS:
+            near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
+            raise ValueError(
+                f"reward has no weight {name!r} (did you mean {near!r}?); weights are "
+                f"{', '.join(WEIGHTS)}"
+            )
+        values[name] = value
+    table = np.zeros((NUM_WEIGHTS, 2), np.float32)
+    for row, name in enumerate(WEIGHTS):
+        value = values[name]
+        pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+        if len(pair) != 2:
+            raise ValueError(f"reward[{name!r}] must be a number or [low, high], got {value!r}")
+        low = 0.1 if name == "goal_radius" else -1000.0
+        table[row] = [_number(f"reward[{name!r}]", v, low, 1000.0) for v in pair]
+        if table[row, 1] < table[row, 0]:
+            raise ValueError(f"reward[{name!r}] must rise from low to high, got {value!r}")
+    return table
+
+
+def body_table(bodies: str | Mapping[str, float]) -> F32:
+    """Returns the rows of `Draws.body` in the order of `BODY_TYPES`, [types, BODY_COLUMNS]."""
+    table = np.array(list(BODY_TYPES.values()), np.float32)
+    names = list(BODY_TYPES)
+    if isinstance(bodies, str):
+        _choice("bodies", bodies, ("random", "typed"))
+        if bodies == "random":
+            table[:, 0] = 0.0
+            table[0, 0] = 1.0
+    else:
+        table[:, 0] = 0.0
+        for name, share in bodies.items():
+            if name not in names:
+                raise ValueError(f"bodies has no type {name!r}; types are {', '.join(names)}")
+            table[names.index(name), 0] = _number(f"bodies[{name!r}]", share, 0.0, 1.0e6)
+        if table[:, 0].sum() <= 0.0:
+            raise ValueError(f"bodies needs a positive share, got {dict(bodies)!r}")
+    assert table.shape[1] == BODY_COLUMNS
+    return table
+
+
+def make_params(settings: Settings) -> Params:
+    """Returns the settings as the scalars that the kernels read."""
+    goal = settings.first_goal or (-1.0, -1.0)
+    negative = sorted(j for j in settings.jerk_long if j < 0.0)
+    hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
+    return Params(
+        dt=settings.dt,
+        horizon=settings.steps,
+        on_collision=CHOICES["on_collision"].index(settings.on_collision),
+        on_offroad=CHOICES["on_offroad"].index(settings.on_offroad),
+        on_red_light=CHOICES["on_red_light"].index(settings.on_red_light),
+        on_goal=CHOICES["on_goal"].index(settings.on_goal),
+        autoreset=CHOICES["autoreset_mode"].index(settings.autoreset_mode),
+        stagger=int(settings.stagger),
+        hold_jerk=hold,
+        brake_jerk=negative[0],
+        first_goal_low=float(goal[0]),
+        first_goal_high=float(goal[1]),
+        max_further_goals=settings.further_goals,
+        initial_speed=settings.initial_speed,
+        blind_share=settings.blind_share,
+        braking_share=settings.braking_share,
+        noise=settings.observation_noise,
+        lane_dropout=settings.lane_dropout,
+        boundary_dropout=settings.boundary_dropout,
+        random_lights=int(settings.light_timing == "random"),
+        light_removal=settings.light_removal,
+        lights_off=settings.lights_off,
+        lights_green=settings.lights_green,
+    )
+
+
+def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
+    """Returns what placing draws from.
+
+    Args:
+        settings: The settings.
+        driver: Driver of each slot, [A].
+        learner: Whether each slot is a row, [A].
+    """
+    condition = np.zeros((NUM_WEIGHTS, 2), np.float32)
+    condition[:, 1] = 1.0
+    for row, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
+        condition[row] = TRAINING_RANGE[name]
+    return Draws(
+        weight=weight_ranges(settings.preset, settings.reward),
+        condition=condition,
+        body=body_table(settings.bodies),
+        driver=np.ascontiguousarray(driver, np.uint8),
+        learner=np.ascontiguousarray(learner, np.uint8),
+        agents=np.array(settings.agents_per_world, np.int32),
+    )

@@ -1,0 +1,428 @@
+"""The order of a step, and the buffers it works on.
+
+lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward -> last
+observation of finished rows -> placing -> observation. One compiled `step_world` is that list; the
+CPU loops it over ranges of worlds on threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.arrays import F32, U8, allocate
+from selfdrive_env.config import Settings, make_draws, make_layout, make_params
+from selfdrive_env.kernels.collision import collide
+from selfdrive_env.kernels.drivers import MAX_PATH_POINTS, PATH_INFO, drive
+from selfdrive_env.kernels.dynamics import advance_bodies
+from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
+from selfdrive_env.kernels.metrics import measure
+from selfdrive_env.kernels.observation import observe_agent, row_length
+from selfdrive_env.kernels.parallel import cached, njit, run
+from selfdrive_env.kernels.reward import give_rewards
+from selfdrive_env.kernels.road import locate_agents
+from selfdrive_env.kernels.route import follow_routes
+from selfdrive_env.kernels.spawn import draw_world, place_agent
+from selfdrive_env.maps.compile import CompiledMap, pool
+from selfdrive_env.state import (
+    ABSENT,
+    HALTED,
+    MAX_GOALS,
+    NUM_COUNTS,
+    NUM_TERMS,
+    NUM_WEIGHTS,
+    Agents,
+    Bodies,
+    Lights,
+    Motion,
+    Output,
+    Rows,
+    Scratch,
+    Tallies,
+    Worlds,
+)
+
+__all__ = ["STATE_STRUCTS", "Engine"]
+
+NEXT_STEP, SAME_STEP, DISABLED = range(3)
+STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
+"""What a state is made of; the other structs are recomputed by each step."""
+
+
+@njit
+def finish_rows(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+    output, rows, scratch, worker, world,
+):  # fmt: skip
+    """Stage: rewards and flags of all rows, last observation and tallies of finished ones."""
+    for agent in range(agents.x.shape[1]):
+        row = bodies.row[world, agent]
+        if row < 0:
+            continue
+        live = agents.status[world, agent] != ABSENT
+        rows.reward[row] = output.reward[world, agent]
+        rows.terminated[row] = output.terminated[world, agent]
+        rows.truncated[row] = output.truncated[world, agent]
+        done = output.terminated[world, agent] or output.truncated[world, agent]
+        if not live or not done:
+            continue
+        for term in range(NUM_TERMS):
+            rows.final_term[row, term] = tallies.term[world, agent, term]
+        for count in range(NUM_COUNTS):
+            rows.final_count[row, count] = tallies.count[world, agent, count]
+        rows.final_distance[row] = tallies.distance[world, agent]
+        rows.final_age[row] = agents.age[world, agent]
+        target = rows.observation[row]
+        if params.autoreset == SAME_STEP:
+            target = rows.final_observation[row]
+        observe_agent(
+            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+            scratch, worker, world, agent, target,
+        )  # fmt: skip
+
+
+@njit
+def place_agents(
+    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+    world,
+):  # fmt: skip
+    """Stage: re-places finished agents, or takes them out until they are due."""
+    if worlds.ended[world] and params.autoreset == SAME_STEP:
+        draw_world(
+            params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+            output, world, False,
+        )  # fmt: skip
+        return
+    for agent in range(worlds.num_agents[world]):
+        done = output.terminated[world, agent] or output.truncated[world, agent]
+        waited = output.waits[world, agent] != 0
+        own_row = bodies.row[world, agent] >= 0
+        if done and own_row and params.autoreset != SAME_STEP:
+            agents.status[world, agent] = ABSENT
+            output.waits[world, agent] = 1
+            continue
+        due = done or (waited and (not own_row or params.autoreset != DISABLED))
+        if not due or worlds.ended[world]:
+            continue
+        output.waits[world, agent] = not place_agent(
+            params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent
+        )
+
+
+@njit
+def observe_rows(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
+    rows, scratch, worker, world,
+):  # fmt: skip
+    """Stage: observations of all rows whose agent is in the world, and their masks."""
+    for agent in range(agents.x.shape[1]):
+        row = bodies.row[world, agent]
+        if row < 0:
+            continue
+        status = agents.status[world, agent]
+        rows.valid[row] = status != ABSENT
+        rows.learn[row] = (
+            status != ABSENT and status != HALTED and bodies.erratic[world, agent] == 0
+        )
+        if status != ABSENT:
+            observe_agent(
+                params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+                scratch, worker, world, agent, rows.observation[row],
+            )  # fmt: skip
+            continue
+        kept = output.terminated[world, agent] or output.truncated[world, agent]
+        if params.autoreset == SAME_STEP or not (kept or output.waits[world, agent]):
+            for feature in range(rows.observation.shape[1]):
+                rows.observation[row, feature] = 0
+
+
+@njit
+def begin_step(agents, output, scratch, worker, world):
+    """Clears the events and notes who was halted before."""
+    for agent in range(agents.x.shape[1]):
+        output.event[world, agent] = 0
+        scratch.halted[worker, agent] = agents.status[world, agent] == HALTED
+
+
+@njit
+def step_world(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
+    tallies, output, rows, scratch, worker, world,
+):  # fmt: skip
+    """Advances one world by one step."""
+    worlds.tick[world] += np.uint32(1)
+    if worlds.ended[world]:
+        restart_world(
+            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+            tallies, output, rows, scratch, worker, world,
+        )  # fmt: skip
+        return
+    begin_step(agents, output, scratch, worker, world)
+    advance_lights(params, signs, lights, worlds, world)
+    drive(
+        params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
+    )
+    advance_bodies(params, agents, bodies, motion, world)
+    locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world)
+    collide(agents, bodies, motion, output, world)
+    check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world)
+    follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world)
+    measure(params, lanes, worlds, agents, motion, tallies, output, world)
+    give_rewards(
+        params, lanes, agents, bodies, motion, tallies, output, scratch.halted[worker], world
+    )
+    finish_rows(
+        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+        output, rows, scratch, worker, world,
+    )  # fmt: skip
+    place_agents(
+        params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+        world,
+    )  # fmt: skip
+    observe_rows(
+        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
+        rows, scratch, worker, world,
+    )  # fmt: skip
+
+
+@njit
+def restart_world(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+    output, rows, scratch, worker, world,
+):  # fmt: skip
+    """The step after the end of a world whose rows waited (NextStep): it is drawn anew."""
+    for agent in range(agents.x.shape[1]):
+        output.event[world, agent] = 0
+        output.terminated[world, agent] = 0
+        output.truncated[world, agent] = 0
+        output.reward[world, agent] = 0
+        for term in range(NUM_TERMS):
+            output.term[world, agent, term] = 0
+            output.weighted[world, agent, term] = 0
+        row = bodies.row[world, agent]
+        if row >= 0:
+            rows.reward[row] = 0
+            rows.terminated[row] = 0
+            rows.truncated[row] = 0
+    if params.autoreset != NEXT_STEP:
+        return
+    draw_world(
+        params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+        world, False,
+    )  # fmt: skip
+    observe_rows(
+        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
+        rows, scratch, worker, world,
+    )  # fmt: skip
+
+
+@njit
+def step_worlds(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
+    tallies, output, rows, scratch, worker, first, last,
+):  # fmt: skip
+    """Advances worlds first to last - 1."""
+    for world in range(first, last):
+        step_world(
+            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+            motion, tallies, output, rows, scratch, worker, world,
+        )  # fmt: skip
+
+
+@njit
+def reset_worlds(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+    output, rows, scratch, chosen, whole, staggered, worker, first, last,
+):  # fmt: skip
+    """Resets the chosen slots of worlds first to last - 1, or the whole world where it is due.
+
+    Args:
+        params: Settings, and the structs after it.
+        chosen: Slots to reset, [W, A].
+        whole: Worlds to draw anew, [W].
+        staggered: Whether first clocks get their head start.
+        worker: Number of this thread.
+        first: First world.
+        last: World behind the last.
+    """
+    for world in range(first, last):
+        touched = whole[world] != 0
+        for agent in range(agents.x.shape[1]):
+            touched = touched or chosen[world, agent] != 0
+        if not touched:
+            continue
+        if whole[world]:
+            draw_world(
+                params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+                output, world, staggered,
+            )  # fmt: skip
+        for agent in range(agents.x.shape[1]):
+            if not chosen[world, agent] and not (whole[world] and bodies.row[world, agent] < 0):
+                if whole[world]:
+                    agents.status[world, agent] = ABSENT
+                    output.waits[world, agent] = 1
+                continue
+            output.terminated[world, agent] = 0
+            output.truncated[world, agent] = 0
+            output.event[world, agent] = 0
+            if not whole[world] and agent < worlds.num_agents[world]:
+                output.waits[world, agent] = not place_agent(
+                    params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world,
+                    agent,
+                )  # fmt: skip
+        for agent in range(agents.x.shape[1]):
+            row = bodies.row[world, agent]
+            if row < 0 or not chosen[world, agent]:
+                continue
+            status = agents.status[world, agent]
+            rows.valid[row] = status != ABSENT
+            rows.learn[row] = status != ABSENT and bodies.erratic[world, agent] == 0
+            if status == ABSENT:
+                for feature in range(rows.observation.shape[1]):
+                    rows.observation[row, feature] = 0
+                continue
+            observe_agent(
+                params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+                scratch, worker, world, agent, rows.observation[row],
+            )  # fmt: skip
+
+
+class Engine:
+    """A batch of worlds: buffers, and the two compiled entry points on them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        maps: Sequence[CompiledMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+    ) -> None:
+        """Makes the buffers.
+
+        Args:
+            settings: The settings.
+            maps: The pool of maps.
+            num_worlds: Worlds of this batch.
+            driver: Driver of each slot, [A].
+            learner: Whether each slot is a row, [A].
+        """
+        self.settings = settings
+        self.num_worlds = num_worlds
+        self.num_slots = len(driver)
+        self.maps = list(maps)
+        self.params = make_params(settings)
+        self.layout = make_layout(settings.layout)
+        self.counts = self.layout.counts
+        self.draws = make_draws(settings, driver, learner)
+        self.lanes, self.routes, self.grid, self.signs = pool(self.maps)
+
+        signs = self.signs
+        sizes = {
+            "world": num_worlds,
+            "agent": self.num_slots,
+            "goal": MAX_GOALS,
+            "weight": NUM_WEIGHTS,
+            "term": NUM_TERMS,
+            "count": NUM_COUNTS,
+            "program": int(np.diff(signs.map_program_first).max(initial=1)),
+            "group": int(np.diff(signs.map_group_first).max(initial=1)),
+            "line": int(np.diff(signs.map_line_first).max(initial=1)),
+            "row": num_worlds * int(np.count_nonzero(learner)),
+            "feature": row_length(*self.counts),
+            "worker": settings.threads,
+            "slot": max(self.counts.agents, 1),
+            "point": MAX_PATH_POINTS,
+            "info": PATH_INFO,
+        }
+        self.worlds = allocate(Worlds, **sizes)
+        self.lights = allocate(Lights, **sizes)
+        self.agents = allocate(Agents, **sizes)
+        self.bodies = allocate(Bodies, **sizes)
+        self.motion = allocate(Motion, **sizes)
+        self.tallies = allocate(Tallies, **sizes)
+        self.output = allocate(Output, **sizes)
+        self.rows = allocate(Rows, **sizes)
+        self.scratch = allocate(Scratch, **sizes)
+
+        row = np.full(self.num_slots, -1, np.int64)
+        row[learner != 0] = np.arange(np.count_nonzero(learner))
+        base = np.arange(num_worlds)[:, None] * np.count_nonzero(learner)
+        self.bodies.row[:] = np.where(row >= 0, base + row, -1)
+        self.bodies.driver[:] = driver
+        self.bodies.learner[:] = learner
+        number = settings.world_offset + np.arange(num_worlds)
+        self.worlds.number[:] = number.astype(np.uint32)
+        self.worlds.stream[:] = self.worlds.number
+
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts the random numbers: one seed for all worlds, or one each.
+
+        Args:
+            seed: A number of 64 bits, or [W] of them.
+        """
+        self.worlds.tick[:] = 0
+        if isinstance(seed, int | np.integer):
+            seeds = [int(seed)] * self.num_worlds
+            self.worlds.stream[:] = self.worlds.number
+        else:
+            seeds = [int(s) for s in seed]
+            self.worlds.stream[:] = 0
+        self.worlds.key[:, 0] = [s & 0xFFFFFFFF for s in seeds]
+        self.worlds.key[:, 1] = [(s >> 32) & 0xFFFFFFFF for s in seeds]
+
+    def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
+        """Starts new episodes of the chosen slots.
+
+        Args:
+            chosen: [W, A].
+            whole: Worlds to draw anew, [W].
+            staggered: Whether their clocks get a head start.
+        """
+        self.worlds.tick[:] += np.uint32(1)
+        run(
+            _reset_worlds(), self.num_worlds, self.settings.threads,
+            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
+            self.lights, self.worlds, self.agents, self.bodies, self.tallies, self.output,
+            self.rows, self.scratch, chosen, whole, staggered,
+        )  # fmt: skip
+
+    def step(self, jerk: F32) -> None:
+        """Advances all worlds by one step.
+
+        Args:
+            jerk: Commanded longitudinal and lateral jerk, [W, A, 2] [m/s^3]; scripted drivers
+                overwrite their own.
+        """
+        self.motion.jerk[:] = jerk
+        run(
+            _step_worlds(), self.num_worlds, self.settings.threads,
+            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
+            self.lights, self.worlds, self.agents, self.bodies, self.motion, self.tallies,
+            self.output, self.rows, self.scratch,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """Returns copies of all arrays that make up the state, by "struct.field"."""
+        return {
+            f"{name}.{key}": value.copy()
+            for name in STATE_STRUCTS
+            for key, value in getattr(self, name)._asdict().items()
+        }
+
+
+_compiled: dict[str, Any] = {}
+
+
+def _step_worlds() -> Any:
+    if "step" not in _compiled:
+        _compiled["step"] = cached(step_worlds)
+    return _compiled["step"]
+
+
+def _reset_worlds() -> Any:
+    if "reset" not in _compiled:
+        _compiled["reset"] = cached(reset_worlds)
+    return _compiled["reset"]

@@ -1,0 +1,576 @@
+"""The Gymnasium face of the engine: a vector environment and its single-car twin.
+
+Rows are learning agents, world-major: num_envs = num_worlds x learners per world. A finished agent
+is placed again in its slot; when the clock of a world runs out all its rows are truncated together
+and the world is drawn anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box, Discrete, Space
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from selfdrive_env.arrays import F32
+from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, Settings, make_layout
+from selfdrive_env.engine import STATE_STRUCTS, Engine
+from selfdrive_env.kernels.metrics import METRICS
+from selfdrive_env.maps import MapError, compiled
+from selfdrive_env.state import ABSENT, EXTERNAL, REWARD_TERMS
+
+__all__ = ["DrivingEnv", "DrivingVectorEnv", "make_drive", "make_self_play"]
+
+STATE_VERSION = 1
+SPAWN_SPACING = 6.0
+MAX_SEED = 2**64 - 1
+METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+Infos = dict[str, Any]
+
+
+class DrivingVectorEnv(VectorEnv):
+    """Road scenes in which every row drives one agent.
+
+    Args:
+        num_envs: Rows; a multiple of the learners per world. With fewer rows than the default
+            number of agents per world, and none given, there is one world of `num_envs` agents.
+        learners: "all" (every agent is a row) or "one" (one ego per world, the others scripted).
+        render_mode: None or "rgb_array".
+        max_episode_steps: Horizon in steps; stands in for the setting `horizon`.
+        **settings: See `selfdrive_env.config.Settings`.
+
+    Raises:
+        ValueError: For a value out of range, named with what is allowed.
+        TypeError: For an unknown setting, with the nearest known one.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        learners: str = "all",
+        render_mode: str | None = None,
+        max_episode_steps: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self._keywords = dict(
+            num_envs=num_envs,
+            learners=learners,
+            render_mode=render_mode,
+            max_episode_steps=max_episode_steps,
+            **settings,
+        )
+        if learners not in ("all", "one"):
+            raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
+        if render_mode not in (None, *METADATA["render_modes"]):
+            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+        if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+            raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
+        single = learners == "all" and num_envs < DEFAULT_AGENTS
+        if single and "agents_per_world" not in settings:
+            settings["agents_per_world"] = int(num_envs)
+        chosen = Settings.from_keywords(settings)
+        if max_episode_steps is not None:
+            if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
+                raise ValueError(
+                    f"max_episode_steps must be a whole number of at least 1, got {max_episode_steps!r}"
+                )
+            chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
+        rows_per_world = chosen.slots if learners == "all" else 1
+        if num_envs % rows_per_world:
+            raise ValueError(
+                f"num_envs must be a multiple of the {rows_per_world} rows of a world "
+                f"(agents_per_world={chosen.agents_per_world}), got {num_envs}"
+            )
+
+        self.settings = chosen
+        self.learners = learners
+        self.num_envs = int(num_envs)
+        self.num_worlds = self.num_envs // rows_per_world
+        self.rows_per_world = rows_per_world
+        self.render_mode = render_mode
+        self.autoreset_mode = AutoresetMode(chosen.autoreset_mode)
+        self.metadata = {**METADATA, "autoreset_mode": self.autoreset_mode}
+        self.layout = make_layout(chosen.layout)
+        self.layout_digest = chosen.layout_digest()
+        self._make_engine()
+        self._make_spaces()
+        self.closed = False
+        self._ready = False
+        self._painter: Any = None
+
+    def _make_engine(self) -> None:
+        slots = self.settings.slots
+        learner = np.zeros(slots, np.uint8)
+        learner[: self.rows_per_world] = 1
+        scripted = DRIVERS[self.settings.traffic]
+        driver = np.where(learner, EXTERNAL, scripted).astype(np.uint8)
+        maps = [
+            compiled(
+                source,
+                variant=variant,
+                lane_points=max(self.layout.lane_points, 1),
+                boundary_points=max(self.layout.boundary_points, 1),
+                stop_lines=max(self.layout.stop_lines, 1),
+            )
+            for source in self.settings.map
+            for variant in range(self.settings.map_variants)
+        ]
+        for one in maps:
+            room = int(len(one.lanes.spawn_segment) / SPAWN_SPACING)
+            if slots > room:
+                raise ValueError(
+                    f"agents_per_world={slots} is more than map {one.name!r} holds: it has room for "
+                    f"about {room}"
+                )
+        self.engine = Engine(self.settings, maps, self.num_worlds, driver, learner)
+
+    def _make_spaces(self) -> None:
+        length = self.engine.rows.observation.shape[1]
+        self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), np.float32)
+        pairs = [(a, b) for a in self.settings.jerk_long for b in self.settings.jerk_lat]
+        self._jerks = np.array(pairs, np.float32)
+        if self.settings.action_type == "discrete":
+            self.single_action_space: Space[Any] = Discrete(len(pairs))
+        else:
+            self.single_action_space = Box(-1.0, 1.0, (2,), np.float32)
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._all = np.ones(self.num_envs, np.bool_)
+        self._jerk = np.zeros((self.num_worlds, self.settings.slots, 2), np.float32)
+
+    # `make_vec` sets the spec after construction; what it holds must survive JSON.
+    @property
+    def spec(self) -> Any:
+        """The `EnvSpec` that made this environment."""
+        return getattr(self, "_spec", None)
+
+    @spec.setter
+    def spec(self, value: Any) -> None:
+        if value is not None:
+            value = copy.copy(value)
+            value.kwargs = {
+                k: v.value if isinstance(v, AutoresetMode) else v for k, v in value.kwargs.items()
+            }
+        self._spec = value
+
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int] | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> tuple[F32, Infos]:
+        """Starts new episodes.
+
+        Args:
+            seed: A number of 64 bits (world i takes its stream i + world_offset), a list with one
+                seed a world (or a row: its world's first counts), or None to go on with the streams.
+            options: `{"reset_mask": bool array [num_envs]}` resets only these rows.
+
+        Returns:
+            Observations, float32 [num_envs, features], and infos.
+        """
+        self._check_open()
+        mask = self._reset_mask(options)
+        if seed is not None:
+            self._seed(seed, mask)
+        elif not self._ready:
+            super().reset(seed=None)
+            self.engine.seed(int(self.np_random.integers(2**63)))
+        if mask is not None and not self._ready and not mask.all():
+            raise ResetNeeded("reset_mask must be all True in the first reset")
+
+        chosen = np.zeros((self.num_worlds, self.settings.slots), np.uint8)
+        rows = self._all if mask is None else mask
+        chosen[:, : self.rows_per_world] = rows.reshape(self.num_worlds, -1)
+        whole = rows.reshape(self.num_worlds, -1).all(1)
+        whole |= (self.engine.worlds.ended != 0) & chosen.any(1)
+        self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
+        self._ready = True
+        self._check_placed()
+        return self._observations(), self._masks()
+
+    def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
+        if not options or "reset_mask" not in options:
+            return None
+        mask = np.asarray(options["reset_mask"])
+        if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
+            raise ValueError(
+                f"options['reset_mask'] must be a bool array of shape ({self.num_envs},), got "
+                f"{mask.dtype} of shape {mask.shape}"
+            )
+        if not mask.any():
+            raise ValueError("options['reset_mask'] must be True for at least one row")
+        return mask
+
+    def _seed(self, seed: int | Sequence[int], mask: NDArray[np.bool_] | None) -> None:
+        if mask is not None and not mask.all():
+            raise ValueError(
+                "seed and a partial reset_mask do not go together: streams are per world"
+            )
+        if isinstance(seed, int | np.integer):
+            seeds: Any = int(seed)
+            values = [seeds]
+        else:
+            seeds = [int(s) for s in seed]
+            if len(seeds) == self.num_envs:
+                seeds = seeds[:: self.rows_per_world]
+            if len(seeds) != self.num_worlds:
+                raise ValueError(
+                    f"seed must have one entry a world ({self.num_worlds}) or a row "
+                    f"({self.num_envs}), got {len(seeds)}"
+                )
+            values = seeds
+        for value in values:
+            if not 0 <= value <= MAX_SEED:
+                raise ValueError(f"seed must be from 0 to 2**64 - 1, got {value}")
+        super().reset(seed=values[0])
+        self.engine.seed(seeds)
+
+    def _check_placed(self) -> None:
+        unplaced = int(np.count_nonzero(self.engine.output.waits & self.engine.bodies.learner))
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            return
+        if unplaced:
+            raise ValueError(
+                f"agents_per_world={self.settings.slots} is more than the maps hold: {unplaced} of "
+                f"{self.num_envs} rows found no free place"
+            )
+
+    def step(self, actions: Any) -> tuple[F32, F32, NDArray[np.bool_], NDArray[np.bool_], Infos]:
+        """Advances all worlds by `dt`.
+
+        Args:
+            actions: Discrete: integers [num_envs]; continuous: floats in [-1, 1] [num_envs, 2],
+                longitudinal and lateral (scaled to the largest jerk of that sign).
+
+        Returns:
+            Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and
+            truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, and on steps with
+            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask.
+        """
+        self._check_open()
+        if not self._ready:
+            raise ResetNeeded("call reset() before step()")
+        rows = self.engine.rows
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            ended = self._waiting()
+            if ended.any():
+                raise ResetNeeded(
+                    f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
+                    "options={'reset_mask': ...} (autoreset_mode='Disabled')"
+                )
+        self._jerk[:, : self.rows_per_world] = self._to_jerk(actions).reshape(
+            self.num_worlds, self.rows_per_world, 2
+        )
+        self.engine.step(self._jerk)
+        terminated = rows.terminated.astype(np.bool_)
+        truncated = rows.truncated.astype(np.bool_)
+        infos = self._masks()
+        done = terminated | truncated
+        if done.any():
+            self._add_finals(infos, done)
+        reward = rows.reward.copy() if self.settings.copy else rows.reward
+        return self._observations(), reward, terminated, truncated, infos
+
+    def _waiting(self) -> NDArray[np.bool_]:
+        waits = self.engine.output.waits[:, : self.rows_per_world] != 0
+        return waits.reshape(-1)
+
+    def _to_jerk(self, actions: Any) -> F32:
+        actions = np.asarray(actions)
+        discrete = self.settings.action_type == "discrete"
+        shape = (self.num_envs,) if discrete else (self.num_envs, 2)
+        kind = np.integer if discrete else np.floating
+        if actions.shape != shape or not np.issubdtype(actions.dtype, kind):
+            raise ValueError(
+                f"actions must be {'integers' if discrete else 'floats'} of shape {shape}, got "
+                f"{actions.dtype} of shape {actions.shape}"
+            )
+        if discrete:
+            if actions.min() < 0 or actions.max() >= len(self._jerks):
+                raise ValueError(
+                    f"actions must be from 0 to {len(self._jerks) - 1}, got {actions.min()} to "
+                    f"{actions.max()}"
+                )
+            return self._jerks[actions]
+        if not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
+            raise ValueError(
+                f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
+            )
+        low, high = self._jerks.min(0), self._jerks.max(0)
+        return np.where(actions < 0.0, -actions * low, actions * high).astype(np.float32)
+
+    def _observations(self) -> F32:
+        rows = self.engine.rows
+        return rows.observation.copy() if self.settings.copy else rows.observation
+
+    def _masks(self) -> Infos:
+        rows = self.engine.rows
+        return {
+            "valid": rows.valid.astype(np.bool_),
+            "_valid": self._all,
+            "learn": rows.learn.astype(np.bool_),
+            "_learn": self._all,
+        }
+
+    def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
+        rows = self.engine.rows
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+        values: dict[str, NDArray[Any]] = {
+            "length": rows.final_age,
+            "km": rows.final_distance.astype(np.float64) / 1000.0,
+        }
+        for column, (name, _, _) in enumerate(METRICS):
+            values[name] = rows.final_count[:, column]
+        for column, name in enumerate(REWARD_TERMS):
+            values[f"reward_{name}"] = rows.final_term[:, column]
+        target: Infos = {} if same_step else infos
+        for name, value in values.items():
+            target[name] = np.where(done, value, np.zeros((), value.dtype))
+            target[f"_{name}"] = done.copy()
+        if not same_step:
+            return
+        final = rows.final_observation
+        infos["final_obs"] = final.copy() if self.settings.copy else final
+        infos["_final_obs"] = done.copy()
+        infos["final_info"] = target
+        infos["_final_info"] = done.copy()
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """Returns an exact copy of everything that later steps depend on, by name.
+
+        The arrays can be stored with `numpy.savez`; `set_state` takes them back into an environment
+        of the same settings.
+        """
+        self._check_open()
+        if not self._ready:
+            raise ResetNeeded("call reset() before get_state()")
+        state = self.engine.state()
+        for name in ("waits", "terminated", "truncated"):
+            state[f"output.{name}"] = getattr(self.engine.output, name).copy()
+        for name in self.engine.rows._fields:
+            if not name.startswith("final_"):
+                state[f"rows.{name}"] = getattr(self.engine.rows, name).copy()
+        state["version"] = np.array(STATE_VERSION)
+        state["digest"] = np.frombuffer(self._digest().encode(), np.uint8).copy()
+        return state
+
+    def set_state(self, state: Mapping[str, Any]) -> F32:
+        """Returns to a state that `get_state` gave.
+
+        Raises:
+            ValueError: If it is of another version or of other settings, or is damaged.
+
+        Returns:
+            The observations of that state.
+        """
+        self._check_open()
+        version = int(state["version"]) if "version" in state else None
+        if version != STATE_VERSION:
+            raise ValueError(f"state has version {version}, this package reads {STATE_VERSION}")
+        digest = bytes(np.asarray(state["digest"], np.uint8)).decode(errors="replace")
+        if digest != self._digest():
+            raise ValueError(
+                f"state belongs to other settings or maps: digest {digest}, here {self._digest()}"
+            )
+        targets: dict[str, NDArray[Any]] = {}
+        for struct in (*STATE_STRUCTS, "output", "rows"):
+            for name, array in getattr(self.engine, struct)._asdict().items():
+                targets[f"{struct}.{name}"] = array
+        names = [name for name in state if name not in ("version", "digest")]
+        missing = [n for n in targets if n.split(".")[0] in STATE_STRUCTS and n not in state]
+        if missing:
+            raise ValueError(f"state lacks {missing[0]}")
+        for name in names:
+            if name not in targets:
+                raise ValueError(f"state has an unknown entry {name!r}")
+            value = np.asarray(state[name])
+            if value.shape != targets[name].shape or value.dtype != targets[name].dtype:
+                raise ValueError(
+                    f"state entry {name!r} must be {targets[name].dtype} of shape "
+                    f"{targets[name].shape}, got {value.dtype} of shape {value.shape}"
+                )
+        for name in names:
+            targets[name][...] = state[name]
+        self._ready = True
+        return self._observations()
+
+    def _digest(self) -> str:
+        from selfdrive_env.arrays import digest
+
+        maps = [m.digest for m in self.engine.maps]
+        return digest("/".join([self.settings.digest(), self.learners, str(self.num_envs), *maps]))
+
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
+        """Returns one frame a row, uint8 [size, size, 3], each following that row's agent."""
+        if self.render_mode is None:
+            return None
+        self._check_open()
+        if not self._ready:
+            raise ResetNeeded("call reset() before render()")
+        return tuple(self.frame(row) for row in range(self.num_envs))
+
+    def frame(self, row: int = 0, *, span: float | None = None) -> NDArray[np.uint8]:
+        """Returns a picture of the world around the agent of one row.
+
+        Args:
+            row: Row that the camera follows.
+            span: Metres across; None takes the setting `render_span`.
+        """
+        from selfdrive_env.rendering import Painter, scene_of
+
+        if self._painter is None:
+            engine = self.engine
+            self._painter = Painter(engine.lanes, engine.grid, engine.signs)
+        world, agent = divmod(row, self.rows_per_world)
+        picture: NDArray[np.uint8] = self._painter.draw(
+            scene_of(self.engine, world, agent),
+            size=self.settings.render_size,
+            span=self.settings.render_span if span is None else span,
+            show_observed=self.settings.render_observed,
+        )
+        return picture
+
+    def call(self, name: str, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
+        """Calls a method for all rows, or reads an attribute; one result a row."""
+        if name == "render":
+            return self.render() or (None,) * self.num_envs
+        value = getattr(self, name)
+        result = value(*arguments, **keywords) if callable(value) else value
+        return (result,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Returns an attribute once for each row."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Sets an attribute: one value, or a list or tuple of equal values, one a row."""
+        if isinstance(values, list | tuple):
+            if len(values) != self.num_envs:
+                raise ValueError(f"values must have {self.num_envs} entries, got {len(values)}")
+            values = values[0]
+        setattr(self, name, values)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Nothing runs in the background."""
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClosedEnvironmentError("the environment has been closed")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Keeps arguments and state; compiled code and buffers are made again."""
+        return {
+            "keywords": self._keywords,
+            "spec": self.spec,
+            "closed": self.closed,
+            "state": self.get_state() if self._ready and not self.closed else None,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes the environment again."""
+        self.__init__(**state["keywords"])  # type: ignore[misc]
+        self._spec = state["spec"]
+        self.closed = state["closed"]
+        if state["state"] is not None:
+            self.set_state(state["state"])
+
+
+class DrivingEnv(gymnasium.Env[F32, Any]):
+    """One ego among scripted drivers: the single form of both ids.
+
+    Args:
+        render_mode: None or "rgb_array".
+        max_episode_steps: Horizon in steps.
+        **settings: See `selfdrive_env.config.Settings`; `autoreset_mode` does not apply.
+    """
+
+    def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        if "autoreset_mode" in settings:
+            raise TypeError("autoreset_mode is a setting of make_vec, not of make")
+        settings.setdefault("num_threads", 1)
+        self.vector = DrivingVectorEnv(
+            1, learners="one", render_mode=render_mode, autoreset_mode="Disabled", **settings
+        )
+        self.metadata = dict(METADATA)
+        self.render_mode = render_mode
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[F32, Infos]:
+        """Draws the world anew.
+
+        Returns:
+            Observation float32 [features], and an empty info.
+        """
+        super().reset(seed=seed)
+        observation, _ = self.vector.reset(seed=seed)
+        if self.vector.engine.agents.status[0, 0] == ABSENT:
+            raise MapError(f"no free place for the ego on {self.vector.settings.map}")
+        return self._own(observation), {}
+
+    def _own(self, observation: F32) -> F32:
+        return observation[0] if not self.vector.settings.copy else observation[0].copy()
+
+    def step(self, action: Any) -> tuple[F32, float, bool, bool, Infos]:
+        """Advances the world by `dt`.
+
+        Returns:
+            Observation float32 [features], reward, terminated, truncated, and an info with the
+            metrics of the episode when it ends.
+        """
+        batch = np.asarray(action)[None]
+        observation, reward, terminated, truncated, infos = self.vector.step(batch)
+        done = bool(terminated[0] or truncated[0])
+        info = {}
+        if done:
+            info = {
+                name: infos[name][0].item()
+                for name in infos
+                if not name.startswith("_") and name not in ("valid", "learn")
+            }
+        return (
+            self._own(observation),
+            float(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            info,
+        )
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """See `DrivingVectorEnv.get_state`."""
+        return self.vector.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> F32:
+        """See `DrivingVectorEnv.set_state`; returns the observation."""
+        return self._own(self.vector.set_state(state))
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """Returns a frame uint8 [size, size, 3] that follows the ego."""
+        return None if self.render_mode is None else self.vector.frame(0)
+
+    def close(self) -> None:
+        """Closes the environment; twice is fine."""
+        self.vector.close()
+
+
+def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of SelfPlay-v0: every agent of every world is a row."""
+    return DrivingVectorEnv(num_envs, learners="all", **settings)
+
+
+def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of Drive-v0: one row a world, the other agents are scripted."""
+    return DrivingVectorEnv(num_envs, learners="one", **settings)

@@ -1,0 +1,146 @@
+"""Contacts between bodies: full oriented boxes, swept along the arcs of one step.
+
+Sub-step rule: the step of a pair is cut into floor(|ds_a| + |ds_b|) + 1 equal parts (at most 64);
+both boxes are tested at the end of each part. Between two tests they approach by at most a metre,
+less than the narrowest two bodies are wide, so that none passes through another. Bodies whose
+elevations differ by `LEVEL_HEIGHT` or more never touch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.kernels.dynamics import pose_at, sub_steps
+from selfdrive_env.kernels.geometry import HALF, ZERO, boxes_overlap
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.state import ABSENT, EVENT_COLLISION
+
+__all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
+
+LEVEL_HEIGHT = np.float32(2.5)
+MAX_PAIR_PARTS = 64
+CONTACT_BODY = 1
+
+
+@njit
+def bodies_touch(
+    x_a,
+    y_a,
+    cos_a,
+    sin_a,
+    travel_a,
+    curvature_a,
+    ahead_a,
+    long_a,
+    wide_a,
+    x_b,
+    y_b,
+    cos_b,
+    sin_b,
+    travel_b,
+    curvature_b,
+    ahead_b,
+    long_b,
+    wide_b,
+):
+    """Whether two boxes overlap at one of the common poses of their sweeps.
+
+    Args:
+        x_a: Rear axle of a at the start of the step [m].
+        y_a: Likewise [m].
+        cos_a: Heading at the start.
+        sin_a: Heading at the start.
+        travel_a: Arc length driven in the step [m].
+        curvature_a: Of the arc [1/m].
+        ahead_a: From the rear axle to the box centre [m].
+        long_a: Half length [m].
+        wide_a: Half width [m].
+        x_b: As for a, like all arguments after it.
+        y_b: Likewise.
+        cos_b: Likewise.
+        sin_b: Likewise.
+        travel_b: Likewise.
+        curvature_b: Likewise.
+        ahead_b: Likewise.
+        long_b: Likewise.
+        wide_b: Likewise.
+    """
+    reach = abs(travel_a) + abs(travel_b)
+    dx = (x_b + ahead_b * cos_b) - (x_a + ahead_a * cos_a)
+    dy = (y_b + ahead_b * sin_b) - (y_a + ahead_a * sin_a)
+    turn = abs(travel_a * curvature_a) * ahead_a + abs(travel_b * curvature_b) * ahead_b
+    bound = reach + turn + long_a + wide_a + long_b + wide_b
+    if dx * dx + dy * dy > bound * bound:
+        return False
+    parts = sub_steps(reach, MAX_PAIR_PARTS)
+    for part in range(1, parts + 1):
+        fraction = np.float32(part) / np.float32(parts)
+        pax, pay, pac, pas = pose_at(
+            x_a, y_a, cos_a, sin_a, travel_a, curvature_a, fraction, ahead_a
+        )
+        pbx, pby, pbc, pbs = pose_at(
+            x_b, y_b, cos_b, sin_b, travel_b, curvature_b, fraction, ahead_b
+        )
+        if boxes_overlap(pbx - pax, pby - pay, pac, pas, long_a, wide_a, pbc, pbs, long_b, wide_b):
+            return True
+    return False
+
+
+@njit
+def pair_touches(agents, bodies, motion, world, a, b):
+    """Whether agents a < b of a world touched in this step."""
+    if abs(agents.z[world, a] - agents.z[world, b]) >= LEVEL_HEIGHT:
+        return False
+    dx = motion.x[world, a] - motion.x[world, b]
+    dy = motion.y[world, a] - motion.y[world, b]
+    reach = (
+        abs(motion.travel[world, a])
+        + abs(motion.travel[world, b])
+        + (bodies.length[world, a] + bodies.length[world, b])
+        + (bodies.width[world, a] + bodies.width[world, b])
+    )
+    if dx * dx + dy * dy > reach * reach:
+        return False
+    return bodies_touch(
+        motion.x[world, a],
+        motion.y[world, a],
+        motion.cos[world, a],
+        motion.sin[world, a],
+        motion.travel[world, a],
+        motion.curvature[world, a],
+        HALF * bodies.wheelbase[world, a],
+        HALF * bodies.length[world, a],
+        HALF * bodies.width[world, a],
+        motion.x[world, b],
+        motion.y[world, b],
+        motion.cos[world, b],
+        motion.sin[world, b],
+        motion.travel[world, b],
+        motion.curvature[world, b],
+        HALF * bodies.wheelbase[world, b],
+        HALF * bodies.length[world, b],
+        HALF * bodies.width[world, b],
+    )
+
+
+@njit
+def collide(agents, bodies, motion, output, world):
+    """Stage: tells which agents of a world touched another one in this step."""
+    for agent in range(agents.x.shape[1]):
+        motion.hit_speed[world, agent] = ZERO
+        if agents.status[world, agent] == ABSENT:
+            continue
+        touches = False
+        for other in range(agents.x.shape[1]):
+            if other == agent or agents.status[world, other] == ABSENT:
+                continue
+            if pair_touches(agents, bodies, motion, world, min(agent, other), max(agent, other)):
+                touches = True
+                break
+
+        contact = agents.contact[world, agent]
+        if touches and not contact & CONTACT_BODY:
+            output.event[world, agent] |= EVENT_COLLISION
+            motion.hit_speed[world, agent] = abs(motion.speed[world, agent])
+        rest = contact & np.uint8(255 - CONTACT_BODY)
+        agents.contact[world, agent] = rest | np.uint8(CONTACT_BODY if touches else 0)

@@ -1,0 +1,731 @@
+"""Scripted drivers: they choose jerks for the same bodies that learners drive.
+
+The IDM driver follows its route with the Intelligent Driver Model (Treiber, Hennecke, Helbing,
+"Congested traffic states in empirical observations and microscopic simulations", PRE 62, 2000):
+a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)). It brakes for
+bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
+and who go first. Who goes first is one order over all agents (in a junction or unable to stop before
+it, then by time of arrival, stop signs last), so that no ring of drivers waits for one another.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.random import DRAW_ERRATIC, uniforms
+from selfdrive_env.kernels.road import lane_distance, next_lane, segment_at
+from selfdrive_env.state import (
+    ABSENT,
+    BLIND,
+    BRAKING,
+    CONSTANT,
+    EXTERNAL,
+    HALTED,
+    IDM,
+    LANE_CHANGE_COST,
+    RED,
+    SEG_COS,
+    SEG_LENGTH,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    STILL,
+    STOP_SIGN,
+    WEIGHT_GOAL_RADIUS,
+    YELLOW,
+)
+
+__all__ = ["MAX_PATH_POINTS", "PATH_INFO", "drive", "is_blind"]
+
+MAX_PATH_POINTS = 48
+PATH_STEP = np.float32(1.5)
+
+# Columns of Scratch.path_info.
+(
+    POINTS,
+    ENTRY,
+    EXIT,
+    RANK,
+    ARRIVAL,
+    LINE_GAP,
+    LINE_COLOUR,
+    PATH_END,
+    LOW_X,
+    LOW_Y,
+    HIGH_X,
+    HIGH_Y,
+) = range(12)
+PATH_INFO = 12
+
+GREEN_COLOUR = 1
+FAR = np.float32(1.0e6)
+TWO = np.float32(2.0)
+MAX_ACCELERATION = np.float32(1.8)
+COMFORTABLE_BRAKING = np.float32(2.0)
+IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))
+HEADWAY = np.float32(1.2)
+STANDSTILL_GAP = np.float32(2.0)
+LATERAL_COMFORT = np.float32(1.4)
+SIGNAL_SPEED = np.float32(6.5)
+SIGNAL_ZONE = np.float32(10.0)
+HARD_BRAKING = np.float32(5.0)
+STOP_MARGIN = np.float32(0.8)
+REACTION = np.float32(0.5)
+SIDE_MARGIN = np.float32(0.3)
+CONFLICT_MARGIN = np.float32(0.6)
+CONFLICT_GAP = np.float32(2.0)
+TIME_MARGIN = np.float32(2.0)
+PATIENCE = np.float32(8.0)
+STOP_SIGN_DELAY = np.float32(30.0)
+TURN_DELAY = np.float32(3.0)
+RIGHT_ANGLE = np.float32(0.5)
+BLIND_TICKS = 16
+BLIND_TIME = np.float32(0.5)
+BRAKE_TIME = np.float32(3.0)
+BRAKE_RATE = np.float32(0.02)
+LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)
+LATERAL_JERK = np.float32(4.0)
+GOAL_SPEED = np.float32(2.0)
+LANE_CHANGE_COST_F = np.float32(LANE_CHANGE_COST)
+
+
+@njit
+def idm_acceleration(speed, wanted, gap, closing):
+    """Returns the IDM acceleration behind something `gap` ahead [m/s^2]."""
+    free = speed / max(wanted, np.float32(0.1))
+    free = free * free
+    result = MAX_ACCELERATION * (ONE - free * free)
+    if gap < FAR:
+        desired = STANDSTILL_GAP + max(speed * HEADWAY + speed * closing / IDM_ROOT, ZERO)
+        ratio = desired / max(gap, np.float32(0.05))
+        result = min(result, MAX_ACCELERATION * (ONE - free * free - ratio * ratio))
+    return result
+
+
+@njit
+def lane_change_target(
+    lane, goal_lane, first_lane, num_lanes, left, right, route_first, route_lane, route_length
+):
+    """Returns the neighbour lane that the route wants next, or `lane` itself."""
+    here = lane_distance(
+        goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
+    )
+    best = lane
+    for side in range(2):
+        beside = np.int64(left[lane] if side == 0 else right[lane])
+        if beside < 0:
+            continue
+        there = lane_distance(
+            goal_lane, beside, first_lane, num_lanes, route_first, route_lane, route_length
+        )
+        if there + LANE_CHANGE_COST_F <= here + ONE and there < FAR:
+            best = beside
+            here = there
+    return best
+
+
+@njit
+def side_is_free(agents, bodies, world, agent, left_side):
+    """Whether the lane on one side has a gap for an agent."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    x = agents.x[world, agent] + ahead * cos
+    y = agents.y[world, agent] + ahead * sin
+    speed = agents.speed[world, agent]
+    for other in range(agents.x.shape[1]):
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        if abs(agents.z[world, other] - agents.z[world, agent]) >= LEVEL_HEIGHT:
+            continue
+        shift = HALF * bodies.wheelbase[world, other]
+        dx = agents.x[world, other] + shift * agents.cos[world, other] - x
+        dy = agents.y[world, other] + shift * agents.sin[world, other] - y
+        along = dx * cos + dy * sin
+        across = dy * cos - dx * sin
+        if not left_side:
+            across = -across
+        if across < np.float32(1.2) or across > np.float32(6.0):
+            continue
+        room = HALF * (bodies.length[world, agent] + bodies.length[world, other]) + TWO
+        pace = agents.speed[world, other]
+        if along < ZERO:
+            room += max(pace - speed, ZERO) * np.float32(2.5) + HALF * pace
+        else:
+            room += max(speed - pace, ZERO) * TWO
+        if abs(along) < room:
+            return False
+    return True
+
+
+@njit
+def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agent, path, info):
+    """Writes the way ahead of an agent: points every 1.5 m on lane centres along its route.
+
+    The way ends at the first line where the agent has to stop, and where its lane ends.
+    """
+    map_index = np.int64(worlds.map[world])
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    first_line = np.int64(signs.map_line_first[map_index])
+    speed = max(agents.speed[world, agent], ZERO)
+    goal = np.int64(agents.goal[world, agent])
+    num_goals = np.int64(bodies.num_goals[world, agent])
+    goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+    lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
+    s = agents.s[world, agent]
+
+    target = lane_change_target(
+        lane,
+        goal_lane,
+        first_lane,
+        num_lanes,
+        lanes.left,
+        lanes.right,
+        routes.first,
+        routes.lane,
+        routes.distance,
+    )
+    if target != lane and lanes.junction[lane] < 0:
+        if side_is_free(agents, bodies, world, agent, target == lanes.left[lane]):
+            s = s * lanes.length[target] / max(lanes.length[lane], ONE)
+            lane = target
+
+    reach = speed * speed / (TWO * COMFORTABLE_BRAKING) + TWO * speed + np.float32(18.0)
+    wanted = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
+    half_length = HALF * bodies.length[world, agent]
+    info[ENTRY] = FAR
+    info[EXIT] = FAR
+    info[LINE_GAP] = FAR
+    info[LINE_COLOUR] = ZERO
+    info[PATH_END] = FAR
+    stop_sign = False
+    turn = ZERO
+    if lanes.junction[lane] >= 0:
+        info[ENTRY] = -s
+        turn = lanes.turn[lane]
+
+    base = -s
+    count = np.int64(0)
+    line_from = s + half_length - STOP_MARGIN
+    index = segment_at(lane, s, lanes.segment_first, lanes.length)
+    while count < wanted:
+        place = PATH_STEP * np.float32(count)
+        while place - base > lanes.length[lane]:
+            lines_low = signs.lane_line_first[lane]
+            for link in range(lines_low, signs.lane_line_first[lane + 1]):
+                at = signs.lane_line_s[link]
+                if info[LINE_GAP] < FAR or at < line_from:
+                    continue
+                colour = lights.line_colour[world, signs.lane_line[link] - first_line]
+                if colour == STOP_SIGN and agents.stopped_at[world, agent] == signs.lane_line[link]:
+                    stop_sign = True
+                    continue
+                if colour != 0:
+                    info[LINE_GAP] = base + at - half_length
+                    info[LINE_COLOUR] = np.float32(colour)
+            if lane == goal_lane and goal + 1 < num_goals:
+                goal += 1
+                goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+            following = next_lane(
+                lane,
+                goal_lane,
+                first_lane,
+                num_lanes,
+                lanes.successor_first,
+                lanes.successor,
+                routes.first,
+                routes.lane,
+                routes.distance,
+            )
+            base += lanes.length[lane]
+            if following < 0:
+                info[PATH_END] = base
+                wanted = count
+                break
+            was_inside = lanes.junction[lane] >= 0
+            lane = following
+            line_from = ZERO
+            index = np.int64(lanes.segment_first[lane])
+            inside = lanes.junction[lane] >= 0
+            if inside and info[ENTRY] >= FAR:
+                info[ENTRY] = base
+                turn = lanes.turn[lane]
+            if was_inside and not inside and info[EXIT] >= FAR:
+                info[EXIT] = base
+        if count >= wanted:
+            break
+        on_lane = place - base
+        last = np.int64(lanes.segment_first[lane + 1]) - 1
+        while (
+            index < last
+            and on_lane > lanes.segment[index, SEG_S] + lanes.segment[index, SEG_LENGTH]
+        ):
+            index += 1
+        t = on_lane - lanes.segment[index, SEG_S]
+        cos = lanes.segment[index, SEG_COS]
+        sin = lanes.segment[index, SEG_SIN]
+        path[count, 0] = lanes.segment[index, SEG_X] + t * cos
+        path[count, 1] = lanes.segment[index, SEG_Y] + t * sin
+        path[count, 2] = cos
+        path[count, 3] = sin
+        count += 1
+
+    if info[LINE_GAP] >= FAR:
+        reached = PATH_STEP * np.float32(count) - base
+        for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+            at = signs.lane_line_s[link]
+            if info[LINE_GAP] < FAR or at < line_from or at > reached + half_length:
+                continue
+            colour = lights.line_colour[world, signs.lane_line[link] - first_line]
+            if colour == STOP_SIGN and agents.stopped_at[world, agent] == signs.lane_line[link]:
+                stop_sign = True
+                continue
+            if colour != 0:
+                info[LINE_GAP] = base + at - half_length
+                info[LINE_COLOUR] = np.float32(colour)
+
+    colour = np.int64(info[LINE_COLOUR])
+    must_stop = colour == RED or colour == STOP_SIGN
+    if colour == YELLOW:
+        must_stop = stops_at_yellow(speed, agents.acceleration[world, agent], info[LINE_GAP])
+    if must_stop:
+        held = np.int64(max(info[LINE_GAP] + half_length, ZERO) / PATH_STEP) + 1
+        count = min(count, held)
+    else:
+        info[LINE_GAP] = FAR if colour != GREEN_COLOUR else info[LINE_GAP]
+        info[LINE_COLOUR] = np.float32(GREEN_COLOUR) if colour == GREEN_COLOUR else ZERO
+    if count == 0:
+        path[0, 0] = agents.x[world, agent]
+        path[0, 1] = agents.y[world, agent]
+        path[0, 2] = agents.cos[world, agent]
+        path[0, 3] = agents.sin[world, agent]
+        count = 1
+    info[POINTS] = np.float32(count)
+    write_rank(info, speed, half_length, turn, stop_sign)
+    write_bounds(path, info, count)
+
+
+@njit
+def stops_at_yellow(speed, acceleration, gap):
+    """Whether a driver stops for a light that is yellow; keeps the decision while braking."""
+    if acceleration < -ONE:
+        return speed * speed <= TWO * np.float32(5.5) * max(gap, np.float32(0.05))
+    room = max(gap - REACTION * speed, np.float32(0.05))
+    return speed * speed <= TWO * np.float32(4.2) * room
+
+
+@njit
+def write_rank(info, speed, half_length, turn, stop_sign):
+    """Writes who goes first: a lower rank, then the earlier arrival."""
+    entry = info[ENTRY]
+    if entry >= FAR:
+        info[RANK] = ONE
+        info[ARRIVAL] = FAR
+        return
+    gap = entry - half_length
+    committed = gap < speed * speed / np.float32(8.0) + HALF * speed and (
+        gap <= ZERO or speed > np.float32(3.0)
+    )
+    if committed:
+        info[RANK] = ZERO
+        info[ARRIVAL] = gap
+        return
+    info[RANK] = ONE
+    arrival = gap / max(speed, TWO)
+    if abs(turn) > RIGHT_ANGLE:
+        arrival += TURN_DELAY
+    if stop_sign:
+        arrival += STOP_SIGN_DELAY
+    info[ARRIVAL] = arrival
+
+
+@njit
+def write_bounds(path, info, count):
+    """Writes the bounding box of a path."""
+    info[LOW_X] = info[HIGH_X] = path[0, 0]
+    info[LOW_Y] = info[HIGH_Y] = path[0, 1]
+    for point in range(1, count):
+        info[LOW_X] = min(info[LOW_X], path[point, 0])
+        info[HIGH_X] = max(info[HIGH_X], path[point, 0])
+        info[LOW_Y] = min(info[LOW_Y], path[point, 1])
+        info[HIGH_Y] = max(info[HIGH_Y], path[point, 1])
+
+
+@njit
+def first_contact(path, count, skip, half_width, x, y, cos, sin, half_length, other_width):
+    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR."""
+    wide = half_width + other_width + SIDE_MARGIN
+    long = half_length + np.float32(0.5) * half_width
+    for point in range(skip, count):
+        dx = path[point, 0] - x
+        dy = path[point, 1] - y
+        u = dx * cos + dy * sin
+        v = dy * cos - dx * sin
+        align = path[point, 2] * cos + path[point, 3] * sin
+        reach = half_length if align > np.float32(0.9) else long
+        if abs(u) > reach or abs(v) > wide:
+            continue
+        place = PATH_STEP * np.float32(point)
+        if align > RIGHT_ANGLE:
+            return place - max(u + reach, ZERO)
+        return max(place - PATH_STEP, ZERO)
+    return FAR
+
+
+@njit
+def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
+    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1."""
+    square = width * width
+    for point in range(skip, count):
+        x = path[point, 0]
+        y = path[point, 1]
+        for other in range(other_skip, other_count):
+            dx = other_path[other, 0] - x
+            dy = other_path[other, 1] - y
+            if dx * dx + dy * dy < square:
+                return point, other
+    return -1, -1
+
+
+@njit
+def goes_first(info, agent, other):
+    """Whether `agent` has priority over `other`."""
+    if info[agent, RANK] != info[other, RANK]:
+        return info[agent, RANK] < info[other, RANK]
+    if info[agent, ARRIVAL] != info[other, ARRIVAL]:
+        return info[agent, ARRIVAL] < info[other, ARRIVAL]
+    return agent < other
+
+
+@njit
+def conflict_gap(agents, bodies, paths, info, world, agent, other):
+    """Returns how far an agent may go because another crosses its way first [m], or FAR."""
+    if (
+        info[agent, LOW_X] > info[other, HIGH_X] + TWO
+        or info[agent, HIGH_X] < info[other, LOW_X] - TWO
+    ):
+        return FAR
+    if (
+        info[agent, LOW_Y] > info[other, HIGH_Y] + TWO
+        or info[agent, HIGH_Y] < info[other, LOW_Y] - TWO
+    ):
+        return FAR
+    if goes_first(info, agent, other):
+        return FAR
+    half_length = HALF * bodies.length[world, agent]
+    other_length = HALF * bodies.length[world, other]
+    count = np.int64(info[agent, POINTS])
+    other_count = np.int64(info[other, POINTS])
+    skip = np.int64(half_length / PATH_STEP) + 1
+    other_skip = np.int64(other_length / PATH_STEP)
+    width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
+    point, other_point = first_conflict(
+        paths[agent], count, skip, paths[other], other_count, other_skip, width
+    )
+    if point < 0:
+        return FAR
+
+    ahead = HALF * bodies.wheelbase[world, agent]
+    body = first_contact(
+        paths[other],
+        other_point,
+        0,
+        HALF * bodies.width[world, other],
+        agents.x[world, agent] + ahead * agents.cos[world, agent],
+        agents.y[world, agent] + ahead * agents.sin[world, agent],
+        agents.cos[world, agent],
+        agents.sin[world, agent],
+        half_length,
+        HALF * bodies.width[world, agent],
+    )
+    if body < FAR:
+        return FAR
+
+    speed = max(agents.speed[world, agent], ONE)
+    pace = agents.speed[world, other]
+    place = PATH_STEP * np.float32(point)
+    other_place = PATH_STEP * np.float32(other_point)
+    clears = (place + half_length + TWO * width) / max(speed, np.float32(3.0))
+    arrives = (other_place - other_length) / max(pace, np.float32(1.5))
+    if pace < np.float32(0.3):
+        impatient = agents.waiting[world, agent] > PATIENCE
+        if impatient and agents.waiting[world, other] > PATIENCE * HALF:
+            return FAR
+    if clears + TIME_MARGIN < arrives:
+        return FAR
+    return place - half_length - CONFLICT_GAP
+
+
+@njit
+def bend_speed(path, count, speed_limit):
+    """Returns the speed that allows all bends ahead with comfortable braking [m/s]."""
+    wanted = speed_limit
+    for point in range(1, count - 2):
+        turn = path[point - 1, 2] * path[point + 2, 3] - path[point - 1, 3] * path[point + 2, 2]
+        curvature = abs(turn) / (np.float32(3.0) * PATH_STEP)
+        if curvature < np.float32(0.004):
+            continue
+        square = LATERAL_COMFORT / curvature
+        room = max(PATH_STEP * np.float32(point) - np.float32(3.0), ZERO)
+        wanted = min(wanted, math.sqrt(square + TWO * np.float32(1.5) * room))
+    return wanted
+
+
+@njit
+def steer_along(path, count, agents, bodies, world, agent, next_speed):
+    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m]."""
+    speed = max(agents.speed[world, agent], ZERO)
+    ahead = HALF * bodies.wheelbase[world, agent]
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    rear_x = agents.x[world, agent]
+    rear_y = agents.y[world, agent]
+    dx = rear_x + ahead * cos - path[0, 0]
+    dy = rear_y + ahead * sin - path[0, 1]
+    offset = abs(dy * path[0, 2] - dx * path[0, 3])
+    reach = max(
+        np.float32(0.6) * next_speed + TWO + HALF * ahead,
+        speed * math.sqrt(TWO * offset / np.float32(1.5)),
+    )
+    point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
+    over = reach - PATH_STEP * np.float32(point)
+    target_x = path[point, 0] + over * path[point, 2]
+    target_y = path[point, 1] + over * path[point, 3]
+    dx = target_x - rear_x
+    dy = target_y - rear_y
+    across = dy * cos - dx * sin
+    return TWO * across / max(dx * dx + dy * dy, ONE)
+
+
+@njit
+def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
+    """Returns the acceleration an IDM driver wants [m/s^2]."""
+    speed = agents.speed[world, agent]
+    path = paths[agent]
+    count = np.int64(info[agent, POINTS])
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    lane = lanes.segment_lane[agents.segment[world, agent]]
+    wanted = min(lanes.speed_limit[lane], np.float32(19.0) * bodies.pace[world, agent])
+    wanted = bend_speed(path, count, wanted)
+
+    gap = info[agent, LINE_GAP]
+    colour = np.int64(info[agent, LINE_COLOUR])
+    wish = FAR
+    if colour == GREEN_COLOUR:
+        room = max(gap - SIGNAL_ZONE, ZERO)
+        wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
+    elif colour != 0:
+        wish = stop_wish(speed, wanted, gap)
+    if info[agent, PATH_END] < FAR:
+        wish = min(wish, stop_wish(speed, wanted, info[agent, PATH_END] - half_length))
+    last = agents.goal[world, agent] == bodies.num_goals[world, agent] - 1
+    if last:
+        room = (
+            agents.goal_distance[world, agent]
+            - HALF * bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+        )
+        if room < np.float32(60.0):
+            wanted = min(
+                wanted, math.sqrt(GOAL_SPEED * GOAL_SPEED + TWO * np.float32(1.2) * max(room, ZERO))
+            )
+    wish = min(wish, idm_acceleration(speed, wanted, FAR, ZERO))
+
+    blind = is_blind(
+        bodies.erratic[world, agent],
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        worlds.tick[world],
+    )
+    if blind:
+        return wish
+    nearest = FAR
+    nearest_pace = ZERO
+    for other in range(agents.x.shape[1]):
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        if abs(agents.z[world, other] - agents.z[world, agent]) >= LEVEL_HEIGHT:
+            continue
+        shift = HALF * bodies.wheelbase[world, other]
+        cos = agents.cos[world, other]
+        sin = agents.sin[world, other]
+        x = agents.x[world, other] + shift * cos
+        y = agents.y[world, other] + shift * sin
+        margin = bodies.length[world, other] + TWO
+        outside = (
+            x < info[agent, LOW_X] - margin
+            or x > info[agent, HIGH_X] + margin
+            or y < info[agent, LOW_Y] - margin
+            or y > info[agent, HIGH_Y] + margin
+        )
+        if not outside:
+            place = first_contact(
+                path,
+                count,
+                1,
+                half_width,
+                x,
+                y,
+                cos,
+                sin,
+                HALF * bodies.length[world, other],
+                HALF * bodies.width[world, other],
+            )
+            if place < FAR:
+                point = min(np.int64(place / PATH_STEP), count - 1)
+                align = path[point, 2] * cos + path[point, 3] * sin
+                pace = max(agents.speed[world, other] * align, ZERO)
+                wish = min(
+                    wish,
+                    idm_acceleration(speed, wanted, place - half_length, speed - pace),
+                )
+                if place < nearest:
+                    nearest = place
+                    nearest_pace = pace
+        free = conflict_gap(agents, bodies, paths, info, world, agent, other)
+        if free < FAR:
+            wish = min(wish, stop_wish(speed, wanted, free))
+
+    keeps_clear = info[agent, ENTRY] - half_length > ZERO and info[agent, ENTRY] < nearest
+    if keeps_clear and nearest_pace < TWO and nearest < FAR:
+        if nearest - TWO * half_length - TWO < info[agent, EXIT] and info[agent, RANK] > ZERO:
+            wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
+    return wish
+
+
+@njit
+def stop_wish(speed, wanted, gap):
+    """Returns the acceleration that stops `gap` metres ahead [m/s^2]."""
+    room = gap - HALF
+    if room <= np.float32(0.05):
+        return -HARD_BRAKING
+    needed = speed * speed / (TWO * room)
+    comfortable = idm_acceleration(speed, wanted, room + STANDSTILL_GAP, speed)
+    if needed > COMFORTABLE_BRAKING:
+        return min(comfortable, -min(needed * np.float32(1.15), HARD_BRAKING))
+    return comfortable
+
+
+@njit
+def drive_scripted(lanes, agents, bodies, worlds, motion, paths, info, world, agent, dt):
+    """Chooses the jerks of one scripted agent."""
+    driver = bodies.driver[world, agent]
+    speed = agents.speed[world, agent]
+    acceleration = agents.acceleration[world, agent]
+    wish = ZERO
+    if driver == STILL:
+        wish = -HARD_BRAKING
+    elif driver == IDM:
+        wish = idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent)
+    wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
+    if speed < HALF and wish <= ZERO and driver != CONSTANT:
+        agents.waiting[world, agent] += dt
+        motion.jerk[world, agent, 0] = LONG_LOW
+        motion.jerk[world, agent, 1] = ZERO
+        return
+    if speed > ONE:
+        agents.waiting[world, agent] = ZERO
+
+    jerk = (wish - acceleration) / (dt * bodies.throttle[world, agent])
+    jerk = clamp(jerk, LONG_LOW, LONG_HIGH)
+    motion.jerk[world, agent, 0] = jerk
+    next_acceleration = acceleration + jerk * dt * bodies.throttle[world, agent]
+    next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
+    curvature = steer_along(
+        paths[agent], np.int64(info[agent, POINTS]), agents, bodies, world, agent, next_speed
+    )
+    lateral = curvature * next_speed * next_speed
+    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (dt * bodies.steer[world, agent])
+    motion.jerk[world, agent, 1] = clamp(jerk, -LATERAL_JERK, LATERAL_JERK)
+
+
+@njit
+def is_blind(erratic, key0, key1, stream, agent, tick):
+    """Whether an erratic driver does not see others at the moment (half of the time, in spells)."""
+    if not erratic & BLIND:
+        return False
+    spell = np.int64(tick) // BLIND_TICKS
+    number, _, _, _ = uniforms(key0, key1, stream, agent, spell, DRAW_ERRATIC, 1)
+    return number < BLIND_TIME
+
+
+@njit
+def brakes_at_random(params, worlds, agents, bodies, world, agent):
+    """Whether an erratic driver brakes hard now, for about three seconds at a time."""
+    if not bodies.erratic[world, agent] & BRAKING:
+        return False
+    tick = np.int64(worlds.tick[world])
+    if tick < agents.brake_until[world, agent]:
+        return True
+    start, length, _, _ = uniforms(
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        tick,
+        DRAW_ERRATIC,
+        0,
+    )
+    dt = np.float32(params.dt)
+    if start >= BRAKE_RATE * dt:
+        return False
+    steps = BRAKE_TIME * (HALF + length) / dt
+    agents.brake_until[world, agent] = tick + np.int64(steps) + 1
+    return True
+
+
+@njit
+def drive(
+    params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
+):
+    """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
+    dt = np.float32(params.dt)
+    scripted = False
+    for agent in range(agents.x.shape[1]):
+        present = agents.status[world, agent] != ABSENT
+        scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
+    if scripted:
+        for agent in range(agents.x.shape[1]):
+            if agents.status[world, agent] == ABSENT:
+                continue
+            build_path(
+                lanes,
+                routes,
+                signs,
+                lights,
+                worlds,
+                agents,
+                bodies,
+                world,
+                agent,
+                scratch.path[worker, agent],
+                scratch.path_info[worker, agent],
+            )
+    for agent in range(agents.x.shape[1]):
+        status = agents.status[world, agent]
+        if status == ABSENT or status == HALTED:
+            continue
+        if bodies.driver[world, agent] != EXTERNAL:
+            drive_scripted(
+                lanes,
+                agents,
+                bodies,
+                worlds,
+                motion,
+                scratch.path[worker],
+                scratch.path_info[worker],
+                world,
+                agent,
+                dt,
+            )
+        if brakes_at_random(params, worlds, agents, bodies, world, agent):
+            motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

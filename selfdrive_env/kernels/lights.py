@@ -1,0 +1,304 @@
+"""Traffic lights and stop lines.
+
+Every signalised junction runs through its groups, green, yellow, all red, next group, with phase
+lengths drawn anew each time. Groups of one junction are never green together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.random import DRAW_LIGHTS, uniform, uniforms
+from selfdrive_env.kernels.road import cell_at, observation_cell
+from selfdrive_env.state import (
+    ABSENT,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    GREEN,
+    HALTED,
+    LIGHTS_GREEN,
+    LIGHTS_OFF,
+    LIGHTS_ON,
+    LINE_COS,
+    LINE_SIN,
+    LINE_X,
+    LINE_X0,
+    LINE_X1,
+    LINE_Y,
+    LINE_Y0,
+    LINE_Y1,
+    LINE_Z,
+    NO_LIGHT,
+    RED,
+    STOP_SIGN,
+    YELLOW,
+)
+
+__all__ = ["advance_lights", "check_stop_lines", "draw_lights"]
+
+GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)
+YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)
+ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)
+STANDING = np.float32(0.3)
+STOP_ZONE = np.float32(6.0)
+PHASE_GREEN, PHASE_YELLOW, PHASE_RED = 0, 1, 2
+DRAW_GROUP_DARK = 0x4000
+DRAW_LINE_DARK = 0x8000
+
+
+@njit
+def phase_length(phase, unit, drawn):
+    """Returns the length of a phase, drawn by a number in [0, 1) or fixed [s]."""
+    if phase == PHASE_GREEN:
+        return uniform(GREEN_LOW, GREEN_HIGH, unit) if drawn else GREEN_FIXED
+    if phase == PHASE_YELLOW:
+        return uniform(YELLOW_LOW, YELLOW_HIGH, unit) if drawn else YELLOW_FIXED
+    return uniform(ALL_RED_LOW, ALL_RED_HIGH, unit) if drawn else ALL_RED_FIXED
+
+
+@njit
+def draw_lights(params, signs, lights, worlds, world):
+    """Draws which lights of a world work and where in its cycle each junction starts."""
+    key0 = worlds.key[world, 0]
+    key1 = worlds.key[world, 1]
+    stream = worlds.stream[world]
+    tick = worlds.tick[world]
+    map_index = worlds.map[world]
+    removal = np.float32(params.light_removal)
+
+    mode, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, 0xFFFF)
+    off = np.float32(params.lights_off)
+    worlds.light_mode[world] = LIGHTS_ON
+    if mode < off:
+        worlds.light_mode[world] = LIGHTS_OFF
+    elif mode < off + np.float32(params.lights_green):
+        worlds.light_mode[world] = LIGHTS_GREEN
+
+    for group in range(signs.map_group_first[map_index + 1] - signs.map_group_first[map_index]):
+        dark, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, DRAW_GROUP_DARK + group)
+        lights.group_dark[world, group] = dark < removal
+    for line in range(signs.map_line_first[map_index + 1] - signs.map_line_first[map_index]):
+        dark, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, DRAW_LINE_DARK + line)
+        lights.line_dark[world, line] = dark < removal
+
+    first = signs.map_program_first[map_index]
+    for program in range(signs.map_program_first[map_index + 1] - first):
+        begin = signs.program_first[first + program]
+        count = signs.program_first[first + program + 1] - begin
+        a, b, c, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, program)
+        lights.turn[world, program] = min(np.int64(a * np.float32(count)), count - 1)
+        lights.phase[world, program] = PHASE_GREEN
+        lights.remaining[world, program] = (
+            phase_length(PHASE_GREEN, b, params.random_lights != 0) * c
+        )
+    show_lights(signs, lights, worlds, world)
+
+
+@njit
+def show_lights(signs, lights, worlds, world):
+    """Writes the colours of groups and stop lines from the phases."""
+    map_index = worlds.map[world]
+    first_group = signs.map_group_first[map_index]
+    first = signs.map_program_first[map_index]
+    for program in range(signs.map_program_first[map_index + 1] - first):
+        begin = signs.program_first[first + program]
+        phase = lights.phase[world, program]
+        for turn in range(signs.program_first[first + program + 1] - begin):
+            colour = RED
+            if turn == lights.turn[world, program] and phase != PHASE_RED:
+                colour = GREEN if phase == PHASE_GREEN else YELLOW
+            group = signs.program_group[begin + turn] - first_group
+            lights.group_colour[world, group] = colour
+
+    mode = worlds.light_mode[world]
+    first_line = signs.map_line_first[map_index]
+    for line in range(signs.map_line_first[map_index + 1] - first_line):
+        group = signs.line_group[first_line + line]
+        colour = STOP_SIGN
+        if group >= 0:
+            local = group - first_group
+            colour = lights.group_colour[world, local]
+            if mode == LIGHTS_GREEN:
+                colour = GREEN
+            dark = lights.group_dark[world, local] or lights.line_dark[world, line]
+            if dark or mode == LIGHTS_OFF:
+                colour = NO_LIGHT
+        lights.line_colour[world, line] = colour
+
+
+@njit
+def advance_lights(params, signs, lights, worlds, world):
+    """Stage: moves the programs of a world on by one step."""
+    map_index = worlds.map[world]
+    first = signs.map_program_first[map_index]
+    num_programs = signs.map_program_first[map_index + 1] - first
+    dt = np.float32(params.dt)
+    changed = False
+    for program in range(num_programs):
+        remaining = lights.remaining[world, program] - dt
+        if remaining > ZERO:
+            lights.remaining[world, program] = remaining
+            continue
+        changed = True
+        phase = lights.phase[world, program] + 1
+        if phase > PHASE_RED:
+            phase = PHASE_GREEN
+            begin = signs.program_first[first + program]
+            count = signs.program_first[first + program + 1] - begin
+            lights.turn[world, program] = (lights.turn[world, program] + 1) % count
+        unit, _, _, _ = uniforms(
+            worlds.key[world, 0],
+            worlds.key[world, 1],
+            worlds.stream[world],
+            -1,
+            worlds.tick[world],
+            DRAW_LIGHTS,
+            program,
+        )
+        lights.phase[world, program] = phase
+        lights.remaining[world, program] = phase_length(phase, unit, params.random_lights != 0)
+    if changed:
+        show_lights(signs, lights, worlds, world)
+
+
+@njit
+def crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
+    """Whether a point that moved from (x0, y0) to (x1, y1) passed a stop line in its direction."""
+    if cos * line[index, LINE_COS] + sin * line[index, LINE_SIN] <= ZERO:
+        return False
+    if abs(line[index, LINE_Z] - z) >= LEVEL_HEIGHT:
+        return False
+    ahead0 = (x0 - line[index, LINE_X]) * line[index, LINE_COS]
+    ahead0 += (y0 - line[index, LINE_Y]) * line[index, LINE_SIN]
+    ahead1 = (x1 - line[index, LINE_X]) * line[index, LINE_COS]
+    ahead1 += (y1 - line[index, LINE_Y]) * line[index, LINE_SIN]
+    if ahead1 <= ahead0:
+        return False
+    return segments_cross(
+        x0 - x1,
+        y0 - y1,
+        ZERO,
+        ZERO,
+        line[index, LINE_X0] - x1,
+        line[index, LINE_Y0] - y1,
+        line[index, LINE_X1] - x1,
+        line[index, LINE_Y1] - y1,
+    )
+
+
+@njit
+def violation(colour, stopped_at, index):
+    """Returns the event of passing a line of that colour: red light, stop sign or none."""
+    if colour == RED:
+        return EVENT_RED_LIGHT
+    if colour == STOP_SIGN and stopped_at != index:
+        return EVENT_STOP_SIGN
+    return 0
+
+
+@njit
+def line_event(
+    lane,
+    stopped_at,
+    x0,
+    y0,
+    x1,
+    y1,
+    cos,
+    sin,
+    z,
+    guard_low,
+    guard_high,
+    guard,
+    line,
+    lane_line_first,
+    lane_line,
+    colours,
+    first_line,
+):
+    """Returns the violation of a front bumper that moved from (x0, y0) to (x1, y1), 0 for none.
+
+    A line over the agent's own lane decides alone. On a lane without one (the oncoming lane, say)
+    the lines of the carriageway count, and one that is not red among them lets the agent pass.
+    """
+    own = 0
+    own_crossed = False
+    other = 0
+    other_free = False
+    for entry in range(guard_low, guard_high):
+        index = np.int64(guard[entry])
+        if not crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
+            continue
+        event = violation(colours[index - first_line], stopped_at, index)
+        mine = False
+        for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
+            mine = mine or lane_line[link] == index
+        if mine:
+            own_crossed = True
+            own |= event
+        elif event == 0:
+            other_free = True
+        else:
+            other |= event
+    if own_crossed:
+        return own
+    return 0 if other_free else other
+
+
+@njit
+def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world):
+    """Stage: tells who passed a red light or a stop sign without having stopped."""
+    map_index = np.int64(worlds.map[world])
+    first_line = np.int64(signs.map_line_first[map_index])
+    if signs.map_line_first[map_index + 1] == first_line:
+        return
+    for agent in range(agents.x.shape[1]):
+        status = agents.status[world, agent]
+        if status == ABSENT or status == HALTED:
+            continue
+        front = HALF * (bodies.wheelbase[world, agent] + bodies.length[world, agent])
+        cos = agents.cos[world, agent]
+        sin = agents.sin[world, agent]
+        x1 = agents.x[world, agent] + front * cos
+        y1 = agents.y[world, agent] + front * sin
+        x0 = motion.x[world, agent] + front * motion.cos[world, agent]
+        y0 = motion.y[world, agent] + front * motion.sin[world, agent]
+        lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
+        layer = np.int64(lanes.segment_layer[agents.segment[world, agent]])
+        cell = cell_at(x1, y1, layer, map_index, grid.origin, grid.shape, grid.block)
+        if cell < 0:
+            continue
+
+        cell = observation_cell(cell)
+        if grid.guard_first[cell] < grid.guard_first[cell + 1]:
+            event = line_event(
+                lane,
+                agents.stopped_at[world, agent],
+                x0,
+                y0,
+                x1,
+                y1,
+                cos,
+                sin,
+                agents.z[world, agent],
+                grid.guard_first[cell],
+                grid.guard_first[cell + 1],
+                grid.guard,
+                signs.line,
+                signs.lane_line_first,
+                signs.lane_line,
+                lights.line_colour[world],
+                first_line,
+            )
+            output.event[world, agent] |= event
+
+        if abs(agents.speed[world, agent]) > STANDING:
+            continue
+        front_s = agents.s[world, agent] + HALF * bodies.length[world, agent]
+        for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+            gap = signs.lane_line_s[link] - front_s
+            if gap > -ONE and gap < STOP_ZONE:
+                agents.stopped_at[world, agent] = signs.lane_line[link]

@@ -1,0 +1,400 @@
+"""Goals: drawing them along the lane graph, the distance to the next one, reaching them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms
+from selfdrive_env.kernels.road import route_distance, segment_at
+from selfdrive_env.state import (
+    ABSENT,
+    EVENT_GOAL,
+    EVENT_LAST_GOAL,
+    HALTED,
+    MAX_GOALS,
+    SEG_COS,
+    SEG_LENGTH,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    SEG_Z,
+    WEIGHT_GOAL_RADIUS,
+)
+
+__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
+
+FURTHER_LOW = np.float32(20.0)
+FURTHER_HIGH = np.float32(200.0)
+MAX_GOAL_SPEED = np.float32(3.0)
+MIN_TURN_COS = np.float32(0.5)
+MAX_PROGRESS = np.float32(15.0)
+LANE_CHANGE_SHARE = np.float32(0.25)
+NO_LANE_CHANGE = np.float32(0.5)
+MAX_HOPS = 64
+GOAL_TRIES = 8
+DRAWS_PER_GOAL = 512
+
+
+@njit
+def walk_lanes(
+    lane,
+    s,
+    distance,
+    max_curvature,
+    key0,
+    key1,
+    stream,
+    agent,
+    tick,
+    draw,
+    lane_length,
+    lane_curvature,
+    successor_first,
+    successor,
+    left,
+    right,
+):
+    """Walks `distance` metres forward over random successors and some lane changes.
+
+    Args:
+        lane: Start.
+        s: Arc length on it [m].
+        distance: [m]
+        max_curvature: Lanes that bend more are avoided [1/m].
+        key0: Seed of the random numbers, like the next five.
+        key1: Likewise.
+        stream: Likewise.
+        agent: Likewise.
+        tick: Likewise.
+        draw: First draw of this walk.
+        lane_length: Field of `Lanes`, like all arguments after it.
+        lane_curvature: Likewise.
+        successor_first: Likewise.
+        successor: Likewise.
+        left: Likewise.
+        right: Likewise.
+
+    Returns:
+        lane, s, and whether the walk came to its end (no dead end before).
+    """
+    remaining = distance
+    for hop in range(MAX_HOPS):
+        a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
+        room = lane_length[lane] - s
+        if a < LANE_CHANGE_SHARE and room > np.float32(30.0) and remaining > np.float32(30.0):
+            beside = left[lane] if b < NO_LANE_CHANGE else right[lane]
+            if beside >= 0:
+                s = s / max(lane_length[lane], ONE) * lane_length[beside]
+                lane = np.int64(beside)
+                room = lane_length[lane] - s
+        if remaining <= room:
+            return lane, s + remaining, True
+
+        begin = np.int64(successor_first[lane])
+        count = np.int64(successor_first[lane + 1]) - begin
+        if count == 0:
+            beside = left[lane] if left[lane] >= 0 else right[lane]
+            if beside < 0 or successor_first[beside] == successor_first[beside + 1]:
+                return lane, s, False
+            lane = np.int64(beside)
+            begin = np.int64(successor_first[lane])
+            count = np.int64(successor_first[lane + 1]) - begin
+        remaining -= max(room, ZERO)
+        pick = min(np.int64(c * np.float32(count)), count - 1)
+        for turn in range(count):
+            chosen = np.int64(successor[begin + (pick + turn) % count])
+            if lane_curvature[chosen] <= max_curvature:
+                break
+        if lane_curvature[chosen] > max_curvature:
+            return lane, s, False
+        lane = chosen
+        s = ZERO
+    return lane, s, False
+
+
+@njit
+def draw_goals(
+    lane,
+    s,
+    max_curvature,
+    first_low,
+    first_high,
+    max_further,
+    key0,
+    key1,
+    stream,
+    agent,
+    tick,
+    map_lane_low,
+    map_lane_high,
+    lane_length,
+    lane_curvature,
+    segment,
+    segment_first,
+    successor_first,
+    successor,
+    left,
+    right,
+    route_first,
+    route_lane,
+    route_length,
+    route_cycle,
+    goal_lane_out,
+    goal_s_out,
+):
+    """Draws a route of one to four targets.
+
+    The first lies `first_low` to `first_high` metres ahead along the lane graph (anywhere reachable
+    where `first_low` < 0); each further one 20 to 200 m on, with at most 60 degrees between the
+    lane headings of successive targets.
+
+    Returns:
+        Number of targets, 0 if the first could not be drawn.
+    """
+    amount, unit, pick, at = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, 0)
+    if first_low < ZERO:
+        count = map_lane_high - map_lane_low
+        goal = map_lane_low + min(np.int64(pick * np.float32(count)), count - 1)
+        goal_s = at * lane_length[goal]
+        way = route_distance(
+            goal,
+            goal_s,
+            lane,
+            s,
+            ZERO,
+            map_lane_low,
+            count,
+            route_first,
+            route_lane,
+            route_length,
+            route_cycle,
+        )
+        found = way < np.float32(5.0e5)
+    else:
+        goal, goal_s, found = walk_lanes(
+            lane,
+            s,
+            uniform(first_low, first_high, unit),
+            max_curvature,
+            key0,
+            key1,
+            stream,
+            agent,
+            tick,
+            1,
+            lane_length,
+            lane_curvature,
+            successor_first,
+            successor,
+            left,
+            right,
+        )
+    if not found:
+        return 0
+    goal_lane_out[0] = goal
+    goal_s_out[0] = goal_s
+
+    further = min(np.int64(amount * np.float32(max_further + 1)), max_further)
+    num_goals = 1
+    draw = DRAWS_PER_GOAL
+    for _ in range(further):
+        before = segment_at(goal, goal_s, segment_first, lane_length)
+        found = False
+        for _ in range(GOAL_TRIES):
+            unit, _a, _b, _c = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw)
+            new, new_s, ended = walk_lanes(
+                goal,
+                goal_s,
+                uniform(FURTHER_LOW, FURTHER_HIGH, unit),
+                max_curvature,
+                key0,
+                key1,
+                stream,
+                agent,
+                tick,
+                draw + 1,
+                lane_length,
+                lane_curvature,
+                successor_first,
+                successor,
+                left,
+                right,
+            )
+            draw += MAX_HOPS + 1
+            after = segment_at(new, new_s, segment_first, lane_length)
+            turn_cos = segment[before, SEG_COS] * segment[after, SEG_COS]
+            turn_cos += segment[before, SEG_SIN] * segment[after, SEG_SIN]
+            if ended and turn_cos >= MIN_TURN_COS:
+                found = True
+                break
+        if not found:
+            break
+        goal = new
+        goal_s = new_s
+        goal_lane_out[num_goals] = goal
+        goal_s_out[num_goals] = goal_s
+        num_goals += 1
+    return num_goals
+
+
+@njit
+def draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tick, max_curvature):
+    """Gives an agent a new route from (lane, s) on; returns whether one was found."""
+    map_index = worlds.map[world]
+    num_goals = draw_goals(
+        np.int64(lane),
+        s,
+        max_curvature,
+        np.float32(params.first_goal_low),
+        np.float32(params.first_goal_high),
+        np.int64(params.max_further_goals),
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        tick,
+        np.int64(lanes.map_lane_first[map_index]),
+        np.int64(lanes.map_lane_first[map_index + 1]),
+        lanes.length,
+        lanes.max_curvature,
+        lanes.segment,
+        lanes.segment_first,
+        lanes.successor_first,
+        lanes.successor,
+        lanes.left,
+        lanes.right,
+        routes.first,
+        routes.lane,
+        routes.distance,
+        routes.cycle,
+        bodies.goal_lane[world, agent],
+        bodies.goal_s[world, agent],
+    )
+    bodies.num_goals[world, agent] = num_goals
+    for goal in range(num_goals):
+        goal_lane = bodies.goal_lane[world, agent, goal]
+        goal_s = bodies.goal_s[world, agent, goal]
+        index = segment_at(goal_lane, goal_s, lanes.segment_first, lanes.length)
+        t = clamp(goal_s - lanes.segment[index, SEG_S], ZERO, lanes.segment[index, SEG_LENGTH])
+        x = lanes.segment[index, SEG_X] + t * lanes.segment[index, SEG_COS]
+        y = lanes.segment[index, SEG_Y] + t * lanes.segment[index, SEG_SIN]
+        bodies.goal_x[world, agent, goal] = x
+        bodies.goal_y[world, agent, goal] = y
+    for goal in range(num_goals, MAX_GOALS):
+        bodies.goal_lane[world, agent, goal] = -1
+    return num_goals > 0
+
+
+@njit
+def goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal):
+    """Returns the lane-graph distance from an agent to one of its targets [m]."""
+    map_index = worlds.map[world]
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    return route_distance(
+        np.int64(bodies.goal_lane[world, agent, goal]),
+        bodies.goal_s[world, agent, goal],
+        np.int64(lanes.segment_lane[agents.segment[world, agent]]),
+        agents.s[world, agent],
+        bodies.weight[world, agent, WEIGHT_GOAL_RADIUS],
+        first_lane,
+        np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
+        routes.first,
+        routes.lane,
+        routes.distance,
+        routes.cycle,
+    )
+
+
+@njit
+def closest_approach(x0, y0, x1, y1, x, y):
+    """Returns the squared distance of (x, y) from the segment (x0, y0)-(x1, y1) [m^2]."""
+    dx = x1 - x0
+    dy = y1 - y0
+    along = (x - x0) * dx + (y - y0) * dy
+    length = dx * dx + dy * dy
+    share = clamp(along / length, ZERO, ONE) if length > ZERO else ZERO
+    rx = x0 + share * dx - x
+    ry = y0 + share * dy - y
+    return rx * rx + ry * ry
+
+
+@njit
+def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world):
+    """Stage: progress towards the next goal, and whether it was reached.
+
+    An intermediate target needs proximity of the box centre anywhere in the step, the last one also
+    |v| < 3 m/s at its end.
+    """
+    for agent in range(agents.x.shape[1]):
+        motion.progress[world, agent] = ZERO
+        status = agents.status[world, agent]
+        if status == ABSENT or status == HALTED:
+            continue
+        goal = agents.goal[world, agent]
+        distance = goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal)
+        progress = agents.goal_distance[world, agent] - distance
+        motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
+        agents.goal_distance[world, agent] = distance
+
+        ahead = HALF * bodies.wheelbase[world, agent]
+        x1 = agents.x[world, agent] + ahead * agents.cos[world, agent]
+        y1 = agents.y[world, agent] + ahead * agents.sin[world, agent]
+        last = goal == bodies.num_goals[world, agent] - 1
+        x0 = x1
+        y0 = y1
+        if not last:
+            x0 = motion.x[world, agent] + ahead * motion.cos[world, agent]
+            y0 = motion.y[world, agent] + ahead * motion.sin[world, agent]
+        radius = bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+        goal_x = bodies.goal_x[world, agent, goal]
+        goal_y = bodies.goal_y[world, agent, goal]
+        if closest_approach(x0, y0, x1, y1, goal_x, goal_y) > radius * radius:
+            continue
+        index = segment_at(
+            bodies.goal_lane[world, agent, goal],
+            bodies.goal_s[world, agent, goal],
+            lanes.segment_first,
+            lanes.length,
+        )
+        if abs(lanes.segment[index, SEG_Z] - agents.z[world, agent]) >= LEVEL_HEIGHT:
+            continue
+        if last and abs(agents.speed[world, agent]) >= MAX_GOAL_SPEED:
+            continue
+
+        output.event[world, agent] |= EVENT_GOAL
+        if not last:
+            agents.goal[world, agent] = goal + 1
+        elif params.on_goal == 0:
+            output.event[world, agent] |= EVENT_LAST_GOAL
+            continue
+        else:
+            lane = lanes.segment_lane[agents.segment[world, agent]]
+            draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane)
+        agents.goal_distance[world, agent] = goal_distance(
+            lanes, routes, worlds, agents, bodies, world, agent, agents.goal[world, agent]
+        )
+
+
+@njit
+def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane):
+    """Draws the next route of an agent that keeps driving; without one the old last goal stays."""
+    old = bodies.num_goals[world, agent] - 1
+    old_lane = bodies.goal_lane[world, agent, old]
+    old_s = bodies.goal_s[world, agent, old]
+    old_x = bodies.goal_x[world, agent, old]
+    old_y = bodies.goal_y[world, agent, old]
+    s = agents.s[world, agent]
+    tick = worlds.tick[world]
+    agents.goal[world, agent] = 0
+    limit = np.float32(0.5) / bodies.wheelbase[world, agent]
+    if draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tick, limit):
+        return
+    bodies.num_goals[world, agent] = 1
+    bodies.goal_lane[world, agent, 0] = old_lane
+    bodies.goal_s[world, agent, 0] = old_s
+    bodies.goal_x[world, agent, 0] = old_x
+    bodies.goal_y[world, agent, 0] = old_y

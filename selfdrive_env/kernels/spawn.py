@@ -1,0 +1,329 @@
+"""Drawing worlds and placing agents: bodies, coefficients, weights, routes.
+
+Placing runs serially by slot with a bounded number of tries, so that no start is in collision or off
+the road; an agent that finds no place stays absent and is tried again at the next step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, boxes_overlap
+from selfdrive_env.kernels.lights import draw_lights
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.random import (
+    DRAW_BODY,
+    DRAW_PLACE,
+    DRAW_WEIGHTS,
+    DRAW_WORLD,
+    uniform,
+    uniforms,
+)
+from selfdrive_env.kernels.road import box_offroad, place_on_segment
+from selfdrive_env.kernels.route import draw_route, goal_distance
+from selfdrive_env.state import (
+    ABSENT,
+    BLIND,
+    BODY_ACCELERATION,
+    BODY_LENGTH_HIGH,
+    BODY_LENGTH_LOW,
+    BODY_SHARE,
+    BODY_SPEED,
+    BODY_STEER,
+    BODY_THROTTLE,
+    BODY_WIDTH_HIGH,
+    BODY_WIDTH_LOW,
+    BRAKING,
+    NUM_COUNTS,
+    NUM_TERMS,
+    NUM_WEIGHTS,
+    PRESENT,
+    SEG_COS,
+    SEG_LENGTH,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+)
+
+__all__ = ["draw_world", "place_agent"]
+
+PLACE_TRIES = 48
+SPREAD_SMALL = np.float32(1.25)
+SPREAD_LARGE = np.float32(1.5)
+WHEELBASE_SHARE = np.float32(0.6)
+STEERING_LIMIT = np.float32(0.5)
+TOP_SPEED = np.float32(20.0)
+HEADWAY = np.float32(0.7)
+CLEARANCE = np.float32(3.0)
+TIGHT = np.float32(0.3)
+
+
+@njit
+def draw_coefficient(spread, side, unit):
+    """Returns a number of X(a) = U(1/a, 1) / 2 + U(1, a) / 2 (half of them below 1)."""
+    if side < HALF:
+        return uniform(ONE / spread, ONE, unit)
+    return uniform(ONE, spread, unit)
+
+
+@njit
+def draw_type(unit, body):
+    """Returns the row of `body` that a number in [0, 1) picks by share."""
+    total = ZERO
+    for kind in range(body.shape[0]):
+        total += body[kind, BODY_SHARE]
+    rest = unit * total
+    for kind in range(body.shape[0]):
+        rest -= body[kind, BODY_SHARE]
+        if rest < ZERO:
+            return kind
+    return body.shape[0] - 1
+
+
+@njit
+def draw_body(params, draws, worlds, bodies, world, agent):
+    """Draws body, coefficients, weights and temper of an agent."""
+    key0 = worlds.key[world, 0]
+    key1 = worlds.key[world, 1]
+    stream = worlds.stream[world]
+    tick = worlds.tick[world]
+    kind_unit, a, b, c = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 0)
+    kind = draw_type(kind_unit, draws.body)
+    body = draws.body[kind]
+    length = uniform(body[BODY_LENGTH_LOW], body[BODY_LENGTH_HIGH], a)
+    width = uniform(body[BODY_WIDTH_LOW], min(body[BODY_WIDTH_HIGH], length), b)
+    bodies.type[world, agent] = kind
+    bodies.length[world, agent] = length
+    bodies.width[world, agent] = min(width, length)
+    bodies.wheelbase[world, agent] = WHEELBASE_SHARE * length
+
+    s0, s1, s2, s3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 1)
+    u0, u1, u2, u3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 2)
+    bodies.throttle[world, agent] = body[BODY_THROTTLE] * draw_coefficient(SPREAD_SMALL, s0, u0)
+    bodies.steer[world, agent] = body[BODY_STEER] * draw_coefficient(SPREAD_SMALL, s1, u1)
+    bodies.pull[world, agent] = body[BODY_ACCELERATION] * draw_coefficient(SPREAD_LARGE, s2, u2)
+    bodies.pace[world, agent] = body[BODY_SPEED] * draw_coefficient(SPREAD_LARGE, s3, u3)
+
+    for weight in range(NUM_WEIGHTS):
+        unit, _, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_WEIGHTS, weight)
+        low = draws.weight[weight, 0]
+        bodies.weight[world, agent, weight] = uniform(low, draws.weight[weight, 1], unit)
+
+    blind, braking, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 3)
+    temper = BLIND if blind < np.float32(params.blind_share) else 0
+    temper |= BRAKING if braking < np.float32(params.braking_share) else 0
+    bodies.erratic[world, agent] = temper
+    return c
+
+
+@njit
+def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
+    """Whether a body placed with its box centre at (x, y) keeps clear of all others."""
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    for other in range(agents.x.shape[1]):
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        if abs(agents.z[world, other] - z) >= LEVEL_HEIGHT:
+            continue
+        ahead = HALF * bodies.wheelbase[world, other]
+        dx = agents.x[world, other] + ahead * agents.cos[world, other] - x
+        dy = agents.y[world, other] + ahead * agents.sin[world, other] - y
+        long_other = HALF * bodies.length[world, other]
+        if not relaxed:
+            room = half_length + long_other + CLEARANCE
+            room += HEADWAY * (speed + abs(agents.speed[world, other]))
+            if dx * dx + dy * dy < room * room:
+                return False
+        elif boxes_overlap(
+            dx,
+            dy,
+            cos,
+            sin,
+            half_length + TIGHT,
+            half_width + TIGHT,
+            agents.cos[world, other],
+            agents.sin[world, other],
+            long_other,
+            HALF * bodies.width[world, other],
+        ):
+            return False
+    return True
+
+
+@njit
+def try_place(
+    params, lanes, routes, grid, worlds, agents, bodies, world, agent, attempt, speed_unit
+):
+    """Tries one random lane position; returns whether the agent could be placed there."""
+    map_index = np.int64(worlds.map[world])
+    tick = worlds.tick[world]
+    first = np.int64(lanes.map_spawn_first[map_index])
+    count = np.int64(lanes.map_spawn_first[map_index + 1]) - first
+    where, along, _, _ = uniforms(
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        tick,
+        DRAW_PLACE,
+        attempt,
+    )
+    index = np.int64(
+        lanes.spawn_segment[first + min(np.int64(where * np.float32(count)), count - 1)]
+    )
+    lane = np.int64(lanes.segment_lane[index])
+    segment = lanes.segment
+    wheelbase = bodies.wheelbase[world, agent]
+    limit = STEERING_LIMIT / wheelbase
+    if lanes.max_curvature[lane] > limit:
+        return False
+
+    t = along * segment[index, SEG_LENGTH]
+    cos = segment[index, SEG_COS]
+    sin = segment[index, SEG_SIN]
+    x = segment[index, SEG_X] + t * cos
+    y = segment[index, SEG_Y] + t * sin
+    ahead = HALF * wheelbase
+    top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.pace[world, agent])
+    speed = speed_unit * np.float32(params.initial_speed) * top
+    relaxed = attempt >= PLACE_TRIES // 2
+    if relaxed:
+        speed = ZERO
+
+    agents.x[world, agent] = x - ahead * cos
+    agents.y[world, agent] = y - ahead * sin
+    agents.cos[world, agent] = cos
+    agents.sin[world, agent] = sin
+    place_on_segment(agents, segment, world, agent, index, x, y)
+    if not is_free(
+        agents, bodies, world, agent, x, y, agents.z[world, agent], cos, sin, speed, relaxed
+    ):
+        return False
+    if box_offroad(
+        agents.x[world, agent],
+        agents.y[world, agent],
+        cos,
+        sin,
+        ZERO,
+        ZERO,
+        ahead,
+        HALF * bodies.length[world, agent],
+        HALF * bodies.width[world, agent],
+        np.int64(lanes.segment_layer[index]),
+        map_index,
+        grid.origin,
+        grid.shape,
+        grid.block,
+        grid.edge_first,
+        grid.edge,
+        grid.inside,
+    ):
+        return False
+    s = agents.s[world, agent]
+    if not draw_route(
+        params, lanes, routes, worlds, bodies, world, agent, lane, s, tick + attempt * 7919, limit
+    ):
+        return False
+    agents.speed[world, agent] = speed
+    return True
+
+
+@njit
+def place_agent(params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent):
+    """Starts a new episode of an agent; returns whether a place was found."""
+    agents.status[world, agent] = ABSENT
+    speed_unit = draw_body(params, draws, worlds, bodies, world, agent)
+    agents.speed[world, agent] = ZERO
+    agents.acceleration[world, agent] = ZERO
+    agents.lateral_acceleration[world, agent] = ZERO
+    agents.steering[world, agent] = ZERO
+    agents.goal[world, agent] = 0
+    agents.age[world, agent] = 0
+    agents.contact[world, agent] = 0
+    agents.stopped_at[world, agent] = -1
+    agents.brake_until[world, agent] = 0
+    agents.waiting[world, agent] = ZERO
+    tallies.distance[world, agent] = ZERO
+    for term in range(NUM_TERMS):
+        tallies.term[world, agent, term] = ZERO
+    for count in range(NUM_COUNTS):
+        tallies.count[world, agent, count] = 0
+
+    for attempt in range(PLACE_TRIES):
+        if try_place(
+            params, lanes, routes, grid, worlds, agents, bodies, world, agent, attempt, speed_unit
+        ):
+            agents.status[world, agent] = PRESENT
+            agents.goal_distance[world, agent] = goal_distance(
+                lanes, routes, worlds, agents, bodies, world, agent, 0
+            )
+            return True
+    return False
+
+
+@njit
+def radical_inverse(number):
+    """Returns the van der Corput number in base 2: 0, 1/2, 1/4, 3/4, 1/8, ..."""
+    value = np.uint64(number)
+    result = ZERO
+    share = HALF
+    for _ in range(24):
+        if value & np.uint64(1):
+            result += share
+        value >>= np.uint64(1)
+        share *= HALF
+    return result
+
+
+@njit
+def draw_world(
+    params,
+    draws,
+    lanes,
+    routes,
+    grid,
+    signs,
+    lights,
+    worlds,
+    agents,
+    bodies,
+    tallies,
+    output,
+    world,
+    first_time,
+):
+    """Draws a world anew: map, number of agents, lights, and every agent."""
+    pick, amount, _, _ = uniforms(
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        -1,
+        worlds.tick[world],
+        DRAW_WORLD,
+        0,
+    )
+    num_maps = lanes.map_lane_first.shape[0] - 1
+    worlds.map[world] = min(np.int64(pick * np.float32(num_maps)), num_maps - 1)
+    low = np.int64(draws.agents[0])
+    high = np.int64(draws.agents[1])
+    worlds.num_agents[world] = min(low + np.int64(amount * np.float32(high - low + 1)), high)
+    worlds.clock[world] = 0
+    worlds.ended[world] = 0
+    if first_time and params.stagger != 0:
+        start = radical_inverse(worlds.number[world]) * np.float32(params.horizon)
+        worlds.clock[world] = min(np.int64(start), params.horizon - 1)
+    draw_lights(params, signs, lights, worlds, world)
+
+    num_agents = worlds.num_agents[world]
+    for agent in range(agents.x.shape[1]):
+        agents.status[world, agent] = ABSENT
+        output.waits[world, agent] = 0
+    for agent in range(num_agents):
+        bodies.driver[world, agent] = draws.driver[agent]
+        bodies.learner[world, agent] = draws.learner[agent]
+        placed = place_agent(
+            params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent
+        )
+        output.waits[world, agent] = not placed
