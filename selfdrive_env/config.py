@@ -22,6 +22,7 @@ from selfdrive_env.arrays import digest as text_digest
 from selfdrive_env.state import (
     BODY_COLUMNS,
     CONSTANT,
+    EXTERNAL,
     IDM,
     MAX_GOALS,
     NUM_CONDITIONS,
@@ -167,10 +168,11 @@ CHOICES = {
     "action_type": ("discrete", "continuous"),
     "light_timing": ("random", "fixed"),
     "traffic": ("idm", "constant", "still"),
+    "driver": ("external", "idm", "constant", "still"),
 }
 
 
-DRIVERS = {"idm": IDM, "constant": CONSTANT, "still": STILL}
+DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STILL}
 
 
 @dataclass(frozen=True)
@@ -262,6 +264,10 @@ class Settings:
 
     traffic: str = "idm"
     """Driver of the agents that are not learners."""
+
+    driver: str = "external"
+    """Driver of the learners: "external" takes the caller's actions, the others ignore them and drive
+    by script (baselines, recordings)."""
 
     autoreset_mode: str = "SameStep"
     world_offset: int = 0

@@ -25,7 +25,7 @@ from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
 from selfdrive_env.maps import MapError, compiled
-from selfdrive_env.state import ABSENT, EXTERNAL, REWARD_TERMS
+from selfdrive_env.state import ABSENT, REWARD_TERMS
 
 __all__ = ["DrivingEnv", "DrivingVectorEnv", "make_drive", "make_self_play"]
 
@@ -113,7 +113,7 @@ class DrivingVectorEnv(VectorEnv):
         learner = np.zeros(slots, np.uint8)
         learner[: self.rows_per_world] = 1
         scripted = DRIVERS[self.settings.traffic]
-        driver = np.where(learner, EXTERNAL, scripted).astype(np.uint8)
+        driver = np.where(learner, DRIVERS[self.settings.driver], scripted).astype(np.uint8)
         maps = [
             compiled(
                 source,
