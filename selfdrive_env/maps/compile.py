@@ -77,7 +77,7 @@ def compile_map(
     lanes = compile_lanes(network, strips, layers.layer)
     signs = compile_signs(network, strips, lanes)
     surfaces = [surface_edges(s) for s in build_surfaces(network, strips, layers)]
-    cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces])
+    cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces], layers.removal)
     counts = (lane_points, boundary_points, stop_lines)
     false_edges = false_edge_areas(strips, layers)
     near = _near_lists(lanes, signs, surfaces, false_edges, cells, frame, counts)

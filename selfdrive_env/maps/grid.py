@@ -7,6 +7,7 @@ millimetre, so a shape that only touches a cell is listed in it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,22 @@ class Frame:
     def cells_y(self) -> int:
         """Cells along y."""
         return self.blocks_y * BLOCK_CELLS
+
+
+class Level(NamedTuple):
+    """What one layer has in the cells."""
+
+    edges: F64
+    """Edges of its surface after cutting, [N, 4] [m]."""
+
+    hits: Pairs
+    """(edge, column, row)"""
+
+    inside: Mask
+    """Whether the centre of each cell is on the surface, [rows, columns]."""
+
+    present: Mask
+    """Whether the layer has each segment, [Q]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,42 +150,43 @@ def split_edges(edges: F64, frame: Frame) -> F64:
     return _clear_of_centres(np.concatenate([starts, ends], axis=1), frame)
 
 
-def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64]) -> Cells:
+def compile_cells(frame: Frame, pairs: Pairs, surfaces: list[F64], removal: I32) -> Cells:
     """Returns what lies in the cells.
 
     Args:
         frame: The grid.
         pairs: (segment, column, row) from `segment_pairs`.
         surfaces: Edges of each layer's surface, surface on the left, closed rings, [N, 4] [m].
+        removal: The only layer that has a segment, -1 for all of them, [Q].
     """
     touched = np.zeros((frame.cells_y, frame.cells_x), bool)
     touched[pairs[2], pairs[1]] = True
     layers = []
-    for edges in surfaces:
+    for layer, edges in enumerate(surfaces):
         split = split_edges(edges, frame)
         hits = _touched(split.reshape(-1, 2, 2), split[:, 2:] - split[:, :2], frame)
         inside = _inside(split, frame)
         touched[hits[2], hits[1]] = True
         touched |= inside
-        layers.append((split, hits, inside))
+        layers.append(Level(split, hits, inside, (removal < 0) | (removal == layer)))
 
     observed = _dilated(_any_of(touched, 2), DILATION)
     half = BLOCK_CELLS // 2
     kept = _any_of(observed, half)
-    table, place = _tables(frame, kept, layers)
+    table, place = _tables(kept, layers, pairs)
 
     segment_first, segment, edge_first, edge, inside_parts, near_parts = [], [], [], [], [], []
-    for layer, (split, hits, inside) in enumerate(layers):
+    for layer, level in enumerate(layers):
         own = np.full(kept.shape, -1, np.int64)
         mine = np.flatnonzero(place[:, 2] == layer)
         own[place[mine, 1], place[mine, 0]] = np.arange(len(mine))
-        first, item = _rows(pairs, own)
+        first, item = _rows(_chosen(pairs, level.present), own)
         segment_first.append(first)
         segment.append(item)
-        first, item = _rows(hits, own)
+        first, item = _rows(level.hits, own)
         edge_first.append(first)
-        edge.append(split[item].astype(np.float32))
-        inside_parts.append(_by_block(inside, place[mine], BLOCK_CELLS))
+        edge.append(level.edges[item].astype(np.float32))
+        inside_parts.append(_by_block(level.inside, place[mine], BLOCK_CELLS))
         near_parts.append(_by_block(observed, place[mine], half))
 
     near_mask = np.concatenate(near_parts).reshape(-1)
@@ -284,10 +302,10 @@ def _dilated(mask: Mask, radius: int) -> Mask:
     return out
 
 
-def _tables(frame: Frame, kept: Mask, layers: list[tuple[F64, Pairs, Mask]]) -> tuple[I64, I64]:
+def _tables(kept: Mask, layers: list[Level], pairs: Pairs) -> tuple[I64, I64]:
     """Returns the block tables [layer, row, column] and column, row, layer of every block.
 
-    A layer shares the blocks of layer 0 wherever the two surfaces are the same.
+    A layer shares the blocks of layer 0 wherever the two are the same.
     """
     table = np.full((len(layers), *kept.shape), -1, np.int64)
     rows, columns = np.nonzero(kept)
@@ -296,27 +314,31 @@ def _tables(frame: Frame, kept: Mask, layers: list[tuple[F64, Pairs, Mask]]) -> 
     total = len(rows)
     for layer in range(1, len(layers)):
         table[layer] = table[0]
-        rows, columns = np.nonzero(_differs(frame, layers[0], layers[layer]) & kept)
+        rows, columns = np.nonzero(_differs(layers[0], layers[layer], pairs) & kept)
         table[layer, rows, columns] = total + np.arange(len(rows))
         places.append(np.stack([columns, rows, np.full_like(rows, layer)], axis=1))
         total += len(rows)
     return table, np.concatenate(places)
 
 
-def _differs(
-    frame: Frame,
-    a: tuple[F64, Pairs, Mask],
-    b: tuple[F64, Pairs, Mask],
-) -> Mask:
-    """Returns in which blocks two surfaces differ, by their edges and the insides of the cells."""
-    cells = a[2] != b[2]
-    for (edges, hits, _), (others, _, _) in ((a, b), (b, a)):
-        own, other = (np.round(e * 1e3).astype(np.int64) for e in (edges, others))
-        own, other = (np.ascontiguousarray(e).view("V32").ravel() for e in (own, other))
-        lone = ~np.isin(own, other)
-        hit = lone[hits[0]]
-        cells[hits[2][hit], hits[1][hit]] = True
+def _differs(a: Level, b: Level, pairs: Pairs) -> Mask:
+    """Returns in which blocks two layers differ: in edges, insides of cells or segments."""
+    cells = a.inside != b.inside
+    for one, other in ((a, b), (b, a)):
+        # In millimetres: the same edge cut from two surfaces may differ in its last bit.
+        keys = (np.round(level.edges * 1e3).astype(np.int64) for level in (one, other))
+        own, others = (np.ascontiguousarray(k).view("V32").ravel() for k in keys)
+        _, columns, rows = _chosen(one.hits, ~np.isin(own, others))
+        cells[rows, columns] = True
+    _, columns, rows = _chosen(pairs, a.present != b.present)
+    cells[rows, columns] = True
     return _any_of(cells, BLOCK_CELLS)
+
+
+def _chosen(pairs: Pairs, mask: Mask) -> Pairs:
+    """Returns the pairs of those items that the mask has."""
+    chosen = mask[pairs[0]]
+    return pairs[0][chosen], pairs[1][chosen], pairs[2][chosen]
 
 
 def _rows(pairs: Pairs, block: I64) -> tuple[I64, I64]:

@@ -155,7 +155,7 @@ def test_cells_list_every_segment_over_them(town):
     grid, random = compiled.grid, np.random.default_rng(0)
     quads = resample_lanes(town).quads
     weight = random.dirichlet(np.ones(4), len(quads))
-    cell = cell_of(grid, (quads * weight[..., None]).sum(axis=1))
+    cell = cell_of(grid, (quads * weight[..., None]).sum(axis=1), compiled.lanes.segment_layer)
     assert (cell >= 0).all()
     for segment in random.choice(len(quads), 2000):
         c = cell[segment]

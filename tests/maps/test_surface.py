@@ -196,6 +196,15 @@ def test_layers_share_the_blocks_where_they_are_the_same(overpass):
     assert (bridge[differ] > ground.max()).all()
 
 
+def test_cells_of_a_layer_list_no_segments_of_another_level(overpass):
+    compiled = compile_map(overpass)
+    grid = compiled.grid
+    for layer, x, y, lanes in [(0, 0, 0, {0}), (1, 0, 0, {1}), (0, 0, 30, {1}), (1, 30, 0, {0})]:
+        cell = cells_of(grid, np.array([[x, y]]), layer)[0][0]
+        listed = grid.segment[grid.segment_first[cell] : grid.segment_first[cell + 1]]
+        assert set(compiled.lanes.segment_lane[listed].tolist()) == lanes
+
+
 def test_a_cut_road_shows_no_edge_across(overpass):
     grid = compile_map(overpass).grid
     point = grid.boundary_point
