@@ -10,10 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, F64, I32, I64
+from selfdrive_env.maps.routes import compiled
 from selfdrive_env.state import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, Lanes
 
 __all__ = ["boundary_points", "boundary_reach", "lane_points", "lane_reach", "nearest_points"]
@@ -148,7 +148,7 @@ def nearest_points(centre: F64, point: F64, reach: F64, count: int) -> I32:
     return out
 
 
-@njit(cache=True)
+@compiled
 def _search(
     centre: F64,
     point: F64,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -17,7 +18,15 @@ from selfdrive_env.state import (
     Routes,
 )
 
-__all__ = ["compile_routes"]
+__all__ = ["compile_routes", "compiled"]
+
+
+def compiled(function: Any) -> Any:
+    """Compiles a function when first called, kept on disk if Numba finds a folder to write to."""
+    try:
+        return njit(function, cache=True)
+    except RuntimeError:
+        return njit(function)
 
 
 def compile_routes(
@@ -63,7 +72,7 @@ def _reversed_graph(lanes: Lanes) -> tuple[I32, I32, F64]:
     return first.astype(np.int32), source[order].astype(np.int32), cost[order]
 
 
-@njit(cache=True)
+@compiled
 def _rows(
     first: I32,
     source: I32,
@@ -110,7 +119,7 @@ def _rows(
     return row_first, lane[:end].copy(), distance[:end].copy(), cycle
 
 
-@njit(cache=True)
+@compiled
 def _search(
     goal: int,
     first: I32,
@@ -151,7 +160,7 @@ def _search(
     return count
 
 
-@njit(cache=True)
+@compiled
 def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the end of the heap and restores the order."""
     while place > 0:
@@ -163,7 +172,7 @@ def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -
     heap_key[place], heap_lane[place] = key, lane
 
 
-@njit(cache=True)
+@compiled
 def _sift_down(heap_key: F64, heap_lane: I32, size: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the root of a heap of `size` and restores the order."""
     place = 0
@@ -180,7 +189,7 @@ def _sift_down(heap_key: F64, heap_lane: I32, size: int, key: float, lane: int) 
     heap_key[place], heap_lane[place] = key, lane
 
 
-@njit(cache=True)
+@compiled
 def _cycle(
     goal: int,
     best: F64,

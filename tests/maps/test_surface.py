@@ -77,6 +77,11 @@ def test_parity_agrees_with_the_polygons_in_built_in_towns(name):
     check_parity(load(name), 20_000)
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_parity_agrees_with_the_polygons_in_variants(seed):
+    check_parity(load("hillcrest").varied(seed), 5_000)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_parity_agrees_with_the_polygons_in_real_maps(shared_data: Path, name: str):
     check_parity(load(shared_data / "opendrive" / name), 5_000)
