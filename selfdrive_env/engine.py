@@ -19,7 +19,7 @@ from selfdrive_env.kernels.drivers import MAX_PATH_POINTS, PATH_INFO, drive
 from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
-from selfdrive_env.kernels.observation import observe_agent, row_length
+from selfdrive_env.kernels.observation import observe_wanted, row_length
 from selfdrive_env.kernels.parallel import cached, njit, run
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
@@ -57,7 +57,9 @@ def finish_rows(
     output, rows, scratch, worker, world,
 ):  # fmt: skip
     """Stage: rewards and flags of all rows, last observation and tallies of finished ones."""
+    any_done = False
     for agent in range(agents.x.shape[1]):
+        scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
             continue
@@ -74,12 +76,12 @@ def finish_rows(
             rows.final_count[row, count] = tallies.count[world, agent, count]
         rows.final_distance[row] = tallies.distance[world, agent]
         rows.final_age[row] = agents.age[world, agent]
-        target = rows.observation[row]
-        if params.autoreset == SAME_STEP:
-            target = rows.final_observation[row]
-        observe_agent(
+        scratch.wanted[worker, agent] = 2 if params.autoreset == SAME_STEP else 1
+        any_done = True
+    if any_done:
+        observe_wanted(
             params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            scratch, worker, world, agent, target,
+            rows, scratch, worker, world,
         )  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def place_agents(
         if not due or worlds.ended[world]:
             continue
         output.waits[world, agent] = not place_agent(
-            params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent
+            params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
         )
 
 
@@ -118,6 +120,7 @@ def observe_rows(
 ):  # fmt: skip
     """Stage: observations of all rows whose agent is in the world, and their masks."""
     for agent in range(agents.x.shape[1]):
+        scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
             continue
@@ -127,15 +130,16 @@ def observe_rows(
             status != ABSENT and status != HALTED and bodies.erratic[world, agent] == 0
         )
         if status != ABSENT:
-            observe_agent(
-                params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                scratch, worker, world, agent, rows.observation[row],
-            )  # fmt: skip
+            scratch.wanted[worker, agent] = 1
             continue
         kept = output.terminated[world, agent] or output.truncated[world, agent]
         if params.autoreset == SAME_STEP or not (kept or output.waits[world, agent]):
             for feature in range(rows.observation.shape[1]):
                 rows.observation[row, feature] = 0
+    observe_wanted(
+        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
+        scratch, worker, world,
+    )  # fmt: skip
 
 
 @njit
@@ -269,24 +273,26 @@ def reset_worlds(
             output.event[world, agent] = 0
             if not whole[world] and agent < worlds.num_agents[world]:
                 output.waits[world, agent] = not place_agent(
-                    params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world,
+                    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world,
                     agent,
                 )  # fmt: skip
         for agent in range(agents.x.shape[1]):
+            scratch.wanted[worker, agent] = 0
             row = bodies.row[world, agent]
             if row < 0 or not chosen[world, agent]:
                 continue
             status = agents.status[world, agent]
             rows.valid[row] = status != ABSENT
             rows.learn[row] = status != ABSENT and bodies.erratic[world, agent] == 0
-            if status == ABSENT:
-                for feature in range(rows.observation.shape[1]):
-                    rows.observation[row, feature] = 0
+            if status != ABSENT:
+                scratch.wanted[worker, agent] = 1
                 continue
-            observe_agent(
-                params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                scratch, worker, world, agent, rows.observation[row],
-            )  # fmt: skip
+            for feature in range(rows.observation.shape[1]):
+                rows.observation[row, feature] = 0
+        observe_wanted(
+            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+            rows, scratch, worker, world,
+        )  # fmt: skip
 
 
 class Engine:

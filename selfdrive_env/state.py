@@ -501,6 +501,9 @@ class Scratch(NamedTuple):
     halted: Annotated[U8, "worker agent"]
     """Whether the agent was halted before the step."""
 
+    wanted: Annotated[U8, "worker agent"]
+    """Which row of the agent to write: 0 none, 1 the observation, 2 the last observation."""
+
     neighbour: Annotated[I32, "worker slot"]
     neighbour_distance: Annotated[F32, "worker slot"]
 

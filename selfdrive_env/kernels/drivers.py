@@ -64,6 +64,7 @@ PATH_STEP = np.float32(1.5)
 PATH_INFO = 12
 
 GREEN_COLOUR = 1
+ALIGNED = np.float32(0.9)
 FAR = np.float32(1.0e6)
 TWO = np.float32(2.0)
 MAX_ACCELERATION = np.float32(1.8)
@@ -359,18 +360,31 @@ def write_bounds(path, info, count):
 
 
 @njit
+def points_within(distance):
+    """Returns how many path points can be passed over while coming `distance` nearer."""
+    return max(np.int64(distance / PATH_STEP), 1)
+
+
+@njit
 def first_contact(path, count, skip, half_width, x, y, cos, sin, half_length, other_width):
     """Returns how far along a path the first point within a body (widened by ours) lies, or FAR."""
     wide = half_width + other_width + SIDE_MARGIN
-    long = half_length + np.float32(0.5) * half_width
-    for point in range(skip, count):
+    long = half_length + HALF * half_width
+    bound = wide + long
+    point = skip
+    while point < count:
         dx = path[point, 0] - x
         dy = path[point, 1] - y
+        square = dx * dx + dy * dy
+        if square > bound * bound:
+            point += points_within(math.sqrt(square) - bound)
+            continue
         u = dx * cos + dy * sin
         v = dy * cos - dx * sin
         align = path[point, 2] * cos + path[point, 3] * sin
-        reach = half_length if align > np.float32(0.9) else long
+        reach = half_length if align > ALIGNED else long
         if abs(u) > reach or abs(v) > wide:
+            point += 1
             continue
         place = PATH_STEP * np.float32(point)
         if align > RIGHT_ANGLE:
@@ -381,16 +395,25 @@ def first_contact(path, count, skip, half_width, x, y, cos, sin, half_length, ot
 
 @njit
 def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
-    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1."""
-    square = width * width
-    for point in range(skip, count):
+    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
+
+    Points are 1.5 m apart, so a distance tells how many of either path can be passed over.
+    """
+    point = skip
+    while point < count:
         x = path[point, 0]
         y = path[point, 1]
-        for other in range(other_skip, other_count):
+        margin = FAR
+        other = other_skip
+        while other < other_count:
             dx = other_path[other, 0] - x
             dy = other_path[other, 1] - y
-            if dx * dx + dy * dy < square:
+            excess = math.sqrt(dx * dx + dy * dy) - width
+            if excess < ZERO:
                 return point, other
+            margin = min(margin, HALF * excess)
+            other += points_within(HALF * excess)
+        point += points_within(margin)
     return -1, -1
 
 

@@ -14,9 +14,9 @@ import numpy as np
 from selfdrive_env.kernels.drivers import is_blind
 from selfdrive_env.kernels.dynamics import MAX_STEERING
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp, squash
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
-from selfdrive_env.kernels.road import cell_at, observation_cell, route_distance
+from selfdrive_env.kernels.road import UNREACHABLE, cell_at, lane_distance, observation_cell, way_ahead
 from selfdrive_env.state import (
     ABSENT,
     GREEN,
@@ -34,7 +34,7 @@ from selfdrive_env.state import (
     YELLOW,
 )
 
-__all__ = ["observe_agent", "row_length"]
+__all__ = ["observe_wanted", "row_length"]
 
 EGO_FLOATS = 14
 GOAL_FLOATS = 3
@@ -72,13 +72,13 @@ def row_length(goals, lane_points, boundary_points, stop_lines, agents):
     )
 
 
-@njit
+@inline
 def unit(value):
     """Clips to [-1, 1]."""
     return clamp(value, -ONE, ONE)
 
 
-@njit
+@inline
 def write_empty(row, offset, count):
     """Zeroes `count` entries; returns the offset behind them."""
     for entry in range(offset, offset + count):
@@ -86,7 +86,7 @@ def write_empty(row, offset, count):
     return offset + count
 
 
-@njit
+@inline
 def write_point(row, offset, x, y, point_x, point_y, point_cos, point_sin, cos, sin):
     """Writes position and heading of a point in the frame of the pose (x, y, cos, sin)."""
     dx = point_x - x
@@ -97,7 +97,7 @@ def write_point(row, offset, x, y, point_x, point_y, point_cos, point_sin, cos, 
     row[offset + 3] = unit(point_sin * cos - point_cos * sin)
 
 
-@njit
+@inline
 def write_ego(
     row,
     offset,
@@ -135,7 +135,7 @@ def write_ego(
     return offset + EGO_FLOATS
 
 
-@njit
+@inline
 def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, goal_y):
     """Writes the remaining targets; returns the offset behind them."""
     for slot in range(slots):
@@ -151,7 +151,7 @@ def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, go
     return offset
 
 
-@njit
+@inline
 def write_conditions(row, offset, weight, condition):
     """Writes the observed weights scaled by their training range; returns the offset behind."""
     for index in range(NUM_CONDITIONS):
@@ -161,18 +161,16 @@ def write_conditions(row, offset, weight, condition):
     return offset + NUM_CONDITIONS
 
 
-@njit
+@inline
 def dropped(share, key0, key1, stream, agent, tick, index):
     """Whether feature dropout leaves out entry `index` of an agent's lists."""
-    if share <= ZERO:
-        return False
     a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_DROPOUT, index >> 2)
     which = index & 3
     number = a if which == 0 else (b if which == 1 else (c if which == 2 else d))
     return number < share
 
 
-@njit
+@inline
 def write_lanes(
     row,
     offset,
@@ -194,7 +192,7 @@ def write_lanes(
     route_first,
     route_lane,
     route_length,
-    route_cycle,
+    cycle,
     share,
     key0,
     key1,
@@ -204,11 +202,13 @@ def write_lanes(
 ):
     """Writes lane points with their way to the next goal; returns the offset behind them."""
     end = offset + slots * LANE_FLOATS
+    low = route_first[goal_lane]
+    dense = route_first[goal_lane + 1] - low == num_lanes
     for slot in range(min(slots, near.shape[0])):
         index = np.int64(near[slot])
         if index < 0:
             break
-        if dropped(share, key0, key1, stream, agent, tick, slot):
+        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
             continue
         write_point(
             row,
@@ -222,19 +222,15 @@ def write_lanes(
             cos,
             sin,
         )
-        distance = route_distance(
-            goal_lane,
-            goal_s,
-            np.int64(point_lane[index]),
-            point_s[index],
-            slack,
-            first_lane,
-            num_lanes,
-            route_first,
-            route_lane,
-            route_length,
-            route_cycle,
-        )
+        lane = np.int64(point_lane[index])
+        base = UNREACHABLE
+        if dense:
+            base = route_length[low + lane - first_lane]
+        else:
+            base = lane_distance(
+                goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
+            )
+        distance = way_ahead(base, point_s[index], goal_s, slack, cycle)
         row[offset + 4] = squash(distance, FAR)
         row[offset + 5] = squash(distance - own_distance, NEAR)
         row[offset + 6] = ONE
@@ -242,7 +238,7 @@ def write_lanes(
     return write_empty(row, offset, end - offset)
 
 
-@njit
+@inline
 def write_boundaries(
     row, offset, slots, x, y, cos, sin, near, point, share, key0, key1, stream, agent, tick
 ):
@@ -252,7 +248,7 @@ def write_boundaries(
         index = np.int64(near[slot])
         if index < 0:
             break
-        if dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
+        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
             continue
         write_point(
             row,
@@ -271,7 +267,7 @@ def write_boundaries(
     return write_empty(row, offset, end - offset)
 
 
-@njit
+@inline
 def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line, colours):
     """Writes stop lines with their state, those without a light left out; returns the offset."""
     end = offset + slots * LINE_FLOATS
@@ -305,7 +301,7 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
     return write_empty(row, offset, end - offset)
 
 
-@njit
+@inline
 def nearest_agents(agent, x, y, slots, ax, ay, ac, as_, status, wheelbase, found, distance):
     """Writes the nearest agents to `found`, nearest first; returns how many there are."""
     count = 0
@@ -329,7 +325,7 @@ def nearest_agents(agent, x, y, slots, ax, ay, ac, as_, status, wheelbase, found
     return count
 
 
-@njit
+@inline
 def write_agent(
     row, offset, x, y, z, cos, sin, other_x, other_y, other_z, other_cos, other_sin, speed, length,
     width, noise_x, noise_y, noise_speed,
@@ -356,7 +352,7 @@ def write_agent(
     row[offset + 9] = ONE
 
 
-@njit
+@inline
 def write_neighbours(
     row, offset, slots, agents, bodies, worlds, scratch, noise, worker, world, agent, x, y
 ):
@@ -417,7 +413,7 @@ def write_neighbours(
     return write_empty(row, offset, end - offset)
 
 
-@njit
+@inline
 def observe_agent(
     params,
     counts,
@@ -528,7 +524,7 @@ def observe_agent(
             routes.first,
             routes.lane,
             routes.distance,
-            routes.cycle,
+            routes.cycle[bodies.goal_lane[world, agent, goal]],
             np.float32(params.lane_dropout),
             key0,
             key1,
@@ -581,3 +577,50 @@ def observe_agent(
         x,
         y,
     )
+
+
+@njit
+def observe_wanted(
+    params,
+    counts,
+    draws,
+    lanes,
+    routes,
+    grid,
+    signs,
+    lights,
+    worlds,
+    agents,
+    bodies,
+    rows,
+    scratch,
+    worker,
+    world,
+):
+    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation."""
+    for agent in range(agents.x.shape[1]):
+        wanted = scratch.wanted[worker, agent]
+        if wanted == 0:
+            continue
+        index = np.int64(bodies.row[world, agent])
+        row = rows.observation[index]
+        if wanted == 2:
+            row = rows.final_observation[index]
+        observe_agent(
+            params,
+            counts,
+            draws,
+            lanes,
+            routes,
+            grid,
+            signs,
+            lights,
+            worlds,
+            agents,
+            bodies,
+            scratch,
+            worker,
+            world,
+            agent,
+            row,
+        )

@@ -23,9 +23,11 @@ import numba
 import numpy as np
 from numba.core import caching
 
-__all__ = ["cached", "chunks", "njit", "run"]
+__all__ = ["cached", "chunks", "inline", "njit", "run"]
 
 njit = functools.partial(numba.njit, error_model="numpy", nogil=True)
+inline = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True)
+"""For functions of the innermost loops: passing arrays to a call costs more than they do."""
 
 _SOURCES = ("kernels", "state.py", "arrays.py")
 

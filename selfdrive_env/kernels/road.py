@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, box_cuts_edge, segments_cross
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.state import (
     ABSENT,
     CELL,
@@ -36,6 +36,7 @@ __all__ = [
     "observation_cell",
     "route_distance",
     "segment_at",
+    "way_ahead",
 ]
 
 INVERSE_CELL = np.float32(1.0 / CELL)
@@ -96,6 +97,17 @@ def lane_distance(goal_lane, lane, first_lane, num_lanes, route_first, route_lan
     return UNREACHABLE
 
 
+@inline
+def way_ahead(base, s, goal_s, slack, cycle):
+    """Returns the way from s on a lane to goal_s on the goal's, `base` apart at their starts [m]."""
+    if base >= UNREACHABLE:
+        return UNREACHABLE
+    distance = base - s + goal_s
+    if distance < -slack:
+        distance += cycle
+    return min(max(distance, ZERO), UNREACHABLE)
+
+
 @njit
 def route_distance(
     goal_lane,
@@ -117,12 +129,7 @@ def route_distance(
     base = lane_distance(
         goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
     )
-    if base >= UNREACHABLE:
-        return UNREACHABLE
-    distance = base - s + goal_s
-    if distance < -slack:
-        distance += route_cycle[goal_lane]
-    return min(max(distance, ZERO), UNREACHABLE)
+    return way_ahead(base, s, goal_s, slack, route_cycle[goal_lane])
 
 
 @njit

@@ -25,7 +25,7 @@ from selfdrive_env.state import (
     WEIGHT_GOAL_RADIUS,
 )
 
-__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
+__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance", "widest_bend"]
 
 FURTHER_LOW = np.float32(20.0)
 FURTHER_HIGH = np.float32(200.0)
@@ -34,6 +34,10 @@ MIN_TURN_COS = np.float32(0.5)
 MAX_PROGRESS = np.float32(15.0)
 LANE_CHANGE_SHARE = np.float32(0.25)
 NO_LANE_CHANGE = np.float32(0.5)
+SWING_ROOM = np.float32(1.55)
+STEERING_LIMIT = np.float32(0.5)
+TWO = np.float32(2.0)
+ROUTE_TRIES = 6
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
@@ -373,15 +377,30 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
             continue
         else:
             lane = lanes.segment_lane[agents.segment[world, agent]]
-            draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane)
+            if not draw_route_onwards(
+                params, lanes, routes, worlds, agents, bodies, world, agent, lane
+            ):
+                output.event[world, agent] |= EVENT_LAST_GOAL
+                continue
         agents.goal_distance[world, agent] = goal_distance(
             lanes, routes, worlds, agents, bodies, world, agent, agents.goal[world, agent]
         )
 
 
 @njit
+def widest_bend(length, width, wheelbase):
+    """Returns the largest lane curvature that a body can follow without leaving a usual lane [1/m].
+
+    With its centre on the lane's, both ends swing out by (length / 2)^2 curvature / 2.
+    """
+    reach = HALF * length
+    swing = TWO * max(SWING_ROOM - HALF * width, ZERO) / (reach * reach)
+    return min(STEERING_LIMIT / wheelbase, swing)
+
+
+@njit
 def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane):
-    """Draws the next route of an agent that keeps driving; without one the old last goal stays."""
+    """Draws the next route of an agent that keeps driving; returns whether there is one."""
     old = bodies.num_goals[world, agent] - 1
     old_lane = bodies.goal_lane[world, agent, old]
     old_s = bodies.goal_s[world, agent, old]
@@ -390,11 +409,16 @@ def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, age
     s = agents.s[world, agent]
     tick = worlds.tick[world]
     agents.goal[world, agent] = 0
-    limit = np.float32(0.5) / bodies.wheelbase[world, agent]
-    if draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tick, limit):
-        return
+    limit = widest_bend(
+        bodies.length[world, agent], bodies.width[world, agent], bodies.wheelbase[world, agent]
+    )
+    for attempt in range(ROUTE_TRIES):
+        draw = tick + attempt * 7919
+        if draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, draw, limit):
+            return True
     bodies.num_goals[world, agent] = 1
     bodies.goal_lane[world, agent, 0] = old_lane
     bodies.goal_s[world, agent, 0] = old_s
     bodies.goal_x[world, agent, 0] = old_x
     bodies.goal_y[world, agent, 0] = old_y
+    return False

@@ -6,6 +6,8 @@ the road; an agent that finds no place stays absent and is tried again at the ne
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
@@ -21,7 +23,7 @@ from selfdrive_env.kernels.random import (
     uniforms,
 )
 from selfdrive_env.kernels.road import box_offroad, place_on_segment
-from selfdrive_env.kernels.route import draw_route, goal_distance
+from selfdrive_env.kernels.route import STEERING_LIMIT, draw_route, goal_distance, widest_bend
 from selfdrive_env.state import (
     ABSENT,
     BLIND,
@@ -41,6 +43,7 @@ from selfdrive_env.state import (
     PRESENT,
     SEG_COS,
     SEG_LENGTH,
+    SEG_S,
     SEG_SIN,
     SEG_X,
     SEG_Y,
@@ -48,11 +51,16 @@ from selfdrive_env.state import (
 
 __all__ = ["draw_world", "place_agent"]
 
-PLACE_TRIES = 48
+PLACE_TRIES = 64
+ROOMY_TRIES = 24
+FITTING_TRIES = 48
 SPREAD_SMALL = np.float32(1.25)
 SPREAD_LARGE = np.float32(1.5)
 WHEELBASE_SHARE = np.float32(0.6)
-STEERING_LIMIT = np.float32(0.5)
+START_LATERAL = np.float32(2.5)
+START_BRAKING = np.float32(3.0)
+MIN_CURVATURE = np.float32(1.0e-4)
+TWO = np.float32(2.0)
 TOP_SPEED = np.float32(20.0)
 HEADWAY = np.float32(0.7)
 CLEARANCE = np.float32(3.0)
@@ -153,8 +161,35 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
 
 
 @njit
+def safe_start(
+    lane,
+    s,
+    half_length,
+    lane_length,
+    lane_curvature,
+    successor_first,
+    successor,
+    lane_line_first,
+    lane_line_s,
+):
+    """Returns the speed from which a driver can still take the bends ahead and stop at a line [m/s]."""
+    room = max(lane_length[lane] - s - half_length, ZERO)
+    square = START_LATERAL / max(lane_curvature[lane], MIN_CURVATURE)
+    for link in range(successor_first[lane], successor_first[lane + 1]):
+        bend = max(lane_curvature[successor[link]], MIN_CURVATURE)
+        square = min(square, START_LATERAL / bend + TWO * START_BRAKING * room)
+    if successor_first[lane] == successor_first[lane + 1]:
+        square = min(square, TWO * START_BRAKING * room)
+    for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
+        gap = lane_line_s[link] - s - half_length
+        if gap > ZERO:
+            square = min(square, TWO * START_BRAKING * max(gap - TWO, ZERO))
+    return math.sqrt(square)
+
+
+@njit
 def try_place(
-    params, lanes, routes, grid, worlds, agents, bodies, world, agent, attempt, speed_unit
+    params, lanes, routes, grid, signs, worlds, agents, bodies, world, agent, attempt, speed_unit
 ):
     """Tries one random lane position; returns whether the agent could be placed there."""
     map_index = np.int64(worlds.map[world])
@@ -176,7 +211,9 @@ def try_place(
     lane = np.int64(lanes.segment_lane[index])
     segment = lanes.segment
     wheelbase = bodies.wheelbase[world, agent]
-    limit = STEERING_LIMIT / wheelbase
+    limit = widest_bend(bodies.length[world, agent], bodies.width[world, agent], wheelbase)
+    if attempt >= FITTING_TRIES:
+        limit = STEERING_LIMIT / wheelbase
     if lanes.max_curvature[lane] > limit:
         return False
 
@@ -187,8 +224,22 @@ def try_place(
     y = segment[index, SEG_Y] + t * sin
     ahead = HALF * wheelbase
     top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.pace[world, agent])
+    top = min(
+        top,
+        safe_start(
+            lane,
+            segment[index, SEG_S] + t,
+            HALF * bodies.length[world, agent],
+            lanes.length,
+            lanes.max_curvature,
+            lanes.successor_first,
+            lanes.successor,
+            signs.lane_line_first,
+            signs.lane_line_s,
+        ),
+    )
     speed = speed_unit * np.float32(params.initial_speed) * top
-    relaxed = attempt >= PLACE_TRIES // 2
+    relaxed = attempt >= ROOMY_TRIES and attempt & 1 == 0
     if relaxed:
         speed = ZERO
 
@@ -231,7 +282,9 @@ def try_place(
 
 
 @njit
-def place_agent(params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent):
+def place_agent(
+    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
+):
     """Starts a new episode of an agent; returns whether a place was found."""
     agents.status[world, agent] = ABSENT
     speed_unit = draw_body(params, draws, worlds, bodies, world, agent)
@@ -253,7 +306,18 @@ def place_agent(params, draws, lanes, routes, grid, worlds, agents, bodies, tall
 
     for attempt in range(PLACE_TRIES):
         if try_place(
-            params, lanes, routes, grid, worlds, agents, bodies, world, agent, attempt, speed_unit
+            params,
+            lanes,
+            routes,
+            grid,
+            signs,
+            worlds,
+            agents,
+            bodies,
+            world,
+            agent,
+            attempt,
+            speed_unit,
         ):
             agents.status[world, agent] = PRESENT
             agents.goal_distance[world, agent] = goal_distance(
@@ -324,6 +388,6 @@ def draw_world(
         bodies.driver[world, agent] = draws.driver[agent]
         bodies.learner[world, agent] = draws.learner[agent]
         placed = place_agent(
-            params, draws, lanes, routes, grid, worlds, agents, bodies, tallies, world, agent
+            params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
         )
         output.waits[world, agent] = not placed

@@ -264,7 +264,8 @@ class RoadNetwork:
                 )
             )
         signals = [
-            replace(s, position=points(s.position), heading=heading(s.heading)) for s in self.signals
+            replace(s, position=points(s.position), heading=heading(s.heading))
+            for s in self.signals
         ]
         crosswalks = [Crosswalk(points(c.outline)) for c in self.crosswalks]
         before = sum(old[-1] for old, _ in scales)
