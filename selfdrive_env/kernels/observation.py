@@ -16,7 +16,13 @@ from selfdrive_env.kernels.dynamics import MAX_STEERING
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
-from selfdrive_env.kernels.road import UNREACHABLE, cell_at, lane_distance, observation_cell, way_ahead
+from selfdrive_env.kernels.road import (
+    UNREACHABLE,
+    cell_at,
+    lane_distance,
+    observation_cell,
+    way_ahead,
+)
 from selfdrive_env.state import (
     ABSENT,
     GREEN,
@@ -354,31 +360,16 @@ def write_agent(
 
 @inline
 def write_neighbours(
-    row, offset, slots, agents, bodies, worlds, scratch, noise, worker, world, agent, x, y
-):
+    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, found, distance,
+    all_x, all_y, all_z, all_cos, all_sin, all_speed, all_status, all_length, all_width,
+    all_wheelbase,
+):  # fmt: skip
     """Writes the nearest agents; returns the offset behind them."""
     end = offset + slots * AGENT_FLOATS
-    key0 = worlds.key[world, 0]
-    key1 = worlds.key[world, 1]
-    stream = worlds.stream[world]
-    tick = worlds.tick[world]
-    if slots == 0 or is_blind(bodies.erratic[world, agent], key0, key1, stream, agent, tick):
-        return write_empty(row, offset, end - offset)
-    found = scratch.neighbour[worker]
     count = nearest_agents(
-        agent,
-        x,
-        y,
-        slots,
-        agents.x[world],
-        agents.y[world],
-        agents.cos[world],
-        agents.sin[world],
-        agents.status[world],
-        bodies.wheelbase[world],
-        found,
-        scratch.neighbour_distance[worker],
-    )
+        agent, x, y, slots, all_x, all_y, all_cos, all_sin, all_status, all_wheelbase, found,
+        distance,
+    )  # fmt: skip
     for slot in range(count):
         other = np.int64(found[slot])
         noise_x = ZERO
@@ -388,195 +379,15 @@ def write_neighbours(
             a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_NOISE, other)
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
-        ahead = HALF * bodies.wheelbase[world, other]
+        ahead = HALF * all_wheelbase[other]
         write_agent(
-            row,
-            offset,
-            x,
-            y,
-            agents.z[world, agent],
-            agents.cos[world, agent],
-            agents.sin[world, agent],
-            agents.x[world, other] + ahead * agents.cos[world, other],
-            agents.y[world, other] + ahead * agents.sin[world, other],
-            agents.z[world, other],
-            agents.cos[world, other],
-            agents.sin[world, other],
-            agents.speed[world, other],
-            bodies.length[world, other],
-            bodies.width[world, other],
-            noise * noise_x,
-            noise * noise_y,
-            noise * noise_speed,
-        )
+            row, offset, x, y, z, cos, sin,
+            all_x[other] + ahead * all_cos[other], all_y[other] + ahead * all_sin[other],
+            all_z[other], all_cos[other], all_sin[other], all_speed[other], all_length[other],
+            all_width[other], noise * noise_x, noise * noise_y, noise * noise_speed,
+        )  # fmt: skip
         offset += AGENT_FLOATS
     return write_empty(row, offset, end - offset)
-
-
-@inline
-def observe_agent(
-    params,
-    counts,
-    draws,
-    lanes,
-    routes,
-    grid,
-    signs,
-    lights,
-    worlds,
-    agents,
-    bodies,
-    scratch,
-    worker,
-    world,
-    agent,
-    row,
-):
-    """Writes the observation of one agent to `row`, [row_length]."""
-    cos = agents.cos[world, agent]
-    sin = agents.sin[world, agent]
-    ahead = HALF * bodies.wheelbase[world, agent]
-    x = agents.x[world, agent] + ahead * cos
-    y = agents.y[world, agent] + ahead * sin
-    index = np.int64(agents.segment[world, agent])
-    lane = np.int64(lanes.segment_lane[index])
-    goal = np.int64(agents.goal[world, agent])
-    map_index = np.int64(worlds.map[world])
-    key0 = worlds.key[world, 0]
-    key1 = worlds.key[world, 1]
-    stream = worlds.stream[world]
-    tick = worlds.tick[world]
-
-    offset = write_ego(
-        row,
-        0,
-        agents.d[world, agent],
-        agents.angle_cos[world, agent],
-        agents.angle_sin[world, agent],
-        lanes.segment[index, SEG_CURVATURE],
-        agents.speed[world, agent],
-        lanes.speed_limit[lane],
-        agents.steering[world, agent],
-        agents.acceleration[world, agent],
-        agents.lateral_acceleration[world, agent],
-        bodies.throttle[world, agent],
-        bodies.steer[world, agent],
-        bodies.pull[world, agent],
-        bodies.pace[world, agent],
-        bodies.length[world, agent],
-        bodies.width[world, agent],
-    )
-    offset = write_goals(
-        row,
-        offset,
-        min(np.int64(counts.goals), MAX_GOALS),
-        x,
-        y,
-        cos,
-        sin,
-        goal,
-        np.int64(bodies.num_goals[world, agent]),
-        bodies.goal_x[world, agent],
-        bodies.goal_y[world, agent],
-    )
-    offset = write_conditions(row, offset, bodies.weight[world, agent], draws.condition)
-
-    cell = cell_at(
-        x,
-        y,
-        np.int64(lanes.segment_layer[index]),
-        map_index,
-        grid.origin,
-        grid.shape,
-        grid.block,
-    )
-    near = np.int64(-1)
-    if cell >= 0:
-        near = np.int64(grid.near[observation_cell(cell)])
-    first_lane = np.int64(lanes.map_lane_first[map_index])
-    lane_points = np.int64(counts.lane_points)
-    boundary_points = np.int64(counts.boundary_points)
-    stop_lines = np.int64(counts.stop_lines)
-    if near < 0:
-        floats = (
-            lane_points * LANE_FLOATS + boundary_points * BOUNDARY_FLOATS + stop_lines * LINE_FLOATS
-        )
-        offset = write_empty(row, offset, floats)
-    else:
-        offset = write_lanes(
-            row,
-            offset,
-            lane_points,
-            x,
-            y,
-            cos,
-            sin,
-            grid.near_lane_point[near],
-            grid.lane_point,
-            grid.lane_point_lane,
-            grid.lane_point_s,
-            np.int64(bodies.goal_lane[world, agent, goal]),
-            bodies.goal_s[world, agent, goal],
-            bodies.weight[world, agent, WEIGHT_GOAL_RADIUS],
-            agents.goal_distance[world, agent],
-            first_lane,
-            np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
-            routes.first,
-            routes.lane,
-            routes.distance,
-            routes.cycle[bodies.goal_lane[world, agent, goal]],
-            np.float32(params.lane_dropout),
-            key0,
-            key1,
-            stream,
-            agent,
-            tick,
-        )
-        offset = write_boundaries(
-            row,
-            offset,
-            boundary_points,
-            x,
-            y,
-            cos,
-            sin,
-            grid.near_boundary[near],
-            grid.boundary_point,
-            np.float32(params.boundary_dropout),
-            key0,
-            key1,
-            stream,
-            agent,
-            tick,
-        )
-        offset = write_stop_lines(
-            row,
-            offset,
-            stop_lines,
-            x,
-            y,
-            cos,
-            sin,
-            grid.near_stop_line[near],
-            signs.line,
-            np.int64(signs.map_line_first[map_index]),
-            lights.line_colour[world],
-        )
-    write_neighbours(
-        row,
-        offset,
-        np.int64(counts.agents),
-        agents,
-        bodies,
-        worlds,
-        scratch,
-        np.float32(params.noise),
-        worker,
-        world,
-        agent,
-        x,
-        y,
-    )
 
 
 @njit
@@ -597,30 +408,110 @@ def observe_wanted(
     worker,
     world,
 ):
-    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation."""
-    for agent in range(agents.x.shape[1]):
-        wanted = scratch.wanted[worker, agent]
-        if wanted == 0:
+    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation.
+
+    Every array is taken out of its struct before the loop: doing so within it costs more than
+    writing the row.
+    """
+    map_index = np.int64(worlds.map[world])
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    first_line = np.int64(signs.map_line_first[map_index])
+    key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
+    stream, tick = worlds.stream[world], worlds.tick[world]
+    goals = min(np.int64(counts.goals), MAX_GOALS)
+    lane_points, boundary_points = np.int64(counts.lane_points), np.int64(counts.boundary_points)
+    stop_lines, neighbours = np.int64(counts.stop_lines), np.int64(counts.agents)
+    noise = np.float32(params.noise)
+    lane_dropout = np.float32(params.lane_dropout)
+    boundary_dropout = np.float32(params.boundary_dropout)
+    condition = draws.condition
+    segment, segment_lane, segment_layer = lanes.segment, lanes.segment_lane, lanes.segment_layer
+    speed_limit = lanes.speed_limit
+    route_first, route_lane, route_length = routes.first, routes.lane, routes.distance
+    route_cycle = routes.cycle
+    origin, shape, block, near_row = grid.origin, grid.shape, grid.block, grid.near
+    near_lane_point, near_boundary = grid.near_lane_point, grid.near_boundary
+    near_stop_line = grid.near_stop_line
+    lane_point, lane_point_lane, lane_point_s = (
+        grid.lane_point,
+        grid.lane_point_lane,
+        grid.lane_point_s,
+    )
+    boundary_point = grid.boundary_point
+    line, colours = signs.line, lights.line_colour[world]
+    all_x, all_y, all_z = agents.x[world], agents.y[world], agents.z[world]
+    all_cos, all_sin, all_speed = agents.cos[world], agents.sin[world], agents.speed[world]
+    status = agents.status[world]
+    all_d, angle_cos, angle_sin = agents.d[world], agents.angle_cos[world], agents.angle_sin[world]
+    steering, acceleration = agents.steering[world], agents.acceleration[world]
+    lateral, all_segment = agents.lateral_acceleration[world], agents.segment[world]
+    all_goal, goal_distance = agents.goal[world], agents.goal_distance[world]
+    length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
+    throttle, steer, pull = bodies.throttle[world], bodies.steer[world], bodies.pull[world]
+    pace, erratic, weight = bodies.pace[world], bodies.erratic[world], bodies.weight[world]
+    goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
+    goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
+    all_row = bodies.row[world]
+    found, distance = scratch.neighbour[worker], scratch.neighbour_distance[worker]
+    wanted = scratch.wanted[worker]
+    observation, final_observation = rows.observation, rows.final_observation
+
+    for agent in range(all_x.shape[0]):
+        if wanted[agent] == 0:
             continue
-        index = np.int64(bodies.row[world, agent])
-        row = rows.observation[index]
-        if wanted == 2:
-            row = rows.final_observation[index]
-        observe_agent(
-            params,
-            counts,
-            draws,
-            lanes,
-            routes,
-            grid,
-            signs,
-            lights,
-            worlds,
-            agents,
-            bodies,
-            scratch,
-            worker,
-            world,
-            agent,
-            row,
-        )
+        row = observation[all_row[agent]]
+        if wanted[agent] == 2:
+            row = final_observation[all_row[agent]]
+        cos = all_cos[agent]
+        sin = all_sin[agent]
+        ahead = HALF * wheelbase[agent]
+        x = all_x[agent] + ahead * cos
+        y = all_y[agent] + ahead * sin
+        index = np.int64(all_segment[agent])
+        goal = np.int64(all_goal[agent])
+        offset = write_ego(
+            row, 0, all_d[agent], angle_cos[agent], angle_sin[agent],
+            segment[index, SEG_CURVATURE], all_speed[agent], speed_limit[segment_lane[index]],
+            steering[agent], acceleration[agent], lateral[agent], throttle[agent], steer[agent],
+            pull[agent], pace[agent], length[agent], width[agent],
+        )  # fmt: skip
+        offset = write_goals(
+            row, offset, goals, x, y, cos, sin, goal, np.int64(num_goals[agent]), goal_x[agent],
+            goal_y[agent],
+        )  # fmt: skip
+        offset = write_conditions(row, offset, weight[agent], condition)
+
+        cell = cell_at(x, y, np.int64(segment_layer[index]), map_index, origin, shape, block)
+        near = np.int64(-1)
+        if cell >= 0:
+            near = np.int64(near_row[observation_cell(cell)])
+        if near < 0:
+            floats = lane_points * LANE_FLOATS + boundary_points * BOUNDARY_FLOATS
+            offset = write_empty(row, offset, floats + stop_lines * LINE_FLOATS)
+        else:
+            target = np.int64(goal_lane[agent, goal])
+            offset = write_lanes(
+                row, offset, lane_points, x, y, cos, sin, near_lane_point[near], lane_point,
+                lane_point_lane, lane_point_s, target, goal_s[agent, goal],
+                weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], first_lane, num_lanes,
+                route_first, route_lane, route_length, route_cycle[target], lane_dropout, key0,
+                key1, stream, agent, tick,
+            )  # fmt: skip
+            offset = write_boundaries(
+                row, offset, boundary_points, x, y, cos, sin, near_boundary[near], boundary_point,
+                boundary_dropout, key0, key1, stream, agent, tick,
+            )  # fmt: skip
+            offset = write_stop_lines(
+                row, offset, stop_lines, x, y, cos, sin, near_stop_line[near], line, first_line,
+                colours,
+            )  # fmt: skip
+        sees = neighbours
+        if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
+            sees = np.int64(0)
+        offset = write_neighbours(
+            row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
+            tick, found, distance, all_x, all_y, all_z, all_cos, all_sin, all_speed, status,
+            length, width, wheelbase,
+        )  # fmt: skip
+        write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)
