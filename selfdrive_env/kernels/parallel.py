@@ -29,7 +29,7 @@ njit = functools.partial(numba.njit, error_model="numpy", nogil=True)
 inline = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True)
 """For functions of the innermost loops: passing arrays to a call costs more than they do."""
 
-_SOURCES = ("kernels", "state.py", "arrays.py")
+_SOURCES = ("kernels", "engine.py", "state.py", "arrays.py")
 
 
 def cache_folder() -> Path:
