@@ -89,7 +89,7 @@ def bicycle_step(
 
     free = speed + HALF * (acceleration + new_acceleration) * dt
     new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * pace))
-    if holds and new_speed >= ZERO:
+    if holds and (new_speed >= ZERO or speed == ZERO):
         new_speed = ZERO
     if new_speed != free:
         new_acceleration = ZERO
