@@ -482,7 +482,7 @@ def make_params(settings: Settings) -> Params:
     negative = sorted(j for j in settings.jerk_long if j < 0.0)
     hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
     return Params(
-        dt=settings.dt,
+        dt=np.float32(settings.dt),
         horizon=settings.steps,
         on_collision=CHOICES["on_collision"].index(settings.on_collision),
         on_offroad=CHOICES["on_offroad"].index(settings.on_offroad),
@@ -490,21 +490,21 @@ def make_params(settings: Settings) -> Params:
         on_goal=CHOICES["on_goal"].index(settings.on_goal),
         autoreset=CHOICES["autoreset_mode"].index(settings.autoreset_mode),
         stagger=int(settings.stagger),
-        hold_jerk=hold,
-        brake_jerk=negative[0],
-        first_goal_low=float(goal[0]),
-        first_goal_high=float(goal[1]),
+        hold_jerk=np.float32(hold),
+        brake_jerk=np.float32(negative[0]),
+        first_goal_low=np.float32(goal[0]),
+        first_goal_high=np.float32(goal[1]),
         max_further_goals=settings.further_goals,
-        initial_speed=settings.initial_speed,
-        blind_share=settings.blind_share,
-        braking_share=settings.braking_share,
-        noise=settings.observation_noise,
-        lane_dropout=settings.lane_dropout,
-        boundary_dropout=settings.boundary_dropout,
+        initial_speed=np.float32(settings.initial_speed),
+        blind_share=np.float32(settings.blind_share),
+        braking_share=np.float32(settings.braking_share),
+        noise=np.float32(settings.observation_noise),
+        lane_dropout=np.float32(settings.lane_dropout),
+        boundary_dropout=np.float32(settings.boundary_dropout),
         random_lights=int(settings.light_timing == "random"),
-        light_removal=settings.light_removal,
-        lights_off=settings.lights_off,
-        lights_green=settings.lights_green,
+        light_removal=np.float32(settings.light_removal),
+        lights_off=np.float32(settings.lights_off),
+        lights_green=np.float32(settings.lights_green),
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
+import numpy as np
+
 from selfdrive_env.arrays import F32, I32, I64, U8, U32
 
 __all__ = [
@@ -511,7 +513,7 @@ class Scratch(NamedTuple):
 class Params(NamedTuple):
     """Settings as scalars, constant through a run; `config.make_params` fills it."""
 
-    dt: float
+    dt: np.float32
     """[s]"""
 
     horizon: int
@@ -531,37 +533,37 @@ class Params(NamedTuple):
     stagger: int
     """1: the first clock of each world gets a head start."""
 
-    hold_jerk: float
+    hold_jerk: np.float32
     """Commands at or below hold a standing vehicle [m/s^3]."""
 
-    brake_jerk: float
+    brake_jerk: np.float32
     """Hardest braking command [m/s^3]."""
 
-    first_goal_low: float
+    first_goal_low: np.float32
     """Range of the first goal along the lane graph [m]; low < 0 means anywhere reachable."""
 
-    first_goal_high: float
+    first_goal_high: np.float32
     max_further_goals: int
-    initial_speed: float
+    initial_speed: np.float32
     """Upper bound as a share of min(limit, top speed); 0 starts standing."""
 
-    blind_share: float
-    braking_share: float
-    noise: float
+    blind_share: np.float32
+    braking_share: np.float32
+    noise: np.float32
     """Standard deviation of observed positions [m] and speeds [m/s]."""
 
-    lane_dropout: float
-    boundary_dropout: float
+    lane_dropout: np.float32
+    boundary_dropout: np.float32
     random_lights: int
     """1 draws durations per phase, 0 takes the fixed ones."""
 
-    light_removal: float
+    light_removal: np.float32
     """Chance that a light, and that a group, is removed."""
 
-    lights_off: float
+    lights_off: np.float32
     """Chance of an episode without lights."""
 
-    lights_green: float
+    lights_green: np.float32
     """Chance of an episode in which all lights stay green."""
 
 
