@@ -1,0 +1,402 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+
+from selfdrive_env.kernels.road import (
+    box_offroad,
+    cell_at,
+    lane_distance,
+    locate,
+    next_lane,
+    observation_cell,
+    point_on_surface,
+    route_distance,
+    segment_at,
+)
+from selfdrive_env.maps import BUILT_IN, compiled
+from selfdrive_env.maps.compile import pool
+from selfdrive_env.state import EVENT_OFFROAD, LANE_CHANGE_COST, UNREACHABLE
+from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+from tests.reference import (
+    MILLIMETRE,
+    Sweep,
+    lane_cost,
+    lane_graph,
+    offroad_is_close,
+    swept_offroad,
+    way_to,
+)
+
+F = np.float32
+
+
+def is_offroad(town, sweep, layer):
+    grid = town.grid
+    values = [sweep.x, sweep.y, math.cos(sweep.heading), math.sin(sweep.heading), sweep.travel]
+    values += [sweep.curvature, sweep.wheelbase / 2, sweep.length / 2, sweep.width / 2]
+    return box_offroad(
+        *(F(v) for v in values),
+        layer,
+        0,
+        grid.origin,
+        grid.shape,
+        grid.block,
+        grid.edge_first,
+        grid.edge,
+        grid.inside,
+    )
+
+
+def random_sweep(random, town, moving):
+    """A body near a lane, more or less along it, and the layer it is on."""
+    segment = random.integers(len(town.lanes.segment))
+    x, y, cos, sin, *_ = town.lanes.segment[segment].astype(np.float64)
+    heading = math.atan2(sin, cos) + random.normal(0.0, 0.3) + math.pi * random.integers(2)
+    aside = random.normal(0.0, 1.5)
+    length = random.uniform(0.8, 12.0)
+    wheelbase = 0.6 * length
+    travel = random.uniform(-0.6, 9.0) if moving else 0.0
+    curvature = math.tan(random.normal(0.0, 0.1)) / wheelbase
+    x, y = x - aside * sin, y + aside * cos
+    x, y = x - wheelbase / 2 * math.cos(heading), y - wheelbase / 2 * math.sin(heading)
+    width = random.uniform(0.6, min(3.0, length))
+    sweep = Sweep(x, y, heading, travel, curvature, length, width, wheelbase)
+    return Sweep(*(float(F(v)) for v in sweep)), int(town.lanes.segment_layer[segment])
+
+
+def moved_to_edge(random, sweep, surface):
+    """The body shifted sideways until it just leaves the surface, give or take 4 mm."""
+    side = random.choice([-1.0, 1.0])
+    across = side * np.array([-math.sin(sweep.heading), math.cos(sweep.heading)])
+    low, high = 0.0, 12.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        moved = sweep._replace(x=sweep.x + middle * across[0], y=sweep.y + middle * across[1])
+        low, high = (low, middle) if swept_offroad(moved, surface) else (middle, high)
+    shift = high + random.uniform(-4e-3, 4e-3)
+    moved = sweep._replace(x=sweep.x + shift * across[0], y=sweep.y + shift * across[1])
+    return Sweep(*(float(F(v)) for v in moved))
+
+
+def local_part(surface, sweep):
+    """The surface around a body: small polygons answer faster."""
+    reach = 25.0
+    x, y = sweep.x, sweep.y
+    return shapely.clip_by_rect(surface, x - reach, y - reach, x + reach, y + reach)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize(("near", "count"), [(False, 1000), (True, 300)])
+def test_offroad_agrees_with_the_polygons_of_the_map(name, near, count, surfaces, capsys):
+    town, random = compiled(name), np.random.default_rng(4)
+    exempt = left = 0
+    for k in range(count):
+        sweep, layer = random_sweep(random, town, moving=k % 2 == 0)
+        surface = local_part(surfaces(name)[layer], sweep)
+        shapely.prepare(surface)
+        if near:
+            sweep = moved_to_edge(random, sweep, surface)
+        if offroad_is_close(sweep, surface):
+            exempt += 1
+            continue
+        wanted = swept_offroad(sweep, surface)
+        left += wanted
+        assert is_offroad(town, sweep, layer) == wanted, (sweep, layer)
+    with capsys.disabled():
+        print(f"\noff-road on {name}, near={near}: {exempt} of {count} under 1 mm exempt", end=" ")
+    assert exempt < (0.6 if near else 0.02) * count
+    assert 0.15 * count < left < 0.9 * count
+
+
+def test_a_body_outside_the_road_that_touches_no_edge_is_offroad():
+    engine = town_engine(agents_per_world=2)
+    set_body(engine)
+    a = engine.agents
+    a.x[0, 0] += 1000.0
+    a.contact[0] = 0
+    before = a.contact[0, 0]
+    engine.step(no_jerk(engine))
+    assert not before
+    assert engine.output.event[0, 0] & EVENT_OFFROAD
+    # It is one departure, however long it lasts.
+    engine.step(no_jerk(engine))
+    assert not engine.output.event[0, 0] & EVENT_OFFROAD
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_points_agree_with_the_polygons_of_the_map(name, surfaces):
+    town, random = compiled(name), np.random.default_rng(5)
+    grid = town.grid
+    low, high = town.lanes.segment[:, :2].min(0) - 30, town.lanes.segment[:, :2].max(0) + 30
+    points = random.uniform(low, high, (3000, 2)).astype(np.float32)
+    surface = surfaces(name)[0]
+    wanted = shapely.covers(surface, shapely.points(points))
+    close = shapely.distance(surface.boundary, shapely.points(points)) < MILLIMETRE
+    found = [
+        point_on_surface(
+            *point, 0, 0, grid.origin, grid.shape, grid.block, grid.edge_first, grid.edge,
+            grid.inside,
+        )
+        for point in points
+    ]  # fmt: skip
+    assert (np.array(found) == wanted)[~close].all()
+    assert 100 < wanted.sum() < 2900
+
+
+def test_cells_follow_their_definition():
+    town, random = compiled("hillcrest"), np.random.default_rng(6)
+    grid = town.grid
+    nx, ny, start, layers = grid.shape[0]
+    assert layers == 2
+    span = 64.0 * np.array([nx, ny])
+    for point in random.uniform(-20, 20 + span.max(), (2000, 2)):
+        x, y = (grid.origin[0] + point).astype(np.float32)
+        layer = int(random.integers(layers))
+        i = math.floor((x - grid.origin[0, 0]) / 4)
+        j = math.floor((y - grid.origin[0, 1]) / 4)
+        wanted = -1
+        if 0 <= i < 16 * nx and 0 <= j < 16 * ny:
+            block = grid.block[start + (layer * ny + j // 16) * nx + i // 16]
+            wanted = block * 256 + j % 16 * 16 + i % 16 if block >= 0 else -1
+        found = cell_at(x, y, layer, 0, grid.origin, grid.shape, grid.block)
+        assert found == wanted
+        if found >= 0:
+            assert observation_cell(found) == block * 64 + j % 16 // 2 * 8 + i % 16 // 2
+
+
+def place(town, index, x, y, heading, goal_lane=-1):
+    lanes, routes, grid = town.lanes, town.routes, town.grid
+    return locate(
+        index,
+        F(x),
+        F(y),
+        F(math.cos(heading)),
+        F(math.sin(heading)),
+        goal_lane,
+        0,
+        lanes.map_lane_first,
+        lanes.segment,
+        lanes.segment_lane,
+        lanes.segment_layer,
+        lanes.segment_first,
+        lanes.successor_first,
+        lanes.successor,
+        routes.first,
+        routes.lane,
+        routes.distance,
+        grid.origin,
+        grid.shape,
+        grid.block,
+        grid.segment_first,
+        grid.segment,
+    )
+
+
+def pose_on(town, segment, along, aside=0.0):
+    x, y, cos, sin, *_ = town.lanes.segment[segment].astype(np.float64)
+    return x + along * cos - aside * sin, y + along * sin + aside * cos, math.atan2(sin, cos)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_an_agent_is_found_on_the_nearest_lane(name):
+    town, random = compiled(name), np.random.default_rng(7)
+    segments, layers = town.lanes.segment, town.lanes.segment_layer
+    wrong = 0
+    for _ in range(800):
+        true = random.integers(len(segments))
+        x, y, heading = pose_on(town, true, random.random(), random.uniform(-2.5, 2.5))
+        heading += random.normal(0.0, 0.2)
+        # Lost: the last known segment is far away, on the same level.
+        lost = random.choice(np.flatnonzero(layers == layers[true]))
+        if np.hypot(*(segments[lost, :2] - [x, y])) < 100.0:
+            continue
+        found = place(town, lost, x, y, heading)
+        cost = lane_cost(segments, x, y, heading)
+        cost[layers != layers[true]] = np.inf
+        wrong += cost[found] > cost.min() + 1e-3
+    assert wrong == 0
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_route_is_followed_where_lanes_overlap(name):
+    """Through junctions, one metre a time, the lane of the route comes before any nearer one."""
+    town, random = compiled(name), np.random.default_rng(8)
+    lanes = town.lanes
+    way = lane_graph(lanes, LANE_CHANGE_COST)
+    ahead = np.flatnonzero(np.diff(lanes.successor_first) > 1)
+    followed = 0
+    for lane in random.permutation(ahead)[:60]:
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            through = lanes.successor[link]
+            after = lanes.successor[lanes.successor_first[through]]
+            others = np.delete(
+                lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]],
+                link - lanes.successor_first[lane],
+            )
+            detour = way[after, others].min() - way[after, through]
+            if detour < 1.0:
+                continue
+            index = int(lanes.segment_first[lane + 1]) - 2
+            for segment in (*range(index, index + 2), *range(*lanes.segment_first[through:][:2])):
+                x, y, heading = pose_on(town, segment, 0.5 * lanes.segment[segment, 4], 0.3)
+                index = place(town, index, x, y, heading, after)
+                assert abs(index - segment) <= 1, (lane, through)
+            followed += 1
+    assert followed >= 6
+
+
+def test_a_lane_is_followed_over_its_successors(capsys):
+    town, random = compiled("harbour"), np.random.default_rng(9)
+    lanes = town.lanes
+    for _ in range(30):
+        index = int(random.choice(lanes.spawn_segment))
+        segment, travelled = index, 0.0
+        while travelled < 150.0:
+            step = random.uniform(0.5, 6.0)
+            travelled += step
+            room = step
+            while room > lanes.segment[segment, 4]:
+                room -= lanes.segment[segment, 4]
+                lane = lanes.segment_lane[segment]
+                if segment + 1 == lanes.segment_first[lane + 1]:
+                    if lanes.successor_first[lane] == lanes.successor_first[lane + 1]:
+                        break
+                    segment = lanes.segment_first[lanes.successor[lanes.successor_first[lane]]]
+                else:
+                    segment += 1
+            else:
+                x, y, heading = pose_on(town, segment, room, random.uniform(-0.5, 0.5))
+                index = place(town, index, x, y, heading)
+                # Segments of a bend overlap: the neighbour may be taken.
+                assert abs(index - segment) <= 1 or lanes.segment[index, 9] < 1.0
+                segment = index
+                continue
+            break
+
+
+def test_nobody_changes_to_another_level(surfaces):
+    """Across the bridge of hillcrest both ways, also beside the lane and at an angle."""
+    town, random = compiled("hillcrest"), np.random.default_rng(10)
+    segment, layer = town.lanes.segment, town.lanes.segment_layer
+    xy, z = segment[:, :2].astype(np.float64), segment[:, 8]
+    above = np.flatnonzero(layer == 1)
+    below = [
+        q
+        for q in np.flatnonzero(layer == 0)
+        if (np.hypot(*(xy[above] - xy[q]).T) < 3.0)[np.abs(z[above] - z[q]) > 3.0].any()
+    ]
+    crossing = [
+        q
+        for q in above
+        if (np.hypot(*(xy[below] - xy[q]).T) < 3.0)[np.abs(z[below] - z[q]) > 3.0].any()
+    ]
+    assert len(below) > 10
+    assert len(crossing) > 10
+    for q in [*below, *crossing]:
+        for _ in range(10):
+            x, y, heading = pose_on(town, q, random.random(), random.uniform(-3.0, 3.0))
+            found = place(town, int(q), x, y, heading + random.normal(0.0, 0.5))
+            assert abs(z[found] - z[q]) < 2.5
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_lane_distances_agree_with_floyd_and_warshall(name):
+    town = compiled(name)
+    lanes, routes = town.lanes, town.routes
+    num = len(lanes.length)
+    way = lane_graph(lanes, LANE_CHANGE_COST)
+    random = np.random.default_rng(11)
+    for goal, lane in random.integers(num, size=(3000, 2)):
+        found = lane_distance(goal, lane, 0, num, routes.first, routes.lane, routes.distance)
+        wanted = min(way[goal, lane], UNREACHABLE)
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-3)
+
+
+def test_distances_in_a_pool_and_in_windowed_rows_are_the_same():
+    from selfdrive_env.maps.routes import compile_routes
+
+    towns = [compiled(name) for name in BUILT_IN]
+    lanes, routes, _, _ = pool(towns)
+    base = int(lanes.map_lane_first[2])
+    own = towns[2]
+    num = len(own.lanes.length)
+    windowed = compile_routes(own.lanes, dense_lanes=0, window=400.0)
+    random = np.random.default_rng(12)
+    for goal, lane in random.integers(num, size=(1000, 2)):
+        plain = own.routes
+        wanted = lane_distance(goal, lane, 0, num, plain.first, plain.lane, plain.distance)
+        pooled = lane_distance(
+            goal + base, lane + base, base, num, routes.first, routes.lane, routes.distance
+        )
+        assert pooled == wanted
+        cut = lane_distance(goal, lane, 0, num, windowed.first, windowed.lane, windowed.distance)
+        assert cut == (wanted if wanted <= 400.0 else UNREACHABLE)
+
+
+def test_route_distance_by_definition():
+    town, random = compiled("riverside"), np.random.default_rng(13)
+    lanes, routes = town.lanes, town.routes
+    num = len(lanes.length)
+    cases = random.integers(num, size=(2000, 2))
+    cases[::4, 1] = cases[::4, 0]
+    for goal, lane in cases:
+        goal_s, s = random.random(2) * lanes.length[[goal, lane]]
+        found = route_distance(
+            goal, F(goal_s), lane, F(s), F(8.0), 0, num, routes.first, routes.lane,
+            routes.distance, routes.cycle,
+        )  # fmt: skip
+        wanted = way_to(routes, goal, goal_s, lane, s, 8.0)
+        assert found == pytest.approx(wanted, rel=1e-5, abs=2e-3)
+
+
+def test_a_goal_just_behind_is_at_distance_zero_and_one_farther_behind_a_round_away():
+    town = compiled("riverside")
+    lanes, routes = town.lanes, town.routes
+    rounds = np.flatnonzero((routes.cycle < 3000) & (lanes.length > 40))
+    goal = int(rounds[0])
+
+    def way(s):
+        return route_distance(
+            goal, F(20), goal, F(s), F(6), 0, len(lanes.length), routes.first, routes.lane,
+            routes.distance, routes.cycle,
+        )  # fmt: skip
+
+    assert way(15.0) == 5.0
+    assert way(25.0) == 0.0
+    assert way(30.0) == pytest.approx(routes.cycle[goal] - 10.0, rel=1e-5)
+
+
+def test_the_next_lane_leads_to_the_goal():
+    town, random = compiled("harbour"), np.random.default_rng(14)
+    lanes, routes = town.lanes, town.routes
+    num = len(lanes.length)
+    way = lane_graph(lanes, LANE_CHANGE_COST)
+    for goal, lane in random.integers(num, size=(1000, 2)):
+        found = next_lane(
+            lane, goal, 0, num, lanes.successor_first, lanes.successor, routes.first, routes.lane,
+            routes.distance,
+        )  # fmt: skip
+        after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        if not len(after):
+            assert found == -1
+        else:
+            assert way[goal, found] <= way[goal, after].min() + 1e-3
+
+
+def test_segments_by_arc_length():
+    lanes = compiled("hillcrest").lanes
+    for lane in range(0, len(lanes.length), 3):
+        own = lanes.segment[lanes.segment_first[lane] : lanes.segment_first[lane + 1]]
+        for share in (0.0, 0.3, 0.77, 1.0):
+            s = F(share * lanes.length[lane])
+            found = segment_at(lane, s, lanes.segment_first, lanes.length)
+            row = lanes.segment[found]
+            assert lanes.segment_lane[found] == lane
+            assert row[9] - 1e-3 <= s <= row[9] + row[4] + 1e-3 or len(own) == 1
+        assert segment_at(lane, F(-1), lanes.segment_first, lanes.length) == (
+            lanes.segment_first[lane]
+        )
