@@ -231,17 +231,15 @@ def search(
         best, best_cost = search_cell(
             cell, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
         )
-    if best >= 0 and best_cost < ONE:
-        return best
+    # A segment that fits better lies no farther away than the cost says, perhaps in another cell.
+    reach = min(best_cost, CELL_EDGE)
     for side in range(9):
-        if side == 4:
-            continue
-        sx = x + CELL_EDGE * np.float32(side % 3 - 1)
-        sy = y + CELL_EDGE * np.float32(side // 3 - 1)
-        cell = cell_at(sx, sy, layer, map_index, grid_origin, grid_shape, grid_block)
-        if cell >= 0:
+        sx = x + reach * np.float32(side % 3 - 1)
+        sy = y + reach * np.float32(side // 3 - 1)
+        beside = cell_at(sx, sy, layer, map_index, grid_origin, grid_shape, grid_block)
+        if beside >= 0 and beside != cell:
             best, best_cost = search_cell(
-                cell, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
+                beside, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
             )
     return best
 
