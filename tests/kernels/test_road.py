@@ -15,6 +15,7 @@ from selfdrive_env.kernels.road import (
     observation_cell,
     point_on_surface,
     route_distance,
+    search,
     segment_at,
 )
 from selfdrive_env.maps import BUILT_IN, compiled
@@ -204,17 +205,16 @@ def pose_on(town, segment, along, aside=0.0):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_an_agent_is_found_on_the_nearest_lane(name):
     town, random = compiled(name), np.random.default_rng(7)
-    segments, layers = town.lanes.segment, town.lanes.segment_layer
+    segments, layers, grid = town.lanes.segment, town.lanes.segment_layer, town.grid
     wrong = 0
     for _ in range(800):
         true = random.integers(len(segments))
         x, y, heading = pose_on(town, true, random.random(), random.uniform(-2.5, 2.5))
         heading += random.normal(0.0, 0.2)
-        # Lost: the last known segment is far away, on the same level.
-        lost = random.choice(np.flatnonzero(layers == layers[true]))
-        if np.hypot(*(segments[lost, :2] - [x, y])) < 100.0:
-            continue
-        found = place(town, lost, x, y, heading)
+        found = search(
+            F(x), F(y), F(math.cos(heading)), F(math.sin(heading)), layers[true], 0, segments,
+            grid.origin, grid.shape, grid.block, grid.segment_first, grid.segment,
+        )  # fmt: skip
         cost = lane_cost(segments, x, y, heading)
         cost[layers != layers[true]] = np.inf
         wrong += cost[found] > cost.min() + 1e-3
