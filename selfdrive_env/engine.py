@@ -15,12 +15,13 @@ import numpy as np
 from selfdrive_env.arrays import F32, U8, allocate
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
 from selfdrive_env.kernels.collision import collide
-from selfdrive_env.kernels.drivers import MAX_PATH_POINTS, PATH_INFO, drive
+from selfdrive_env.kernels.drivers import drive
 from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
 from selfdrive_env.kernels.observation import observe_wanted, row_length
 from selfdrive_env.kernels.parallel import cached, njit, run
+from selfdrive_env.kernels.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
 from selfdrive_env.kernels.route import follow_routes

@@ -361,6 +361,9 @@ class Bodies(NamedTuple):
     wheelbase: Annotated[F32, "world agent"]
     """[m]"""
 
+    bend: Annotated[F32, "world agent"]
+    """Largest lane curvature it can follow [1/m]."""
+
     throttle: Annotated[F32, "world agent"]
     """C_throttle, scales the longitudinal jerk."""
 

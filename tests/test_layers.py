@@ -32,8 +32,8 @@ LAYERS = (
 KERNELS = (
     *("parallel",),
     *("geometry", "random"),
-    *("dynamics", "road", "collision", "lights"),
-    *("route", "drivers", "metrics", "spawn", "observation"),
+    *("dynamics", "surface", "road", "collision", "lights"),
+    *("route", "path", "drivers", "metrics", "spawn", "observation"),
     *("reward",),
 )
 

@@ -17,74 +17,61 @@ import numpy as np
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.path import (
+    ARRIVAL,
+    ENTRY,
+    EXIT,
+    FAR,
+    HIGH_X,
+    HIGH_Y,
+    LINE_COLOUR,
+    LINE_GAP,
+    LOW_X,
+    LOW_Y,
+    PATH_END,
+    PATH_STEP,
+    POINTS,
+    RANK,
+    TWO,
+    build_path,
+)
 from selfdrive_env.kernels.random import DRAW_ERRATIC, uniforms
-from selfdrive_env.kernels.road import lane_distance, next_lane, segment_at
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
 from selfdrive_env.state import (
     ABSENT,
     BLIND,
     BRAKING,
     CONSTANT,
     EXTERNAL,
+    GREEN,
     HALTED,
     IDM,
-    LANE_CHANGE_COST,
-    RED,
-    SEG_COS,
-    SEG_LENGTH,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
     STILL,
-    STOP_SIGN,
     WEIGHT_GOAL_RADIUS,
-    YELLOW,
 )
 
-__all__ = ["MAX_PATH_POINTS", "PATH_INFO", "drive", "is_blind"]
+__all__ = ["drive", "is_blind"]
 
-MAX_PATH_POINTS = 48
-PATH_STEP = np.float32(1.5)
-
-# Columns of Scratch.path_info.
-(
-    POINTS,
-    ENTRY,
-    EXIT,
-    RANK,
-    ARRIVAL,
-    LINE_GAP,
-    LINE_COLOUR,
-    PATH_END,
-    LOW_X,
-    LOW_Y,
-    HIGH_X,
-    HIGH_Y,
-) = range(12)
-PATH_INFO = 12
-
-GREEN_COLOUR = 1
 ALIGNED = np.float32(0.9)
-FAR = np.float32(1.0e6)
-TWO = np.float32(2.0)
 MAX_ACCELERATION = np.float32(1.8)
 COMFORTABLE_BRAKING = np.float32(2.0)
 IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))
 HEADWAY = np.float32(1.2)
 STANDSTILL_GAP = np.float32(2.0)
-LATERAL_COMFORT = np.float32(1.4)
+LATERAL_COMFORT = np.float32(1.3)
+SLOWING = np.float32(3.0)
+SLOWING_TIME = np.float32(0.8)
+SLOW_TURN = np.float32(0.4)
+LOOKAHEAD = np.float32(1.2)
+LOOKAHEAD_TIME = np.float32(0.6)
 SIGNAL_SPEED = np.float32(6.5)
 SIGNAL_ZONE = np.float32(10.0)
 HARD_BRAKING = np.float32(5.0)
-STOP_MARGIN = np.float32(0.8)
-REACTION = np.float32(0.5)
 SIDE_MARGIN = np.float32(0.3)
 CONFLICT_MARGIN = np.float32(0.6)
 CONFLICT_GAP = np.float32(2.0)
 TIME_MARGIN = np.float32(2.0)
 PATIENCE = np.float32(8.0)
-STOP_SIGN_DELAY = np.float32(30.0)
-TURN_DELAY = np.float32(3.0)
 RIGHT_ANGLE = np.float32(0.5)
 BLIND_TICKS = 16
 BLIND_TIME = np.float32(0.5)
@@ -93,7 +80,6 @@ BRAKE_RATE = np.float32(0.02)
 LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)
 LATERAL_JERK = np.float32(4.0)
 GOAL_SPEED = np.float32(2.0)
-LANE_CHANGE_COST_F = np.float32(LANE_CHANGE_COST)
 
 
 @njit
@@ -102,261 +88,13 @@ def idm_acceleration(speed, wanted, gap, closing):
     free = speed / max(wanted, np.float32(0.1))
     free = free * free
     result = MAX_ACCELERATION * (ONE - free * free)
+    if speed > wanted + HALF:
+        result = max((wanted - speed) / SLOWING_TIME, -SLOWING)
     if gap < FAR:
         desired = STANDSTILL_GAP + max(speed * HEADWAY + speed * closing / IDM_ROOT, ZERO)
         ratio = desired / max(gap, np.float32(0.05))
         result = min(result, MAX_ACCELERATION * (ONE - free * free - ratio * ratio))
     return result
-
-
-@njit
-def lane_change_target(
-    lane, goal_lane, first_lane, num_lanes, left, right, route_first, route_lane, route_length
-):
-    """Returns the neighbour lane that the route wants next, or `lane` itself."""
-    here = lane_distance(
-        goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
-    )
-    best = lane
-    for side in range(2):
-        beside = np.int64(left[lane] if side == 0 else right[lane])
-        if beside < 0:
-            continue
-        there = lane_distance(
-            goal_lane, beside, first_lane, num_lanes, route_first, route_lane, route_length
-        )
-        if there + LANE_CHANGE_COST_F <= here + ONE and there < FAR:
-            best = beside
-            here = there
-    return best
-
-
-@njit
-def side_is_free(agents, bodies, world, agent, left_side):
-    """Whether the lane on one side has a gap for an agent."""
-    ahead = HALF * bodies.wheelbase[world, agent]
-    cos = agents.cos[world, agent]
-    sin = agents.sin[world, agent]
-    x = agents.x[world, agent] + ahead * cos
-    y = agents.y[world, agent] + ahead * sin
-    speed = agents.speed[world, agent]
-    for other in range(agents.x.shape[1]):
-        if other == agent or agents.status[world, other] == ABSENT:
-            continue
-        if abs(agents.z[world, other] - agents.z[world, agent]) >= LEVEL_HEIGHT:
-            continue
-        shift = HALF * bodies.wheelbase[world, other]
-        dx = agents.x[world, other] + shift * agents.cos[world, other] - x
-        dy = agents.y[world, other] + shift * agents.sin[world, other] - y
-        along = dx * cos + dy * sin
-        across = dy * cos - dx * sin
-        if not left_side:
-            across = -across
-        if across < np.float32(1.2) or across > np.float32(6.0):
-            continue
-        room = HALF * (bodies.length[world, agent] + bodies.length[world, other]) + TWO
-        pace = agents.speed[world, other]
-        if along < ZERO:
-            room += max(pace - speed, ZERO) * np.float32(2.5) + HALF * pace
-        else:
-            room += max(speed - pace, ZERO) * TWO
-        if abs(along) < room:
-            return False
-    return True
-
-
-@njit
-def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agent, path, info):
-    """Writes the way ahead of an agent: points every 1.5 m on lane centres along its route.
-
-    The way ends at the first line where the agent has to stop, and where its lane ends.
-    """
-    map_index = np.int64(worlds.map[world])
-    first_lane = np.int64(lanes.map_lane_first[map_index])
-    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
-    first_line = np.int64(signs.map_line_first[map_index])
-    speed = max(agents.speed[world, agent], ZERO)
-    goal = np.int64(agents.goal[world, agent])
-    num_goals = np.int64(bodies.num_goals[world, agent])
-    goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
-    lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
-    s = agents.s[world, agent]
-
-    target = lane_change_target(
-        lane,
-        goal_lane,
-        first_lane,
-        num_lanes,
-        lanes.left,
-        lanes.right,
-        routes.first,
-        routes.lane,
-        routes.distance,
-    )
-    if target != lane and lanes.junction[lane] < 0:
-        if side_is_free(agents, bodies, world, agent, target == lanes.left[lane]):
-            s = s * lanes.length[target] / max(lanes.length[lane], ONE)
-            lane = target
-
-    reach = speed * speed / (TWO * COMFORTABLE_BRAKING) + TWO * speed + np.float32(18.0)
-    wanted = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
-    half_length = HALF * bodies.length[world, agent]
-    info[ENTRY] = FAR
-    info[EXIT] = FAR
-    info[LINE_GAP] = FAR
-    info[LINE_COLOUR] = ZERO
-    info[PATH_END] = FAR
-    stop_sign = False
-    turn = ZERO
-    if lanes.junction[lane] >= 0:
-        info[ENTRY] = -s
-        turn = lanes.turn[lane]
-
-    base = -s
-    count = np.int64(0)
-    line_from = s + half_length - STOP_MARGIN
-    index = segment_at(lane, s, lanes.segment_first, lanes.length)
-    while count < wanted:
-        place = PATH_STEP * np.float32(count)
-        while place - base > lanes.length[lane]:
-            lines_low = signs.lane_line_first[lane]
-            for link in range(lines_low, signs.lane_line_first[lane + 1]):
-                at = signs.lane_line_s[link]
-                if info[LINE_GAP] < FAR or at < line_from:
-                    continue
-                colour = lights.line_colour[world, signs.lane_line[link] - first_line]
-                if colour == STOP_SIGN and agents.stopped_at[world, agent] == signs.lane_line[link]:
-                    stop_sign = True
-                    continue
-                if colour != 0:
-                    info[LINE_GAP] = base + at - half_length
-                    info[LINE_COLOUR] = np.float32(colour)
-            if lane == goal_lane and goal + 1 < num_goals:
-                goal += 1
-                goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
-            following = next_lane(
-                lane,
-                goal_lane,
-                first_lane,
-                num_lanes,
-                lanes.successor_first,
-                lanes.successor,
-                routes.first,
-                routes.lane,
-                routes.distance,
-            )
-            base += lanes.length[lane]
-            if following < 0:
-                info[PATH_END] = base
-                wanted = count
-                break
-            was_inside = lanes.junction[lane] >= 0
-            lane = following
-            line_from = ZERO
-            index = np.int64(lanes.segment_first[lane])
-            inside = lanes.junction[lane] >= 0
-            if inside and info[ENTRY] >= FAR:
-                info[ENTRY] = base
-                turn = lanes.turn[lane]
-            if was_inside and not inside and info[EXIT] >= FAR:
-                info[EXIT] = base
-        if count >= wanted:
-            break
-        on_lane = place - base
-        last = np.int64(lanes.segment_first[lane + 1]) - 1
-        while (
-            index < last
-            and on_lane > lanes.segment[index, SEG_S] + lanes.segment[index, SEG_LENGTH]
-        ):
-            index += 1
-        t = on_lane - lanes.segment[index, SEG_S]
-        cos = lanes.segment[index, SEG_COS]
-        sin = lanes.segment[index, SEG_SIN]
-        path[count, 0] = lanes.segment[index, SEG_X] + t * cos
-        path[count, 1] = lanes.segment[index, SEG_Y] + t * sin
-        path[count, 2] = cos
-        path[count, 3] = sin
-        count += 1
-
-    if info[LINE_GAP] >= FAR:
-        reached = PATH_STEP * np.float32(count) - base
-        for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
-            at = signs.lane_line_s[link]
-            if info[LINE_GAP] < FAR or at < line_from or at > reached + half_length:
-                continue
-            colour = lights.line_colour[world, signs.lane_line[link] - first_line]
-            if colour == STOP_SIGN and agents.stopped_at[world, agent] == signs.lane_line[link]:
-                stop_sign = True
-                continue
-            if colour != 0:
-                info[LINE_GAP] = base + at - half_length
-                info[LINE_COLOUR] = np.float32(colour)
-
-    colour = np.int64(info[LINE_COLOUR])
-    must_stop = colour == RED or colour == STOP_SIGN
-    if colour == YELLOW:
-        must_stop = stops_at_yellow(speed, agents.acceleration[world, agent], info[LINE_GAP])
-    if must_stop:
-        held = np.int64(max(info[LINE_GAP] + half_length, ZERO) / PATH_STEP) + 1
-        count = min(count, held)
-    else:
-        info[LINE_GAP] = FAR if colour != GREEN_COLOUR else info[LINE_GAP]
-        info[LINE_COLOUR] = np.float32(GREEN_COLOUR) if colour == GREEN_COLOUR else ZERO
-    if count == 0:
-        path[0, 0] = agents.x[world, agent]
-        path[0, 1] = agents.y[world, agent]
-        path[0, 2] = agents.cos[world, agent]
-        path[0, 3] = agents.sin[world, agent]
-        count = 1
-    info[POINTS] = np.float32(count)
-    write_rank(info, speed, half_length, turn, stop_sign)
-    write_bounds(path, info, count)
-
-
-@njit
-def stops_at_yellow(speed, acceleration, gap):
-    """Whether a driver stops for a light that is yellow; keeps the decision while braking."""
-    if acceleration < -ONE:
-        return speed * speed <= TWO * np.float32(5.5) * max(gap, np.float32(0.05))
-    room = max(gap - REACTION * speed, np.float32(0.05))
-    return speed * speed <= TWO * np.float32(4.2) * room
-
-
-@njit
-def write_rank(info, speed, half_length, turn, stop_sign):
-    """Writes who goes first: a lower rank, then the earlier arrival."""
-    entry = info[ENTRY]
-    if entry >= FAR:
-        info[RANK] = ONE
-        info[ARRIVAL] = FAR
-        return
-    gap = entry - half_length
-    committed = gap < speed * speed / np.float32(8.0) + HALF * speed and (
-        gap <= ZERO or speed > np.float32(3.0)
-    )
-    if committed:
-        info[RANK] = ZERO
-        info[ARRIVAL] = gap
-        return
-    info[RANK] = ONE
-    arrival = gap / max(speed, TWO)
-    if abs(turn) > RIGHT_ANGLE:
-        arrival += TURN_DELAY
-    if stop_sign:
-        arrival += STOP_SIGN_DELAY
-    info[ARRIVAL] = arrival
-
-
-@njit
-def write_bounds(path, info, count):
-    """Writes the bounding box of a path."""
-    info[LOW_X] = info[HIGH_X] = path[0, 0]
-    info[LOW_Y] = info[HIGH_Y] = path[0, 1]
-    for point in range(1, count):
-        info[LOW_X] = min(info[LOW_X], path[point, 0])
-        info[HIGH_X] = max(info[HIGH_X], path[point, 0])
-        info[LOW_Y] = min(info[LOW_Y], path[point, 1])
-        info[HIGH_Y] = max(info[HIGH_Y], path[point, 1])
 
 
 @njit
@@ -495,10 +233,25 @@ def bend_speed(path, count, speed_limit):
         curvature = abs(turn) / (np.float32(3.0) * PATH_STEP)
         if curvature < np.float32(0.004):
             continue
-        square = LATERAL_COMFORT / curvature
+        square = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
         room = max(PATH_STEP * np.float32(point) - np.float32(3.0), ZERO)
         wanted = min(wanted, math.sqrt(square + TWO * np.float32(1.5) * room))
     return wanted
+
+
+@njit
+def swing_offset(path, point, count, length, width):
+    """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
+
+    In a bend the front swings out by (0.8 length)^2 curvature / 2; half of it is taken inwards.
+    """
+    before = max(point - 2, 0)
+    after = min(point + 2, count - 1)
+    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
+    curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
+    front = FRONT_SHARE * length
+    room = HALF * max(LANE_ROOM - width, ZERO)
+    return clamp(HALF * HALF * front * front * curvature, -room, room)
 
 
 @njit
@@ -514,13 +267,16 @@ def steer_along(path, count, agents, bodies, world, agent, next_speed):
     dy = rear_y + ahead * sin - path[0, 1]
     offset = abs(dy * path[0, 2] - dx * path[0, 3])
     reach = max(
-        np.float32(0.6) * next_speed + TWO + HALF * ahead,
+        LOOKAHEAD_TIME * next_speed + LOOKAHEAD,
         speed * math.sqrt(TWO * offset / np.float32(1.5)),
     )
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
     over = reach - PATH_STEP * np.float32(point)
-    target_x = path[point, 0] + over * path[point, 2]
-    target_y = path[point, 1] + over * path[point, 3]
+    inwards = swing_offset(
+        path, point, count, bodies.length[world, agent], bodies.width[world, agent]
+    )
+    target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
+    target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
     dx = target_x - rear_x
     dy = target_y - rear_y
     across = dy * cos - dx * sin
@@ -542,7 +298,7 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     gap = info[agent, LINE_GAP]
     colour = np.int64(info[agent, LINE_COLOUR])
     wish = FAR
-    if colour == GREEN_COLOUR:
+    if colour == GREEN:
         room = max(gap - SIGNAL_ZONE, ZERO)
         wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
     elif colour != 0:

@@ -12,7 +12,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.random import DRAW_LIGHTS, uniform, uniforms
-from selfdrive_env.kernels.road import cell_at, observation_cell
+from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state import (
     ABSENT,
     EVENT_RED_LIGHT,

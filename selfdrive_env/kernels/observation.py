@@ -18,11 +18,10 @@ from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.road import (
     UNREACHABLE,
-    cell_at,
     lane_distance,
-    observation_cell,
     way_ahead,
 )
+from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state import (
     ABSENT,
     GREEN,

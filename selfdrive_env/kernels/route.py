@@ -8,7 +8,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms
-from selfdrive_env.kernels.road import route_distance, segment_at
+from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
 from selfdrive_env.state import (
     ABSENT,
     EVENT_GOAL,
@@ -25,7 +25,7 @@ from selfdrive_env.state import (
     WEIGHT_GOAL_RADIUS,
 )
 
-__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance", "widest_bend"]
+__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
 
 FURTHER_LOW = np.float32(20.0)
 FURTHER_HIGH = np.float32(200.0)
@@ -34,10 +34,8 @@ MIN_TURN_COS = np.float32(0.5)
 MAX_PROGRESS = np.float32(15.0)
 LANE_CHANGE_SHARE = np.float32(0.25)
 NO_LANE_CHANGE = np.float32(0.5)
-SWING_ROOM = np.float32(1.55)
-STEERING_LIMIT = np.float32(0.5)
-TWO = np.float32(2.0)
 ROUTE_TRIES = 6
+LOST = np.float32(5.0e5)
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
@@ -121,6 +119,58 @@ def walk_lanes(
 
 
 @njit
+def way_fits(
+    lane,
+    goal_lane,
+    bend,
+    first_lane,
+    num_lanes,
+    lane_curvature,
+    successor_first,
+    successor,
+    left,
+    right,
+    route_first,
+    route_lane,
+    route_length,
+):
+    """Whether the way that `next_lane` leads to a goal has no lane that bends more than `bend`."""
+    for _ in range(MAX_HOPS):
+        if lane == goal_lane:
+            return True
+        beside = lane_change_target(
+            lane,
+            goal_lane,
+            first_lane,
+            num_lanes,
+            left,
+            right,
+            route_first,
+            route_lane,
+            route_length,
+        )
+        if beside != lane:
+            lane = beside
+            continue
+        lane = next_lane(
+            lane,
+            goal_lane,
+            bend,
+            first_lane,
+            num_lanes,
+            successor_first,
+            successor,
+            lane_curvature,
+            route_first,
+            route_lane,
+            route_length,
+        )
+        if lane < 0 or lane_curvature[lane] > bend:
+            return False
+    return False
+
+
+@njit
 def draw_goals(
     lane,
     s,
@@ -177,7 +227,7 @@ def draw_goals(
             route_length,
             route_cycle,
         )
-        found = way < np.float32(5.0e5)
+        found = way < LOST
     else:
         goal, goal_s, found = walk_lanes(
             lane,
@@ -278,6 +328,28 @@ def draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tic
         bodies.goal_lane[world, agent],
         bodies.goal_s[world, agent],
     )
+    from_lane = np.int64(lane)
+    for goal in range(num_goals):
+        to_lane = np.int64(bodies.goal_lane[world, agent, goal])
+        first_lane = np.int64(lanes.map_lane_first[map_index])
+        if not way_fits(
+            from_lane,
+            to_lane,
+            max_curvature,
+            first_lane,
+            np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
+            lanes.max_curvature,
+            lanes.successor_first,
+            lanes.successor,
+            lanes.left,
+            lanes.right,
+            routes.first,
+            routes.lane,
+            routes.distance,
+        ):
+            num_goals = goal
+            break
+        from_lane = to_lane
     bodies.num_goals[world, agent] = num_goals
     for goal in range(num_goals):
         goal_lane = bodies.goal_lane[world, agent, goal]
@@ -331,7 +403,8 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
     """Stage: progress towards the next goal, and whether it was reached.
 
     An intermediate target needs proximity of the box centre anywhere in the step, the last one also
-    |v| < 3 m/s at its end.
+    |v| < 3 m/s at its end. In endless driving an agent that has lost its way (it overshot a goal in
+    front of a dead end) gets a new route; where there is none, its episode ends.
     """
     for agent in range(agents.x.shape[1]):
         motion.progress[world, agent] = ZERO
@@ -343,6 +416,13 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         progress = agents.goal_distance[world, agent] - distance
         motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
         agents.goal_distance[world, agent] = distance
+        if distance >= LOST and params.on_goal != 0:
+            lane = lanes.segment_lane[agents.segment[world, agent]]
+            if not draw_route_onwards(
+                params, lanes, routes, worlds, agents, bodies, world, agent, lane
+            ):
+                output.event[world, agent] |= EVENT_LAST_GOAL
+            continue
 
         ahead = HALF * bodies.wheelbase[world, agent]
         x1 = agents.x[world, agent] + ahead * agents.cos[world, agent]
@@ -388,17 +468,6 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
 
 
 @njit
-def widest_bend(length, width, wheelbase):
-    """Returns the largest lane curvature that a body can follow without leaving a usual lane [1/m].
-
-    With its centre on the lane's, both ends swing out by (length / 2)^2 curvature / 2.
-    """
-    reach = HALF * length
-    swing = TWO * max(SWING_ROOM - HALF * width, ZERO) / (reach * reach)
-    return min(STEERING_LIMIT / wheelbase, swing)
-
-
-@njit
 def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane):
     """Draws the next route of an agent that keeps driving; returns whether there is one."""
     old = bodies.num_goals[world, agent] - 1
@@ -409,9 +478,7 @@ def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, age
     s = agents.s[world, agent]
     tick = worlds.tick[world]
     agents.goal[world, agent] = 0
-    limit = widest_bend(
-        bodies.length[world, agent], bodies.width[world, agent], bodies.wheelbase[world, agent]
-    )
+    limit = bodies.bend[world, agent]
     for attempt in range(ROUTE_TRIES):
         draw = tick + attempt * 7919
         if draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, draw, limit):

@@ -22,8 +22,9 @@ from selfdrive_env.kernels.random import (
     uniform,
     uniforms,
 )
-from selfdrive_env.kernels.road import box_offroad, place_on_segment
-from selfdrive_env.kernels.route import STEERING_LIMIT, draw_route, goal_distance, widest_bend
+from selfdrive_env.kernels.road import place_on_segment, widest_bend
+from selfdrive_env.kernels.route import draw_route, goal_distance
+from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.state import (
     ABSENT,
     BLIND,
@@ -54,6 +55,8 @@ __all__ = ["draw_world", "place_agent"]
 PLACE_TRIES = 64
 ROOMY_TRIES = 24
 FITTING_TRIES = 48
+FITTING_LENGTH = np.float32(4.5)
+FITTING_WIDTH = np.float32(1.9)
 SPREAD_SMALL = np.float32(1.25)
 SPREAD_LARGE = np.float32(1.5)
 WHEELBASE_SHARE = np.float32(0.6)
@@ -62,7 +65,8 @@ START_BRAKING = np.float32(3.0)
 MIN_CURVATURE = np.float32(1.0e-4)
 TWO = np.float32(2.0)
 TOP_SPEED = np.float32(20.0)
-HEADWAY = np.float32(0.7)
+HEADWAY = np.float32(0.3)
+STOPPING = np.float32(1.0 / 8.0)
 CLEARANCE = np.float32(3.0)
 TIGHT = np.float32(0.3)
 
@@ -141,7 +145,8 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
         long_other = HALF * bodies.length[world, other]
         if not relaxed:
             room = half_length + long_other + CLEARANCE
-            room += HEADWAY * (speed + abs(agents.speed[world, other]))
+            pace = agents.speed[world, other]
+            room += HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
             if dx * dx + dy * dy < room * room:
                 return False
         elif boxes_overlap(
@@ -212,8 +217,7 @@ def try_place(
     segment = lanes.segment
     wheelbase = bodies.wheelbase[world, agent]
     limit = widest_bend(bodies.length[world, agent], bodies.width[world, agent], wheelbase)
-    if attempt >= FITTING_TRIES:
-        limit = STEERING_LIMIT / wheelbase
+    bodies.bend[world, agent] = limit
     if lanes.max_curvature[lane] > limit:
         return False
 
@@ -305,6 +309,11 @@ def place_agent(
         tallies.count[world, agent, count] = 0
 
     for attempt in range(PLACE_TRIES):
+        if attempt == FITTING_TRIES:  # a body too large for the bends of this map
+            length = min(bodies.length[world, agent], FITTING_LENGTH)
+            bodies.length[world, agent] = length
+            bodies.width[world, agent] = min(bodies.width[world, agent], FITTING_WIDTH)
+            bodies.wheelbase[world, agent] = WHEELBASE_SHARE * length
         if try_place(
             params,
             lanes,

@@ -1,0 +1,218 @@
+"""The grid of a map and its drivable surface: which cell, on the road or off it.
+
+A box lies wholly on the surface exactly if its centre does and no edge of the surface meets it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.kernels.dynamics import pose_at, sub_steps
+from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, box_cuts_edge, segments_cross
+from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.state import CELL
+
+__all__ = ["box_offroad", "cell_at", "observation_cell", "point_on_surface"]
+
+INVERSE_CELL = np.float32(1.0 / CELL)
+CELL_EDGE = np.float32(CELL)
+MAX_SWEEP_PARTS = 32
+
+
+@njit
+def cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block):
+    """Returns the number of the grid cell that holds (x, y) on a layer, -1 away from roads."""
+    along = (x - grid_origin[map_index, 0]) * INVERSE_CELL
+    up = (y - grid_origin[map_index, 1]) * INVERSE_CELL
+    if not (along >= ZERO and up >= ZERO):
+        return np.int64(-1)
+    i = np.int64(along)
+    j = np.int64(up)
+    blocks_x = np.int64(grid_shape[map_index, 0])
+    blocks_y = np.int64(grid_shape[map_index, 1])
+    block_i = i >> 4
+    block_j = j >> 4
+    if block_i >= blocks_x or block_j >= blocks_y:
+        return np.int64(-1)
+    start = np.int64(grid_shape[map_index, 2])
+    block = np.int64(grid_block[start + (layer * blocks_y + block_j) * blocks_x + block_i])
+    if block < 0:
+        return np.int64(-1)
+    return block * 256 + ((j & 15) << 4) + (i & 15)
+
+
+@njit
+def observation_cell(cell):
+    """Returns the number of the observation cell that holds a grid cell."""
+    return (cell >> 8) * 64 + (((cell >> 4) & 15) >> 1) * 8 + ((cell & 15) >> 1)
+
+
+@njit
+def on_surface(x, y, cell, map_index, grid_origin, grid_shape, edge_first, edge, inside, i, j):
+    """Whether (x, y), which lies in a cell with corner indices (i, j), is on the surface.
+
+    The way from the point to the cell's centre stays in the cell, so the number of the cell's
+    edges that it crosses tells whether both are on the same side.
+    """
+    centre_x = grid_origin[map_index, 0] + (np.float32(i) + HALF) * CELL_EDGE
+    centre_y = grid_origin[map_index, 1] + (np.float32(j) + HALF) * CELL_EDGE
+    result = inside[cell] != 0
+    for entry in range(edge_first[cell], edge_first[cell + 1]):
+        crosses = segments_cross(
+            x - centre_x,
+            y - centre_y,
+            ZERO,
+            ZERO,
+            edge[entry, 0] - centre_x,
+            edge[entry, 1] - centre_y,
+            edge[entry, 2] - centre_x,
+            edge[entry, 3] - centre_y,
+        )
+        if crosses:
+            result = not result
+    return result
+
+
+@njit
+def point_on_surface(
+    x, y, layer, map_index, grid_origin, grid_shape, grid_block, edge_first, edge, inside
+):
+    """Whether a point lies on the drivable surface of a layer."""
+    cell = cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block)
+    if cell < 0:
+        return False
+    if edge_first[cell] == edge_first[cell + 1]:
+        return inside[cell] != 0
+    i = np.int64((x - grid_origin[map_index, 0]) * INVERSE_CELL)
+    j = np.int64((y - grid_origin[map_index, 1]) * INVERSE_CELL)
+    return on_surface(
+        x, y, cell, map_index, grid_origin, grid_shape, edge_first, edge, inside, i, j
+    )
+
+
+@njit
+def sweep_cuts_edge(
+    x0, y0, x1, y1, x, y, cos, sin, travel, curvature, ahead, half_length, half_width
+):
+    """Whether the edge (x0, y0)-(x1, y1) meets the box at one of the poses of its sweep."""
+    parts = sub_steps(travel, MAX_SWEEP_PARTS)
+    for part in range(1, parts + 1):
+        fraction = np.float32(part) / np.float32(parts)
+        px, py, pc, ps = pose_at(x, y, cos, sin, travel, curvature, fraction, ahead)
+        ax = x0 - px
+        ay = y0 - py
+        bx = x1 - px
+        by = y1 - py
+        if box_cuts_edge(
+            ax * pc + ay * ps,
+            ay * pc - ax * ps,
+            bx * pc + by * ps,
+            by * pc - bx * ps,
+            half_length,
+            half_width,
+        ):
+            return True
+    return False
+
+
+@njit
+def box_offroad(
+    x,
+    y,
+    cos,
+    sin,
+    travel,
+    curvature,
+    ahead,
+    half_length,
+    half_width,
+    layer,
+    map_index,
+    grid_origin,
+    grid_shape,
+    grid_block,
+    edge_first,
+    edge,
+    inside,
+):
+    """Whether a box leaves the drivable surface anywhere on its arc.
+
+    The box lies wholly on the surface exactly if its centre does and no edge of the surface meets
+    it. The arc is cut into equal parts of at most one metre and the box tested at the end of each.
+
+    Args:
+        x: Rear axle at the start of the arc [m].
+        y: Likewise [m].
+        cos: Heading at the start.
+        sin: Heading at the start.
+        travel: Arc length [m].
+        curvature: Of the arc [1/m].
+        ahead: Distance from the rear axle to the centre of the box [m].
+        half_length: [m]
+        half_width: [m]
+        layer: Surface the agent drives on.
+        map_index: Map of the world.
+        grid_origin: Field of `Grid`, like all arguments after it.
+        grid_shape: Likewise.
+        grid_block: Likewise.
+        edge_first: Likewise.
+        edge: Likewise.
+        inside: Likewise.
+    """
+    start_x = x + ahead * cos
+    start_y = y + ahead * sin
+    end_x, end_y, _end_cos, _end_sin = pose_at(x, y, cos, sin, travel, curvature, ONE, ahead)
+    if not point_on_surface(
+        end_x,
+        end_y,
+        layer,
+        map_index,
+        grid_origin,
+        grid_shape,
+        grid_block,
+        edge_first,
+        edge,
+        inside,
+    ):
+        return True
+
+    reach = half_length + half_width + HALF * abs(travel * travel * curvature)
+    low_x = min(start_x, end_x) - reach
+    high_x = max(start_x, end_x) + reach
+    low_y = min(start_y, end_y) - reach
+    high_y = max(start_y, end_y) + reach
+    columns = np.int64((high_x - low_x) * INVERSE_CELL) + 2
+    rows = np.int64((high_y - low_y) * INVERSE_CELL) + 2
+    for row in range(rows):
+        cell_y = min(low_y + CELL_EDGE * np.float32(row), high_y)
+        for column in range(columns):
+            cell_x = min(low_x + CELL_EDGE * np.float32(column), high_x)
+            cell = cell_at(cell_x, cell_y, layer, map_index, grid_origin, grid_shape, grid_block)
+            if cell < 0:
+                continue
+            for entry in range(edge_first[cell], edge_first[cell + 1]):
+                x0 = edge[entry, 0]
+                y0 = edge[entry, 1]
+                x1 = edge[entry, 2]
+                y1 = edge[entry, 3]
+                if max(x0, x1) < low_x or min(x0, x1) > high_x:
+                    continue
+                if max(y0, y1) < low_y or min(y0, y1) > high_y:
+                    continue
+                if sweep_cuts_edge(
+                    x0,
+                    y0,
+                    x1,
+                    y1,
+                    x,
+                    y,
+                    cos,
+                    sin,
+                    travel,
+                    curvature,
+                    ahead,
+                    half_length,
+                    half_width,
+                ):
+                    return True
+    return False
