@@ -434,7 +434,7 @@ class DrivingVectorEnv(VectorEnv):
             self._painter = Painter(engine.lanes, engine.grid, engine.signs)
         world, agent = divmod(row, self.rows_per_world)
         picture: NDArray[np.uint8] = self._painter.draw(
-            scene_of(self.engine, world, agent),
+            scene_of(self.engine, world, agent, observed=self.settings.render_observed),
             size=self.settings.render_size,
             span=self.settings.render_span if span is None else span,
             show_observed=self.settings.render_observed,

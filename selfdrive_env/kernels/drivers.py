@@ -61,6 +61,8 @@ STANDSTILL_GAP = np.float32(2.0)
 LATERAL_COMFORT = np.float32(1.3)
 SLOWING = np.float32(3.0)
 SLOWING_TIME = np.float32(0.8)
+INWARD_ROOM = np.float32(0.3)
+INWARD_SHARE = np.float32(0.15)
 SLOW_TURN = np.float32(0.4)
 LOOKAHEAD = np.float32(1.2)
 LOOKAHEAD_TIME = np.float32(0.6)
@@ -243,15 +245,16 @@ def bend_speed(path, count, speed_limit):
 def swing_offset(path, point, count, length, width):
     """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
 
-    In a bend the front swings out by (0.8 length)^2 curvature / 2; half of it is taken inwards.
+    In a bend the front swings out by (0.8 length)^2 curvature / 2; about a third is
+    taken inwards.
     """
     before = max(point - 2, 0)
     after = min(point + 2, count - 1)
     turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
     curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
     front = FRONT_SHARE * length
-    room = HALF * max(LANE_ROOM - width, ZERO)
-    return clamp(HALF * HALF * front * front * curvature, -room, room)
+    room = INWARD_ROOM * max(LANE_ROOM - width, ZERO)
+    return clamp(INWARD_SHARE * front * front * curvature, -room, room)
 
 
 @njit

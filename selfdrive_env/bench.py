@@ -1,0 +1,142 @@
+"""Agent-steps per second, end to end through `step`, beside the store bandwidth of the machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+
+__all__ = ["add_arguments", "benchmark", "run", "store_bandwidth"]
+
+STORE_BYTES = 256 * 2**20
+
+
+def store_bandwidth(repeats: int = 5) -> float:
+    """Returns how fast one thread fills a buffer of 256 MB, the best of some tries [GB/s]."""
+    buffer = np.ones(STORE_BYTES // 4, np.float32)
+    best = 0.0
+    for turn in range(repeats):
+        start = time.perf_counter()
+        buffer.fill(turn)
+        best = max(best, STORE_BYTES / (time.perf_counter() - start) / 1e9)
+    return best
+
+
+def benchmark(
+    *,
+    map: str = "riverside",
+    worlds: int = 32,
+    agents: int = 32,
+    threads: int = 1,
+    layout: str = "full",
+    steps: int = 100,
+    repeats: int = 9,
+) -> dict[str, Any]:
+    """Steps self-play worlds with random actions, episode ends and re-placing included.
+
+    Args:
+        map: Built-in town or file.
+        worlds: Number of worlds.
+        agents: Agents of each world.
+        threads: CPU threads.
+        layout: Observation layout.
+        steps: Steps of one run.
+        repeats: Runs; the median counts.
+
+    Returns:
+        The figures by name; `agent_steps_per_s` is the median of `runs`.
+    """
+    from importlib.metadata import version
+
+    from selfdrive_env import __version__
+    from selfdrive_env.env import make_self_play
+
+    rows = worlds * agents
+    env = make_self_play(
+        rows, map=map, agents_per_world=agents, num_threads=threads, layout=layout, copy=False
+    )
+    random = np.random.default_rng(0)
+    actions = random.integers(0, len(env._jerks), (64, rows))
+    start = time.perf_counter()
+    env.reset(seed=0)
+    env.step(actions[0])
+    compile_s = time.perf_counter() - start
+    for step in range(50):  # past the first, synchronous steps of all agents
+        env.step(actions[step % 64])
+    runs = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for step in range(steps):
+            env.step(actions[step % 64])
+        runs.append(rows * steps / (time.perf_counter() - start))
+    floats = env.single_observation_space.shape[0]  # type: ignore[index]
+    env.close()
+    median = statistics.median(runs)
+    store = store_bandwidth()
+    return {
+        "agent_steps_per_s": median,
+        "runs": runs,
+        "worlds": worlds,
+        "agents_per_world": agents,
+        "threads": threads,
+        "layout": layout,
+        "obs_floats": floats,
+        "row_bytes": 4 * floats,
+        "store_gb_per_s": store,
+        "share_of_store_bandwidth": median * 4 * floats / (store * 1e9),
+        "compile_s": compile_s,
+        "map": map,
+        "versions": {
+            "selfdrive_env": __version__,
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("gymnasium", "numba", "numpy")},
+        },
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `python -m selfdrive_env bench`."""
+    parser.add_argument("--map", default="riverside", help="built-in town or file")
+    parser.add_argument("--worlds", type=int, default=32)
+    parser.add_argument("--agents", type=int, default=32, help="agents of each world")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--layout", default="full", choices=("full", "lean"))
+    parser.add_argument("--steps", type=int, default=100, help="steps of one run")
+    parser.add_argument("--repeats", type=int, default=9, help="runs; the median counts")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the benchmark and prints its figures."""
+    for name in ("worlds", "agents", "threads", "steps", "repeats"):
+        value = getattr(arguments, name)
+        if value < 1:
+            raise ValueError(f"--{name} must be at least 1, got {value}")
+    figures = benchmark(
+        map=arguments.map,
+        worlds=arguments.worlds,
+        agents=arguments.agents,
+        threads=arguments.threads,
+        layout=arguments.layout,
+        steps=arguments.steps,
+        repeats=arguments.repeats,
+    )
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    print(
+        f"{figures['agent_steps_per_s']:,.0f} agent-steps/s (median of {arguments.repeats}; "
+        f"best {max(figures['runs']):,.0f})\n"
+        f"{figures['worlds']} worlds x {figures['agents_per_world']} agents on {figures['map']}, "
+        f"{figures['threads']} thread(s), layout {figures['layout']}: {figures['row_bytes']:,} bytes "
+        f"a row\n"
+        f"store bandwidth {figures['store_gb_per_s']:.1f} GB/s, of which rows take "
+        f"{100 * figures['share_of_store_bandwidth']:.1f} %\n"
+        f"first reset and step {figures['compile_s']:.1f} s (compiling, or reading the cache)"
+    )
+    return 0

@@ -1,0 +1,127 @@
+"""From the arrays of an engine to the picture of one world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from selfdrive_env.arrays import F32
+from selfdrive_env.rendering.painter import Observed, Scene
+from selfdrive_env.rendering.way import route_points
+from selfdrive_env.state import ABSENT, BLOCK_CELLS, CELL, WEIGHT_GOAL_RADIUS
+
+if TYPE_CHECKING:
+    from selfdrive_env.engine import Engine
+
+__all__ = ["scene_of"]
+
+VIEW = 200.0
+"""How far an agent sees others [m]."""
+
+
+def scene_of(engine: Engine, world: int, agent: int, *, observed: bool = False) -> Scene:
+    """Returns one world as a scene that follows an agent.
+
+    Args:
+        engine: The worlds.
+        world: Which of them.
+        agent: Slot of the ego.
+        observed: Whether the scene tells what the ego observes.
+    """
+    agents, bodies = engine.agents, engine.bodies
+    present = agents.status[world, agent] != ABSENT
+    return Scene(
+        x=agents.x[world],
+        y=agents.y[world],
+        cos=agents.cos[world],
+        sin=agents.sin[world],
+        speed=agents.speed[world],
+        length=bodies.length[world],
+        width=bodies.width[world],
+        wheelbase=bodies.wheelbase[world],
+        type=bodies.type[world],
+        driver=bodies.driver[world],
+        learner=bodies.learner[world],
+        status=agents.status[world],
+        line_colour=engine.lights.line_colour[world],
+        map=int(engine.worlds.map[world]),
+        focus=agent,
+        time=float(engine.worlds.clock[world] * engine.params.dt),
+        route=_route(engine, world, agent) if present else None,
+        goals=_goals(engine, world, agent) if present else None,
+        observed=_observed(engine, world, agent) if observed and present else None,
+    )
+
+
+def _route(engine: Engine, world: int, agent: int) -> F32:
+    goal = engine.agents.goal[world, agent]
+    return route_points(
+        engine.lanes,
+        engine.routes,
+        int(engine.agents.segment[world, agent]),
+        int(engine.bodies.goal_lane[world, agent, goal]),
+        float(engine.bodies.goal_s[world, agent, goal]),
+    )
+
+
+def _goals(engine: Engine, world: int, agent: int) -> F32:
+    bodies = engine.bodies
+    left = slice(engine.agents.goal[world, agent], bodies.num_goals[world, agent])
+    x, y = bodies.goal_x[world, agent, left], bodies.goal_y[world, agent, left]
+    radius = np.full_like(x, bodies.weight[world, agent, WEIGHT_GOAL_RADIUS])
+    return np.stack([x, y, radius], 1)
+
+
+def _centres(engine: Engine, world: int) -> F32:
+    agents = engine.agents
+    ahead = 0.5 * engine.bodies.wheelbase[world]
+    return np.stack(
+        [
+            agents.x[world] + ahead * agents.cos[world],
+            agents.y[world] + ahead * agents.sin[world],
+        ],
+        1,
+    )
+
+
+def observation_row(engine: Engine, world: int, agent: int) -> int:
+    """Returns the row of the grid's near lists that an agent looks up, -1 away from roads."""
+    grid, place = engine.grid, int(engine.worlds.map[world])
+    i, j = ((_centres(engine, world)[agent] - grid.origin[place]) / CELL).astype(int)
+    blocks_x, blocks_y, start, _ = grid.shape[place]
+    block_i, block_j = i // BLOCK_CELLS, j // BLOCK_CELLS
+    if min(i, j) < 0 or block_i >= blocks_x or block_j >= blocks_y:
+        return -1
+    layer = int(engine.lanes.segment_layer[engine.agents.segment[world, agent]])
+    block = int(grid.block[start + (layer * blocks_y + block_j) * blocks_x + block_i])
+    if block < 0:
+        return -1
+    cell = block * 64 + (j % BLOCK_CELLS // 2) * 8 + i % BLOCK_CELLS // 2
+    return int(grid.near[cell])
+
+
+def _observed(engine: Engine, world: int, agent: int) -> Observed:
+    grid, row = engine.grid, observation_row(engine, world, agent)
+    lists = (grid.near_lane_point, grid.near_boundary, grid.near_stop_line)
+    counts = (
+        engine.counts.lane_points,
+        engine.counts.boundary_points,
+        engine.counts.stop_lines,
+    )
+    found = [
+        near[row, :count][near[row, :count] >= 0] if row >= 0 else np.zeros(0, np.int32)
+        for near, count in zip(lists, counts, strict=True)
+    ]
+    centres = _centres(engine, world)
+    distance = np.hypot(*(centres - centres[agent]).T)
+    distance[(engine.agents.status[world] == ABSENT) | (distance > VIEW)] = np.inf
+    distance[agent] = np.inf
+    order = np.argsort(distance, kind="stable")[: engine.counts.agents]
+    nearest = order[np.isfinite(distance[order])]
+    return Observed(
+        lane_points=grid.lane_point[found[0]],
+        boundary_points=grid.boundary_point[found[1], :2],
+        stop_lines=engine.signs.line[found[2], :2],
+        agents=centres[nearest],
+    )
