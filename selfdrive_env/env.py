@@ -256,7 +256,8 @@ class DrivingVectorEnv(VectorEnv):
         Returns:
             Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and
             truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, and on steps with
-            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask.
+            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask
+            (rows outside it are zero, in a `final_obs` without `copy` old).
         """
         self._check_open()
         if not self._ready:
@@ -341,7 +342,10 @@ class DrivingVectorEnv(VectorEnv):
         if not same_step:
             return
         final = rows.final_observation
-        infos["final_obs"] = final.copy() if self.settings.copy else final
+        if self.settings.copy:
+            final = np.zeros_like(final)
+            final[done] = rows.final_observation[done]
+        infos["final_obs"] = final
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()
