@@ -132,6 +132,18 @@ def _integer(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
+def _list(name: str, value: Any) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"{name} must be a list, got {value!r}")
+    return tuple(value)
+
+
+def _table(name: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
+    return value
+
+
 @dataclass(frozen=True)
 class Layout:
     """Slots of an observation row."""
@@ -293,7 +305,7 @@ class Settings:
         for name, allowed in CHOICES.items():
             _choice(name, getattr(self, name), allowed)
         _choice("preset", self.preset, tuple(PRESETS))
-        maps = [self.map] if isinstance(self.map, str | os.PathLike) else list(self.map)
+        maps = [self.map] if isinstance(self.map, str | os.PathLike) else _list("map", self.map)
         if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):
             raise ValueError(f"map must be a name or path, or a list of them, got {self.map!r}")
         self._set("map", tuple(os.fspath(m) for m in maps))
@@ -328,7 +340,9 @@ class Settings:
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_first_goal()
         for name in ("jerk_long", "jerk_lat"):
-            values = tuple(_number(name, v, -100.0, 100.0) for v in getattr(self, name))
+            values = tuple(
+                _number(name, v, -100.0, 100.0) for v in _list(name, getattr(self, name))
+            )
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must be a list of different jerks, got {values}")
             self._set(name, values)
@@ -345,7 +359,8 @@ class Settings:
 
     def _agents(self) -> tuple[int, int]:
         value = self.agents_per_world
-        pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
+        many = isinstance(value, list | tuple | np.ndarray)
+        pair: tuple[Any, ...] = tuple(value) if many else (value, value)  # type: ignore[arg-type]
         if len(pair) != 2:
             raise ValueError(f"agents_per_world must be a number or [low, high], got {value!r}")
         low = _integer("agents_per_world", pair[0], 1, 1_000_000)
@@ -357,7 +372,9 @@ class Settings:
     def _check_first_goal(self) -> None:
         if self.first_goal is None:
             return
-        pair = tuple(_number("first_goal", v, 1.0, 2000.0) for v in self.first_goal)
+        pair = tuple(
+            _number("first_goal", v, 1.0, 2000.0) for v in _list("first_goal", self.first_goal)
+        )
         if len(pair) != 2 or pair[0] > pair[1]:
             raise ValueError(
                 f"first_goal must be [low, high] in metres or None, got {self.first_goal}"
@@ -425,7 +442,7 @@ def make_layout(layout: str | Mapping[str, int]) -> Layout:
         _choice("layout", layout, tuple(LAYOUTS))
         return LAYOUTS[layout]
     names = [f.name for f in dataclasses.fields(Layout)]
-    for name in layout:
+    for name in _table("layout", layout):
         if name not in names:
             raise ValueError(f"layout has no {name!r}; its slots are {', '.join(names)}")
     return Layout(**layout)
@@ -434,7 +451,7 @@ def make_layout(layout: str | Mapping[str, int]) -> Layout:
 def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     """Returns low and high of every reward weight, [NUM_WEIGHTS, 2]."""
     values: dict[str, Any] = {**PRESETS[preset]}
-    for name, value in reward.items():
+    for name, value in _table("reward", reward).items():
         if name not in WEIGHTS:
             near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
             raise ValueError(
@@ -466,7 +483,7 @@ def body_table(bodies: str | Mapping[str, float]) -> F32:
             table[0, 0] = 1.0
     else:
         table[:, 0] = 0.0
-        for name, share in bodies.items():
+        for name, share in _table("bodies", bodies).items():
             if name not in names:
                 raise ValueError(f"bodies has no type {name!r}; types are {', '.join(names)}")
             table[names.index(name), 0] = _number(f"bodies[{name!r}]", share, 0.0, 1.0e6)

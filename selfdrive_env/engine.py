@@ -419,6 +419,25 @@ class Engine:
             for key, value in getattr(self, name)._asdict().items()
         }
 
+    def index_range(self, entry: str) -> tuple[float, float]:
+        """Returns the least and largest value of a state entry; kernels index by some of them.
+
+        Args:
+            entry: As in `state`, "struct.field".
+        """
+        lanes = len(self.lanes.length)
+        last = {
+            "worlds.map": len(self.maps) - 1,
+            "worlds.num_agents": self.num_slots,
+            "agents.segment": len(self.lanes.segment) - 1,
+            "agents.goal": MAX_GOALS,
+            "agents.status": HALTED,
+            "bodies.goal_lane": lanes - 1,
+            "bodies.num_goals": MAX_GOALS,
+            "bodies.row": len(self.rows.reward) - 1,
+        }
+        return (-1.0 if entry in last else -np.inf), float(last.get(entry, np.inf))
+
 
 _compiled: dict[str, Any] = {}
 

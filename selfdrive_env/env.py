@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,17 @@ MAX_SEED = 2**64 - 1
 METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
 
 Infos = dict[str, Any]
+
+
+def _plain(value: Any) -> Any:
+    """Returns a keyword as JSON can hold it: modes, paths and NumPy numbers become plain."""
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.value if isinstance(value, AutoresetMode) else value
 
 
 class DrivingVectorEnv(VectorEnv):
@@ -158,9 +170,7 @@ class DrivingVectorEnv(VectorEnv):
     def spec(self, value: Any) -> None:
         if value is not None:
             value = copy.copy(value)
-            value.kwargs = {
-                k: v.value if isinstance(v, AutoresetMode) else v for k, v in value.kwargs.items()
-            }
+            value.kwargs = {name: _plain(one) for name, one in value.kwargs.items()}
         self._spec = value
 
     def reset(
@@ -196,7 +206,7 @@ class DrivingVectorEnv(VectorEnv):
         whole |= (self.engine.worlds.ended != 0) & chosen.any(1)
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
-        self._check_placed()
+        self._check_placed(chosen)
         return self._observations(), self._masks()
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
@@ -236,8 +246,8 @@ class DrivingVectorEnv(VectorEnv):
         super().reset(seed=values[0])
         self.engine.seed(seeds)
 
-    def _check_placed(self) -> None:
-        unplaced = int(np.count_nonzero(self.engine.output.waits & self.engine.bodies.learner))
+    def _check_placed(self, chosen: NDArray[np.uint8]) -> None:
+        unplaced = int(np.count_nonzero(self.engine.output.waits & chosen))
         if self.autoreset_mode is AutoresetMode.DISABLED:
             return
         if unplaced:
@@ -256,7 +266,8 @@ class DrivingVectorEnv(VectorEnv):
         Returns:
             Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and
             truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, and on steps with
-            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask.
+            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask
+            (rows outside it are zero, in a `final_obs` without `copy` old).
         """
         self._check_open()
         if not self._ready:
@@ -318,9 +329,9 @@ class DrivingVectorEnv(VectorEnv):
         rows = self.engine.rows
         return {
             "valid": rows.valid.astype(np.bool_),
-            "_valid": self._all,
+            "_valid": self._all.copy(),
             "learn": rows.learn.astype(np.bool_),
-            "_learn": self._all,
+            "_learn": self._all.copy(),
         }
 
     def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
@@ -341,7 +352,10 @@ class DrivingVectorEnv(VectorEnv):
         if not same_step:
             return
         final = rows.final_observation
-        infos["final_obs"] = final.copy() if self.settings.copy else final
+        if self.settings.copy:
+            final = np.zeros_like(final)
+            final[done] = rows.final_observation[done]
+        infos["final_obs"] = final
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()
@@ -378,7 +392,8 @@ class DrivingVectorEnv(VectorEnv):
         version = int(state["version"]) if "version" in state else None
         if version != STATE_VERSION:
             raise ValueError(f"state has version {version}, this package reads {STATE_VERSION}")
-        digest = bytes(np.asarray(state["digest"], np.uint8)).decode(errors="replace")
+        text = np.asarray(state.get("digest", ()), np.uint8)
+        digest = bytes(text).decode(errors="replace")
         if digest != self._digest():
             raise ValueError(
                 f"state belongs to other settings or maps: digest {digest}, here {self._digest()}"
@@ -400,6 +415,9 @@ class DrivingVectorEnv(VectorEnv):
                     f"state entry {name!r} must be {targets[name].dtype} of shape "
                     f"{targets[name].shape}, got {value.dtype} of shape {value.shape}"
                 )
+            low, high = self.engine.index_range(name)
+            if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
+                raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
         for name in names:
             targets[name][...] = state[name]
         self._ready = True
