@@ -1,7 +1,7 @@
 """Every setting of an environment, with unit, default and check.
 
-`Settings` is what a user writes as keyword arguments: strings, numbers, lists and dicts only, so that
-a spec survives JSON. `make_params` and its neighbours turn it into what the kernels read.
+`Settings` is what a user writes as keyword arguments: strings, numbers, lists and dicts only, so
+that a spec survives JSON. `make_params` and its neighbours turn it into what the kernels read.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ class Settings:
     """Episode of a world, then all its rows are truncated and it is drawn anew [s]."""
 
     stagger: bool = True
-    """Whether the first episodes of the worlds get head starts, so that they do not all end at once."""
+    """Whether the first episodes get head starts, so that the worlds do not all end at once."""
 
     layout: str | Mapping[str, int] = "full"
     """Observation layout: "full", "lean", or slots by name (others as in "full")."""
@@ -278,8 +278,8 @@ class Settings:
     """Driver of the agents that are not learners."""
 
     driver: str = "external"
-    """Driver of the learners: "external" takes the caller's actions, the others ignore them and drive
-    by script (baselines, recordings)."""
+    """Driver of the learners: "external" takes the caller's actions, the others ignore them and
+    drive by script (baselines, recordings)."""
 
     autoreset_mode: str = "SameStep"
     world_offset: int = 0
@@ -406,7 +406,7 @@ class Settings:
     @property
     def slots(self) -> int:
         """Agents a world has room for."""
-        return tuple(self.agents_per_world)[1]  # type: ignore[arg-type, index]
+        return tuple(self.agents_per_world)[1]  # type: ignore[arg-type]
 
     @property
     def threads(self) -> int:
@@ -424,7 +424,7 @@ class Settings:
         )
 
     def layout_digest(self) -> str:
-        """Returns what a checkpoint stores to know that it fits: changes with layout and version."""
+        """Returns what tells whether a checkpoint fits: changes with layout and version."""
         layout = dataclasses.asdict(make_layout(self.layout))
         return text_digest(json.dumps([OBSERVATION_VERSION, layout], sort_keys=True))
 

@@ -33,7 +33,7 @@ __all__ = ["DrivingEnv", "DrivingVectorEnv", "make_drive", "make_self_play"]
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 MAX_SEED = 2**64 - 1
-METADATA = {"render_modes": ["rgb_array"], "render_fps": 10}
+METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
 Infos = dict[str, Any]
 
@@ -94,7 +94,8 @@ class DrivingVectorEnv(VectorEnv):
         if max_episode_steps is not None:
             if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
                 raise ValueError(
-                    f"max_episode_steps must be a whole number of at least 1, got {max_episode_steps!r}"
+                    "max_episode_steps must be a whole number of at least 1, got "
+                    f"{max_episode_steps!r}"
                 )
             chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
         rows_per_world = chosen.slots if learners == "all" else 1
@@ -141,8 +142,8 @@ class DrivingVectorEnv(VectorEnv):
             room = int(len(one.lanes.spawn_segment) / SPAWN_SPACING)
             if slots > room:
                 raise ValueError(
-                    f"agents_per_world={slots} is more than map {one.name!r} holds: it has room for "
-                    f"about {room}"
+                    f"agents_per_world={slots} is more than map {one.name!r} holds: it has room "
+                    f"for about {room}"
                 )
         self.engine = Engine(self.settings, maps, self.num_worlds, driver, learner)
 
@@ -183,7 +184,8 @@ class DrivingVectorEnv(VectorEnv):
 
         Args:
             seed: A number of 64 bits (world i takes its stream i + world_offset), a list with one
-                seed a world (or a row: its world's first counts), or None to go on with the streams.
+                seed a world (or a row: its world's first counts), or None to go on with the
+                streams.
             options: `{"reset_mask": bool array [num_envs]}` resets only these rows.
 
         Returns:
@@ -575,7 +577,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         """See `DrivingVectorEnv.set_state`; returns the observation."""
         return self._own(self.vector.set_state(state))
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the ego."""
         return None if self.render_mode is None else self.vector.frame(0)
 

@@ -99,7 +99,8 @@ def _chain(start: Pose, pieces: list[tuple[float, float]]) -> CentreLine:
         rows.append((station, *pose, curvature))
         pose = Pose(*map(float, _advance(*np.array([*pose, curvature, length]))))
         station += length
-    return CentreLine(*np.array(rows, np.float64).reshape(-1, 5).T.copy(), station)
+    x, y, cos, sin, curvature = np.array(rows, np.float64).reshape(-1, 5).T.copy()
+    return CentreLine(x, y, cos, sin, curvature, station)
 
 
 def evaluate(line: CentreLine, station: Floats | float) -> tuple[Floats, Floats, Floats]:

@@ -143,7 +143,7 @@ def read_elements(path: str | Path) -> Iterator[Element]:
     yield from builder.take()
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     """Opens a plain, gzip or xz file for reading bytes."""
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rb")

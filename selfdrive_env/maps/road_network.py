@@ -1,7 +1,8 @@
 """The host-side description of a road map: lanes, junctions, stop lines, signals, crosswalks.
 
 Every reader and generator returns a `RoadNetwork`; `compile` turns it into flat arrays. All
-coordinates are centred (`origin` was subtracted), in metres; headings are counter-clockwise from +x.
+coordinates are centred (`origin` was subtracted), in metres; headings run counter-clockwise from
++x.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ Points = NDArray[np.float64]
 
 
 class MapError(ValueError):
-    """A map that cannot be used; the message names the file, the element, the value and what is allowed."""
+    """A map that cannot be used; the message names file, element, value and what is allowed."""
 
 
 @dataclass(slots=True)
@@ -96,7 +97,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Junction:
-    """An area where roads meet; its whole surface, holes between the lanes included, is drivable."""
+    """An area where roads meet; all of it is drivable, holes between the lanes included."""
 
     name: str
     kind: str = "default"
@@ -207,7 +208,7 @@ class RoadNetwork:
     """The file or the built-in name it came from."""
 
     def mirrored(self) -> RoadNetwork:
-        """Returns the network reflected in the x axis (left and right swap, so does the driving side)."""
+        """Returns the network reflected in the x axis; traffic changes its side."""
         return self.transformed(np.diag([1.0, -1.0]))
 
     def transformed(self, matrix: NDArray[np.float64]) -> RoadNetwork:
