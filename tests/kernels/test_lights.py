@@ -190,7 +190,9 @@ def test_the_oncoming_lane_does_not_lead_around_a_red_light():
     engine, line, lane, s = approach("signal")
     lanes = engine.lanes
     # The opposite lane lies to the left: its centre is a lane width away.
-    segment = int(np.argmin(np.abs(lanes.segment[:, 9] - (s - 3.0)) + 1e6 * (lanes.segment_lane != lane)))
+    segment = int(
+        np.argmin(np.abs(lanes.segment[:, 9] - (s - 3.0)) + 1e6 * (lanes.segment_lane != lane))
+    )
     width = float(lanes.segment[segment, 5:7].sum())
     x, y, cos, sin = lanes.segment[segment, :4].astype(np.float64)
     opposite = None
