@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -68,7 +70,7 @@ def test_yellow_lies_between_green_and_red():
     follows = {GREEN: YELLOW, YELLOW: RED, RED: GREEN}
     for column in groups.T:
         stretches = [colour for colour, _ in runs(column)]
-        assert all(follows[a] == b for a, b in zip(stretches, stretches[1:], strict=False))
+        assert all(follows[a] == b for a, b in itertools.pairwise(stretches))
 
 
 @pytest.mark.parametrize("timing", ["random", "fixed"])
@@ -93,7 +95,7 @@ def test_groups_take_turns():
     for program, column in enumerate(turns.T[: len(first) - 1]):
         count = first[program + 1] - first[program]
         order = [turn for turn, _ in runs(column)]
-        assert all(b == (a + 1) % count for a, b in zip(order, order[1:], strict=False))
+        assert all(b == (a + 1) % count for a, b in itertools.pairwise(order))
 
 
 def test_lights_are_removed_as_often_as_said():
