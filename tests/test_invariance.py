@@ -25,7 +25,7 @@ from selfdrive_env.state import (
     WEIGHT_CENTRE_BIAS,
     WEIGHT_GOAL_RADIUS,
 )
-from tests.kernels.conftest import build, random_jerks, surfaces  # noqa: F401
+from tests.kernels.conftest import build, random_jerks
 from tests.reference import MILLIMETRE, Sweep, lane_cost, offroad_is_close, swept_contact
 
 EVENTS = EVENT_GOAL | EVENT_LAST_GOAL | EVENT_COLLISION | EVENT_OFFROAD
@@ -111,7 +111,6 @@ def is_close_call(
         if not any(close):
             return False
     if bits & (EVENT_GOAL | EVENT_LAST_GOAL):
-        x0, y0 = before["x"][world, agent], before["y"][world, agent]
         goal = before["goal"][world, agent]
         gx, gy = (before[k][world, agent, goal] for k in ("goal_x", "goal_y"))
         radius = before["radius"][world, agent]
@@ -122,7 +121,6 @@ def is_close_call(
         near = np.hypot(*(way - [gx, gy]).T).min()
         if abs(near - radius) > 2 * MILLIMETRE:
             return False
-        del x0, y0
     return not bits & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)
 
 
@@ -150,7 +148,6 @@ def test_a_moved_world_gives_the_same_rewards_and_flags(name, frame, surfaces, c
         b = still.bodies
         before = {f: getattr(b, f).copy() for f in ("length", "width", "wheelbase")}
         before |= {"goal_x": b.goal_x.copy(), "goal_y": b.goal_y.copy()}
-        before |= {"x": still.agents.x.copy(), "y": still.agents.y.copy()}
         before |= {"goal": still.agents.goal.copy()}
         before["radius"] = b.weight[..., WEIGHT_GOAL_RADIUS].copy()
         here = still.agents.status != ABSENT

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# Fast to compile: nothing is run. The engine is taken without its cache, whose entries hold no types.
+# The engine is taken without its cache, whose entries hold no types.
 PROGRAM = """
 import numpy as np
 from selfdrive_env import engine
@@ -131,7 +131,6 @@ def test_no_kernel_computes_in_double_precision():
     assert not found.strip(), found
     names = set(walked.split()) - {"walked"}
     missing = {f.__name__ for f in dispatchers()} - names
-    # Host-side or test-side helpers; everything else is part of a step or a reset.
     assert not missing, f"never compiled by a step: {sorted(missing)}"
     assert len(names) > 80
 
