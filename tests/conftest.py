@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +33,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real maps is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def surfaces() -> Callable[[str], list[Any]]:
+    """Drivable surface of each layer of a built-in town, as shapely polygons."""
+    from selfdrive_env.maps import load
+    from selfdrive_env.maps.surface import surface_polygons
+
+    return functools.cache(lambda name: surface_polygons(load(name)))

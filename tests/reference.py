@@ -242,7 +242,7 @@ def uniforms(
     key: Any, stream: int, agent: int, tick: int, purpose: int, draw: int
 ) -> tuple[float, ...]:
     """Four numbers in [0, 1) of a world, agent, step and purpose."""
-    counter = (agent + 1, int(stream), int(tick), purpose * 65536 + draw)
+    counter = (int(agent) + 1, int(stream), int(tick), purpose * 65536 + draw)
     return tuple((w >> 8) / 2.0**24 for w in philox(counter, (int(key[0]), int(key[1]))))
 
 
@@ -355,9 +355,7 @@ class Observer:
             self.goals(min(counts.goals, MAX_GOALS)),
             self.conditions(),
             self.filled(self.lane_points(near, counts.lane_points), counts.lane_points, 7),
-            self.filled(
-                self.boundaries(near, counts.boundary_points), counts.boundary_points, 5
-            ),
+            self.filled(self.boundaries(near, counts.boundary_points), counts.boundary_points, 5),
             self.filled(self.stop_lines(near), counts.stop_lines, 9),
             self.filled(self.neighbours(counts.agents), counts.agents, 10),
         ]

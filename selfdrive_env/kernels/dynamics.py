@@ -13,7 +13,7 @@ from selfdrive_env.kernels.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.state import ABSENT, HALTED
 
-__all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps", "top_speed"]
+__all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps"]
 
 MAX_BRAKING = np.float32(-5.0)
 MAX_ACCELERATION = np.float32(2.5)
@@ -23,12 +23,6 @@ TOP_SPEED = np.float32(20.0)
 MIN_SPEED_SQUARED = np.float32(1.0e-5)
 STEERING_RATE = np.float32(0.6)
 MAX_STEERING = np.float32(0.55)
-
-
-@njit
-def top_speed(pace):
-    """Largest speed of a body with coefficient C_vel = `pace` [m/s]."""
-    return TOP_SPEED * pace
 
 
 @njit

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 
 from selfdrive_env.config import Settings
 from selfdrive_env.engine import Engine
-from selfdrive_env.maps import BUILT_IN, compiled, load
+from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile import CompiledMap
-from selfdrive_env.maps.surface import surface_polygons
 from selfdrive_env.state import EXTERNAL
 
 PLAIN: dict[str, Any] = dict(
@@ -98,17 +95,3 @@ def set_body(engine: Engine, length: float = 4.5, width: float = 1.8, world: int
     b.length[world], b.width[world], b.wheelbase[world] = length, width, 0.6 * length
     for field in (b.throttle, b.steer, b.pull, b.pace):
         field[world] = 1.0
-
-
-@pytest.fixture(scope="session")
-def surfaces() -> Callable[[str], list[Any]]:
-    """Drivable surface of each layer of a built-in town, as shapely polygons."""
-    known: dict[str, list[Any]] = {}
-
-    def of(name: str) -> list[Any]:
-        assert name in BUILT_IN
-        if name not in known:
-            known[name] = surface_polygons(load(name))
-        return known[name]
-
-    return of

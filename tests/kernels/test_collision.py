@@ -92,9 +92,7 @@ def test_swept_contacts_agree_with_float64(near, count, capsys):
     dt=st.sampled_from([1 / 15, 0.3, 0.5]),
     place=st.floats(0.0, 1.0),
 )
-def test_nobody_passes_through_an_oncoming_body(
-    speed_a, speed_b, length, width, aside, dt, place
-):
+def test_nobody_passes_through_an_oncoming_body(speed_a, speed_b, length, width, aside, dt, place):
     a = Sweep(0.0, 0.0, 0.0, speed_a * dt, 0.0, length, width, 0.6 * length)
     b = Sweep(0.0, aside, math.pi, speed_b * dt, 0.0, length, width, 0.6 * length)
     # They start clear of each other, pass, and end behind each other.

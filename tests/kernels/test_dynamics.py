@@ -74,8 +74,6 @@ def test_check_values_of_the_specification(speed, steps, jerk, expected, model, 
         assert getattr(car, name) == pytest.approx(value, abs=tolerance), name
 
 
-
-
 def numbers(low: float, high: float):
     """Floats of four digits: the products of smaller ones underflow in single precision only."""
     return st.floats(low, high).map(lambda value: round(value, 4))
@@ -207,9 +205,7 @@ def test_a_full_circle_returns():
 
 
 @settings(deadline=None, max_examples=300)
-@given(
-    heading=st.floats(-3.1, 3.1), travel=st.floats(-10, 10), curvature=st.floats(-1.3, 1.3)
-)
+@given(heading=st.floats(-3.1, 3.1), travel=st.floats(-10, 10), curvature=st.floats(-1.3, 1.3))
 def test_arcs_agree_with_float64(heading, travel, curvature):
     travel, curvature = float(np.float32(travel)), float(np.float32(curvature))
     cos, sin = np.float32(math.cos(heading)), np.float32(math.sin(heading))

@@ -21,7 +21,7 @@ from selfdrive_env.kernels.road import (
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile import pool
 from selfdrive_env.state import EVENT_OFFROAD, LANE_CHANGE_COST, UNREACHABLE
-from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+from tests.kernels.conftest import no_jerk, set_body, town_engine
 from tests.reference import (
     MILLIMETRE,
     Sweep,
@@ -397,6 +397,7 @@ def test_segments_by_arc_length():
             row = lanes.segment[found]
             assert lanes.segment_lane[found] == lane
             assert row[9] - 1e-3 <= s <= row[9] + row[4] + 1e-3 or len(own) == 1
-        assert segment_at(lane, F(-1), lanes.segment_first, lanes.length) == (
-            lanes.segment_first[lane]
+        assert (
+            segment_at(lane, F(-1), lanes.segment_first, lanes.length)
+            == (lanes.segment_first[lane])
         )

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from selfdrive_env.kernels.lights import (
+    PHASE_GREEN,
+    PHASE_RED,
+    PHASE_YELLOW,
+    advance_lights,
+    draw_lights,
+)
+from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.state import (
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    GREEN,
+    LIGHTS_GREEN,
+    LIGHTS_OFF,
+    LIGHTS_ON,
+    NO_LIGHT,
+    RED,
+    STOP_SIGN,
+    YELLOW,
+)
+from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+
+RANGES = {PHASE_GREEN: (1.0, 10.0), PHASE_YELLOW: (1.5, 2.25), PHASE_RED: (0.3, 10.0)}
+FIXED = {PHASE_GREEN: 10.0, PHASE_YELLOW: 3.0, PHASE_RED: 2.0}
+
+
+def records(name, steps, **settings):
+    """Group and line colours, phases and turns of one world over `steps` steps."""
+    engine = town_engine(name, agents_per_world=1, **settings)
+    out = []
+    for _ in range(steps):
+        engine.worlds.tick[0] += 1
+        advance_lights(engine.params, engine.signs, engine.lights, engine.worlds, 0)
+        lights = engine.lights
+        fields = lights.group_colour, lights.line_colour, lights.phase, lights.turn
+        out.append([field[0].copy() for field in fields])
+    return engine, [np.array(column) for column in zip(*out, strict=True)]
+
+
+def runs(values):
+    """(value, length) of the stretches of equal values."""
+    starts = np.flatnonzero(np.diff(values, prepend=-1, axis=0))
+    return list(zip(values[starts], np.diff(np.append(starts, len(values))), strict=True))
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_conflicting_groups_are_never_green_together(name):
+    engine, (groups, lines, _, _) = records(name, 4000)
+    signs = engine.signs
+    assert len(signs.program_first) > 1
+    for low, high in zip(signs.program_first[:-1], signs.program_first[1:], strict=True):
+        members = signs.program_group[low:high]
+        assert ((groups[:, members] == GREEN).sum(axis=1) <= 1).all()
+        assert ((groups[:, members] != RED).sum(axis=1) <= 1).all()
+        assert (groups[:, members] == GREEN).any(axis=0).all()  # each has its turn
+        shown = np.isin(signs.line_group, members)
+        green = (lines[:, shown] == GREEN) * (signs.line_group[shown] + 1)
+        assert all(len(np.unique(row[row > 0])) <= 1 for row in green)
+
+
+def test_yellow_lies_between_green_and_red():
+    _, (groups, _, _, _) = records("riverside", 4000)
+    follows = {GREEN: YELLOW, YELLOW: RED, RED: GREEN}
+    for column in groups.T:
+        stretches = [colour for colour, _ in runs(column)]
+        assert all(follows[a] == b for a, b in itertools.pairwise(stretches))
+
+
+@pytest.mark.parametrize("timing", ["random", "fixed"])
+def test_phases_last_as_long_as_said(timing):
+    dt = 0.1
+    engine, (_, _, phases, _) = records("harbour", 20_000, dt=dt, light_timing=timing)
+    found = {phase: [] for phase in RANGES}
+    for column in phases.T[: len(engine.signs.program_first) - 1]:
+        for phase, length in runs(column)[1:-1]:
+            found[int(phase)].append(length * dt)
+    for phase, lengths in found.items():
+        low, high = RANGES[phase] if timing == "random" else (FIXED[phase],) * 2
+        assert min(lengths) >= low - 1e-3
+        assert max(lengths) <= high + dt + 1e-3
+        if timing == "random":
+            assert np.mean(lengths) == pytest.approx((low + high + dt) / 2, rel=0.1)
+
+
+def test_groups_take_turns():
+    engine, (_, _, _, turns) = records("riverside", 3000)
+    first = engine.signs.program_first
+    for program, column in enumerate(turns.T[: len(first) - 1]):
+        count = first[program + 1] - first[program]
+        order = [turn for turn, _ in runs(column)]
+        assert all(b == (a + 1) % count for a, b in itertools.pairwise(order))
+
+
+def test_lights_are_removed_as_often_as_said():
+    settings = dict(light_removal=0.2, lights_off=0.2, lights_green=0.05)
+    engine = town_engine("riverside", agents_per_world=1, **settings)
+    signs, lights, worlds = engine.signs, engine.lights, engine.worlds
+    modes, groups, lines = [], [], []
+    for _ in range(4000):
+        worlds.tick[0] += 1
+        draw_lights(engine.params, signs, lights, worlds, 0)
+        modes.append(worlds.light_mode[0])
+        groups.append(lights.group_dark[0].copy())
+        lines.append(lights.line_dark[0].copy())
+        colour, signal = lights.line_colour[0], signs.line_group >= 0
+        assert (colour[~signal] == STOP_SIGN).all()
+        dark = (lights.group_dark[0][signs.line_group] | lights.line_dark[0]) != 0
+        if modes[-1] == LIGHTS_OFF:
+            assert (colour[signal] == NO_LIGHT).all()
+        elif modes[-1] == LIGHTS_GREEN:
+            assert (colour[signal] == np.where(dark, NO_LIGHT, GREEN)[signal]).all()
+        else:
+            assert ((colour == NO_LIGHT) == (dark & signal)).all()
+    share = np.bincount(modes, minlength=3) / len(modes)
+    assert share[LIGHTS_OFF] == pytest.approx(0.2, abs=0.03)
+    assert share[LIGHTS_GREEN] == pytest.approx(0.05, abs=0.015)
+    assert np.mean(groups) == pytest.approx(0.2, abs=0.02)
+    assert np.mean(lines) == pytest.approx(0.2, abs=0.02)
+    assert LIGHTS_ON in modes
+
+
+def approach(kind):
+    """An engine whose only car stands 3 m before a stop line, the line and its lane."""
+    engine = town_engine("harbour", agents_per_world=1)
+    set_body(engine)
+    signs, lanes = engine.signs, engine.lanes
+    lane_of = np.repeat(np.arange(len(lanes.length)), np.diff(signs.lane_line_first))
+    signal = signs.line_group[signs.lane_line] >= 0
+    wanted = np.flatnonzero((signal == (kind == "signal")) & (signs.lane_line_s > 30.0))
+    link = int(wanted[0])
+    return engine, int(signs.lane_line[link]), int(lane_of[link]), float(signs.lane_line_s[link])
+
+
+def stand_before(engine, lane, s, gap, speed):
+    """The front bumper `gap` metres before arc length s of a lane."""
+    centre = s - gap - 0.5 * engine.bodies.length[0, 0]
+    lanes = engine.lanes
+    segment = int(lanes.segment_first[lane]) + int(
+        np.searchsorted(
+            lanes.segment[lanes.segment_first[lane] : lanes.segment_first[lane + 1], 9],
+            centre,
+            "right",
+        )
+        - 1
+    )
+    put(engine, 0, segment, centre - float(lanes.segment[segment, 9]), speed=speed)
+
+
+def step_with(engine, line, colour, jerk=(0.0, 0.0)):
+    """One step in which the line shows `colour`; returns the event bits of stop lines."""
+    engine.lights.remaining[0] = 1000.0
+    engine.lights.line_colour[0, line] = colour
+    action = no_jerk(engine)
+    action[0, 0] = jerk
+    engine.step(action)
+    return int(engine.output.event[0, 0]) & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)
+
+
+@pytest.mark.parametrize("speed", [4.0, 12.0, 28.0])
+@pytest.mark.parametrize(
+    ("colour", "event"),
+    [(RED, EVENT_RED_LIGHT), (YELLOW, 0), (GREEN, 0), (NO_LIGHT, 0)],
+)
+def test_passing_a_line_counts_on_red_only(speed, colour, event):
+    engine, line, lane, s = approach("signal")
+    engine.bodies.pace[0] = 1.5
+    stand_before(engine, lane, s, 0.5, speed)
+    assert step_with(engine, line, colour) == event
+    assert step_with(engine, line, colour) == 0  # once
+
+
+def test_stopping_before_the_line_is_no_violation():
+    engine, line, lane, s = approach("signal")
+    stand_before(engine, lane, s, 3.0, 4.0)
+    assert step_with(engine, line, RED) == 0
+
+
+def test_a_light_that_turns_red_behind_the_bumper_does_not_matter():
+    engine, line, lane, s = approach("signal")
+    stand_before(engine, lane, s, -0.3, 6.0)
+    assert step_with(engine, line, RED) == 0
+
+
+def test_the_oncoming_lane_does_not_lead_around_a_red_light():
+    engine, line, lane, s = approach("signal")
+    lanes = engine.lanes
+    # The opposite lane lies to the left: its centre is a lane width away.
+    segment = int(
+        np.argmin(np.abs(lanes.segment[:, 9] - (s - 3.0)) + 1e6 * (lanes.segment_lane != lane))
+    )
+    width = float(lanes.segment[segment, 5:7].sum())
+    x, y, cos, sin = lanes.segment[segment, :4].astype(np.float64)
+    opposite = None
+    for q in range(len(lanes.segment)):
+        dx, dy = lanes.segment[q, 0] - x, lanes.segment[q, 1] - y
+        along, across = dx * cos + dy * sin, dy * cos - dx * sin
+        against = lanes.segment[q, 2] * cos + lanes.segment[q, 3] * sin < -0.9
+        if against and abs(along) < 1.0 and 0.5 * width < across < 3.5 * width:
+            opposite = across
+            break
+    assert opposite is not None
+    stand_before(engine, lane, s, 0.5, 8.0)
+    agents = engine.agents
+    agents.x[0, 0] -= np.float32(opposite * agents.sin[0, 0])
+    agents.y[0, 0] += np.float32(opposite * agents.cos[0, 0])
+    assert step_with(engine, line, RED) == EVENT_RED_LIGHT
+    assert engine.lanes.segment_lane[engine.agents.segment[0, 0]] != lane
+
+
+def test_reversing_over_a_line_is_no_violation():
+    engine, line, lane, s = approach("signal")
+    stand_before(engine, lane, s, -0.2, -1.9)
+    assert step_with(engine, line, RED) == 0
+
+
+def test_driving_the_other_way_over_a_line_is_no_violation():
+    engine, line, lane, s = approach("signal")
+    stand_before(engine, lane, s, -5.0, 0.0)
+    agents = engine.agents
+    ahead = engine.bodies.wheelbase[0, 0]
+    agents.x[0, 0] += ahead * agents.cos[0, 0]
+    agents.y[0, 0] += ahead * agents.sin[0, 0]
+    agents.cos[0, 0], agents.sin[0, 0] = -agents.cos[0, 0], -agents.sin[0, 0]
+    agents.speed[0, 0] = 12.0
+    assert step_with(engine, line, RED) == 0
+    assert step_with(engine, line, RED) == 0
+
+
+def test_a_stop_sign_wants_a_stop():
+    engine, line, lane, s = approach("stop_sign")
+    stand_before(engine, lane, s, 0.5, 5.0)
+    assert step_with(engine, line, STOP_SIGN) == EVENT_STOP_SIGN
+
+
+def test_a_stop_sign_lets_pass_who_stopped_before_it():
+    engine, line, lane, s = approach("stop_sign")
+    stand_before(engine, lane, s, 2.0, 0.0)
+    assert step_with(engine, line, STOP_SIGN) == 0
+    assert engine.agents.stopped_at[0, 0] == line
+    passed = [step_with(engine, line, STOP_SIGN, (4.0, 0.0)) for _ in range(12)]
+    assert passed == [0] * 12
+    assert engine.agents.s[0, 0] < s - 5.0 or engine.agents.speed[0, 0] > 5.0
+
+
+def test_stopping_far_before_a_stop_sign_does_not_count():
+    engine, line, lane, s = approach("stop_sign")
+    stand_before(engine, lane, s, 12.0, 0.0)
+    step_with(engine, line, STOP_SIGN)
+    assert engine.agents.stopped_at[0, 0] == -1

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from selfdrive_env.config import PRESETS, TRAINING_RANGE
+from selfdrive_env.kernels.reward import REWARDS, agent_terms, lane_align, lane_centre
+from selfdrive_env.state import (
+    EVENT_COLLISION,
+    EVENT_GOAL,
+    EVENT_LAST_GOAL,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    NUM_TERMS,
+    REWARD_TERMS,
+    WEIGHTS,
+)
+from tests.kernels.conftest import random_jerks, town_engine
+from tests.reference import reward_terms
+
+F = np.float32
+DT = 0.3
+EVALUATION = {name: PRESETS["eval"][name] for name in WEIGHTS}
+
+
+def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATION, **values):
+    """Raw and weighted terms of the kernel by name, and their sum."""
+    row = np.array([weight[name] for name in WEIGHTS], np.float32)
+    raw, weighted = np.zeros(NUM_TERMS, np.float32), np.zeros(NUM_TERMS, np.float32)
+    names = ("hit_speed", "acceleration", "lateral")
+    numbers = [math.cos(theta), math.sin(theta), d, speed]
+    numbers += [*(values.pop(n, 0.0) for n in names), *jerk]
+    numbers += [values.pop("limit", 13.9), values.pop("progress", 0.0)]
+    assert not values
+    total = agent_terms(np.int32(event), *(F(n) for n in numbers), row, F(DT), raw, weighted)
+    by_name = (dict(zip(REWARD_TERMS, column.tolist(), strict=True)) for column in (raw, weighted))
+    return *by_name, total
+
+
+# Arguments -> weighted terms with the evaluation weights; those not named are 0.
+CASES = (
+    (dict(event=EVENT_GOAL), {"goal": 1.0}),
+    (dict(event=EVENT_GOAL | EVENT_LAST_GOAL), {"goal": 1.0}),
+    (dict(event=EVENT_COLLISION, hit_speed=10.0), {"collision": -4.0}),
+    (dict(event=EVENT_OFFROAD), {"offroad": -3.0}),
+    (dict(event=EVENT_RED_LIGHT), {"stop_line": -1.0}),
+    (dict(event=EVENT_STOP_SIGN), {"stop_line": -1.0}),
+    (dict(event=EVENT_RED_LIGHT | EVENT_STOP_SIGN), {"stop_line": -1.0}),
+    (dict(acceleration=3.1), {"comfort": -0.05, "timestep": -2.5e-5 * DT}),
+    (dict(acceleration=-3.1, lateral=3.1), {"comfort": -0.10, "timestep": -2.5e-5 * DT}),
+    (dict(jerk=(-15.0, 0.0)), {"comfort": -0.05}),
+    (dict(jerk=(0.0, -15.0)), {"comfort": -0.05}),
+    (dict(jerk=(4.0, 4.0), lateral=-2.9), {}),
+    (dict(speed=3.0), {"velocity": 0.0025 * DT, "timestep": -2.5e-5 * DT}),
+    (dict(speed=2.4), {"timestep": -2.5e-5 * DT}),
+    (dict(speed=-1.0), {"reverse": -0.005 * DT, "timestep": -2.5e-5 * DT}),
+    (dict(speed=20.0, limit=10.0), {"velocity": 0.0025 * DT, "timestep": -2.5e-5 * DT}),
+)
+
+
+@pytest.mark.parametrize(("arguments", "expected"), CASES, ids=lambda c: "-".join(map(str, c)))
+def test_terms_by_hand(arguments, expected):
+    _, weighted, total = terms(**arguments)
+    backwards = arguments.get("speed", 0.0) < 0.0
+    align = 0.0025 + (arguments["speed"] if backwards else 0.0)
+    lane = {"lane_align": 0.025 * DT * align, "lane_centre": 3.8e-3 * DT * 0.05 * math.exp(0.5)}
+    wanted = {name: 0.0 for name in REWARD_TERMS} | lane | expected
+    for name, value in wanted.items():
+        assert weighted[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+    assert total == pytest.approx(sum(wanted.values()), rel=1e-5)
+
+
+def test_driving_against_the_lane_costs_by_speed():
+    value = lane_align(F(-1.0), F(0.0), F(10.0), F(0.5), F(DT))
+    assert value == pytest.approx(DT * (-1.0 - 5.0 - 0.0025), rel=1e-6)
+    assert lane_align(F(0.0), F(1.0), F(9.0), F(1.0), F(1.0)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_lane_centre_is_capped_at_four_metres():
+    far = [lane_centre(F(1.0), F(d), F(0.0), F(1.0)) for d in (4.0, 5.0, -300.0)]
+    assert far[0] == far[1] == far[2] == pytest.approx(-4.0 + 0.05 * math.exp(-3.5), rel=1e-6)
+    assert lane_centre(F(1.0), F(3.0), F(0.0), F(1.0)) > far[0]
+
+
+def test_lane_centre_prefers_the_bias():
+    best = lane_centre(F(1.0), F(0.4), F(0.4), F(1.0))
+    assert best == pytest.approx(0.05 * math.exp(0.5), rel=1e-6)
+    assert best > lane_centre(F(1.0), F(0.0), F(0.4), F(1.0))
+    # Across the lane only the bonus remains.
+    assert lane_centre(F(0.5), F(2.5), F(0.0), F(1.0)) == pytest.approx(0.05 * math.exp(-2))
+
+
+def test_random_steps_agree_with_the_table():
+    random = np.random.default_rng(0)
+    events = {"goal": EVENT_GOAL, "collision": EVENT_COLLISION, "offroad": EVENT_OFFROAD}
+    events["stop_line"] = EVENT_STOP_SIGN
+    for _ in range(1500):
+        happened = {name: float(random.random() < 0.3) for name in events}
+        weight = {n: random.uniform(*TRAINING_RANGE.get(n, (0.0, 1.0))) for n in WEIGHTS}
+        theta, d, speed = random.uniform(-3, 3), random.normal(0, 3), random.uniform(-2, 25)
+        a, lat, limit = random.uniform(-5, 4), random.uniform(-4, 4), random.uniform(5, 25)
+        jerk, before = random.uniform(-15, 5, 2), random.uniform(-2, 25)
+        progress = random.normal(0, 3)
+        event = sum(events[n] for n in events if happened[n])
+        raw, weighted, total = terms(
+            event, theta, d, speed, jerk, weight, hit_speed=abs(before), acceleration=a,
+            lateral=lat, limit=limit, progress=progress,
+        )  # fmt: skip
+        wanted = reward_terms(
+            happened, theta, d, speed, before, a, lat, jerk, limit, progress, weight, DT
+        )
+        for found, expected in zip((raw, weighted), wanted, strict=True):
+            for name in REWARD_TERMS:
+                assert found[name] == pytest.approx(float(expected[name]), rel=1e-5, abs=1e-6), name
+        assert total == pytest.approx(sum(wanted[1].values()), rel=1e-4, abs=1e-5)
+
+
+def test_rewards_of_running_worlds_agree_with_the_table():
+    engine = town_engine(worlds=4, agents_per_world=24, preset="train")
+    random = np.random.default_rng(1)
+    a, m, out, b = engine.agents, engine.motion, engine.output, engine.bodies
+    for _ in range(60):
+        engine.step(random_jerks(random, engine))
+        gone = out.terminated != 0  # placed anew since
+        event = {
+            "goal": (out.event & EVENT_GOAL) != 0,
+            "collision": (out.event & EVENT_COLLISION) != 0,
+            "offroad": (out.event & EVENT_OFFROAD) != 0,
+            "stop_line": (out.event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0,
+        }
+        event = {name: flag.astype(float) for name, flag in event.items()}
+        weight = {name: b.weight[..., k].astype(float) for k, name in enumerate(WEIGHTS)}
+        theta = np.arctan2(a.angle_sin, a.angle_cos).astype(float)
+        limit = engine.lanes.speed_limit[engine.lanes.segment_lane[a.segment]]
+        raw, weighted = reward_terms(
+            event, theta, a.d, a.speed, m.speed, a.acceleration, a.lateral_acceleration, m.jerk,
+            limit, m.progress, weight, DT,
+        )  # fmt: skip
+        for k, name in enumerate(REWARD_TERMS):
+            np.testing.assert_allclose(out.term[..., k][~gone], raw[name][~gone], atol=1e-5)
+            np.testing.assert_allclose(
+                out.weighted[..., k][~gone], weighted[name][~gone], atol=1e-5
+            )
+        np.testing.assert_allclose(out.weighted.sum(-1), out.reward, atol=1e-4)
+
+
+def test_every_term_is_described():
+    assert tuple(name for name, _ in REWARDS) == REWARD_TERMS
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_give_every_weight(preset):
+    engine = town_engine(worlds=8, agents_per_world=16, preset=preset)
+    weight = engine.bodies.weight.reshape(-1, len(WEIGHTS))
+    for k, name in enumerate(WEIGHTS):
+        value = PRESETS[preset][name]
+        low, high = value if isinstance(value, tuple) else (value, value)
+        assert (weight[:, k] >= F(low)).all(), name
+        assert (weight[:, k] <= F(high)).all(), name
+        if high > low:
+            assert np.ptp(weight[:, k]) > 0.9 * (high - low), name
+
+
+def test_a_weight_of_ones_own_replaces_that_of_the_preset():
+    engine = town_engine(agents_per_world=8, reward={"collision": 7.0, "offroad": [1.0, 2.0]})
+    assert (engine.bodies.weight[0, :, WEIGHTS.index("collision")] == 7.0).all()
+    offroad = engine.bodies.weight[0, :, WEIGHTS.index("offroad")]
+    assert ((offroad >= 1.0) & (offroad <= 2.0)).all()
+    assert len(np.unique(offroad)) == 8

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+
+from selfdrive_env.config import BODY_TYPES
+from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
+from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.state import ABSENT, BLIND, BODY_SHARE, BRAKING
+from tests.kernels.conftest import random_jerks, town_engine
+from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad
+
+F = np.float32
+
+
+def sweeps(engine, world):
+    """The standing bodies of a world and the layer of each."""
+    a, b = engine.agents, engine.bodies
+    for agent in np.flatnonzero(a.status[world] != ABSENT):
+        heading = np.arctan2(a.sin[world, agent], a.cos[world, agent])
+        body = (b.length[world, agent], b.width[world, agent], b.wheelbase[world, agent])
+        pose = (a.x[world, agent], a.y[world, agent], heading, 0.0, 0.0)
+        layer = engine.lanes.segment_layer[a.segment[world, agent]]
+        yield Sweep(*(float(v) for v in (*pose, *body))), int(layer)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+@pytest.mark.parametrize("bodies", ["random", "typed"])
+def test_agents_are_placed_clear_of_each_other_and_wholly_on_the_road(name, bodies, surfaces):
+    engine = town_engine(name, worlds=4, agents_per_world=40, bodies=bodies, seed=7)
+    for world in range(4):
+        placed = list(sweeps(engine, world))
+        assert len(placed) >= 39
+        boxes = np.array([sweep.boxes(1)[0] for sweep, _ in placed])
+        z = engine.agents.z[world][engine.agents.status[world] != ABSENT]
+        i, j = np.triu_indices(len(placed), 1)
+        apart = gap(boxes[i], boxes[j]) > 0.0
+        assert (apart | (np.abs(z[i] - z[j]) >= 2.5)).all()
+        touching = shapely.intersects(shapely.polygons(boxes[i]), shapely.polygons(boxes[j]))
+        np.testing.assert_array_equal(touching, ~apart)
+        for sweep, layer in placed:
+            surface = surfaces(name)[layer]
+            assert not swept_offroad(sweep, surface) or offroad_is_close(sweep, surface)
+
+
+def test_agents_placed_in_a_running_world_start_without_contact(surfaces):
+    engine = town_engine(
+        worlds=4, agents_per_world=40, on_collision="terminate", on_offroad="terminate"
+    )
+    random = np.random.default_rng(0)
+    fresh = 0
+    for _ in range(60):
+        engine.step(random_jerks(random, engine))
+        a, b = engine.agents, engine.bodies
+        for world, agent in np.argwhere(engine.output.terminated != 0):
+            fresh += 1
+            if a.status[world, agent] == ABSENT:
+                continue
+            ahead = b.wheelbase[world] / 2
+            boxes = corners(
+                a.x[world] + ahead * a.cos[world],
+                a.y[world] + ahead * a.sin[world],
+                np.arctan2(a.sin[world], a.cos[world]),
+                b.length[world],
+                b.width[world],
+            )
+            others = a.status[world] != ABSENT
+            others[agent] = False
+            assert (gap(boxes[agent], boxes[others]) > -MILLIMETRE).all()
+            assert a.age[world, agent] == 0
+            assert not a.contact[world, agent]
+    assert fresh > 50
+
+
+@pytest.mark.parametrize("spread", [1.25, 1.5])
+def test_half_of_the_coefficients_lie_below_one(spread):
+    random = np.random.default_rng(1)
+    numbers = random.random((20_000, 2)).astype(np.float32)
+    values = np.array([draw_coefficient(F(spread), *pair) for pair in numbers])
+    assert values.min() >= 1 / spread - 1e-6
+    assert values.max() <= spread + 1e-6
+    assert (values < 1.0).mean() == pytest.approx(0.5, abs=0.015)
+    # Uniform within each half: the quartiles are the middles.
+    low, high = values[values < 1.0], values[values >= 1.0]
+    assert np.median(low) == pytest.approx((1 / spread + 1) / 2, abs=0.01)
+    assert np.median(high) == pytest.approx((1 + spread) / 2, abs=0.01)
+
+
+def test_random_bodies_have_the_papers_sizes_and_coefficients():
+    engine = town_engine(worlds=24, agents_per_world=32)
+    b = engine.bodies
+    assert (b.width <= b.length).all()
+    assert b.length.min() >= F(0.8)
+    assert b.length.max() <= F(7.0)
+    assert b.width.min() >= F(0.8)
+    assert b.width.max() <= F(3.0)
+    assert b.length.mean() == pytest.approx(3.9, abs=0.4)
+    np.testing.assert_allclose(b.wheelbase, 0.6 * b.length, rtol=1e-6)
+    for field, spread in ((b.throttle, 1.25), (b.steer, 1.25), (b.pull, 1.5), (b.pace, 1.5)):
+        assert field.min() >= 1 / spread - 1e-5
+        assert field.max() <= spread + 1e-5
+        assert (field < 1.0).mean() == pytest.approx(0.5, abs=0.07)
+
+
+def test_typed_bodies_lie_within_their_table():
+    engine = town_engine(worlds=24, agents_per_world=32, bodies="typed")
+    b, names = engine.bodies, list(BODY_TYPES)
+    for kind in np.unique(b.type):
+        _, long_low, long_high, wide_low, wide_high, *means = BODY_TYPES[names[kind]]
+        own = b.type == kind
+        assert (b.length[own] >= F(long_low) - 1e-5).all(), names[kind]
+        assert (b.length[own] <= F(long_high) + 1e-5).all()
+        assert (b.width[own] >= F(wide_low) - 1e-5).all()
+        assert (b.width[own] <= F(wide_high) + 1e-5).all()
+        for field, mean, spread in zip(
+            (b.throttle, b.steer, b.pull, b.pace), means, (1.25, 1.25, 1.5, 1.5), strict=True
+        ):
+            assert (field[own] >= mean / spread - 1e-5).all()
+            assert (field[own] <= mean * spread + 1e-5).all()
+    share = (b.type == names.index("car")).mean()
+    assert share == pytest.approx(BODY_TYPES["car"][0], abs=0.06)
+    assert not (b.type == names.index("random")).any()
+
+
+def test_types_are_drawn_by_share():
+    body = np.zeros((4, 9), np.float32)
+    body[:, BODY_SHARE] = [0.0, 3.0, 0.0, 1.0]
+    units = np.linspace(0.0, 1.0 - 2.0**-24, 4000).astype(np.float32)
+    kinds = np.bincount([draw_type(unit, body) for unit in units], minlength=4)
+    np.testing.assert_allclose(kinds / len(units), [0.0, 0.75, 0.0, 0.25], atol=1e-3)
+
+
+def test_tempers_are_drawn_by_share():
+    engine = town_engine(worlds=24, agents_per_world=32, blind_share=0.05, braking_share=0.3)
+    erratic = engine.bodies.erratic
+    assert ((erratic & BLIND) != 0).mean() == pytest.approx(0.05, abs=0.03)
+    assert ((erratic & BRAKING) != 0).mean() == pytest.approx(0.3, abs=0.06)
+    np.testing.assert_array_equal(
+        engine.rows.learn.reshape(erratic.shape) != 0,
+        (erratic == 0) & (engine.rows.valid != 0).reshape(erratic.shape),
+    )
+
+
+def test_placing_is_a_function_of_the_seed():
+    a, b, c = (town_engine(worlds=2, agents_per_world=16, seed=s) for s in (5, 5, 6))
+    for name, value in a.state().items():
+        assert value.tobytes() == b.state()[name].tobytes(), name
+    assert not np.array_equal(a.agents.x, c.agents.x)
+    assert not np.array_equal(a.agents.x[0], a.agents.x[1])
+
+
+def test_initial_speeds_stay_below_the_share_of_the_limit():
+    engine = town_engine(worlds=8, agents_per_world=32, initial_speed=0.5)
+    limit = engine.lanes.speed_limit[engine.lanes.segment_lane[engine.agents.segment]]
+    top = np.minimum(limit, 20.0 * engine.bodies.pace)
+    assert (engine.agents.speed <= 0.5 * top + 1e-4).all()
+    assert (engine.agents.speed > 0.1).any()
+    assert not town_engine(agents_per_world=8, initial_speed=0.0).agents.speed.any()

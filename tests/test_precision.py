@@ -1,0 +1,170 @@
+"""No kernel computes in double precision: the typed code of every function is walked."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# The engine is taken without its cache, whose entries hold no types.
+PROGRAM = """
+import numpy as np
+from selfdrive_env import engine
+from selfdrive_env.maps import compiled
+from tests.test_precision import double_precision, dispatchers
+
+engine.cached = lambda function: function
+from tests.kernels.conftest import no_jerk, town_engine
+
+small = town_engine(agents_per_world=2)
+small.step(no_jerk(small))
+functions = dispatchers()
+found = [line for function in functions for line in double_precision(function)]
+walked = [f.__name__ for f in functions if f.overloads]
+print("walked", *walked)
+print(*found, sep="\\n")
+"""
+
+
+def is_double(kind: Any) -> bool:
+    """Whether a type of Numba's is, or holds, a float64 or complex number."""
+    from numba import types
+
+    if isinstance(kind, types.Complex):
+        return True
+    if isinstance(kind, types.Float):
+        return bool(kind.bitwidth == 64)
+    if isinstance(kind, types.Array):
+        return is_double(kind.dtype)
+    if isinstance(kind, types.BaseTuple):
+        return any(is_double(part) for part in kind)
+    return False
+
+
+def double_precision(function: Any) -> list[str]:
+    """What a compiled function and its arguments have of double precision.
+
+    A literal under `np.float32(...)` is exempt: it is converted when the code is compiled.
+    """
+    from numba.core import ir
+
+    found = []
+    for signature, overload in function.overloads.items():
+        notes = overload.type_annotation
+        assert not isinstance(notes, str), f"{function.__name__} came from a cache"
+        if any(is_double(kind) for kind in signature):
+            found.append(f"{function.__name__}: arguments {signature}")
+        for expression, called in notes.calltypes.items():
+            if called is None or not hasattr(called, "args"):
+                continue
+            kinds = [called.return_type, *called.args]
+            if not any(is_double(kind) for kind in kinds if kind is not None):
+                continue
+            if is_cast_of_literal(expression, notes, ir):
+                continue
+            line = getattr(getattr(expression, "loc", None), "line", "?")
+            found.append(f"{function.__name__}:{line}: {called}")
+        found += [
+            f"{function.__name__}: array {name}: {kind}"
+            for name, kind in notes.typemap.items()
+            if not name.startswith("$") and hasattr(kind, "dtype") and is_double(kind)
+        ]
+    return found
+
+
+def is_cast_of_literal(expression: Any, notes: Any, ir: Any) -> bool:
+    """Whether an expression is np.float32(number) with a number written there."""
+    from numba import types
+
+    if getattr(expression, "op", None) != "call" or len(expression.args) != 1:
+        return False
+    callee = notes.typemap[expression.func.name]
+    cast = isinstance(callee, types.NumberClass) and callee.dtype == types.float32
+    return cast and expression.args[0].name in literals(notes, ir)
+
+
+def literals(notes: Any, ir: Any) -> set[str]:
+    """Names of variables that hold a number written in the source."""
+    return {
+        statement.target.name
+        for block in notes.blocks.values()
+        for statement in block.body
+        if isinstance(statement, ir.Assign) and isinstance(statement.value, ir.Const)
+    }
+
+
+def dispatchers() -> list[Any]:
+    """Every compiled function of the kernels and of the engine."""
+    import importlib
+
+    from numba.core.dispatcher import Dispatcher
+
+    names = [f"kernels.{p.stem}" for p in (ROOT / "selfdrive_env" / "kernels").glob("[!_]*.py")]
+    found = {}
+    for name in ["engine", *sorted(names)]:
+        module = importlib.import_module(f"selfdrive_env.{name}")
+        for value in vars(module).values():
+            if isinstance(value, Dispatcher) and value.__module__ == module.__name__:
+                found[f"{name}.{value.__name__}"] = value
+    return list(found.values())
+
+
+@pytest.mark.slow
+def test_no_kernel_computes_in_double_precision():
+    environment = {
+        **os.environ,
+        "NUMBA_OPT": "0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    walked, _, found = done.stdout.partition("\n")
+    assert not found.strip(), found
+    names = set(walked.split()) - {"walked"}
+    missing = {f.__name__ for f in dispatchers()} - names
+    assert not missing, f"never compiled by a step: {sorted(missing)}"
+    assert len(names) > 80
+
+
+def test_planted_double_precision_is_caught():
+    from selfdrive_env.kernels.parallel import njit
+
+    half, one = np.float32(0.5), np.float32(1.0)
+
+    def multiplies(x):
+        return x * 0.5
+
+    def divides(x):
+        return x / 2
+
+    def compares(x):
+        return x > 0.0
+
+    def mixes(x):
+        return x * len((x, x))
+
+    def hides(x):
+        y = np.float64(x)
+        return np.float32(y)
+
+    def fine(x):
+        return max(x * half + np.float32(3.25), one)
+
+    for function in (multiplies, divides, compares, mixes, hides):
+        compiled = njit(function)
+        compiled(np.float32(2.0))
+        assert double_precision(compiled), function.__name__
+    compiled = njit(fine)
+    compiled(np.float32(2.0))
+    assert double_precision(compiled) == []
+    compiled(2.0)
+    assert double_precision(compiled) != []  # a Python float as argument
