@@ -43,7 +43,7 @@ def allocate(struct: type[Struct], **sizes: int) -> Struct:
     for name, (names, element) in axes(struct).items():
         shape = tuple(int(n) if n.isdigit() else sizes[n] for n in names)
         fields[name] = np.zeros(shape, element)
-    return struct(**fields)
+    return struct(**fields)  # type: ignore[call-overload]
 
 
 def digest(text: str) -> str:

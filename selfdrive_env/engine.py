@@ -1,8 +1,8 @@
 """The order of a step, and the buffers it works on.
 
-lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward -> last
-observation of finished rows -> placing -> observation. One compiled `step_world` is that list; the
-CPU loops it over ranges of worlds on threads.
+lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward ->
+last observation of finished rows -> placing -> observation. One compiled `step_world` is that list;
+the CPU loops it over ranges of worlds on threads.
 """
 
 from __future__ import annotations
@@ -241,16 +241,9 @@ def reset_worlds(
     params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
     output, rows, scratch, chosen, whole, staggered, worker, first, last,
 ):  # fmt: skip
-    """Resets the chosen slots of worlds first to last - 1, or the whole world where it is due.
+    """Resets slots of worlds first to last - 1: those `chosen` [W, A], all where `whole` [W].
 
-    Args:
-        params: Settings, and the structs after it.
-        chosen: Slots to reset, [W, A].
-        whole: Worlds to draw anew, [W].
-        staggered: Whether first clocks get their head start.
-        worker: Number of this thread.
-        first: First world.
-        last: World behind the last.
+    With `staggered` the clocks of whole worlds get their head start.
     """
     for world in range(first, last):
         touched = whole[world] != 0
@@ -274,8 +267,8 @@ def reset_worlds(
             output.event[world, agent] = 0
             if not whole[world] and agent < worlds.num_agents[world]:
                 output.waits[world, agent] = not place_agent(
-                    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world,
-                    agent,
+                    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies,
+                    world, agent,
                 )  # fmt: skip
         for agent in range(agents.x.shape[1]):
             scratch.wanted[worker, agent] = 0

@@ -97,7 +97,7 @@ BODY_COLUMNS = 9
 SEG_COLUMNS = 10
 
 # Columns of Signs.line.
-(LINE_X, LINE_Y, LINE_COS, LINE_SIN, LINE_X0, LINE_Y0, LINE_X1, LINE_Y1, LINE_Z) = range(9)  # fmt: skip
+LINE_X, LINE_Y, LINE_COS, LINE_SIN, LINE_X0, LINE_Y0, LINE_X1, LINE_Y1, LINE_Z = range(9)
 LINE_COLUMNS = 9
 
 
@@ -140,7 +140,7 @@ class Lanes(NamedTuple):
     right: Annotated[I32, "lane"]
     map_lane_first: Annotated[I32, "map+1"]
     spawn_segment: Annotated[I32, "spawn"]
-    """Segments on which an agent may be placed (not bidirectional, at least 1.6 m wide, 25 m of road ahead)."""
+    """Segments to place agents on: not bidirectional, 1.6 m wide, 25 m of road ahead."""
 
     map_spawn_first: Annotated[I32, "map+1"]
 
@@ -156,8 +156,8 @@ class Routes(NamedTuple):
 
     first: Annotated[I64, "lane+1"]
     """Row of goal lane g: first[g] up to, not including, first[g + 1]. A row as long as its map has
-    lanes is dense (entry l - map_lane_first); a shorter one is windowed: the lanes from which g is at
-    most `ROUTE_WINDOW` away, ascending in `lane`."""
+    lanes is dense (entry l - map_lane_first); a shorter one is windowed: the lanes from which g is
+    at most `ROUTE_WINDOW` away, ascending in `lane`."""
 
     lane: Annotated[I32, "entry"]
     """Lane of each entry, for windowed rows (also filled for dense ones)."""
@@ -199,7 +199,7 @@ class Grid(NamedTuple):
 
     block: Annotated[I32, "entry"]
     segment_first: Annotated[I32, "cell+1"]
-    """Segments whose quadrilateral overlaps the cell: segment[segment_first[c]:segment_first[c+1]]."""
+    """Segments of the layer that overlap the cell: segment[segment_first[c]:segment_first[c+1]]."""
 
     segment: Annotated[I32, "entry"]
     edge_first: Annotated[I32, "cell+1"]
@@ -230,7 +230,7 @@ class Grid(NamedTuple):
     """Arc length along its lane [m]."""
 
     boundary_point: Annotated[F32, "point 4"]
-    """Midpoint of a piece of road edge x, y [m] and its direction cos, sin, the road on the left."""
+    """Midpoint of a piece of road edge x, y [m] and its direction cos, sin, road on the left."""
 
 
 class Signs(NamedTuple):
@@ -343,7 +343,7 @@ class Motion(NamedTuple):
     """Of the arc [1/m]."""
 
     progress: Annotated[F32, "world agent"]
-    """By how much the lane-graph distance to the next goal shrank [m]."""
+    """By how much the way to the next goal shrank [m]."""
 
     hit_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
@@ -450,7 +450,7 @@ class Tallies(NamedTuple):
     term: Annotated[F32, "world agent term"]
     """Weighted reward by term."""
 
-    count: Annotated[I32, "world agent count"]
+    count: Annotated[I32, "world agent count"]  # type: ignore[assignment]
     """How often each event came, columns in the order of the EVENT bits."""
 
     distance: Annotated[F32, "world agent"]

@@ -4,8 +4,9 @@ The IDM driver follows its route with the Intelligent Driver Model (Treiber, Hen
 "Congested traffic states in empirical observations and microscopic simulations", PRE 62, 2000):
 a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)). It brakes for
 bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
-and who go first. Who goes first is one order over all agents (in a junction or unable to stop before
-it, then by time of arrival, stop signs last), so that no ring of drivers waits for one another.
+and who go first. Who goes first is one order over all agents (in a junction or unable to stop
+before it, then by time of arrival, stop signs last), so that no ring of drivers waits for one
+another.
 """
 
 from __future__ import annotations
@@ -293,7 +294,6 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
-    half_width = HALF * bodies.width[world, agent]
     lane = lanes.segment_lane[agents.segment[world, agent]]
     wanted = min(lanes.speed_limit[lane], np.float32(19.0) * bodies.pace[world, agent])
     wanted = bend_speed(path, count, wanted)
@@ -330,6 +330,18 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     )
     if blind:
         return wish
+    return min(wish, wish_among_others(agents, bodies, paths, info, world, agent, wanted))
+
+
+@njit
+def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
+    """Returns the acceleration wanted because of bodies on the way and of those who go first."""
+    speed = agents.speed[world, agent]
+    path = paths[agent]
+    count = np.int64(info[agent, POINTS])
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    wish = FAR
     nearest = FAR
     nearest_pace = ZERO
     for other in range(agents.x.shape[1]):
@@ -378,9 +390,9 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
             wish = min(wish, stop_wish(speed, wanted, free))
 
     keeps_clear = info[agent, ENTRY] - half_length > ZERO and info[agent, ENTRY] < nearest
-    if keeps_clear and nearest_pace < TWO and nearest < FAR:
-        if nearest - TWO * half_length - TWO < info[agent, EXIT] and info[agent, RANK] > ZERO:
-            wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
+    blocked = nearest < FAR and nearest_pace < TWO and info[agent, RANK] > ZERO
+    if keeps_clear and blocked and nearest - TWO * half_length - TWO < info[agent, EXIT]:
+        wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
     return wish
 
 
@@ -494,7 +506,7 @@ def drive(
             )
     for agent in range(agents.x.shape[1]):
         status = agents.status[world, agent]
-        if status == ABSENT or status == HALTED:
+        if status in (ABSENT, HALTED):
             continue
         if bodies.driver[world, agent] != EXTERNAL:
             drive_scripted(

@@ -117,7 +117,7 @@ def advance_bodies(params, agents, bodies, motion, world):
         motion.speed[world, agent] = agents.speed[world, agent]
         motion.travel[world, agent] = ZERO
         motion.curvature[world, agent] = ZERO
-        if status == ABSENT or status == HALTED:
+        if status in (ABSENT, HALTED):
             continue
 
         speed, acceleration, lateral, steering, travel, curvature = bicycle_step(

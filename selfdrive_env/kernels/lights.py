@@ -257,7 +257,7 @@ def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion,
         return
     for agent in range(agents.x.shape[1]):
         status = agents.status[world, agent]
-        if status == ABSENT or status == HALTED:
+        if status in (ABSENT, HALTED):
             continue
         front = HALF * (bodies.wheelbase[world, agent] + bodies.length[world, agent])
         cos = agents.cos[world, agent]

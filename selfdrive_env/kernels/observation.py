@@ -1,7 +1,7 @@
 """What an agent sees: one flat row in the ego frame, every value in [-1, 1].
 
-Lengths are squashed by x / (scale + |x|), so that near things are told apart best. Lists are nearest
-first (road points in the order of the observation cell the agent is in), empty slots all zero.
+Lengths are squashed by x / (scale + |x|), so that near things are told apart best. Lists are
+nearest first (road points in the order of the agent's observation cell), empty slots all zero.
 Observing is a pure function of the state, noise and dropout included.
 """
 

@@ -1,7 +1,7 @@
 """Compiling, caching and running kernels; nothing else in the package knows threads.
 
-`njit` is Numba's decorator with this package's options. `run` hands ranges of worlds to a small pool
-of threads (Numba's own threading layers do not survive a fork and abort on concurrent callers).
+`njit` is Numba's decorator with this package's options. `run` hands ranges of worlds to a small
+pool of threads (Numba's own layers do not survive a fork and abort on concurrent callers).
 Compiled code is kept in a folder named by a digest of the kernels' sources, because Numba's cache
 does not see edits in imported files.
 """
@@ -25,8 +25,8 @@ from numba.core import caching
 
 __all__ = ["cached", "chunks", "inline", "njit", "run"]
 
-njit = functools.partial(numba.njit, error_model="numpy", nogil=True)
-inline = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True)
+njit: Any = functools.partial(numba.njit, error_model="numpy", nogil=True)
+inline: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True)
 """For functions of the innermost loops: passing arrays to a call costs more than they do."""
 
 _SOURCES = ("kernels", "engine.py", "state.py", "arrays.py")
@@ -84,7 +84,7 @@ class _Locator:
 
 
 class _CacheImpl(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]  # noqa: RUF012
+    _locator_classes: list[Any] = [_Locator]  # noqa: RUF012
 
 
 class _Cache(caching.FunctionCache):

@@ -1,7 +1,7 @@
 """The way ahead of an agent: points on lane centres along its route, with what lies on it.
 
-Scripted drivers follow their own way and look at the ways of others. All agents of a world that has a
-scripted driver get one, learners included.
+Scripted drivers follow their own way and look at the ways of others. All agents of a world that
+has a scripted driver get one, learners included.
 """
 
 from __future__ import annotations

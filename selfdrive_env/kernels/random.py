@@ -1,8 +1,8 @@
-"""Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as
-1, 2, 3", SC 2011).
+"""Counter-based random numbers: Philox4x32-10.
 
-A number is a function of (seed, world, agent, tick, purpose): nothing is stored, and the result does
-not depend on threads, on how a batch is split or on the device.
+Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011. A number is a function of
+(seed, world, agent, tick, purpose): nothing is stored, and the result does not depend on threads,
+on how a batch is split or on the device.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The reward: named terms, each with a weight of the agent (Cusumano-Towner et al. 2025, table of
-reward terms).
+"""The reward: named terms, each with a weight of the agent.
 
-theta is the angle to the lane, d the lateral offset of the box centre.
+Cusumano-Towner et al. 2025, table of reward terms. theta is the angle to the lane, d the lateral
+offset of the box centre.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def next_lane(
     route_lane,
     route_length,
 ):
-    """Returns the successor on the shortest way to the goal, the first one without a goal, or -1.
+    """Returns the successor on the shortest way to the goal (without one the first), or -1.
 
     Lanes that bend more than `bend` are taken only where nothing else is left.
     """

@@ -409,7 +409,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
     for agent in range(agents.x.shape[1]):
         motion.progress[world, agent] = ZERO
         status = agents.status[world, agent]
-        if status == ABSENT or status == HALTED:
+        if status in (ABSENT, HALTED):
             continue
         goal = agents.goal[world, agent]
         distance = goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal)

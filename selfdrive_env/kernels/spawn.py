@@ -1,7 +1,7 @@
 """Drawing worlds and placing agents: bodies, coefficients, weights, routes.
 
-Placing runs serially by slot with a bounded number of tries, so that no start is in collision or off
-the road; an agent that finds no place stays absent and is tried again at the next step.
+Placing runs serially by slot with a bounded number of tries, so that no start is in collision or
+off the road; an agent that finds no place stays absent and is tried again at the next step.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def safe_start(
     lane_line_first,
     lane_line_s,
 ):
-    """Returns the speed from which a driver can still take the bends ahead and stop at a line [m/s]."""
+    """Returns the speed from which a driver can take the bends ahead and stop at a line [m/s]."""
     room = max(lane_length[lane] - s - half_length, ZERO)
     square = START_LATERAL / max(lane_curvature[lane], MIN_CURVATURE)
     for link in range(successor_first[lane], successor_first[lane + 1]):

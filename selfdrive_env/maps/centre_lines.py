@@ -99,8 +99,8 @@ def _chain(start: Pose, pieces: list[tuple[float, float]]) -> CentreLine:
         rows.append((station, *pose, curvature))
         pose = Pose(*map(float, _advance(*np.array([*pose, curvature, length]))))
         station += length
-    x, y, cos, sin, curvature = np.array(rows, np.float64).reshape(-1, 5).T.copy()
-    return CentreLine(x, y, cos, sin, curvature, station)
+    columns = np.array(rows, np.float64).reshape(-1, 5).T.copy()
+    return CentreLine(*columns, station)  # type: ignore[call-arg]
 
 
 def evaluate(line: CentreLine, station: Floats | float) -> tuple[Floats, Floats, Floats]:
@@ -190,7 +190,8 @@ def polyline_with_arcs(vertices: list[tuple[float, float]], radii: list[float]) 
         if leg < len(cuts) and abs(turns[leg]) > 1e-9:
             curvature = math.copysign(1.0 / radii[leg], turns[leg])
             pieces.append((radii[leg] * abs(turns[leg]), curvature))
-    return _chain(Pose(*map(float, points[0]), float(headings[0])), pieces)
+    x, y = points[0].tolist()
+    return _chain(Pose(x, y, float(headings[0])), pieces)
 
 
 def connection(start: Pose, end: Pose) -> CentreLine:

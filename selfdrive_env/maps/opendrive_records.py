@@ -284,7 +284,8 @@ def _length(element: Element) -> float:
 
 def _read_line(road: Element) -> ReferenceLine:
     """Reads the plan view."""
-    pieces, curves = [], {}
+    pieces: list[list[float]] = []
+    curves = {}
     geometries = sorted(road.inside("planView", "geometry"), key=lambda g: g.number("s"))
     for geometry in geometries:
         length = _length(geometry)
@@ -300,7 +301,8 @@ def _read_line(road: Element) -> ReferenceLine:
     if not pieces:
         raise road.error(f"id={road.text('id')!r} has no planView geometry with a length over 0")
     columns = np.ascontiguousarray(np.array(pieces).T)
-    return ReferenceLine(*columns, length=float(columns[0, -1] + columns[6, -1]), curves=curves)
+    length = float(columns[0, -1] + columns[6, -1])
+    return ReferenceLine(*columns, length=length, curves=curves)  # type: ignore[misc]
 
 
 def _read_shape(geometry: Element, length: float) -> tuple[float, float, CubicCurve | None]:
