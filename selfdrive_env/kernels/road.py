@@ -84,7 +84,7 @@ def widest_bend(length, width, wheelbase):
 
 @inline
 def way_ahead(base, s, goal_s, slack, cycle):
-    """Returns the way from s on a lane to goal_s on the goal's, `base` apart at their starts [m]."""
+    """Returns the way from s on a lane to goal_s on the goal's, `base` apart at the starts [m]."""
     if base >= UNREACHABLE:
         return UNREACHABLE
     distance = base - s + goal_s
@@ -133,23 +133,19 @@ def next_lane(
 ):
     """Returns the successor on the shortest way to the goal (without one the first), or -1.
 
-    Lanes that bend more than `bend` are taken only where nothing else is left.
+    Lanes that bend more than `bend` do not count.
     """
-    begin = successor_first[lane]
-    end = successor_first[lane + 1]
-    if begin == end:
-        return np.int64(-1)
-    best = np.int64(successor[begin])
-    if end == begin + 1 or goal_lane < 0:
-        return best
-    best_distance = TWO * TWO * UNREACHABLE
-    for link in range(begin, end):
+    best = np.int64(-1)
+    best_distance = UNREACHABLE + ONE
+    for link in range(successor_first[lane], successor_first[lane + 1]):
         candidate = np.int64(successor[link])
-        distance = lane_distance(
-            goal_lane, candidate, first_lane, num_lanes, route_first, route_lane, route_length
-        )
         if lane_curvature[candidate] > bend:
-            distance += TWO * UNREACHABLE
+            continue
+        distance = UNREACHABLE
+        if goal_lane >= 0:
+            distance = lane_distance(
+                goal_lane, candidate, first_lane, num_lanes, route_first, route_lane, route_length
+            )
         if distance < best_distance:
             best = candidate
             best_distance = distance

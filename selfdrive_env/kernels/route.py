@@ -36,6 +36,7 @@ LANE_CHANGE_SHARE = np.float32(0.25)
 NO_LANE_CHANGE = np.float32(0.5)
 ROUTE_TRIES = 6
 LOST = np.float32(5.0e5)
+DEAD_END = np.float32(12.0)
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
@@ -93,11 +94,11 @@ def walk_lanes(
                 s = s / max(lane_length[lane], ONE) * lane_length[beside]
                 lane = np.int64(beside)
                 room = lane_length[lane] - s
-        if remaining <= room:
-            return lane, s + remaining, True
-
         begin = np.int64(successor_first[lane])
         count = np.int64(successor_first[lane + 1]) - begin
+        if remaining <= room:
+            return lane, s + remaining, count > 0 or remaining <= room - DEAD_END
+
         if count == 0:
             beside = left[lane] if left[lane] >= 0 else right[lane]
             if beside < 0 or successor_first[beside] == successor_first[beside + 1]:
@@ -165,7 +166,7 @@ def way_fits(
             route_lane,
             route_length,
         )
-        if lane < 0 or lane_curvature[lane] > bend:
+        if lane < 0:
             return False
     return False
 
@@ -386,6 +387,49 @@ def goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal):
 
 
 @njit
+def is_lost(lanes, routes, worlds, agents, bodies, world, agent, distance):
+    """Whether no way leads from an agent's lane to its goal, or none that its body can take."""
+    if distance >= LOST:
+        return True
+    map_index = worlds.map[world]
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
+    goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
+    if lane == goal_lane:
+        return False
+    following = next_lane(
+        lane,
+        goal_lane,
+        bodies.bend[world, agent],
+        first_lane,
+        num_lanes,
+        lanes.successor_first,
+        lanes.successor,
+        lanes.max_curvature,
+        routes.first,
+        routes.lane,
+        routes.distance,
+    )
+    if following >= 0:
+        return False
+    if lanes.length[lane] - agents.s[world, agent] < DEAD_END:
+        return True
+    beside = lane_change_target(
+        lane,
+        goal_lane,
+        first_lane,
+        num_lanes,
+        lanes.left,
+        lanes.right,
+        routes.first,
+        routes.lane,
+        routes.distance,
+    )
+    return beside == lane
+
+
+@njit
 def closest_approach(x0, y0, x1, y1, x, y):
     """Returns the squared distance of (x, y) from the segment (x0, y0)-(x1, y1) [m^2]."""
     dx = x1 - x0
@@ -416,7 +460,9 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         progress = agents.goal_distance[world, agent] - distance
         motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
         agents.goal_distance[world, agent] = distance
-        if distance >= LOST and params.on_goal != 0:
+        if params.on_goal != 0 and is_lost(
+            lanes, routes, worlds, agents, bodies, world, agent, distance
+        ):
             lane = lanes.segment_lane[agents.segment[world, agent]]
             if not draw_route_onwards(
                 params, lanes, routes, worlds, agents, bodies, world, agent, lane
