@@ -7,16 +7,18 @@ import pytest
 import shapely
 
 from selfdrive_env.kernels.road import (
-    box_offroad,
-    cell_at,
     lane_distance,
     locate,
     next_lane,
-    observation_cell,
-    point_on_surface,
     route_distance,
     search,
     segment_at,
+)
+from selfdrive_env.kernels.surface import (
+    box_offroad,
+    cell_at,
+    observation_cell,
+    point_on_surface,
 )
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile import pool
@@ -178,6 +180,7 @@ def place(town, index, x, y, heading, goal_lane=-1):
         F(math.cos(heading)),
         F(math.sin(heading)),
         goal_lane,
+        F(1),
         0,
         lanes.map_lane_first,
         lanes.segment,
@@ -186,6 +189,7 @@ def place(town, index, x, y, heading, goal_lane=-1):
         lanes.segment_first,
         lanes.successor_first,
         lanes.successor,
+        lanes.max_curvature,
         routes.first,
         routes.lane,
         routes.distance,
@@ -377,14 +381,28 @@ def test_the_next_lane_leads_to_the_goal():
     way = lane_graph(lanes, LANE_CHANGE_COST)
     for goal, lane in random.integers(num, size=(1000, 2)):
         found = next_lane(
-            lane, goal, 0, num, lanes.successor_first, lanes.successor, routes.first, routes.lane,
-            routes.distance,
+            lane, goal, F(1), 0, num, lanes.successor_first, lanes.successor, lanes.max_curvature,
+            routes.first, routes.lane, routes.distance,
         )  # fmt: skip
         after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
         if not len(after):
             assert found == -1
         else:
             assert way[goal, found] <= way[goal, after].min() + 1e-3
+
+
+def test_the_next_lane_is_none_that_the_body_cannot_follow():
+    town = compiled("harbour")
+    lanes, routes = town.lanes, town.routes
+    num = len(lanes.length)
+    for lane in range(num):
+        after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        found = next_lane(
+            lane, -1, F(0.05), 0, num, lanes.successor_first, lanes.successor,
+            lanes.max_curvature, routes.first, routes.lane, routes.distance,
+        )  # fmt: skip
+        fitting = [n for n in after if lanes.max_curvature[n] <= 0.05]
+        assert found == (fitting[0] if fitting else -1)
 
 
 def test_segments_by_arc_length():
