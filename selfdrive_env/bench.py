@@ -7,6 +7,7 @@ import json
 import platform
 import statistics
 import time
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,6 @@ def benchmark(
     Returns:
         The figures by name; `agent_steps_per_s` is the median of `runs`.
     """
-    from importlib.metadata import version
-
-    from selfdrive_env import __version__
     from selfdrive_env.env import make_self_play
 
     rows = worlds * agents
@@ -92,11 +90,18 @@ def benchmark(
         "compile_s": compile_s,
         "map": map,
         "versions": {
-            "selfdrive_env": __version__,
             "python": platform.python_version(),
-            **{name: version(name) for name in ("gymnasium", "numba", "numpy")},
+            **{name: _version(name) for name in ("selfdrive_env", "gymnasium", "numba", "numpy")},
         },
     }
+
+
+def _version(name: str) -> str:
+    """Returns the installed version of a package, "source tree" if it runs uninstalled."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "source tree"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,7 @@ from selfdrive_env.state import (
     NUM_COUNTS,
     NUM_TERMS,
     NUM_WEIGHTS,
+    PRESENT,
     Agents,
     Bodies,
     Lights,
@@ -127,14 +128,17 @@ def observe_rows(
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT
-        rows.learn[row] = (
-            status != ABSENT and status != HALTED and bodies.erratic[world, agent] == 0
-        )
+        same_step = params.autoreset == SAME_STEP
+        kept = output.terminated[world, agent] or output.truncated[world, agent]
+        placed = not same_step and status != ABSENT and agents.age[world, agent] == 0
+        drives = status == PRESENT or (kept and not same_step)
+        rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
         if status != ABSENT:
             scratch.wanted[worker, agent] = 1
             continue
-        kept = output.terminated[world, agent] or output.truncated[world, agent]
-        if params.autoreset == SAME_STEP or not (kept or output.waits[world, agent]):
+        if kept and not same_step:
+            rows.valid[row] = 1
+        if same_step or not (kept or output.waits[world, agent]):
             for feature in range(rows.observation.shape[1]):
                 rows.observation[row, feature] = 0
     observe_wanted(
@@ -258,9 +262,10 @@ def reset_worlds(
             )  # fmt: skip
         for agent in range(agents.x.shape[1]):
             if not chosen[world, agent] and not (whole[world] and bodies.row[world, agent] < 0):
-                if whole[world]:
+                ended = output.terminated[world, agent] or output.truncated[world, agent]
+                if whole[world] and ended:
                     agents.status[world, agent] = ABSENT
-                    output.waits[world, agent] = 1
+                    output.waits[world, agent] = agent < worlds.num_agents[world]
                 continue
             output.terminated[world, agent] = 0
             output.truncated[world, agent] = 0
@@ -273,7 +278,8 @@ def reset_worlds(
         for agent in range(agents.x.shape[1]):
             scratch.wanted[worker, agent] = 0
             row = bodies.row[world, agent]
-            if row < 0 or not chosen[world, agent]:
+            fresh = whole[world] and not output.waits[world, agent]
+            if row < 0 or not (chosen[world, agent] or fresh):
                 continue
             status = agents.status[world, agent]
             rows.valid[row] = status != ABSENT
@@ -381,7 +387,8 @@ class Engine:
             whole: Worlds to draw anew, [W].
             staggered: Whether their clocks get a head start.
         """
-        self.worlds.tick[:] += np.uint32(1)
+        touched = chosen.any(1) | (whole != 0)
+        self.worlds.tick[touched] += np.uint32(1)
         run(
             _reset_worlds(), self.num_worlds, self.settings.threads,
             self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
