@@ -238,13 +238,12 @@ def test_the_next_lane_leads_to_the_goal(bend):
             lanes.max_curvature, routes.first, routes.lane, routes.distance,
         )  # fmt: skip
         after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        after = after[lanes.max_curvature[after] <= bend]
         if not len(after):
             assert found == -1
             continue
-        fitting = after[lanes.max_curvature[after] <= bend]
-        choice = fitting if len(fitting) else after
-        assert found in choice
-        assert way[goal, found] <= way[goal, choice].min() + 1e-3
+        assert found in after
+        assert way[goal, found] <= way[goal, after].min() + 1e-3
 
 
 def test_segments_by_arc_length():
