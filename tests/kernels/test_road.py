@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import shapely
 
 from selfdrive_env.kernels.road import (
     lane_distance,
@@ -22,153 +21,11 @@ from selfdrive_env.kernels.surface import (
 )
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile import pool
-from selfdrive_env.state import EVENT_OFFROAD, LANE_CHANGE_COST, UNREACHABLE
-from tests.kernels.conftest import no_jerk, set_body, town_engine
-from tests.reference import (
-    MILLIMETRE,
-    Sweep,
-    lane_cost,
-    lane_graph,
-    offroad_is_close,
-    swept_offroad,
-    way_to,
-)
+from selfdrive_env.state import LANE_CHANGE_COST, UNREACHABLE
+from tests.reference import lane_cost, lane_graph, way_to
 
 F = np.float32
-
-
-def is_offroad(town, sweep, layer):
-    grid = town.grid
-    values = [sweep.x, sweep.y, math.cos(sweep.heading), math.sin(sweep.heading), sweep.travel]
-    values += [sweep.curvature, sweep.wheelbase / 2, sweep.length / 2, sweep.width / 2]
-    return box_offroad(
-        *(F(v) for v in values),
-        layer,
-        0,
-        grid.origin,
-        grid.shape,
-        grid.block,
-        grid.edge_first,
-        grid.edge,
-        grid.inside,
-    )
-
-
-def random_sweep(random, town, moving):
-    """A body near a lane, more or less along it, and the layer it is on."""
-    segment = random.integers(len(town.lanes.segment))
-    x, y, cos, sin, *_ = town.lanes.segment[segment].astype(np.float64)
-    heading = math.atan2(sin, cos) + random.normal(0.0, 0.3) + math.pi * random.integers(2)
-    aside = random.normal(0.0, 1.5)
-    length = random.uniform(0.8, 12.0)
-    wheelbase = 0.6 * length
-    travel = random.uniform(-0.6, 9.0) if moving else 0.0
-    curvature = math.tan(random.normal(0.0, 0.1)) / wheelbase
-    x, y = x - aside * sin, y + aside * cos
-    x, y = x - wheelbase / 2 * math.cos(heading), y - wheelbase / 2 * math.sin(heading)
-    width = random.uniform(0.6, min(3.0, length))
-    sweep = Sweep(x, y, heading, travel, curvature, length, width, wheelbase)
-    return Sweep(*(float(F(v)) for v in sweep)), int(town.lanes.segment_layer[segment])
-
-
-def moved_to_edge(random, sweep, surface):
-    """The body shifted sideways until it just leaves the surface, give or take 4 mm."""
-    side = random.choice([-1.0, 1.0])
-    across = side * np.array([-math.sin(sweep.heading), math.cos(sweep.heading)])
-    low, high = 0.0, 12.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        moved = sweep._replace(x=sweep.x + middle * across[0], y=sweep.y + middle * across[1])
-        low, high = (low, middle) if swept_offroad(moved, surface) else (middle, high)
-    shift = high + random.uniform(-4e-3, 4e-3)
-    moved = sweep._replace(x=sweep.x + shift * across[0], y=sweep.y + shift * across[1])
-    return Sweep(*(float(F(v)) for v in moved))
-
-
-def local_part(surface, sweep):
-    """The surface around a body: small polygons answer faster."""
-    reach = 25.0
-    x, y = sweep.x, sweep.y
-    return shapely.clip_by_rect(surface, x - reach, y - reach, x + reach, y + reach)
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-@pytest.mark.parametrize(("near", "count"), [(False, 1000), (True, 300)])
-def test_offroad_agrees_with_the_polygons_of_the_map(name, near, count, surfaces, capsys):
-    town, random = compiled(name), np.random.default_rng(4)
-    exempt = left = 0
-    for k in range(count):
-        sweep, layer = random_sweep(random, town, moving=k % 2 == 0)
-        surface = local_part(surfaces(name)[layer], sweep)
-        shapely.prepare(surface)
-        if near:
-            sweep = moved_to_edge(random, sweep, surface)
-        if offroad_is_close(sweep, surface):
-            exempt += 1
-            continue
-        wanted = swept_offroad(sweep, surface)
-        left += wanted
-        assert is_offroad(town, sweep, layer) == wanted, (sweep, layer)
-    with capsys.disabled():
-        print(f"\noff-road on {name}, near={near}: {exempt} of {count} under 1 mm exempt", end=" ")
-    assert exempt < (0.6 if near else 0.02) * count
-    assert 0.15 * count < left < 0.9 * count
-
-
-def test_a_body_outside_the_road_that_touches_no_edge_is_offroad():
-    engine = town_engine(agents_per_world=2)
-    set_body(engine)
-    a = engine.agents
-    a.x[0, 0] += 1000.0
-    a.contact[0] = 0
-    before = a.contact[0, 0]
-    engine.step(no_jerk(engine))
-    assert not before
-    assert engine.output.event[0, 0] & EVENT_OFFROAD
-    # It is one departure, however long it lasts.
-    engine.step(no_jerk(engine))
-    assert not engine.output.event[0, 0] & EVENT_OFFROAD
-
-
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_points_agree_with_the_polygons_of_the_map(name, surfaces):
-    town, random = compiled(name), np.random.default_rng(5)
-    grid = town.grid
-    low, high = town.lanes.segment[:, :2].min(0) - 30, town.lanes.segment[:, :2].max(0) + 30
-    points = random.uniform(low, high, (3000, 2)).astype(np.float32)
-    surface = surfaces(name)[0]
-    wanted = shapely.covers(surface, shapely.points(points))
-    close = shapely.distance(surface.boundary, shapely.points(points)) < MILLIMETRE
-    found = [
-        point_on_surface(
-            *point, 0, 0, grid.origin, grid.shape, grid.block, grid.edge_first, grid.edge,
-            grid.inside,
-        )
-        for point in points
-    ]  # fmt: skip
-    assert (np.array(found) == wanted)[~close].all()
-    assert 100 < wanted.sum() < 2900
-
-
-def test_cells_follow_their_definition():
-    town, random = compiled("hillcrest"), np.random.default_rng(6)
-    grid = town.grid
-    nx, ny, start, layers = grid.shape[0]
-    assert layers == 2
-    span = 64.0 * np.array([nx, ny])
-    for point in random.uniform(-20, 20 + span.max(), (2000, 2)):
-        x, y = (grid.origin[0] + point).astype(np.float32)
-        layer = int(random.integers(layers))
-        i = math.floor((x - grid.origin[0, 0]) / 4)
-        j = math.floor((y - grid.origin[0, 1]) / 4)
-        wanted = -1
-        if 0 <= i < 16 * nx and 0 <= j < 16 * ny:
-            block = grid.block[start + (layer * ny + j // 16) * nx + i // 16]
-            wanted = block * 256 + j % 16 * 16 + i % 16 if block >= 0 else -1
-        found = cell_at(x, y, layer, 0, grid.origin, grid.shape, grid.block)
-        assert found == wanted
-        if found >= 0:
-            assert observation_cell(found) == block * 64 + j % 16 // 2 * 8 + i % 16 // 2
+WIDE = F(10.0)
 
 
 def place(town, index, x, y, heading, goal_lane=-1):
@@ -180,7 +37,7 @@ def place(town, index, x, y, heading, goal_lane=-1):
         F(math.cos(heading)),
         F(math.sin(heading)),
         goal_lane,
-        F(1),
+        WIDE,
         0,
         lanes.map_lane_first,
         lanes.segment,
@@ -374,21 +231,25 @@ def test_a_goal_just_behind_is_at_distance_zero_and_one_farther_behind_a_round_a
     assert way(30.0) == pytest.approx(routes.cycle[goal] - 10.0, rel=1e-5)
 
 
-def test_the_next_lane_leads_to_the_goal():
+@pytest.mark.parametrize("bend", [10.0, 0.06])
+def test_the_next_lane_leads_to_the_goal(bend):
+    """By the shortest way among the lanes that bend less than the body can."""
     town, random = compiled("harbour"), np.random.default_rng(14)
     lanes, routes = town.lanes, town.routes
     num = len(lanes.length)
-    way = lane_graph(lanes, LANE_CHANGE_COST)
+    way = np.minimum(lane_graph(lanes, LANE_CHANGE_COST), UNREACHABLE)
     for goal, lane in random.integers(num, size=(1000, 2)):
         found = next_lane(
-            lane, goal, F(1), 0, num, lanes.successor_first, lanes.successor, lanes.max_curvature,
-            routes.first, routes.lane, routes.distance,
+            lane, goal, F(bend), 0, num, lanes.successor_first, lanes.successor,
+            lanes.max_curvature, routes.first, routes.lane, routes.distance,
         )  # fmt: skip
         after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        after = after[lanes.max_curvature[after] <= bend]
         if not len(after):
             assert found == -1
-        else:
-            assert way[goal, found] <= way[goal, after].min() + 1e-3
+            continue
+        assert found in after
+        assert way[goal, found] <= way[goal, after].min() + 1e-3
 
 
 def test_the_next_lane_is_none_that_the_body_cannot_follow():
