@@ -201,7 +201,7 @@ class Settings:
     """Agents of a world, or the range from which each world draws their number."""
 
     dt: float = 0.3
-    """Length of a step [s]."""
+    """Length of a step, at most 0.4 (stop lines are looked up 12 m around) [s]."""
 
     horizon: float = 360.0
     """Episode of a world, then all its rows are truncated and it is drawn anew [s]."""
@@ -312,7 +312,7 @@ class Settings:
         low, high = self._agents()
         self._set("agents_per_world", (low, high))
         for name, low_value, high_value in (
-            ("dt", 0.01, 1.0),
+            ("dt", 0.01, 0.4),
             ("horizon", 0.01, 1.0e6),
             ("initial_speed", 0.0, 1.0),
             ("observation_noise", 0.0, 10.0),
