@@ -33,7 +33,8 @@ class SB3VecEnv(VecEnv):
 
     Returned arrays belong to the caller, whatever the setting `copy`. The info of a row whose
     episode ended holds `terminal_observation`, `TimeLimit.truncated` and the metrics of the episode
-    by name (for `VecMonitor(info_keywords=...)`); other rows share empty dicts, not to be written to.
+    by name (for `VecMonitor(info_keywords=...)`); the infos of other rows are empty and used again
+    at each step, so do not write to them.
 
     Args:
         env: Id (`"selfdrive_env/SelfPlay-v0"`), or a vector environment with SameStep autoreset.
@@ -167,9 +168,9 @@ class BatchedBootstrap(BaseCallback):
     """Adds gamma V(terminal observation) to the rewards of truncated rows in one forward pass.
 
     On-policy algorithms of SB3 do the same one row at a time, which takes most of the time when a
-    whole world is truncated. As a callback it comes after all wrappers: `VecMonitor` counts the bare
-    rewards, and under `VecNormalize` both sides are normalised. Truncated rows then report
-    `TimeLimit.truncated` False, so that SB3 does not add the value again.
+    whole world is truncated. As a callback of `learn` it comes after all wrappers: `VecMonitor`
+    counts the bare rewards, and under `VecNormalize` both sides are normalised. Truncated rows then
+    report `TimeLimit.truncated` False, so that SB3 does not add the value again.
     """
 
     def _init_callback(self) -> None:
@@ -185,10 +186,10 @@ class BatchedBootstrap(BaseCallback):
         cut = [row for row in ended.tolist() if infos[row].get("TimeLimit.truncated", False)]
         if cut:
             finals = np.stack([infos[row]["terminal_observation"] for row in cut])
+            model: Any = self.model
             with torch.no_grad():
-                policy: Any = self.model.policy
-                values = policy.predict_values(obs_as_tensor(finals, self.model.device))
-            rewards[cut] += self.model.gamma * values.flatten().cpu().numpy()
+                values = model.policy.predict_values(obs_as_tensor(finals, model.device))
+            rewards[cut] += model.gamma * values.flatten().cpu().numpy()
             for row in cut:
                 infos[row]["TimeLimit.truncated"] = False
         return True
