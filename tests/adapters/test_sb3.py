@@ -1,4 +1,4 @@
-"""The Stable-Baselines3 adapter: the contract of `VecEnv`, and batched values for truncated rows."""
+"""The Stable-Baselines3 adapter: `VecEnv`'s contract, and batched values for truncated rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def make_ppo(env: Any, **settings: Any) -> PPO:
 
 
 def test_another_autoreset_mode_is_refused() -> None:
-    with pytest.raises(ValueError, match="'SameStep'.*'NextStep'"):
+    with pytest.raises(ValueError, match=r"'SameStep'.*'NextStep'"):
         make(autoreset_mode="NextStep")
 
 
@@ -50,7 +50,7 @@ def test_an_environment_and_settings_do_not_go_together() -> None:
     env = gymnasium.make_vec(SELF_PLAY, **SMALL)
     with pytest.raises(TypeError, match="layout"):
         SB3VecEnv(env, layout="lean")
-    with pytest.raises(TypeError, match="DrivingEnv|OrderEnforcing|PassiveEnvChecker"):
+    with pytest.raises(TypeError, match="env must be an id"):
         SB3VecEnv(gymnasium.make("selfdrive_env/Drive-v0", map="riverside"))  # type: ignore[arg-type]
 
 
