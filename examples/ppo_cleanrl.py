@@ -11,7 +11,8 @@ import os
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads fight with those of the simulator
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch leaves the cores to the simulator
 
 import gymnasium as gym
 import numpy as np
@@ -69,7 +70,6 @@ class Agent(nn.Module):
 
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(2 if (os.cpu_count() or 1) > 1 else 1)
     torch.manual_seed(args.seed)
     args.out.mkdir(parents=True, exist_ok=True)
     writer = None
