@@ -20,7 +20,6 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.common.vec_env import VecEnv
 
-import selfdrive_env  # noqa: F401  (registers the ids)
 from selfdrive_env.arrays import F32
 
 __all__ = ["BatchedBootstrap", "SB3VecEnv"]
