@@ -64,7 +64,9 @@ SLOWING = np.float32(3.0)
 SLOWING_TIME = np.float32(0.8)
 INWARD_ROOM = np.float32(0.3)
 INWARD_SHARE = np.float32(0.15)
+SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
 SLOW_TURN = np.float32(0.4)
+APPROACH = np.float32(4.5)
 LOOKAHEAD = np.float32(1.2)
 LOOKAHEAD_TIME = np.float32(0.6)
 SIGNAL_SPEED = np.float32(6.5)
@@ -107,15 +109,21 @@ def points_within(distance):
 
 
 @njit
-def first_contact(path, count, skip, half_width, x, y, cos, sin, half_length, other_width):
-    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR."""
+def first_contact(
+    path, count, skip, half_width, x, y, cos, sin, half_length, other_width, aside, approach
+):
+    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR.
+
+    An agent `aside` of its path (left positive) comes back to it over `approach` metres.
+    """
     wide = half_width + other_width + SIDE_MARGIN
     long = half_length + HALF * half_width
-    bound = wide + long
+    bound = wide + long + abs(aside)
     point = skip
     while point < count:
-        dx = path[point, 0] - x
-        dy = path[point, 1] - y
+        shift = aside * max(ONE - PATH_STEP * np.float32(point) / approach, ZERO)
+        dx = path[point, 0] - shift * path[point, 3] - x
+        dy = path[point, 1] + shift * path[point, 2] - y
         square = dx * dx + dy * dy
         if square > bound * bound:
             point += points_within(math.sqrt(square) - bound)
@@ -208,6 +216,8 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         agents.sin[world, agent],
         half_length,
         HALF * bodies.width[world, agent],
+        ZERO,
+        ONE,
     )
     if body < FAR:
         return FAR
@@ -262,16 +272,13 @@ def swing_offset(path, point, count, length, width):
 def steer_along(path, count, agents, bodies, world, agent, next_speed):
     """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m]."""
     speed = max(agents.speed[world, agent], ZERO)
-    ahead = HALF * bodies.wheelbase[world, agent]
     cos = agents.cos[world, agent]
     sin = agents.sin[world, agent]
     rear_x = agents.x[world, agent]
     rear_y = agents.y[world, agent]
-    dx = rear_x + ahead * cos - path[0, 0]
-    dy = rear_y + ahead * sin - path[0, 1]
-    offset = abs(dy * path[0, 2] - dx * path[0, 3])
+    offset = abs(path_offset(path, agents, bodies, world, agent))
     reach = max(
-        LOOKAHEAD_TIME * next_speed + LOOKAHEAD,
+        max(LOOKAHEAD_TIME * next_speed + LOOKAHEAD, offset * APPROACH),
         speed * math.sqrt(TWO * offset / np.float32(1.5)),
     )
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
@@ -295,7 +302,8 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
     lane = lanes.segment_lane[agents.segment[world, agent]]
-    wanted = min(lanes.speed_limit[lane], np.float32(19.0) * bodies.pace[world, agent])
+    wanted = SEEN_SPEED * min(bodies.pace[world, agent], ONE)
+    wanted = min(lanes.speed_limit[lane], wanted)
     wanted = bend_speed(path, count, wanted)
 
     gap = info[agent, LINE_GAP]
@@ -334,6 +342,15 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
 
 
 @njit
+def path_offset(path, agents, bodies, world, agent):
+    """Returns how far to the left of its path the centre of an agent lies [m]."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
+    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
+    return dy * path[0, 2] - dx * path[0, 3]
+
+
+@njit
 def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first."""
     speed = agents.speed[world, agent]
@@ -341,6 +358,7 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
     half_width = HALF * bodies.width[world, agent]
+    aside = path_offset(path, agents, bodies, world, agent)
     wish = FAR
     nearest = FAR
     nearest_pace = ZERO
@@ -373,6 +391,8 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
                 sin,
                 HALF * bodies.length[world, other],
                 HALF * bodies.width[world, other],
+                aside,
+                APPROACH * abs(aside) + PATH_STEP,
             )
             if place < FAR:
                 point = min(np.int64(place / PATH_STEP), count - 1)

@@ -57,6 +57,8 @@ TWO = np.float32(2.0)
 PATH_BRAKING = np.float32(2.0)
 PATH_MARGIN = np.float32(18.0)
 STOP_MARGIN = np.float32(0.8)
+CHANGE_ROOM = np.float32(15.0)
+CHANGE_TIME = np.float32(2.5)
 NARROW_MARGIN = np.float32(0.4)
 REACTION = np.float32(0.5)
 STOP_SIGN_DELAY = np.float32(30.0)
@@ -155,10 +157,22 @@ def change_lane(lanes, routes, agents, bodies, worlds, world, agent, lane, goal_
         routes.lane,
         routes.distance,
     )
-    if target == lane:
+    if target == lane or too_late(lanes, agents, bodies, world, agent, lane):
         return lane
     free = side_is_free(agents, bodies, world, agent, target == lanes.left[lane])
     return target if free else lane
+
+
+@njit
+def too_late(lanes, agents, bodies, world, agent, lane):
+    """Whether a lane ends too soon for a change, and the way straight on leads somewhere."""
+    left_over = lanes.length[lane] - agents.s[world, agent]
+    if left_over > CHANGE_ROOM + CHANGE_TIME * agents.speed[world, agent]:
+        return False
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        if lanes.max_curvature[lanes.successor[link]] <= bodies.bend[world, agent]:
+            return True
+    return False
 
 
 @njit

@@ -36,6 +36,7 @@ LANE_CHANGE_SHARE = np.float32(0.25)
 NO_LANE_CHANGE = np.float32(0.5)
 ROUTE_TRIES = 6
 LOST = np.float32(5.0e5)
+STANDING = np.float32(0.3)
 DEAD_END = np.float32(12.0)
 MAX_HOPS = 64
 GOAL_TRIES = 8
@@ -97,7 +98,10 @@ def walk_lanes(
         begin = np.int64(successor_first[lane])
         count = np.int64(successor_first[lane + 1]) - begin
         if remaining <= room:
-            return lane, s + remaining, count > 0 or remaining <= room - DEAD_END
+            goes_on = remaining <= room - DEAD_END
+            for turn in range(count):
+                goes_on = goes_on or lane_curvature[successor[begin + turn]] <= max_curvature
+            return lane, s + remaining, goes_on
 
         if count == 0:
             beside = left[lane] if left[lane] >= 0 else right[lane]
@@ -396,8 +400,6 @@ def is_lost(lanes, routes, worlds, agents, bodies, world, agent, distance):
     num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
     lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
-    if lane == goal_lane:
-        return False
     following = next_lane(
         lane,
         goal_lane,
@@ -413,7 +415,10 @@ def is_lost(lanes, routes, worlds, agents, bodies, world, agent, distance):
     )
     if following >= 0:
         return False
-    if lanes.length[lane] - agents.s[world, agent] < DEAD_END:
+    left_over = lanes.length[lane] - agents.s[world, agent]
+    if lane == goal_lane and distance <= left_over:
+        return left_over < DEAD_END and abs(agents.speed[world, agent]) < STANDING
+    if left_over < DEAD_END:
         return True
     beside = lane_change_target(
         lane,

@@ -143,13 +143,13 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
         dx = agents.x[world, other] + ahead * agents.cos[world, other] - x
         dy = agents.y[world, other] + ahead * agents.sin[world, other] - y
         long_other = HALF * bodies.length[world, other]
-        if not relaxed:
-            room = half_length + long_other + CLEARANCE
-            pace = agents.speed[world, other]
-            room += HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
+        pace = agents.speed[world, other]
+        room = HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
+        if not relaxed or abs(pace) > ONE:
+            room += half_length + long_other + CLEARANCE
             if dx * dx + dy * dy < room * room:
                 return False
-        elif boxes_overlap(
+        if boxes_overlap(
             dx,
             dy,
             cos,

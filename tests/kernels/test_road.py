@@ -13,12 +13,6 @@ from selfdrive_env.kernels.road import (
     search,
     segment_at,
 )
-from selfdrive_env.kernels.surface import (
-    box_offroad,
-    cell_at,
-    observation_cell,
-    point_on_surface,
-)
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile import pool
 from selfdrive_env.state import LANE_CHANGE_COST, UNREACHABLE
