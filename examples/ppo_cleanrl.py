@@ -34,7 +34,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--gamma", type=float, default=0.98)
     parser.add_argument("--gae-lambda", type=float, default=0.95)
     parser.add_argument("--clip", type=float, default=0.2)
-    parser.add_argument("--entropy", type=float, default=0.01)
+    parser.add_argument("--entropy", type=float, default=0.005)
     parser.add_argument("--value", type=float, default=0.5)
     parser.add_argument("--max-grad-norm", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
@@ -87,7 +87,8 @@ def main() -> None:
         preset="eval",
         horizon=90.0,
         on_goal="new_route",
-        reward={"progress": 0.1, "goal": 5.0, "overspeed": 0.2, "stop_line": 2.0, "comfort": 0.01},
+        further_goals=1,
+        reward={"progress": 0.1, "goal": 10.0, "overspeed": 0.2, "stop_line": 2.0, "comfort": 0.01},
         autoreset_mode="SameStep",
     )
     shape = (args.num_steps, args.num_envs)

@@ -42,7 +42,7 @@ SETTINGS = dict(
     preset="eval",
     # Metres of progress show the way; what they pay for speeding, overspeed takes back. Comfort at
     # its usual weight costs a beginner more than crashing does, so he would stand still.
-    reward={"progress": 0.1, "goal": 5.0, "overspeed": 0.2, "stop_line": 2.0, "comfort": 0.01},
+    reward={"progress": 0.1, "goal": 10.0, "overspeed": 0.2, "stop_line": 2.0, "comfort": 0.01},
 )
 DRIVERS = ("trained", "idm", "random", "brake")
 BRAKE, NUM_ACTIONS = 1, 12
@@ -117,8 +117,10 @@ def per_hour_and_km(sums: Rates, hours: float) -> Rates:
 
 
 def train(options: argparse.Namespace) -> tuple[PPO, list[tuple[int, Rates]]]:
-    # Endless routes: reaching the last goal pays as well as driving on.
-    settings = dict(map=TRAINING_TOWNS, on_goal="new_route", horizon=90.0, **SETTINGS)
+    # Endless routes: reaching the last goal pays as well as driving on. Short ones: with many goals
+    # to drive through, stopping at the last is too rare to be learnt.
+    routes = dict(on_goal="new_route", further_goals=1)
+    settings = dict(map=TRAINING_TOWNS, horizon=90.0, **routes, **SETTINGS)
     env = VecMonitor(SB3VecEnv(ENV, num_envs=WORLDS * AGENTS, **settings))
     env.reset()
     env.step(np.zeros(env.num_envs, np.int64))  # compiles, so that training time is for training
@@ -131,7 +133,7 @@ def train(options: argparse.Namespace) -> tuple[PPO, list[tuple[int, Rates]]]:
         batch_size=2048,
         n_epochs=4,
         gamma=0.98,
-        ent_coef=0.01,
+        ent_coef=0.005,
         learning_rate=lambda left: 5e-4 * max(min(left, (end - time.monotonic()) / limit), 0.05),
         policy_kwargs=dict(
             net_arch=[128, 128], activation_fn=nn.ReLU, features_extractor_class=Sets
