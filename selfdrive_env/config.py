@@ -19,6 +19,7 @@ import numpy as np
 
 from selfdrive_env.arrays import F32, U8
 from selfdrive_env.arrays import digest as text_digest
+from selfdrive_env.layout import slices
 from selfdrive_env.state import (
     BODY_COLUMNS,
     CONSTANT,
@@ -164,6 +165,11 @@ class Layout:
     def counts(self) -> Counts:
         """The same for the kernels."""
         return Counts(*dataclasses.astuple(self))
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each group of `layout.OBSERVATION` lies in a row."""
+        return slices(self.counts)
 
 
 LAYOUTS = {

@@ -19,6 +19,7 @@ MAX_LINES = 600
 LAYERS = (
     ("arrays",),
     ("state",),
+    ("layout",),
     ("config",),
     ("kernels", "maps"),
     ("engine",),
