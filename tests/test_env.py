@@ -87,6 +87,7 @@ def test_worlds_of_few_agents_never_stop_the_others(at_once: bool) -> None:
         single = [np.arange(16) == row for row in np.flatnonzero(done)]
         for mask in [done] * bool(done.any()) if at_once else single:
             env.reset(options={"reset_mask": mask})
+        assert not env._waiting().any()
 
 
 def test_a_partial_reset_is_possible_while_other_rows_wait() -> None:

@@ -186,6 +186,7 @@ def test_closing_twice_is_fine() -> None:
     env.reset()
     env.close()
     env.close()
+    assert env.env.unwrapped.closed
 
 
 def test_monitor_counts_episodes() -> None:
@@ -280,7 +281,9 @@ def test_a_model_is_saved_loaded_and_evaluated(tmp_path: Path) -> None:
 
 
 def test_continuous_actions_train() -> None:
-    make_ppo(make(action_type="continuous")).learn(128, callback=BatchedBootstrap())
+    model = make_ppo(make(action_type="continuous"))
+    model.learn(128, callback=BatchedBootstrap())
+    assert model.num_timesteps >= 128
 
 
 def test_the_single_form_passes_the_checker_of_sb3() -> None:
