@@ -236,8 +236,8 @@ def test_choices_are_settings() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dt": 0.0}, r"dt must be a number from 0.01 to 1, got 0.0"),
-        ({"dt": float("nan")}, r"dt must be a number from 0.01 to 1, got nan"),
+        ({"dt": 0.0}, r"dt must be a number from 0.01 to 0.4, got 0.0"),
+        ({"dt": float("nan")}, r"dt must be a number from 0.01 to 0.4, got nan"),
         ({"dt": "fast"}, r"dt must be a number .* got 'fast'"),
         ({"dt": True}, r"dt must be a number"),
         ({"horizon": -1}, r"horizon must be a number from 0.01 to 1e\+06, got -1"),
