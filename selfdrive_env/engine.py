@@ -14,13 +14,15 @@ import numpy as np
 
 from selfdrive_env.arrays import F32, U8, allocate
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
+from selfdrive_env.kernels.clock import STAGES, cycles, stamp
 from selfdrive_env.kernels.collision import collide
 from selfdrive_env.kernels.drivers import drive
 from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
 from selfdrive_env.kernels.observation import observe_wanted, row_length
-from selfdrive_env.kernels.parallel import cached, njit, run
+from selfdrive_env.kernels.parallel import cached, entry, njit, run
+from selfdrive_env.kernels.pointers import Table, struct_at
 from selfdrive_env.kernels.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
@@ -37,11 +39,18 @@ from selfdrive_env.state import (
     PRESENT,
     Agents,
     Bodies,
+    Counts,
+    Draws,
+    Grid,
+    Lanes,
     Lights,
     Motion,
     Output,
+    Params,
+    Routes,
     Rows,
     Scratch,
+    Signs,
     Tallies,
     Worlds,
 )
@@ -169,31 +178,44 @@ def step_world(
         )  # fmt: skip
         return
     begin_step(agents, output, scratch, worker, world)
+    now = cycles()
     advance_lights(params, signs, lights, worlds, world)
+    now = stamp(scratch, worker, 0, now)
     drive(
         params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
     )
+    now = stamp(scratch, worker, 1, now)
     advance_bodies(params, agents, bodies, motion, world)
+    now = stamp(scratch, worker, 2, now)
     locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world)
+    now = stamp(scratch, worker, 3, now)
     collide(agents, bodies, motion, output, world)
+    now = stamp(scratch, worker, 4, now)
     check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world)
+    now = stamp(scratch, worker, 5, now)
     follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world)
+    now = stamp(scratch, worker, 6, now)
     measure(params, lanes, worlds, agents, motion, tallies, output, world)
+    now = stamp(scratch, worker, 7, now)
     give_rewards(
         params, lanes, agents, bodies, motion, tallies, output, scratch.halted[worker], world
     )
+    now = stamp(scratch, worker, 8, now)
     finish_rows(
         params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
         output, rows, scratch, worker, world,
     )  # fmt: skip
+    now = stamp(scratch, worker, 9, now)
     place_agents(
         params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
         world,
     )  # fmt: skip
+    now = stamp(scratch, worker, 10, now)
     observe_rows(
         params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
         rows, scratch, worker, world,
     )  # fmt: skip
+    now = stamp(scratch, worker, 11, now)
 
 
 @njit
@@ -227,12 +249,24 @@ def restart_world(
     )  # fmt: skip
 
 
-@njit
-def step_worlds(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
-    tallies, output, rows, scratch, worker, first, last,
-):  # fmt: skip
+@entry
+def step_worlds(tables, worker, first, last):
     """Advances worlds first to last - 1."""
+    params, counts, draws = (
+        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
+    )  # fmt: skip
+    lanes, routes, grid, signs = (
+        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
+        struct_at(Signs, tables[6]),
+    )  # fmt: skip
+    lights, worlds, agents, bodies = (
+        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
+        struct_at(Bodies, tables[10]),
+    )  # fmt: skip
+    motion, tallies, output, rows, scratch = (
+        struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
+        struct_at(Output, tables[13]), struct_at(Rows, tables[14]), struct_at(Scratch, tables[15]),
+    )  # fmt: skip
     for world in range(first, last):
         step_world(
             params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
@@ -240,15 +274,27 @@ def step_worlds(
         )  # fmt: skip
 
 
-@njit
-def reset_worlds(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-    output, rows, scratch, chosen, whole, staggered, worker, first, last,
-):  # fmt: skip
+@entry
+def reset_worlds(tables, chosen, whole, staggered, worker, first, last):
     """Resets slots of worlds first to last - 1: those `chosen` [W, A], all where `whole` [W].
 
     With `staggered` the clocks of whole worlds get their head start.
     """
+    params, counts, draws = (
+        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
+    )  # fmt: skip
+    lanes, routes, grid, signs = (
+        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
+        struct_at(Signs, tables[6]),
+    )  # fmt: skip
+    lights, worlds, agents, bodies = (
+        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
+        struct_at(Bodies, tables[10]),
+    )  # fmt: skip
+    tallies, output, rows, scratch = (
+        struct_at(Tallies, tables[12]), struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]),
+    )  # fmt: skip
     for world in range(first, last):
         touched = whole[world] != 0
         for agent in range(agents.x.shape[1]):
@@ -342,6 +388,7 @@ class Engine:
             "slot": max(self.counts.agents, 1),
             "point": MAX_PATH_POINTS,
             "info": PATH_INFO,
+            "stage": len(STAGES),
         }
         self.worlds = allocate(Worlds, **sizes)
         self.lights = allocate(Lights, **sizes)
@@ -352,6 +399,14 @@ class Engine:
         self.output = allocate(Output, **sizes)
         self.rows = allocate(Rows, **sizes)
         self.scratch = allocate(Scratch, **sizes)
+
+        structs = (
+            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
+            self.lights, self.worlds, self.agents, self.bodies, self.motion, self.tallies,
+            self.output, self.rows, self.scratch,
+        )  # fmt: skip
+        self.tables = [Table(struct) for struct in structs]
+        self.addresses = np.array([table.address for table in self.tables], np.int64)
 
         row = np.full(self.num_slots, -1, np.int64)
         row[learner != 0] = np.arange(np.count_nonzero(learner))
@@ -391,9 +446,7 @@ class Engine:
         self.worlds.tick[touched] += np.uint32(1)
         run(
             _reset_worlds(), self.num_worlds, self.settings.threads,
-            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
-            self.lights, self.worlds, self.agents, self.bodies, self.tallies, self.output,
-            self.rows, self.scratch, chosen, whole, staggered,
+            self.addresses, chosen, whole, staggered,
         )  # fmt: skip
 
     def step(self, jerk: F32) -> None:
@@ -406,9 +459,7 @@ class Engine:
         self.motion.jerk[:] = jerk
         run(
             _step_worlds(), self.num_worlds, self.settings.threads,
-            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
-            self.lights, self.worlds, self.agents, self.bodies, self.motion, self.tallies,
-            self.output, self.rows, self.scratch,
+            self.addresses,
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:

@@ -511,6 +511,8 @@ class Scratch(NamedTuple):
 
     neighbour: Annotated[I32, "worker slot"]
     neighbour_distance: Annotated[F32, "worker slot"]
+    cycles: Annotated[I64, "worker stage"]
+    """Processor cycles spent in each stage since the buffers were made."""
 
 
 class Params(NamedTuple):

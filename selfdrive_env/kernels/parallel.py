@@ -25,8 +25,8 @@ from numba.core import caching
 
 __all__ = ["cached", "chunks", "inline", "njit", "run"]
 
-njit: Any = functools.partial(numba.njit, error_model="numpy", nogil=True)
-inline: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True)
+njit: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+inline: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, forceinline=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 """For functions of the innermost loops: passing arrays to a call costs more than they do."""
 
 _SOURCES = ("kernels", "engine.py", "state.py", "arrays.py")
@@ -149,3 +149,5 @@ def run(stage: Callable[..., None], count: int, num_threads: int, *arguments: An
     stage(*arguments, 0, parts[0][0], parts[0][1])
     for future in futures:
         future.result()
+
+entry: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, _nrt=False)

@@ -1,0 +1,145 @@
+"""Structs by address: a kernel gets one pointer a struct, whatever the number of its arrays.
+
+Numba passes a named tuple by value: about nine machine words an array, copied at each call that is
+not inlined and again at each level of the compiler. Here a struct lies in memory as a table of data
+pointers and shapes (`Table`), `struct_at` turns its address into a value whose fields read like the
+named tuple's, and the loads are marked as invariant, so that the compiler keeps them in registers.
+Arrays of a table are C-contiguous and outlive it; nothing here counts references.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, lower_getattr_generic, register_model
+from numba.core.imputils import impl_ret_untracked
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.np import numpy_support
+from numba.np.arrayobj import make_array, populate_array
+
+from selfdrive_env.arrays import I64, axes
+
+__all__ = ["Table", "struct_at"]
+
+MAX_AXES = 4
+SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
+
+
+class Table:
+    """Data pointers and shapes of the arrays of one struct, as compiled code reads them."""
+
+    def __init__(self, struct: NamedTuple) -> None:
+        """Fills the table.
+
+        Args:
+            struct: A named tuple of C-contiguous arrays and of scalars.
+        """
+        self._kept: list[Any] = []
+        self.words: I64 = np.zeros(SLOT * len(struct), np.int64)
+        kinds = _fields(type(struct))
+        for name, value in struct._asdict().items():
+            if not isinstance(value, np.ndarray):
+                value = np.array(value, numpy_support.as_dtype(kinds[name][0]))
+            self.point(list(kinds).index(name), value)
+
+    def point(self, slot: int, array: Any) -> None:
+        """Lets field number `slot` point to an array."""
+        if not array.flags.c_contiguous:
+            raise ValueError("compiled code reads C-contiguous arrays only")
+        self._kept.append(array)
+        self.words[SLOT * slot] = array.ctypes.data
+        self.words[SLOT * slot + 1 : SLOT * slot + 1 + array.ndim] = array.shape
+
+    @property
+    def address(self) -> int:
+        """Where the table lies."""
+        return int(self.words.ctypes.data)
+
+
+@functools.cache
+def _fields(struct: type[Any]) -> dict[str, tuple[Any, int]]:
+    """Returns field name -> (element type, number of axes, -1 for a scalar)."""
+    arrays = axes(struct)
+    out = {}
+    for name, hint in get_type_hints(struct).items():
+        if name in arrays:
+            names, element = arrays[name]
+            out[name] = (numpy_support.from_dtype(element), len(names))
+        else:
+            out[name] = (types.float32 if hint is np.float32 else types.int64, -1)
+    return out
+
+
+class StructPointer(types.Type):  # type: ignore[misc]
+    """Numba type of a struct that is given by the address of its table."""
+
+    def __init__(self, struct: type[Any]) -> None:
+        self.struct = struct
+        super().__init__(name=f"StructPointer({struct.__name__})")
+
+    def slot(self, name: str) -> int:
+        """Returns the number of a field."""
+        return list(_fields(self.struct)).index(name)
+
+
+@register_model(StructPointer)
+class _StructPointerModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(64).as_pointer())
+
+
+@infer_getattr
+class _StructPointerFields(AttributeTemplate):  # type: ignore[misc]
+    key = StructPointer
+
+    def generic_resolve(self, kind: Any, name: str) -> Any:
+        fields = _fields(kind.struct)
+        if name not in fields:
+            return None
+        element, ndim = fields[name]
+        return element if ndim < 0 else types.Array(element, ndim, "C")
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    """Loads a word that does not change while a kernel runs."""
+    value = builder.load(pointer)
+    value.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return value
+
+
+@lower_getattr_generic(StructPointer)
+def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
+    element, ndim = _fields(kind.struct)[name]
+    base = SLOT * kind.slot(name)
+    words = [
+        _load(builder, cgutils.gep_inbounds(builder, value, base + word))
+        for word in range(1 + max(ndim, 0))
+    ]
+    data = builder.inttoptr(words[0], context.get_data_type(element).as_pointer())
+    if ndim < 0:
+        return _load(builder, data)
+    array_type = types.Array(element, ndim, "C")
+    array = make_array(array_type)(context, builder)
+    size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
+    strides = [size]
+    for length in reversed(words[2:]):
+        strides.insert(0, builder.mul(length, strides[0]))
+    populate_array(array, data, words[1:], strides, size, None)
+    return impl_ret_untracked(context, builder, array_type, array._getvalue())
+
+
+@intrinsic
+def struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
+    """Returns the struct of class `struct` whose table lies at `address`."""
+    pointer = StructPointer(struct.instance_class)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[1], ir.IntType(64).as_pointer())
+
+    return pointer(struct, types.int64), generate
