@@ -189,7 +189,7 @@ def step_world(
     now = stamp(scratch, worker, 2, now)
     locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world)
     now = stamp(scratch, worker, 3, now)
-    collide(agents, bodies, motion, output, world)
+    collide(agents, bodies, motion, output, scratch, worker, world)
     now = stamp(scratch, worker, 4, now)
     check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world)
     now = stamp(scratch, worker, 5, now)
@@ -375,6 +375,7 @@ class Engine:
         sizes = {
             "world": num_worlds,
             "agent": self.num_slots,
+            "agent+1": self.num_slots + 1,
             "goal": MAX_GOALS,
             "weight": NUM_WEIGHTS,
             "term": NUM_TERMS,

@@ -509,8 +509,29 @@ class Scratch(NamedTuple):
     wanted: Annotated[U8, "worker agent"]
     """Which row of the agent to write: 0 none, 1 the observation, 2 the last observation."""
 
-    neighbour: Annotated[I32, "worker slot"]
-    neighbour_distance: Annotated[F32, "worker slot"]
+    known: Annotated[I32, "world agent slot"]
+    """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
+
+    key: Annotated[I64, "worker slot"]
+    """Squared distance and slot of the nearest agents, in one number each."""
+
+    pose: Annotated[F32, "worker agent+1 4"]
+    """Box centre x, y [m] and heading cos, sin of each agent; the last row is for noise."""
+
+    centre_x: Annotated[F32, "worker agent"]
+    """Box centre, far away for absent agents [m]."""
+
+    centre_y: Annotated[F32, "worker agent"]
+    radius: Annotated[F32, "worker agent"]
+    """Of a circle round what a body covers in the step [m]."""
+
+    square: Annotated[F32, "worker agent"]
+    """Squared distance to each agent [m^2]."""
+
+    length_part: Annotated[F32, "worker agent"]
+    """Observed value of each body's length."""
+
+    width_part: Annotated[F32, "worker agent"]
     cycles: Annotated[I64, "worker stage"]
     """Processor cycles spent in each stage since the buffers were made."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
 from selfdrive_env.kernels.geometry import HALF, ZERO, boxes_overlap
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.state import ABSENT, EVENT_COLLISION
 
 __all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
@@ -20,6 +20,8 @@ __all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
 LEVEL_HEIGHT = np.float32(2.5)
 MAX_PAIR_PARTS = 64
 CONTACT_BODY = 1
+NOWHERE = np.float32(1.0e9)
+SLACK = np.float32(1.001)  # rounding must not part circles that touch
 
 
 @njit
@@ -124,14 +126,52 @@ def pair_touches(agents, bodies, motion, world, a, b):
 
 
 @njit
-def collide(agents, bodies, motion, output, world):
+def bound_sweeps(agents, bodies, motion, scratch, worker, world):
+    """Writes a circle round what each body covers in the step, far away for absent ones."""
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    radius = scratch.radius[worker]
+    for agent in range(agents.x.shape[1]):
+        ahead = HALF * bodies.wheelbase[world, agent]
+        travel = abs(motion.travel[world, agent])
+        turn = travel * abs(motion.curvature[world, agent])
+        present = agents.status[world, agent] != ABSENT
+        x = motion.x[world, agent] + ahead * motion.cos[world, agent]
+        centre_x[agent] = x if present else NOWHERE * np.float32(agent + 1)
+        centre_y[agent] = motion.y[world, agent] + ahead * motion.sin[world, agent]
+        size = HALF * (bodies.length[world, agent] + bodies.width[world, agent])
+        radius[agent] = (size + travel + turn * ahead) * SLACK
+
+
+@inline
+def count_near(agent, centre_x, centre_y, radius):
+    """Returns how many circles touch that of an agent, its own included."""
+    x = centre_x[agent]
+    y = centre_y[agent]
+    reach = radius[agent]
+    count = np.int64(0)
+    for other in range(centre_x.shape[0]):
+        dx = centre_x[other] - x
+        dy = centre_y[other] - y
+        near = reach + radius[other]
+        count += dx * dx + dy * dy <= near * near
+    return count
+
+
+@njit
+def collide(agents, bodies, motion, output, scratch, worker, world):
     """Stage: tells which agents of a world touched another one in this step."""
+    bound_sweeps(agents, bodies, motion, scratch, worker, world)
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    radius = scratch.radius[worker]
     for agent in range(agents.x.shape[1]):
         motion.hit_speed[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
             continue
         touches = False
-        for other in range(agents.x.shape[1]):
+        others = agents.x.shape[1]
+        if count_near(agent, centre_x, centre_y, radius) <= 1:
+            others = 0
+        for other in range(others):
             if other == agent or agents.status[world, other] == ABSENT:
                 continue
             if pair_touches(agents, bodies, motion, world, min(agent, other), max(agent, other)):

@@ -22,13 +22,10 @@ from selfdrive_env.kernels.road import (
     way_ahead,
 )
 from selfdrive_env.kernels.surface import cell_at, observation_cell
+from selfdrive_env.kernels.vectors import NEAR, write_point, write_squashed
 from selfdrive_env.state import (
     ABSENT,
     GREEN,
-    LINE_COS,
-    LINE_SIN,
-    LINE_X,
-    LINE_Y,
     MAX_GOALS,
     NO_LIGHT,
     NUM_CONDITIONS,
@@ -48,7 +45,6 @@ BOUNDARY_FLOATS = 5
 LINE_FLOATS = 9
 AGENT_FLOATS = 10
 
-NEAR = np.float32(20.0)
 FAR = np.float32(100.0)
 VIEW_SQUARED = np.float32(200.0 * 200.0)
 OFFSET = np.float32(2.0)
@@ -62,6 +58,9 @@ HEIGHT = np.float32(10.0)
 PI = np.float32(math.pi)
 TWO = np.float32(2.0)
 HUGE = np.float32(1.0e12)
+NOWHERE = np.float32(1.0e9)
+SLOT_BITS = np.int64(32)
+SLOT_MASK = np.int64(0xFFFFFFFF)
 
 
 def row_length(goals, lane_points, boundary_points, stop_lines, agents):
@@ -89,17 +88,6 @@ def write_empty(row, offset, count):
     for entry in range(offset, offset + count):
         row[entry] = ZERO
     return offset + count
-
-
-@inline
-def write_point(row, offset, x, y, point_x, point_y, point_cos, point_sin, cos, sin):
-    """Writes position and heading of a point in the frame of the pose (x, y, cos, sin)."""
-    dx = point_x - x
-    dy = point_y - y
-    row[offset] = squash(dx * cos + dy * sin, NEAR)
-    row[offset + 1] = squash(dy * cos - dx * sin, NEAR)
-    row[offset + 2] = unit(point_cos * cos + point_sin * sin)
-    row[offset + 3] = unit(point_sin * cos - point_cos * sin)
 
 
 @inline
@@ -149,8 +137,7 @@ def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, go
             return write_empty(row, offset, (slots - slot) * GOAL_FLOATS)
         dx = goal_x[goal] - x
         dy = goal_y[goal] - y
-        row[offset] = squash(dx * cos + dy * sin, NEAR)
-        row[offset + 1] = squash(dy * cos - dx * sin, NEAR)
+        write_squashed(row, offset, dx * cos + dy * sin, dy * cos - dx * sin, NEAR, NEAR)
         row[offset + 2] = ONE
         offset += GOAL_FLOATS
     return offset
@@ -215,18 +202,7 @@ def write_lanes(
             break
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
             continue
-        write_point(
-            row,
-            offset,
-            x,
-            y,
-            point[index, 0],
-            point[index, 1],
-            point[index, 2],
-            point[index, 3],
-            cos,
-            sin,
-        )
+        write_point(row, offset, point, index, x, y, cos, sin)
         lane = np.int64(point_lane[index])
         base = UNREACHABLE
         if dense:
@@ -236,8 +212,7 @@ def write_lanes(
                 goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
             )
         distance = way_ahead(base, point_s[index], goal_s, slack, cycle)
-        row[offset + 4] = squash(distance, FAR)
-        row[offset + 5] = squash(distance - own_distance, NEAR)
+        write_squashed(row, offset + 4, distance, distance - own_distance, FAR, NEAR)
         row[offset + 6] = ONE
         offset += LANE_FLOATS
     return write_empty(row, offset, end - offset)
@@ -255,18 +230,7 @@ def write_boundaries(
             break
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
             continue
-        write_point(
-            row,
-            offset,
-            x,
-            y,
-            point[index, 0],
-            point[index, 1],
-            point[index, 2],
-            point[index, 3],
-            cos,
-            sin,
-        )
+        write_point(row, offset, point, index, x, y, cos, sin)
         row[offset + 4] = ONE
         offset += BOUNDARY_FLOATS
     return write_empty(row, offset, end - offset)
@@ -285,18 +249,7 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
         colour = colours[index - first_line]
         if colour == NO_LIGHT:
             continue
-        write_point(
-            row,
-            offset,
-            x,
-            y,
-            line[index, LINE_X],
-            line[index, LINE_Y],
-            line[index, LINE_COS],
-            line[index, LINE_SIN],
-            cos,
-            sin,
-        )
+        write_point(row, offset, line, index, x, y, cos, sin)
         row[offset + 4] = np.float32(colour == RED)
         row[offset + 5] = np.float32(colour == YELLOW)
         row[offset + 6] = np.float32(colour == GREEN)
@@ -307,84 +260,105 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
 
 
 @inline
-def nearest_agents(agent, x, y, slots, ax, ay, ac, as_, status, wheelbase, found, distance):
-    """Writes the nearest agents to `found`, nearest first; returns how many there are."""
-    count = 0
-    for other in range(ax.shape[0]):
-        if other == agent or status[other] == ABSENT:
-            continue
-        ahead = HALF * wheelbase[other]
-        dx = ax[other] + ahead * ac[other] - x
-        dy = ay[other] + ahead * as_[other] - y
-        square = dx * dx + dy * dy
-        if square > VIEW_SQUARED or (count == slots and square >= distance[count - 1]):
-            continue
-        place = count if count < slots else slots - 1
-        while place > 0 and distance[place - 1] > square:
-            distance[place] = distance[place - 1]
-            found[place] = found[place - 1]
-            place -= 1
-        distance[place] = square
-        found[place] = other
-        count = min(count + 1, slots)
+def agent_key(square, other):
+    """Returns a number that orders agents by squared distance, then by slot."""
+    return (np.int64(np.float32(square).view(np.int32)) << SLOT_BITS) | other
+
+
+@inline
+def insert_key(keys, count, key):
+    """Inserts a key into the ascending list of the first `count`."""
+    place = count
+    while place > 0 and keys[place - 1] > key:
+        keys[place] = keys[place - 1]
+        place -= 1
+    keys[place] = key
+
+
+@inline
+def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
+    """Writes the nearest agents within view to `keys`, nearest first; returns how many there are.
+
+    The list starts from those that were nearest at the step before (`known`, slot + 1 each), which
+    are nearly in order; then it takes in whoever else is nearer than its last. The result does not
+    depend on what `known` holds.
+    """
+    x = pose[agent, 0]
+    y = pose[agent, 1]
+    num_agents = centre_x.shape[0]
+    for other in range(num_agents):
+        dx = centre_x[other] - x
+        dy = centre_y[other] - y
+        square[other] = dx * dx + dy * dy
+    square[agent] = HUGE
+    count = np.int64(0)
+    for slot in range(slots):
+        other = np.int64(known[slot]) - 1
+        if other < 0:
+            break
+        if square[other] <= VIEW_SQUARED:
+            insert_key(keys, count, agent_key(square[other], other))
+            square[other] = HUGE
+            count += 1
+    bound = VIEW_SQUARED
+    if count == slots:
+        bound = square_of(keys[count - 1])
+    hits = np.int64(0)
+    for other in range(num_agents):
+        hits += square[other] <= bound
+    if hits > 0:
+        for other in range(num_agents):
+            if square[other] > bound:
+                continue
+            key = agent_key(square[other], other)
+            if count < slots:
+                insert_key(keys, count, key)
+                count += 1
+            elif key < keys[count - 1]:
+                insert_key(keys, count - 1, key)
+            if count == slots:
+                bound = square_of(keys[count - 1])
+    for slot in range(slots):
+        known[slot] = np.int32((keys[slot] & SLOT_MASK) + 1 if slot < count else 0)
     return count
 
 
 @inline
-def write_agent(
-    row, offset, x, y, z, cos, sin, other_x, other_y, other_z, other_cos, other_sin, speed, length,
-    width, noise_x, noise_y, noise_speed,
-):  # fmt: skip
-    """Writes one neighbour."""
-    write_point(
-        row,
-        offset,
-        x,
-        y,
-        other_x + noise_x,
-        other_y + noise_y,
-        other_cos,
-        other_sin,
-        cos,
-        sin,
-    )
-    speed += noise_speed
-    row[offset + 4] = squash(speed * (other_cos * cos + other_sin * sin), SPEED)
-    row[offset + 5] = squash(speed * (other_sin * cos - other_cos * sin), SPEED)
-    row[offset + 6] = squash(length, LENGTH)
-    row[offset + 7] = squash(width, WIDTH)
-    row[offset + 8] = unit((other_z - z) / HEIGHT)
-    row[offset + 9] = ONE
+def square_of(key):
+    """Returns the squared distance of a key [m^2]."""
+    return np.int32(key >> SLOT_BITS).view(np.float32)
 
 
 @inline
 def write_neighbours(
-    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, found, distance,
-    all_x, all_y, all_z, all_cos, all_sin, all_speed, all_status, all_length, all_width,
-    all_wheelbase,
+    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, keys, count,
+    pose, all_z, all_speed, length_part, width_part,
 ):  # fmt: skip
     """Writes the nearest agents; returns the offset behind them."""
     end = offset + slots * AGENT_FLOATS
-    count = nearest_agents(
-        agent, x, y, slots, all_x, all_y, all_cos, all_sin, all_status, all_wheelbase, found,
-        distance,
-    )  # fmt: skip
+    last = np.int64(pose.shape[0]) - 1
     for slot in range(count):
-        other = np.int64(found[slot])
-        noise_x = ZERO
-        noise_y = ZERO
-        noise_speed = ZERO
+        other = keys[slot] & SLOT_MASK
+        speed = all_speed[other]
+        seen = other
         if noise > ZERO:
             a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_NOISE, other)
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
-        ahead = HALF * all_wheelbase[other]
-        write_agent(
-            row, offset, x, y, z, cos, sin,
-            all_x[other] + ahead * all_cos[other], all_y[other] + ahead * all_sin[other],
-            all_z[other], all_cos[other], all_sin[other], all_speed[other], all_length[other],
-            all_width[other], noise * noise_x, noise * noise_y, noise * noise_speed,
-        )  # fmt: skip
+            seen = last
+            pose[seen, 0] = pose[other, 0] + noise * noise_x
+            pose[seen, 1] = pose[other, 1] + noise * noise_y
+            pose[seen, 2] = pose[other, 2]
+            pose[seen, 3] = pose[other, 3]
+            speed += noise * noise_speed
+        write_point(row, offset, pose, seen, x, y, cos, sin)
+        write_squashed(
+            row, offset + 4, speed * row[offset + 2], speed * row[offset + 3], SPEED, SPEED
+        )
+        row[offset + 6] = length_part[other]
+        row[offset + 7] = width_part[other]
+        row[offset + 8] = unit((all_z[other] - z) / HEIGHT)
+        row[offset + 9] = ONE
         offset += AGENT_FLOATS
     return write_empty(row, offset, end - offset)
 
@@ -452,7 +426,23 @@ def observe_wanted(
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
     goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
     all_row = bodies.row[world]
-    found, distance = scratch.neighbour[worker], scratch.neighbour_distance[worker]
+    known, keys = scratch.known[world], scratch.key[worker]
+    pose, square = scratch.pose[worker], scratch.square[worker]
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    length_part, width_part = scratch.length_part[worker], scratch.width_part[worker]
+    for agent in range(all_x.shape[0]):
+        ahead = HALF * wheelbase[agent]
+        x = all_x[agent] + ahead * all_cos[agent]
+        y = all_y[agent] + ahead * all_sin[agent]
+        pose[agent, 0] = x
+        pose[agent, 1] = y
+        pose[agent, 2] = all_cos[agent]
+        pose[agent, 3] = all_sin[agent]
+        present = status[agent] != ABSENT
+        centre_x[agent] = x if present else NOWHERE
+        centre_y[agent] = y
+        length_part[agent] = squash(length[agent], LENGTH)
+        width_part[agent] = squash(width[agent], WIDTH)
     wanted = scratch.wanted[worker]
     observation, final_observation = rows.observation, rows.final_observation
 
@@ -464,9 +454,8 @@ def observe_wanted(
             row = final_observation[all_row[agent]]
         cos = all_cos[agent]
         sin = all_sin[agent]
-        ahead = HALF * wheelbase[agent]
-        x = all_x[agent] + ahead * cos
-        y = all_y[agent] + ahead * sin
+        x = pose[agent, 0]
+        y = pose[agent, 1]
         index = np.int64(all_segment[agent])
         goal = np.int64(all_goal[agent])
         offset = write_ego(
@@ -508,9 +497,11 @@ def observe_wanted(
         sees = neighbours
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             sees = np.int64(0)
+        count = nearest_agents(
+            agent, sees, pose, centre_x, centre_y, square, known[agent], keys
+        )
         offset = write_neighbours(
             row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
-            tick, found, distance, all_x, all_y, all_z, all_cos, all_sin, all_speed, status,
-            length, width, wheelbase,
+            tick, keys, count, pose, all_z, all_speed, length_part, width_part,
         )  # fmt: skip
         write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)

@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.parallel import inline, njit
-from selfdrive_env.kernels.surface import CELL_EDGE, box_offroad, cell_at
+from selfdrive_env.kernels.surface import CELL_EDGE, INVERSE_CELL, box_offroad, cell_at
 from selfdrive_env.state import (
     ABSENT,
     EVENT_OFFROAD,
@@ -243,14 +243,24 @@ def search(
         )
     # A segment that fits better lies no farther away than the cost says, perhaps in another cell.
     reach = min(best_cost, CELL_EDGE)
-    for side in range(9):
-        sx = x + reach * np.float32(side % 3 - 1)
-        sy = y + reach * np.float32(side // 3 - 1)
-        beside = cell_at(sx, sy, layer, map_index, grid_origin, grid_shape, grid_block)
-        if beside >= 0 and beside != cell:
-            best, best_cost = search_cell(
-                beside, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
-            )
+    blocks_x = np.int64(grid_shape[map_index, 0])
+    blocks_y = np.int64(grid_shape[map_index, 1])
+    along = x - grid_origin[map_index, 0]
+    up = y - grid_origin[map_index, 1]
+    left = np.int64(max((along - reach) * INVERSE_CELL, ZERO))
+    right = min(np.int64((along + reach) * INVERSE_CELL), (blocks_x << 4) - 1)
+    bottom = np.int64(max((up - reach) * INVERSE_CELL, ZERO))
+    top = min(np.int64((up + reach) * INVERSE_CELL), (blocks_y << 4) - 1)
+    start = np.int64(grid_shape[map_index, 2])
+    for j in range(bottom, top + 1):
+        for i in range(left, right + 1):
+            place = start + (layer * blocks_y + (j >> 4)) * blocks_x + (i >> 4)
+            number = np.int64(grid_block[place])
+            beside = number * 256 + ((j & 15) << 4) + (i & 15)
+            if number >= 0 and beside != cell:
+                best, best_cost = search_cell(
+                    beside, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
+                )
     return best
 
 
@@ -389,24 +399,12 @@ def locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, w
         place_on_segment(agents, lanes.segment, world, agent, index, x, y)
 
         offroad = box_offroad(
-            motion.x[world, agent],
-            motion.y[world, agent],
-            motion.cos[world, agent],
-            motion.sin[world, agent],
-            motion.travel[world, agent],
-            motion.curvature[world, agent],
-            ahead,
-            HALF * bodies.length[world, agent],
-            HALF * bodies.width[world, agent],
-            np.int64(lanes.segment_layer[index]),
-            map_index,
-            grid.origin,
-            grid.shape,
-            grid.block,
-            grid.edge_first,
-            grid.edge,
-            grid.inside,
-        )
+            motion.x[world, agent], motion.y[world, agent], motion.cos[world, agent],
+            motion.sin[world, agent], agents.x[world, agent], agents.y[world, agent], cos, sin,
+            motion.travel[world, agent], motion.curvature[world, agent], ahead,
+            HALF * bodies.length[world, agent], HALF * bodies.width[world, agent],
+            np.int64(lanes.segment_layer[index]), map_index, grid,
+        )  # fmt: skip
         contact = agents.contact[world, agent]
         if offroad and not contact & CONTACT_OFFROAD:
             output.event[world, agent] |= EVENT_OFFROAD

@@ -256,25 +256,13 @@ def try_place(
         agents, bodies, world, agent, x, y, agents.z[world, agent], cos, sin, speed, relaxed
     ):
         return False
+    rear_x = agents.x[world, agent]
+    rear_y = agents.y[world, agent]
     if box_offroad(
-        agents.x[world, agent],
-        agents.y[world, agent],
-        cos,
-        sin,
-        ZERO,
-        ZERO,
-        ahead,
-        HALF * bodies.length[world, agent],
-        HALF * bodies.width[world, agent],
-        np.int64(lanes.segment_layer[index]),
-        map_index,
-        grid.origin,
-        grid.shape,
-        grid.block,
-        grid.edge_first,
-        grid.edge,
-        grid.inside,
-    ):
+        rear_x, rear_y, cos, sin, rear_x, rear_y, cos, sin, ZERO, ZERO, ahead,
+        HALF * bodies.length[world, agent], HALF * bodies.width[world, agent],
+        np.int64(lanes.segment_layer[index]), map_index, grid,
+    ):  # fmt: skip
         return False
     s = agents.s[world, agent]
     if not draw_route(

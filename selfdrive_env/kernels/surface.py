@@ -17,6 +17,7 @@ __all__ = ["box_offroad", "cell_at", "observation_cell", "point_on_surface"]
 INVERSE_CELL = np.float32(1.0 / CELL)
 CELL_EDGE = np.float32(CELL)
 MAX_SWEEP_PARTS = 32
+CLEAR_MARGIN = np.float32(0.01)
 
 
 @njit
@@ -116,25 +117,36 @@ def sweep_cuts_edge(
 
 
 @njit
-def box_offroad(
-    x,
-    y,
-    cos,
-    sin,
-    travel,
-    curvature,
-    ahead,
-    half_length,
-    half_width,
-    layer,
-    map_index,
-    grid_origin,
-    grid_shape,
-    grid_block,
-    edge_first,
-    edge,
-    inside,
+def edge_is_clear(
+    x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width
 ):
+    """Whether an edge stays clear of everything that a box covers on its arc (conservative).
+
+    In the frame of the pose at the start the arc lies within |ds| ahead (or behind) and
+    |ds| |dtheta| to either side, and the corners move by at most reach |dtheta| more.
+    """
+    bend = abs(turn) * (abs(travel) + ahead + half_length + half_width) + CLEAR_MARGIN
+    front = ahead + half_length + max(travel, ZERO) + bend
+    back = ahead - half_length + min(travel, ZERO) - bend
+    side = half_width + bend
+    ax = x0 - x
+    ay = y0 - y
+    bx = x1 - x
+    by = y1 - y
+    u0 = ax * cos + ay * sin
+    u1 = bx * cos + by * sin
+    v0 = ay * cos - ax * sin
+    v1 = by * cos - bx * sin
+    if max(u0, u1) < back or min(u0, u1) > front:
+        return True
+    return max(v0, v1) < -side or min(v0, v1) > side
+
+
+@njit
+def box_offroad(
+    x, y, cos, sin, end_x, end_y, end_cos, end_sin, travel, curvature, ahead, half_length,
+    half_width, layer, map_index, grid,
+):  # fmt: skip
     """Whether a box leaves the drivable surface anywhere on its arc.
 
     The box lies wholly on the surface exactly if its centre does and no edge of the surface meets
@@ -145,6 +157,10 @@ def box_offroad(
         y: Likewise [m].
         cos: Heading at the start.
         sin: Heading at the start.
+        end_x: Rear axle at the end of the arc [m].
+        end_y: Likewise [m].
+        end_cos: Heading at the end.
+        end_sin: Heading at the end.
         travel: Arc length [m].
         curvature: Of the arc [1/m].
         ahead: Distance from the rear axle to the centre of the box [m].
@@ -152,44 +168,43 @@ def box_offroad(
         half_width: [m]
         layer: Surface the agent drives on.
         map_index: Map of the world.
-        grid_origin: Field of `Grid`, like all arguments after it.
-        grid_shape: Likewise.
-        grid_block: Likewise.
-        edge_first: Likewise.
-        edge: Likewise.
-        inside: Likewise.
+        grid: Cells and edges.
     """
+    origin, shape, block = grid.origin, grid.shape, grid.block
+    edge_first, edge = grid.edge_first, grid.edge
     start_x = x + ahead * cos
     start_y = y + ahead * sin
-    end_x, end_y, _end_cos, _end_sin = pose_at(x, y, cos, sin, travel, curvature, ONE, ahead)
+    centre_x = end_x + ahead * end_cos
+    centre_y = end_y + ahead * end_sin
     if not point_on_surface(
-        end_x,
-        end_y,
-        layer,
-        map_index,
-        grid_origin,
-        grid_shape,
-        grid_block,
-        edge_first,
-        edge,
-        inside,
+        centre_x, centre_y, layer, map_index, origin, shape, block, edge_first, edge, grid.inside
     ):
         return True
 
-    reach = half_length + half_width + HALF * abs(travel * travel * curvature)
-    low_x = min(start_x, end_x) - reach
-    high_x = max(start_x, end_x) + reach
-    low_y = min(start_y, end_y) - reach
-    high_y = max(start_y, end_y) + reach
-    columns = np.int64((high_x - low_x) * INVERSE_CELL) + 2
-    rows = np.int64((high_y - low_y) * INVERSE_CELL) + 2
-    for row in range(rows):
-        cell_y = min(low_y + CELL_EDGE * np.float32(row), high_y)
-        for column in range(columns):
-            cell_x = min(low_x + CELL_EDGE * np.float32(column), high_x)
-            cell = cell_at(cell_x, cell_y, layer, map_index, grid_origin, grid_shape, grid_block)
-            if cell < 0:
+    # What the sweep covers, along the axes: both ends, and how far the turn carries it beyond.
+    turn = travel * curvature
+    bend = abs(turn) * (abs(travel) + ahead + half_length + half_width)
+    reach_x = half_length * max(abs(cos), abs(end_cos)) + half_width * max(abs(sin), abs(end_sin))
+    reach_y = half_length * max(abs(sin), abs(end_sin)) + half_width * max(abs(cos), abs(end_cos))
+    low_x = min(start_x, centre_x) - reach_x - bend
+    high_x = max(start_x, centre_x) + reach_x + bend
+    low_y = min(start_y, centre_y) - reach_y - bend
+    high_y = max(start_y, centre_y) + reach_y + bend
+
+    start = np.int64(shape[map_index, 2])
+    blocks_x = np.int64(shape[map_index, 0])
+    blocks_y = np.int64(shape[map_index, 1])
+    left = max(np.int64((low_x - origin[map_index, 0]) * INVERSE_CELL), 0)
+    right = min(np.int64((high_x - origin[map_index, 0]) * INVERSE_CELL), (blocks_x << 4) - 1)
+    bottom = max(np.int64((low_y - origin[map_index, 1]) * INVERSE_CELL), 0)
+    top = min(np.int64((high_y - origin[map_index, 1]) * INVERSE_CELL), (blocks_y << 4) - 1)
+    for j in range(bottom, top + 1):
+        line = start + (layer * blocks_y + (j >> 4)) * blocks_x
+        for i in range(left, right + 1):
+            number = np.int64(block[line + (i >> 4)])
+            if number < 0:
                 continue
+            cell = number * 256 + ((j & 15) << 4) + (i & 15)
             for entry in range(edge_first[cell], edge_first[cell + 1]):
                 x0 = edge[entry, 0]
                 y0 = edge[entry, 1]
@@ -199,20 +214,13 @@ def box_offroad(
                     continue
                 if max(y0, y1) < low_y or min(y0, y1) > high_y:
                     continue
-                if sweep_cuts_edge(
-                    x0,
-                    y0,
-                    x1,
-                    y1,
-                    x,
-                    y,
-                    cos,
-                    sin,
-                    travel,
-                    curvature,
-                    ahead,
-                    half_length,
-                    half_width,
+                if edge_is_clear(
+                    x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width
                 ):
+                    continue
+                if sweep_cuts_edge(
+                    x0, y0, x1, y1, x, y, cos, sin, travel, curvature, ahead, half_length,
+                    half_width,
+                ):  # fmt: skip
                     return True
     return False

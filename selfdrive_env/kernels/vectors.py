@@ -1,0 +1,148 @@
+"""The innermost writes of an observation as vector instructions.
+
+The plain functions say what is computed and run where kernels are interpreted; compiled code takes
+the same operations in the same order, four numbers at a time, and gives the same bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.extending import intrinsic, overload
+from numba.np.arrayobj import make_array
+
+from selfdrive_env.kernels.geometry import squash
+
+__all__ = ["write_point", "write_squashed"]
+
+NEAR = np.float32(20.0)
+UNIT = np.float32(1.000001)
+"""Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
+
+
+def write_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
+    """Writes a point, a row (x, y, cos, sin, ...) of `table`, in the frame of the pose given.
+
+    Args:
+        row: Receives x / (20 + |x|), y / (20 + |y|), cos, sin from `offset` on.
+        offset: Place in the row.
+        table: Points, [N, 4 or more].
+        index: Which point.
+        x: Origin of the frame [m].
+        y: Likewise [m].
+        cos: Heading of the frame.
+        sin: Likewise.
+    """
+    dx = table[index, 0] - x
+    dy = table[index, 1] - y
+    row[offset] = squash(dx * cos + dy * sin, NEAR)
+    row[offset + 1] = squash(dy * cos - dx * sin, NEAR)
+    row[offset + 2] = (table[index, 2] * cos + table[index, 3] * sin) / UNIT
+    row[offset + 3] = (table[index, 3] * cos - table[index, 2] * sin) / UNIT
+
+
+def write_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
+    """Writes a / (scale_a + |a|) and b / (scale_b + |b|) from `offset` on."""
+    row[offset] = squash(a, scale_a)
+    row[offset + 1] = squash(b, scale_b)
+
+
+def _vector(length: int) -> Any:
+    return ir.VectorType(ir.FloatType(), length)
+
+
+def _pack(builder: Any, values: Any) -> Any:
+    """Returns a vector of scalars."""
+    vector = ir.Constant(_vector(len(values)), ir.Undefined)
+    for place, value in enumerate(values):
+        vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), place))
+    return vector
+
+
+def _constants(*values: float) -> Any:
+    return ir.Constant(_vector(len(values)), [ir.Constant(ir.FloatType(), v) for v in values])
+
+
+def _shuffle(builder: Any, vector: Any, *order: int) -> Any:
+    mask = ir.Constant(
+        ir.VectorType(ir.IntType(32), len(order)), [ir.Constant(ir.IntType(32), o) for o in order]
+    )
+    return builder.shuffle_vector(vector, vector, mask)
+
+
+def _absolute(builder: Any, vector: Any) -> Any:
+    kind = ir.FunctionType(vector.type, [vector.type])
+    name = f"llvm.fabs.v{vector.type.count}f32"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
+
+
+def _place(builder: Any, data: Any, index: Any, length: int) -> Any:
+    """Returns a pointer to `length` floats from entry `index` of a flat array on."""
+    return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
+
+
+@intrinsic
+def _write_point(
+    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
+    sin: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, offset, table, index, x, y, cos, sin = arguments
+        row = make_array(signature.args[0])(context, builder, row)
+        table = make_array(signature.args[2])(context, builder, table)
+        columns = builder.extract_value(table.shape, 1)
+        at = _place(builder, table.data, builder.mul(index, columns), 4)
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero]))
+        minus = builder.fneg(sin)
+        turned = builder.fadd(
+            builder.fmul(moved, _pack(builder, [cos, cos, cos, cos])),
+            builder.fmul(
+                _shuffle(builder, moved, 1, 0, 3, 2), _pack(builder, [sin, minus, sin, minus])
+            ),
+        )
+        size = builder.fmul(_absolute(builder, turned), _constants(1.0, 1.0, 0.0, 0.0))
+        scale = _constants(float(NEAR), float(NEAR), float(UNIT), float(UNIT))
+        value = builder.fdiv(turned, builder.fadd(scale, size))
+        builder.store(value, _place(builder, row.data, offset, 4), align=4)
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, table, word, number, number, number, number), generate
+
+
+@intrinsic
+def _write_squashed(
+    typing_context: Any, row: Any, offset: Any, a: Any, b: Any, scale_a: Any, scale_b: Any
+) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, offset, a, b, scale_a, scale_b = arguments
+        row = make_array(signature.args[0])(context, builder, row)
+        value = _pack(builder, [a, b])
+        scale = _pack(builder, [scale_a, scale_b])
+        value = builder.fdiv(value, builder.fadd(scale, _absolute(builder, value)))
+        builder.store(value, _place(builder, row.data, offset, 2), align=4)
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, number, number, number, number), generate
+
+
+@overload(write_point, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
+    def write(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
+        _write_point(row, offset, table, index, x, y, cos, sin)
+
+    return write
+
+
+@overload(write_squashed, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
+    def write(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
+        _write_squashed(row, offset, a, b, scale_a, scale_b)
+
+    return write
