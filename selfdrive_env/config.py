@@ -539,10 +539,10 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
         driver: Driver of each slot, [A].
         learner: Whether each slot is a row, [A].
     """
-    condition = np.zeros((NUM_WEIGHTS, 2), np.float32)
-    condition[:, 1] = 1.0
-    for row, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
-        condition[row] = TRAINING_RANGE[name]
+    condition = np.zeros((2, NUM_WEIGHTS), np.float32)
+    for column, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
+        low, high = TRAINING_RANGE[name]
+        condition[:, column] = 2.0 / (high - low), -(high + low) / (high - low)
     return Draws(
         weight=weight_ranges(settings.preset, settings.reward),
         condition=condition,

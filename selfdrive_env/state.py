@@ -609,8 +609,8 @@ class Draws(NamedTuple):
     weight: Annotated[F32, "weight 2"]
     """Low and high of each reward weight."""
 
-    condition: Annotated[F32, "weight 2"]
-    """Training range, by which the observed weights are scaled in every preset."""
+    condition: Annotated[F32, "2 weight"]
+    """Factor and summand that bring the training range of each weight to [-1, 1]."""
 
     body: Annotated[F32, "type column"]
     """Columns `BODY_*`: share, length and width ranges [m], mean of the four coefficients."""

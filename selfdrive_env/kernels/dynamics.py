@@ -5,10 +5,9 @@ The state is the middle of the rear axle; the centre of the box lies half a whee
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from selfdrive_env.kernels.functions import arctangent, cosine, sine_share
 from selfdrive_env.kernels.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.state import ABSENT, HALTED
@@ -89,9 +88,9 @@ def bicycle_step(
         new_acceleration = ZERO
 
     wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
-    turn = clamp(math.atan(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
+    turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
     new_steering = clamp(steering + turn, -MAX_STEERING, MAX_STEERING)
-    curvature = math.sin(new_steering) / (math.cos(new_steering) * wheelbase)
+    curvature = new_steering * sine_share(new_steering) / (cosine(new_steering) * wheelbase)
     travel = HALF * (speed + new_speed) * dt
     return (
         new_speed,

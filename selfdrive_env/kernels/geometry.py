@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from selfdrive_env.kernels.functions import cosine, sine_share
 from selfdrive_env.kernels.parallel import njit
 
 __all__ = [
@@ -21,8 +20,7 @@ ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
 HALF = np.float32(0.5)
 THREE_HALVES = np.float32(1.5)
-SMALL_ANGLE = np.float32(1.0e-3)
-SIXTH = np.float32(1.0 / 6.0)
+TWO = np.float32(2.0)
 
 
 @njit
@@ -35,14 +33,6 @@ def clamp(value, low, high):
 def squash(value, scale):
     """Maps a length to (-1, 1), finer near 0: value / (scale + |value|)."""
     return value / (scale + abs(value))
-
-
-@njit
-def sinc(angle):
-    """Returns sin(angle) / angle, 1 at 0."""
-    if abs(angle) < SMALL_ANGLE:
-        return ONE - angle * angle * SIXTH
-    return math.sin(angle) / angle
 
 
 @njit
@@ -64,10 +54,13 @@ def along_arc(x, y, cos, sin, travel, curvature):
     """
     turn = travel * curvature
     half = HALF * turn
-    forward = travel * sinc(turn)
-    sideways = travel * sinc(half) * math.sin(half)
-    c = math.cos(turn)
-    s = math.sin(turn)
+    share = sine_share(half)
+    half_sin = share * half
+    half_cos = cosine(half)
+    forward = travel * share * half_cos
+    sideways = travel * share * half_sin
+    c = ONE - TWO * half_sin * half_sin
+    s = TWO * half_sin * half_cos
     new_cos = cos * c - sin * s
     new_sin = sin * c + cos * s
     norm = THREE_HALVES - HALF * (new_cos * new_cos + new_sin * new_sin)
@@ -124,12 +117,10 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
     """Whether the segments a-b and c-d cross."""
     abx = bx - ax
     aby = by - ay
-    side_c = abx * (cy - ay) - aby * (cx - ax)
-    side_d = abx * (dy - ay) - aby * (dx - ax)
-    if (side_c >= ZERO) == (side_d >= ZERO):
-        return False
     cdx = dx - cx
     cdy = dy - cy
+    side_c = abx * (cy - ay) - aby * (cx - ax)
+    side_d = abx * (dy - ay) - aby * (dx - ax)
     side_a = cdx * (ay - cy) - cdy * (ax - cx)
     side_b = cdx * (by - cy) - cdy * (bx - cx)
-    return (side_a >= ZERO) != (side_b >= ZERO)
+    return ((side_c >= ZERO) != (side_d >= ZERO)) & ((side_a >= ZERO) != (side_b >= ZERO))

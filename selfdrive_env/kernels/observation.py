@@ -13,6 +13,7 @@ import numpy as np
 
 from selfdrive_env.kernels.drivers import is_blind
 from selfdrive_env.kernels.dynamics import MAX_STEERING
+from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
@@ -22,7 +23,15 @@ from selfdrive_env.kernels.road import (
     way_ahead,
 )
 from selfdrive_env.kernels.surface import cell_at, observation_cell
-from selfdrive_env.kernels.vectors import NEAR, write_point, write_squashed
+from selfdrive_env.kernels.vectors import (
+    FAR,
+    NEAR,
+    SPEED,
+    write_lane_point,
+    write_mover,
+    write_point,
+    write_squashed,
+)
 from selfdrive_env.state import (
     ABSENT,
     GREEN,
@@ -45,18 +54,17 @@ BOUNDARY_FLOATS = 5
 LINE_FLOATS = 9
 AGENT_FLOATS = 10
 
-FAR = np.float32(100.0)
+WIDE = 8
 VIEW_SQUARED = np.float32(200.0 * 200.0)
 OFFSET = np.float32(2.0)
 CURVATURE = np.float32(0.05)
-SPEED = np.float32(10.0)
-BRAKING = np.float32(5.0)
-LATERAL = np.float32(4.0)
+PER_STEERING = np.float32(1.0) / MAX_STEERING
+PER_BRAKING = np.float32(1.0 / 5.0)
+PER_LATERAL = np.float32(1.0 / 4.0)
 LENGTH = np.float32(5.0)
 WIDTH = np.float32(2.0)
-HEIGHT = np.float32(10.0)
-PI = np.float32(math.pi)
-TWO = np.float32(2.0)
+PER_HEIGHT = np.float32(1.0 / 10.0)
+PER_PI = np.float32(1.0 / math.pi)
 HUGE = np.float32(1.0e12)
 NOWHERE = np.float32(1.0e9)
 SLOT_BITS = np.int64(32)
@@ -107,24 +115,23 @@ def write_ego(
     steer,
     pull,
     pace,
-    length,
-    width,
+    length_part,
+    width_part,
 ):
     """Writes the ego group; returns the offset behind it."""
     row[offset] = squash(d, OFFSET)
-    row[offset + 1] = unit(math.atan2(angle_sin, angle_cos) / PI)
+    row[offset + 1] = unit(angle_of(angle_cos, angle_sin) * PER_PI)
     row[offset + 2] = squash(curvature, CURVATURE)
-    row[offset + 3] = squash(speed, SPEED)
-    row[offset + 4] = squash(limit, SPEED)
-    row[offset + 5] = unit(steering / MAX_STEERING)
-    row[offset + 6] = unit(acceleration / BRAKING)
-    row[offset + 7] = unit(lateral / LATERAL)
+    write_squashed(row, offset + 3, speed, limit, SPEED, SPEED)
+    row[offset + 5] = unit(steering * PER_STEERING)
+    row[offset + 6] = unit(acceleration * PER_BRAKING)
+    row[offset + 7] = unit(lateral * PER_LATERAL)
     row[offset + 8] = unit(throttle - ONE)
     row[offset + 9] = unit(steer - ONE)
     row[offset + 10] = unit(pull - ONE)
     row[offset + 11] = unit(pace - ONE)
-    row[offset + 12] = squash(length, LENGTH)
-    row[offset + 13] = squash(width, WIDTH)
+    row[offset + 12] = length_part
+    row[offset + 13] = width_part
     return offset + EGO_FLOATS
 
 
@@ -147,9 +154,7 @@ def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, go
 def write_conditions(row, offset, weight, condition):
     """Writes the observed weights scaled by their training range; returns the offset behind."""
     for index in range(NUM_CONDITIONS):
-        low = condition[index, 0]
-        high = condition[index, 1]
-        row[offset + index] = unit((weight[index] - low) / (high - low) * TWO - ONE)
+        row[offset + index] = unit(weight[index] * condition[0, index] + condition[1, index])
     return offset + NUM_CONDITIONS
 
 
@@ -202,18 +207,23 @@ def write_lanes(
             break
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
             continue
-        write_point(row, offset, point, index, x, y, cos, sin)
-        lane = np.int64(point_lane[index])
+        at = np.uint32(index)  # unsigned: no test for negative indices
+        lane = np.int64(point_lane[at])
         base = UNREACHABLE
         if dense:
-            base = route_length[low + lane - first_lane]
+            base = route_length[np.uint64(low + lane - first_lane)]
         else:
             base = lane_distance(
                 goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
             )
-        distance = way_ahead(base, point_s[index], goal_s, slack, cycle)
-        write_squashed(row, offset + 4, distance, distance - own_distance, FAR, NEAR)
-        row[offset + 6] = ONE
+        distance = way_ahead(base, point_s[at], goal_s, slack, cycle)
+        gain = distance - own_distance
+        if offset + WIDE <= row.shape[0]:
+            write_lane_point(row, offset, point, index, x, y, cos, sin, distance, gain)
+        else:
+            write_point(row, offset, point, index, x, y, cos, sin)
+            write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
+            row[offset + 6] = ONE
         offset += LANE_FLOATS
     return write_empty(row, offset, end - offset)
 
@@ -298,7 +308,6 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
             break
         if square[other] <= VIEW_SQUARED:
             insert_key(keys, count, agent_key(square[other], other))
-            square[other] = HUGE
             count += 1
     bound = VIEW_SQUARED
     if count == slots:
@@ -306,7 +315,9 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
     hits = np.int64(0)
     for other in range(num_agents):
         hits += square[other] <= bound
-    if hits > 0:
+    if hits > count:
+        for slot in range(count):
+            square[keys[slot] & SLOT_MASK] = HUGE
         for other in range(num_agents):
             if square[other] > bound:
                 continue
@@ -351,13 +362,10 @@ def write_neighbours(
             pose[seen, 2] = pose[other, 2]
             pose[seen, 3] = pose[other, 3]
             speed += noise * noise_speed
-        write_point(row, offset, pose, seen, x, y, cos, sin)
-        write_squashed(
-            row, offset + 4, speed * row[offset + 2], speed * row[offset + 3], SPEED, SPEED
+        write_mover(
+            row, offset, pose, seen, x, y, cos, sin, speed, length_part[other], width_part[other]
         )
-        row[offset + 6] = length_part[other]
-        row[offset + 7] = width_part[other]
-        row[offset + 8] = unit((all_z[other] - z) / HEIGHT)
+        row[offset + 8] = unit((all_z[other] - z) * PER_HEIGHT)
         row[offset + 9] = ONE
         offset += AGENT_FLOATS
     return write_empty(row, offset, end - offset)
@@ -462,7 +470,7 @@ def observe_wanted(
             row, 0, all_d[agent], angle_cos[agent], angle_sin[agent],
             segment[index, SEG_CURVATURE], all_speed[agent], speed_limit[segment_lane[index]],
             steering[agent], acceleration[agent], lateral[agent], throttle[agent], steer[agent],
-            pull[agent], pace[agent], length[agent], width[agent],
+            pull[agent], pace[agent], length_part[agent], width_part[agent],
         )  # fmt: skip
         offset = write_goals(
             row, offset, goals, x, y, cos, sin, goal, np.int64(num_goals[agent]), goal_x[agent],

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.metrics import uncomfortable
 from selfdrive_env.kernels.parallel import njit
@@ -86,7 +87,7 @@ MOVING = np.float32(2.5)
 @njit
 def lane_align(cos, sin, speed, velocity_weight, dt):
     """Returns dt (min(cos theta, 0) + w_va min(v cos theta, 0) + 0.0025 (1 - |theta| / (pi/2)))."""
-    theta = abs(math.atan2(sin, cos))
+    theta = abs(angle_of(cos, sin))
     return dt * (
         min(cos, ZERO)
         + velocity_weight * min(speed * cos, ZERO)

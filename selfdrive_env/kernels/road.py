@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.parallel import inline, njit
-from selfdrive_env.kernels.surface import CELL_EDGE, INVERSE_CELL, box_offroad, cell_at
+from selfdrive_env.kernels.surface import CELL_EDGE, box_offroad, cell_at, cell_range, row_cells
 from selfdrive_env.state import (
     ABSENT,
     EVENT_OFFROAD,
@@ -202,9 +202,9 @@ def overhang(segment, index, d):
 
 
 @njit
-def search_cell(cell, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment):
-    """Returns the best segment of one cell and its cost, at least as good as the one given."""
-    for entry in range(cell_first[cell], cell_first[cell + 1]):
+def search_cells(first, last, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment):
+    """Returns the best segment of a run of cells and its cost, at least as good as that given."""
+    for entry in range(cell_first[first], cell_first[last + 1]):
         index = np.int64(cell_segment[entry])
         t, d = along_segment(segment, index, x, y)
         beyond = max(max(-t, t - segment[index, SEG_LENGTH]), ZERO)
@@ -219,47 +219,30 @@ def search_cell(cell, x, y, cos, sin, best, best_cost, segment, cell_first, cell
 
 
 @njit
-def search(
-    x,
-    y,
-    cos,
-    sin,
-    layer,
-    map_index,
-    segment,
-    grid_origin,
-    grid_shape,
-    grid_block,
-    cell_first,
-    cell_segment,
-):
+def search(x, y, cos, sin, layer, map_index, segment, grid):
     """Returns the segment nearest by lateral offset and heading, -1 if none is within a cell."""
     best = np.int64(-1)
     best_cost = UNREACHABLE
-    cell = cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block)
+    first, entries = grid.segment_first, grid.segment
+    origin, shape, block = grid.origin, grid.shape, grid.block
+    cell = cell_at(x, y, layer, map_index, origin, shape, block)
     if cell >= 0:
-        best, best_cost = search_cell(
-            cell, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
+        best, best_cost = search_cells(
+            cell, cell, x, y, cos, sin, best, best_cost, segment, first, entries
         )
     # A segment that fits better lies no farther away than the cost says, perhaps in another cell.
     reach = min(best_cost, CELL_EDGE)
-    blocks_x = np.int64(grid_shape[map_index, 0])
-    blocks_y = np.int64(grid_shape[map_index, 1])
-    along = x - grid_origin[map_index, 0]
-    up = y - grid_origin[map_index, 1]
-    left = np.int64(max((along - reach) * INVERSE_CELL, ZERO))
-    right = min(np.int64((along + reach) * INVERSE_CELL), (blocks_x << 4) - 1)
-    bottom = np.int64(max((up - reach) * INVERSE_CELL, ZERO))
-    top = min(np.int64((up + reach) * INVERSE_CELL), (blocks_y << 4) - 1)
-    start = np.int64(grid_shape[map_index, 2])
+    left, right, bottom, top = cell_range(
+        x - reach, x + reach, y - reach, y + reach, map_index, origin, shape
+    )
     for j in range(bottom, top + 1):
-        for i in range(left, right + 1):
-            place = start + (layer * blocks_y + (j >> 4)) * blocks_x + (i >> 4)
-            number = np.int64(grid_block[place])
-            beside = number * 256 + ((j & 15) << 4) + (i & 15)
-            if number >= 0 and beside != cell:
-                best, best_cost = search_cell(
-                    beside, x, y, cos, sin, best, best_cost, segment, cell_first, cell_segment
+        i = left
+        while i <= right:
+            low, high = row_cells(i, right, j, layer, map_index, shape, block)
+            i = (i | 15) + 1
+            if low >= 0 and (low != cell or high != cell):
+                best, best_cost = search_cells(
+                    low, high, x, y, cos, sin, best, best_cost, segment, first, entries
                 )
     return best
 
@@ -285,11 +268,7 @@ def locate(
     route_first,
     route_lane,
     route_length,
-    grid_origin,
-    grid_shape,
-    grid_block,
-    cell_first,
-    cell_segment,
+    grid,
 ):
     """Follows the lane from segment `index` to the box centre (x, y).
 
@@ -340,20 +319,8 @@ def locate(
 
     if not ends and overhang(segment, index, d) <= ZERO:
         return index
-    found = search(
-        x,
-        y,
-        cos,
-        sin,
-        np.int64(segment_layer[index]),
-        map_index,
-        segment,
-        grid_origin,
-        grid_shape,
-        grid_block,
-        cell_first,
-        cell_segment,
-    )
+    layer = np.int64(segment_layer[index])
+    found = search(x, y, cos, sin, layer, map_index, segment, grid)
     return found if found >= 0 else index
 
 
@@ -390,11 +357,7 @@ def locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, w
             routes.first,
             routes.lane,
             routes.distance,
-            grid.origin,
-            grid.shape,
-            grid.block,
-            grid.segment_first,
-            grid.segment,
+            grid,
         )
         place_on_segment(agents, lanes.segment, world, agent, index, x, y)
 

@@ -117,10 +117,12 @@ def draw_body(params, draws, worlds, bodies, world, agent):
     bodies.pull[world, agent] = body[BODY_ACCELERATION] * draw_coefficient(SPREAD_LARGE, s2, u2)
     bodies.pace[world, agent] = body[BODY_SPEED] * draw_coefficient(SPREAD_LARGE, s3, u3)
 
-    for weight in range(NUM_WEIGHTS):
-        unit, _, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_WEIGHTS, weight)
-        low = draws.weight[weight, 0]
-        bodies.weight[world, agent, weight] = uniform(low, draws.weight[weight, 1], unit)
+    for quarter in range((NUM_WEIGHTS + 3) // 4):
+        units = uniforms(key0, key1, stream, agent, tick, DRAW_WEIGHTS, quarter)
+        for place in range(min(4, NUM_WEIGHTS - 4 * quarter)):
+            weight = 4 * quarter + place
+            low = draws.weight[weight, 0]
+            bodies.weight[world, agent, weight] = uniform(low, draws.weight[weight, 1], units[place])
 
     blind, braking, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 3)
     temper = BLIND if blind < np.float32(params.blind_share) else 0
@@ -130,8 +132,35 @@ def draw_body(params, draws, worlds, bodies, world, agent):
 
 
 @njit
+def needed_room(speed, pace):
+    """Returns the gap that two bodies with these speeds need beyond their own lengths [m]."""
+    return HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
+
+
+@njit
+def count_around(agents, bodies, world, agent, x, y, speed):
+    """Returns how many others are so near (x, y) that they may be in the way (conservative)."""
+    status, all_speed = agents.status[world], agents.speed[world]
+    all_x, all_y, all_cos, all_sin = (
+        agents.x[world], agents.y[world], agents.cos[world], agents.sin[world]
+    )  # fmt: skip
+    length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
+    size = HALF * (length[agent] + width[agent]) + CLEARANCE + TIGHT
+    count = np.int64(0)
+    for other in range(all_x.shape[0]):
+        ahead = HALF * wheelbase[other]
+        dx = all_x[other] + ahead * all_cos[other] - x
+        dy = all_y[other] + ahead * all_sin[other] - y
+        reach = needed_room(speed, all_speed[other]) + HALF * (length[other] + width[other]) + size
+        count += (status[other] != ABSENT) & (dx * dx + dy * dy <= reach * reach)
+    return count
+
+
+@njit
 def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
     """Whether a body placed with its box centre at (x, y) keeps clear of all others."""
+    if count_around(agents, bodies, world, agent, x, y, speed) == 0:
+        return True
     half_length = HALF * bodies.length[world, agent]
     half_width = HALF * bodies.width[world, agent]
     for other in range(agents.x.shape[1]):
@@ -144,7 +173,7 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
         dy = agents.y[world, other] + ahead * agents.sin[world, other] - y
         long_other = HALF * bodies.length[world, other]
         pace = agents.speed[world, other]
-        room = HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
+        room = needed_room(speed, pace)
         if not relaxed or abs(pace) > ONE:
             room += half_length + long_other + CLEARANCE
             if dx * dx + dy * dy < room * room:

@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, box_cuts_edge, segments_cross
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.state import CELL
 
 __all__ = ["box_offroad", "cell_at", "observation_cell", "point_on_surface"]
@@ -42,6 +42,34 @@ def cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block):
     return block * 256 + ((j & 15) << 4) + (i & 15)
 
 
+@inline
+def cell_range(low_x, high_x, low_y, high_y, map_index, grid_origin, grid_shape):
+    """Returns the first and last column and row of cells that a rectangle meets."""
+    x = grid_origin[map_index, 0]
+    y = grid_origin[map_index, 1]
+    columns = np.int64(grid_shape[map_index, 0]) << 4
+    rows = np.int64(grid_shape[map_index, 1]) << 4
+    left = np.int64(max((low_x - x) * INVERSE_CELL, ZERO))
+    right = min(np.int64((high_x - x) * INVERSE_CELL), columns - 1)
+    bottom = np.int64(max((low_y - y) * INVERSE_CELL, ZERO))
+    top = min(np.int64((high_y - y) * INVERSE_CELL), rows - 1)
+    return left, right, bottom, top
+
+
+@inline
+def row_cells(i, last, j, layer, map_index, grid_shape, grid_block):
+    """Returns the numbers of the cells from column i to `last` of row j, within one block.
+
+    Such cells are numbered one after the other, and so are their entries. Without a block the first
+    number is negative.
+    """
+    blocks_x = np.int64(grid_shape[map_index, 0])
+    blocks_y = np.int64(grid_shape[map_index, 1])
+    line = np.int64(grid_shape[map_index, 2]) + (layer * blocks_y + (j >> 4)) * blocks_x
+    base = np.int64(grid_block[line + (i >> 4)]) * 256 + ((j & 15) << 4)
+    return base + (i & 15), base + min(last - (i & ~15), 15)
+
+
 @njit
 def observation_cell(cell):
     """Returns the number of the observation cell that holds a grid cell."""
@@ -69,8 +97,7 @@ def on_surface(x, y, cell, map_index, grid_origin, grid_shape, edge_first, edge,
             edge[entry, 2] - centre_x,
             edge[entry, 3] - centre_y,
         )
-        if crosses:
-            result = not result
+        result = result != crosses
     return result
 
 
@@ -137,9 +164,8 @@ def edge_is_clear(
     u1 = bx * cos + by * sin
     v0 = ay * cos - ax * sin
     v1 = by * cos - bx * sin
-    if max(u0, u1) < back or min(u0, u1) > front:
-        return True
-    return max(v0, v1) < -side or min(v0, v1) > side
+    before = (max(u0, u1) < back) | (min(u0, u1) > front)
+    return before | (max(v0, v1) < -side) | (min(v0, v1) > side)
 
 
 @njit
@@ -191,28 +217,21 @@ def box_offroad(
     low_y = min(start_y, centre_y) - reach_y - bend
     high_y = max(start_y, centre_y) + reach_y + bend
 
-    start = np.int64(shape[map_index, 2])
-    blocks_x = np.int64(shape[map_index, 0])
-    blocks_y = np.int64(shape[map_index, 1])
-    left = max(np.int64((low_x - origin[map_index, 0]) * INVERSE_CELL), 0)
-    right = min(np.int64((high_x - origin[map_index, 0]) * INVERSE_CELL), (blocks_x << 4) - 1)
-    bottom = max(np.int64((low_y - origin[map_index, 1]) * INVERSE_CELL), 0)
-    top = min(np.int64((high_y - origin[map_index, 1]) * INVERSE_CELL), (blocks_y << 4) - 1)
+    left, right, bottom, top = cell_range(low_x, high_x, low_y, high_y, map_index, origin, shape)
     for j in range(bottom, top + 1):
-        line = start + (layer * blocks_y + (j >> 4)) * blocks_x
-        for i in range(left, right + 1):
-            number = np.int64(block[line + (i >> 4)])
-            if number < 0:
+        i = left
+        while i <= right:
+            first, last = row_cells(i, right, j, layer, map_index, shape, block)
+            i = (i | 15) + 1
+            if first < 0:
                 continue
-            cell = number * 256 + ((j & 15) << 4) + (i & 15)
-            for entry in range(edge_first[cell], edge_first[cell + 1]):
+            for entry in range(edge_first[first], edge_first[last + 1]):
                 x0 = edge[entry, 0]
                 y0 = edge[entry, 1]
                 x1 = edge[entry, 2]
                 y1 = edge[entry, 3]
-                if max(x0, x1) < low_x or min(x0, x1) > high_x:
-                    continue
-                if max(y0, y1) < low_y or min(y0, y1) > high_y:
+                beside = (max(x0, x1) < low_x) | (min(x0, x1) > high_x)
+                if beside | (max(y0, y1) < low_y) | (min(y0, y1) > high_y):
                     continue
                 if edge_is_clear(
                     x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width

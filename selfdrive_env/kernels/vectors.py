@@ -17,9 +17,12 @@ from numba.np.arrayobj import make_array
 
 from selfdrive_env.kernels.geometry import squash
 
-__all__ = ["write_point", "write_squashed"]
+__all__ = ["FAR", "NEAR", "SPEED", "write_lane_point", "write_mover", "write_point", "write_squashed"]
 
 NEAR = np.float32(20.0)
+FAR = np.float32(100.0)
+SPEED = np.float32(10.0)
+ONE = np.float32(1.0)
 UNIT = np.float32(1.000001)
 """Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
 
@@ -51,6 +54,56 @@ def write_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-unty
     row[offset + 1] = squash(b, scale_b)
 
 
+def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
+    """Writes seven numbers: a point as `write_point` does, its way to the goal, and 1.
+
+    It may overwrite the eighth number with 0.
+
+    Args:
+        row: Receives the numbers from `offset` on; has eight left.
+        offset: Likewise.
+        table: As for `write_point`, like the next five.
+        index: Likewise.
+        x: Likewise.
+        y: Likewise.
+        cos: Likewise.
+        sin: Likewise.
+        distance: To the goal, written as d / (100 + |d|) [m].
+        gain: The distance less the agent's own, written as g / (20 + |g|) [m].
+    """
+    write_point(row, offset, table, index, x, y, cos, sin)
+    row[offset + 4] = squash(distance, FAR)
+    row[offset + 5] = squash(gain, NEAR)
+    row[offset + 6] = ONE
+
+
+def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
+    """Writes eight numbers: a point as `write_point` does, its velocity, and its size.
+
+    Args:
+        row: As for `write_point`, like the next seven.
+        offset: Likewise.
+        table: Likewise.
+        index: Likewise.
+        x: Likewise.
+        y: Likewise.
+        cos: Likewise.
+        sin: Likewise.
+        speed: Along its heading; along and across the frame v / (10 + |v|) is written [m/s].
+        length_part: Written as it is.
+        width_part: Likewise.
+    """
+    write_point(row, offset, table, index, x, y, cos, sin)
+    row[offset + 4] = squash(
+        speed * (table[index, 2] * cos + table[index, 3] * sin), SPEED
+    )
+    row[offset + 5] = squash(
+        speed * (table[index, 3] * cos - table[index, 2] * sin), SPEED
+    )
+    row[offset + 6] = length_part
+    row[offset + 7] = width_part
+
+
 def _vector(length: int) -> Any:
     return ir.VectorType(ir.FloatType(), length)
 
@@ -74,6 +127,12 @@ def _shuffle(builder: Any, vector: Any, *order: int) -> Any:
     return builder.shuffle_vector(vector, vector, mask)
 
 
+def _join(builder: Any, first: Any, second: Any) -> Any:
+    """Returns a vector of eight from two of four."""
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), list(range(8)))
+    return builder.shuffle_vector(first, second, mask)
+
+
 def _absolute(builder: Any, vector: Any) -> Any:
     kind = ir.FunctionType(vector.type, [vector.type])
     name = f"llvm.fabs.v{vector.type.count}f32"
@@ -85,34 +144,99 @@ def _place(builder: Any, data: Any, index: Any, length: int) -> Any:
     return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
 
 
+def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    """Returns a point (x, y, cos, sin) in a frame; the arguments are those of `write_point`."""
+    _, _, table, index, x, y, cos, sin = arguments
+    table = make_array(kinds[2])(context, builder, table)
+    columns = builder.extract_value(table.shape, 1)
+    at = _place(builder, table.data, builder.mul(index, columns), 4)
+    zero = ir.Constant(ir.FloatType(), 0.0)
+    moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero]))
+    minus = builder.fneg(sin)
+    return builder.fadd(
+        builder.fmul(moved, _pack(builder, [cos, cos, cos, cos])),
+        builder.fmul(
+            _shuffle(builder, moved, 1, 0, 3, 2), _pack(builder, [sin, minus, sin, minus])
+        ),
+    )
+
+
+def _store_scaled(
+    context: Any, builder: Any, kind: Any, row: Any, offset: Any, value: Any, scale: Any, share: Any
+) -> None:
+    """Stores value / (scale + share |value|), all vectors, from an offset of a row on."""
+    row = make_array(kind)(context, builder, row)
+    length = value.type.count
+    size = builder.fmul(_absolute(builder, value), _constants(*share))
+    value = builder.fdiv(value, builder.fadd(_constants(*scale), size))
+    builder.store(value, _place(builder, row.data, offset, length), align=4)
+
+
+POINT_SCALE = (float(NEAR), float(NEAR), float(UNIT), float(UNIT))
+POINT_SHARE = (1.0, 1.0, 0.0, 0.0)
+
+
 @intrinsic
 def _write_point(
     typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
     sin: Any,
 ) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row, offset, table, index, x, y, cos, sin = arguments
-        row = make_array(signature.args[0])(context, builder, row)
-        table = make_array(signature.args[2])(context, builder, table)
-        columns = builder.extract_value(table.shape, 1)
-        at = _place(builder, table.data, builder.mul(index, columns), 4)
-        zero = ir.Constant(ir.FloatType(), 0.0)
-        moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero]))
-        minus = builder.fneg(sin)
-        turned = builder.fadd(
-            builder.fmul(moved, _pack(builder, [cos, cos, cos, cos])),
-            builder.fmul(
-                _shuffle(builder, moved, 1, 0, 3, 2), _pack(builder, [sin, minus, sin, minus])
-            ),
+        value = _turned(context, builder, signature.args, arguments)
+        _store_scaled(
+            context, builder, signature.args[0], *arguments[:2], value, POINT_SCALE, POINT_SHARE
         )
-        size = builder.fmul(_absolute(builder, turned), _constants(1.0, 1.0, 0.0, 0.0))
-        scale = _constants(float(NEAR), float(NEAR), float(UNIT), float(UNIT))
-        value = builder.fdiv(turned, builder.fadd(scale, size))
-        builder.store(value, _place(builder, row.data, offset, 4), align=4)
         return context.get_dummy_value()
 
     word, number = types.int64, types.float32
     return types.void(row, word, table, word, number, number, number, number), generate
+
+
+@intrinsic
+def _write_lane_point(
+    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
+    sin: Any, distance: Any, gain: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        point = _turned(context, builder, signature.args, arguments[:8])
+        one = ir.Constant(ir.FloatType(), 1.0)
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        rest = _pack(builder, [*arguments[8:], one, zero])
+        _store_scaled(
+            context, builder, signature.args[0], *arguments[:2], _join(builder, point, rest),
+            (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0),
+            (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, table, word, *[number] * 6), generate
+
+
+@intrinsic
+def _write_mover(
+    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
+    sin: Any, speed: Any, length_part: Any, width_part: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        point = _turned(context, builder, signature.args, arguments[:8])
+        speed, *parts = arguments[8:]
+        one = ir.Constant(ir.FloatType(), 1.0)
+        faster = _shuffle(builder, point, 2, 3, 2, 3)
+        faster = builder.fmul(faster, _pack(builder, [speed, speed, one, one]))
+        faster = builder.shuffle_vector(
+            faster, _pack(builder, [*parts, *parts]),
+            ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 4, 5]),
+        )  # fmt: skip
+        _store_scaled(
+            context, builder, signature.args[0], *arguments[:2], _join(builder, point, faster),
+            (*POINT_SCALE, float(SPEED), float(SPEED), 1.0, 1.0),
+            (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
+        )  # fmt: skip
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, table, word, *[number] * 7), generate
 
 
 @intrinsic
@@ -136,6 +260,22 @@ def _write_squashed(
 def _compiled_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
     def write(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
         _write_point(row, offset, table, index, x, y, cos, sin)
+
+    return write
+
+
+@overload(write_lane_point, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
+    def write(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
+        _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
+
+    return write
+
+
+@overload(write_mover, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
+    def write(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
+        _write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
 
     return write
 
