@@ -22,8 +22,8 @@ from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
 from selfdrive_env.kernels.observation import observe_wanted, row_length
 from selfdrive_env.kernels.parallel import cached, entry, njit, run
-from selfdrive_env.kernels.pointers import Table, struct_at
 from selfdrive_env.kernels.path import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.pointers import Table, struct_at
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
 from selfdrive_env.kernels.route import follow_routes

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 
+from selfdrive_env.config import TRAINING_RANGE
 from selfdrive_env.state import (
     ABSENT,
     BLIND,
@@ -19,6 +20,7 @@ from selfdrive_env.state import (
     RED,
     STOP_SIGN,
     UNREACHABLE,
+    WEIGHTS,
     YELLOW,
 )
 
@@ -406,7 +408,7 @@ class Observer:
 
     def conditions(self) -> np.ndarray:
         weight = self.engine.bodies.weight[self.world, self.agent, :NUM_CONDITIONS]
-        low, high = self.engine.draws.condition[:NUM_CONDITIONS].astype(np.float64).T
+        low, high = np.array([TRAINING_RANGE[name] for name in WEIGHTS[:NUM_CONDITIONS]]).T
         return np.clip((weight - low) / (high - low) * 2.0 - 1.0, -1.0, 1.0)
 
     def near_row(self) -> int:

@@ -160,7 +160,7 @@ def test_no_kernel_computes_in_double_precision():
 
 
 def test_planted_double_precision_is_caught():
-    from selfdrive_env.kernels.parallel import njit
+    from selfdrive_env.kernels.parallel import entry
 
     half, one = np.float32(0.5), np.float32(1.0)
 
@@ -184,10 +184,10 @@ def test_planted_double_precision_is_caught():
         return max(x * half + np.float32(3.25), one)
 
     for function in (multiplies, divides, compares, mixes, hides):
-        compiled = njit(function)
+        compiled = entry(function)
         compiled(np.float32(2.0))
         assert double_precision(compiled), function.__name__
-    compiled = njit(fine)
+    compiled = entry(fine)
     compiled(np.float32(2.0))
     assert double_precision(compiled) == []
     compiled(2.0)

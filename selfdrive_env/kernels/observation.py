@@ -505,9 +505,7 @@ def observe_wanted(
         sees = neighbours
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             sees = np.int64(0)
-        count = nearest_agents(
-            agent, sees, pose, centre_x, centre_y, square, known[agent], keys
-        )
+        count = nearest_agents(agent, sees, pose, centre_x, centre_y, square, known[agent], keys)
         offset = write_neighbours(
             row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
             tick, keys, count, pose, all_z, all_speed, length_part, width_part,

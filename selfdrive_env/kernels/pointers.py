@@ -22,6 +22,7 @@ from numba.core.imputils import impl_ret_untracked
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.np import numpy_support
 from numba.np.arrayobj import make_array, populate_array
+from numpy.typing import NDArray
 
 from selfdrive_env.arrays import I64, axes
 
@@ -40,21 +41,33 @@ class Table:
         Args:
             struct: A named tuple of C-contiguous arrays and of scalars.
         """
-        self._kept: list[Any] = []
-        self.words: I64 = np.zeros(SLOT * len(struct), np.int64)
-        kinds = _fields(type(struct))
+        self._fields = _fields(type(struct))
+        self._kept: dict[str, Any] = {}
+        self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)
         for name, value in struct._asdict().items():
-            if not isinstance(value, np.ndarray):
-                value = np.array(value, numpy_support.as_dtype(kinds[name][0]))
-            self.point(list(kinds).index(name), value)
+            if self._fields[name][1] < 0:
+                value = np.array([value], numpy_support.as_dtype(self._fields[name][0]))
+            self.point(name, value)
 
-    def point(self, slot: int, array: Any) -> None:
-        """Lets field number `slot` point to an array."""
+    def point(self, name: str, array: NDArray[Any]) -> None:
+        """Lets a field point to an array.
+
+        Raises:
+            ValueError: If the array is not what the struct declares, or not C-contiguous.
+        """
+        element, ndim = self._fields[name]
+        wanted = numpy_support.as_dtype(element)
+        if array.dtype != wanted or array.ndim != abs(ndim):
+            raise ValueError(
+                f"{name} must be {wanted} with {abs(ndim)} axes, got {array.dtype} with "
+                f"{array.ndim}"
+            )
         if not array.flags.c_contiguous:
-            raise ValueError("compiled code reads C-contiguous arrays only")
-        self._kept.append(array)
-        self.words[SLOT * slot] = array.ctypes.data
-        self.words[SLOT * slot + 1 : SLOT * slot + 1 + array.ndim] = array.shape
+            raise ValueError(f"{name} must be C-contiguous")
+        first = SLOT * list(self._fields).index(name)
+        self._kept[name] = array
+        self.words[first] = array.ctypes.data
+        self.words[first + 1 : first + 1 + array.ndim] = array.shape
 
     @property
     def address(self) -> int:

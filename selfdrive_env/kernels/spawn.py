@@ -122,7 +122,9 @@ def draw_body(params, draws, worlds, bodies, world, agent):
         for place in range(min(4, NUM_WEIGHTS - 4 * quarter)):
             weight = 4 * quarter + place
             low = draws.weight[weight, 0]
-            bodies.weight[world, agent, weight] = uniform(low, draws.weight[weight, 1], units[place])
+            bodies.weight[world, agent, weight] = uniform(
+                low, draws.weight[weight, 1], units[place]
+            )
 
     blind, braking, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 3)
     temper = BLIND if blind < np.float32(params.blind_share) else 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, box_cuts_edge, segments_cross
+from selfdrive_env.kernels.geometry import HALF, ZERO, box_cuts_edge, segments_cross
 from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.state import CELL
 
@@ -144,9 +144,7 @@ def sweep_cuts_edge(
 
 
 @njit
-def edge_is_clear(
-    x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width
-):
+def edge_is_clear(x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width):
     """Whether an edge stays clear of everything that a box covers on its arc (conservative).
 
     In the frame of the pose at the start the arc lies within |ds| ahead (or behind) and

@@ -15,9 +15,15 @@ from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
 from numba.np.arrayobj import make_array
 
-from selfdrive_env.kernels.geometry import squash
-
-__all__ = ["FAR", "NEAR", "SPEED", "write_lane_point", "write_mover", "write_point", "write_squashed"]
+__all__ = [
+    "FAR",
+    "NEAR",
+    "SPEED",
+    "write_lane_point",
+    "write_mover",
+    "write_point",
+    "write_squashed",
+]
 
 NEAR = np.float32(20.0)
 FAR = np.float32(100.0)
@@ -25,6 +31,11 @@ SPEED = np.float32(10.0)
 ONE = np.float32(1.0)
 UNIT = np.float32(1.000001)
 """Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
+
+
+def squashed(value, scale):  # type: ignore[no-untyped-def]
+    """Returns value / (scale + |value|)."""
+    return value / (scale + abs(value))
 
 
 def write_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
@@ -42,16 +53,16 @@ def write_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-u
     """
     dx = table[index, 0] - x
     dy = table[index, 1] - y
-    row[offset] = squash(dx * cos + dy * sin, NEAR)
-    row[offset + 1] = squash(dy * cos - dx * sin, NEAR)
+    row[offset] = squashed(dx * cos + dy * sin, NEAR)
+    row[offset + 1] = squashed(dy * cos - dx * sin, NEAR)
     row[offset + 2] = (table[index, 2] * cos + table[index, 3] * sin) / UNIT
     row[offset + 3] = (table[index, 3] * cos - table[index, 2] * sin) / UNIT
 
 
 def write_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
     """Writes a / (scale_a + |a|) and b / (scale_b + |b|) from `offset` on."""
-    row[offset] = squash(a, scale_a)
-    row[offset + 1] = squash(b, scale_b)
+    row[offset] = squashed(a, scale_a)
+    row[offset + 1] = squashed(b, scale_b)
 
 
 def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
@@ -72,8 +83,8 @@ def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
         gain: The distance less the agent's own, written as g / (20 + |g|) [m].
     """
     write_point(row, offset, table, index, x, y, cos, sin)
-    row[offset + 4] = squash(distance, FAR)
-    row[offset + 5] = squash(gain, NEAR)
+    row[offset + 4] = squashed(distance, FAR)
+    row[offset + 5] = squashed(gain, NEAR)
     row[offset + 6] = ONE
 
 
@@ -94,12 +105,8 @@ def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, w
         width_part: Likewise.
     """
     write_point(row, offset, table, index, x, y, cos, sin)
-    row[offset + 4] = squash(
-        speed * (table[index, 2] * cos + table[index, 3] * sin), SPEED
-    )
-    row[offset + 5] = squash(
-        speed * (table[index, 3] * cos - table[index, 2] * sin), SPEED
-    )
+    row[offset + 4] = squashed(speed * (table[index, 2] * cos + table[index, 3] * sin), SPEED)
+    row[offset + 5] = squashed(speed * (table[index, 3] * cos - table[index, 2] * sin), SPEED)
     row[offset + 6] = length_part
     row[offset + 7] = width_part
 

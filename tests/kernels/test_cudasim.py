@@ -22,9 +22,15 @@ from selfdrive_env.state import (
     Motion,
     Output,
     Params,
+    Scratch,
 )
+from tests.kernels import from_python
 
 pytestmark = pytest.mark.cudasim
+
+bodies_touch, collide = from_python(bodies_touch), from_python(collide)
+advance_bodies, bicycle_step = from_python(advance_bodies), from_python(bicycle_step)
+along_arc = from_python(along_arc)
 
 WORLDS, AGENTS = 3, 12
 DT, HOLD = np.float32(0.3), np.float32(-9.5)
@@ -100,6 +106,8 @@ def scene():
     sizes = {"world": WORLDS, "agent": AGENTS, "goal": 4, "weight": NUM_WEIGHTS, "term": NUM_TERMS}
     agents, bodies = allocate(Agents, **sizes), allocate(Bodies, **sizes)
     motion, output = allocate(Motion, **sizes), allocate(Output, **sizes)
+    names = dict.fromkeys(("worker", "slot", "point", "info", "stage"), 1)
+    scratch = allocate(Scratch, **sizes, **names, **{"agent+1": AGENTS + 1})
     shape = (WORLDS, AGENTS)
     heading = random.uniform(-np.pi, np.pi, shape)
     agents.x[:], agents.y[:] = random.uniform(-25, 25, (2, *shape))
@@ -115,7 +123,9 @@ def scene():
     bodies.wheelbase[:] = 0.6 * bodies.length
     motion.jerk[..., 0] = random.choice([-15, -4, 0, 4], shape)
     motion.jerk[..., 1] = random.choice([-4, 0, 4], shape)
-    return SimpleNamespace(agents=agents, bodies=bodies, motion=motion, output=output)
+    return SimpleNamespace(
+        agents=agents, bodies=bodies, motion=motion, output=output, scratch=scratch
+    )
 
 
 def packed(scene):
@@ -135,7 +145,7 @@ def test_motion_and_contacts_are_those_of_the_cpu(scene):
     params = Params(**{name: 0 for name in Params._fields})._replace(dt=DT, hold_jerk=HOLD)
     for world in range(WORLDS):
         advance_bodies(params, scene.agents, scene.bodies, scene.motion, world)
-        collide(scene.agents, scene.bodies, scene.motion, scene.output, world)
+        collide(scene.agents, scene.bodies, scene.motion, scene.output, scene.scratch, 0, world)
     moved, _ = packed(scene)
     np.testing.assert_array_equal(state, moved)
     np.testing.assert_array_equal(arc[..., 0], scene.motion.travel)

@@ -14,7 +14,10 @@ from selfdrive_env.state import (
     RED,
     STILL,
 )
+from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+
+idm_acceleration = from_python(idm_acceleration)
 
 F = np.float32
 

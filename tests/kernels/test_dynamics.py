@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 
 from selfdrive_env.kernels.dynamics import bicycle_step, pose_at, sub_steps
 from selfdrive_env.kernels.geometry import along_arc
+from tests.kernels import from_python
 from tests.reference import Car, arc_pose, bicycle
+
+bicycle_step = from_python(bicycle_step)
+pose_at = from_python(pose_at)
+sub_steps = from_python(sub_steps)
+along_arc = from_python(along_arc)
 
 DT = 0.3
 HOLD = -9.5

@@ -25,7 +25,11 @@ from selfdrive_env.state import (
     STOP_SIGN,
     YELLOW,
 )
+from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+
+advance_lights = from_python(advance_lights)
+draw_lights = from_python(draw_lights)
 
 RANGES = {PHASE_GREEN: (1.0, 10.0), PHASE_YELLOW: (1.5, 2.25), PHASE_RED: (0.3, 10.0)}
 FIXED = {PHASE_GREEN: 10.0, PHASE_YELLOW: 3.0, PHASE_RED: 2.0}

@@ -14,7 +14,10 @@ from selfdrive_env.state import (
     NUM_COUNTS,
     PRESENT,
 )
+from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, random_jerks, set_body, town_engine
+
+uncomfortable = from_python(uncomfortable)
 
 F = np.float32
 

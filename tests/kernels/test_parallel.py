@@ -11,11 +11,11 @@ import pytest
 
 import selfdrive_env
 from selfdrive_env.kernels import parallel
-from selfdrive_env.kernels.parallel import cached, chunks, njit, run
+from selfdrive_env.kernels.parallel import cached, chunks, entry, run
 from tests.kernels.conftest import no_jerk, town_engine
 
 
-@njit
+@entry
 def fill(out, value, worker, first, last):
     for world in range(first, last):
         out[world] += value
@@ -120,7 +120,7 @@ def digest_of(package: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_digest_changes_with_every_source_of_compiled_code(copied, monkeypatch):
     before = digest_of(copied, monkeypatch)
     assert before == digest_of(copied, monkeypatch)
-    sources = sorted(p for p in copied.rglob("*.py") if "njit" in p.read_text())
+    sources = sorted(p for p in copied.rglob("*.py") if "entry" in p.read_text())
     sources = [p for p in sources if "maps" not in p.parts]  # they keep caches of their own
     assert {"engine.py", "road.py", "reward.py"} <= {p.name for p in sources}
     for path in [*sources, copied / "state.py"]:
@@ -133,7 +133,7 @@ def test_the_digest_changes_with_every_source_of_compiled_code(copied, monkeypat
 
 def test_compiled_code_goes_to_the_folder_of_the_digest(tmp_path, monkeypatch):
     monkeypatch.setenv("SELFDRIVE_CACHE", str(tmp_path))
-    kernel = cached(njit(lambda x: x + np.float32(1.0)))
+    kernel = cached(entry(lambda x: x + np.float32(1.0)))
     assert kernel(np.float32(1.0)) == 2.0
     folder = tmp_path / "kernels" / parallel.source_digest()
     assert list(folder.glob("*.nbi"))
@@ -144,7 +144,7 @@ def test_without_a_writable_folder_kernels_still_compile(tmp_path, monkeypatch, 
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("SELFDRIVE_CACHE", str(blocker))
-    kernel = cached(njit(lambda x: x + np.float32(1.0)))
+    kernel = cached(entry(lambda x: x + np.float32(1.0)))
     assert kernel(np.float32(1.0)) == 2.0
     assert "SELFDRIVE_CACHE" in capsys.readouterr().err
 

@@ -13,6 +13,12 @@ from selfdrive_env.kernels.random import (
     uniforms,
 )
 from tests import reference
+from tests.kernels import from_python
+
+normal_pair = from_python(normal_pair)
+philox = from_python(philox)
+uniform = from_python(uniform)
+uniforms = from_python(uniforms)
 
 ONES = 0xFFFFFFFF
 

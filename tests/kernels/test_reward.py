@@ -18,8 +18,13 @@ from selfdrive_env.state import (
     REWARD_TERMS,
     WEIGHTS,
 )
+from tests.kernels import from_python
 from tests.kernels.conftest import random_jerks, town_engine
 from tests.reference import reward_terms
+
+agent_terms = from_python(agent_terms)
+lane_align = from_python(lane_align)
+lane_centre = from_python(lane_centre)
 
 F = np.float32
 DT = 0.3

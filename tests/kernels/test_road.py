@@ -16,7 +16,15 @@ from selfdrive_env.kernels.road import (
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile import pool
 from selfdrive_env.state import LANE_CHANGE_COST, UNREACHABLE
+from tests.kernels import from_python
 from tests.reference import lane_cost, lane_graph, way_to
+
+lane_distance = from_python(lane_distance)
+locate = from_python(locate)
+next_lane = from_python(next_lane)
+route_distance = from_python(route_distance)
+search = from_python(search)
+segment_at = from_python(segment_at)
 
 F = np.float32
 WIDE = F(10.0)
@@ -44,11 +52,7 @@ def place(town, index, x, y, heading, goal_lane=-1):
         routes.first,
         routes.lane,
         routes.distance,
-        grid.origin,
-        grid.shape,
-        grid.block,
-        grid.segment_first,
-        grid.segment,
+        grid,
     )
 
 
@@ -67,8 +71,8 @@ def test_an_agent_is_found_on_the_nearest_lane(name):
         x, y, heading = pose_on(town, true, random.random(), random.uniform(-2.5, 2.5))
         heading += random.normal(0.0, 0.2)
         found = search(
-            F(x), F(y), F(math.cos(heading)), F(math.sin(heading)), layers[true], 0, segments,
-            grid.origin, grid.shape, grid.block, grid.segment_first, grid.segment,
+            F(x), F(y), F(math.cos(heading)), F(math.sin(heading)), np.int64(layers[true]), 0,
+            segments, grid,
         )  # fmt: skip
         cost = lane_cost(segments, x, y, heading)
         cost[layers != layers[true]] = np.inf

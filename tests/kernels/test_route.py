@@ -13,8 +13,11 @@ from selfdrive_env.state import (
     UNREACHABLE,
     WEIGHT_GOAL_RADIUS,
 )
+from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 from tests.reference import lane_graph
+
+closest_approach = from_python(closest_approach)
 
 RADIUS = 4.0
 

@@ -6,30 +6,30 @@ import numpy as np
 import pytest
 import shapely
 
+from selfdrive_env.kernels.geometry import along_arc
 from selfdrive_env.kernels.surface import box_offroad, cell_at, observation_cell, point_on_surface
 from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.state import EVENT_OFFROAD
+from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, set_body, town_engine
 from tests.reference import MILLIMETRE, Sweep, offroad_is_close, swept_offroad
+
+along_arc = from_python(along_arc)
+box_offroad = from_python(box_offroad)
+cell_at = from_python(cell_at)
+observation_cell = from_python(observation_cell)
+point_on_surface = from_python(point_on_surface)
 
 F = np.float32
 
 
 def is_offroad(town, sweep, layer):
-    grid = town.grid
-    values = [sweep.x, sweep.y, math.cos(sweep.heading), math.sin(sweep.heading), sweep.travel]
-    values += [sweep.curvature, sweep.wheelbase / 2, sweep.length / 2, sweep.width / 2]
-    return box_offroad(
-        *(F(v) for v in values),
-        layer,
-        0,
-        grid.origin,
-        grid.shape,
-        grid.block,
-        grid.edge_first,
-        grid.edge,
-        grid.inside,
-    )
+    pose = (sweep.x, sweep.y, math.cos(sweep.heading), math.sin(sweep.heading))
+    pose = tuple(F(v) for v in pose)
+    travel, curvature = F(sweep.travel), F(sweep.curvature)
+    end = tuple(F(v) for v in along_arc(*pose, travel, curvature))
+    sizes = (F(sweep.wheelbase / 2), F(sweep.length / 2), F(sweep.width / 2))
+    return box_offroad(*pose, *end, travel, curvature, *sizes, layer, 0, town.grid)
 
 
 def random_sweep(random, town, moving):
