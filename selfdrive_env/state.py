@@ -497,8 +497,8 @@ class Output(NamedTuple):
 class Scratch(NamedTuple):
     """Working memory of one thread."""
 
-    path: Annotated[F32, "worker agent point 4"]
-    """Way ahead of each agent along its route: x, y, cos, sin at equal steps [m]."""
+    path: Annotated[F32, "worker agent point 5"]
+    """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
 
     path_info: Annotated[F32, "worker agent info"]
     """What scripted drivers know of each agent's way, columns of kernels/drivers.py."""

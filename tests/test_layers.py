@@ -34,7 +34,7 @@ KERNELS = (
     *("parallel",),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
-    *("route", "path", "drivers", "metrics", "spawn", "observation"),
+    *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),
     *("reward",),
 )
 

@@ -4,9 +4,9 @@ The IDM driver follows its route with the Intelligent Driver Model (Treiber, Hen
 "Congested traffic states in empirical observations and microscopic simulations", PRE 62, 2000):
 a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)). It brakes for
 bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
-and who go first. Who goes first is one order over all agents (in a junction or unable to stop
+and who go first. Who goes first in junctions is one order over all agents (inside or unable to stop
 before it, then by time of arrival, stop signs last), so that no ring of drivers waits for one
-another.
+another; kernels/conflicts.py has it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,29 @@ import math
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.conflicts import (
+    PATIENCE,
+    SIDE_MARGIN,
+    conflict_gap,
+    first_contact,
+    may_meet,
+)
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.path import (
-    ARRIVAL,
+    CHANGES,
     ENTRY,
     EXIT,
     FAR,
     HIGH_X,
     HIGH_Y,
+    HIGH_Z,
+    LEAVE_END,
     LINE_COLOUR,
     LINE_GAP,
     LOW_X,
     LOW_Y,
+    LOW_Z,
     PATH_END,
     PATH_STEP,
     POINTS,
@@ -53,7 +63,6 @@ from selfdrive_env.state import (
 
 __all__ = ["drive", "is_blind"]
 
-ALIGNED = np.float32(0.9)
 MAX_ACCELERATION = np.float32(1.8)
 COMFORTABLE_BRAKING = np.float32(2.0)
 IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))
@@ -62,22 +71,22 @@ STANDSTILL_GAP = np.float32(2.0)
 LATERAL_COMFORT = np.float32(1.3)
 SLOWING = np.float32(3.0)
 SLOWING_TIME = np.float32(0.8)
-INWARD_ROOM = np.float32(0.3)
-INWARD_SHARE = np.float32(0.15)
+INWARD_ROOM = np.float32(0.5)
+INWARD_SHARE = np.float32(0.2)
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
 SLOW_TURN = np.float32(0.4)
 APPROACH = np.float32(4.5)
+APPROACH_SHARE = np.float32(0.8)
+CALM = np.float32(0.2)
 LOOKAHEAD = np.float32(1.2)
 LOOKAHEAD_TIME = np.float32(0.6)
 SIGNAL_SPEED = np.float32(6.5)
 SIGNAL_ZONE = np.float32(10.0)
 HARD_BRAKING = np.float32(5.0)
-SIDE_MARGIN = np.float32(0.3)
-CONFLICT_MARGIN = np.float32(0.6)
-CONFLICT_GAP = np.float32(2.0)
-TIME_MARGIN = np.float32(2.0)
-PATIENCE = np.float32(8.0)
-RIGHT_ANGLE = np.float32(0.5)
+LEAST_MARGIN = np.float32(0.1)
+LEAVE_PACE = np.float32(0.35)
+LEAVE_SPEED = np.float32(1.5)
+LEAVE_REACH = np.float32(0.6)
 BLIND_TICKS = 16
 BLIND_TIME = np.float32(0.5)
 BRAKE_TIME = np.float32(3.0)
@@ -103,141 +112,6 @@ def idm_acceleration(speed, wanted, gap, closing):
 
 
 @njit
-def points_within(distance):
-    """Returns how many path points can be passed over while coming `distance` nearer."""
-    return max(np.int64(distance / PATH_STEP), 1)
-
-
-@njit
-def first_contact(
-    path, count, skip, half_width, x, y, cos, sin, half_length, other_width, aside, approach
-):
-    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR.
-
-    An agent `aside` of its path (left positive) comes back to it over `approach` metres.
-    """
-    wide = half_width + other_width + SIDE_MARGIN
-    long = half_length + HALF * half_width
-    bound = wide + long + abs(aside)
-    point = skip
-    while point < count:
-        shift = aside * max(ONE - PATH_STEP * np.float32(point) / approach, ZERO)
-        dx = path[point, 0] - shift * path[point, 3] - x
-        dy = path[point, 1] + shift * path[point, 2] - y
-        square = dx * dx + dy * dy
-        if square > bound * bound:
-            point += points_within(math.sqrt(square) - bound)
-            continue
-        u = dx * cos + dy * sin
-        v = dy * cos - dx * sin
-        align = path[point, 2] * cos + path[point, 3] * sin
-        reach = half_length if align > ALIGNED else long
-        if abs(u) > reach or abs(v) > wide:
-            point += 1
-            continue
-        place = PATH_STEP * np.float32(point)
-        if align > RIGHT_ANGLE:
-            return place - max(u + reach, ZERO)
-        return max(place - PATH_STEP, ZERO)
-    return FAR
-
-
-@njit
-def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
-    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
-
-    Points are 1.5 m apart, so a distance tells how many of either path can be passed over.
-    """
-    point = skip
-    while point < count:
-        x = path[point, 0]
-        y = path[point, 1]
-        margin = FAR
-        other = other_skip
-        while other < other_count:
-            dx = other_path[other, 0] - x
-            dy = other_path[other, 1] - y
-            excess = math.sqrt(dx * dx + dy * dy) - width
-            if excess < ZERO:
-                return point, other
-            margin = min(margin, HALF * excess)
-            other += points_within(HALF * excess)
-        point += points_within(margin)
-    return -1, -1
-
-
-@njit
-def goes_first(info, agent, other):
-    """Whether `agent` has priority over `other`."""
-    if info[agent, RANK] != info[other, RANK]:
-        return info[agent, RANK] < info[other, RANK]
-    if info[agent, ARRIVAL] != info[other, ARRIVAL]:
-        return info[agent, ARRIVAL] < info[other, ARRIVAL]
-    return agent < other
-
-
-@njit
-def conflict_gap(agents, bodies, paths, info, world, agent, other):
-    """Returns how far an agent may go because another crosses its way first [m], or FAR."""
-    if (
-        info[agent, LOW_X] > info[other, HIGH_X] + TWO
-        or info[agent, HIGH_X] < info[other, LOW_X] - TWO
-    ):
-        return FAR
-    if (
-        info[agent, LOW_Y] > info[other, HIGH_Y] + TWO
-        or info[agent, HIGH_Y] < info[other, LOW_Y] - TWO
-    ):
-        return FAR
-    if goes_first(info, agent, other):
-        return FAR
-    half_length = HALF * bodies.length[world, agent]
-    other_length = HALF * bodies.length[world, other]
-    count = np.int64(info[agent, POINTS])
-    other_count = np.int64(info[other, POINTS])
-    skip = np.int64(half_length / PATH_STEP) + 1
-    other_skip = np.int64(other_length / PATH_STEP)
-    width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
-    point, other_point = first_conflict(
-        paths[agent], count, skip, paths[other], other_count, other_skip, width
-    )
-    if point < 0:
-        return FAR
-
-    ahead = HALF * bodies.wheelbase[world, agent]
-    body = first_contact(
-        paths[other],
-        other_point,
-        0,
-        HALF * bodies.width[world, other],
-        agents.x[world, agent] + ahead * agents.cos[world, agent],
-        agents.y[world, agent] + ahead * agents.sin[world, agent],
-        agents.cos[world, agent],
-        agents.sin[world, agent],
-        half_length,
-        HALF * bodies.width[world, agent],
-        ZERO,
-        ONE,
-    )
-    if body < FAR:
-        return FAR
-
-    speed = max(agents.speed[world, agent], ONE)
-    pace = agents.speed[world, other]
-    place = PATH_STEP * np.float32(point)
-    other_place = PATH_STEP * np.float32(other_point)
-    clears = (place + half_length + TWO * width) / max(speed, np.float32(3.0))
-    arrives = (other_place - other_length) / max(pace, np.float32(1.5))
-    if pace < np.float32(0.3):
-        impatient = agents.waiting[world, agent] > PATIENCE
-        if impatient and agents.waiting[world, other] > PATIENCE * HALF:
-            return FAR
-    if clears + TIME_MARGIN < arrives:
-        return FAR
-    return place - half_length - CONFLICT_GAP
-
-
-@njit
 def bend_speed(path, count, speed_limit):
     """Returns the speed that allows all bends ahead with comfortable braking [m/s]."""
     wanted = speed_limit
@@ -256,8 +130,8 @@ def bend_speed(path, count, speed_limit):
 def swing_offset(path, point, count, length, width):
     """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
 
-    In a bend the front swings out by (0.8 length)^2 curvature / 2; about a third is
-    taken inwards.
+    In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
+    inwards, which leaves both sides about the same room.
     """
     before = max(point - 2, 0)
     after = min(point + 2, count - 1)
@@ -269,28 +143,37 @@ def swing_offset(path, point, count, length, width):
 
 
 @njit
-def steer_along(path, count, agents, bodies, world, agent, next_speed):
-    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m]."""
+def approach_ratio(length):
+    """Returns over how many metres a body comes one metre to the side."""
+    return max(APPROACH, APPROACH_SHARE * length)
+
+
+@njit
+def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
+    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
+
+    A long body comes back at a smaller angle, and a part of its offset is let be, so that it does
+    not swing beyond the path.
+    """
     speed = max(agents.speed[world, agent], ZERO)
     cos = agents.cos[world, agent]
     sin = agents.sin[world, agent]
     rear_x = agents.x[world, agent]
     rear_y = agents.y[world, agent]
-    offset = abs(path_offset(path, agents, bodies, world, agent))
-    reach = max(
-        max(LOOKAHEAD_TIME * next_speed + LOOKAHEAD, offset * APPROACH),
-        speed * math.sqrt(TWO * offset / np.float32(1.5)),
-    )
+    length = bodies.length[world, agent]
+    aside = path_offset(path, agents, bodies, world, agent)
+    offset = abs(aside)
+    reach = max(offset * approach_ratio(length), speed * math.sqrt(TWO * offset / np.float32(1.5)))
+    reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
+    reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
     over = reach - PATH_STEP * np.float32(point)
-    inwards = swing_offset(
-        path, point, count, bodies.length[world, agent], bodies.width[world, agent]
-    )
+    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
     target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
     target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
     dx = target_x - rear_x
     dy = target_y - rear_y
-    across = dy * cos - dx * sin
+    across = dy * cos - dx * sin + CALM * clamp(aside, -ONE, ONE)
     return TWO * across / max(dx * dx + dy * dy, ONE)
 
 
@@ -305,6 +188,7 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     wanted = SEEN_SPEED * min(bodies.pace[world, agent], ONE)
     wanted = min(lanes.speed_limit[lane], wanted)
     wanted = bend_speed(path, count, wanted)
+    wanted = min(wanted, max(LEAVE_PACE * info[agent, LEAVE_END], LEAVE_SPEED))
 
     gap = info[agent, LINE_GAP]
     colour = np.int64(info[agent, LINE_COLOUR])
@@ -359,13 +243,13 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
     half_length = HALF * bodies.length[world, agent]
     half_width = HALF * bodies.width[world, agent]
     aside = path_offset(path, agents, bodies, world, agent)
+    impatient = agents.waiting[world, agent] > PATIENCE
+    margin_beside = LEAST_MARGIN if impatient else SIDE_MARGIN
     wish = FAR
     nearest = FAR
     nearest_pace = ZERO
     for other in range(agents.x.shape[1]):
         if other == agent or agents.status[world, other] == ABSENT:
-            continue
-        if abs(agents.z[world, other] - agents.z[world, agent]) >= LEVEL_HEIGHT:
             continue
         shift = HALF * bodies.wheelbase[world, other]
         cos = agents.cos[world, other]
@@ -378,22 +262,46 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
             or x > info[agent, HIGH_X] + margin
             or y < info[agent, LOW_Y] - margin
             or y > info[agent, HIGH_Y] + margin
+            or agents.z[world, other] < info[agent, LOW_Z] - LEVEL_HEIGHT
+            or agents.z[world, other] > info[agent, HIGH_Z] + LEVEL_HEIGHT
         )
         if not outside:
+            approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
             place = first_contact(
                 path,
                 count,
                 1,
                 half_width,
+                margin_beside,
                 x,
                 y,
+                agents.z[world, other],
                 cos,
                 sin,
                 HALF * bodies.length[world, other],
                 HALF * bodies.width[world, other],
                 aside,
-                APPROACH * abs(aside) + PATH_STEP,
+                half_length,
+                approach,
             )
+            if place >= FAR and info[other, CHANGES] > ZERO:
+                place = first_contact(
+                    path,
+                    count,
+                    min(np.int64(half_length / PATH_STEP) + 2, count - 1),
+                    half_width,
+                    ZERO,
+                    paths[other, 0, 0],
+                    paths[other, 0, 1],
+                    paths[other, 0, 4],
+                    paths[other, 0, 2],
+                    paths[other, 0, 3],
+                    HALF * bodies.length[world, other],
+                    HALF * bodies.width[world, other],
+                    aside,
+                    half_length,
+                    approach,
+                )
             if place < FAR:
                 point = min(np.int64(place / PATH_STEP), count - 1)
                 align = path[point, 2] * cos + path[point, 3] * sin
@@ -405,6 +313,8 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
                 if place < nearest:
                     nearest = place
                     nearest_pace = pace
+        if not may_meet(info, agent, other):
+            continue
         free = conflict_gap(agents, bodies, paths, info, world, agent, other)
         if free < FAR:
             wish = min(wish, stop_wish(speed, wanted, free))
@@ -455,7 +365,14 @@ def drive_scripted(lanes, agents, bodies, worlds, motion, paths, info, world, ag
     next_acceleration = acceleration + jerk * dt * bodies.throttle[world, agent]
     next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
     curvature = steer_along(
-        paths[agent], np.int64(info[agent, POINTS]), agents, bodies, world, agent, next_speed
+        paths[agent],
+        np.int64(info[agent, POINTS]),
+        info[agent, LEAVE_END],
+        agents,
+        bodies,
+        world,
+        agent,
+        next_speed,
     )
     lateral = curvature * next_speed * next_speed
     jerk = (lateral - agents.lateral_acceleration[world, agent]) / (dt * bodies.steer[world, agent])

@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from selfdrive_env.kernels.conflicts import first_contact
 from selfdrive_env.kernels.drivers import idm_acceleration
+from selfdrive_env.kernels.path import CHANGES, FAR, LEAVE_END, way_to_dead_end
 from selfdrive_env.state import (
     CONSTANT,
     EVENT_COLLISION,
@@ -95,6 +97,55 @@ def test_an_idm_driver_follows_a_bend_within_its_lane():
         assert engine.worlds.clock[0] < 300
         assert not engine.output.event[0, 0] & EVENT_OFFROAD
     assert wide < 0.8
+
+
+def lane_with_a_neighbour(engine):
+    """The longest lane with a left neighbour, and that neighbour."""
+    lanes = engine.lanes
+    lane = int(np.argmax(lanes.length * (lanes.junction < 0) * (lanes.left >= 0)))
+    return lane, int(lanes.left[lane])
+
+
+def changes_lane(engine, aside, ahead=18.0, speed=4.0):
+    """Whether a driver `aside` of its lane's centre, `ahead` of the lane's end, changes lanes."""
+    lane, left = lane_with_a_neighbour(engine)
+    first, after = engine.lanes.segment_first[lane : lane + 2]
+    put(engine, 0, int(after) - int(ahead * (after - first) / engine.lanes.length[lane]))
+    put(engine, 0, int(engine.agents.segment[0, 0]), speed=speed, aside=aside)
+    send(engine, 0, left, float(engine.lanes.length[left]) - 1.0)
+    engine.step(no_jerk(engine))
+    info = engine.scratch.path_info[0, 0]
+    assert info[LEAVE_END] >= FAR
+    return info[CHANGES] > 0.0
+
+
+def test_a_lane_change_begins_only_with_room_ahead_but_is_brought_to_its_end():
+    engine = town_engine(drivers=[IDM], agents_per_world=1)
+    set_body(engine)
+    engine.bodies.bend[0] = 0.15
+    assert changes_lane(engine, 0.0, ahead=60.0)
+    assert not changes_lane(engine, 0.0)
+    assert changes_lane(engine, 0.8)
+
+
+def test_a_way_ends_where_no_lane_goes_on_that_a_body_can_follow():
+    length = np.float32([30.0, 10.0, 20.0])
+    first, successor = np.int32([0, 1, 2, 2]), np.int32([1, 2])
+    bends = np.float32([0.0, 0.0, 0.1])
+    arguments = (length, first, successor, bends)
+    assert way_to_dead_end(0, F(100), F(0.2), *arguments) == 60.0
+    assert way_to_dead_end(0, F(100), F(0.05), *arguments) == 40.0
+    assert way_to_dead_end(0, F(20), F(0.05), *arguments) >= FAR
+
+
+@pytest.mark.parametrize(("height", "found"), [(9.0, True), (14.0, False)])
+def test_a_driver_sees_a_body_up_the_slope_but_none_on_a_bridge(height, found):
+    path = np.zeros((30, 5), np.float32)
+    path[:, 0], path[:, 2], path[:, 4] = 1.5 * np.arange(30), 1.0, 0.45 * np.arange(30)
+    body = (F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
+    place = first_contact(path, 30, 1, F(0.9), F(0.3), *body, F(0), F(0), F(1))
+    assert (place < FAR) == found
+    assert not found or place == pytest.approx(27.75, abs=1.5)
 
 
 def test_constant_drivers_keep_their_speed_and_still_ones_stand():
