@@ -20,6 +20,7 @@ import numpy as np
 from selfdrive_env.arrays import F32, U8
 from selfdrive_env.arrays import digest as text_digest
 from selfdrive_env.layout import slices
+from selfdrive_env.params import Counts, Draws, Params
 from selfdrive_env.state import (
     BODY_COLUMNS,
     CONSTANT,
@@ -30,9 +31,6 @@ from selfdrive_env.state import (
     NUM_WEIGHTS,
     STILL,
     WEIGHTS,
-    Counts,
-    Draws,
-    Params,
 )
 
 __all__ = [

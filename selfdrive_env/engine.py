@@ -29,6 +29,7 @@ from selfdrive_env.kernels.road import locate_agents
 from selfdrive_env.kernels.route import follow_routes
 from selfdrive_env.kernels.spawn import draw_world, place_agent
 from selfdrive_env.maps.compile import CompiledMap, pool
+from selfdrive_env.params import Counts, Draws, Params
 from selfdrive_env.state import (
     ABSENT,
     HALTED,
@@ -39,14 +40,11 @@ from selfdrive_env.state import (
     PRESENT,
     Agents,
     Bodies,
-    Counts,
-    Draws,
     Grid,
     Lanes,
     Lights,
     Motion,
     Output,
-    Params,
     Routes,
     Rows,
     Scratch,

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from selfdrive_env.state import NUM_CONDITIONS, WEIGHTS, Counts
+from selfdrive_env.params import Counts
+from selfdrive_env.state import (
+    NUM_CONDITIONS,
+    WEIGHTS,
+)
 
 __all__ = ["OBSERVATION", "Column", "slices", "slots"]
 

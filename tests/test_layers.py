@@ -19,6 +19,7 @@ MAX_LINES = 600
 LAYERS = (
     ("arrays",),
     ("state",),
+    ("params",),
     ("layout",),
     ("config",),
     ("kernels", "maps"),
@@ -31,7 +32,7 @@ LAYERS = (
 
 # A kernel imports from those to its left.
 KERNELS = (
-    *("parallel",),
+    *("parallel", "clock", "pointers", "functions", "vectors"),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
     *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),

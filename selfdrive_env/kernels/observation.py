@@ -343,7 +343,7 @@ def square_of(key):
 @inline
 def write_neighbours(
     row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, keys, count,
-    pose, all_z, all_speed, length_part, width_part,
+    pose, all_z, all_speed, size_part,
 ):  # fmt: skip
     """Writes the nearest agents; returns the offset behind them."""
     end = offset + slots * AGENT_FLOATS
@@ -363,7 +363,7 @@ def write_neighbours(
             pose[seen, 3] = pose[other, 3]
             speed += noise * noise_speed
         write_mover(
-            row, offset, pose, seen, x, y, cos, sin, speed, length_part[other], width_part[other]
+            row, offset, pose, seen, x, y, cos, sin, speed, size_part[other, 0], size_part[other, 1]
         )
         row[offset + 8] = unit((all_z[other] - z) * PER_HEIGHT)
         row[offset + 9] = ONE
@@ -437,7 +437,7 @@ def observe_wanted(
     known, keys = scratch.known[world], scratch.key[worker]
     pose, square = scratch.pose[worker], scratch.square[worker]
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
-    length_part, width_part = scratch.length_part[worker], scratch.width_part[worker]
+    size_part = scratch.size_part[worker]
     for agent in range(all_x.shape[0]):
         ahead = HALF * wheelbase[agent]
         x = all_x[agent] + ahead * all_cos[agent]
@@ -449,8 +449,8 @@ def observe_wanted(
         present = status[agent] != ABSENT
         centre_x[agent] = x if present else NOWHERE
         centre_y[agent] = y
-        length_part[agent] = squash(length[agent], LENGTH)
-        width_part[agent] = squash(width[agent], WIDTH)
+        size_part[agent, 0] = squash(length[agent], LENGTH)
+        size_part[agent, 1] = squash(width[agent], WIDTH)
     wanted = scratch.wanted[worker]
     observation, final_observation = rows.observation, rows.final_observation
 
@@ -470,7 +470,7 @@ def observe_wanted(
             row, 0, all_d[agent], angle_cos[agent], angle_sin[agent],
             segment[index, SEG_CURVATURE], all_speed[agent], speed_limit[segment_lane[index]],
             steering[agent], acceleration[agent], lateral[agent], throttle[agent], steer[agent],
-            pull[agent], pace[agent], length_part[agent], width_part[agent],
+            pull[agent], pace[agent], size_part[agent, 0], size_part[agent, 1],
         )  # fmt: skip
         offset = write_goals(
             row, offset, goals, x, y, cos, sin, goal, np.int64(num_goals[agent]), goal_x[agent],
@@ -508,6 +508,6 @@ def observe_wanted(
         count = nearest_agents(agent, sees, pose, centre_x, centre_y, square, known[agent], keys)
         offset = write_neighbours(
             row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
-            tick, keys, count, pose, all_z, all_speed, length_part, width_part,
+            tick, keys, count, pose, all_z, all_speed, size_part,
         )  # fmt: skip
         write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)

@@ -23,23 +23,11 @@ import numba
 import numpy as np
 from numba.core import caching
 
+from selfdrive_env.kernels.compiling import entry, inline, njit
+
 __all__ = ["cached", "chunks", "entry", "inline", "njit", "run"]
 
-_OPTIONS: Any = {"error_model": "numpy", "nogil": True, "_nrt": False}
-_BARE: Any = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_INNER: Any = _OPTIONS if numba.config.ENABLE_CUDASIM else {**_OPTIONS, **_BARE}
-
-njit: Any = functools.partial(numba.njit, **_INNER)
-"""Numba's decorator for functions that only kernels call: they have no wrapper for Python, which
-halves the time to compile, and count no references, which more than halves the time to run."""
-
-inline: Any = functools.partial(numba.njit, **_INNER, forceinline=True)
-"""For functions of the innermost loops: passing arrays to a call costs more than they do."""
-
-entry: Any = functools.partial(numba.njit, **_OPTIONS)
-"""For functions that Python calls."""
-
-_SOURCES = ("kernels", "engine.py", "state.py", "arrays.py")
+_SOURCES = ("kernels", "engine.py", "state.py", "params.py", "arrays.py")
 
 
 def cache_folder() -> Path:

@@ -12,6 +12,7 @@ from selfdrive_env.arrays import allocate
 from selfdrive_env.kernels.collision import bodies_touch, collide
 from selfdrive_env.kernels.dynamics import advance_bodies, bicycle_step
 from selfdrive_env.kernels.geometry import along_arc
+from selfdrive_env.params import Params
 from selfdrive_env.state import (
     EVENT_COLLISION,
     NUM_TERMS,
@@ -21,7 +22,6 @@ from selfdrive_env.state import (
     Bodies,
     Motion,
     Output,
-    Params,
     Scratch,
 )
 from tests.kernels import from_python

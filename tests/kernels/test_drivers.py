@@ -19,7 +19,9 @@ from selfdrive_env.state import (
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 
+first_contact = from_python(first_contact)
 idm_acceleration = from_python(idm_acceleration)
+way_to_dead_end = from_python(way_to_dead_end)
 
 F = np.float32
 

@@ -120,7 +120,7 @@ def digest_of(package: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def test_the_digest_changes_with_every_source_of_compiled_code(copied, monkeypatch):
     before = digest_of(copied, monkeypatch)
     assert before == digest_of(copied, monkeypatch)
-    sources = sorted(p for p in copied.rglob("*.py") if "entry" in p.read_text())
+    sources = sorted(p for p in copied.rglob("*.py") if "njit" in p.read_text())
     sources = [p for p in sources if "maps" not in p.parts]  # they keep caches of their own
     assert {"engine.py", "road.py", "reward.py"} <= {p.name for p in sources}
     for path in [*sources, copied / "state.py"]:
