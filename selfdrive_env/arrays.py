@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "F64", "I32", "I64", "U8", "U32", "allocate", "axes", "digest"]
+__all__ = ["F32", "F64", "I32", "I64", "U8", "U16", "U32", "allocate", "axes", "digest", "nbytes"]
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
+U16 = NDArray[np.uint16]
 U32 = NDArray[np.uint32]
 
 Struct = TypeVar("Struct", bound=NamedTuple)
@@ -44,6 +46,15 @@ def allocate(struct: type[Struct], **sizes: int) -> Struct:
         shape = tuple(int(n) if n.isdigit() else sizes[n] for n in names)
         fields[name] = np.zeros(shape, element)
     return struct(**fields)  # type: ignore[call-overload]
+
+
+def nbytes(struct: type[Any], **sizes: int) -> int:
+    """Returns how many bytes `allocate` would take."""
+    total = 0
+    for names, element in axes(struct).values():
+        shape = [int(n) if n.isdigit() else sizes[n] for n in names]
+        total += math.prod(shape) * element.itemsize
+    return total
 
 
 def digest(text: str) -> str:

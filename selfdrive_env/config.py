@@ -182,6 +182,7 @@ CHOICES = {
     "on_goal": ("terminate", "new_route"),
     "autoreset_mode": ("NextStep", "SameStep", "Disabled"),
     "action_type": ("discrete", "continuous"),
+    "obs_dtype": ("float32", "float16"),
     "light_timing": ("random", "fixed"),
     "traffic": ("idm", "constant", "still"),
     "driver": ("external", "idm", "constant", "still"),
@@ -289,11 +290,15 @@ class Settings:
     world_offset: int = 0
     """Number of the first world: the second half of a split batch continues the first."""
 
+    obs_dtype: str = "float32"
+    """Type of observation rows, "float32" or "float16" (half the memory and bandwidth)."""
+
     num_threads: int | None = None
     """CPU threads; None takes all cores, in a worker process one."""
 
     copy: bool = True
-    """Whether the caller owns returned arrays; False hands out the live buffers."""
+    """Whether the caller owns returned arrays (observations alternate between buffers, of which one
+    that is still held is never written again); False hands out the live buffers."""
 
     render_size: int = 512
     """Edge of a frame [px]."""

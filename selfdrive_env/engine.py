@@ -1,342 +1,47 @@
-"""The order of a step, and the buffers it works on.
-
-lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward ->
-last observation of finished rows -> placing -> observation. One compiled `step_world` is that list;
-the CPU loops it over ranges of worlds on threads.
-"""
+"""A batch of worlds: its buffers, and the compiled function that works on them."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, U8, allocate
+from selfdrive_env.arrays import F32, U8, allocate, nbytes
+from selfdrive_env.buffers import Recycler, check_memory
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
-from selfdrive_env.kernels.clock import STAGES, cycles, stamp
-from selfdrive_env.kernels.collision import collide
-from selfdrive_env.kernels.drivers import drive
-from selfdrive_env.kernels.dynamics import advance_bodies
-from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
-from selfdrive_env.kernels.metrics import measure
-from selfdrive_env.kernels.observation import observe_wanted, row_length
-from selfdrive_env.kernels.parallel import cached, entry, njit, run
+from selfdrive_env.kernels.clock import STAGES
+from selfdrive_env.kernels.observation import row_length
+from selfdrive_env.kernels.parallel import cached, run
 from selfdrive_env.kernels.path import MAX_PATH_POINTS, PATH_INFO
-from selfdrive_env.kernels.pointers import Table, struct_at
-from selfdrive_env.kernels.reward import give_rewards
-from selfdrive_env.kernels.road import locate_agents
-from selfdrive_env.kernels.route import follow_routes
-from selfdrive_env.kernels.spawn import draw_world, place_agent
+from selfdrive_env.kernels.pointers import Table
+from selfdrive_env.kernels.world import RESET, STAGGERED, STEP, STRUCTS, run_worlds
 from selfdrive_env.maps.compile import CompiledMap, pool
-from selfdrive_env.params import Counts, Draws, Params
 from selfdrive_env.state import (
-    ABSENT,
     HALTED,
     MAX_GOALS,
     NUM_COUNTS,
     NUM_TERMS,
     NUM_WEIGHTS,
-    PRESENT,
     Agents,
     Bodies,
-    Grid,
-    Lanes,
     Lights,
     Motion,
     Output,
-    Routes,
     Rows,
     Scratch,
-    Signs,
     Tallies,
     Worlds,
 )
 
 __all__ = ["STATE_STRUCTS", "Engine"]
 
-NEXT_STEP, SAME_STEP, DISABLED = range(3)
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
 
-
-@njit
-def finish_rows(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-    output, rows, scratch, worker, world,
-):  # fmt: skip
-    """Stage: rewards and flags of all rows, last observation and tallies of finished ones."""
-    any_done = False
-    for agent in range(agents.x.shape[1]):
-        scratch.wanted[worker, agent] = 0
-        row = bodies.row[world, agent]
-        if row < 0:
-            continue
-        live = agents.status[world, agent] != ABSENT
-        rows.reward[row] = output.reward[world, agent]
-        rows.terminated[row] = output.terminated[world, agent]
-        rows.truncated[row] = output.truncated[world, agent]
-        done = output.terminated[world, agent] or output.truncated[world, agent]
-        if not live or not done:
-            continue
-        for term in range(NUM_TERMS):
-            rows.final_term[row, term] = tallies.term[world, agent, term]
-        for count in range(NUM_COUNTS):
-            rows.final_count[row, count] = tallies.count[world, agent, count]
-        rows.final_distance[row] = tallies.distance[world, agent]
-        rows.final_age[row] = agents.age[world, agent]
-        scratch.wanted[worker, agent] = 2 if params.autoreset == SAME_STEP else 1
-        any_done = True
-    if any_done:
-        observe_wanted(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            rows, scratch, worker, world,
-        )  # fmt: skip
-
-
-@njit
-def place_agents(
-    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
-    world,
-):  # fmt: skip
-    """Stage: re-places finished agents, or takes them out until they are due."""
-    if worlds.ended[world] and params.autoreset == SAME_STEP:
-        draw_world(
-            params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-            output, world, False,
-        )  # fmt: skip
-        return
-    for agent in range(worlds.num_agents[world]):
-        done = output.terminated[world, agent] or output.truncated[world, agent]
-        waited = output.waits[world, agent] != 0
-        own_row = bodies.row[world, agent] >= 0
-        if done and own_row and params.autoreset != SAME_STEP:
-            agents.status[world, agent] = ABSENT
-            output.waits[world, agent] = 1
-            continue
-        due = done or (waited and (not own_row or params.autoreset != DISABLED))
-        if not due or worlds.ended[world]:
-            continue
-        output.waits[world, agent] = not place_agent(
-            params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
-        )
-
-
-@njit
-def observe_rows(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
-    rows, scratch, worker, world,
-):  # fmt: skip
-    """Stage: observations of all rows whose agent is in the world, and their masks."""
-    for agent in range(agents.x.shape[1]):
-        scratch.wanted[worker, agent] = 0
-        row = bodies.row[world, agent]
-        if row < 0:
-            continue
-        status = agents.status[world, agent]
-        rows.valid[row] = status != ABSENT
-        same_step = params.autoreset == SAME_STEP
-        kept = output.terminated[world, agent] or output.truncated[world, agent]
-        placed = not same_step and status != ABSENT and agents.age[world, agent] == 0
-        drives = status == PRESENT or (kept and not same_step)
-        rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
-        if status != ABSENT:
-            scratch.wanted[worker, agent] = 1
-            continue
-        if kept and not same_step:
-            rows.valid[row] = 1
-        if same_step or not (kept or output.waits[world, agent]):
-            for feature in range(rows.observation.shape[1]):
-                rows.observation[row, feature] = 0
-    observe_wanted(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
-        scratch, worker, world,
-    )  # fmt: skip
-
-
-@njit
-def begin_step(agents, output, scratch, worker, world):
-    """Clears the events and notes who was halted before."""
-    for agent in range(agents.x.shape[1]):
-        output.event[world, agent] = 0
-        scratch.halted[worker, agent] = agents.status[world, agent] == HALTED
-
-
-@njit
-def step_world(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
-    tallies, output, rows, scratch, worker, world,
-):  # fmt: skip
-    """Advances one world by one step."""
-    worlds.tick[world] += np.uint32(1)
-    if worlds.ended[world]:
-        restart_world(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            tallies, output, rows, scratch, worker, world,
-        )  # fmt: skip
-        return
-    begin_step(agents, output, scratch, worker, world)
-    now = cycles()
-    advance_lights(params, signs, lights, worlds, world)
-    now = stamp(scratch, worker, 0, now)
-    drive(
-        params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
-    )
-    now = stamp(scratch, worker, 1, now)
-    advance_bodies(params, agents, bodies, motion, world)
-    now = stamp(scratch, worker, 2, now)
-    locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world)
-    now = stamp(scratch, worker, 3, now)
-    collide(agents, bodies, motion, output, scratch, worker, world)
-    now = stamp(scratch, worker, 4, now)
-    check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world)
-    now = stamp(scratch, worker, 5, now)
-    follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world)
-    now = stamp(scratch, worker, 6, now)
-    measure(params, lanes, worlds, agents, motion, tallies, output, world)
-    now = stamp(scratch, worker, 7, now)
-    give_rewards(
-        params, lanes, agents, bodies, motion, tallies, output, scratch.halted[worker], world
-    )
-    now = stamp(scratch, worker, 8, now)
-    finish_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-        output, rows, scratch, worker, world,
-    )  # fmt: skip
-    now = stamp(scratch, worker, 9, now)
-    place_agents(
-        params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
-        world,
-    )  # fmt: skip
-    now = stamp(scratch, worker, 10, now)
-    observe_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
-        rows, scratch, worker, world,
-    )  # fmt: skip
-    now = stamp(scratch, worker, 11, now)
-
-
-@njit
-def restart_world(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-    output, rows, scratch, worker, world,
-):  # fmt: skip
-    """The step after the end of a world whose rows waited (NextStep): it is drawn anew."""
-    for agent in range(agents.x.shape[1]):
-        output.event[world, agent] = 0
-        output.terminated[world, agent] = 0
-        output.truncated[world, agent] = 0
-        output.reward[world, agent] = 0
-        for term in range(NUM_TERMS):
-            output.term[world, agent, term] = 0
-            output.weighted[world, agent, term] = 0
-        row = bodies.row[world, agent]
-        if row >= 0:
-            rows.reward[row] = 0
-            rows.terminated[row] = 0
-            rows.truncated[row] = 0
-    if params.autoreset != NEXT_STEP:
-        return
-    draw_world(
-        params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
-        world, False,
-    )  # fmt: skip
-    observe_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
-        rows, scratch, worker, world,
-    )  # fmt: skip
-
-
-@entry
-def step_worlds(tables, worker, first, last):
-    """Advances worlds first to last - 1."""
-    params, counts, draws = (
-        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
-    )  # fmt: skip
-    lanes, routes, grid, signs = (
-        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
-        struct_at(Signs, tables[6]),
-    )  # fmt: skip
-    lights, worlds, agents, bodies = (
-        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
-        struct_at(Bodies, tables[10]),
-    )  # fmt: skip
-    motion, tallies, output, rows, scratch = (
-        struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]), struct_at(Scratch, tables[15]),
-    )  # fmt: skip
-    for world in range(first, last):
-        step_world(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            motion, tallies, output, rows, scratch, worker, world,
-        )  # fmt: skip
-
-
-@entry
-def reset_worlds(tables, chosen, whole, staggered, worker, first, last):
-    """Resets slots of worlds first to last - 1: those `chosen` [W, A], all where `whole` [W].
-
-    With `staggered` the clocks of whole worlds get their head start.
-    """
-    params, counts, draws = (
-        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
-    )  # fmt: skip
-    lanes, routes, grid, signs = (
-        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
-        struct_at(Signs, tables[6]),
-    )  # fmt: skip
-    lights, worlds, agents, bodies = (
-        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
-        struct_at(Bodies, tables[10]),
-    )  # fmt: skip
-    tallies, output, rows, scratch = (
-        struct_at(Tallies, tables[12]), struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]),
-    )  # fmt: skip
-    for world in range(first, last):
-        touched = whole[world] != 0
-        for agent in range(agents.x.shape[1]):
-            touched = touched or chosen[world, agent] != 0
-        if not touched:
-            continue
-        if whole[world]:
-            draw_world(
-                params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-                output, world, staggered,
-            )  # fmt: skip
-        for agent in range(agents.x.shape[1]):
-            if not chosen[world, agent] and not (whole[world] and bodies.row[world, agent] < 0):
-                ended = output.terminated[world, agent] or output.truncated[world, agent]
-                if whole[world] and ended:
-                    agents.status[world, agent] = ABSENT
-                    output.waits[world, agent] = agent < worlds.num_agents[world]
-                continue
-            output.terminated[world, agent] = 0
-            output.truncated[world, agent] = 0
-            output.event[world, agent] = 0
-            if not whole[world] and agent < worlds.num_agents[world]:
-                output.waits[world, agent] = not place_agent(
-                    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies,
-                    world, agent,
-                )  # fmt: skip
-        for agent in range(agents.x.shape[1]):
-            scratch.wanted[worker, agent] = 0
-            row = bodies.row[world, agent]
-            fresh = whole[world] and not output.waits[world, agent]
-            if row < 0 or not (chosen[world, agent] or fresh):
-                continue
-            status = agents.status[world, agent]
-            rows.valid[row] = status != ABSENT
-            rows.learn[row] = status != ABSENT and bodies.erratic[world, agent] == 0
-            if status != ABSENT:
-                scratch.wanted[worker, agent] = 1
-                continue
-            for feature in range(rows.observation.shape[1]):
-                rows.observation[row, feature] = 0
-        observe_wanted(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            rows, scratch, worker, world,
-        )  # fmt: skip
+_OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
 
 class Engine:
@@ -369,26 +74,11 @@ class Engine:
         self.draws = make_draws(settings, driver, learner)
         self.lanes, self.routes, self.grid, self.signs = pool(self.maps)
 
-        signs = self.signs
-        sizes = {
-            "world": num_worlds,
-            "agent": self.num_slots,
-            "agent+1": self.num_slots + 1,
-            "goal": MAX_GOALS,
-            "weight": NUM_WEIGHTS,
-            "term": NUM_TERMS,
-            "count": NUM_COUNTS,
-            "program": int(np.diff(signs.map_program_first).max(initial=1)),
-            "group": int(np.diff(signs.map_group_first).max(initial=1)),
-            "line": int(np.diff(signs.map_line_first).max(initial=1)),
-            "row": num_worlds * int(np.count_nonzero(learner)),
-            "feature": row_length(*self.counts),
-            "worker": settings.threads,
-            "slot": max(self.counts.agents, 1),
-            "point": MAX_PATH_POINTS,
-            "info": PATH_INFO,
-            "stage": len(STAGES),
-        }
+        sizes = self._sizes(int(np.count_nonzero(learner)))
+        check_memory(
+            sum(nbytes(struct, **sizes) for struct in _OWN) * (2 if settings.copy else 1),
+            f"a batch of {num_worlds} worlds with {self.num_slots} agents",
+        )
         self.worlds = allocate(Worlds, **sizes)
         self.lights = allocate(Lights, **sizes)
         self.agents = allocate(Agents, **sizes)
@@ -398,14 +88,19 @@ class Engine:
         self.output = allocate(Output, **sizes)
         self.rows = allocate(Rows, **sizes)
         self.scratch = allocate(Scratch, **sizes)
-
-        structs = (
-            self.params, self.counts, self.draws, self.lanes, self.routes, self.grid, self.signs,
-            self.lights, self.worlds, self.agents, self.bodies, self.motion, self.tallies,
-            self.output, self.rows, self.scratch,
-        )  # fmt: skip
-        self.tables = [Table(struct) for struct in structs]
-        self.addresses = np.array([table.address for table in self.tables], np.int64)
+        self._tables = [
+            Table(struct)
+            for struct in (
+                self.params, self.counts, self.draws, self.lanes, self.routes, self.grid,
+                self.signs, self.lights, self.worlds, self.agents, self.bodies, self.motion,
+                self.tallies, self.output, self.rows, self.scratch,
+            )
+        ]  # fmt: skip
+        self._addresses = np.array([table.address for table in self._tables], np.int64)
+        self._recycler: Recycler | None = None
+        self._point_to_rows(self.observations)
+        if settings.copy:
+            self._recycler = Recycler(self.observations)
 
         row = np.full(self.num_slots, -1, np.int64)
         row[learner != 0] = np.arange(np.count_nonzero(learner))
@@ -433,6 +128,71 @@ class Engine:
         self.worlds.key[:, 0] = [s & 0xFFFFFFFF for s in seeds]
         self.worlds.key[:, 1] = [(s >> 32) & 0xFFFFFFFF for s in seeds]
 
+    def _sizes(self, rows_per_world: int) -> dict[str, int]:
+        """Returns the length of every axis of the structs that belong to this batch."""
+        signs, rows = self.signs, self.num_worlds * rows_per_world
+        narrow = self.settings.obs_dtype == "float16"
+        return {
+            "world": self.num_worlds,
+            "agent": self.num_slots,
+            "agent+1": self.num_slots + 1,
+            "goal": MAX_GOALS,
+            "weight": NUM_WEIGHTS,
+            "term": NUM_TERMS,
+            "count": NUM_COUNTS,
+            "program": int(np.diff(signs.map_program_first).max(initial=1)),
+            "group": int(np.diff(signs.map_group_first).max(initial=1)),
+            "line": int(np.diff(signs.map_line_first).max(initial=1)),
+            "row": rows,
+            "full_row": 0 if narrow else rows,
+            "half_row": rows if narrow else 0,
+            "no_row": 0,
+            "feature": row_length(*self.counts),
+            "worker": self.settings.threads,
+            "slot": max(self.counts.agents, 1),
+            "point": MAX_PATH_POINTS,
+            "info": PATH_INFO,
+            "stage": len(STAGES),
+        }
+
+    @property
+    def observations(self) -> NDArray[Any]:
+        """Observation rows as the last step or reset left them, [rows, features]."""
+        if self.settings.obs_dtype == "float16":
+            return self.rows.half.view(np.float16)
+        return self.rows.observation
+
+    @property
+    def final_observations(self) -> NDArray[Any]:
+        """Last observations of ended episodes; only rows that finished in this step are defined."""
+        if self.settings.obs_dtype == "float16":
+            return self.rows.final_half.view(np.float16)
+        return self.rows.final_observation
+
+    def turn_over(self, *, keep: bool) -> None:
+        """Goes on in another buffer of rows, so that a caller may keep the present one.
+
+        Args:
+            keep: Whether the rows are taken over; a step writes or keeps each of them itself.
+        """
+        if self._recycler is None:
+            return
+        fresh, old = self._recycler.take(), self.observations
+        if keep:
+            fresh[:] = old
+        self._point_to_rows(fresh)
+
+    def _point_to_rows(self, fresh: NDArray[Any]) -> None:
+        """Lets kernels write into one buffer, and read the rows that stay from the present one."""
+        narrow = self.settings.obs_dtype == "float16"
+        fresh = fresh.view(np.uint16) if narrow else fresh
+        name, last = ("half", "last_half") if narrow else ("observation", "last")
+        present = fresh if self.settings.autoreset_mode == "SameStep" else getattr(self.rows, name)
+        table = self._tables[STRUCTS.index(Rows)]
+        table.point(last, present)  # in same-step mode every row is written at every step
+        table.point(name, fresh)
+        self.rows = self.rows._replace(**{name: fresh})
+
     def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
         """Starts new episodes of the chosen slots.
 
@@ -443,23 +203,25 @@ class Engine:
         """
         touched = chosen.any(1) | (whole != 0)
         self.worlds.tick[touched] += np.uint32(1)
-        run(
-            _reset_worlds(), self.num_worlds, self.settings.threads,
-            self.addresses, chosen, whole, staggered,
-        )  # fmt: skip
+        self.scratch.chosen[:] = chosen
+        self.scratch.whole[:] = whole
+        self.turn_over(keep=True)
+        self._run(STAGGERED if staggered else RESET)
 
-    def step(self, jerk: F32) -> None:
+    def step(self, jerk: F32 | None = None) -> None:
         """Advances all worlds by one step.
 
         Args:
             jerk: Commanded longitudinal and lateral jerk, [W, A, 2] [m/s^3]; scripted drivers
-                overwrite their own.
+                overwrite their own. None takes what `motion.jerk` holds.
         """
-        self.motion.jerk[:] = jerk
-        run(
-            _step_worlds(), self.num_worlds, self.settings.threads,
-            self.addresses,
-        )  # fmt: skip
+        if jerk is not None:
+            self.motion.jerk[:] = jerk
+        self.turn_over(keep=False)
+        self._run(STEP)
+
+    def _run(self, task: int) -> None:
+        run(_compiled(), self.num_worlds, self.settings.threads, self._addresses, task)
 
     def state(self) -> dict[str, Any]:
         """Returns copies of all arrays that make up the state, by "struct.field"."""
@@ -489,16 +251,7 @@ class Engine:
         return (-1.0 if entry in last else -np.inf), float(last.get(entry, np.inf))
 
 
-_compiled: dict[str, Any] = {}
-
-
-def _step_worlds() -> Any:
-    if "step" not in _compiled:
-        _compiled["step"] = cached(step_worlds)
-    return _compiled["step"]
-
-
-def _reset_worlds() -> Any:
-    if "reset" not in _compiled:
-        _compiled["reset"] = cached(reset_worlds)
-    return _compiled["reset"]
+@functools.cache
+def _compiled() -> Any:
+    """Returns `run_worlds` with its cache on disk; nothing is compiled before its first call."""
+    return cached(run_worlds)

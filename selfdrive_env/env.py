@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import gymnasium
@@ -35,7 +36,16 @@ SPAWN_SPACING = 6.0
 MAX_SEED = 2**64 - 1
 METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
 
+FINALS = (
+    "length",
+    "km",
+    *(name for name, _, _ in METRICS),
+    *(f"reward_{name}" for name in REWARD_TERMS),
+)
+"""Metrics of an episode that ended, by name."""
+
 Infos = dict[str, Any]
+StepResult = tuple[NDArray[Any], F32, NDArray[np.bool_], NDArray[np.bool_], Infos]
 
 
 def _plain(value: Any) -> Any:
@@ -120,6 +130,8 @@ class DrivingVectorEnv(VectorEnv):
         self.closed = False
         self._ready = False
         self._painter: Any = None
+        self._background: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
 
     def _make_engine(self) -> None:
         slots = self.settings.slots
@@ -148,8 +160,9 @@ class DrivingVectorEnv(VectorEnv):
         self.engine = Engine(self.settings, maps, self.num_worlds, driver, learner)
 
     def _make_spaces(self) -> None:
-        length = self.engine.rows.observation.shape[1]
-        self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), np.float32)
+        length = self.engine.observations.shape[1]
+        kind: Any = np.dtype(self.settings.obs_dtype).type
+        self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
         pairs = [(a, b) for a in self.settings.jerk_long for b in self.settings.jerk_lat]
         self._jerks = np.array(pairs, np.float32)
         if self.settings.action_type == "discrete":
@@ -159,7 +172,6 @@ class DrivingVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all = np.ones(self.num_envs, np.bool_)
-        self._jerk = np.zeros((self.num_worlds, self.settings.slots, 2), np.float32)
 
     # `make_vec` sets the spec after construction; what it holds must survive JSON.
     @property
@@ -209,7 +221,7 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
         self._check_placed(chosen)
-        return self._observations(), self._masks()
+        return self.engine.observations, self._masks()
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
         if not options or "reset_mask" not in options:
@@ -258,7 +270,7 @@ class DrivingVectorEnv(VectorEnv):
                 f"{self.num_envs} rows found no free place"
             )
 
-    def step(self, actions: Any) -> tuple[F32, F32, NDArray[np.bool_], NDArray[np.bool_], Infos]:
+    def step(self, actions: Any) -> StepResult:
         """Advances all worlds by `dt`.
 
         Args:
@@ -271,10 +283,36 @@ class DrivingVectorEnv(VectorEnv):
             ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask
             (rows outside it are zero, in a `final_obs` without `copy` old).
         """
+        self._take_actions(actions)
+        self.engine.step()
+        return self._results()
+
+    def step_async(self, actions: Any) -> None:
+        """Starts a step in the background; `step_wait` returns what it gives.
+
+        Meanwhile the caller may compute with what it has, but not touch this environment. With
+        `copy=False` the step writes into the observations that the caller holds.
+
+        Args:
+            actions: As for `step`.
+        """
+        self._take_actions(actions)
+        if self._background is None:
+            self._background = ThreadPoolExecutor(1, thread_name_prefix="selfdrive_env_step")
+        self._pending = self._background.submit(self.engine.step)
+
+    def step_wait(self) -> StepResult:
+        """Waits for the step that `step_async` started; returns what `step` does."""
+        if self._pending is None:
+            raise RuntimeError("call step_async() before step_wait()")
+        pending, self._pending = self._pending, None
+        pending.result()
+        return self._results()
+
+    def _take_actions(self, actions: Any) -> None:
         self._check_open()
         if not self._ready:
             raise ResetNeeded("call reset() before step()")
-        rows = self.engine.rows
         if self.autoreset_mode is AutoresetMode.DISABLED:
             ended = self._waiting()
             if ended.any():
@@ -282,10 +320,11 @@ class DrivingVectorEnv(VectorEnv):
                     f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                     "options={'reset_mask': ...} (autoreset_mode='Disabled')"
                 )
-        self._jerk[:, : self.rows_per_world] = self._to_jerk(actions).reshape(
-            self.num_worlds, self.rows_per_world, 2
-        )
-        self.engine.step(self._jerk)
+        own = (self.num_worlds, self.rows_per_world, 2)
+        self.engine.motion.jerk[:, : self.rows_per_world] = self._to_jerk(actions).reshape(own)
+
+    def _results(self) -> StepResult:
+        rows = self.engine.rows
         terminated = rows.terminated.astype(np.bool_)
         truncated = rows.truncated.astype(np.bool_)
         infos = self._masks()
@@ -293,7 +332,7 @@ class DrivingVectorEnv(VectorEnv):
         if done.any():
             self._add_finals(infos, done)
         reward = rows.reward.copy() if self.settings.copy else rows.reward
-        return self._observations(), reward, terminated, truncated, infos
+        return self.engine.observations, reward, terminated, truncated, infos
 
     def _waiting(self) -> NDArray[np.bool_]:
         waits = self.engine.output.waits[:, : self.rows_per_world] != 0
@@ -323,10 +362,6 @@ class DrivingVectorEnv(VectorEnv):
         low, high = self._jerks.min(0), self._jerks.max(0)
         return np.where(actions < 0.0, -actions * low, actions * high).astype(np.float32)
 
-    def _observations(self) -> F32:
-        rows = self.engine.rows
-        return rows.observation.copy() if self.settings.copy else rows.observation
-
     def _masks(self) -> Infos:
         rows = self.engine.rows
         return {
@@ -339,24 +374,28 @@ class DrivingVectorEnv(VectorEnv):
     def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
         rows = self.engine.rows
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        values: dict[str, NDArray[Any]] = {
-            "length": rows.final_age,
-            "km": rows.final_distance.astype(np.float64) / 1000.0,
-        }
-        for column, (name, _, _) in enumerate(METRICS):
-            values[name] = rows.final_count[:, column]
-        for column, name in enumerate(REWARD_TERMS):
-            values[f"reward_{name}"] = rows.final_term[:, column]
+        ended = np.flatnonzero(done)
+        counts = np.zeros((1 + len(METRICS), self.num_envs), np.int32)
+        counts[0, ended] = rows.final_age[ended]
+        counts[1:, ended] = rows.final_count[ended].T
+        terms = np.zeros((len(REWARD_TERMS), self.num_envs), np.float32)
+        terms[:, ended] = rows.final_term[ended].T
+        km = np.zeros(self.num_envs)
+        km[ended] = rows.final_distance[ended] / 1000.0
+        values = (counts[0], km, *counts[1:], *terms)
+        masks = np.empty((len(FINALS), self.num_envs), np.bool_)
+        masks[:] = done
         target: Infos = {} if same_step else infos
-        for name, value in values.items():
-            target[name] = np.where(done, value, np.zeros((), value.dtype))
-            target[f"_{name}"] = done.copy()
+        for name, value, mask in zip(FINALS, values, masks, strict=True):
+            target[name] = value
+            target[f"_{name}"] = mask
         if not same_step:
             return
-        final = rows.final_observation
+        final = self.engine.final_observations
         if self.settings.copy:
-            final = np.zeros_like(final)
-            final[done] = rows.final_observation[done]
+            own = np.zeros_like(final)
+            own[ended] = final[ended]
+            final = own
         infos["final_obs"] = final
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
@@ -420,10 +459,12 @@ class DrivingVectorEnv(VectorEnv):
             low, high = self.engine.index_range(name)
             if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
+        self.engine.turn_over(keep=True)
         for name in names:
-            targets[name][...] = state[name]
+            struct, field = name.split(".")
+            getattr(getattr(self.engine, struct), field)[...] = state[name]
         self._ready = True
-        return self._observations()
+        return self.engine.observations
 
     def _digest(self) -> str:
         from selfdrive_env.arrays import digest
@@ -482,11 +523,17 @@ class DrivingVectorEnv(VectorEnv):
         setattr(self, name, values)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Nothing runs in the background."""
+        """Waits for a step in the background."""
+        if self._background is not None:
+            self._background.shutdown()
+            self._background = None
+            self._pending = None
 
     def _check_open(self) -> None:
         if self.closed:
             raise ClosedEnvironmentError("the environment has been closed")
+        if self._pending is not None:
+            raise RuntimeError("a step is running: call step_wait() first")
 
     def __getstate__(self) -> dict[str, Any]:
         """Keeps arguments and state; compiled code and buffers are made again."""
@@ -542,7 +589,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         return self._own(observation), {}
 
     def _own(self, observation: F32) -> F32:
-        return observation[0] if not self.vector.settings.copy else observation[0].copy()
+        return observation[0]
 
     def step(self, action: Any) -> tuple[F32, float, bool, bool, Infos]:
         """Advances the world by `dt`.

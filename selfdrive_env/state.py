@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from selfdrive_env.arrays import F32, I32, I64, U8, U32
+from selfdrive_env.arrays import F32, I32, I64, U8, U16, U32
 
 __all__ = ["BLOCK_CELLS", "CELL", "Agents", "Bodies", "Grid", "Lanes", "Lights", "Motion", "Output",
     "Routes", "Rows", "Scratch", "Signs", "Tallies", "Worlds"]  # fmt: skip
@@ -440,12 +440,23 @@ class Tallies(NamedTuple):
 class Rows(NamedTuple):
     """What the caller sees, one entry a row (a learning agent)."""
 
-    observation: Annotated[F32, "row feature"]
+    observation: Annotated[F32, "full_row feature"]
+    """Rows in single precision, none where they are in half precision."""
+
+    half: Annotated[U16, "half_row feature"]
+    """Rows in half precision, the bits of float16 numbers."""
+
+    last: Annotated[F32, "no_row feature"]
+    """Buffer of the step before (the same one where a single buffer is used), by its table only."""
+
+    last_half: Annotated[U16, "no_row feature"]
     reward: Annotated[F32, "row"]
     terminated: Annotated[U8, "row"]
     truncated: Annotated[U8, "row"]
-    final_observation: Annotated[F32, "row feature"]
+    final_observation: Annotated[F32, "full_row feature"]
     """Last observation of the episode, written for finished rows only."""
+
+    final_half: Annotated[U16, "half_row feature"]
 
     final_term: Annotated[F32, "row term"]
     """Tallies of the episode that ended, written for finished rows only."""
@@ -510,6 +521,15 @@ class Scratch(NamedTuple):
 
     size_part: Annotated[F32, "worker agent 2"]
     """Observed values of each body's length and width."""
+
+    row: Annotated[F32, "worker feature"]
+    """An observation before it is rounded to half precision."""
+
+    chosen: Annotated[U8, "world agent"]
+    """Slots that a reset is asked for."""
+
+    whole: Annotated[U8, "world"]
+    """Worlds that a reset draws anew."""
 
     cycles: Annotated[I64, "worker stage"]
     """Processor cycles spent in each stage since the buffers were made."""

@@ -17,7 +17,7 @@ MAX_LINES = 600
 
 # A part imports from itself and from the rows above it, not from the others of its row.
 LAYERS = (
-    ("arrays",),
+    ("arrays", "buffers"),
     ("state",),
     ("params",),
     ("layout",),
@@ -32,11 +32,11 @@ LAYERS = (
 
 # A kernel imports from those to its left.
 KERNELS = (
-    *("parallel", "clock", "pointers", "functions", "vectors"),
+    *("compiling", "parallel", "clock", "pointers", "functions", "vectors"),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
     *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),
-    *("reward",),
+    *("reward", "world"),
 )
 
 # Library -> the parts (or modules) that may import it, at the top or inside a function. Two

@@ -27,6 +27,7 @@ from selfdrive_env.kernels.vectors import (
     FAR,
     NEAR,
     SPEED,
+    write_halves,
     write_lane_point,
     write_mover,
     write_point,
@@ -45,7 +46,7 @@ from selfdrive_env.state import (
     YELLOW,
 )
 
-__all__ = ["observe_wanted", "row_length"]
+__all__ = ["clear_row", "keep_row", "observe_wanted", "row_length"]
 
 EGO_FLOATS = 14
 GOAL_FLOATS = 3
@@ -453,13 +454,18 @@ def observe_wanted(
         size_part[agent, 1] = squash(width[agent], WIDTH)
     wanted = scratch.wanted[worker]
     observation, final_observation = rows.observation, rows.final_observation
+    half, final_half = rows.half, rows.final_half
+    narrow = half.shape[0] > 0
 
     for agent in range(all_x.shape[0]):
         if wanted[agent] == 0:
             continue
-        row = observation[all_row[agent]]
-        if wanted[agent] == 2:
-            row = final_observation[all_row[agent]]
+        number = np.int64(all_row[agent])
+        row = scratch.row[worker]
+        if not narrow:
+            row = observation[number]
+            if wanted[agent] == 2:
+                row = final_observation[number]
         cos = all_cos[agent]
         sin = all_sin[agent]
         x = pose[agent, 0]
@@ -511,3 +517,39 @@ def observe_wanted(
             tick, keys, count, pose, all_z, all_speed, size_part,
         )  # fmt: skip
         write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)
+        if narrow:
+            write_half(row, final_half if wanted[agent] == 2 else half, number)
+
+
+@njit
+def write_half(row, table, number):
+    """Writes a row in half precision."""
+    length = row.shape[0]
+    place = np.int64(0)
+    while place + WIDE <= length:
+        write_halves(table, number, row, place)
+        place += WIDE
+    if place < length and length >= WIDE:
+        write_halves(table, number, row, length - WIDE)
+
+
+@njit
+def clear_row(rows, number):
+    """Zeroes an observation."""
+    if rows.half.shape[0] > 0:
+        for feature in range(rows.half.shape[1]):
+            rows.half[number, feature] = 0
+    else:
+        for feature in range(rows.observation.shape[1]):
+            rows.observation[number, feature] = 0
+
+
+@njit
+def keep_row(rows, number):
+    """Takes an observation over from the buffer of the step before."""
+    if rows.half.shape[0] > 0:
+        for feature in range(rows.half.shape[1]):
+            rows.half[number, feature] = rows.last_half[number, feature]
+    else:
+        for feature in range(rows.observation.shape[1]):
+            rows.observation[number, feature] = rows.last[number, feature]

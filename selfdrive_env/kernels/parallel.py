@@ -147,6 +147,3 @@ def run(stage: Callable[..., None], count: int, num_threads: int, *arguments: An
     stage(*arguments, 0, parts[0][0], parts[0][1])
     for future in futures:
         future.result()
-
-
-entry: Any = functools.partial(numba.njit, error_model="numpy", nogil=True, _nrt=False)

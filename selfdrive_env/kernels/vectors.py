@@ -111,6 +111,18 @@ def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, w
     row[offset + 7] = width_part
 
 
+def write_halves(table, number, row, place):  # type: ignore[no-untyped-def]
+    """Writes entries `place` to `place` + 7 of a row to a table in half precision.
+
+    Args:
+        table: Bits of float16 numbers, uint16 [N, as long as the row].
+        number: Which row of the table.
+        row: The numbers.
+        place: The first of them.
+    """
+    table[number, place : place + 8] = row[place : place + 8].astype(np.float16).view(np.uint16)
+
+
 def _vector(length: int) -> Any:
     return ir.VectorType(ir.FloatType(), length)
 
@@ -261,6 +273,31 @@ def _write_squashed(
 
     word, number = types.int64, types.float32
     return types.void(row, word, number, number, number, number), generate
+
+
+@intrinsic
+def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        table, number, row, place = arguments
+        table = make_array(signature.args[0])(context, builder, table)
+        row = make_array(signature.args[2])(context, builder, row)
+        value = builder.load(_place(builder, row.data, place, 8), align=4)
+        value = builder.fptrunc(value, ir.VectorType(ir.HalfType(), 8))
+        value = builder.bitcast(value, ir.VectorType(ir.IntType(16), 8))
+        columns = builder.extract_value(table.shape, 1)
+        at = builder.gep(table.data, [builder.add(builder.mul(number, columns), place)])
+        builder.store(value, builder.bitcast(at, value.type.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(table, types.int64, row, types.int64), generate
+
+
+@overload(write_halves, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_halves(table, number, row, place):  # type: ignore[no-untyped-def]
+    def write(table, number, row, place):  # type: ignore[no-untyped-def]
+        _write_halves(table, number, row, place)
+
+    return write
 
 
 @overload(write_point, jit_options={"forceinline": True, "error_model": "numpy"})
