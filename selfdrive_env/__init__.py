@@ -31,6 +31,6 @@ ENVIRONMENTS = (
 for _name, _vector in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
-        entry_point="selfdrive_env.env:DrivingEnv",
+        entry_point="selfdrive_env.single:DrivingEnv",
         vector_entry_point=f"selfdrive_env.env:{_vector}",
     )

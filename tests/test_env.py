@@ -10,8 +10,9 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 import selfdrive_env  # noqa: F401
-from selfdrive_env.env import DrivingEnv, DrivingVectorEnv
+from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.maps import MapError
+from selfdrive_env.single import DrivingEnv
 from selfdrive_env.state import REWARD_TERMS
 
 SMALL: dict[str, Any] = {

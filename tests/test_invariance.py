@@ -205,6 +205,8 @@ def bytes_of(engine: Engine, worlds: slice) -> dict[str, bytes]:
     for name, value in engine.output._asdict().items():
         out[f"output.{name}"] = value[worlds].tobytes()
     for name, value in engine.rows._asdict().items():
+        if not len(value):
+            continue
         shaped = value.reshape(engine.num_worlds, slots, *value.shape[1:])
         out[f"rows.{name}"] = shaped[worlds].tobytes()
     return out

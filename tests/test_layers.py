@@ -25,6 +25,7 @@ LAYERS = (
     ("kernels", "maps"),
     ("engine",),
     ("env",),
+    ("single",),
     ("adapters", "rendering"),
     ("training", "evaluation", "testing", "bench"),
     ("__init__", "__main__"),

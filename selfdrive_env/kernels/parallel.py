@@ -44,8 +44,8 @@ def source_digest() -> str:
     """Returns a digest of everything compiled code depends on: sources and versions."""
     package = Path(__file__).resolve().parents[1]
     sha = hashlib.sha256()
-    for entry in _SOURCES:
-        place = package / entry
+    for name in _SOURCES:
+        place = package / name
         for path in sorted(place.glob("*.py")) if place.is_dir() else [place]:
             sha.update(path.name.encode())
             sha.update(path.read_bytes())

@@ -127,6 +127,7 @@ def observe_rows(
 ):  # fmt: skip
     """Stage: observations of all rows whose agent is in the world, and their masks."""
     for agent in range(agents.x.shape[1]):
+        written = scratch.wanted[worker, agent] == 1  # as the last one of its episode
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
@@ -145,7 +146,7 @@ def observe_rows(
             rows.valid[row] = 1
         if same_step or not (kept or output.waits[world, agent]):
             clear_row(rows, row)
-        else:
+        elif not written:
             keep_row(rows, row)
     observe_wanted(
         params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
@@ -169,7 +170,7 @@ def step_world(
     """Advances one world by one step."""
     worlds.tick[world] += np.uint32(1)
     if worlds.ended[world]:
-        clear_step(output, bodies, rows, world)
+        clear_step(output, bodies, rows, scratch, worker, world)
         if params.autoreset != NEXT_STEP:
             return
         draw_world(
@@ -190,9 +191,10 @@ def step_world(
 
 
 @njit
-def clear_step(output, bodies, rows, world):
+def clear_step(output, bodies, rows, scratch, worker, world):
     """Clears what the last step gave: the world has ended and its rows have waited."""
     for agent in range(output.event.shape[1]):
+        scratch.wanted[worker, agent] = 0
         output.event[world, agent] = 0
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
