@@ -26,7 +26,7 @@ LAYERS = (
     ("engine",),
     ("env",),
     ("adapters", "rendering"),
-    ("training", "evaluation", "testing", "bench"),
+    ("training", "evaluation", "testing", "bench", "warmup"),
     ("__init__", "__main__"),
 )
 
