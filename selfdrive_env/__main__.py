@@ -1,4 +1,4 @@
-"""The command line: look at maps, measure speed. `python -m selfdrive_env --help` lists it all."""
+"""The command line: look at maps, compile, measure speed. `python -m selfdrive_env -h` has all."""
 
 from __future__ import annotations
 
@@ -31,10 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
-    """Builds the parser; the options of `bench` are imported only if that command is given."""
+    """Builds the parser; the options of a command in a file of its own are imported with it."""
     parser = argparse.ArgumentParser(prog="selfdrive", description=__doc__.split(": ")[1])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_map_commands(commands)
+    warmup = commands.add_parser("warmup", help="compile all kernels ahead of their first use")
+    if words[:1] == ["warmup"]:
+        from selfdrive_env import warmup as warmup_module
+
+        warmup_module.add_arguments(warmup)
+        warmup.set_defaults(run=warmup_module.run)
     bench = commands.add_parser("bench", help="measure simulation speed")
     if words[:1] == ["bench"]:
         from selfdrive_env import bench as bench_module

@@ -131,6 +131,22 @@ def _integer(name: str, value: Any, low: int, high: int) -> int:
     return int(value)
 
 
+def usable_cores() -> int:
+    """Returns how many CPU cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads(name: str, value: Any) -> None:
+    cores = usable_cores()
+    try:
+        _integer(name, value, 1, cores)
+    except ValueError as error:
+        why = f"this process may use {cores} core{'s' if cores > 1 else ''}, None takes all"
+        raise ValueError(f"{error} ({why})") from None
+
+
 def _list(name: str, value: Any) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple | np.ndarray):
         raise ValueError(f"{name} must be a list, got {value!r}")
@@ -294,7 +310,8 @@ class Settings:
     """Type of observation rows, "float32" or "float16" (half the memory and bandwidth)."""
 
     num_threads: int | None = None
-    """CPU threads; None takes all cores, in a worker process one."""
+    """CPU threads, at most one a core that this process may use; None takes all of these, in a
+    worker process one."""
 
     copy: bool = True
     """Whether the caller owns returned arrays (observations alternate between buffers, of which one
@@ -343,7 +360,7 @@ class Settings:
         _integer("world_offset", self.world_offset, 0, 2**32 - 1)
         _integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
-            _integer("num_threads", self.num_threads, 1, 1024)
+            _threads("num_threads", self.num_threads)
         for name in ("stagger", "copy", "render_observed"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
@@ -426,11 +443,7 @@ class Settings:
             return self.num_threads
         if multiprocessing.parent_process() is not None:
             return 1
-        return (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
+        return usable_cores()
 
     def layout_digest(self) -> str:
         """Returns what tells whether a checkpoint fits: changes with layout and version."""

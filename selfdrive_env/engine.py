@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, U8, allocate, nbytes
+from selfdrive_env.arrays import F32, I64, U8, allocate, nbytes
 from selfdrive_env.buffers import Recycler, check_memory
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
+from selfdrive_env.kernels.cache import cached
 from selfdrive_env.kernels.clock import STAGES
 from selfdrive_env.kernels.observation import row_length
-from selfdrive_env.kernels.parallel import cached, run
+from selfdrive_env.kernels.parallel import run
 from selfdrive_env.kernels.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.pointers import Table
 from selfdrive_env.kernels.world import RESET, STAGGERED, STEP, STRUCTS, run_worlds
@@ -36,7 +37,7 @@ from selfdrive_env.state import (
     Worlds,
 )
 
-__all__ = ["STATE_STRUCTS", "Engine"]
+__all__ = ["STATE_STRUCTS", "Engine", "compiled_worlds"]
 
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
@@ -97,10 +98,12 @@ class Engine:
             )
         ]  # fmt: skip
         self._addresses = np.array([table.address for table in self._tables], np.int64)
-        self._recycler: Recycler | None = None
-        self._point_to_rows(self.observations)
+        self._fresh_rows = self._fresh_finals = None
+        self._written: dict[int, NDArray[Any]] = {}
         if settings.copy:
-            self._recycler = Recycler(self.observations)
+            self._fresh_rows = Recycler(self.observations)
+            self._fresh_finals = Recycler(self.final_observations)
+        self._go_on_in(self.observations)
 
         row = np.full(self.num_slots, -1, np.int64)
         row[learner != 0] = np.arange(np.count_nonzero(learner))
@@ -169,29 +172,46 @@ class Engine:
             return self.rows.final_half.view(np.float16)
         return self.rows.final_observation
 
+    def hand_out_finals(self, ended: I64) -> NDArray[Any]:
+        """Returns `final_observations` for the caller to keep, zero but in the `ended` rows."""
+        if self._fresh_finals is not None:
+            self._written[self.rows.final_observation.ctypes.data] = ended
+            self._written[self.rows.final_half.ctypes.data] = ended
+        return self.final_observations
+
     def turn_over(self, *, keep: bool) -> None:
-        """Goes on in another buffer of rows, so that a caller may keep the present one.
+        """Goes on in other buffers of rows, so that a caller may keep the present ones.
 
         Args:
             keep: Whether the rows are taken over; a step writes or keeps each of them itself.
         """
-        if self._recycler is None:
+        if self._fresh_rows is None or self._fresh_finals is None:
             return
-        fresh, old = self._recycler.take(), self.observations
+        fresh, old = self._fresh_rows.take(), self.observations
         if keep:
             fresh[:] = old
-        self._point_to_rows(fresh)
+        self._go_on_in(fresh)
+        if self.final_observations.ctypes.data in self._written:
+            finals = self._fresh_finals.take()
+            finals[self._written.pop(finals.ctypes.data, [])] = 0
+            self._point_to("final_half", "final_observation", finals)
 
-    def _point_to_rows(self, fresh: NDArray[Any]) -> None:
-        """Lets kernels write into one buffer, and read the rows that stay from the present one."""
-        narrow = self.settings.obs_dtype == "float16"
-        fresh = fresh.view(np.uint16) if narrow else fresh
-        name, last = ("half", "last_half") if narrow else ("observation", "last")
-        present = fresh if self.settings.autoreset_mode == "SameStep" else getattr(self.rows, name)
-        table = self._tables[STRUCTS.index(Rows)]
-        table.point(last, present)  # in same-step mode every row is written at every step
-        table.point(name, fresh)
-        self.rows = self.rows._replace(**{name: fresh})
+    def _go_on_in(self, fresh: NDArray[Any]) -> None:
+        """Lets kernels write rows into a buffer, and read those that stay from the present one."""
+        present = self.observations
+        if self.settings.autoreset_mode == "SameStep":
+            present = fresh  # every row is written at every step
+        self._point_to("last_half", "last", present)
+        self._point_to("half", "observation", fresh)
+
+    def _point_to(self, half: str, full: str, array: NDArray[Any]) -> None:
+        """Puts an array in the place of one of `Rows`: `half` or `full`, as its type is."""
+        name = full
+        if self.settings.obs_dtype == "float16":
+            name, array = half, array.view(np.uint16)
+        self._tables[STRUCTS.index(Rows)].point(name, array)
+        if not name.startswith("last"):
+            self.rows = self.rows._replace(**{name: array})
 
     def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
         """Starts new episodes of the chosen slots.
@@ -221,7 +241,7 @@ class Engine:
         self._run(STEP)
 
     def _run(self, task: int) -> None:
-        run(_compiled(), self.num_worlds, self.settings.threads, self._addresses, task)
+        run(compiled_worlds(), self.num_worlds, self.settings.threads, self._addresses, task)
 
     def state(self) -> dict[str, Any]:
         """Returns copies of all arrays that make up the state, by "struct.field"."""
@@ -252,6 +272,6 @@ class Engine:
 
 
 @functools.cache
-def _compiled() -> Any:
+def compiled_worlds() -> Any:
     """Returns `run_worlds` with its cache on disk; nothing is compiled before its first call."""
     return cached(run_worlds)

@@ -390,12 +390,7 @@ class DrivingVectorEnv(VectorEnv):
             target[f"_{name}"] = mask
         if not same_step:
             return
-        final = self.engine.final_observations
-        if self.settings.copy:
-            own = np.zeros_like(final)
-            own[ended] = final[ended]
-            final = own
-        infos["final_obs"] = final
+        infos["final_obs"] = self.engine.hand_out_finals(ended)
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,16 @@ def has_device() -> bool:
     from numba import cuda
 
     return bool(cuda.is_available())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def several_cores() -> Iterator[None]:
+    """Lets every machine run the tests of threads, which need no core of their own."""
+    from selfdrive_env import config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config, "usable_cores", lambda: 4)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -137,7 +137,7 @@ def test_a_step_in_the_background_keeps_others_away() -> None:
 def test_too_large_a_batch_is_refused_before_it_is_allocated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(buffers, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(buffers, "available_memory", lambda: 10**5)
     with pytest.raises(MemoryError, match=r"4 worlds.*needs.*GB.*available"):
         make()
     with pytest.raises(MemoryError, match="1000000 worlds"):

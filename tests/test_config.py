@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from selfdrive_env import config
 from selfdrive_env.config import (
     BODY_TYPES,
     CHOICES,
@@ -20,6 +22,7 @@ from selfdrive_env.config import (
     Settings,
     make_layout,
     make_params,
+    usable_cores,
     weight_ranges,
 )
 from selfdrive_env.env import DrivingVectorEnv
@@ -275,7 +278,12 @@ def test_choices_are_settings() -> None:
         ({"autoreset_mode": "Same"}, r"autoreset_mode must be one of NextStep, SameStep, Disabled"),
         ({"traffic": "external"}, r"traffic must be one of idm, constant, still"),
         ({"copy": 1}, r"copy must be True or False, got 1"),
-        ({"num_threads": 0}, r"num_threads must be a whole number from 1"),
+        ({"num_threads": 0}, r"num_threads must be a whole number from 1 to 4, got 0 \(this proc"),
+        ({"num_threads": -1}, r"num_threads must be a whole number from 1 to 4, got -1"),
+        ({"num_threads": 2.0}, r"num_threads must be a whole number from 1 to 4, got 2.0"),
+        ({"num_threads": "2"}, r"num_threads must be a whole number from 1 to 4, got '2'"),
+        ({"num_threads": True}, r"num_threads must be a whole number from 1 to 4, got True"),
+        ({"num_threads": 5}, r"got 5 \(this process may use 4 cores, None takes all\)"),
         ({"world_offset": -1}, r"world_offset must be a whole number from 0"),
         ({"map": []}, r"map must be a name or path, or a list of them"),
         ({"map": 3}, r"map must be .*got 3"),
@@ -286,6 +294,19 @@ def test_choices_are_settings() -> None:
 def test_a_wrong_value_is_named(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Settings.from_keywords(settings)
+
+
+def test_threads_end_at_the_cores_that_the_process_may_use(monkeypatch: Any) -> None:
+    monkeypatch.setattr(config, "usable_cores", usable_cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {5}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert Settings().threads == Settings(num_threads=1).threads == 1
+    with pytest.raises(ValueError, match=r"from 1 to 1, got 2 \(this process may use 1 core, "):
+        Settings(num_threads=2)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert Settings().threads == Settings(num_threads=64).threads == 64
+    with pytest.raises(ValueError, match="num_threads must be a whole number from 1 to 64, got 65"):
+        Settings(num_threads=65)
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,13 @@ LAYERS = (
     ("env",),
     ("single",),
     ("adapters", "rendering"),
-    ("training", "evaluation", "testing", "bench"),
+    ("training", "evaluation", "testing", "bench", "warmup"),
     ("__init__", "__main__"),
 )
 
 # A kernel imports from those to its left.
 KERNELS = (
-    *("compiling", "parallel", "clock", "pointers", "functions", "vectors"),
+    *("compiling", "cache", "parallel", "clock", "pointers", "functions", "vectors"),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
     *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),
@@ -45,7 +45,7 @@ KERNELS = (
 LIBRARIES = {
     "numba": ("kernels", "arrays", "engine", "maps.routes", "maps.near"),
     "llvmlite": ("kernels", "arrays", "engine"),
-    "gymnasium": ("__init__", "env", "adapters", "testing", "bench"),
+    "gymnasium": ("single", "__init__", "env", "adapters", "testing", "bench"),
     "torch": ("adapters", "training", "evaluation"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import selfdrive_env
+from selfdrive_env import engine
 from selfdrive_env.__main__ import main
 
 
@@ -30,6 +33,62 @@ def test_map_plot_writes_a_png(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     assert main(["map", "plot", "harbour", "-o", str(tmp_path / "a.png"), "--size", "300"]) == 0
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["warmup"]) == 0
+    assert "filling the kernel cache" in capsys.readouterr().out
+    assert main(["warmup", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert set(figures) == {"folder", "compiled", "present", "seconds"}
+    assert figures["compiled"] == []
+    entries = {"kernels.run_worlds", "maps.routes._rows", "maps.near._search"}
+    assert entries <= set(figures["present"])
+    assert list(Path(figures["folder"]).glob("*.nbc"))
+    assert main(["warmup"]) == 0
+    assert "all was there already" in capsys.readouterr().out
+
+
+def test_warmup_that_cannot_keep_kernels_is_a_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["warmup"])
+    problem = OSError("read-only")
+    monkeypatch.setattr(engine.compiled_worlds()._cache, "_problem", problem)
+    capsys.readouterr()
+    assert main(["warmup"]) == 2
+    assert "kernels.run_worlds cannot be kept" in (error := capsys.readouterr().err)
+    assert "SELFDRIVE_CACHE" in error
+
+
+@pytest.mark.slow
+def test_after_a_warmup_no_environment_compiles(tmp_path: Path) -> None:
+    environment = {**os.environ, "SELFDRIVE_CACHE": str(tmp_path / "cache")}
+    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "maps")
+    environment["PYTHONPATH"] = str(Path(selfdrive_env.__file__).parents[1])
+
+    def python(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *words]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    first = python("-m", "selfdrive_env", "warmup", "--json")
+    assert "kernels.run_worlds" in json.loads(first.stdout)["compiled"]
+    assert first.stderr.count("compiling kernels") == 1
+    second = python("-m", "selfdrive_env", "warmup", "--json")
+    assert json.loads(second.stdout)["compiled"] == []
+    assert second.stderr == ""
+    for name in ("SelfPlay-v0", "Drive-v0"):
+        code = f"""
+import gymnasium, selfdrive_env
+from selfdrive_env import engine
+envs = gymnasium.make_vec("selfdrive_env/{name}", num_envs=32, num_threads=1)
+envs.reset(seed=0, options={{"reset_mask": envs.unwrapped._all}})
+envs.step(envs.action_space.sample())
+print(engine.compiled_worlds().stats.cache_misses.total())
+"""
+        third = python("-c", code)
+        assert third.stdout.split() == ["0"]
+        assert third.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_no_kernel_computes_in_double_precision():
 
 
 def test_planted_double_precision_is_caught():
-    from selfdrive_env.kernels.parallel import entry
+    from selfdrive_env.kernels.compiling import entry
 
     half, one = np.float32(0.5), np.float32(1.0)
 

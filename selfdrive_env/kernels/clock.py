@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.core.extending import intrinsic
 
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.compiling import njit
 
 __all__ = ["STAGES", "cycles", "stamp"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
 from selfdrive_env.kernels.geometry import HALF, ZERO, boxes_overlap
-from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.state import ABSENT, EVENT_COLLISION
 
 __all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.path import (
     ARRIVAL,
     BESIDE_LEFT,

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.conflicts import (
     PATIENCE,
     SIDE_MARGIN,
@@ -24,7 +25,6 @@ from selfdrive_env.kernels.conflicts import (
     may_meet,
 )
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.path import (
     CHANGES,
     ENTRY,

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.functions import arctangent, cosine, sine_share
 from selfdrive_env.kernels.geometry import HALF, ZERO, along_arc, clamp
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.state import ABSENT, HALTED
 
 __all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps"]

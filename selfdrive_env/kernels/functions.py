@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from selfdrive_env.kernels.parallel import inline
+from selfdrive_env.kernels.compiling import inline
 
 __all__ = ["angle_of", "arctangent", "cosine", "sine_share"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.functions import cosine, sine_share
-from selfdrive_env.kernels.parallel import njit
 
 __all__ = [
     "along_arc",

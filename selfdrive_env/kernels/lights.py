@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state import (

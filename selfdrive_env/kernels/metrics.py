@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import ZERO
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.state import (
     ABSENT,
     EVENT_COLLISION,

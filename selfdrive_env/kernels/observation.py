@@ -11,11 +11,11 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.drivers import is_blind
 from selfdrive_env.kernels.dynamics import MAX_STEERING
 from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp, squash
-from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.road import (
     UNREACHABLE,

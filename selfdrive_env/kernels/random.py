@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from selfdrive_env.kernels.parallel import njit
+from selfdrive_env.kernels.compiling import njit
 
 __all__ = ["normal_pair", "philox", "uniform", "uniforms"]
 

@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.metrics import uncomfortable
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.state import (
     ABSENT,
     EVENT_COLLISION,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.parallel import inline, njit
 from selfdrive_env.kernels.surface import CELL_EDGE, box_offroad, cell_at, cell_range, row_cells
 from selfdrive_env.state import (
     ABSENT,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
 from selfdrive_env.state import (

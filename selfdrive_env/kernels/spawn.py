@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.lights import draw_lights
-from selfdrive_env.kernels.parallel import njit
 from selfdrive_env.kernels.random import (
     DRAW_BODY,
     DRAW_PLACE,

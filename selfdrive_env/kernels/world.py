@@ -11,12 +11,12 @@ import numpy as np
 
 from selfdrive_env.kernels.clock import cycles, stamp
 from selfdrive_env.kernels.collision import collide
+from selfdrive_env.kernels.compiling import entry, njit
 from selfdrive_env.kernels.drivers import drive
 from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
 from selfdrive_env.kernels.observation import clear_row, keep_row, observe_wanted
-from selfdrive_env.kernels.parallel import entry, njit
 from selfdrive_env.kernels.pointers import struct_at
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfdrive_env.kernels.parallel import entry
+from selfdrive_env.kernels.compiling import entry
 
 
 def from_python(kernel: Any) -> Any:

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import selfdrive_env
-from selfdrive_env.kernels import parallel
-from selfdrive_env.kernels.parallel import cached, chunks, entry, run
+from selfdrive_env.kernels.compiling import entry
+from selfdrive_env.kernels.parallel import chunks, run
 from tests.kernels.conftest import no_jerk, town_engine
 
 
@@ -99,60 +96,3 @@ def test_a_forked_child_steps_on():
     assert status == 0
     engine.step(no_jerk(engine))
     assert found == engine.agents.x.tobytes()
-
-
-@pytest.fixture
-def copied(tmp_path: Path) -> Path:
-    """A copy of the package's compiled sources, to edit."""
-    package = tmp_path / "package"
-    for path in Path(selfdrive_env.__file__).parent.rglob("*.py"):
-        target = package / path.relative_to(Path(selfdrive_env.__file__).parent)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    return package
-
-
-def digest_of(package: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(parallel, "__file__", str(package / "kernels" / "parallel.py"))
-    return parallel.source_digest.__wrapped__()
-
-
-def test_the_digest_changes_with_every_source_of_compiled_code(copied, monkeypatch):
-    before = digest_of(copied, monkeypatch)
-    assert before == digest_of(copied, monkeypatch)
-    sources = sorted(p for p in copied.rglob("*.py") if "njit" in p.read_text())
-    sources = [p for p in sources if "maps" not in p.parts]  # they keep caches of their own
-    assert {"world.py", "road.py", "reward.py"} <= {p.name for p in sources}
-    for path in [*sources, copied / "state.py"]:
-        text = path.read_text()
-        path.write_text(text + "\n# edited\n")
-        assert digest_of(copied, monkeypatch) != before, path.name
-        path.write_text(text)
-    assert before == digest_of(copied, monkeypatch)
-
-
-def test_compiled_code_goes_to_the_folder_of_the_digest(tmp_path, monkeypatch):
-    monkeypatch.setenv("SELFDRIVE_CACHE", str(tmp_path))
-    kernel = cached(entry(lambda x: x + np.float32(1.0)))
-    assert kernel(np.float32(1.0)) == 2.0
-    folder = tmp_path / "kernels" / parallel.source_digest()
-    assert list(folder.glob("*.nbi"))
-    assert list(folder.glob("*.nbc"))
-
-
-def test_without_a_writable_folder_kernels_still_compile(tmp_path, monkeypatch, capsys):
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    monkeypatch.setenv("SELFDRIVE_CACHE", str(blocker))
-    kernel = cached(entry(lambda x: x + np.float32(1.0)))
-    assert kernel(np.float32(1.0)) == 2.0
-    assert "SELFDRIVE_CACHE" in capsys.readouterr().err
-
-
-def test_importing_compiles_nothing_and_writes_nothing(tmp_path):
-    code = "import selfdrive_env.engine, sys; print(len(sys.modules))"
-    environment = {**os.environ, "SELFDRIVE_CACHE": str(tmp_path / "cache")}
-    root = str(Path(selfdrive_env.__file__).parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment, capture_output=True)
-    assert not (tmp_path / "cache").exists()

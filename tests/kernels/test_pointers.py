@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.arrays import F32, I64, U8
-from selfdrive_env.kernels.parallel import entry
+from selfdrive_env.kernels.compiling import entry
 from selfdrive_env.kernels.pointers import Table, struct_at
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.kernels import vectors
-from selfdrive_env.kernels.parallel import entry
+from selfdrive_env.kernels.compiling import entry
 from selfdrive_env.kernels.vectors import (
     write_lane_point,
     write_mover,

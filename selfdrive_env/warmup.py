@@ -1,0 +1,83 @@
+"""Compiles every kernel once, so that the first environment of a process starts from the cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any
+
+import numpy as np
+
+__all__ = ["add_arguments", "run", "warm_up"]
+
+
+def warm_up() -> dict[str, Any]:
+    """Runs what compiles kernels: the map compiler, a reset and a step. What is kept is only read.
+
+    Returns:
+        `folder` of the kernels; names of the functions `compiled` now and of those `present`;
+        `seconds` in all.
+
+    Raises:
+        ValueError: If compiling is switched off.
+        OSError: If what was compiled cannot be kept.
+    """
+    start = time.perf_counter()
+    from selfdrive_env import engine
+    from selfdrive_env.env import make_self_play
+    from selfdrive_env.maps import load, near, routes
+    from selfdrive_env.maps.compile import compile_map
+
+    worlds = engine.compiled_worlds()
+    entries = {"kernels.run_worlds": worlds}
+    functions = dict(entries)
+    for module in (routes, near):
+        for name, function in vars(module).items():
+            functions[f"{module.__name__.split('.', 1)[1]}.{name}"] = function
+    functions = {name: f for name, f in functions.items() if hasattr(f, "stats")}
+    if not functions:
+        raise ValueError("nothing to compile: NUMBA_DISABLE_JIT is set")
+    before = {name: f.stats.cache_misses.total() for name, f in functions.items()}
+
+    compile_map(load("riverside"), lane_points=1, boundary_points=1, stop_lines=1)
+    env = make_self_play(1, num_threads=1)
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.int64))
+    env.close()
+
+    unkept = [name for name, function in entries.items() if not function._cache.kept]
+    if unkept:
+        raise OSError(
+            f"{' and '.join(unkept)} cannot be kept in {worlds.stats.cache_path}; set "
+            "SELFDRIVE_CACHE to a writable folder"
+        )
+    compiled = [n for n, f in functions.items() if f.stats.cache_misses.total() > before[n]]
+    return {
+        "folder": worlds.stats.cache_path,
+        "compiled": compiled,
+        "present": [n for n, f in functions.items() if f.signatures and n not in compiled],
+        "seconds": round(time.perf_counter() - start, 3),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `python -m selfdrive_env warmup`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Fills the cache and prints what was compiled."""
+    if not arguments.json:
+        print("filling the kernel cache", flush=True)
+    figures = warm_up()
+    if arguments.json:
+        print(json.dumps(figures))
+        return 0
+    for what in ("compiled", "present"):
+        for name in figures[what]:
+            print(f"{what:9} {name}")
+    new = len(figures["compiled"])
+    done = f"{new} functions compiled" if new else "all was there already"
+    print(f"{figures['folder']}: {done}, {figures['seconds']:.1f} s")
+    return 0
