@@ -22,7 +22,7 @@ from numba.core.typed_passes import AnnotateTypes, NativeLowering
 __all__ = ["entry", "inline", "njit"]
 
 
-class _LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]
+class _LinkedLibrary(JITCodeLibrary):
     """Code that is only linked into other code: neither optimised nor translated by itself."""
 
     def _optimize_final_module(self) -> None:
@@ -38,7 +38,7 @@ class _LinkedLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class _LinkOnly(AnalysisPass):  # type: ignore[misc]
+class _LinkOnly(AnalysisPass):
     _name = "link_only"
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class _LinkOnly(AnalysisPass):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
-class _NotFromPython(AnalysisPass):  # type: ignore[misc]
+class _NotFromPython(AnalysisPass):
     """Registers the code for other kernels, under a built-in method of an object of its own.
 
     It raises a TypeError when Python calls it: the arguments are not strings.
@@ -71,7 +71,7 @@ class _NotFromPython(AnalysisPass):  # type: ignore[misc]
         return False
 
 
-class _KernelCompiler(CompilerBase):  # type: ignore[misc]
+class _KernelCompiler(CompilerBase):
     """Numba's compiler for functions that end up in others."""
 
     def define_pipelines(self) -> list[Any]:
@@ -90,13 +90,15 @@ _LINKED: Any = {
     "no_cfunc_wrapper": True,
     "pipeline_class": _KernelCompiler,
 }
-_INNER: Any = _OPTIONS if numba.config.ENABLE_CUDASIM else _LINKED
+_SIMULATED: Any = getattr(numba.config, "ENABLE_CUDASIM", False)
+_INNER: Any = _OPTIONS if _SIMULATED else _LINKED
 
 
 def _plain_type(kind: Any) -> Any:
     """Returns the one type that stands for literals and for all short signed integers."""
     kind = types.unliteral(kind)
-    return types.int64 if isinstance(kind, types.Integer) and kind.signed else kind
+    short = isinstance(kind, types.Integer) and getattr(kind, "signed", False)
+    return types.int64 if short else kind
 
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:

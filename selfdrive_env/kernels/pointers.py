@@ -89,11 +89,11 @@ def _fields(struct: type[Any]) -> dict[str, tuple[Any, int]]:
     return out
 
 
-class StructPointer(types.Type):  # type: ignore[misc]
+class StructPointer(types.Type):
     """Numba type of a struct that is given by the address of its table."""
 
     def __init__(self, struct: type[Any]) -> None:
-        self.struct = struct
+        self.struct: Any = struct
         super().__init__(name=f"StructPointer({struct.__name__})")
 
     def slot(self, name: str) -> int:
@@ -102,16 +102,16 @@ class StructPointer(types.Type):  # type: ignore[misc]
 
 
 @register_model(StructPointer)
-class _StructPointerModel(models.PrimitiveModel):  # type: ignore[misc]
+class _StructPointerModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, ir.IntType(64).as_pointer())
 
 
 @infer_getattr
-class _StructPointerFields(AttributeTemplate):  # type: ignore[misc]
+class _StructPointerFields(AttributeTemplate):
     key = StructPointer
 
-    def generic_resolve(self, kind: Any, name: str) -> Any:
+    def generic_resolve(self, kind: Any, name: str) -> Any:  # type: ignore[override]
         fields = _fields(kind.struct)
         if name not in fields:
             return None

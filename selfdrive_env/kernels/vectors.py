@@ -33,12 +33,12 @@ UNIT = np.float32(1.000001)
 """Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
 
 
-def squashed(value, scale):  # type: ignore[no-untyped-def]
+def squashed(value, scale):
     """Returns value / (scale + |value|)."""
     return value / (scale + abs(value))
 
 
-def write_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
+def write_point(row, offset, table, index, x, y, cos, sin):
     """Writes a point, a row (x, y, cos, sin, ...) of `table`, in the frame of the pose given.
 
     Args:
@@ -59,13 +59,13 @@ def write_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-u
     row[offset + 3] = (table[index, 3] * cos - table[index, 2] * sin) / UNIT
 
 
-def write_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
+def write_squashed(row, offset, a, b, scale_a, scale_b):
     """Writes a / (scale_a + |a|) and b / (scale_b + |b|) from `offset` on."""
     row[offset] = squashed(a, scale_a)
     row[offset + 1] = squashed(b, scale_b)
 
 
-def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
+def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     """Writes seven numbers: a point as `write_point` does, its way to the goal, and 1.
 
     It may overwrite the eighth number with 0.
@@ -88,7 +88,7 @@ def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     row[offset + 6] = ONE
 
 
-def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
+def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
     """Writes eight numbers: a point as `write_point` does, its velocity, and its size.
 
     Args:
@@ -111,7 +111,7 @@ def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, w
     row[offset + 7] = width_part
 
 
-def write_halves(table, number, row, place):  # type: ignore[no-untyped-def]
+def write_halves(table, number, row, place):
     """Writes entries `place` to `place` + 7 of a row to a table in half precision.
 
     Args:
@@ -203,7 +203,14 @@ def _write_point(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = _turned(context, builder, signature.args, arguments)
         _store_scaled(
-            context, builder, signature.args[0], *arguments[:2], value, POINT_SCALE, POINT_SHARE
+            context,
+            builder,
+            signature.args[0],
+            arguments[0],
+            arguments[1],
+            value,
+            POINT_SCALE,
+            POINT_SHARE,
         )
         return context.get_dummy_value()
 
@@ -222,7 +229,7 @@ def _write_lane_point(
         zero = ir.Constant(ir.FloatType(), 0.0)
         rest = _pack(builder, [*arguments[8:], one, zero])
         _store_scaled(
-            context, builder, signature.args[0], *arguments[:2], _join(builder, point, rest),
+            context, builder, signature.args[0], arguments[0], arguments[1], _join(builder, point, rest),
             (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
@@ -248,7 +255,7 @@ def _write_mover(
             ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 4, 5]),
         )  # fmt: skip
         _store_scaled(
-            context, builder, signature.args[0], *arguments[:2], _join(builder, point, faster),
+            context, builder, signature.args[0], arguments[0], arguments[1], _join(builder, point, faster),
             (*POINT_SCALE, float(SPEED), float(SPEED), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
@@ -293,40 +300,40 @@ def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place:
 
 
 @overload(write_halves, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_halves(table, number, row, place):  # type: ignore[no-untyped-def]
-    def write(table, number, row, place):  # type: ignore[no-untyped-def]
+def _compiled_halves(table, number, row, place):
+    def write(table, number, row, place):
         _write_halves(table, number, row, place)
 
     return write
 
 
 @overload(write_point, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_point(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
-    def write(row, offset, table, index, x, y, cos, sin):  # type: ignore[no-untyped-def]
+def _compiled_point(row, offset, table, index, x, y, cos, sin):
+    def write(row, offset, table, index, x, y, cos, sin):
         _write_point(row, offset, table, index, x, y, cos, sin)
 
     return write
 
 
 @overload(write_lane_point, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
-    def write(row, offset, table, index, x, y, cos, sin, distance, gain):  # type: ignore[no-untyped-def]
+def _compiled_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
+    def write(row, offset, table, index, x, y, cos, sin, distance, gain):
         _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
 
     return write
 
 
 @overload(write_mover, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
-    def write(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):  # type: ignore[no-untyped-def]
+def _compiled_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
+    def write(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
         _write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
 
     return write
 
 
 @overload(write_squashed, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_squashed(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
-    def write(row, offset, a, b, scale_a, scale_b):  # type: ignore[no-untyped-def]
+def _compiled_squashed(row, offset, a, b, scale_a, scale_b):
+    def write(row, offset, a, b, scale_a, scale_b):
         _write_squashed(row, offset, a, b, scale_a, scale_b)
 
     return write
