@@ -18,7 +18,7 @@ __all__ = ["Recycler", "available_memory", "check_memory"]
 
 
 class Recycler:
-    """Arrays of one shape and type, handed out in turn, zero but for rows written since."""
+    """Arrays of one shape and type, handed out in turn."""
 
     KEPT = 4
     """So many are remembered; a caller who holds more owns the others."""
@@ -34,11 +34,11 @@ class Recycler:
         self._unheld = _references([np.zeros(1)], 0)
 
     def take(self) -> NDArray[Any]:
-        """Returns an array that nobody holds."""
+        """Returns an array that nobody holds; what it contains is not defined."""
         for place in range(len(self._arrays)):
             if _references(self._arrays, place) <= self._unheld:
                 return self._arrays[place]
-        array: NDArray[Any] = np.zeros(self._shape, self._dtype)
+        array: NDArray[Any] = np.empty(self._shape, self._dtype)
         self._arrays = [*self._arrays[-self.KEPT + 1 :], array]
         return array
 

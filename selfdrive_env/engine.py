@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, I64, U8, allocate, nbytes
+from selfdrive_env.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.buffers import Recycler, check_memory
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
 from selfdrive_env.kernels.cache import cached
@@ -98,12 +98,8 @@ class Engine:
             )
         ]  # fmt: skip
         self._addresses = np.array([table.address for table in self._tables], np.int64)
-        self._fresh_rows = self._fresh_finals = None
-        self._written: dict[int, NDArray[Any]] = {}
-        if settings.copy:
-            self._fresh_rows = Recycler(self.observations)
-            self._fresh_finals = Recycler(self.final_observations)
-        self._go_on_in(self.observations)
+        self._fresh_rows = Recycler(self.observations) if settings.copy else None
+        self._finals_are_out = False
 
         row = np.full(self.num_slots, -1, np.int64)
         row[learner != 0] = np.arange(np.count_nonzero(learner))
@@ -149,7 +145,6 @@ class Engine:
             "row": rows,
             "full_row": 0 if narrow else rows,
             "half_row": rows if narrow else 0,
-            "no_row": 0,
             "feature": row_length(*self.counts),
             "worker": self.settings.threads,
             "slot": max(self.counts.agents, 1),
@@ -172,37 +167,19 @@ class Engine:
             return self.rows.final_half.view(np.float16)
         return self.rows.final_observation
 
-    def hand_out_finals(self, ended: I64) -> NDArray[Any]:
-        """Returns `final_observations` for the caller to keep, zero but in the `ended` rows."""
-        if self._fresh_finals is not None:
-            self._written[self.rows.final_observation.ctypes.data] = ended
-            self._written[self.rows.final_half.ctypes.data] = ended
+    def hand_out_finals(self) -> NDArray[Any]:
+        """Returns `final_observations` for the caller to keep; without `copy`, for this step."""
+        self._finals_are_out = self.settings.copy
         return self.final_observations
 
-    def turn_over(self, *, keep: bool) -> None:
-        """Goes on in other buffers of rows, so that a caller may keep the present ones.
-
-        Args:
-            keep: Whether the rows are taken over; a step writes or keeps each of them itself.
-        """
-        if self._fresh_rows is None or self._fresh_finals is None:
-            return
-        fresh, old = self._fresh_rows.take(), self.observations
-        if keep:
-            fresh[:] = old
-        self._go_on_in(fresh)
-        if self.final_observations.ctypes.data in self._written:
-            finals = self._fresh_finals.take()
-            finals[self._written.pop(finals.ctypes.data, [])] = 0
-            self._point_to("final_half", "final_observation", finals)
-
-    def _go_on_in(self, fresh: NDArray[Any]) -> None:
-        """Lets kernels write rows into a buffer, and read those that stay from the present one."""
-        present = self.observations
-        if self.settings.autoreset_mode == "SameStep":
-            present = fresh  # every row is written at every step
-        self._point_to("last_half", "last", present)
-        self._point_to("half", "observation", fresh)
+    def _turn_over(self) -> None:
+        """Goes on in other buffers of rows, so that a caller may keep the present ones."""
+        if self._fresh_rows is not None:
+            self._point_to("half", "observation", self._fresh_rows.take())
+        if self._finals_are_out:
+            fresh = np.zeros(self.final_observations.shape, self.final_observations.dtype)
+            self._point_to("final_half", "final_observation", fresh)
+            self._finals_are_out = False
 
     def _point_to(self, half: str, full: str, array: NDArray[Any]) -> None:
         """Puts an array in the place of one of `Rows`: `half` or `full`, as its type is."""
@@ -210,8 +187,7 @@ class Engine:
         if self.settings.obs_dtype == "float16":
             name, array = half, array.view(np.uint16)
         self._tables[STRUCTS.index(Rows)].point(name, array)
-        if not name.startswith("last"):
-            self.rows = self.rows._replace(**{name: array})
+        self.rows = self.rows._replace(**{name: array})
 
     def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
         """Starts new episodes of the chosen slots.
@@ -221,11 +197,9 @@ class Engine:
             whole: Worlds to draw anew, [W].
             staggered: Whether their clocks get a head start.
         """
-        touched = chosen.any(1) | (whole != 0)
-        self.worlds.tick[touched] += np.uint32(1)
         self.scratch.chosen[:] = chosen
         self.scratch.whole[:] = whole
-        self.turn_over(keep=True)
+        self._turn_over()
         self._run(STAGGERED if staggered else RESET)
 
     def step(self, jerk: F32 | None = None) -> None:
@@ -237,7 +211,7 @@ class Engine:
         """
         if jerk is not None:
             self.motion.jerk[:] = jerk
-        self.turn_over(keep=False)
+        self._turn_over()
         self._run(STEP)
 
     def _run(self, task: int) -> None:
@@ -250,6 +224,12 @@ class Engine:
             for name in STATE_STRUCTS
             for key, value in getattr(self, name)._asdict().items()
         }
+
+    def own_rows(self) -> None:
+        """Takes the observations over into a buffer that no caller holds."""
+        rows = self.observations
+        self._turn_over()
+        self.observations[:] = rows
 
     def index_range(self, entry: str) -> tuple[float, float]:
         """Returns the least and largest value of a state entry; kernels index by some of them.

@@ -390,7 +390,7 @@ class DrivingVectorEnv(VectorEnv):
             target[f"_{name}"] = mask
         if not same_step:
             return
-        infos["final_obs"] = self.engine.hand_out_finals(ended)
+        infos["final_obs"] = self.engine.hand_out_finals()
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()
@@ -453,7 +453,7 @@ class DrivingVectorEnv(VectorEnv):
             low, high = self.engine.index_range(name)
             if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
-        self.engine.turn_over(keep=True)
+        self.engine.own_rows()
         for name in names:
             struct, field = name.split(".")
             getattr(getattr(self.engine, struct), field)[...] = state[name]

@@ -446,10 +446,6 @@ class Rows(NamedTuple):
     half: Annotated[U16, "half_row feature"]
     """Rows in half precision, the bits of float16 numbers."""
 
-    last: Annotated[F32, "no_row feature"]
-    """Buffer of the step before (the same one where a single buffer is used), by its table only."""
-
-    last_half: Annotated[U16, "no_row feature"]
     reward: Annotated[F32, "row"]
     terminated: Annotated[U8, "row"]
     truncated: Annotated[U8, "row"]

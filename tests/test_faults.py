@@ -499,12 +499,12 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
     """A stage that was edited must not run as it was: every module with kernels counts."""
     from pathlib import Path
 
-    import selfdrive_env.kernels.parallel as parallel
+    import selfdrive_env.kernels.cache as cache
 
-    package = Path(parallel.__file__).parents[1]
+    package = Path(cache.__file__).parents[1]
     with_kernels = {
         path.relative_to(package).parts[0]
         for path in package.rglob("*.py")
         if "\n@njit" in path.read_text() and "maps" not in path.parts
     }
-    assert with_kernels <= set(parallel._SOURCES)
+    assert with_kernels <= set(cache._SOURCES)

@@ -546,10 +546,10 @@ def clear_row(rows, number):
 
 @njit
 def keep_row(rows, number):
-    """Takes an observation over from the buffer of the step before."""
+    """Shows the last observation of an episode again."""
     if rows.half.shape[0] > 0:
         for feature in range(rows.half.shape[1]):
-            rows.half[number, feature] = rows.last_half[number, feature]
+            rows.half[number, feature] = rows.final_half[number, feature]
     else:
         for feature in range(rows.observation.shape[1]):
-            rows.observation[number, feature] = rows.last[number, feature]
+            rows.observation[number, feature] = rows.final_observation[number, feature]

@@ -229,7 +229,8 @@ def _write_lane_point(
         zero = ir.Constant(ir.FloatType(), 0.0)
         rest = _pack(builder, [*arguments[8:], one, zero])
         _store_scaled(
-            context, builder, signature.args[0], arguments[0], arguments[1], _join(builder, point, rest),
+            context, builder, signature.args[0], arguments[0], arguments[1],
+            _join(builder, point, rest),
             (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
@@ -255,7 +256,8 @@ def _write_mover(
             ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 4, 5]),
         )  # fmt: skip
         _store_scaled(
-            context, builder, signature.args[0], arguments[0], arguments[1], _join(builder, point, faster),
+            context, builder, signature.args[0], arguments[0], arguments[1],
+            _join(builder, point, faster),
             (*POINT_SCALE, float(SPEED), float(SPEED), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip

@@ -83,7 +83,7 @@ def finish_rows(
             rows.final_count[row, count] = tallies.count[world, agent, count]
         rows.final_distance[row] = tallies.distance[world, agent]
         rows.final_age[row] = agents.age[world, agent]
-        scratch.wanted[worker, agent] = 2 if params.autoreset == SAME_STEP else 1
+        scratch.wanted[worker, agent] = 2
         any_done = True
     if any_done:
         observe_wanted(
@@ -127,7 +127,6 @@ def observe_rows(
 ):  # fmt: skip
     """Stage: observations of all rows whose agent is in the world, and their masks."""
     for agent in range(agents.x.shape[1]):
-        written = scratch.wanted[worker, agent] == 1  # as the last one of its episode
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
@@ -146,7 +145,7 @@ def observe_rows(
             rows.valid[row] = 1
         if same_step or not (kept or output.waits[world, agent]):
             clear_row(rows, row)
-        elif not written:
+        else:
             keep_row(rows, row)
     observe_wanted(
         params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
@@ -170,7 +169,7 @@ def step_world(
     """Advances one world by one step."""
     worlds.tick[world] += np.uint32(1)
     if worlds.ended[world]:
-        clear_step(output, bodies, rows, scratch, worker, world)
+        clear_step(output, bodies, rows, world)
         if params.autoreset != NEXT_STEP:
             return
         draw_world(
@@ -191,10 +190,9 @@ def step_world(
 
 
 @njit
-def clear_step(output, bodies, rows, scratch, worker, world):
+def clear_step(output, bodies, rows, world):
     """Clears what the last step gave: the world has ended and its rows have waited."""
     for agent in range(output.event.shape[1]):
-        scratch.wanted[worker, agent] = 0
         output.event[world, agent] = 0
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
@@ -257,13 +255,22 @@ def reset_world(
     params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
     output, rows, scratch, staggered, worker, world,
 ):  # fmt: skip
-    """Resets the slots of a world that are chosen in `scratch`, all where it is whole."""
+    """Resets the slots of a world that are chosen in `scratch`, all where it is whole.
+
+    The other rows stay as they are: they are written anew, from the state before the reset.
+    """
     chosen, whole = scratch.chosen[world], scratch.whole[world] != 0
     touched = whole
     for agent in range(agents.x.shape[1]):
         touched = touched or chosen[agent] != 0
+    if not whole:
+        observe_rows(
+            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+            output, rows, scratch, worker, world,
+        )  # fmt: skip
     if not touched:
         return
+    worlds.tick[world] += np.uint32(1)
     if whole:
         draw_world(
             params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
