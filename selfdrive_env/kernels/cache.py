@@ -39,7 +39,7 @@ _CODE_OPTIONS = (
 )
 """Options of Numba's that change machine code and that it does not look at itself."""
 
-COMPILE_TIME = 60
+COMPILE_TIME = 20
 """What the user is told that compiling takes, on one core of a server CPU [s]."""
 
 PATIENCE = 300.0
