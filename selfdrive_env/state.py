@@ -140,7 +140,7 @@ class Routes(NamedTuple):
     at most `ROUTE_WINDOW` away, ascending in `lane`."""
 
     lane: Annotated[I32, "entry"]
-    """Lane of each entry, for windowed rows (also filled for dense ones)."""
+    """Lane of each entry of a windowed row."""
 
     distance: Annotated[F32, "entry"]
     """[m]; `UNREACHABLE` where there is no way."""
@@ -202,8 +202,9 @@ class Grid(NamedTuple):
     """Stop lines whose guard comes within 12 m of the observation cell: guard[first:next]."""
 
     guard: Annotated[I32, "entry"]
-    lane_point: Annotated[F32, "point 4"]
-    """x, y [m], cos, sin of the lane's heading."""
+    lane_point: Annotated[F32, "point 8"]
+    """x, y [m], cos, sin of the lane's heading; arc length along the lane [m]; the lane, counted
+    from the first of its map; 0, 0 (half a cache line for all that an observation needs)."""
 
     lane_point_lane: Annotated[I32, "point"]
     lane_point_s: Annotated[F32, "point"]
@@ -222,6 +223,10 @@ class Signs(NamedTuple):
 
     line_group: Annotated[I32, "line"]
     """Signal group, -1 for a stop sign."""
+
+    group_line_first: Annotated[I32, "group+1"]
+    group_line: Annotated[I32, "entry"]
+    """Stop lines of group g: group_line[group_line_first[g]:group_line_first[g + 1]]."""
 
     lane_line_first: Annotated[I32, "lane+1"]
     lane_line: Annotated[I32, "entry"]
@@ -517,6 +522,9 @@ class Scratch(NamedTuple):
 
     size_part: Annotated[F32, "worker agent 2"]
     """Observed values of each body's length and width."""
+
+    around: Annotated[I32, "worker agent"]
+    """Row of the near lists of each agent's observation cell, -1 for none."""
 
     row: Annotated[F32, "worker feature"]
     """An observation before it is rounded to half precision."""

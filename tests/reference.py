@@ -452,7 +452,7 @@ class Observer:
             relative = way - float(e.agents.goal_distance[w, i])
             out.append(
                 [
-                    *self.pose(*e.grid.lane_point[index]),
+                    *self.pose(*e.grid.lane_point[index, :4]),
                     squash(way, 100.0),
                     squash(relative, 20.0),
                     1.0,

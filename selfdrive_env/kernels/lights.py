@@ -98,35 +98,41 @@ def draw_lights(params, signs, lights, worlds, world):
 
 
 @njit
-def show_lights(signs, lights, worlds, world):
-    """Writes the colours of groups and stop lines from the phases."""
+def show_program(signs, lights, worlds, world, program):
+    """Writes the colours of the groups and stop lines of a program from its phase."""
     map_index = worlds.map[world]
     first_group = signs.map_group_first[map_index]
+    first_line = signs.map_line_first[map_index]
+    number = signs.map_program_first[map_index] + program
+    begin = signs.program_first[number]
+    phase = lights.phase[world, program]
+    mode = worlds.light_mode[world]
+    for turn in range(signs.program_first[number + 1] - begin):
+        colour = RED
+        if turn == lights.turn[world, program] and phase != PHASE_RED:
+            colour = GREEN if phase == PHASE_GREEN else YELLOW
+        group = signs.program_group[begin + turn]
+        lights.group_colour[world, group - first_group] = colour
+        if mode == LIGHTS_GREEN:
+            colour = GREEN
+        dark = lights.group_dark[world, group - first_group] != 0 or mode == LIGHTS_OFF
+        for entry in range(signs.group_line_first[group], signs.group_line_first[group + 1]):
+            line = signs.group_line[entry] - first_line
+            hidden = dark or lights.line_dark[world, line] != 0
+            lights.line_colour[world, line] = NO_LIGHT if hidden else colour
+
+
+@njit
+def show_lights(signs, lights, worlds, world):
+    """Writes the colours of all groups and stop lines."""
+    map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     for program in range(signs.map_program_first[map_index + 1] - first):
-        begin = signs.program_first[first + program]
-        phase = lights.phase[world, program]
-        for turn in range(signs.program_first[first + program + 1] - begin):
-            colour = RED
-            if turn == lights.turn[world, program] and phase != PHASE_RED:
-                colour = GREEN if phase == PHASE_GREEN else YELLOW
-            group = signs.program_group[begin + turn] - first_group
-            lights.group_colour[world, group] = colour
-
-    mode = worlds.light_mode[world]
+        show_program(signs, lights, worlds, world, program)
     first_line = signs.map_line_first[map_index]
     for line in range(signs.map_line_first[map_index + 1] - first_line):
-        group = signs.line_group[first_line + line]
-        colour = STOP_SIGN
-        if group >= 0:
-            local = group - first_group
-            colour = lights.group_colour[world, local]
-            if mode == LIGHTS_GREEN:
-                colour = GREEN
-            dark = lights.group_dark[world, local] or lights.line_dark[world, line]
-            if dark or mode == LIGHTS_OFF:
-                colour = NO_LIGHT
-        lights.line_colour[world, line] = colour
+        if signs.line_group[first_line + line] < 0:
+            lights.line_colour[world, line] = STOP_SIGN
 
 
 @njit
@@ -136,13 +142,11 @@ def advance_lights(params, signs, lights, worlds, world):
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
     dt = np.float32(params.dt)
-    changed = False
     for program in range(num_programs):
         remaining = lights.remaining[world, program] - dt
         if remaining > ZERO:
             lights.remaining[world, program] = remaining
             continue
-        changed = True
         phase = lights.phase[world, program] + 1
         if phase > PHASE_RED:
             phase = PHASE_GREEN
@@ -160,8 +164,7 @@ def advance_lights(params, signs, lights, worlds, world):
         )
         lights.phase[world, program] = phase
         lights.remaining[world, program] = phase_length(phase, unit, params.random_lights != 0)
-    if changed:
-        show_lights(signs, lights, worlds, world)
+        show_program(signs, lights, worlds, world, program)
 
 
 @njit

@@ -179,8 +179,6 @@ def write_lanes(
     sin,
     near,
     point,
-    point_lane,
-    point_s,
     goal_lane,
     goal_s,
     slack,
@@ -209,15 +207,21 @@ def write_lanes(
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
             continue
         at = np.uint32(index)  # unsigned: no test for negative indices
-        lane = np.int64(point_lane[at])
+        lane = np.int64(point[at, 5])
         base = UNREACHABLE
         if dense:
-            base = route_length[np.uint64(low + lane - first_lane)]
+            base = route_length[np.uint64(low + lane)]
         else:
             base = lane_distance(
-                goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
+                goal_lane,
+                first_lane + lane,
+                first_lane,
+                num_lanes,
+                route_first,
+                route_lane,
+                route_length,
             )
-        distance = way_ahead(base, point_s[at], goal_s, slack, cycle)
+        distance = way_ahead(base, point[at, 4], goal_s, slack, cycle)
         gain = distance - own_distance
         if offset + WIDE <= row.shape[0]:
             write_lane_point(row, offset, point, index, x, y, cos, sin, distance, gain)
@@ -415,11 +419,7 @@ def observe_wanted(
     origin, shape, block, near_row = grid.origin, grid.shape, grid.block, grid.near
     near_lane_point, near_boundary = grid.near_lane_point, grid.near_boundary
     near_stop_line = grid.near_stop_line
-    lane_point, lane_point_lane, lane_point_s = (
-        grid.lane_point,
-        grid.lane_point_lane,
-        grid.lane_point_s,
-    )
+    lane_point = grid.lane_point
     boundary_point = grid.boundary_point
     line, colours = signs.line, lights.line_colour[world]
     all_x, all_y, all_z = agents.x[world], agents.y[world], agents.z[world]
@@ -438,7 +438,7 @@ def observe_wanted(
     known, keys = scratch.known[world], scratch.key[worker]
     pose, square = scratch.pose[worker], scratch.square[worker]
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
-    size_part = scratch.size_part[worker]
+    size_part, around = scratch.size_part[worker], scratch.around[worker]
     for agent in range(all_x.shape[0]):
         ahead = HALF * wheelbase[agent]
         x = all_x[agent] + ahead * all_cos[agent]
@@ -450,6 +450,9 @@ def observe_wanted(
         present = status[agent] != ABSENT
         centre_x[agent] = x if present else NOWHERE
         centre_y[agent] = y
+        place = all_segment[agent] if present else 0
+        cell = cell_at(x, y, np.int64(segment_layer[place]), map_index, origin, shape, block)
+        around[agent] = near_row[observation_cell(cell)] if cell >= 0 else -1
         size_part[agent, 0] = squash(length[agent], LENGTH)
         size_part[agent, 1] = squash(width[agent], WIDTH)
     wanted = scratch.wanted[worker]
@@ -484,10 +487,7 @@ def observe_wanted(
         )  # fmt: skip
         offset = write_conditions(row, offset, weight[agent], condition)
 
-        cell = cell_at(x, y, np.int64(segment_layer[index]), map_index, origin, shape, block)
-        near = np.int64(-1)
-        if cell >= 0:
-            near = np.int64(near_row[observation_cell(cell)])
+        near = np.int64(around[agent])
         if near < 0:
             floats = lane_points * LANE_FLOATS + boundary_points * BOUNDARY_FLOATS
             offset = write_empty(row, offset, floats + stop_lines * LINE_FLOATS)
@@ -495,7 +495,7 @@ def observe_wanted(
             target = np.int64(goal_lane[agent, goal])
             offset = write_lanes(
                 row, offset, lane_points, x, y, cos, sin, near_lane_point[near], lane_point,
-                lane_point_lane, lane_point_s, target, goal_s[agent, goal],
+                target, goal_s[agent, goal],
                 weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], first_lane, num_lanes,
                 route_first, route_lane, route_length, route_cycle[target], lane_dropout, key0,
                 key1, stream, agent, tick,

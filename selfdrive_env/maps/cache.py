@@ -35,6 +35,7 @@ from selfdrive_env.maps.road_network import (
     SignalGroup,
     StopLine,
 )
+from selfdrive_env.maps.routes import spread
 from selfdrive_env.state import Grid, Lanes, Routes, Signs
 
 __all__ = ["cached_map", "cached_network"]
@@ -97,7 +98,7 @@ def cached_map(
     if compiled is None:
         compiled = build()
         _store(place, lambda: _arrays_of_map(compiled))
-    return compiled
+    return dataclasses.replace(compiled, routes=spread(compiled.routes))
 
 
 def _folder() -> Path | None:

@@ -151,6 +151,7 @@ _COUNTED = {
     "guard": "line",
     "lane_point_lane": "lane",
     "line_group": "group",
+    "group_line": "line",
     "lane_line": "line",
     "program_group": "group",
 }
@@ -247,7 +248,9 @@ def _near_lists(
         ),
         "guard_first": guard_first,
         "guard": guard,
-        "lane_point": point,
+        "lane_point": np.concatenate(
+            [point, point_s[:, None], point_lane[:, None], np.zeros((len(point), 2))], axis=1
+        ).astype(np.float32),
         "lane_point_lane": point_lane,
         "lane_point_s": point_s,
         "boundary_point": np.concatenate(boundary),

@@ -18,7 +18,10 @@ from selfdrive_env.state import (
     Routes,
 )
 
-__all__ = ["compile_routes", "compiled"]
+__all__ = ["compile_routes", "compiled", "spread"]
+
+SPREAD_BYTES = 512 * 2**20
+"""A map whose table of distances takes at most so much has all of it in memory."""
 
 
 def compiled(function: Any) -> Any:
@@ -55,6 +58,29 @@ def compile_routes(
         dense,
     )
     return Routes(row_first, lane, distance, cycle)
+
+
+def spread(routes: Routes, *, most_bytes: int = SPREAD_BYTES) -> Routes:
+    """Returns the distances of one map with an entry for every lane, if they are not too many.
+
+    What a windowed row leaves out is as unreachable as before; only finding an entry is faster.
+
+    Args:
+        routes: Of one map.
+        most_bytes: A larger table stays as it is.
+    """
+    num = len(routes.cycle)
+    count = np.diff(routes.first)
+    if (count == num).all() or 4 * num * num > most_bytes:
+        return routes
+    distance = np.full((num, num), UNREACHABLE, np.float32)
+    distance[np.repeat(np.arange(num), count), routes.lane] = routes.distance
+    return Routes(
+        first=np.arange(num + 1, dtype=np.int64) * num,
+        lane=np.zeros(num * num, np.int32),
+        distance=distance.reshape(-1),
+        cycle=routes.cycle,
+    )
 
 
 def _reversed_graph(lanes: Lanes) -> tuple[I32, I32, F64]:

@@ -47,9 +47,12 @@ def compile_signs(network: RoadNetwork, strips: Strips, lanes: Lanes) -> Signs:
     program_first, program_group = _programs(network, num_groups)
     count = np.bincount([p[0] for p in places], minlength=len(lanes.length)) if places else 0
     count = np.broadcast_to(count, len(lanes.length))
+    per_group = np.bincount(line_group[line_group >= 0], minlength=num_groups)
     return Signs(
         line=line,
         line_group=line_group,
+        group_line_first=np.concatenate([[0], np.cumsum(per_group)]).astype(np.int32),
+        group_line=np.argsort(line_group, kind="stable")[np.sum(line_group < 0) :].astype(np.int32),
         lane_line_first=np.concatenate([[0], np.cumsum(count)]).astype(np.int32),
         lane_line=np.array([p[2] for p in places], np.int32),
         lane_line_s=np.array([p[1] for p in places], np.float32),

@@ -120,7 +120,7 @@ def _observed(engine: Engine, world: int, agent: int) -> Observed:
     order = np.argsort(distance, kind="stable")[: engine.counts.agents]
     nearest = order[np.isfinite(distance[order])]
     return Observed(
-        lane_points=grid.lane_point[found[0]],
+        lane_points=grid.lane_point[found[0], :4],
         boundary_points=grid.boundary_point[found[1], :2],
         stop_lines=engine.signs.line[found[2], :2],
         agents=centres[nearest],
