@@ -544,6 +544,7 @@ def make_params(settings: Settings) -> Params:
         light_removal=np.float32(settings.light_removal),
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),
+        prefetch=0,
     )
 
 

@@ -42,6 +42,9 @@ __all__ = ["STATE_STRUCTS", "Engine", "compiled_worlds"]
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
 
+CACHED_MAP = 100 * 2**20
+"""Maps of more bytes are read ahead of their use."""
+
 _OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
 
@@ -74,6 +77,8 @@ class Engine:
         self.counts = self.layout.counts
         self.draws = make_draws(settings, driver, learner)
         self.lanes, self.routes, self.grid, self.signs = pool(self.maps)
+        size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
+        self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
         sizes = self._sizes(int(np.count_nonzero(learner)))
         check_memory(

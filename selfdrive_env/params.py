@@ -64,6 +64,9 @@ class Params(NamedTuple):
     lights_off: np.float32
     """Chance of an episode without lights."""
 
+    prefetch: int
+    """1: the maps do not fit into a processor's cache, so lines are asked for ahead."""
+
     lights_green: np.float32
     """Chance of an episode in which all lights stay green."""
 

@@ -172,9 +172,14 @@ def collide(agents, bodies, motion, output, scratch, worker, world):
         if count_near(agent, centre_x, centre_y, radius) <= 1:
             others = 0
         for other in range(others):
-            if other == agent or agents.status[world, other] == ABSENT:
+            dx = centre_x[other] - centre_x[agent]
+            dy = centre_y[other] - centre_y[agent]
+            near = radius[other] + radius[agent]
+            if other == agent or dx * dx + dy * dy > near * near:
                 continue
-            if pair_touches(agents, bodies, motion, world, min(agent, other), max(agent, other)):
+            if agents.status[world, other] != ABSENT and pair_touches(
+                agents, bodies, motion, world, min(agent, other), max(agent, other)
+            ):
                 touches = True
                 break
 

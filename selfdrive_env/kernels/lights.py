@@ -142,10 +142,15 @@ def advance_lights(params, signs, lights, worlds, world):
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
     dt = np.float32(params.dt)
+    remaining = lights.remaining[world]
+    due = np.int64(0)
     for program in range(num_programs):
-        remaining = lights.remaining[world, program] - dt
-        if remaining > ZERO:
-            lights.remaining[world, program] = remaining
+        remaining[program] -= dt
+        due += remaining[program] <= ZERO
+    if due == 0:
+        return
+    for program in range(num_programs):
+        if remaining[program] > ZERO:
             continue
         phase = lights.phase[world, program] + 1
         if phase > PHASE_RED:
@@ -163,7 +168,7 @@ def advance_lights(params, signs, lights, worlds, world):
             program,
         )
         lights.phase[world, program] = phase
-        lights.remaining[world, program] = phase_length(phase, unit, params.random_lights != 0)
+        remaining[program] = phase_length(phase, unit, params.random_lights != 0)
         show_program(signs, lights, worlds, world, program)
 
 

@@ -27,6 +27,7 @@ from selfdrive_env.kernels.vectors import (
     FAR,
     NEAR,
     SPEED,
+    prefetch,
     write_halves,
     write_lane_point,
     write_mover,
@@ -56,6 +57,7 @@ LINE_FLOATS = 9
 AGENT_FLOATS = 10
 
 WIDE = 8
+LINE_WORDS = 16  # of four bytes in a cache line
 VIEW_SQUARED = np.float32(200.0 * 200.0)
 OFFSET = np.float32(2.0)
 CURVATURE = np.float32(0.05)
@@ -376,6 +378,60 @@ def write_neighbours(
     return write_empty(row, offset, end - offset)
 
 
+@inline
+def ask_for_lists(
+    agent, around, near_lane_point, near_boundary, near_stop_line, lane_points, boundary_points
+):
+    """Asks for the near lists of an agent."""
+    near = np.int64(around[agent])
+    if near < 0:
+        return
+    prefetch(near_stop_line, near)
+    row, length = near_lane_point[near], near_lane_point.shape[1]
+    for place in range(0, min(lane_points, length), LINE_WORDS):
+        prefetch(row, place)
+    row, length = near_boundary[near], near_boundary.shape[1]
+    for place in range(0, min(boundary_points, length), LINE_WORDS):
+        prefetch(row, place)
+
+
+@inline
+def ask_for_points(
+    agent, around, near_lane_point, near_boundary, lane_point, boundary_point, lane_points,
+    boundary_points,
+):  # fmt: skip
+    """Asks for the points in the near lists of an agent."""
+    near = np.int64(around[agent])
+    if near < 0:
+        return
+    for slot in range(min(lane_points, near_lane_point.shape[1])):
+        index = np.int64(near_lane_point[near, slot])
+        if index < 0:
+            break
+        prefetch(lane_point, index)
+    for slot in range(min(boundary_points, near_boundary.shape[1])):
+        index = np.int64(near_boundary[near, slot])
+        if index < 0:
+            break
+        prefetch(boundary_point, index)
+
+
+@inline
+def ask_for_ways(
+    agent, around, near_lane_point, lane_point, lane_points, goal_lane, route_first, route_length
+):
+    """Asks for the distances from the lane points near an agent to its goal."""
+    near = np.int64(around[agent])
+    if near < 0 or goal_lane < 0:
+        return
+    first = route_first[goal_lane]
+    for slot in range(min(lane_points, near_lane_point.shape[1])):
+        index = np.int64(near_lane_point[near, slot])
+        if index < 0:
+            break
+        prefetch(route_length, first + np.int64(lane_point[index, 5]))
+
+
 @njit
 def observe_wanted(
     params,
@@ -460,7 +516,30 @@ def observe_wanted(
     half, final_half = rows.half, rows.final_half
     narrow = half.shape[0] > 0
 
+    if params.prefetch != 0:
+        for agent in range(all_x.shape[0]):
+            around[agent] = around[agent] if wanted[agent] != 0 else -1
+            ask_for_lists(
+                agent, around, near_lane_point, near_boundary, near_stop_line, lane_points,
+                boundary_points,
+            )  # fmt: skip
+        for agent in range(min(2, all_x.shape[0])):
+            ask_for_points(
+                agent, around, near_lane_point, near_boundary, lane_point, boundary_point,
+                lane_points, boundary_points,
+            )  # fmt: skip
     for agent in range(all_x.shape[0]):
+        if params.prefetch != 0 and agent + 2 < all_x.shape[0]:
+            ask_for_points(
+                agent + 2, around, near_lane_point, near_boundary, lane_point, boundary_point,
+                lane_points, boundary_points,
+            )  # fmt: skip
+        if params.prefetch != 0 and agent + 1 < all_x.shape[0]:
+            target = np.int64(goal_lane[agent + 1, all_goal[agent + 1]])
+            ask_for_ways(
+                agent + 1, around, near_lane_point, lane_point, lane_points, target, route_first,
+                route_length,
+            )  # fmt: skip
         if wanted[agent] == 0:
             continue
         number = np.int64(all_row[agent])

@@ -9,7 +9,15 @@ import numpy as np
 
 from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.surface import CELL_EDGE, box_offroad, cell_at, cell_range, row_cells
+from selfdrive_env.kernels.surface import (
+    CELL_EDGE,
+    box_offroad,
+    cell_at,
+    cell_range,
+    observation_cell,
+    row_cells,
+)
+from selfdrive_env.kernels.vectors import prefetch
 from selfdrive_env.state import (
     ABSENT,
     EVENT_OFFROAD,
@@ -85,12 +93,10 @@ def widest_bend(length, width, wheelbase):
 @inline
 def way_ahead(base, s, goal_s, slack, cycle):
     """Returns the way from s on a lane to goal_s on the goal's, `base` apart at the starts [m]."""
-    if base >= UNREACHABLE:
-        return UNREACHABLE
     distance = base - s + goal_s
-    if distance < -slack:
-        distance += cycle
-    return min(max(distance, ZERO), UNREACHABLE)
+    distance += cycle if distance < -slack else ZERO
+    distance = min(max(distance, ZERO), UNREACHABLE)
+    return UNREACHABLE if base >= UNREACHABLE else distance
 
 
 @njit
@@ -325,9 +331,55 @@ def locate(
 
 
 @njit
-def locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world):
+def ask_for_road(lanes, routes, grid, signs, agents, bodies, around, map_index, world):
+    """Asks for the cache lines that the road under each agent of a world lies in.
+
+    One pass over all agents for each step of the way from an agent to its edges, so that what one
+    pass reads has come by then.
+    """
+    num_agents = agents.x.shape[1]
+    for agent in range(num_agents):
+        index = np.int64(agents.segment[world, agent])
+        prefetch(lanes.segment, index)
+        prefetch(lanes.segment_lane, index)
+        prefetch(lanes.segment_layer, index)
+    for agent in range(num_agents):
+        index = np.int64(agents.segment[world, agent])
+        lane = np.int64(lanes.segment_lane[index])
+        layer = np.int64(lanes.segment_layer[index])
+        x, y = agents.x[world, agent], agents.y[world, agent]
+        cell = cell_at(x, y, layer, map_index, grid.origin, grid.shape, grid.block)
+        around[agent] = cell
+        prefetch(lanes.segment_first, lane)
+        prefetch(lanes.successor_first, lane)
+        prefetch(signs.lane_line_first, lane)
+        goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
+        if goal >= 0:
+            prefetch(routes.distance, routes.first[goal] + lane - lanes.map_lane_first[map_index])
+        if cell >= 0:
+            prefetch(grid.inside, cell)
+            prefetch(grid.edge_first, cell)
+            prefetch(grid.segment_first, cell)
+            prefetch(grid.guard_first, observation_cell(cell))
+            prefetch(grid.near, observation_cell(cell))
+    for agent in range(num_agents):
+        cell = np.int64(around[agent])
+        if cell >= 0:
+            prefetch(grid.edge, np.int64(grid.edge_first[cell]))
+            prefetch(grid.edge, np.int64(grid.edge_first[cell]) + 4)
+            prefetch(grid.segment, np.int64(grid.segment_first[cell]))
+
+
+@njit
+def locate_agents(
+    params, lanes, routes, grid, signs, worlds, agents, bodies, motion, output, scratch, worker,
+    world,
+):  # fmt: skip
     """Stage: localises every agent of a world and tells who left the road."""
     map_index = np.int64(worlds.map[world])
+    if params.prefetch != 0:
+        around = scratch.around[worker]
+        ask_for_road(lanes, routes, grid, signs, agents, bodies, around, map_index, world)
     for agent in range(agents.x.shape[1]):
         if agents.status[world, agent] == ABSENT:
             continue

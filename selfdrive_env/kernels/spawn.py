@@ -52,7 +52,7 @@ from selfdrive_env.state import (
 
 __all__ = ["draw_world", "place_agent"]
 
-PLACE_TRIES = 64
+PLACE_TRIES = 256
 ROOMY_TRIES = 24
 FITTING_TRIES = 48
 FITTING_LENGTH = np.float32(4.5)
@@ -68,6 +68,7 @@ TOP_SPEED = np.float32(20.0)
 HEADWAY = np.float32(0.3)
 STOPPING = np.float32(1.0 / 8.0)
 CLEARANCE = np.float32(3.0)
+CORRIDOR = np.float32(1.5)
 TIGHT = np.float32(0.3)
 
 
@@ -175,11 +176,15 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
         dy = agents.y[world, other] + ahead * agents.sin[world, other] - y
         long_other = HALF * bodies.length[world, other]
         pace = agents.speed[world, other]
-        room = needed_room(speed, pace)
-        if not relaxed or abs(pace) > ONE:
-            room += half_length + long_other + CLEARANCE
-            if dx * dx + dy * dy < room * room:
+        room = needed_room(speed, pace) + half_length + long_other + CLEARANCE
+        if relaxed:  # a standing body is in the way of those who drive towards it
+            before = -dx * agents.cos[world, other] - dy * agents.sin[world, other]
+            beside = dx * agents.sin[world, other] - dy * agents.cos[world, other]
+            towards = (before > ZERO) == (pace > ZERO) and abs(beside) < CORRIDOR + half_length
+            if abs(pace) > ONE and towards and abs(before) < room:
                 return False
+        elif dx * dx + dy * dy < room * room:
+            return False
         if boxes_overlap(
             dx,
             dy,

@@ -19,6 +19,7 @@ __all__ = [
     "FAR",
     "NEAR",
     "SPEED",
+    "prefetch",
     "write_lane_point",
     "write_mover",
     "write_point",
@@ -31,6 +32,10 @@ SPEED = np.float32(10.0)
 ONE = np.float32(1.0)
 UNIT = np.float32(1.000001)
 """Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
+
+
+def prefetch(array, index):
+    """Asks for the cache line where entry or row `index` of an array begins; computes nothing."""
 
 
 def squashed(value, scale):
@@ -299,6 +304,31 @@ def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place:
         return context.get_dummy_value()
 
     return types.void(table, types.int64, row, types.int64), generate
+
+
+@intrinsic
+def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        index = arguments[1]
+        for axis in range(1, signature.args[0].ndim):
+            index = builder.mul(index, builder.extract_value(array.shape, axis))
+        word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        at = builder.bitcast(builder.gep(array.data, [index]), byte)
+        builder.call(function, [at, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+@overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_prefetch(array, index):
+    def ask(array, index):
+        _prefetch(array, index)
+
+    return ask
 
 
 @overload(write_halves, jit_options={"forceinline": True, "error_model": "numpy"})

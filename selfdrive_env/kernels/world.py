@@ -224,7 +224,10 @@ def advance_world(
     now = stamp(scratch, worker, 1, now)
     advance_bodies(params, agents, bodies, motion, world)
     now = stamp(scratch, worker, 2, now)
-    locate_agents(lanes, routes, grid, worlds, agents, bodies, motion, output, world)
+    locate_agents(
+        params, lanes, routes, grid, signs, worlds, agents, bodies, motion, output, scratch,
+        worker, world,
+    )  # fmt: skip
     now = stamp(scratch, worker, 3, now)
     collide(agents, bodies, motion, output, scratch, worker, world)
     now = stamp(scratch, worker, 4, now)
