@@ -43,6 +43,8 @@ FINALS = (
 )
 """Metrics of an episode that ended, by name."""
 
+FINAL_MASKS = tuple(f"_{name}" for name in FINALS)
+
 Infos = dict[str, Any]
 StepResult = tuple[NDArray[Any], F32, NDArray[np.bool_], NDArray[np.bool_], Infos]
 
@@ -171,6 +173,7 @@ class DrivingVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all = np.ones(self.num_envs, np.bool_)
+        self._jerk = np.zeros((self.num_envs, 2), np.float32)
 
     # `make_vec` sets the spec after construction; what it holds must survive JSON.
     @property
@@ -319,8 +322,7 @@ class DrivingVectorEnv(VectorEnv):
                     f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                     "options={'reset_mask': ...} (autoreset_mode='Disabled')"
                 )
-        own = (self.num_worlds, self.rows_per_world, 2)
-        self.engine.motion.jerk[:, : self.rows_per_world] = self._to_jerk(actions).reshape(own)
+        self._to_jerk(actions)
 
     def _results(self) -> StepResult:
         rows = self.engine.rows
@@ -337,12 +339,12 @@ class DrivingVectorEnv(VectorEnv):
         waits = self.engine.output.waits[:, : self.rows_per_world] != 0
         return waits.reshape(-1)
 
-    def _to_jerk(self, actions: Any) -> F32:
+    def _to_jerk(self, actions: Any) -> None:
+        """Checks actions and writes the jerks that they stand for."""
         actions = np.asarray(actions)
         discrete = self.settings.action_type == "discrete"
         shape = (self.num_envs,) if discrete else (self.num_envs, 2)
-        kind = np.integer if discrete else np.floating
-        if actions.shape != shape or not np.issubdtype(actions.dtype, kind):
+        if actions.shape != shape or actions.dtype.kind not in ("iu" if discrete else "f"):
             raise ValueError(
                 f"actions must be {'integers' if discrete else 'floats'} of shape {shape}, got "
                 f"{actions.dtype} of shape {actions.shape}"
@@ -353,13 +355,17 @@ class DrivingVectorEnv(VectorEnv):
                     f"actions must be from 0 to {len(self._jerks) - 1}, got {actions.min()} to "
                     f"{actions.max()}"
                 )
-            return self._jerks[actions]
-        if not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
-            raise ValueError(
-                f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
-            )
-        low, high = self._jerks.min(0), self._jerks.max(0)
-        return np.where(actions < 0.0, -actions * low, actions * high).astype(np.float32)
+            np.take(self._jerks, actions, axis=0, out=self._jerk, mode="clip")
+        else:
+            if not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
+                raise ValueError(
+                    f"actions must be finite and from -1 to 1, got {actions.min()} to "
+                    f"{actions.max()}"
+                )
+            low, high = self._jerks.min(0), self._jerks.max(0)
+            self._jerk[:] = np.where(actions < 0.0, -actions * low, actions * high)
+        own = self.engine.motion.jerk[:, : self.rows_per_world]
+        own[:] = self._jerk.reshape(own.shape)
 
     def _masks(self) -> Infos:
         rows = self.engine.rows
@@ -373,7 +379,7 @@ class DrivingVectorEnv(VectorEnv):
     def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
         rows = self.engine.rows
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        ended = np.flatnonzero(done)
+        ended = done.nonzero()[0]
         counts = np.zeros((1 + len(METRICS), self.num_envs), np.int32)
         counts[0, ended] = rows.final_age[ended]
         counts[1:, ended] = rows.final_count[ended].T
@@ -381,13 +387,11 @@ class DrivingVectorEnv(VectorEnv):
         terms[:, ended] = rows.final_term[ended].T
         km = np.zeros(self.num_envs)
         km[ended] = rows.final_distance[ended] / 1000.0
-        values = (counts[0], km, *counts[1:], *terms)
         masks = np.empty((len(FINALS), self.num_envs), np.bool_)
         masks[:] = done
         target: Infos = {} if same_step else infos
-        for name, value, mask in zip(FINALS, values, masks, strict=True):
-            target[name] = value
-            target[f"_{name}"] = mask
+        target.update(zip(FINALS, (counts[0], km, *counts[1:], *terms), strict=True))
+        target.update(zip(FINAL_MASKS, masks, strict=True))
         if not same_step:
             return
         infos["final_obs"] = self.engine.hand_out_finals()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core.extending import intrinsic
 
-from selfdrive_env.kernels.compiling import njit
+from selfdrive_env.kernels.compiling import entry, njit
 
-__all__ = ["STAGES", "cycles", "stamp"]
+__all__ = ["STAGES", "counter_rate", "cycles", "stamp"]
 
 STAGES = (
     "lights",
@@ -49,3 +51,18 @@ def stamp(scratch, worker, stage, since):
     now = cycles()
     scratch.cycles[worker, stage] += now - since
     return now
+
+
+@functools.cache
+def counter_rate() -> float:
+    """Returns how often the cycle counter ticks in a second."""
+
+    @entry
+    def read():
+        return cycles()
+
+    read()
+    begin, first = time.perf_counter(), read()
+    time.sleep(0.2)
+    last, end = read(), time.perf_counter()
+    return float((last - first) / (end - begin))

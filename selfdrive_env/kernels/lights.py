@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.compiling import njit
+from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
@@ -172,7 +172,7 @@ def advance_lights(params, signs, lights, worlds, world):
         show_program(signs, lights, worlds, world, program)
 
 
-@njit
+@inline
 def crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
     """Whether a point that moved from (x0, y0) to (x1, y1) passed a stop line in its direction."""
     if cos * line[index, LINE_COS] + sin * line[index, LINE_SIN] <= ZERO:
@@ -281,7 +281,8 @@ def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion,
             continue
 
         cell = observation_cell(cell)
-        if grid.guard_first[cell] < grid.guard_first[cell + 1]:
+        moved = motion.travel[world, agent] != ZERO
+        if moved and grid.guard_first[cell] < grid.guard_first[cell + 1]:
             event = line_event(
                 lane,
                 agents.stopped_at[world, agent],
