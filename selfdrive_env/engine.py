@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.buffers import Recycler, check_memory
+from selfdrive_env.cache import cached
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
-from selfdrive_env.kernels.cache import cached
 from selfdrive_env.kernels.clock import STAGES
 from selfdrive_env.kernels.observation import row_length
 from selfdrive_env.kernels.parallel import run

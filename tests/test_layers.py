@@ -17,7 +17,7 @@ MAX_LINES = 600
 
 # A part imports from itself and from the rows above it, not from the others of its row.
 LAYERS = (
-    ("arrays", "buffers"),
+    ("arrays", "buffers", "cache"),
     ("state",),
     ("params",),
     ("layout",),
@@ -33,7 +33,7 @@ LAYERS = (
 
 # A kernel imports from those to its left.
 KERNELS = (
-    *("compiling", "cache", "parallel", "clock", "pointers", "functions", "vectors"),
+    *("compiling", "parallel", "clock", "pointers", "functions", "vectors"),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
     *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),
@@ -43,8 +43,8 @@ KERNELS = (
 # Library -> the parts (or modules) that may import it, at the top or inside a function. Two
 # searches of the map compiler are too slow without numba, so they name it too.
 LIBRARIES = {
-    "numba": ("kernels", "arrays", "engine", "maps.routes", "maps.near"),
-    "llvmlite": ("kernels", "arrays", "engine"),
+    "numba": ("kernels", "cache", "arrays", "engine", "maps.routes", "maps.near"),
+    "llvmlite": ("kernels", "cache", "arrays", "engine"),
     "gymnasium": ("single", "__init__", "env", "adapters", "testing", "bench"),
     "torch": ("adapters", "training", "evaluation"),
     "stable_baselines3": ("adapters.sb3",),

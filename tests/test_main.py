@@ -42,7 +42,7 @@ def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> No
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"folder", "compiled", "present", "seconds"}
     assert figures["compiled"] == []
-    entries = {"kernels.run_worlds", "maps.routes._rows", "maps.near._search"}
+    entries = {"kernels.run_worlds", "maps.routes._search", "maps.near._search"}
     assert entries <= set(figures["present"])
     assert list(Path(figures["folder"]).glob("*.nbc"))
     assert main(["warmup"]) == 0

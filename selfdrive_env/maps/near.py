@@ -160,8 +160,7 @@ def _search(
     out: I32,
 ) -> None:
     """Fills the rows of `out` with the nearest points."""
-    squares = np.empty(256)
-    found = np.empty(256, np.int64)
+    squares = np.empty(out.shape[1])
     for row in range(len(centre)):
         x, y = centre[row, 0], centre[row, 1]
         num = 0
@@ -178,13 +177,13 @@ def _search(
                 for p in range(first[base + i0], first[base + i1 + 1]):
                     dx, dy = point[p, 0] - x, point[p, 1] - y
                     square = dx * dx + dy * dy
-                    if square > r * r:
+                    if square > r * r or (num == len(squares) and square >= squares[num - 1]):
                         continue
-                    if num == len(found):
-                        squares = np.concatenate((squares, np.empty(num)))
-                        found = np.concatenate((found, np.empty(num, np.int64)))
-                    squares[num], found[num] = square, original[p]
-                    num += 1
-        order = np.argsort(squares[:num])
-        for i in range(min(num, out.shape[1])):
-            out[row, i] = found[order[i]]
+                    place = min(num, len(squares) - 1)
+                    num = place + 1
+                    while place > 0 and squares[place - 1] > square:
+                        squares[place] = squares[place - 1]
+                        out[row, place] = out[row, place - 1]
+                        place -= 1
+                    squares[place] = square
+                    out[row, place] = original[p]

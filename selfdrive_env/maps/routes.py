@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from selfdrive_env.arrays import F32, F64, I32, I64
+from selfdrive_env.arrays import F64, I32
+from selfdrive_env.cache import MAP_SOURCES, cached
 from selfdrive_env.state import (
     DENSE_ROUTE_LANES,
     LANE_CHANGE_COST,
@@ -25,11 +26,8 @@ SPREAD_BYTES = 512 * 2**20
 
 
 def compiled(function: Any) -> Any:
-    """Compiles a function when first called, kept on disk if Numba finds a folder to write to."""
-    try:
-        return njit(function, cache=True)
-    except RuntimeError:
-        return njit(function)
+    """Compiles a function when first called, kept on disk if there is a folder to write to."""
+    return cached(njit(function, nogil=True), MAP_SOURCES)
 
 
 def compile_routes(
@@ -45,19 +43,8 @@ def compile_routes(
     num = len(lanes.length)
     dense = num <= dense_lanes
     first, source, cost = _reversed_graph(lanes)
-    row_first, lane, distance, cycle = _rows(
-        first,
-        source,
-        cost,
-        lanes.length.astype(np.float64),
-        lanes.successor_first,
-        lanes.successor,
-        lanes.left,
-        lanes.right,
-        math.inf if dense else window,
-        dense,
-    )
-    return Routes(row_first, lane, distance, cycle)
+    length = lanes.length.astype(np.float64)
+    return _rows(first, source, cost, length, lanes, math.inf if dense else window, dense)
 
 
 def spread(routes: Routes, *, most_bytes: int = SPREAD_BYTES) -> Routes:
@@ -98,51 +85,33 @@ def _reversed_graph(lanes: Lanes) -> tuple[I32, I32, F64]:
     return first.astype(np.int32), source[order].astype(np.int32), cost[order]
 
 
-@compiled
 def _rows(
     first: I32,
     source: I32,
     cost: F64,
     length: F64,
-    successor_first: I32,
-    successor: I32,
-    left: I32,
-    right: I32,
+    lanes: Lanes,
     window: float,
     dense: bool,
-) -> tuple[I64, I32, F32, F32]:
-    """Returns first, lane, distance and cycle of `Routes`."""
+) -> Routes:
+    """Returns the rows of all goals, one after the other."""
     num = len(length)
     best = np.full(num, np.inf)
     heap_key, heap_lane = np.empty(len(source) + 1), np.empty(len(source) + 1, np.int32)
     reached = np.empty(num, np.int32)
-    row_first = np.zeros(num + 1, np.int64)
-    lane = np.empty(num * num if dense else 64 * num, np.int32)
-    distance = np.empty(len(lane), np.float32)
+    row_lanes, row_distances = [], []
     cycle = np.empty(num, np.float32)
+    sides = (lanes.successor_first, lanes.successor, lanes.left, lanes.right)
+    every = np.arange(num, dtype=np.int32)
     for goal in range(num):
         count = _search(goal, first, source, cost, window, best, heap_key, heap_lane, reached)
-        cycle[goal] = _cycle(goal, best, length, successor_first, successor, left, right)
-        start = row_first[goal]
-        if dense:
-            for i in range(num):
-                lane[start + i] = i
-                distance[start + i] = min(best[i], UNREACHABLE)
-            row_first[goal + 1] = start + num
-        else:
-            if start + count > len(lane):
-                extra = max(len(lane) // 2, count)
-                lane = np.concatenate((lane, np.empty(extra, np.int32)))
-                distance = np.concatenate((distance, np.empty(extra, np.float32)))
-            row = np.sort(reached[:count])
-            for i in range(count):
-                lane[start + i] = row[i]
-                distance[start + i] = best[row[i]]
-            row_first[goal + 1] = start + count
-        for i in range(count):
-            best[reached[i]] = np.inf
-    end = row_first[num]
-    return row_first, lane[:end].copy(), distance[:end].copy(), cycle
+        cycle[goal] = _cycle(goal, best, length, *sides)
+        row = every if dense else np.sort(reached[:count])
+        row_lanes.append(row)
+        row_distances.append(np.minimum(best[row], UNREACHABLE).astype(np.float32))
+        best[reached[:count]] = np.inf
+    row_first = np.cumsum([0] + [len(row) for row in row_lanes], dtype=np.int64)
+    return Routes(row_first, np.concatenate(row_lanes), np.concatenate(row_distances), cycle)
 
 
 @compiled
@@ -186,7 +155,7 @@ def _search(
     return count
 
 
-@compiled
+@njit(nogil=True)
 def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the end of the heap and restores the order."""
     while place > 0:
@@ -198,7 +167,7 @@ def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -
     heap_key[place], heap_lane[place] = key, lane
 
 
-@compiled
+@njit(nogil=True)
 def _sift_down(heap_key: F64, heap_lane: I32, size: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the root of a heap of `size` and restores the order."""
     place = 0

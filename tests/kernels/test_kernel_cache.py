@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 import selfdrive_env
-from selfdrive_env.kernels import cache
-from selfdrive_env.kernels.cache import cached
+from selfdrive_env import cache
+from selfdrive_env.cache import cached
 from selfdrive_env.kernels.compiling import entry
 
 PACKAGE = Path(selfdrive_env.__file__).parent
@@ -47,7 +47,7 @@ def times(x):
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from selfdrive_env.kernels.cache import cached
+from selfdrive_env.cache import cached
 from selfdrive_env.kernels.tiny import tiny
 compile_now = tiny._compiler.compile
 def slowly(*arguments):
@@ -119,7 +119,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[list[int], str]:
 
 
 def digest_of(package: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(cache, "__file__", str(package / "kernels" / "cache.py"))
+    monkeypatch.setattr(cache, "__file__", str(package / "cache.py"))
     return cache.source_digest.__wrapped__()
 
 

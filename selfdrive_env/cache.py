@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
 import os
 import pickle
@@ -30,9 +31,12 @@ try:
 except ImportError:  # on Windows several processes may compile the same
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["cached"]
+__all__ = ["MAP_SOURCES", "cached"]
 
 _SOURCES = ("kernels", "engine.py", "state.py", "params.py", "arrays.py")
+MAP_SOURCES = ("maps", "state.py", "arrays.py")
+"""Folders and modules that the code of kernels, and that of the map compiler, is made from."""
+
 _CODE_OPTIONS = (
     *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"),
     *("DISABLE_INTEL_SVML", "USING_SVML"),
@@ -66,14 +70,14 @@ def cache_folder() -> Path:
 
 
 @functools.cache
-def source_digest() -> str:
+def source_digest(sources: tuple[str, ...] = _SOURCES) -> str:
     """Returns a digest of everything compiled code depends on: sources, versions and options.
 
     The processor is not in it: it is part of the name of each file.
     """
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parent
     sha = hashlib.sha256()
-    for source in _SOURCES:
+    for source in sources:
         place = package / source
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             content = path.read_bytes()
@@ -93,13 +97,13 @@ class _Cache:
     step. Of several processes that lack a file one compiles, under a lock that ends with it.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...]) -> None:
         self._function = function
         self._turn: int | None = None
         self._problem: Exception | None = None
         self.folder: Path | None = None
         try:
-            self.folder = cache_folder() / source_digest()
+            self.folder = cache_folder() / source_digest(sources)
         except (OSError, RuntimeError) as error:
             self._problem = error
 
@@ -295,17 +299,26 @@ def _lock_file(path: Path) -> int | None:
     return None
 
 
-def cached(function: Any) -> Any:
-    """Gives a compiled function the on-disk cache; where nothing can be kept it does without."""
+def cached(function: Any, sources: tuple[str, ...] = _SOURCES) -> Any:
+    """Gives a compiled function the on-disk cache; where nothing can be kept it does without.
+
+    Args:
+        function: Compiled by Numba.
+        sources: Folders and modules of the package that its code is made from.
+    """
     if not hasattr(function, "_cache") or isinstance(function._cache, _Cache):
         return function  # JIT is switched off, or it has one
-    cache = _Cache(function.py_func)
+    cache = _Cache(function.py_func, sources)
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
+        collects = gc.isenabled()
+        gc.disable()  # the compiler's objects live until it is done; looking at them takes a tenth
         try:
             return compile_one(signature)
         finally:
+            if collects:
+                gc.enable()
             cache.release()
 
     function._cache = cache
