@@ -10,6 +10,7 @@ Arrays of a table are C-contiguous and outlive it; nothing here counts reference
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -18,9 +19,9 @@ from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.extending import intrinsic, lower_getattr_generic, register_model
-from numba.core.imputils import impl_ret_untracked
+from numba.core.imputils import impl_ret_untracked, lower_builtin
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
-from numba.np import numpy_support
+from numba.np import arrayobj, numpy_support
 from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
 
@@ -101,6 +102,68 @@ class StructPointer(types.Type):
         return list(_fields(self.struct)).index(name)
 
 
+class FieldArray(types.Array):
+    """Numba type of an array that is a field: its entries are found without further ado.
+
+    Numba allows for negative indices at each access; kernels have none.
+    """
+
+
+register_model(FieldArray)(models.ArrayModel)
+
+
+def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, words: Any) -> Any:
+    """Returns a pointer to one entry of a field."""
+    array = make_array(kind)(context, builder, value)
+    place = None
+    for axis, (index, word) in enumerate(zip(indices, words, strict=True)):
+        index = context.cast(builder, index, word, types.intp)
+        if place is not None:
+            index = builder.add(builder.mul(place, builder.extract_value(array.shape, axis)), index)
+        place = index
+    return builder.gep(array.data, [place], inbounds=True)
+
+
+def _indices(builder: Any, kind: Any, value: Any) -> tuple[list[Any], list[Any]]:
+    """Returns values and types of an index, which is one integer or a tuple."""
+    if isinstance(kind, types.BaseTuple):
+        return cgutils.unpack_tuple(builder, value, count=len(kind)), list(kind)
+    return [value], [kind]
+
+
+def _is_entry(array: Any, index: Any) -> bool:
+    """Whether an index names a single entry."""
+    kinds = list(index) if isinstance(index, types.BaseTuple) else [index]
+    return len(kinds) == array.ndim and all(isinstance(kind, types.Integer) for kind in kinds)
+
+
+@lower_builtin(operator.getitem, FieldArray, types.Integer)
+@lower_builtin(operator.getitem, FieldArray, types.BaseTuple)
+def _get_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, index = signature.args
+    if not _is_entry(array, index):
+        general = (
+            arrayobj.getitem_array_tuple
+            if isinstance(index, types.BaseTuple)
+            else arrayobj.getitem_arraynd_intp
+        )
+        return general(context, builder, signature, arguments)
+    place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
+    return context.unpack_value(builder, array.dtype, place)
+
+
+@lower_builtin(operator.setitem, FieldArray, types.Integer, types.Any)
+@lower_builtin(operator.setitem, FieldArray, types.BaseTuple, types.Any)
+def _set_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, index, kind = signature.args
+    if not _is_entry(array, index):
+        return arrayobj.setitem_array(context, builder, signature, arguments)
+    place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
+    value = context.cast(builder, arguments[2], kind, array.dtype)
+    context.pack_value(builder, array.dtype, value, place)
+    return context.get_dummy_value()
+
+
 @register_model(StructPointer)
 class _StructPointerModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
@@ -116,7 +179,7 @@ class _StructPointerFields(AttributeTemplate):
         if name not in fields:
             return None
         element, ndim = fields[name]
-        return element if ndim < 0 else types.Array(element, ndim, "C")
+        return element if ndim < 0 else FieldArray(element, ndim, "C")
 
 
 def _load(builder: Any, pointer: Any) -> Any:
@@ -137,7 +200,7 @@ def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> 
     data = builder.inttoptr(words[0], context.get_data_type(element).as_pointer())
     if ndim < 0:
         return _load(builder, data)
-    array_type = types.Array(element, ndim, "C")
+    array_type = FieldArray(element, ndim, "C")
     array = make_array(array_type)(context, builder)
     size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
     strides = [size]
