@@ -217,8 +217,12 @@ def safe_start(
     room = max(lane_length[lane] - s - half_length, ZERO)
     square = START_LATERAL / max(lane_curvature[lane], MIN_CURVATURE)
     for link in range(successor_first[lane], successor_first[lane + 1]):
-        bend = max(lane_curvature[successor[link]], MIN_CURVATURE)
+        after = np.int64(successor[link])
+        bend = max(lane_curvature[after], MIN_CURVATURE)
         square = min(square, START_LATERAL / bend + TWO * START_BRAKING * room)
+        for entry in range(lane_line_first[after], lane_line_first[after + 1]):
+            gap = max(room + lane_line_s[entry] - TWO, ZERO)
+            square = min(square, TWO * START_BRAKING * gap)
     if successor_first[lane] == successor_first[lane + 1]:
         square = min(square, TWO * START_BRAKING * room)
     for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
