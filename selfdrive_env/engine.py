@@ -153,6 +153,8 @@ class Engine:
             "feature": row_length(*self.counts),
             "worker": self.settings.threads,
             "slot": max(self.counts.agents, 1),
+            "lane_point": self.counts.lane_points,
+            "boundary_point": self.counts.boundary_points,
             "point": MAX_PATH_POINTS,
             "info": PATH_INFO,
             "stage": len(STAGES),

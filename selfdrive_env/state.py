@@ -504,6 +504,19 @@ class Scratch(NamedTuple):
     known: Annotated[I32, "world agent slot"]
     """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
 
+    kept: Annotated[I32, "world agent 4"]
+    """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
+    many lane points and boundary points there are."""
+
+    kept_lane: Annotated[F32, "world agent lane_point 4"]
+    """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
+
+    kept_way: Annotated[F32, "world agent lane_point"]
+    """From each of them to the start of the goal's lane [m]."""
+
+    kept_boundary: Annotated[F32, "world agent boundary_point 4"]
+    """Boundary points, likewise."""
+
     key: Annotated[I64, "worker slot"]
     """Squared distance and slot of the nearest agents, in one number each."""
 

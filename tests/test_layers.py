@@ -36,7 +36,7 @@ KERNELS = (
     *("compiling", "parallel", "clock", "pointers", "functions", "vectors"),
     *("geometry", "random"),
     *("dynamics", "surface", "road", "collision", "lights"),
-    *("route", "path", "conflicts", "drivers", "metrics", "spawn", "observation"),
+    *("route", "path", "conflicts", "drivers", "metrics", "spawn", "points", "observation"),
     *("reward", "world"),
 )
 

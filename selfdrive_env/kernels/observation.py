@@ -16,20 +16,24 @@ from selfdrive_env.kernels.drivers import is_blind
 from selfdrive_env.kernels.dynamics import MAX_STEERING
 from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp, squash
-from selfdrive_env.kernels.random import DRAW_DROPOUT, DRAW_NOISE, normal_pair, uniforms
-from selfdrive_env.kernels.road import (
-    UNREACHABLE,
-    lane_distance,
-    way_ahead,
+from selfdrive_env.kernels.points import (
+    BOUNDARY_FLOATS,
+    LANE_FLOATS,
+    ask_for_kept,
+    ask_for_lists,
+    ask_for_points,
+    ask_for_ways,
+    keep_points,
+    write_boundaries,
+    write_empty,
+    write_lanes,
 )
+from selfdrive_env.kernels.random import DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.kernels.vectors import (
-    FAR,
     NEAR,
     SPEED,
-    prefetch,
     write_halves,
-    write_lane_point,
     write_mover,
     write_point,
     write_squashed,
@@ -51,13 +55,10 @@ __all__ = ["clear_row", "keep_row", "observe_wanted", "row_length"]
 
 EGO_FLOATS = 14
 GOAL_FLOATS = 3
-LANE_FLOATS = 7
-BOUNDARY_FLOATS = 5
 LINE_FLOATS = 9
 AGENT_FLOATS = 10
 
 WIDE = 8
-LINE_WORDS = 16  # of four bytes in a cache line
 VIEW_SQUARED = np.float32(200.0 * 200.0)
 OFFSET = np.float32(2.0)
 CURVATURE = np.float32(0.05)
@@ -91,14 +92,6 @@ def row_length(goals, lane_points, boundary_points, stop_lines, agents):
 def unit(value):
     """Clips to [-1, 1]."""
     return clamp(value, -ONE, ONE)
-
-
-@inline
-def write_empty(row, offset, count):
-    """Zeroes `count` entries; returns the offset behind them."""
-    for entry in range(offset, offset + count):
-        row[entry] = ZERO
-    return offset + count
 
 
 @inline
@@ -159,98 +152,6 @@ def write_conditions(row, offset, weight, condition):
     for index in range(NUM_CONDITIONS):
         row[offset + index] = unit(weight[index] * condition[0, index] + condition[1, index])
     return offset + NUM_CONDITIONS
-
-
-@inline
-def dropped(share, key0, key1, stream, agent, tick, index):
-    """Whether feature dropout leaves out entry `index` of an agent's lists."""
-    a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_DROPOUT, index >> 2)
-    which = index & 3
-    number = a if which == 0 else (b if which == 1 else (c if which == 2 else d))
-    return number < share
-
-
-@inline
-def write_lanes(
-    row,
-    offset,
-    slots,
-    x,
-    y,
-    cos,
-    sin,
-    near,
-    point,
-    goal_lane,
-    goal_s,
-    slack,
-    own_distance,
-    first_lane,
-    num_lanes,
-    route_first,
-    route_lane,
-    route_length,
-    cycle,
-    share,
-    key0,
-    key1,
-    stream,
-    agent,
-    tick,
-):
-    """Writes lane points with their way to the next goal; returns the offset behind them."""
-    end = offset + slots * LANE_FLOATS
-    low = route_first[goal_lane]
-    dense = route_first[goal_lane + 1] - low == num_lanes
-    for slot in range(min(slots, near.shape[0])):
-        index = np.int64(near[slot])
-        if index < 0:
-            break
-        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
-            continue
-        at = np.uint32(index)  # unsigned: no test for negative indices
-        lane = np.int64(point[at, 5])
-        base = UNREACHABLE
-        if dense:
-            base = route_length[np.uint64(low + lane)]
-        else:
-            base = lane_distance(
-                goal_lane,
-                first_lane + lane,
-                first_lane,
-                num_lanes,
-                route_first,
-                route_lane,
-                route_length,
-            )
-        distance = way_ahead(base, point[at, 4], goal_s, slack, cycle)
-        gain = distance - own_distance
-        if offset + WIDE <= row.shape[0]:
-            write_lane_point(row, offset, point, index, x, y, cos, sin, distance, gain)
-        else:
-            write_point(row, offset, point, index, x, y, cos, sin)
-            write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
-            row[offset + 6] = ONE
-        offset += LANE_FLOATS
-    return write_empty(row, offset, end - offset)
-
-
-@inline
-def write_boundaries(
-    row, offset, slots, x, y, cos, sin, near, point, share, key0, key1, stream, agent, tick
-):
-    """Writes boundary points; returns the offset behind them."""
-    end = offset + slots * BOUNDARY_FLOATS
-    for slot in range(min(slots, near.shape[0])):
-        index = np.int64(near[slot])
-        if index < 0:
-            break
-        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
-            continue
-        write_point(row, offset, point, index, x, y, cos, sin)
-        row[offset + 4] = ONE
-        offset += BOUNDARY_FLOATS
-    return write_empty(row, offset, end - offset)
 
 
 @inline
@@ -378,60 +279,6 @@ def write_neighbours(
     return write_empty(row, offset, end - offset)
 
 
-@inline
-def ask_for_lists(
-    agent, around, near_lane_point, near_boundary, near_stop_line, lane_points, boundary_points
-):
-    """Asks for the near lists of an agent."""
-    near = np.int64(around[agent])
-    if near < 0:
-        return
-    prefetch(near_stop_line, near)
-    row, length = near_lane_point[near], near_lane_point.shape[1]
-    for place in range(0, min(lane_points, length), LINE_WORDS):
-        prefetch(row, place)
-    row, length = near_boundary[near], near_boundary.shape[1]
-    for place in range(0, min(boundary_points, length), LINE_WORDS):
-        prefetch(row, place)
-
-
-@inline
-def ask_for_points(
-    agent, around, near_lane_point, near_boundary, lane_point, boundary_point, lane_points,
-    boundary_points,
-):  # fmt: skip
-    """Asks for the points in the near lists of an agent."""
-    near = np.int64(around[agent])
-    if near < 0:
-        return
-    for slot in range(min(lane_points, near_lane_point.shape[1])):
-        index = np.int64(near_lane_point[near, slot])
-        if index < 0:
-            break
-        prefetch(lane_point, index)
-    for slot in range(min(boundary_points, near_boundary.shape[1])):
-        index = np.int64(near_boundary[near, slot])
-        if index < 0:
-            break
-        prefetch(boundary_point, index)
-
-
-@inline
-def ask_for_ways(
-    agent, around, near_lane_point, lane_point, lane_points, goal_lane, route_first, route_length
-):
-    """Asks for the distances from the lane points near an agent to its goal."""
-    near = np.int64(around[agent])
-    if near < 0 or goal_lane < 0:
-        return
-    first = route_first[goal_lane]
-    for slot in range(min(lane_points, near_lane_point.shape[1])):
-        index = np.int64(near_lane_point[near, slot])
-        if index < 0:
-            break
-        prefetch(route_length, first + np.int64(lane_point[index, 5]))
-
-
 @njit
 def observe_wanted(
     params,
@@ -492,6 +339,8 @@ def observe_wanted(
     goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
     all_row = bodies.row[world]
     known, keys = scratch.known[world], scratch.key[worker]
+    kept, kept_way = scratch.kept[world], scratch.kept_way[world]
+    kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
     pose, square = scratch.pose[worker], scratch.square[worker]
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     size_part, around = scratch.size_part[worker], scratch.around[worker]
@@ -520,25 +369,29 @@ def observe_wanted(
         for agent in range(all_x.shape[0]):
             around[agent] = around[agent] if wanted[agent] != 0 else -1
             ask_for_lists(
-                agent, around, near_lane_point, near_boundary, near_stop_line, lane_points,
-                boundary_points,
+                agent, around, kept, near_lane_point, near_boundary, near_stop_line,
+                lane_points, boundary_points,
             )  # fmt: skip
         for agent in range(min(2, all_x.shape[0])):
             ask_for_points(
-                agent, around, near_lane_point, near_boundary, lane_point, boundary_point,
+                agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point,
                 lane_points, boundary_points,
             )  # fmt: skip
     for agent in range(all_x.shape[0]):
         if params.prefetch != 0 and agent + 2 < all_x.shape[0]:
             ask_for_points(
-                agent + 2, around, near_lane_point, near_boundary, lane_point, boundary_point,
-                lane_points, boundary_points,
+                agent + 2, around, kept, near_lane_point, near_boundary, lane_point,
+                boundary_point, lane_points, boundary_points,
             )  # fmt: skip
         if params.prefetch != 0 and agent + 1 < all_x.shape[0]:
             target = np.int64(goal_lane[agent + 1, all_goal[agent + 1]])
             ask_for_ways(
-                agent + 1, around, near_lane_point, lane_point, lane_points, target, route_first,
-                route_length,
+                agent + 1, around, kept, near_lane_point, lane_point, lane_points, target,
+                route_first, route_length,
+            )  # fmt: skip
+            ask_for_kept(
+                agent + 1, np.int64(kept[agent + 1, 2]), np.int64(kept[agent + 1, 3]), kept_lane,
+                kept_boundary, kept_way,
             )  # fmt: skip
         if wanted[agent] == 0:
             continue
@@ -572,16 +425,21 @@ def observe_wanted(
             offset = write_empty(row, offset, floats + stop_lines * LINE_FLOATS)
         else:
             target = np.int64(goal_lane[agent, goal])
+            if kept[agent, 0] != near + 1 or kept[agent, 1] != target:
+                keep_points(
+                    kept, agent, near, target, lane_points, boundary_points, near_lane_point,
+                    near_boundary, lane_point, boundary_point, kept_lane, kept_boundary, kept_way,
+                    first_lane, num_lanes, route_first, route_lane, route_length,
+                )  # fmt: skip
             offset = write_lanes(
-                row, offset, lane_points, x, y, cos, sin, near_lane_point[near], lane_point,
-                target, goal_s[agent, goal],
-                weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], first_lane, num_lanes,
-                route_first, route_lane, route_length, route_cycle[target], lane_dropout, key0,
-                key1, stream, agent, tick,
+                row, offset, lane_points, np.int64(kept[agent, 2]), x, y, cos, sin,
+                kept_lane[agent], kept_way[agent], goal_s[agent, goal],
+                weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], route_cycle[target],
+                lane_dropout, key0, key1, stream, agent, tick,
             )  # fmt: skip
             offset = write_boundaries(
-                row, offset, boundary_points, x, y, cos, sin, near_boundary[near], boundary_point,
-                boundary_dropout, key0, key1, stream, agent, tick,
+                row, offset, boundary_points, np.int64(kept[agent, 3]), x, y, cos, sin,
+                kept_boundary[agent], boundary_dropout, key0, key1, stream, agent, tick,
             )  # fmt: skip
             offset = write_stop_lines(
                 row, offset, stop_lines, x, y, cos, sin, near_stop_line[near], line, first_line,

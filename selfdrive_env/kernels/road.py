@@ -91,12 +91,11 @@ def widest_bend(length, width, wheelbase):
 
 
 @inline
-def way_ahead(base, s, goal_s, slack, cycle):
-    """Returns the way from s on a lane to goal_s on the goal's, `base` apart at the starts [m]."""
-    distance = base - s + goal_s
+def way_ahead(way, goal_s, slack, cycle):
+    """Returns the way to goal_s on the goal's lane, `way` from the start of that lane [m]."""
+    distance = way + goal_s
     distance += cycle if distance < -slack else ZERO
-    distance = min(max(distance, ZERO), UNREACHABLE)
-    return UNREACHABLE if base >= UNREACHABLE else distance
+    return min(max(distance, ZERO), UNREACHABLE)
 
 
 @njit
@@ -120,7 +119,9 @@ def route_distance(
     base = lane_distance(
         goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length
     )
-    return way_ahead(base, s, goal_s, slack, route_cycle[goal_lane])
+    if base >= UNREACHABLE:
+        return UNREACHABLE
+    return way_ahead(base - s, goal_s, slack, route_cycle[goal_lane])
 
 
 @njit

@@ -106,7 +106,9 @@ def scene():
     sizes = {"world": WORLDS, "agent": AGENTS, "goal": 4, "weight": NUM_WEIGHTS, "term": NUM_TERMS}
     agents, bodies = allocate(Agents, **sizes), allocate(Bodies, **sizes)
     motion, output = allocate(Motion, **sizes), allocate(Output, **sizes)
-    names = dict.fromkeys(("worker", "slot", "point", "info", "stage"), 1)
+    names = dict.fromkeys(
+        ("worker", "slot", "lane_point", "boundary_point", "point", "info", "stage"), 1
+    )
     scratch = allocate(Scratch, **sizes, **names, **{"agent+1": AGENTS + 1})
     shape = (WORLDS, AGENTS)
     heading = random.uniform(-np.pi, np.pi, shape)
