@@ -126,14 +126,16 @@ def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, word
 
 def _indices(builder: Any, kind: Any, value: Any) -> tuple[list[Any], list[Any]]:
     """Returns values and types of an index, which is one integer or a tuple."""
-    if isinstance(kind, types.BaseTuple):
+    several = isinstance(kind, types.BaseTuple)
+    if several:
         return cgutils.unpack_tuple(builder, value, count=len(kind)), list(kind)
     return [value], [kind]
 
 
 def _is_entry(array: Any, index: Any) -> bool:
     """Whether an index names a single entry."""
-    kinds = list(index) if isinstance(index, types.BaseTuple) else [index]
+    several = isinstance(index, types.BaseTuple)
+    kinds = list(index) if several else [index]
     return len(kinds) == array.ndim and all(isinstance(kind, types.Integer) for kind in kinds)
 
 
