@@ -339,8 +339,8 @@ class DrivingVectorEnv(VectorEnv):
         waits = self.engine.output.waits[:, : self.rows_per_world] != 0
         return waits.reshape(-1)
 
-    def _to_jerk(self, actions: Any) -> None:
-        """Checks actions and writes the jerks that they stand for."""
+    def _to_jerk(self, actions: Any) -> F32:
+        """Checks actions and gives the engine the jerks that they stand for; returns them."""
         actions = np.asarray(actions)
         discrete = self.settings.action_type == "discrete"
         shape = (self.num_envs,) if discrete else (self.num_envs, 2)
@@ -366,6 +366,7 @@ class DrivingVectorEnv(VectorEnv):
             self._jerk[:] = np.where(actions < 0.0, -actions * low, actions * high)
         own = self.engine.motion.jerk[:, : self.rows_per_world]
         own[:] = self._jerk.reshape(own.shape)
+        return self._jerk
 
     def _masks(self) -> Infos:
         rows = self.engine.rows
