@@ -1,6 +1,6 @@
 """Shows how the cost of an agent-step grows with agents, worlds, maps and threads.
 
-    python benchmarks/scale.py [--small FILE] [--large FILE] [--repeats 9] [--json OUT]
+    python benchmarks/scale.py [--map FILE] [--small FILE] [--large FILE] [--json OUT]
 
 Each row compares two settings in one process, step by step in turn, so that both meet the same
 noise. The ratio is that of the best runs; that of the medians stands beside it.
@@ -90,20 +90,26 @@ def compare(name: str, first: dict[str, Any], second: dict[str, Any], repeats: i
 def main() -> None:
     """Parses the options, runs the pairs, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--small", default="riverside", help="built-in town or file")
+    parser.add_argument("--map", default="riverside", help="built-in town or file")
+    parser.add_argument("--small", default="riverside", help="a small map")
     parser.add_argument("--large", default="harbour", help="a larger map")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--json", help="also write every figure to this file")
     options = parser.parse_args()
 
-    usual = {"worlds": 32, "agents": 32, "place": options.small}
+    usual = {"worlds": 32, "agents": 32, "place": options.map}
     pairs = (
         ("32 x 32 agents -> 7 x 150", usual, {**usual, "worlds": 7, "agents": 150}),
         ("4,096 -> 65,536 agents", {**usual, "worlds": 128}, {**usual, "worlds": 2048}),
-        ("small -> large map", usual, {**usual, "place": options.large}),
+        (
+            "small -> large map",
+            {**usual, "place": options.small},
+            {**usual, "place": options.large},
+        ),
         ("2 threads -> 1 thread", {**usual, "threads": 2}, usual),
     )
-    print(f"{processor()}; small {options.small}, large {options.large}; layout full, copy=False")
+    places = f"{options.map}; small {options.small}, large {options.large}"
+    print(f"{processor()}; {places}; layout full, copy=False")
     print(
         "| from -> to | ns an agent-step, best | ratio | of medians | kB an agent beside its row |"
     )

@@ -7,6 +7,8 @@ one whose last outside reference is gone, else a new one.
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import sys
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Recycler", "available_memory", "check_memory"]
+__all__ = ["Recycler", "available_memory", "check_memory", "sparse_zeros"]
 
 
 class Recycler:
@@ -46,6 +48,17 @@ class Recycler:
 def _references(arrays: list[NDArray[Any]], place: int) -> int:
     """Counts the references to an entry of a list; views of an array count, too."""
     return sys.getrefcount(arrays[place])
+
+
+def sparse_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Returns an array of zeros that takes memory only where it is written, page by page.
+
+    NumPy asks for huge pages, of which a few scattered rows soon touch all.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size == 0:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(mmap.mmap(-1, size), dtype).reshape(shape)
 
 
 def available_memory() -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8, allocate, nbytes
-from selfdrive_env.buffers import Recycler, check_memory
+from selfdrive_env.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.cache import cached
 from selfdrive_env.config import Settings, make_draws, make_layout, make_params
 from selfdrive_env.kernels.clock import STAGES
@@ -44,9 +44,6 @@ STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 
 CACHED_MAP = 100 * 2**20
 """Maps of more bytes are read ahead of their use."""
-
-LARGE_BUFFER = 64 * 2**20
-"""Buffers of more bytes are not kept for rows that few agents need at a time."""
 
 _OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
@@ -178,21 +175,17 @@ class Engine:
         return self.rows.final_observation
 
     def hand_out_finals(self) -> NDArray[Any]:
-        """Returns `final_observations` for the caller to keep; without `copy`, for this step.
-
-        A large buffer goes with the caller in any case: its next one takes memory only for the rows
-        that are written.
-        """
-        finals = self.final_observations
-        self._finals_are_out = self.settings.copy or finals.nbytes > LARGE_BUFFER
-        return finals
+        """Returns `final_observations`, which are the caller's from now on."""
+        self._finals_are_out = True
+        return self.final_observations
 
     def _turn_over(self) -> None:
         """Goes on in other buffers of rows, so that a caller may keep the present ones."""
         if self._fresh_rows is not None:
             self._point_to("half", "observation", self._fresh_rows.take())
         if self._finals_are_out:
-            fresh = np.zeros(self.final_observations.shape, self.final_observations.dtype)
+            finals = self.final_observations
+            fresh = sparse_zeros(finals.shape, finals.dtype)
             self._point_to("final_half", "final_observation", fresh)
             self._finals_are_out = False
 

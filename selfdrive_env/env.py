@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -170,10 +171,14 @@ class DrivingVectorEnv(VectorEnv):
             self.single_action_space: Space[Any] = Discrete(len(pairs))
         else:
             self.single_action_space = Box(-1.0, 1.0, (2,), np.float32)
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all = np.ones(self.num_envs, np.bool_)
         self._jerk = np.zeros((self.num_envs, 2), np.float32)
+
+    @functools.cached_property
+    def observation_space(self) -> Space[Any]:  # type: ignore[override]
+        """Space of all rows; made when asked for, since its bounds take twice their memory."""
+        return batch_space(self.single_observation_space, self.num_envs)
 
     # `make_vec` sets the spec after construction; what it holds must survive JSON.
     @property
