@@ -144,6 +144,33 @@ def test_too_large_a_batch_is_refused_before_it_is_allocated(
         make_drive(1_000_000, map="riverside", agents_per_world=8)
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_last_observations_are_zero_but_for_finished_rows(copy: bool) -> None:
+    env = make(copy=copy)
+    env.reset(seed=5)
+    kept = []
+    for action in actions(120):
+        infos = env.step(action)[4]
+        if "final_obs" in infos:
+            final, done = infos["final_obs"], infos["_final_obs"]
+            assert not final[~done].any()
+            assert (final[done] != 0.0).any(axis=1).all()
+            kept.append((final, final.copy()))
+    assert len(kept) > 10
+    for final, copied in kept:
+        np.testing.assert_array_equal(final, copied)
+
+
+def test_sparse_zeros_are_zero_and_can_be_written() -> None:
+    array = buffers.sparse_zeros((1000, 1233), np.float32)
+    assert array.shape == (1000, 1233)
+    assert array.dtype == np.float32
+    assert not array.any()
+    array[7] = 1.0
+    assert array.sum() == 1233
+    assert buffers.sparse_zeros((0, 5), np.uint16).shape == (0, 5)
+
+
 def test_there_is_some_memory() -> None:
     available = buffers.available_memory()
     assert available is None or available > 10**7
