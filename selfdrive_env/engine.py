@@ -45,6 +45,9 @@ STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 CACHED_MAP = 100 * 2**20
 """Maps of more bytes are read ahead of their use."""
 
+LARGE_BUFFER = 64 * 2**20
+"""Buffers of more bytes are not kept for rows that few agents need at a time."""
+
 _OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
 
@@ -175,9 +178,14 @@ class Engine:
         return self.rows.final_observation
 
     def hand_out_finals(self) -> NDArray[Any]:
-        """Returns `final_observations`, which are the caller's from now on."""
-        self._finals_are_out = True
-        return self.final_observations
+        """Returns `final_observations` for the caller to keep; without `copy`, for this step.
+
+        A large buffer goes with the caller in any case: its next one takes memory only for the rows
+        that are written.
+        """
+        finals = self.final_observations
+        self._finals_are_out = self.settings.copy or finals.nbytes > LARGE_BUFFER
+        return finals
 
     def _turn_over(self) -> None:
         """Goes on in other buffers of rows, so that a caller may keep the present ones."""

@@ -288,7 +288,7 @@ class DrivingVectorEnv(VectorEnv):
             Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and
             truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, and on steps with
             ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask
-            (rows outside it are zero).
+            (rows outside it are zero, in a `final_obs` without `copy` old).
         """
         self._take_actions(actions)
         self.engine.step()

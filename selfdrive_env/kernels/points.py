@@ -16,8 +16,10 @@ from selfdrive_env.kernels.vectors import (
     FAR,
     NEAR,
     prefetch,
+    write_lane_pair,
     write_lane_point,
     write_point,
+    write_point_pair,
     write_squashed,
 )
 
@@ -38,6 +40,7 @@ LANE_FLOATS = 7
 BOUNDARY_FLOATS = 5
 
 WIDE = 8
+PAIR = 15  # entries that two lane points are written to, the last one by the way
 LINE_WORDS = 16  # of four bytes in a cache line
 LINE_POINTS = 4
 NO_WAY = np.float32(1.0e9)
@@ -187,7 +190,18 @@ def write_lanes(
 ):  # fmt: skip
     """Writes lane points with their way to the next goal; returns the offset behind them."""
     end = offset + slots * LANE_FLOATS
-    for slot in range(count):
+    first = np.int64(0)
+    if share <= ZERO:
+        while first + 2 <= count and offset + PAIR <= row.shape[0]:
+            distance = way_ahead(way[first], goal_s, slack, cycle)
+            after = way_ahead(way[first + 1], goal_s, slack, cycle)
+            write_lane_pair(
+                row, offset, point, first, x, y, cos, sin, distance, distance - own_distance, after,
+                after - own_distance,
+            )  # fmt: skip
+            offset += 2 * LANE_FLOATS
+            first += 2
+    for slot in range(first, count):
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
             continue
         distance = way_ahead(way[slot], goal_s, slack, cycle)
@@ -208,7 +222,13 @@ def write_boundaries(
 ):
     """Writes boundary points; returns the offset behind them."""
     end = offset + slots * BOUNDARY_FLOATS
-    for slot in range(count):
+    first = np.int64(0)
+    if share <= ZERO:
+        while first + 2 <= count:
+            write_point_pair(row, offset, point, first, x, y, cos, sin)
+            offset += 2 * BOUNDARY_FLOATS
+            first += 2
+    for slot in range(first, count):
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
             continue
         write_point(row, offset, point, slot, x, y, cos, sin)

@@ -20,9 +20,11 @@ __all__ = [
     "NEAR",
     "SPEED",
     "prefetch",
+    "write_lane_pair",
     "write_lane_point",
     "write_mover",
     "write_point",
+    "write_point_pair",
     "write_squashed",
 ]
 
@@ -91,6 +93,54 @@ def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     row[offset + 4] = squashed(distance, FAR)
     row[offset + 5] = squashed(gain, NEAR)
     row[offset + 6] = ONE
+
+
+def write_point_pair(row, offset, table, index, x, y, cos, sin):
+    """Writes two points that follow one another in a table [N, 4], each with 1 behind it.
+
+    Ten numbers from `offset` on, the points as `write_point` does.
+    """
+    for number in range(2):
+        write_point(row, offset + 5 * number, table, index + number, x, y, cos, sin)
+        row[offset + 5 * number + 4] = ONE
+
+
+def write_lane_pair(
+    row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+):
+    """Writes two points that follow one another in a table [N, 4], as `write_lane_point` does.
+
+    Fourteen numbers from `offset` on; it may overwrite the fifteenth with 0. Both share a division:
+    a / A and b / B are a (B r) and b (A r) with r = 1 / (A B).
+    """
+    ways = ((distance, gain), (next_distance, next_gain))
+    tops, bottoms = [], []
+    for number, (way, more) in enumerate(ways):
+        dx = table[index + number, 0] - x
+        dy = table[index + number, 1] - y
+        heading = table[index + number, 2:4]
+        top = (
+            dx * cos + dy * sin,
+            dy * cos - dx * sin,
+            heading[0] * cos + heading[1] * sin,
+            heading[1] * cos - heading[0] * sin,
+            way,
+            more,
+            ONE,
+        )
+        tops.append(top)
+        squashed_by = (NEAR, NEAR, None, None, FAR, NEAR, None)
+        fixed = (None, None, UNIT, UNIT, None, None, ONE)
+        bottoms.append(
+            [
+                other if scale is None else scale + abs(value)
+                for value, scale, other in zip(top, squashed_by, fixed, strict=True)
+            ]
+        )
+    for place in range(7):
+        share = ONE / (bottoms[0][place] * bottoms[1][place])
+        row[offset + place] = tops[0][place] * (bottoms[1][place] * share)
+        row[offset + 7 + place] = tops[1][place] * (bottoms[0][place] * share)
 
 
 def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
@@ -245,6 +295,81 @@ def _write_lane_point(
     return types.void(row, word, table, word, *[number] * 6), generate
 
 
+def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
+    """Returns two points one after the other, as `_turned` does one."""
+    _, _, table, index, x, y, cos, sin = arguments
+    table = make_array(kinds[2])(context, builder, table)
+    four = ir.Constant(ir.IntType(64), 4)
+    at = _place(builder, table.data, builder.mul(index, four), 8)
+    zero = ir.Constant(ir.FloatType(), 0.0)
+    moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero] * 2))
+    minus = builder.fneg(sin)
+    swapped = _shuffle(builder, moved, 1, 0, 3, 2, 5, 4, 7, 6)
+    return builder.fadd(
+        builder.fmul(moved, _pack(builder, [cos] * 8)),
+        builder.fmul(swapped, _pack(builder, [sin, minus] * 4)),
+    )
+
+
+def _bottom(builder: Any, value: Any, scale: Any, share: Any) -> Any:
+    """Returns scale + share |value|."""
+    size = builder.fmul(_absolute(builder, value), _constants(*share))
+    return builder.fadd(_constants(*scale), size)
+
+
+@intrinsic
+def _write_point_pair(
+    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
+    sin: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = _turned_pair(context, builder, signature.args, arguments)
+        bottom = _bottom(builder, value, POINT_SCALE * 2, POINT_SHARE * 2)
+        value = builder.fdiv(value, bottom)
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        one = ir.Constant(ir.FloatType(), 1.0)
+        for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
+            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 5 * half))
+            part = _shuffle(builder, value, *order)
+            builder.store(part, _place(builder, data, first, 4), align=4)
+            builder.store(
+                one, builder.gep(data, [builder.add(first, ir.Constant(ir.IntType(64), 4))])
+            )
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, table, word, number, number, number, number), generate
+
+
+@intrinsic
+def _write_lane_pair(
+    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
+    sin: Any, distance: Any, gain: Any, next_distance: Any, next_gain: Any,
+) -> Any:  # fmt: skip
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        points = _turned_pair(context, builder, signature.args, arguments[:8])
+        one = ir.Constant(ir.FloatType(), 1.0)
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        scale = (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0)
+        share = (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0)
+        tops, bottoms = [], []
+        for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
+            way = arguments[8 + 2 * half : 10 + 2 * half]
+            point = _shuffle(builder, points, *order)
+            tops.append(_join(builder, point, _pack(builder, [*way, one, zero])))
+            bottoms.append(_bottom(builder, tops[-1], scale, share))
+        both = builder.fdiv(_constants(*[1.0] * 8), builder.fmul(*bottoms))
+        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        for half in range(2):
+            value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
+            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 7 * half))
+            builder.store(value, _place(builder, data, first, 8), align=4)
+        return context.get_dummy_value()
+
+    word, number = types.int64, types.float32
+    return types.void(row, word, table, word, *[number] * 8), generate
+
+
 @intrinsic
 def _write_mover(
     typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
@@ -351,6 +476,26 @@ def _compiled_point(row, offset, table, index, x, y, cos, sin):
 def _compiled_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     def write(row, offset, table, index, x, y, cos, sin, distance, gain):
         _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
+
+    return write
+
+
+@overload(write_point_pair, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_point_pair(row, offset, table, index, x, y, cos, sin):
+    def write(row, offset, table, index, x, y, cos, sin):
+        _write_point_pair(row, offset, table, index, x, y, cos, sin)
+
+    return write
+
+
+@overload(write_lane_pair, jit_options={"forceinline": True, "error_model": "numpy"})
+def _compiled_lane_pair(
+    row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+):
+    def write(row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain):
+        _write_lane_pair(
+            row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+        )
 
     return write
 

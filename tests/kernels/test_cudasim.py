@@ -107,7 +107,7 @@ def scene():
     agents, bodies = allocate(Agents, **sizes), allocate(Bodies, **sizes)
     motion, output = allocate(Motion, **sizes), allocate(Output, **sizes)
     names = dict.fromkeys(
-        ("worker", "slot", "lane_point", "boundary_point", "point", "info", "stage"), 1
+        ("worker", "slot", "lane_point", "boundary_point", "point", "info", "stage", "feature"), 1
     )
     scratch = allocate(Scratch, **sizes, **names, **{"agent+1": AGENTS + 1})
     shape = (WORLDS, AGENTS)

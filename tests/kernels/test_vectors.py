@@ -8,9 +8,11 @@ import pytest
 from selfdrive_env.kernels import vectors
 from selfdrive_env.kernels.compiling import entry
 from selfdrive_env.kernels.vectors import (
+    write_lane_pair,
     write_lane_point,
     write_mover,
     write_point,
+    write_point_pair,
     write_squashed,
 )
 
@@ -37,6 +39,18 @@ def mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_p
     write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
 
 
+@entry
+def point_pair(row, offset, table, index, x, y, cos, sin):
+    write_point_pair(row, offset, table, index, x, y, cos, sin)
+
+
+@entry
+def lane_pair(row, offset, table, index, x, y, cos, sin, distance, gain, after, more):
+    write_lane_pair(row, offset, table, index, x, y, cos, sin, distance, gain, after, more)
+
+
+PAIRS = {"write_point_pair": (point_pair, 10, 10, 0), "write_lane_pair": (lane_pair, 14, 15, 4)}
+
 CASES = {
     "write_point": (point, 4, 4, 0),
     "write_lane_point": (lane_point, 7, 8, 2),
@@ -44,20 +58,22 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("columns", [4, 9])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [*((name, columns) for name in CASES for columns in (4, 9)), *((name, 4) for name in PAIRS)],
+)
 def test_vectors_give_the_same_bits(name, columns):
-    compiled, floats, touched, extra = CASES[name]
+    compiled, floats, touched, extra = {**CASES, **PAIRS}[name]
     random = np.random.default_rng(0)
     heading = random.uniform(-np.pi, np.pi, 50)
     table = random.normal(0, 100, (50, columns)).astype(F)
     table[:, 2], table[:, 3] = np.cos(heading), np.sin(heading)
-    for index in range(50):
+    for index in range(49):
         turn = random.uniform(-np.pi, np.pi)
         frame = [F(v) for v in (*random.normal(0, 100, 2), np.cos(turn), np.sin(turn))]
         rest = [F(v) for v in random.normal(0, 100, extra)]
         offset = int(random.integers(0, 5))
-        wanted, found = np.full((2, 16), F(7.0))
+        wanted, found = np.full((2, 24), F(7.0))
         getattr(vectors, name)(wanted, offset, table, index, *frame, *rest)
         compiled(found, offset, table, index, *frame, *rest)
         used = slice(offset, offset + floats)
@@ -73,6 +89,22 @@ def test_squashed_pairs_give_the_same_bits():
         vectors.write_squashed(wanted, 1, *values)
         squashed(found, 1, *values)
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_pairs_are_two_points():
+    random = np.random.default_rng(3)
+    for _ in range(200):
+        table = random.normal(0, 50, (2, 4)).astype(F)
+        turn = random.uniform(-np.pi, np.pi, 2)
+        table[:, 2], table[:, 3] = np.cos(turn), np.sin(turn)
+        frame = [F(v) for v in (*random.normal(0, 50, 2), 0.8, 0.6)]
+        ways = [F(v) for v in random.choice([0.0, 3.0, 700.0, 1e6], 4)]
+        pair, single = np.zeros((2, 24), F)
+        lane_pair(pair, 0, table, 0, *frame, *ways)
+        lane_point(single, 0, table, 0, *frame, *ways[:2])
+        lane_point(single, 7, table, 1, *frame, *ways[2:])
+        np.testing.assert_allclose(pair, single, atol=3e-7)
+        assert np.abs(pair).max() <= 1.0
 
 
 def test_headings_stay_within_the_box():
