@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ _OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
 
 class Engine:
-    """A batch of worlds: buffers, and the two compiled entry points on them."""
+    """A batch of worlds: buffers, and the compiled function that works on them."""
 
     def __init__(
         self,
@@ -241,11 +241,16 @@ class Engine:
             for key, value in getattr(self, name)._asdict().items()
         }
 
-    def own_rows(self) -> None:
-        """Takes the observations over into a buffer that no caller holds."""
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
         rows = self.observations
         self._turn_over()
         self.observations[:] = rows
+        for name, value in arrays.items():
+            struct, field = name.split(".")
+            getattr(getattr(self, struct), field)[...] = value
+        if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
+            self.final_observations[:] = self.observations
 
     def index_range(self, entry: str) -> tuple[float, float]:
         """Returns the least and largest value of a state entry; kernels index by some of them.

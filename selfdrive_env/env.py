@@ -463,10 +463,7 @@ class DrivingVectorEnv(VectorEnv):
             low, high = self.engine.index_range(name)
             if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
-        self.engine.own_rows()
-        for name in names:
-            struct, field = name.split(".")
-            getattr(getattr(self.engine, struct), field)[...] = state[name]
+        self.engine.restore({name: state[name] for name in names})
         self._ready = True
         return self.engine.observations
 

@@ -80,6 +80,28 @@ def test_a_partial_reset_leaves_the_other_rows() -> None:
     assert (after[:3] != before[:3]).any(axis=1).all()
 
 
+@pytest.mark.parametrize("copy", [True, False])
+def test_rows_that_wait_show_the_same_after_a_state_is_restored(copy: bool) -> None:
+    first, second = (make(autoreset_mode="Disabled", copy=copy) for _ in range(2))
+    first.reset(seed=6)
+    second.reset(seed=7)
+    ended = np.zeros(ROWS, np.bool_)
+    for action in actions(200):
+        _, _, terminated, truncated, _ = first.step(action)
+        ended = terminated | truncated
+        if ended.sum() > 1:
+            break
+        if ended.any():
+            first.reset(options={"reset_mask": ended})
+    second.set_state(first.get_state())
+    mask = np.zeros(ROWS, np.bool_)
+    mask[np.flatnonzero(ended)[0]] = True
+    a = first.reset(options={"reset_mask": mask})[0]
+    b = second.reset(options={"reset_mask": mask})[0]
+    np.testing.assert_array_equal(a, b)
+    assert (a[ended & ~mask] != 0.0).any(axis=1).all()
+
+
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
 def test_half_precision_is_the_rounded_row(mode: str) -> None:
     full, half = make(autoreset_mode=mode), make(autoreset_mode=mode, obs_dtype="float16")

@@ -218,7 +218,7 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
             insert_key(keys, count, agent_key(square[other], other))
             count += 1
     bound = VIEW_SQUARED
-    if count == slots:
+    if 0 < count == slots:
         bound = square_of(keys[count - 1])
     hits = np.int64(0)
     for other in range(num_agents):
@@ -233,9 +233,9 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
             if count < slots:
                 insert_key(keys, count, key)
                 count += 1
-            elif key < keys[count - 1]:
+            elif count > 0 and key < keys[count - 1]:
                 insert_key(keys, count - 1, key)
-            if count == slots:
+            if 0 < count == slots:
                 bound = square_of(keys[count - 1])
     for slot in range(slots):
         known[slot] = np.int32((keys[slot] & SLOT_MASK) + 1 if slot < count else 0)

@@ -148,7 +148,7 @@ def count_around(agents, bodies, world, agent, x, y, speed):
         agents.x[world], agents.y[world], agents.cos[world], agents.sin[world]
     )  # fmt: skip
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
-    size = HALF * (length[agent] + width[agent]) + CLEARANCE + TIGHT
+    size = HALF * (length[agent] + width[agent]) + CLEARANCE + TIGHT + CORRIDOR
     count = np.int64(0)
     for other in range(all_x.shape[0]):
         ahead = HALF * wheelbase[other]
