@@ -15,6 +15,7 @@ import platform
 import re
 import shutil
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -43,7 +44,7 @@ _CODE_OPTIONS = (
 )
 """Options of Numba's that change machine code and that it does not look at itself."""
 
-COMPILE_TIME = 20
+COMPILE_TIME = 15
 """What the user is told that compiling takes, on one core of a server CPU [s]."""
 
 PATIENCE = 300.0
@@ -100,6 +101,7 @@ class _Cache:
     def __init__(self, function: Callable[..., Any], sources: tuple[str, ...]) -> None:
         self._function = function
         self._turn: int | None = None
+        self._lock = threading.Lock()
         self._problem: Exception | None = None
         self.folder: Path | None = None
         try:
@@ -160,10 +162,11 @@ class _Cache:
                 path.unlink(missing_ok=True)
 
     def release(self) -> None:
-        """Lets the next process have its turn."""
-        if self._turn is not None:
-            os.close(self._turn)
-            self._turn = None
+        """Lets the next process have its turn; of several threads that come here, one does so."""
+        with self._lock:
+            turn, self._turn = self._turn, None
+        if turn is not None:
+            os.close(turn)
 
     def _stem(self) -> str:
         return re.sub(r"[^A-Za-z0-9_.]", "_", self._function.__qualname__)[-80:]

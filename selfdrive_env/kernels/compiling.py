@@ -8,8 +8,9 @@ once, with everything in it.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -17,7 +18,26 @@ from numba import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
-from numba.core.typed_passes import AnnotateTypes, NativeLowering
+from numba.core.targetconfig import ConfigStack
+from numba.core.typed_passes import (
+    AnnotateTypes,
+    DumpParforDiagnostics,
+    InlineOverloads,
+    NativeLowering,
+    NopythonRewrites,
+)
+from numba.core.untyped_passes import (
+    DeadBranchPrune,
+    FindLiterallyCalls,
+    InlineClosureLikes,
+    InlineInlinables,
+    LiteralPropagationSubPipelinePass,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    RewriteDynamicRaises,
+    RewriteSemanticConstants,
+    WithLifting,
+)
 
 __all__ = ["entry", "inline", "njit"]
 
@@ -71,11 +91,21 @@ class _NotFromPython(AnalysisPass):
         return False
 
 
+_UNUSED = {
+    WithLifting, InlineClosureLikes, RewriteSemanticConstants, DeadBranchPrune,
+    RewriteDynamicRaises, MakeFunctionToJitFunction, InlineInlinables, FindLiterallyCalls,
+    LiteralUnroll, LiteralPropagationSubPipelinePass, InlineOverloads, NopythonRewrites,
+    DumpParforDiagnostics,
+}  # fmt: skip
+"""Steps of Numba's compiler for what no kernel contains: closures, `with`, array expressions."""
+
+
 class _KernelCompiler(CompilerBase):
     """Numba's compiler for functions that end up in others."""
 
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [step for step in passes.passes if step[0] not in _UNUSED]
         passes.add_pass_after(_LinkOnly, AnnotateTypes)
         passes.add_pass_after(_NotFromPython, NativeLowering)
         passes.finalize()
@@ -92,6 +122,63 @@ _LINKED: Any = {
 }
 _SIMULATED: Any = getattr(numba.config, "ENABLE_CUDASIM", False)
 _INNER: Any = _OPTIONS if _SIMULATED else _LINKED
+
+
+class _Signatures:
+    """What built-in functions make of numbers and arrays, found once instead of at each place.
+
+    To type `a + b` Numba asks some twenty candidates, each of which compares all options.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[Any, Any] = {}
+        self._options: dict[int, tuple[Any, int]] = {}  # flags stay alive, so that ids stay theirs
+
+    def find(self, function: Any, context: Any, args: Any, kws: Any) -> Any:
+        if kws or not args or not all(_is_plain(kind) for kind in args):
+            return types.BaseFunction.get_call_type(function, context, args, kws)
+        key = (function, context, tuple(args), self._options_now())
+        if key not in self._found:
+            found = types.BaseFunction.get_call_type(function, context, args, kws)
+            if found is None:
+                return None
+            self._found[key] = found
+        return self._found[key]
+
+    def _options_now(self) -> int:
+        flags = ConfigStack.top_or_none()
+        if id(flags) not in self._options:
+            self._options[id(flags)] = (flags, hash(flags))
+        return self._options[id(flags)][1]
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether a type is that of a number, an array or an index."""
+    if isinstance(kind, types.BaseTuple):
+        return all(isinstance(part, types.Number) for part in kind)
+    return isinstance(kind, types.Number | types.Boolean | types.Array)
+
+
+_compiling = 0
+_compiling_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def _remembered_signatures() -> Iterator[None]:
+    """Lets Numba's typing use `_Signatures` until the last of its users is done."""
+    global _compiling
+    with _compiling_lock:
+        if _compiling == 0:
+            found = _Signatures()
+            types.Function.get_call_type = lambda *call: found.find(*call)
+        _compiling += 1
+    try:
+        yield
+    finally:
+        with _compiling_lock:
+            _compiling -= 1
+            if _compiling == 0:
+                del types.Function.get_call_type  # the class above has the usual one
 
 
 def _plain_type(kind: Any) -> Any:
@@ -128,5 +215,16 @@ def inline(function: Callable[..., Any]) -> Any:
     return _compiled(function, forceinline=True)
 
 
-entry: Any = functools.partial(numba.njit, **_OPTIONS)
-"""Compiles a function that Python calls."""
+def entry(function: Callable[..., Any]) -> Any:
+    """Compiles a function that Python calls."""
+    kernel = numba.njit(function, **_OPTIONS)
+    compile_one = getattr(kernel, "compile", None)
+    if compile_one is None:
+        return kernel  # JIT is switched off
+
+    def compile_quickly(signature: Any) -> Any:
+        with _remembered_signatures():
+            return compile_one(signature)
+
+    kernel.compile = compile_quickly
+    return kernel

@@ -18,8 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
-from numba.core.extending import intrinsic, lower_getattr_generic, register_model
-from numba.core.imputils import impl_ret_untracked, lower_builtin
+from numba.core.extending import intrinsic, lower_getattr, lower_getattr_generic, register_model
+from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.np import arrayobj, numpy_support
 from numba.np.arrayobj import make_array, populate_array
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.arrays import I64, axes
 
-__all__ = ["Table", "struct_at"]
+__all__ = ["Table", "array_of", "struct_at"]
 
 MAX_AXES = 4
 SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
@@ -103,25 +103,58 @@ class StructPointer(types.Type):
 
 
 class FieldArray(types.Array):
-    """Numba type of an array that is a field: its entries are found without further ado.
+    """Numba type of an array that is a field: the address of its words in the table.
 
-    Numba allows for negative indices at each access; kernels have none.
+    What an access needs is loaded there and then. Numba allows for negative indices; kernels have
+    none.
     """
 
 
-register_model(FieldArray)(models.ArrayModel)
+@register_model(FieldArray)
+class _FieldArrayModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(64).as_pointer())
+
+
+def _word(builder: Any, field: Any, number: int) -> Any:
+    """Loads the data pointer of a field (0) or its length along an axis (1 + axis)."""
+    return _load(builder, cgutils.gep_inbounds(builder, field, number))
+
+
+def array_of(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Returns the array struct, as Numba's own code takes it, of a value of type `kind`."""
+    if not isinstance(kind, FieldArray):
+        return make_array(kind)(context, builder, value)
+    array = make_array(_plain(kind))(context, builder)
+    data = builder.inttoptr(
+        _word(builder, value, 0), context.get_data_type(kind.dtype).as_pointer()
+    )
+    lengths = [_word(builder, value, 1 + axis) for axis in range(kind.ndim)]
+    size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
+    strides = [size]
+    for length in reversed(lengths[1:]):
+        strides.insert(0, builder.mul(length, strides[0]))
+    populate_array(array, data, lengths, strides, size, None)
+    return array
+
+
+def _plain(kind: Any) -> Any:
+    """Returns Numba's own type of an array."""
+    return types.Array(kind.dtype, kind.ndim, "C")
 
 
 def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, words: Any) -> Any:
     """Returns a pointer to one entry of a field."""
-    array = make_array(kind)(context, builder, value)
     place = None
     for axis, (index, word) in enumerate(zip(indices, words, strict=True)):
         index = context.cast(builder, index, word, types.intp)
         if place is not None:
-            index = builder.add(builder.mul(place, builder.extract_value(array.shape, axis)), index)
+            index = builder.add(builder.mul(place, _word(builder, value, 1 + axis)), index)
         place = index
-    return builder.gep(array.data, [place], inbounds=True)
+    data = builder.inttoptr(
+        _word(builder, value, 0), context.get_data_type(kind.dtype).as_pointer()
+    )
+    return builder.gep(data, [place], inbounds=True)
 
 
 def _indices(builder: Any, kind: Any, value: Any) -> tuple[list[Any], list[Any]]:
@@ -149,7 +182,9 @@ def _get_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> An
             if isinstance(index, types.BaseTuple)
             else arrayobj.getitem_arraynd_intp
         )
-        return general(context, builder, signature, arguments)
+        plain = array_of(context, builder, array, arguments[0])._getvalue()
+        signature = signature.replace(args=(_plain(array), index))
+        return general(context, builder, signature, (plain, arguments[1]))
     place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
     return context.unpack_value(builder, array.dtype, place)
 
@@ -159,11 +194,25 @@ def _get_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> An
 def _set_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     array, index, kind = signature.args
     if not _is_entry(array, index):
-        return arrayobj.setitem_array(context, builder, signature, arguments)
+        plain = array_of(context, builder, array, arguments[0])._getvalue()
+        signature = signature.replace(args=(_plain(array), index, kind))
+        return arrayobj.setitem_array(context, builder, signature, (plain, *arguments[1:]))
     place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
     value = context.cast(builder, arguments[2], kind, array.dtype)
     context.pack_value(builder, array.dtype, value, place)
     return context.get_dummy_value()
+
+
+@lower_getattr(FieldArray, "shape")
+def _get_shape(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return cgutils.pack_array(
+        builder, [_word(builder, value, 1 + axis) for axis in range(kind.ndim)]
+    )
+
+
+@lower_builtin(len, FieldArray)
+def _get_length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _word(builder, arguments[0], 1)
 
 
 @register_model(StructPointer)
@@ -194,22 +243,11 @@ def _load(builder: Any, pointer: Any) -> Any:
 @lower_getattr_generic(StructPointer)
 def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
     element, ndim = _fields(kind.struct)[name]
-    base = SLOT * kind.slot(name)
-    words = [
-        _load(builder, cgutils.gep_inbounds(builder, value, base + word))
-        for word in range(1 + max(ndim, 0))
-    ]
-    data = builder.inttoptr(words[0], context.get_data_type(element).as_pointer())
-    if ndim < 0:
-        return _load(builder, data)
-    array_type = FieldArray(element, ndim, "C")
-    array = make_array(array_type)(context, builder)
-    size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
-    strides = [size]
-    for length in reversed(words[2:]):
-        strides.insert(0, builder.mul(length, strides[0]))
-    populate_array(array, data, words[1:], strides, size, None)
-    return impl_ret_untracked(context, builder, array_type, array._getvalue())
+    field = cgutils.gep_inbounds(builder, value, SLOT * kind.slot(name))
+    if ndim >= 0:
+        return field
+    data = _word(builder, field, 0)
+    return _load(builder, builder.inttoptr(data, context.get_data_type(element).as_pointer()))
 
 
 @intrinsic

@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
-from numba.np.arrayobj import make_array
+
+from selfdrive_env.kernels.pointers import array_of
 
 __all__ = [
     "FAR",
@@ -221,7 +222,7 @@ def _place(builder: Any, data: Any, index: Any, length: int) -> Any:
 def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     """Returns a point (x, y, cos, sin) in a frame; the arguments are those of `write_point`."""
     _, _, table, index, x, y, cos, sin = arguments
-    table = make_array(kinds[2])(context, builder, table)
+    table = array_of(context, builder, kinds[2], table)
     columns = builder.extract_value(table.shape, 1)
     at = _place(builder, table.data, builder.mul(index, columns), 4)
     zero = ir.Constant(ir.FloatType(), 0.0)
@@ -239,7 +240,7 @@ def _store_scaled(
     context: Any, builder: Any, kind: Any, row: Any, offset: Any, value: Any, scale: Any, share: Any
 ) -> None:
     """Stores value / (scale + share |value|), all vectors, from an offset of a row on."""
-    row = make_array(kind)(context, builder, row)
+    row = array_of(context, builder, kind, row)
     length = value.type.count
     size = builder.fmul(_absolute(builder, value), _constants(*share))
     value = builder.fdiv(value, builder.fadd(_constants(*scale), size))
@@ -298,7 +299,7 @@ def _write_lane_point(
 def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     """Returns two points one after the other, as `_turned` does one."""
     _, _, table, index, x, y, cos, sin = arguments
-    table = make_array(kinds[2])(context, builder, table)
+    table = array_of(context, builder, kinds[2], table)
     four = ir.Constant(ir.IntType(64), 4)
     at = _place(builder, table.data, builder.mul(index, four), 8)
     zero = ir.Constant(ir.FloatType(), 0.0)
@@ -326,7 +327,7 @@ def _write_point_pair(
         value = _turned_pair(context, builder, signature.args, arguments)
         bottom = _bottom(builder, value, POINT_SCALE * 2, POINT_SHARE * 2)
         value = builder.fdiv(value, bottom)
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        data = array_of(context, builder, signature.args[0], arguments[0]).data
         one = ir.Constant(ir.FloatType(), 1.0)
         for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
             first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 5 * half))
@@ -359,7 +360,7 @@ def _write_lane_pair(
             tops.append(_join(builder, point, _pack(builder, [*way, one, zero])))
             bottoms.append(_bottom(builder, tops[-1], scale, share))
         both = builder.fdiv(_constants(*[1.0] * 8), builder.fmul(*bottoms))
-        data = make_array(signature.args[0])(context, builder, arguments[0]).data
+        data = array_of(context, builder, signature.args[0], arguments[0]).data
         for half in range(2):
             value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
             first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 7 * half))
@@ -403,7 +404,7 @@ def _write_squashed(
 ) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, offset, a, b, scale_a, scale_b = arguments
-        row = make_array(signature.args[0])(context, builder, row)
+        row = array_of(context, builder, signature.args[0], row)
         value = _pack(builder, [a, b])
         scale = _pack(builder, [scale_a, scale_b])
         value = builder.fdiv(value, builder.fadd(scale, _absolute(builder, value)))
@@ -418,8 +419,8 @@ def _write_squashed(
 def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         table, number, row, place = arguments
-        table = make_array(signature.args[0])(context, builder, table)
-        row = make_array(signature.args[2])(context, builder, row)
+        table = array_of(context, builder, signature.args[0], table)
+        row = array_of(context, builder, signature.args[2], row)
         value = builder.load(_place(builder, row.data, place, 8), align=4)
         value = builder.fptrunc(value, ir.VectorType(ir.HalfType(), 8))
         value = builder.bitcast(value, ir.VectorType(ir.IntType(16), 8))
@@ -434,7 +435,7 @@ def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place:
 @intrinsic
 def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = make_array(signature.args[0])(context, builder, arguments[0])
+        array = array_of(context, builder, signature.args[0], arguments[0])
         index = arguments[1]
         for axis in range(1, signature.args[0].ndim):
             index = builder.mul(index, builder.extract_value(array.shape, axis))
