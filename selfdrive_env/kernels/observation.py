@@ -194,6 +194,27 @@ def insert_key(keys, count, key):
 
 
 @inline
+def recall_nearest(slots, square, known, keys):
+    """Writes the agents of the step before that are in view to `keys`, nearest first."""
+    count = np.int64(0)
+    farthest = np.int64(0)
+    for slot in range(slots):
+        other = np.int64(known[slot]) - 1
+        if other < 0:
+            break
+        if square[other] > VIEW_SQUARED:
+            continue
+        key = agent_key(square[other], other)
+        if key > farthest:
+            keys[count] = key
+            farthest = key
+        else:
+            insert_key(keys, count, key)
+        count += 1
+    return count
+
+
+@inline
 def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
     """Writes the nearest agents within view to `keys`, nearest first; returns how many there are.
 
@@ -209,14 +230,7 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
         dy = centre_y[other] - y
         square[other] = dx * dx + dy * dy
     square[agent] = HUGE
-    count = np.int64(0)
-    for slot in range(slots):
-        other = np.int64(known[slot]) - 1
-        if other < 0:
-            break
-        if square[other] <= VIEW_SQUARED:
-            insert_key(keys, count, agent_key(square[other], other))
-            count += 1
+    count = recall_nearest(slots, square, known, keys)
     bound = VIEW_SQUARED
     if 0 < count == slots:
         bound = square_of(keys[count - 1])

@@ -193,12 +193,9 @@ def write_lanes(
     first = np.int64(0)
     if share <= ZERO:
         while first + 2 <= count and offset + PAIR <= row.shape[0]:
-            distance = way_ahead(way[first], goal_s, slack, cycle)
-            after = way_ahead(way[first + 1], goal_s, slack, cycle)
             write_lane_pair(
-                row, offset, point, first, x, y, cos, sin, distance, distance - own_distance, after,
-                after - own_distance,
-            )  # fmt: skip
+                row, offset, point, first, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
+            )
             offset += 2 * LANE_FLOATS
             first += 2
     for slot in range(first, count):

@@ -18,6 +18,7 @@ from selfdrive_env.kernels.surface import (
     row_cells,
 )
 from selfdrive_env.kernels.vectors import prefetch
+from selfdrive_env.kernels.vectors import way_ahead as plain_way_ahead
 from selfdrive_env.state import (
     ABSENT,
     EVENT_OFFROAD,
@@ -58,6 +59,8 @@ TWO = np.float32(2.0)
 MAX_WALK = 64
 CONTACT_OFFROAD = 2
 
+way_ahead = inline(plain_way_ahead)
+
 
 @njit
 def lane_distance(goal_lane, lane, first_lane, num_lanes, route_first, route_lane, route_length):
@@ -88,14 +91,6 @@ def widest_bend(length, width, wheelbase):
     front = FRONT_SHARE * length
     swing = TWO * max(LANE_ROOM - width, ZERO) / (front * front)
     return min(STEERING_LIMIT / wheelbase, swing)
-
-
-@inline
-def way_ahead(way, goal_s, slack, cycle):
-    """Returns the way to goal_s on the goal's lane, `way` from the start of that lane [m]."""
-    distance = way + goal_s
-    distance += cycle if distance < -slack else ZERO
-    return min(max(distance, ZERO), UNREACHABLE)
 
 
 @njit

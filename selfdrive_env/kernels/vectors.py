@@ -15,12 +15,14 @@ from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
 
 from selfdrive_env.kernels.pointers import array_of
+from selfdrive_env.state import UNREACHABLE
 
 __all__ = [
     "FAR",
     "NEAR",
     "SPEED",
     "prefetch",
+    "way_ahead",
     "write_lane_pair",
     "write_lane_point",
     "write_mover",
@@ -32,7 +34,9 @@ __all__ = [
 NEAR = np.float32(20.0)
 FAR = np.float32(100.0)
 SPEED = np.float32(10.0)
+ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
+FARTHEST = np.float32(UNREACHABLE)
 UNIT = np.float32(1.000001)
 """Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
 
@@ -106,27 +110,35 @@ def write_point_pair(row, offset, table, index, x, y, cos, sin):
         row[offset + 5 * number + 4] = ONE
 
 
+def way_ahead(way, goal_s, slack, cycle):
+    """Returns the way to goal_s on the goal's lane, `way` from the start of that lane [m]."""
+    distance = way + goal_s
+    distance += cycle if distance < -slack else ZERO
+    return min(max(distance, ZERO), FARTHEST)
+
+
 def write_lane_pair(
-    row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
 ):
     """Writes two points that follow one another in a table [N, 4], as `write_lane_point` does.
 
     Fourteen numbers from `offset` on; it may overwrite the fifteenth with 0. Both share a division:
-    a / A and b / B are a (B r) and b (A r) with r = 1 / (A B).
+    a / A and b / B are a (B r) and b (A r) with r = 1 / (A B). Their distances to the goal are
+    `way_ahead` of entries `index` and `index` + 1 of `way`.
     """
-    ways = ((distance, gain), (next_distance, next_gain))
     tops, bottoms = [], []
-    for number, (way, more) in enumerate(ways):
-        dx = table[index + number, 0] - x
-        dy = table[index + number, 1] - y
-        heading = table[index + number, 2:4]
+    for number in range(index, index + 2):
+        dx = table[number, 0] - x
+        dy = table[number, 1] - y
+        heading = table[number, 2:4]
+        distance = way_ahead(way[number], goal_s, slack, cycle)
         top = (
             dx * cos + dy * sin,
             dy * cos - dx * sin,
             heading[0] * cos + heading[1] * sin,
             heading[1] * cos - heading[0] * sin,
-            way,
-            more,
+            distance,
+            distance - own_distance,
             ONE,
         )
         tops.append(top)
@@ -208,6 +220,15 @@ def _join(builder: Any, first: Any, second: Any) -> Any:
     return builder.shuffle_vector(first, second, mask)
 
 
+def _join_parts(builder: Any, first: Any, second: Any, order: Any) -> Any:
+    """Returns a vector of eight: entries `order` of two vectors of eight."""
+    mask = ir.Constant(
+        ir.VectorType(ir.IntType(32), 8),
+        [ir.Constant(ir.IntType(32), place) for place in (*order, *(8 + o for o in order))],
+    )
+    return builder.shuffle_vector(first, second, mask)
+
+
 def _absolute(builder: Any, vector: Any) -> Any:
     kind = ir.FunctionType(vector.type, [vector.type])
     name = f"llvm.fabs.v{vector.type.count}f32"
@@ -239,11 +260,10 @@ def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
 def _store_scaled(
     context: Any, builder: Any, kind: Any, row: Any, offset: Any, value: Any, scale: Any, share: Any
 ) -> None:
-    """Stores value / (scale + share |value|), all vectors, from an offset of a row on."""
+    """Stores value / (scale + share |value|), vectors, shares 0 or 1, from an offset of a row."""
     row = array_of(context, builder, kind, row)
     length = value.type.count
-    size = builder.fmul(_absolute(builder, value), _constants(*share))
-    value = builder.fdiv(value, builder.fadd(_constants(*scale), size))
+    value = builder.fdiv(value, _bottom(builder, value, scale, share))
     builder.store(value, _place(builder, row.data, offset, length), align=4)
 
 
@@ -313,8 +333,11 @@ def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
 
 
 def _bottom(builder: Any, value: Any, scale: Any, share: Any) -> Any:
-    """Returns scale + share |value|."""
-    size = builder.fmul(_absolute(builder, value), _constants(*share))
+    """Returns scale + share |value|; shares are 0 or 1."""
+    kind = ir.IntType(32)
+    words = ir.VectorType(kind, value.type.count)
+    mask = ir.Constant(words, [ir.Constant(kind, 0x7FFFFFFF if one else 0) for one in share])
+    size = builder.bitcast(builder.and_(builder.bitcast(value, words), mask), value.type)
     return builder.fadd(_constants(*scale), size)
 
 
@@ -342,22 +365,40 @@ def _write_point_pair(
     return types.void(row, word, table, word, number, number, number, number), generate
 
 
+def _ways_ahead(builder: Any, data: Any, index: Any, arguments: Any) -> Any:
+    """Returns the distances and gains of two lane points as (d, g, 1, 0, d', g', 1, 0)."""
+    goal_s, slack, cycle, own = arguments
+    zero = ir.Constant(ir.FloatType(), 0.0)
+    way = builder.load(_place(builder, data, index, 2), align=4)
+    way = builder.fadd(_shuffle(builder, way, 0, 0, 1, 1), _pack(builder, [goal_s] * 4))
+    behind = builder.fcmp_ordered("<", way, _pack(builder, [builder.fneg(slack)] * 4))
+    none = _constants(*[0.0] * 4)
+    way = builder.fadd(way, builder.select(behind, _pack(builder, [cycle] * 4), none))
+    way = builder.select(builder.fcmp_ordered(">", way, none), way, none)
+    most = _constants(*[float(FARTHEST)] * 4)
+    way = builder.select(builder.fcmp_ordered("<", way, most), way, most)
+    way = builder.fsub(way, _pack(builder, [zero, own, zero, own]))
+    mask = ir.Constant(
+        ir.VectorType(ir.IntType(32), 8),
+        [ir.Constant(ir.IntType(32), place) for place in (0, 1, 4, 5, 2, 3, 6, 7)],
+    )
+    return builder.shuffle_vector(way, _constants(1.0, 0.0, 1.0, 0.0), mask)
+
+
 @intrinsic
 def _write_lane_pair(
     typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any, distance: Any, gain: Any, next_distance: Any, next_gain: Any,
+    sin: Any, way: Any, goal_s: Any, slack: Any, cycle: Any, own_distance: Any,
 ) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         points = _turned_pair(context, builder, signature.args, arguments[:8])
-        one = ir.Constant(ir.FloatType(), 1.0)
-        zero = ir.Constant(ir.FloatType(), 0.0)
+        data = array_of(context, builder, signature.args[8], arguments[8]).data
+        ways = _ways_ahead(builder, data, arguments[3], arguments[9:])
         scale = (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0)
         share = (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0)
         tops, bottoms = [], []
-        for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
-            way = arguments[8 + 2 * half : 10 + 2 * half]
-            point = _shuffle(builder, points, *order)
-            tops.append(_join(builder, point, _pack(builder, [*way, one, zero])))
+        for order in ((0, 1, 2, 3), (4, 5, 6, 7)):
+            tops.append(_join_parts(builder, points, ways, order))
             bottoms.append(_bottom(builder, tops[-1], scale, share))
         both = builder.fdiv(_constants(*[1.0] * 8), builder.fmul(*bottoms))
         data = array_of(context, builder, signature.args[0], arguments[0]).data
@@ -368,7 +409,7 @@ def _write_lane_pair(
         return context.get_dummy_value()
 
     word, number = types.int64, types.float32
-    return types.void(row, word, table, word, *[number] * 8), generate
+    return types.void(row, word, table, word, *[number] * 4, way, *[number] * 4), generate
 
 
 @intrinsic
@@ -491,11 +532,11 @@ def _compiled_point_pair(row, offset, table, index, x, y, cos, sin):
 
 @overload(write_lane_pair, jit_options={"forceinline": True, "error_model": "numpy"})
 def _compiled_lane_pair(
-    row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
 ):
-    def write(row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain):
+    def write(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance):
         _write_lane_pair(
-            row, offset, table, index, x, y, cos, sin, distance, gain, next_distance, next_gain
+            row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
         )
 
     return write

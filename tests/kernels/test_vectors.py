@@ -45,11 +45,13 @@ def point_pair(row, offset, table, index, x, y, cos, sin):
 
 
 @entry
-def lane_pair(row, offset, table, index, x, y, cos, sin, distance, gain, after, more):
-    write_lane_pair(row, offset, table, index, x, y, cos, sin, distance, gain, after, more)
+def lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own):
+    write_lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own)
 
 
-PAIRS = {"write_point_pair": (point_pair, 10, 10, 0), "write_lane_pair": (lane_pair, 14, 15, 4)}
+PAIRS = {"write_point_pair": (point_pair, 10, 10, 0), "write_lane_pair": (lane_pair, 14, 15, 5)}
+
+WAYS = np.array([-60.0, -3.0, 0.0, 0.5, 40.0, 3e3, 1e9], F)
 
 CASES = {
     "write_point": (point, 4, 4, 0),
@@ -71,7 +73,9 @@ def test_vectors_give_the_same_bits(name, columns):
     for index in range(49):
         turn = random.uniform(-np.pi, np.pi)
         frame = [F(v) for v in (*random.normal(0, 100, 2), np.cos(turn), np.sin(turn))]
-        rest = [F(v) for v in random.normal(0, 100, extra)]
+        rest: list[object] = [F(v) for v in random.normal(0, 100, extra)]
+        if name == "write_lane_pair":
+            rest[0] = random.choice(WAYS, 50)
         offset = int(random.integers(0, 5))
         wanted, found = np.full((2, 24), F(7.0))
         getattr(vectors, name)(wanted, offset, table, index, *frame, *rest)
@@ -98,11 +102,13 @@ def test_pairs_are_two_points():
         turn = random.uniform(-np.pi, np.pi, 2)
         table[:, 2], table[:, 3] = np.cos(turn), np.sin(turn)
         frame = [F(v) for v in (*random.normal(0, 50, 2), 0.8, 0.6)]
-        ways = [F(v) for v in random.choice([0.0, 3.0, 700.0, 1e6], 4)]
+        goal_s, slack, cycle, own = (F(v) for v in random.uniform(0, 50, 4))
+        ways = random.choice(WAYS, 2)
         pair, single = np.zeros((2, 24), F)
-        lane_pair(pair, 0, table, 0, *frame, *ways)
-        lane_point(single, 0, table, 0, *frame, *ways[:2])
-        lane_point(single, 7, table, 1, *frame, *ways[2:])
+        lane_pair(pair, 0, table, 0, *frame, ways, goal_s, slack, cycle, own)
+        for number in range(2):
+            distance = vectors.way_ahead(ways[number], goal_s, slack, cycle)
+            lane_point(single, 7 * number, table, number, *frame, distance, distance - own)
         np.testing.assert_allclose(pair, single, atol=3e-7)
         assert np.abs(pair).max() <= 1.0
 
