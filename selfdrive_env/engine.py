@@ -142,7 +142,7 @@ class Engine:
         return {
             "world": self.num_worlds,
             "agent": self.num_slots,
-            "agent+1": self.num_slots + 1,
+            "pose": self.num_slots + 1,
             "goal": MAX_GOALS,
             "weight": NUM_WEIGHTS,
             "term": NUM_TERMS,
@@ -155,6 +155,7 @@ class Engine:
             "half_row": rows if narrow else 0,
             "feature": row_length(*self.counts),
             "worker": self.settings.threads,
+            "thread": self.settings.threads,
             "slot": max(self.counts.agents, 1),
             "lane_point": self.counts.lane_points,
             "boundary_point": self.counts.boundary_points,

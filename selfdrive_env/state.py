@@ -487,7 +487,7 @@ class Output(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Working memory of one thread."""
+    """Working memory of a worker: a thread on the CPU, a block of threads on CUDA."""
 
     path: Annotated[F32, "worker agent point 5"]
     """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
@@ -517,11 +517,17 @@ class Scratch(NamedTuple):
     kept_boundary: Annotated[F32, "world agent boundary_point 4"]
     """Boundary points, likewise."""
 
-    key: Annotated[I64, "worker slot"]
+    asked: Annotated[U8, "worker"]
+    """Whether any row is wanted."""
+
+    idle: Annotated[U8, "worker"]
+    """Whether the world had ended before the step."""
+
+    key: Annotated[I64, "thread slot"]
     """Squared distance and slot of the nearest agents, in one number each."""
 
-    pose: Annotated[F32, "worker agent+1 4"]
-    """Box centre x, y [m] and heading cos, sin of each agent; the last row is for noise."""
+    pose: Annotated[F32, "worker pose 4"]
+    """Box centre x, y [m] and heading cos, sin of each agent, then a row a thread for noise."""
 
     centre_x: Annotated[F32, "worker agent"]
     """Box centre, far away for absent agents [m]."""
@@ -530,7 +536,7 @@ class Scratch(NamedTuple):
     radius: Annotated[F32, "worker agent"]
     """Of a circle round what a body covers in the step [m]."""
 
-    square: Annotated[F32, "worker agent"]
+    square: Annotated[F32, "thread agent"]
     """Squared distance to each agent [m^2]."""
 
     size_part: Annotated[F32, "worker agent 2"]

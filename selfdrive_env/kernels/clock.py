@@ -8,8 +8,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.extending import intrinsic
 
+from selfdrive_env.kernels.block import SIMULATED, on_cpu, thread_index
 from selfdrive_env.kernels.compiling import entry, njit
 
 __all__ = ["STAGES", "counter_rate", "cycles", "stamp"]
@@ -32,24 +34,26 @@ STAGES = (
 
 
 @intrinsic
-def cycles(typing_context: Any) -> Any:
-    """Returns the cycle counter of this core."""
+def _cycles(typing_context: Any) -> Any:
+    """Returns the cycle counter of this core, or multiprocessor."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = ir.IntType(64)
-        counter = builder.module.declare_intrinsic(
-            "llvm.readcyclecounter", fnty=ir.FunctionType(word, [])
-        )
-        return builder.call(counter, [])
+        name = "llvm.readcyclecounter" if on_cpu(context) else "llvm.nvvm.read.ptx.sreg.clock64"
+        kind = ir.FunctionType(ir.IntType(64), [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
 
     return types.int64(), generate
+
+
+cycles: Any = time.perf_counter_ns if SIMULATED else _cycles
 
 
 @njit
 def stamp(scratch, worker, stage, since):
     """Adds the cycles since `since` to a stage; returns the counter."""
     now = cycles()
-    scratch.cycles[worker, stage] += now - since
+    if thread_index() == 0:
+        scratch.cycles[worker, stage] += now - since
     return now
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import barrier, block_size, thread_index
 from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.dynamics import pose_at, sub_steps
 from selfdrive_env.kernels.geometry import HALF, ZERO, boxes_overlap
@@ -130,7 +131,7 @@ def bound_sweeps(agents, bodies, motion, scratch, worker, world):
     """Writes a circle round what each body covers in the step, far away for absent ones."""
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         ahead = HALF * bodies.wheelbase[world, agent]
         travel = abs(motion.travel[world, agent])
         turn = travel * abs(motion.curvature[world, agent])
@@ -161,9 +162,10 @@ def count_near(agent, centre_x, centre_y, radius):
 def collide(agents, bodies, motion, output, scratch, worker, world):
     """Stage: tells which agents of a world touched another one in this step."""
     bound_sweeps(agents, bodies, motion, scratch, worker, world)
+    barrier()
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.hit_speed[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
             continue

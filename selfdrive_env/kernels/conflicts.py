@@ -32,6 +32,7 @@ from selfdrive_env.kernels.path import (
     RANK,
     STAYS,
     TWO,
+    WAITED,
 )
 
 __all__ = ["conflict_gap", "first_contact", "may_meet"]
@@ -267,8 +268,8 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
     clears = (place + half_length + TWO * width) / max(speed, np.float32(3.0))
     arrives = time_to_go(max(other_place - other_length, ZERO), pace)
     if pace < np.float32(0.3):
-        impatient = agents.waiting[world, agent] > PATIENCE
-        if impatient and agents.waiting[world, other] > PATIENCE * HALF:
+        impatient = info[agent, WAITED] > PATIENCE
+        if impatient and info[other, WAITED] > PATIENCE * HALF:
             return FAR
     if clears + TIME_MARGIN < arrives:
         return FAR

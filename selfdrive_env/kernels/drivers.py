@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.block import barrier, block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.conflicts import (
@@ -425,7 +426,7 @@ def drive(
         present = agents.status[world, agent] != ABSENT
         scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
     if scripted:
-        for agent in range(agents.x.shape[1]):
+        for agent in range(thread_index(), agents.x.shape[1], block_size()):
             if agents.status[world, agent] == ABSENT:
                 continue
             build_path(
@@ -441,7 +442,8 @@ def drive(
                 scratch.path[worker, agent],
                 scratch.path_info[worker, agent],
             )
-    for agent in range(agents.x.shape[1]):
+    barrier()
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):
             continue

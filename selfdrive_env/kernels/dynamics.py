@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.functions import arctangent, cosine, sine_share
 from selfdrive_env.kernels.geometry import HALF, ZERO, along_arc, clamp
@@ -107,7 +108,7 @@ def advance_bodies(params, agents, bodies, motion, world):
     """Stage: moves every agent of a world by its commanded jerk and records the arc it drove."""
     dt = np.float32(params.dt)
     hold_jerk = np.float32(params.hold_jerk)
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         motion.x[world, agent] = agents.x[world, agent]
         motion.y[world, agent] = agents.y[world, agent]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
@@ -144,12 +145,12 @@ def advance_lights(params, signs, lights, worlds, world):
     dt = np.float32(params.dt)
     remaining = lights.remaining[world]
     due = np.int64(0)
-    for program in range(num_programs):
+    for program in range(thread_index(), num_programs, block_size()):
         remaining[program] -= dt
         due += remaining[program] <= ZERO
     if due == 0:
         return
-    for program in range(num_programs):
+    for program in range(thread_index(), num_programs, block_size()):
         if remaining[program] > ZERO:
             continue
         phase = lights.phase[world, program] + 1
@@ -263,7 +264,7 @@ def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion,
     first_line = np.int64(signs.map_line_first[map_index])
     if signs.map_line_first[map_index + 1] == first_line:
         return
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import barrier, block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import ZERO
 from selfdrive_env.state import (
@@ -59,10 +60,13 @@ def ends_episode(event, mask, behaviour, wanted):
 @njit
 def measure(params, lanes, worlds, agents, motion, tallies, output, world):
     """Stage: completes the events of a step, decides who is done, and adds to the tallies."""
-    worlds.clock[world] += 1
-    time_up = worlds.clock[world] >= params.horizon
-    worlds.ended[world] = time_up
-    for agent in range(agents.x.shape[1]):
+    clock = worlds.clock[world] + 1
+    time_up = clock >= params.horizon
+    barrier()
+    if thread_index() == 0:
+        worlds.clock[world] = clock
+        worlds.ended[world] = time_up
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
         status = agents.status[world, agent]

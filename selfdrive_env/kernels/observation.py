@@ -11,6 +11,18 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.block import (
+    barrier,
+    block_size,
+    lane_index,
+    num_warps,
+    shared_row,
+    stages_rows,
+    thread_index,
+    warp_barrier,
+    warp_index,
+    warp_size,
+)
 from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.drivers import is_blind
 from selfdrive_env.kernels.dynamics import MAX_STEERING
@@ -134,22 +146,20 @@ def write_ego(
 @inline
 def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, goal_y):
     """Writes the remaining targets; returns the offset behind them."""
-    for slot in range(slots):
-        goal = first + slot
-        if goal >= num_goals:
-            return write_empty(row, offset, (slots - slot) * GOAL_FLOATS)
-        dx = goal_x[goal] - x
-        dy = goal_y[goal] - y
-        write_squashed(row, offset, dx * cos + dy * sin, dy * cos - dx * sin, NEAR, NEAR)
-        row[offset + 2] = ONE
-        offset += GOAL_FLOATS
-    return offset
+    count = min(slots, num_goals - first)
+    for slot in range(lane_index(), count, warp_size()):
+        place = offset + slot * GOAL_FLOATS
+        dx = goal_x[first + slot] - x
+        dy = goal_y[first + slot] - y
+        write_squashed(row, place, dx * cos + dy * sin, dy * cos - dx * sin, NEAR, NEAR)
+        row[place + 2] = ONE
+    return write_empty(row, offset + count * GOAL_FLOATS, (slots - count) * GOAL_FLOATS)
 
 
 @inline
 def write_conditions(row, offset, weight, condition):
     """Writes the observed weights scaled by their training range; returns the offset behind."""
-    for index in range(NUM_CONDITIONS):
+    for index in range(lane_index(), NUM_CONDITIONS, warp_size()):
         row[offset + index] = unit(weight[index] * condition[0, index] + condition[1, index])
     return offset + NUM_CONDITIONS
 
@@ -167,12 +177,13 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
         colour = colours[index - first_line]
         if colour == NO_LIGHT:
             continue
-        write_point(row, offset, line, index, x, y, cos, sin)
-        row[offset + 4] = np.float32(colour == RED)
-        row[offset + 5] = np.float32(colour == YELLOW)
-        row[offset + 6] = np.float32(colour == GREEN)
-        row[offset + 7] = np.float32(colour == STOP_SIGN)
-        row[offset + 8] = ONE
+        if slot % warp_size() == lane_index():
+            write_point(row, offset, line, index, x, y, cos, sin)
+            row[offset + 4] = np.float32(colour == RED)
+            row[offset + 5] = np.float32(colour == YELLOW)
+            row[offset + 6] = np.float32(colour == GREEN)
+            row[offset + 7] = np.float32(colour == STOP_SIGN)
+            row[offset + 8] = ONE
         offset += LINE_FLOATS
     return write_empty(row, offset, end - offset)
 
@@ -216,11 +227,11 @@ def recall_nearest(slots, square, known, keys):
 
 @inline
 def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
-    """Writes the nearest agents within view to `keys`, nearest first; returns how many there are.
+    """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0.
 
-    The list starts from those that were nearest at the step before (`known`, slot + 1 each), which
-    are nearly in order; then it takes in whoever else is nearer than its last. The result does not
-    depend on what `known` holds.
+    The list starts from those that were nearest at the step before, which are nearly in order; then
+    it takes in whoever else is nearer than its last. The result does not depend on what `known`
+    held.
     """
     x = pose[agent, 0]
     y = pose[agent, 1]
@@ -253,7 +264,6 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
                 bound = square_of(keys[count - 1])
     for slot in range(slots):
         known[slot] = np.int32((keys[slot] & SLOT_MASK) + 1 if slot < count else 0)
-    return count
 
 
 @inline
@@ -264,32 +274,36 @@ def square_of(key):
 
 @inline
 def write_neighbours(
-    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, keys, count,
-    pose, all_z, all_speed, size_part,
+    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, known, pose,
+    all_z, all_speed, size_part,
 ):  # fmt: skip
-    """Writes the nearest agents; returns the offset behind them."""
+    """Writes the agents that `known` lists; returns the offset behind them."""
     end = offset + slots * AGENT_FLOATS
-    last = np.int64(pose.shape[0]) - 1
-    for slot in range(count):
-        other = keys[slot] & SLOT_MASK
+    own_pose = all_z.shape[0] + thread_index()  # a pose of this thread's own
+    count = np.int64(0)
+    while count < slots and known[count] != 0:
+        count += 1
+    for slot in range(lane_index(), count, warp_size()):
+        place = offset + slot * AGENT_FLOATS
+        other = np.int64(known[slot]) - 1
         speed = all_speed[other]
         seen = other
         if noise > ZERO:
             a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_NOISE, other)
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
-            seen = last
+            seen = own_pose
             pose[seen, 0] = pose[other, 0] + noise * noise_x
             pose[seen, 1] = pose[other, 1] + noise * noise_y
             pose[seen, 2] = pose[other, 2]
             pose[seen, 3] = pose[other, 3]
             speed += noise * noise_speed
         write_mover(
-            row, offset, pose, seen, x, y, cos, sin, speed, size_part[other, 0], size_part[other, 1]
+            row, place, pose, seen, x, y, cos, sin, speed, size_part[other, 0], size_part[other, 1]
         )
-        row[offset + 8] = unit((all_z[other] - z) * PER_HEIGHT)
-        row[offset + 9] = ONE
-        offset += AGENT_FLOATS
+        row[place + 8] = unit((all_z[other] - z) * PER_HEIGHT)
+        row[place + 9] = ONE
+    offset += count * AGENT_FLOATS
     return write_empty(row, offset, end - offset)
 
 
@@ -316,6 +330,8 @@ def observe_wanted(
     Every array is taken out of its struct before the loop: doing so within it costs more than
     writing the row.
     """
+    if scratch.asked[worker] == 0:
+        return
     map_index = np.int64(worlds.map[world])
     first_lane = np.int64(lanes.map_lane_first[map_index])
     num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
@@ -352,13 +368,14 @@ def observe_wanted(
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
     goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
     all_row = bodies.row[world]
-    known, keys = scratch.known[world], scratch.key[worker]
+    member = worker * block_size() + thread_index()
+    known, keys, square = scratch.known[world], scratch.key[member], scratch.square[member]
     kept, kept_way = scratch.kept[world], scratch.kept_way[world]
     kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
-    pose, square = scratch.pose[worker], scratch.square[worker]
+    pose = scratch.pose[worker]
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     size_part, around = scratch.size_part[worker], scratch.around[worker]
-    for agent in range(all_x.shape[0]):
+    for agent in range(thread_index(), all_x.shape[0], block_size()):
         ahead = HALF * wheelbase[agent]
         x = all_x[agent] + ahead * all_cos[agent]
         y = all_y[agent] + ahead * all_sin[agent]
@@ -378,6 +395,7 @@ def observe_wanted(
     observation, final_observation = rows.observation, rows.final_observation
     half, final_half = rows.half, rows.final_half
     narrow = half.shape[0] > 0
+    barrier()
 
     if params.prefetch != 0:
         for agent in range(all_x.shape[0]):
@@ -391,7 +409,13 @@ def observe_wanted(
                 agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point,
                 lane_points, boundary_points,
             )  # fmt: skip
-    for agent in range(all_x.shape[0]):
+    for agent in range(thread_index(), all_x.shape[0], block_size()):
+        if wanted[agent] != 0 and not (
+            erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick)
+        ):
+            nearest_agents(agent, neighbours, pose, centre_x, centre_y, square, known[agent], keys)
+    barrier()
+    for agent in range(warp_index(), all_x.shape[0], num_warps()):
         if params.prefetch != 0 and agent + 2 < all_x.shape[0]:
             ask_for_points(
                 agent + 2, around, kept, near_lane_point, near_boundary, lane_point,
@@ -410,8 +434,8 @@ def observe_wanted(
         if wanted[agent] == 0:
             continue
         number = np.int64(all_row[agent])
-        row = scratch.row[worker]
-        if not narrow:
+        row = shared_row(scratch.row[worker])
+        if not narrow and not stages_rows():
             row = observation[number]
             if wanted[agent] == 2:
                 row = final_observation[number]
@@ -462,26 +486,38 @@ def observe_wanted(
         sees = neighbours
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             sees = np.int64(0)
-        count = nearest_agents(agent, sees, pose, centre_x, centre_y, square, known[agent], keys)
         offset = write_neighbours(
             row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
-            tick, keys, count, pose, all_z, all_speed, size_part,
+            tick, known[agent], pose, all_z, all_speed, size_part,
         )  # fmt: skip
         write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)
         if narrow:
+            warp_barrier()
             write_half(row, final_half if wanted[agent] == 2 else half, number)
+            warp_barrier()
+        elif stages_rows():
+            warp_barrier()
+            copy_row(row, final_observation if wanted[agent] == 2 else observation, number)
+            warp_barrier()
 
 
 @njit
 def write_half(row, table, number):
     """Writes a row in half precision."""
     length = row.shape[0]
-    place = np.int64(0)
+    place = lane_index() * WIDE
     while place + WIDE <= length:
         write_halves(table, number, row, place)
-        place += WIDE
-    if place < length and length >= WIDE:
+        place += WIDE * warp_size()
+    if lane_index() == 0 and length % WIDE != 0 and length >= WIDE:
         write_halves(table, number, row, length - WIDE)
+
+
+@inline
+def copy_row(row, table, number):
+    """Writes a row as it is."""
+    for entry in range(lane_index(), row.shape[0], warp_size()):
+        table[number, entry] = row[entry]
 
 
 @njit

@@ -39,7 +39,7 @@ PATH_STEP = np.float32(1.5)
 # inside one) and to its end; rank and arrival, by which the first to go is chosen; way of the front
 # to a stop line and its colour; way to where the lane ends; bounding box; whether it goes over to
 # another lane, and the way to the dead end of the lane that it leaves; the lane that it stays on
-# and its neighbours, -1 for none.
+# and its neighbours, -1 for none; how long it has been waiting [s].
 (
     POINTS,
     ENTRY,
@@ -60,8 +60,9 @@ PATH_STEP = np.float32(1.5)
     STAYS,
     BESIDE_LEFT,
     BESIDE_RIGHT,
-) = range(19)
-PATH_INFO = 19
+    WAITED,
+) = range(20)
+PATH_INFO = 20
 
 FAR = np.float32(1.0e6)
 TWO = np.float32(2.0)
@@ -472,6 +473,7 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
         path[0, 4] = agents.z[world, agent]
         count = np.int64(1)
     info[POINTS] = np.float32(count)
+    info[WAITED] = agents.waiting[world, agent]
     write_rank(info, speed, half_length, turn, served)
     write_bounds(path, info, count)
 

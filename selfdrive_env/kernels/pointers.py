@@ -26,6 +26,7 @@ from numba.np.arrayobj import make_array, populate_array
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import I64, axes
+from selfdrive_env.kernels.block import SIMULATED, on_cpu
 
 __all__ = ["Table", "array_of", "struct_at"]
 
@@ -42,6 +43,7 @@ class Table:
         Args:
             struct: A named tuple of C-contiguous arrays and of scalars.
         """
+        self._struct: Any = struct
         self._fields = _fields(type(struct))
         self._kept: dict[str, Any] = {}
         self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)
@@ -69,6 +71,10 @@ class Table:
         self._kept[name] = array
         self.words[first] = array.ctypes.data
         self.words[first + 1 : first + 1 + array.ndim] = array.shape
+        if SIMULATED:
+            value = array if ndim >= 0 else array[0]
+            self._struct = self._struct._replace(**{name: value})
+            _simulated[self.address] = self._struct
 
     @property
     def address(self) -> int:
@@ -121,14 +127,21 @@ def _word(builder: Any, field: Any, number: int) -> Any:
     return _load(builder, cgutils.gep_inbounds(builder, field, number))
 
 
+def _data(context: Any, builder: Any, field: Any, element: Any) -> Any:
+    """Returns a pointer to the first entry of a field; CUDA is told that it is global memory."""
+    kind = context.get_data_type(element)
+    address = _word(builder, field, 0)
+    if on_cpu(context):
+        return builder.inttoptr(address, kind.as_pointer())
+    return builder.addrspacecast(builder.inttoptr(address, kind.as_pointer(1)), kind.as_pointer())
+
+
 def array_of(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """Returns the array struct, as Numba's own code takes it, of a value of type `kind`."""
     if not isinstance(kind, FieldArray):
         return make_array(kind)(context, builder, value)
     array = make_array(_plain(kind))(context, builder)
-    data = builder.inttoptr(
-        _word(builder, value, 0), context.get_data_type(kind.dtype).as_pointer()
-    )
+    data = _data(context, builder, value, kind.dtype)
     lengths = [_word(builder, value, 1 + axis) for axis in range(kind.ndim)]
     size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
     strides = [size]
@@ -151,9 +164,7 @@ def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, word
         if place is not None:
             index = builder.add(builder.mul(place, _word(builder, value, 1 + axis)), index)
         place = index
-    data = builder.inttoptr(
-        _word(builder, value, 0), context.get_data_type(kind.dtype).as_pointer()
-    )
+    data = _data(context, builder, value, kind.dtype)
     return builder.gep(data, [place], inbounds=True)
 
 
@@ -246,16 +257,26 @@ def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> 
     field = cgutils.gep_inbounds(builder, value, SLOT * kind.slot(name))
     if ndim >= 0:
         return field
-    data = _word(builder, field, 0)
-    return _load(builder, builder.inttoptr(data, context.get_data_type(element).as_pointer()))
+    return _load(builder, _data(context, builder, field, element))
 
 
 @intrinsic
-def struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
-    """Returns the struct of class `struct` whose table lies at `address`."""
+def _struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
     pointer = StructPointer(struct.instance_class)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[1], ir.IntType(64).as_pointer())
 
     return pointer(struct, types.int64), generate
+
+
+_simulated: dict[int, Any] = {}
+
+
+def _simulated_struct_at(struct: Any, address: Any) -> Any:
+    """Returns the struct itself, its scalars as compiled code reads them."""
+    return _simulated[int(address)]
+
+
+struct_at: Any = _simulated_struct_at if SIMULATED else _struct_at
+"""Returns the struct of a class whose table lies at an address, given (class, address)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import lane_index, warp_barrier, warp_size
 from selfdrive_env.kernels.compiling import inline
 from selfdrive_env.kernels.geometry import ONE, ZERO
 from selfdrive_env.kernels.random import DRAW_DROPOUT, uniforms
@@ -49,7 +50,7 @@ NO_WAY = np.float32(1.0e9)
 @inline
 def write_empty(row, offset, count):
     """Zeroes `count` entries; returns the offset behind them."""
-    for entry in range(offset, offset + count):
+    for entry in range(offset + lane_index(), offset + count, warp_size()):
         row[entry] = ZERO
     return offset + count
 
@@ -64,6 +65,20 @@ def dropped(share, key0, key1, stream, agent, tick, index):
 
 
 @inline
+def listed(near, row, limit):
+    """Returns how many of the first `limit` entries of a row of a near list are in use."""
+    low = np.int64(0)
+    high = min(limit, np.int64(near.shape[1]))
+    while low < high:
+        middle = (low + high) >> 1
+        if near[row, middle] < 0:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@inline
 def keep_points(
     kept, agent, near, goal_lane, lane_points, boundary_points, near_lane_point, near_boundary,
     lane_point, boundary_point, kept_lane, kept_boundary, kept_way, first_lane, num_lanes,
@@ -75,12 +90,9 @@ def keep_points(
     """
     low = route_first[goal_lane]
     dense = route_first[goal_lane + 1] - low == num_lanes
-    count = np.int64(0)
-    for slot in range(min(lane_points, near_lane_point.shape[1])):
-        index = np.int64(near_lane_point[near, slot])
-        if index < 0:
-            break
-        at = np.uint32(index)  # unsigned: no test for negative indices
+    count = listed(near_lane_point, near, lane_points)
+    for slot in range(lane_index(), count, warp_size()):
+        at = np.uint32(near_lane_point[near, slot])  # unsigned: no test for negative indices
         lane = np.int64(lane_point[at, 5])
         base = UNREACHABLE
         if dense:
@@ -98,20 +110,18 @@ def keep_points(
         kept_way[agent, slot] = base - lane_point[at, 4] if base < UNREACHABLE else NO_WAY
         for column in range(4):
             kept_lane[agent, slot, column] = lane_point[at, column]
-        count += 1
-    kept[agent, 2] = np.int32(count)
-    count = np.int64(0)
-    for slot in range(min(boundary_points, near_boundary.shape[1])):
-        index = np.int64(near_boundary[near, slot])
-        if index < 0:
-            break
-        at = np.uint32(index)
+    boundaries = listed(near_boundary, near, boundary_points)
+    for slot in range(lane_index(), boundaries, warp_size()):
+        at = np.uint32(near_boundary[near, slot])
         for column in range(4):
             kept_boundary[agent, slot, column] = boundary_point[at, column]
-        count += 1
-    kept[agent, 3] = np.int32(count)
-    kept[agent, 0] = np.int32(near + 1)
-    kept[agent, 1] = np.int32(goal_lane)
+    warp_barrier()  # everybody has looked whose points these are
+    if lane_index() == 0:
+        kept[agent, 0] = np.int32(near + 1)
+        kept[agent, 1] = np.int32(goal_lane)
+        kept[agent, 2] = np.int32(count)
+        kept[agent, 3] = np.int32(boundaries)
+    warp_barrier()
 
 
 @inline
@@ -184,32 +194,51 @@ def ask_for_kept(agent, count, boundary_count, kept_lane, kept_boundary, kept_wa
 
 
 @inline
+def write_way(row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycle, own_distance):
+    """Writes one lane point with its way to the next goal."""
+    distance = way_ahead(way[slot], goal_s, slack, cycle)
+    gain = distance - own_distance
+    if offset + WIDE <= row.shape[0] and warp_size() == 1:
+        write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
+    else:
+        write_point(row, offset, point, slot, x, y, cos, sin)
+        write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
+        row[offset + 6] = ONE
+
+
+@inline
 def write_lanes(
     row, offset, slots, count, x, y, cos, sin, point, way, goal_s, slack, own_distance, cycle,
     share, key0, key1, stream, agent, tick,
 ):  # fmt: skip
     """Writes lane points with their way to the next goal; returns the offset behind them."""
     end = offset + slots * LANE_FLOATS
-    first = np.int64(0)
     if share <= ZERO:
-        while first + 2 <= count and offset + PAIR <= row.shape[0]:
+        first = np.int64(0)
+        while warp_size() == 1 and first + 2 <= count and offset + PAIR <= row.shape[0]:
             write_lane_pair(
                 row, offset, point, first, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
             )
             offset += 2 * LANE_FLOATS
             first += 2
-    for slot in range(first, count):
-        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, slot):
-            continue
-        distance = way_ahead(way[slot], goal_s, slack, cycle)
-        gain = distance - own_distance
-        if offset + WIDE <= row.shape[0]:
-            write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
-        else:
-            write_point(row, offset, point, slot, x, y, cos, sin)
-            write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
-            row[offset + 6] = ONE
-        offset += LANE_FLOATS
+        for slot in range(first + lane_index(), count, warp_size()):
+            place = offset + (slot - first) * LANE_FLOATS
+            write_way(
+                row, place, point, slot, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
+            )
+        offset += (count - first) * LANE_FLOATS
+    else:
+        written = np.int64(0)
+        for slot in range(count):
+            if dropped(share, key0, key1, stream, agent, tick, slot):
+                continue
+            if written % warp_size() == lane_index():
+                write_way(
+                    row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycle,
+                    own_distance,
+                )  # fmt: skip
+            written += 1
+            offset += LANE_FLOATS
     return write_empty(row, offset, end - offset)
 
 
@@ -221,14 +250,17 @@ def write_boundaries(
     end = offset + slots * BOUNDARY_FLOATS
     first = np.int64(0)
     if share <= ZERO:
-        while first + 2 <= count:
+        while warp_size() == 1 and first + 2 <= count:
             write_point_pair(row, offset, point, first, x, y, cos, sin)
             offset += 2 * BOUNDARY_FLOATS
             first += 2
+    written = np.int64(0)
     for slot in range(first, count):
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
             continue
-        write_point(row, offset, point, slot, x, y, cos, sin)
-        row[offset + 4] = ONE
+        if written % warp_size() == lane_index():
+            write_point(row, offset, point, slot, x, y, cos, sin)
+            row[offset + 4] = ONE
+        written += 1
         offset += BOUNDARY_FLOATS
     return write_empty(row, offset, end - offset)

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.functions import angle_of
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
@@ -160,7 +161,7 @@ def agent_terms(
 def give_rewards(params, lanes, agents, bodies, motion, tallies, output, halted_before, world):
     """Stage: the reward of every agent of a world, by term; absent and halted ones get none."""
     dt = np.float32(params.dt)
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         idle = status == HALTED and halted_before[agent] != 0
         if status == ABSENT or idle:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import inline, njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.surface import (
@@ -376,7 +377,7 @@ def locate_agents(
     if params.prefetch != 0:
         around = scratch.around[worker]
         ask_for_road(lanes, routes, grid, signs, agents, bodies, around, map_index, world)
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         if agents.status[world, agent] == ABSENT:
             continue
         ahead = HALF * bodies.wheelbase[world, agent]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms
@@ -455,7 +456,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
     |v| < 3 m/s at its end. In endless driving an agent that has lost its way (it overshot a goal in
     front of a dead end) gets a new route; where there is none, its episode ends.
     """
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.progress[world, agent] = ZERO
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):

@@ -1,14 +1,16 @@
 """The order of a step, and what Python calls: one compiled function for steps and resets.
 
 lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward ->
-last observation of finished rows -> placing -> observation. One compiled `step_world` is that list;
-the CPU loops it over ranges of worlds on threads.
+last observation of finished rows -> placing -> observation. A step, like a reset, is four parts:
+`advance_world`, `observe_wanted`, `settle_world`, `observe_wanted`. The CPU loops them over ranges
+of worlds on threads; CUDA launches each with a block of threads a world.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.block import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.clock import cycles, stamp
 from selfdrive_env.kernels.collision import collide
 from selfdrive_env.kernels.compiling import entry, njit
@@ -59,13 +61,19 @@ STRUCTS = (
 
 
 @njit
-def finish_rows(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-    output, rows, scratch, worker, world,
-):  # fmt: skip
-    """Stage: rewards and flags of all rows, last observation and tallies of finished ones."""
+def ask(scratch, worker, wanted):
+    """Notes whether any row of a world is wanted; every thread says so for its own agents."""
+    wanted = any_thread(wanted)
+    if thread_index() == 0:
+        scratch.asked[worker] = wanted
+    barrier()
+
+
+@njit
+def finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, world):
+    """Stage: rewards and flags of all rows, tallies of finished ones, whose last rows it wants."""
     any_done = False
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
@@ -85,11 +93,7 @@ def finish_rows(
         rows.final_age[row] = agents.age[world, agent]
         scratch.wanted[worker, agent] = 2
         any_done = True
-    if any_done:
-        observe_wanted(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            rows, scratch, worker, world,
-        )  # fmt: skip
+    ask(scratch, worker, any_done)
 
 
 @njit
@@ -97,7 +101,10 @@ def place_agents(
     params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
     world,
 ):  # fmt: skip
-    """Stage: re-places finished agents, or takes them out until they are due."""
+    """Stage: re-places finished agents, or takes them out until they are due.
+
+    One thread does it, slot by slot: where an agent may start depends on those before it.
+    """
     if worlds.ended[world] and params.autoreset == SAME_STEP:
         draw_world(
             params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
@@ -121,12 +128,10 @@ def place_agents(
 
 
 @njit
-def observe_rows(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
-    rows, scratch, worker, world,
-):  # fmt: skip
-    """Stage: observations of all rows whose agent is in the world, and their masks."""
-    for agent in range(agents.x.shape[1]):
+def choose_rows(params, agents, bodies, output, rows, scratch, worker, world):
+    """Wants the observations of all rows whose agent is in the world, and writes their masks."""
+    wanted = False
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         if row < 0:
@@ -140,6 +145,7 @@ def observe_rows(
         rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
         if status != ABSENT:
             scratch.wanted[worker, agent] = 1
+            wanted = True
             continue
         if kept and not same_step:
             rows.valid[row] = 1
@@ -147,52 +153,21 @@ def observe_rows(
             clear_row(rows, row)
         else:
             keep_row(rows, row)
-    observe_wanted(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
-        scratch, worker, world,
-    )  # fmt: skip
+    ask(scratch, worker, wanted)
 
 
 @njit
 def begin_step(agents, output, scratch, worker, world):
     """Clears the events and notes who was halted before."""
-    for agent in range(agents.x.shape[1]):
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         output.event[world, agent] = 0
         scratch.halted[worker, agent] = agents.status[world, agent] == HALTED
 
 
 @njit
-def step_world(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
-    tallies, output, rows, scratch, worker, world,
-):  # fmt: skip
-    """Advances one world by one step."""
-    worlds.tick[world] += np.uint32(1)
-    if worlds.ended[world]:
-        clear_step(output, bodies, rows, world)
-        if params.autoreset != NEXT_STEP:
-            return
-        draw_world(
-            params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-            output, world, False,
-        )  # fmt: skip
-    else:
-        advance_world(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            motion, tallies, output, rows, scratch, worker, world,
-        )  # fmt: skip
-    now = cycles()
-    observe_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, output,
-        rows, scratch, worker, world,
-    )  # fmt: skip
-    stamp(scratch, worker, 11, now)
-
-
-@njit
 def clear_step(output, bodies, rows, world):
     """Clears what the last step gave: the world has ended and its rows have waited."""
-    for agent in range(output.event.shape[1]):
+    for agent in range(thread_index(), output.event.shape[1], block_size()):
         output.event[world, agent] = 0
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
@@ -210,17 +185,30 @@ def clear_step(output, bodies, rows, world):
 
 @njit
 def advance_world(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
-    tallies, output, rows, scratch, worker, world,
+    params, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion, tallies, output,
+    rows, scratch, worker, world,
 ):  # fmt: skip
-    """All stages of a step but the observation."""
+    """First part of a step, up to the rows that it ends; wants their last observations."""
+    ended = worlds.ended[world] != 0
+    tick = worlds.tick[world] + np.uint32(1)
+    barrier()
+    if thread_index() == 0:
+        worlds.tick[world] = tick
+        scratch.idle[worker] = ended
+    barrier()
+    if ended:
+        clear_step(output, bodies, rows, world)
+        ask(scratch, worker, False)
+        return
     begin_step(agents, output, scratch, worker, world)
     now = cycles()
     advance_lights(params, signs, lights, worlds, world)
+    barrier()
     now = stamp(scratch, worker, 0, now)
     drive(
         params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
     )
+    barrier()
     now = stamp(scratch, worker, 1, now)
     advance_bodies(params, agents, bodies, motion, world)
     now = stamp(scratch, worker, 2, now)
@@ -228,12 +216,14 @@ def advance_world(
         params, lanes, routes, grid, signs, worlds, agents, bodies, motion, output, scratch,
         worker, world,
     )  # fmt: skip
+    barrier()
     now = stamp(scratch, worker, 3, now)
     collide(agents, bodies, motion, output, scratch, worker, world)
     now = stamp(scratch, worker, 4, now)
     check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world)
     now = stamp(scratch, worker, 5, now)
     follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world)
+    barrier()
     now = stamp(scratch, worker, 6, now)
     measure(params, lanes, worlds, agents, motion, tallies, output, world)
     now = stamp(scratch, worker, 7, now)
@@ -241,38 +231,52 @@ def advance_world(
         params, lanes, agents, bodies, motion, tallies, output, scratch.halted[worker], world
     )
     now = stamp(scratch, worker, 8, now)
-    finish_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-        output, rows, scratch, worker, world,
-    )  # fmt: skip
-    now = stamp(scratch, worker, 9, now)
-    place_agents(
-        params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
-        world,
-    )  # fmt: skip
-    now = stamp(scratch, worker, 10, now)
+    finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, world)
+    stamp(scratch, worker, 9, now)
 
 
 @njit
-def reset_world(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
-    output, rows, scratch, staggered, worker, world,
+def settle_world(
+    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+    rows, scratch, worker, world,
 ):  # fmt: skip
-    """Resets the slots of a world that are chosen in `scratch`, all where it is whole.
-
-    The other rows stay as they are: they are written anew, from the state before the reset.
-    """
-    chosen, whole = scratch.chosen[world], scratch.whole[world] != 0
-    touched = whole
-    for agent in range(agents.x.shape[1]):
-        touched = touched or chosen[agent] != 0
-    if not whole:
-        observe_rows(
-            params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-            output, rows, scratch, worker, world,
-        )  # fmt: skip
-    if not touched:
+    """Last part of a step but the observation: places agents anew and wants everybody's rows."""
+    if scratch.idle[worker] != 0 and params.autoreset != NEXT_STEP:
+        ask(scratch, worker, False)
         return
+    now = cycles()
+    if thread_index() == 0:
+        if scratch.idle[worker] != 0:
+            draw_world(
+                params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+                output, world, False,
+            )  # fmt: skip
+        else:
+            place_agents(
+                params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+                output, world,
+            )  # fmt: skip
+    barrier()
+    choose_rows(params, agents, bodies, output, rows, scratch, worker, world)
+    stamp(scratch, worker, 10, now)
+
+
+@njit
+def begin_reset(params, agents, bodies, output, rows, scratch, worker, world):
+    """Wants the rows of a world that a reset leaves as they are: written from the state before."""
+    if scratch.whole[world] != 0:
+        ask(scratch, worker, False)
+    else:
+        choose_rows(params, agents, bodies, output, rows, scratch, worker, world)
+
+
+@njit
+def reset_slots(
+    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+    scratch, staggered, world,
+):  # fmt: skip
+    """Starts new episodes of the slots of a world that are chosen in `scratch`, slot by slot."""
+    chosen, whole = scratch.chosen[world], scratch.whole[world] != 0
     worlds.tick[world] += np.uint32(1)
     if whole:
         draw_world(
@@ -294,23 +298,40 @@ def reset_world(
                 params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world,
                 agent,
             )  # fmt: skip
+
+
+@njit
+def settle_reset(
+    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
+    rows, scratch, staggered, worker, world,
+):  # fmt: skip
+    """Resets the slots of a world that are chosen, all where it is whole, and wants their rows."""
+    chosen, whole = scratch.chosen[world], scratch.whole[world] != 0
+    touched = whole
     for agent in range(agents.x.shape[1]):
+        touched = touched or chosen[agent] != 0
+    if touched and thread_index() == 0:
+        reset_slots(
+            params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
+            output, scratch, staggered, world,
+        )  # fmt: skip
+    barrier()
+    wanted = False
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
         fresh = whole and not output.waits[world, agent]
-        if row < 0 or not (chosen[agent] or fresh):
+        if not touched or row < 0 or not (chosen[agent] or fresh):
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT
         rows.learn[row] = status != ABSENT and bodies.erratic[world, agent] == 0
         if status != ABSENT:
             scratch.wanted[worker, agent] = 1
+            wanted = True
         else:
             clear_row(rows, row)
-    observe_wanted(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
-        scratch, worker, world,
-    )  # fmt: skip
+    ask(scratch, worker, wanted)
 
 
 @entry
@@ -341,12 +362,28 @@ def run_worlds(tables, task, worker, first, last):
     )  # fmt: skip
     for world in range(first, last):
         if task == STEP:
-            step_world(
-                params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                motion, tallies, output, rows, scratch, worker, world,
+            advance_world(
+                params, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion, tallies,
+                output, rows, scratch, worker, world,
             )  # fmt: skip
         else:
-            reset_world(
+            begin_reset(params, agents, bodies, output, rows, scratch, worker, world)
+        for part in range(2):
+            now = cycles()
+            observe_wanted(
                 params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                tallies, output, rows, scratch, task == STAGGERED, worker, world,
+                rows, scratch, worker, world,
             )  # fmt: skip
+            stamp(scratch, worker, 9 if part == 0 else 11, now)
+            if part == 1:
+                continue
+            if task == STEP:
+                settle_world(
+                    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+                    tallies, output, rows, scratch, worker, world,
+                )  # fmt: skip
+            else:
+                settle_reset(
+                    params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+                    tallies, output, rows, scratch, task == STAGGERED, worker, world,
+                )  # fmt: skip

@@ -109,7 +109,7 @@ def scene():
     names = dict.fromkeys(
         ("worker", "slot", "lane_point", "boundary_point", "point", "info", "stage", "feature"), 1
     )
-    scratch = allocate(Scratch, **sizes, **names, **{"agent+1": AGENTS + 1})
+    scratch = allocate(Scratch, **sizes, **names, **{"pose": AGENTS + 1, "thread": 1})
     shape = (WORLDS, AGENTS)
     heading = random.uniform(-np.pi, np.pi, shape)
     agents.x[:], agents.y[:] = random.uniform(-25, 25, (2, *shape))
