@@ -35,7 +35,7 @@ FIRST = 1 << 32
 LAST = FIRST - 1
 """`WORLDS` holds first * FIRST + last: the worlds that nobody has taken."""
 
-FEW_LOOKS, MANY_LOOKS = 1000, 5000
+FEW_LOOKS, MANY_LOOKS = 1000, 8000
 """Looks at the board before one gives up, of 30 to 50 ns each on x86."""
 
 TIGHT_LOOP = 200e-6
