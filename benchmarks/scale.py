@@ -2,16 +2,20 @@
 
     python benchmarks/scale.py [--map FILE] [--small FILE] [--large FILE] [--json OUT]
 
-Each row compares two settings in one process, step by step in turn, so that both meet the same
-noise. The ratio is that of the best runs; that of the medians stands beside it.
+Each row compares two settings, run by run in turn, so that both meet the same noise. The ratio is
+that of the best runs; that of the medians stands beside it. What two threads can reach on a machine
+is what two processes of one thread reach together, each on a core of its own: the last row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import os
 import statistics
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +57,63 @@ class Case:
             self.step()
         self.runs.append((time.perf_counter() - start) / (self.steps * self.rows) * 1e9)
 
+    def close(self) -> None:
+        self.env.close()
+
+
+class Processes:
+    """Cases of one thread in processes of their own, each on one core; they run together."""
+
+    def __init__(self, cores: list[int], **case: Any) -> None:
+        self.runs: list[float] = []
+        self._ends = []
+        context = multiprocessing.get_context("spawn")
+        for core in cores:
+            own, other = context.Pipe()
+            context.Process(target=serve, args=(other, core, case), daemon=True).start()
+            self._ends.append(own)
+        for end in self._ends:
+            end.recv()
+
+    def run(self) -> None:
+        """Times one run of all, in nanoseconds for an agent-step."""
+        self.runs.append(statistics.mean(self.together(self._ends)) / len(self._ends))
+
+    def alone(self) -> float:
+        """Returns the mean time of an agent-step of runs that nobody else runs beside [ns]."""
+        return statistics.mean(self.together([end])[0] for end in self._ends)
+
+    def together(self, ends: list[Any]) -> list[float]:
+        for end in ends:
+            end.send(True)
+        return [end.recv() for end in ends]
+
+    def close(self) -> None:
+        for end in self._ends:
+            end.send(False)
+
+
+def serve(end: Any, core: int, settings: dict[str, Any]) -> None:
+    """Runs a case on one core as often as it is asked to."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    case = Case(**settings)
+    end.send(True)
+    while end.recv():
+        case.run()
+        end.send(case.runs[-1])
+
+
+class Alone:
+    """The same processes one by one."""
+
+    def __init__(self, processes: Processes) -> None:
+        self.processes = processes
+        self.runs: list[float] = []
+
+    def run(self) -> None:
+        self.runs.append(self.processes.alone())
+
 
 def resident() -> int:
     """Returns the memory that this process has [bytes], 0 where the system does not tell."""
@@ -66,25 +127,56 @@ def resident() -> int:
 def compare(name: str, first: dict[str, Any], second: dict[str, Any], repeats: int) -> Any:
     """Runs two cases in turn and returns their figures."""
     cases = (Case(**first), Case(**second))
+    take_turns(cases, repeats)
+    row = cases[1].env.engine.observations
+    memory = cases[1].memory / cases[1].rows - row.itemsize * row.shape[1]
+    for case in cases:
+        case.close()
+    return {**figures(name, *cases), "bytes_beside_row": memory}
+
+
+def compare_threads(usual: dict[str, Any], repeats: int) -> list[Any]:
+    """Runs one thread, two, and two processes in turn; returns two rows of figures."""
+    one, two = Case(**usual), Case(**usual, threads=2)
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0, 1]
+    both = Processes(cores[:2], **usual)
+    alone = Alone(both)
+    take_turns((one, two, both, alone), repeats)
+    for case in (one, two, both):
+        case.close()
+    return [
+        figures("2 threads -> 1 thread", two, one),
+        figures("2 processes together -> 1 alone", both, alone),
+    ]
+
+
+def take_turns(cases: Sequence[Any], repeats: int) -> None:
     for _ in range(repeats):
         for case in cases:
             case.run()
-    best = [min(case.runs) for case in cases]
-    median = [statistics.median(case.runs) for case in cases]
-    row_bytes = (
-        cases[1].env.engine.observations.itemsize * cases[1].env.engine.observations.shape[1]
-    )
-    figures = {
+
+
+def figures(name: str, first: Any, second: Any) -> dict[str, Any]:
+    """Returns the times of two cases and their ratio."""
+    best = [min(case.runs) for case in (first, second)]
+    median = [statistics.median(case.runs) for case in (first, second)]
+    return {
         "name": name,
         "best_ns": best,
         "median_ns": median,
         "ratio_best": best[1] / best[0],
         "ratio_median": median[1] / median[0],
-        "bytes_beside_row": cases[1].memory / cases[1].rows - row_bytes,
     }
-    for case in cases:
-        case.env.close()
-    return figures
+
+
+def show(row: dict[str, Any]) -> None:
+    """Prints a row of the table."""
+    best, memory = row["best_ns"], row.get("bytes_beside_row")
+    print(
+        f"| {row['name']} | {best[0]:,.0f} -> {best[1]:,.0f} | {row['ratio_best']:.2f} "
+        f"| {row['ratio_median']:.2f} | {'' if memory is None else f'{memory / 1000:.1f}'} |",
+        flush=True,
+    )
 
 
 def main() -> None:
@@ -106,7 +198,6 @@ def main() -> None:
             {**usual, "place": options.small},
             {**usual, "place": options.large},
         ),
-        ("2 threads -> 1 thread", {**usual, "threads": 2}, usual),
     )
     places = f"{options.map}; small {options.small}, large {options.large}"
     print(f"{processor()}; {places}; layout full, copy=False")
@@ -116,14 +207,11 @@ def main() -> None:
     print("|---|---|---|---|---|")
     found = []
     for name, first, second in pairs:
-        figures = compare(name, first, second, options.repeats)
-        found.append(figures)
-        best = figures["best_ns"]
-        print(
-            f"| {name} | {best[0]:,.0f} -> {best[1]:,.0f} | {figures['ratio_best']:.2f} "
-            f"| {figures['ratio_median']:.2f} | {figures['bytes_beside_row'] / 1000:.1f} |",
-            flush=True,
-        )
+        found.append(compare(name, first, second, options.repeats))
+        show(found[-1])
+    for row in compare_threads(usual, options.repeats):
+        found.append(row)
+        show(row)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(found, file)

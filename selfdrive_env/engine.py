@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,10 @@ CACHED_MAP = 100 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
+APART = 128
+"""Bytes from what one thread writes to the next one's: threads that write to one cache line, or
+to neighbours, wait for each other."""
+
 _OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
 
 
@@ -83,6 +88,7 @@ class Engine:
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
+        self._worker_rows = 1 + math.ceil(APART / self.num_slots)
         sizes = self._sizes(int(np.count_nonzero(learner)))
         check_memory(
             sum(nbytes(struct, **sizes) for struct in _OWN) * (2 if settings.copy else 1),
@@ -105,7 +111,8 @@ class Engine:
                 self.tallies, self.output, self.rows, self.scratch,
             )
         ]  # fmt: skip
-        self._addresses = np.array([table.address for table in self._tables], np.int64)
+        addresses = [table.address for table in self._tables]
+        self._arguments = np.array([*addresses, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if settings.copy else None
         self._finals_are_out = False
 
@@ -154,8 +161,8 @@ class Engine:
             "full_row": 0 if narrow else rows,
             "half_row": rows if narrow else 0,
             "feature": row_length(*self.counts),
-            "worker": self.settings.threads,
-            "thread": self.settings.threads,
+            "worker": self.settings.threads * self._worker_rows,
+            "thread": self.settings.threads * self._worker_rows,
             "slot": max(self.counts.agents, 1),
             "lane_point": self.counts.lane_points,
             "boundary_point": self.counts.boundary_points,
@@ -232,7 +239,8 @@ class Engine:
         self._run(STEP)
 
     def _run(self, task: int) -> None:
-        run(compiled_worlds(), self.num_worlds, self.settings.threads, self._addresses, task)
+        self._arguments[len(STRUCTS)] = task
+        run(compiled_worlds(), self.num_worlds, self.settings.threads, self._arguments)
 
     def state(self) -> dict[str, Any]:
         """Returns copies of all arrays that make up the state, by "struct.field"."""

@@ -18,7 +18,7 @@ from selfdrive_env import engine
 from tests.test_precision import dispatchers, double_precision, infer, without_machine_code
 
 engine.cached = lambda function: function
-engine.run = lambda stage, count, threads, *rest: infer(stage, *rest, 0, 0, count)
+engine.run = lambda stage, count, threads, board: infer(stage, board, 0)
 without_machine_code()
 from tests.kernels.conftest import no_jerk, town_engine
 

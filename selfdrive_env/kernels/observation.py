@@ -308,73 +308,17 @@ def write_neighbours(
 
 
 @njit
-def observe_wanted(
-    params,
-    counts,
-    draws,
-    lanes,
-    routes,
-    grid,
-    signs,
-    lights,
-    worlds,
-    agents,
-    bodies,
-    rows,
-    scratch,
-    worker,
-    world,
-):
-    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation.
-
-    Every array is taken out of its struct before the loop: doing so within it costs more than
-    writing the row.
-    """
-    if scratch.asked[worker] == 0:
-        return
-    map_index = np.int64(worlds.map[world])
-    first_lane = np.int64(lanes.map_lane_first[map_index])
-    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
-    first_line = np.int64(signs.map_line_first[map_index])
-    key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
-    stream, tick = worlds.stream[world], worlds.tick[world]
-    goals = min(np.int64(counts.goals), MAX_GOALS)
-    lane_points, boundary_points = np.int64(counts.lane_points), np.int64(counts.boundary_points)
-    stop_lines, neighbours = np.int64(counts.stop_lines), np.int64(counts.agents)
-    noise = np.float32(params.noise)
-    lane_dropout = np.float32(params.lane_dropout)
-    boundary_dropout = np.float32(params.boundary_dropout)
-    condition = draws.condition
-    segment, segment_lane, segment_layer = lanes.segment, lanes.segment_lane, lanes.segment_layer
-    speed_limit = lanes.speed_limit
-    route_first, route_lane, route_length = routes.first, routes.lane, routes.distance
-    route_cycle = routes.cycle
+def note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world):
+    """Writes where everybody is, how large, and on which row of the near lists."""
+    segment_layer = lanes.segment_layer
     origin, shape, block, near_row = grid.origin, grid.shape, grid.block, grid.near
-    near_lane_point, near_boundary = grid.near_lane_point, grid.near_boundary
-    near_stop_line = grid.near_stop_line
-    lane_point = grid.lane_point
-    boundary_point = grid.boundary_point
-    line, colours = signs.line, lights.line_colour[world]
-    all_x, all_y, all_z = agents.x[world], agents.y[world], agents.z[world]
-    all_cos, all_sin, all_speed = agents.cos[world], agents.sin[world], agents.speed[world]
-    status = agents.status[world]
-    all_d, angle_cos, angle_sin = agents.d[world], agents.angle_cos[world], agents.angle_sin[world]
-    steering, acceleration = agents.steering[world], agents.acceleration[world]
-    lateral, all_segment = agents.lateral_acceleration[world], agents.segment[world]
-    all_goal, goal_distance = agents.goal[world], agents.goal_distance[world]
+    all_x, all_y, status = agents.x[world], agents.y[world], agents.status[world]
+    all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
-    throttle, steer, pull = bodies.throttle[world], bodies.steer[world], bodies.pull[world]
-    pace, erratic, weight = bodies.pace[world], bodies.erratic[world], bodies.weight[world]
-    goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
-    goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
-    all_row = bodies.row[world]
-    member = worker * block_size() + thread_index()
-    known, keys, square = scratch.known[world], scratch.key[member], scratch.square[member]
-    kept, kept_way = scratch.kept[world], scratch.kept_way[world]
-    kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
-    pose = scratch.pose[worker]
+    pose, size_part, around = (
+        scratch.pose[worker], scratch.size_part[worker], scratch.around[worker]
+    )  # fmt: skip
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
-    size_part, around = scratch.size_part[worker], scratch.around[worker]
     for agent in range(thread_index(), all_x.shape[0], block_size()):
         ahead = HALF * wheelbase[agent]
         x = all_x[agent] + ahead * all_cos[agent]
@@ -391,37 +335,126 @@ def observe_wanted(
         around[agent] = near_row[observation_cell(cell)] if cell >= 0 else -1
         size_part[agent, 0] = squash(length[agent], LENGTH)
         size_part[agent, 1] = squash(width[agent], WIDTH)
+
+
+@njit
+def look_around(counts, worlds, bodies, scratch, worker, world):
+    """Finds the nearest agents of everybody whose row is wanted; the blind see none."""
+    key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
+    stream, tick = worlds.stream[world], worlds.tick[world]
+    neighbours = np.int64(counts.agents)
+    erratic, wanted, known = bodies.erratic[world], scratch.wanted[worker], scratch.known[world]
+    pose, centre_x, centre_y = (
+        scratch.pose[worker], scratch.centre_x[worker], scratch.centre_y[worker]
+    )  # fmt: skip
+    member = worker * block_size() + thread_index()
+    keys, square = scratch.key[member], scratch.square[member]
+    for agent in range(thread_index(), centre_x.shape[0], block_size()):
+        if wanted[agent] == 0:
+            continue
+        sees = neighbours
+        if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
+            sees = np.int64(0)
+            known[agent, 0] = 0
+        nearest_agents(agent, sees, pose, centre_x, centre_y, square, known[agent], keys)
+
+
+@inline
+def ask_ahead(
+    wanted, around, kept, near_lane_point, near_boundary, near_stop_line, lane_point,
+    boundary_point, lane_points, boundary_points,
+):  # fmt: skip
+    """Asks for the near lists of all agents whose row is wanted, and for the first two's points."""
+    for agent in range(wanted.shape[0]):
+        around[agent] = around[agent] if wanted[agent] != 0 else -1
+        ask_for_lists(
+            agent, around, kept, near_lane_point, near_boundary, near_stop_line, lane_points,
+            boundary_points,
+        )  # fmt: skip
+    for agent in range(min(2, wanted.shape[0])):
+        ask_for_points(
+            agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point,
+            lane_points, boundary_points,
+        )  # fmt: skip
+
+
+@njit
+def write_rows(
+    params,
+    counts,
+    draws,
+    lanes,
+    routes,
+    grid,
+    signs,
+    lights,
+    worlds,
+    agents,
+    bodies,
+    rows,
+    scratch,
+    worker,
+    world,
+):
+    """Writes the rows that are wanted, once poses are noted and neighbours found.
+
+    Every array is taken out of its struct before the loop: doing so within it costs more than
+    writing the row.
+    """
+    map_index = np.int64(worlds.map[world])
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    first_line = np.int64(signs.map_line_first[map_index])
+    key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
+    stream, tick = worlds.stream[world], worlds.tick[world]
+    goals = min(np.int64(counts.goals), MAX_GOALS)
+    lane_points, boundary_points = np.int64(counts.lane_points), np.int64(counts.boundary_points)
+    stop_lines, neighbours = np.int64(counts.stop_lines), np.int64(counts.agents)
+    noise = np.float32(params.noise)
+    lane_dropout = np.float32(params.lane_dropout)
+    boundary_dropout = np.float32(params.boundary_dropout)
+    condition = draws.condition
+    segment, segment_lane = lanes.segment, lanes.segment_lane
+    speed_limit = lanes.speed_limit
+    route_first, route_lane, route_length = routes.first, routes.lane, routes.distance
+    route_cycle = routes.cycle
+    near_lane_point, near_boundary = grid.near_lane_point, grid.near_boundary
+    near_stop_line = grid.near_stop_line
+    lane_point = grid.lane_point
+    boundary_point = grid.boundary_point
+    line, colours = signs.line, lights.line_colour[world]
+    all_z = agents.z[world]
+    all_cos, all_sin, all_speed = agents.cos[world], agents.sin[world], agents.speed[world]
+    all_d, angle_cos, angle_sin = agents.d[world], agents.angle_cos[world], agents.angle_sin[world]
+    steering, acceleration = agents.steering[world], agents.acceleration[world]
+    lateral, all_segment = agents.lateral_acceleration[world], agents.segment[world]
+    all_goal, goal_distance = agents.goal[world], agents.goal_distance[world]
+    throttle, steer, pull = bodies.throttle[world], bodies.steer[world], bodies.pull[world]
+    pace, weight = bodies.pace[world], bodies.weight[world]
+    goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
+    goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
+    all_row = bodies.row[world]
+    known, kept, kept_way = scratch.known[world], scratch.kept[world], scratch.kept_way[world]
+    kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
+    pose = scratch.pose[worker]
+    size_part, around = scratch.size_part[worker], scratch.around[worker]
     wanted = scratch.wanted[worker]
     observation, final_observation = rows.observation, rows.final_observation
     half, final_half = rows.half, rows.final_half
     narrow = half.shape[0] > 0
-    barrier()
 
     if params.prefetch != 0:
-        for agent in range(all_x.shape[0]):
-            around[agent] = around[agent] if wanted[agent] != 0 else -1
-            ask_for_lists(
-                agent, around, kept, near_lane_point, near_boundary, near_stop_line,
-                lane_points, boundary_points,
-            )  # fmt: skip
-        for agent in range(min(2, all_x.shape[0])):
-            ask_for_points(
-                agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point,
-                lane_points, boundary_points,
-            )  # fmt: skip
-    for agent in range(thread_index(), all_x.shape[0], block_size()):
-        if wanted[agent] != 0 and not (
-            erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick)
-        ):
-            nearest_agents(agent, neighbours, pose, centre_x, centre_y, square, known[agent], keys)
-    barrier()
-    for agent in range(warp_index(), all_x.shape[0], num_warps()):
-        if params.prefetch != 0 and agent + 2 < all_x.shape[0]:
+        ask_ahead(
+            wanted, around, kept, near_lane_point, near_boundary, near_stop_line, lane_point,
+            boundary_point, lane_points, boundary_points,
+        )  # fmt: skip
+    for agent in range(warp_index(), all_z.shape[0], num_warps()):
+        if params.prefetch != 0 and agent + 2 < all_z.shape[0]:
             ask_for_points(
                 agent + 2, around, kept, near_lane_point, near_boundary, lane_point,
                 boundary_point, lane_points, boundary_points,
             )  # fmt: skip
-        if params.prefetch != 0 and agent + 1 < all_x.shape[0]:
+        if params.prefetch != 0 and agent + 1 < all_z.shape[0]:
             target = np.int64(goal_lane[agent + 1, all_goal[agent + 1]])
             ask_for_ways(
                 agent + 1, around, kept, near_lane_point, lane_point, lane_points, target,
@@ -483,14 +516,10 @@ def observe_wanted(
                 row, offset, stop_lines, x, y, cos, sin, near_stop_line[near], line, first_line,
                 colours,
             )  # fmt: skip
-        sees = neighbours
-        if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
-            sees = np.int64(0)
         offset = write_neighbours(
-            row, offset, sees, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
+            row, offset, neighbours, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
             tick, known[agent], pose, all_z, all_speed, size_part,
         )  # fmt: skip
-        write_empty(row, offset, (neighbours - sees) * AGENT_FLOATS)
         if narrow:
             warp_barrier()
             write_half(row, final_half if wanted[agent] == 2 else half, number)
@@ -499,6 +528,25 @@ def observe_wanted(
             warp_barrier()
             copy_row(row, final_observation if wanted[agent] == 2 else observation, number)
             warp_barrier()
+
+
+@njit
+def observe_wanted(
+    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
+    scratch, worker, world,
+):  # fmt: skip
+    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation."""
+    if scratch.asked[worker] == 0:
+        return
+    map_index = np.int64(worlds.map[world])
+    note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world)
+    barrier()
+    look_around(counts, worlds, bodies, scratch, worker, world)
+    barrier()
+    write_rows(
+        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
+        scratch, worker, world,
+    )  # fmt: skip
 
 
 @njit

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.block import block_size, thread_index
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.compiling import njit
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms

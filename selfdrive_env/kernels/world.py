@@ -19,6 +19,7 @@ from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.metrics import measure
 from selfdrive_env.kernels.observation import clear_row, keep_row, observe_wanted
+from selfdrive_env.kernels.parallel import ARGUMENTS, finish, take
 from selfdrive_env.kernels.pointers import struct_at
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
@@ -335,55 +336,62 @@ def settle_reset(
 
 
 @entry
-def run_worlds(tables, task, worker, first, last):
-    """Carries out a task, STEP, RESET or STAGGERED, in worlds first to last - 1.
+def run_worlds(board, worker):
+    """Carries out a task, STEP, RESET or STAGGERED, in one world after the other.
+
+    Resets read `chosen` and `whole` of `Scratch`.
 
     Args:
-        tables: Addresses of the tables of `STRUCTS`.
-        task: What to do; resets read `chosen` and `whole` of `Scratch`.
-        worker: Number of the thread, which picks its working memory.
-        first: Range of worlds.
-        last: Likewise.
+        board: Of kernels/parallel.py; its arguments are the addresses of the tables of `STRUCTS`,
+            the task, and how far apart workers are in `Scratch`.
+        worker: Number of the thread.
     """
-    params, counts, draws = (
-        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
-    )  # fmt: skip
-    lanes, routes, grid, signs = (
-        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
-        struct_at(Signs, tables[6]),
-    )  # fmt: skip
-    lights, worlds, agents, bodies = (
-        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
-        struct_at(Bodies, tables[10]),
-    )  # fmt: skip
-    motion, tallies, output, rows, scratch = (
-        struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]), struct_at(Scratch, tables[15]),
-    )  # fmt: skip
-    for world in range(first, last):
+    while True:
+        world = take(board, worker)
+        if world < 0:
+            return
+        tables = board[ARGUMENTS:]
+        params, counts, draws = (
+            struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2])
+        )  # fmt: skip
+        lanes, routes, grid, signs = (
+            struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
+            struct_at(Signs, tables[6]),
+        )  # fmt: skip
+        lights, worlds, agents, bodies = (
+            struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]),
+            struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
+        )  # fmt: skip
+        motion, tallies, output, rows, scratch = (
+            struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
+            struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+            struct_at(Scratch, tables[15]),
+        )  # fmt: skip
+        task, row = tables[16], worker * tables[17]
         if task == STEP:
             advance_world(
                 params, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion, tallies,
-                output, rows, scratch, worker, world,
+                output, rows, scratch, row, world,
             )  # fmt: skip
         else:
-            begin_reset(params, agents, bodies, output, rows, scratch, worker, world)
+            begin_reset(params, agents, bodies, output, rows, scratch, row, world)
         for part in range(2):
             now = cycles()
             observe_wanted(
                 params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                rows, scratch, worker, world,
+                rows, scratch, row, world,
             )  # fmt: skip
-            stamp(scratch, worker, 9 if part == 0 else 11, now)
+            stamp(scratch, row, 9 if part == 0 else 11, now)
             if part == 1:
                 continue
             if task == STEP:
                 settle_world(
                     params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                    tallies, output, rows, scratch, worker, world,
+                    tallies, output, rows, scratch, row, world,
                 )  # fmt: skip
             else:
                 settle_reset(
                     params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies,
-                    tallies, output, rows, scratch, task == STAGGERED, worker, world,
+                    tallies, output, rows, scratch, task == STAGGERED, row, world,
                 )  # fmt: skip
+        finish(board)
