@@ -560,6 +560,8 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
     for column, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
         low, high = TRAINING_RANGE[name]
         condition[:, column] = 2.0 / (high - low), -(high + low) / (high - low)
+    pairs = [(a, b) for a in settings.jerk_long for b in settings.jerk_lat]
+    jerk = np.array(pairs, np.float32)
     return Draws(
         weight=weight_ranges(settings.preset, settings.reward),
         condition=condition,
@@ -567,4 +569,6 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
         driver=np.ascontiguousarray(driver, np.uint8),
         learner=np.ascontiguousarray(learner, np.uint8),
         agents=np.array(settings.agents_per_world, np.int32),
+        jerk=jerk,
+        jerk_range=np.stack([jerk.min(0), jerk.max(0)], 1),
     )

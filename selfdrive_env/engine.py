@@ -22,11 +22,15 @@ from selfdrive_env.kernels.pointers import Table
 from selfdrive_env.kernels.world import RESET, STAGGERED, STEP, STRUCTS, run_worlds
 from selfdrive_env.maps.compile import CompiledMap, pool
 from selfdrive_env.state import (
+    ACTIONS_CHOOSE,
+    ACTIONS_KEEP,
+    ACTIONS_SCALE,
     HALTED,
     MAX_GOALS,
     NUM_COUNTS,
     NUM_TERMS,
     NUM_WEIGHTS,
+    Actions,
     Agents,
     Bodies,
     Lights,
@@ -38,7 +42,7 @@ from selfdrive_env.state import (
     Worlds,
 )
 
-__all__ = ["STATE_STRUCTS", "Engine", "compiled_worlds"]
+__all__ = ["OWN", "STATE_STRUCTS", "Engine", "compiled_worlds"]
 
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
@@ -53,7 +57,8 @@ APART = 128
 """Bytes from what one thread writes to the next one's: threads that write to one cache line, or
 to neighbours, wait for each other."""
 
-_OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch)
+OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch, Actions)
+"""Structs that a batch has of its own."""
 
 
 class Engine:
@@ -89,11 +94,19 @@ class Engine:
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
         self._worker_rows = 1 + math.ceil(APART / self.num_slots)
-        sizes = self._sizes(int(np.count_nonzero(learner)))
-        check_memory(
-            sum(nbytes(struct, **sizes) for struct in _OWN) * (2 if settings.copy else 1),
-            f"a batch of {num_worlds} worlds with {self.num_slots} agents",
-        )
+        self._allocate(self._sizes(int(np.count_nonzero(learner))))
+
+        row = np.full(self.num_slots, -1, np.int64)
+        row[learner != 0] = np.arange(np.count_nonzero(learner))
+        base = np.arange(num_worlds)[:, None] * np.count_nonzero(learner)
+        self._write("bodies", row=np.where(row >= 0, base + row, -1))
+        self._write("bodies", driver=driver, learner=learner)
+        number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
+        self._write("worlds", number=number, stream=number)
+
+    def _allocate(self, sizes: Mapping[str, int]) -> None:
+        """Makes the buffers, and the tables by which kernels find them."""
+        self._check_memory(sum(nbytes(struct, **sizes) for struct in OWN))
         self.worlds = allocate(Worlds, **sizes)
         self.lights = allocate(Lights, **sizes)
         self.agents = allocate(Agents, **sizes)
@@ -103,28 +116,29 @@ class Engine:
         self.output = allocate(Output, **sizes)
         self.rows = allocate(Rows, **sizes)
         self.scratch = allocate(Scratch, **sizes)
+        self.actions = allocate(Actions, **sizes)
         self._tables = [
             Table(struct)
             for struct in (
                 self.params, self.counts, self.draws, self.lanes, self.routes, self.grid,
                 self.signs, self.lights, self.worlds, self.agents, self.bodies, self.motion,
-                self.tallies, self.output, self.rows, self.scratch,
+                self.tallies, self.output, self.rows, self.scratch, self.actions,
             )
         ]  # fmt: skip
         addresses = [table.address for table in self._tables]
         self._arguments = np.array([*addresses, STEP, self._worker_rows], np.int64)
-        self._fresh_rows = Recycler(self.observations) if settings.copy else None
+        self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
 
-        row = np.full(self.num_slots, -1, np.int64)
-        row[learner != 0] = np.arange(np.count_nonzero(learner))
-        base = np.arange(num_worlds)[:, None] * np.count_nonzero(learner)
-        self.bodies.row[:] = np.where(row >= 0, base + row, -1)
-        self.bodies.driver[:] = driver
-        self.bodies.learner[:] = learner
-        number = settings.world_offset + np.arange(num_worlds)
-        self.worlds.number[:] = number.astype(np.uint32)
-        self.worlds.stream[:] = self.worlds.number
+    def _check_memory(self, needed: int) -> None:
+        """Refuses a batch that takes more bytes than there are."""
+        what = f"a batch of {self.num_worlds} worlds with {self.num_slots} agents"
+        check_memory(needed * (2 if self.settings.copy else 1), what)
+
+    def _write(self, struct: str, **fields: Any) -> None:
+        """Writes arrays, or what broadcasts to them, into fields of a struct."""
+        for name, value in fields.items():
+            getattr(getattr(self, struct), name)[...] = value
 
     def seed(self, seed: int | Sequence[int]) -> None:
         """Starts the random numbers: one seed for all worlds, or one each.
@@ -132,15 +146,14 @@ class Engine:
         Args:
             seed: A number of 64 bits, or [W] of them.
         """
-        self.worlds.tick[:] = 0
         if isinstance(seed, int | np.integer):
             seeds = [int(seed)] * self.num_worlds
-            self.worlds.stream[:] = self.worlds.number
+            stream: Any = self.worlds.number
         else:
             seeds = [int(s) for s in seed]
-            self.worlds.stream[:] = 0
-        self.worlds.key[:, 0] = [s & 0xFFFFFFFF for s in seeds]
-        self.worlds.key[:, 1] = [(s >> 32) & 0xFFFFFFFF for s in seeds]
+            stream = 0
+        key = np.array([(s & 0xFFFFFFFF, (s >> 32) & 0xFFFFFFFF) for s in seeds], np.uint32)
+        self._write("worlds", tick=0, stream=stream, key=key)
 
     def _sizes(self, rows_per_world: int) -> dict[str, int]:
         """Returns the length of every axis of the structs that belong to this batch."""
@@ -163,6 +176,7 @@ class Engine:
             "feature": row_length(*self.counts),
             "worker": self.settings.threads * self._worker_rows,
             "thread": self.settings.threads * self._worker_rows,
+            "staging": self.settings.threads * self._worker_rows,
             "slot": max(self.counts.agents, 1),
             "lane_point": self.counts.lane_points,
             "boundary_point": self.counts.boundary_points,
@@ -221,8 +235,7 @@ class Engine:
             whole: Worlds to draw anew, [W].
             staggered: Whether their clocks get a head start.
         """
-        self.scratch.chosen[:] = chosen
-        self.scratch.whole[:] = whole
+        self._write("scratch", chosen=chosen, whole=whole)
         self._turn_over()
         self._run(STAGGERED if staggered else RESET)
 
@@ -231,12 +244,24 @@ class Engine:
 
         Args:
             jerk: Commanded longitudinal and lateral jerk, [W, A, 2] [m/s^3]; scripted drivers
-                overwrite their own. None takes what `motion.jerk` holds.
+                overwrite their own. None takes what `command` was given.
         """
         if jerk is not None:
-            self.motion.jerk[:] = jerk
+            self._write("motion", jerk=jerk)
+            self._write("actions", mode=ACTIONS_KEEP)
         self._turn_over()
         self._run(STEP)
+
+    def command(self, actions: NDArray[Any]) -> None:
+        """Takes the actions of the next step, checked, as the settings say: [rows] or [rows, 2].
+
+        Args:
+            actions: Numbers of jerks, or numbers from -1 to 1.
+        """
+        if self.settings.action_type == "discrete":
+            self._write("actions", choice=actions, mode=ACTIONS_CHOOSE)
+        else:
+            self._write("actions", scale=actions, mode=ACTIONS_SCALE)
 
     def _run(self, task: int) -> None:
         self._arguments[len(STRUCTS)] = task
@@ -257,7 +282,7 @@ class Engine:
         self.observations[:] = rows
         for name, value in arrays.items():
             struct, field = name.split(".")
-            getattr(getattr(self, struct), field)[...] = value
+            self._write(struct, **{field: value})
         if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
             self.final_observations[:] = self.observations
 

@@ -165,15 +165,12 @@ class DrivingVectorEnv(VectorEnv):
         length = self.engine.observations.shape[1]
         kind: Any = np.dtype(self.settings.obs_dtype).type
         self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
-        pairs = [(a, b) for a in self.settings.jerk_long for b in self.settings.jerk_lat]
-        self._jerks = np.array(pairs, np.float32)
         if self.settings.action_type == "discrete":
-            self.single_action_space: Space[Any] = Discrete(len(pairs))
+            self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.jerk))
         else:
             self.single_action_space = Box(-1.0, 1.0, (2,), np.float32)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all = np.ones(self.num_envs, np.bool_)
-        self._jerk = np.zeros((self.num_envs, 2), np.float32)
 
     @functools.cached_property
     def observation_space(self) -> Space[Any]:  # type: ignore[override]
@@ -327,7 +324,7 @@ class DrivingVectorEnv(VectorEnv):
                     f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                     "options={'reset_mask': ...} (autoreset_mode='Disabled')"
                 )
-        self._to_jerk(actions)
+        self.engine.command(self._checked(actions))
 
     def _results(self) -> StepResult:
         rows = self.engine.rows
@@ -344,8 +341,12 @@ class DrivingVectorEnv(VectorEnv):
         waits = self.engine.output.waits[:, : self.rows_per_world] != 0
         return waits.reshape(-1)
 
-    def _to_jerk(self, actions: Any) -> F32:
-        """Checks actions and gives the engine the jerks that they stand for; returns them."""
+    def _checked(self, actions: Any) -> NDArray[Any]:
+        """Returns actions as an array.
+
+        Raises:
+            ValueError: If they are not what the action space holds.
+        """
         actions = np.asarray(actions)
         discrete = self.settings.action_type == "discrete"
         shape = (self.num_envs,) if discrete else (self.num_envs, 2)
@@ -355,23 +356,17 @@ class DrivingVectorEnv(VectorEnv):
                 f"{actions.dtype} of shape {actions.shape}"
             )
         if discrete:
-            if actions.min() < 0 or actions.max() >= len(self._jerks):
+            choices = len(self.engine.draws.jerk)
+            if actions.min() < 0 or actions.max() >= choices:
                 raise ValueError(
-                    f"actions must be from 0 to {len(self._jerks) - 1}, got {actions.min()} to "
+                    f"actions must be from 0 to {choices - 1}, got {actions.min()} to "
                     f"{actions.max()}"
                 )
-            np.take(self._jerks, actions, axis=0, out=self._jerk, mode="clip")
-        else:
-            if not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
-                raise ValueError(
-                    f"actions must be finite and from -1 to 1, got {actions.min()} to "
-                    f"{actions.max()}"
-                )
-            low, high = self._jerks.min(0), self._jerks.max(0)
-            self._jerk[:] = np.where(actions < 0.0, -actions * low, actions * high)
-        own = self.engine.motion.jerk[:, : self.rows_per_world]
-        own[:] = self._jerk.reshape(own.shape)
-        return self._jerk
+        elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
+            raise ValueError(
+                f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
+            )
+        return actions
 
     def _masks(self) -> Infos:
         rows = self.engine.rows

@@ -99,3 +99,9 @@ class Draws(NamedTuple):
     learner: Annotated[U8, "agent"]
     agents: Annotated[I32, "2"]
     """Smallest and largest number of agents of a world."""
+
+    jerk: Annotated[F32, "choice 2"]
+    """Longitudinal and lateral jerk of each discrete action [m/s^3]."""
+
+    jerk_range: Annotated[F32, "2 2"]
+    """Smallest and largest jerk, longitudinal and lateral [m/s^3]."""

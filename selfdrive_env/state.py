@@ -11,8 +11,8 @@ from typing import Annotated, NamedTuple
 
 from selfdrive_env.arrays import F32, I32, I64, U8, U16, U32
 
-__all__ = ["BLOCK_CELLS", "CELL", "Agents", "Bodies", "Grid", "Lanes", "Lights", "Motion", "Output",
-    "Routes", "Rows", "Scratch", "Signs", "Tallies", "Worlds"]  # fmt: skip
+__all__ = ["BLOCK_CELLS", "CELL", "Actions", "Agents", "Bodies", "Grid", "Lanes", "Lights",
+    "Motion", "Output", "Routes", "Rows", "Scratch", "Signs", "Tallies", "Worlds"]  # fmt: skip
 
 CELL = 4.0
 """Edge of a grid cell [m]."""
@@ -70,6 +70,12 @@ NUM_CONDITIONS = 11
 (BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
+
+# Actions.mode
+ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = range(3)
+
+# Columns of Scratch.note.
+ASKED, IDLE = range(2)
 
 # Columns of Lanes.segment.
 (SEG_X, SEG_Y, SEG_COS, SEG_SIN, SEG_LENGTH, SEG_LEFT, SEG_RIGHT, SEG_CURVATURE, SEG_Z,
@@ -469,6 +475,23 @@ class Rows(NamedTuple):
     learn: Annotated[U8, "row"]
 
 
+class Actions(NamedTuple):
+    """What the caller commands, one entry a row."""
+
+    mode: Annotated[I32, "1"]
+    """`ACTIONS_KEEP`: `Motion.jerk` stands; `ACTIONS_CHOOSE`: `choice` counts; `ACTIONS_SCALE`:
+    `scale` does."""
+
+    choice: Annotated[I64, "row"]
+    """Row of `Draws.jerk`."""
+
+    scale: Annotated[F32, "row 2"]
+    """Longitudinal and lateral, from -1 to 1."""
+
+    fault: Annotated[I32, "1"]
+    """Row + 1 of an action that was none of these, 0 while there was none."""
+
+
 class Output(NamedTuple):
     """Result of a step for every agent, learner or not."""
 
@@ -517,11 +540,9 @@ class Scratch(NamedTuple):
     kept_boundary: Annotated[F32, "world agent boundary_point 4"]
     """Boundary points, likewise."""
 
-    asked: Annotated[U8, "worker"]
-    """Whether any row is wanted."""
-
-    idle: Annotated[U8, "worker"]
-    """Whether the world had ended before the step."""
+    note: Annotated[I32, "worker 32"]
+    """Columns `ASKED`: whether any row is wanted, `IDLE`: whether the world had ended before the
+    step; the others keep those of two threads in different cache lines."""
 
     key: Annotated[I64, "thread slot"]
     """Squared distance and slot of the nearest agents, in one number each."""
@@ -545,7 +566,7 @@ class Scratch(NamedTuple):
     around: Annotated[I32, "worker agent"]
     """Row of the near lists of each agent's observation cell, -1 for none."""
 
-    row: Annotated[F32, "worker feature"]
+    row: Annotated[F32, "staging feature"]
     """An observation before it is rounded to half precision."""
 
     chosen: Annotated[U8, "world agent"]

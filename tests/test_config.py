@@ -195,13 +195,16 @@ def test_initial_speed_zero_starts_standing() -> None:
 def test_continuous_actions_span_the_jerks() -> None:
     env = make(8, action_type="continuous")
     env.reset(seed=1)
-    jerks = env._to_jerk(np.array([[-1, -1], [1, 1], [0, 0], [0.5, -0.5]] * 2, np.float32))
+    env.step(np.array([[-1, -1], [1, 1], [0, 0], [0.5, -0.5]] * 2, np.float32))
+    jerks = env.engine.motion.jerk.reshape(-1, 2)
     np.testing.assert_array_equal(jerks[:4], [[-15, -4], [4, 4], [0, 0], [2, -2]])
 
 
 def test_discrete_actions_are_all_pairs_of_jerks() -> None:
     env = make(8)
-    jerks = env._to_jerk(np.arange(8))
+    env.reset(seed=1)
+    env.step(np.arange(8))
+    jerks = env.engine.motion.jerk.reshape(-1, 2)
     assert env.single_action_space.n == 12
     np.testing.assert_array_equal(jerks[:4], [[-15, -4], [-15, 0], [-15, 4], [-4, -4]])
 

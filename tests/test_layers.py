@@ -33,11 +33,11 @@ LAYERS = (
 
 # A kernel imports from those to its left.
 KERNELS = (
-    *("compiling", "parallel", "clock", "pointers", "functions", "vectors"),
-    *("geometry", "random"),
+    *("block", "compiling", "parallel", "clock", "pointers", "functions", "vectors"),
+    *("geometry", "random", "actions"),
     *("dynamics", "surface", "road", "collision", "lights"),
     *("route", "path", "conflicts", "drivers", "metrics", "spawn", "points", "observation"),
-    *("reward", "world"),
+    *("reward", "world", "cuda"),
 )
 
 # Library -> the parts (or modules) that may import it, at the top or inside a function. Two

@@ -39,7 +39,9 @@ from numba.core.untyped_passes import (
     WithLifting,
 )
 
-__all__ = ["entry", "inline", "njit"]
+from selfdrive_env.kernels.block import SIMULATED
+
+__all__ = ["entry", "inline", "njit", "plain_type"]
 
 
 class _LinkedLibrary(JITCodeLibrary):
@@ -120,8 +122,6 @@ _LINKED: Any = {
     "no_cfunc_wrapper": True,
     "pipeline_class": _KernelCompiler,
 }
-_SIMULATED: Any = getattr(numba.config, "ENABLE_CUDASIM", False)
-_INNER: Any = _OPTIONS if _SIMULATED else _LINKED
 
 
 class _Signatures:
@@ -154,11 +154,12 @@ class _Signatures:
 
 def _is_plain(kind: Any) -> bool:
     """Whether a type is that of a number, an array or an index."""
-    if isinstance(kind, types.BaseTuple):
-        return all(isinstance(part, types.Number) for part in kind)
+    if isinstance(kind, types.UniTuple | types.Tuple):
+        return all(isinstance(part, types.Number) for part in kind.types)
     return isinstance(kind, types.Number | types.Boolean | types.Array)
 
 
+_CALL_TYPE = "get_call_type"
 _compiling = 0
 _compiling_lock = threading.Lock()
 
@@ -170,7 +171,7 @@ def _remembered_signatures() -> Iterator[None]:
     with _compiling_lock:
         if _compiling == 0:
             found = _Signatures()
-            types.Function.get_call_type = lambda *call: found.find(*call)
+            setattr(types.Function, _CALL_TYPE, lambda *call: found.find(*call))
         _compiling += 1
     try:
         yield
@@ -178,10 +179,10 @@ def _remembered_signatures() -> Iterator[None]:
         with _compiling_lock:
             _compiling -= 1
             if _compiling == 0:
-                del types.Function.get_call_type  # the class above has the usual one
+                delattr(types.Function, _CALL_TYPE)  # the class above has the usual one
 
 
-def _plain_type(kind: Any) -> Any:
+def plain_type(kind: Any) -> Any:
     """Returns the one type that stands for literals and for all short signed integers."""
     kind = types.unliteral(kind)
     short = isinstance(kind, types.Integer) and getattr(kind, "signed", False)
@@ -190,15 +191,17 @@ def _plain_type(kind: Any) -> Any:
 
 def _compiled(function: Callable[..., Any], **options: Any) -> Any:
     """Compiles a function once where Numba would do so for each literal and width of integers."""
-    kernel = numba.njit(function, **_INNER, **options)
+    if SIMULATED:
+        return function
+    kernel = numba.njit(function, **_LINKED, **options)
     if not hasattr(kernel, "get_call_template"):
         return kernel  # JIT is switched off
     find = kernel.get_call_template
 
     def get_call_template(args: Any, kws: Any) -> Any:
         return find(
-            [_plain_type(kind) for kind in args],
-            {name: _plain_type(kind) for name, kind in kws.items()},
+            [plain_type(kind) for kind in args],
+            {name: plain_type(kind) for name, kind in kws.items()},
         )
 
     kernel.get_call_template = get_call_template
@@ -217,6 +220,8 @@ def inline(function: Callable[..., Any]) -> Any:
 
 def entry(function: Callable[..., Any]) -> Any:
     """Compiles a function that Python calls."""
+    if SIMULATED:
+        return function
     kernel = numba.njit(function, **_OPTIONS)
     compile_one = getattr(kernel, "compile", None)
     if compile_one is None:

@@ -52,6 +52,7 @@ from selfdrive_env.kernels.vectors import (
 )
 from selfdrive_env.state import (
     ABSENT,
+    ASKED,
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
@@ -536,7 +537,7 @@ def observe_wanted(
     scratch, worker, world,
 ):  # fmt: skip
     """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation."""
-    if scratch.asked[worker] == 0:
+    if scratch.note[worker, ASKED] == 0:
         return
     map_index = np.int64(worlds.map[world])
     note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world)

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.extending import intrinsic, overload
+from numba.core.target_extension import current_target
 
 from selfdrive_env.kernels.pointers import array_of
 from selfdrive_env.state import UNREACHABLE
@@ -21,6 +22,7 @@ __all__ = [
     "FAR",
     "NEAR",
     "SPEED",
+    "half_bits",
     "prefetch",
     "way_ahead",
     "write_lane_pair",
@@ -179,6 +181,11 @@ def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, w
     row[offset + 7] = width_part
 
 
+def half_bits(value):
+    """Returns the bits of a number in half precision."""
+    return np.float16(value).view(np.uint16)
+
+
 def write_halves(table, number, row, place):
     """Writes entries `place` to `place` + 7 of a row to a table in half precision.
 
@@ -189,6 +196,28 @@ def write_halves(table, number, row, place):
         place: The first of them.
     """
     table[number, place : place + 8] = row[place : place + 8].astype(np.float16).view(np.uint16)
+
+
+# What CUDA runs instead: a thread writes no vectors, and no pair of points.
+
+
+def _prefetch_nothing(array, index):
+    pass
+
+
+def _write_halves_singly(table, number, row, place):
+    for entry in range(place, place + 8):
+        table[number, entry] = half_bits(row[entry])
+
+
+def _write_no_point_pair(row, offset, table, index, x, y, cos, sin):
+    pass
+
+
+def _write_no_lane_pair(
+    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
+):
+    pass
 
 
 def _vector(length: int) -> Any:
@@ -457,6 +486,15 @@ def _write_squashed(
 
 
 @intrinsic
+def _half_bits(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        half = builder.fptrunc(arguments[0], ir.HalfType())
+        return builder.bitcast(half, ir.IntType(16))
+
+    return types.uint16(types.float32), generate
+
+
+@intrinsic
 def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         table, number, row, place = arguments
@@ -490,48 +528,64 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-@overload(prefetch, jit_options={"forceinline": True, "error_model": "numpy"})
+_INLINE: Any = {"forceinline": True, "error_model": "numpy"}
+
+
+@overload(squashed, jit_options=_INLINE)
+def _compiled_squash(value, scale):
+    return squashed
+
+
+@overload(half_bits, jit_options=_INLINE)
+def _compiled_bits(value):
+    def bits(value):
+        return _half_bits(value)
+
+    return bits
+
+
+@overload(prefetch, jit_options=_INLINE)
 def _compiled_prefetch(array, index):
-    def ask(array, index):
+    def write(array, index):
         _prefetch(array, index)
 
-    return ask
+    return _prefetch_nothing if current_target() == "cuda" else write
 
 
-@overload(write_halves, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_halves(table, number, row, place):
+@overload(write_halves, jit_options=_INLINE)
+def _compiled_write_halves(table, number, row, place):
     def write(table, number, row, place):
         _write_halves(table, number, row, place)
 
-    return write
+    return _write_halves_singly if current_target() == "cuda" else write
 
 
-@overload(write_point, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_point(row, offset, table, index, x, y, cos, sin):
+@overload(write_point, jit_options=_INLINE)
+def _compiled_write_point(row, offset, table, index, x, y, cos, sin):
     def write(row, offset, table, index, x, y, cos, sin):
         _write_point(row, offset, table, index, x, y, cos, sin)
 
-    return write
+    return write_point if current_target() == "cuda" else write
 
 
-@overload(write_lane_point, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
+@overload(write_lane_point, jit_options=_INLINE)
+def _compiled_write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     def write(row, offset, table, index, x, y, cos, sin, distance, gain):
         _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
 
-    return write
+    return write_lane_point if current_target() == "cuda" else write
 
 
-@overload(write_point_pair, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_point_pair(row, offset, table, index, x, y, cos, sin):
+@overload(write_point_pair, jit_options=_INLINE)
+def _compiled_write_point_pair(row, offset, table, index, x, y, cos, sin):
     def write(row, offset, table, index, x, y, cos, sin):
         _write_point_pair(row, offset, table, index, x, y, cos, sin)
 
-    return write
+    return _write_no_point_pair if current_target() == "cuda" else write
 
 
-@overload(write_lane_pair, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_lane_pair(
+@overload(write_lane_pair, jit_options=_INLINE)
+def _compiled_write_lane_pair(
     row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
 ):
     def write(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance):
@@ -539,20 +593,22 @@ def _compiled_lane_pair(
             row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
         )
 
-    return write
+    return _write_no_lane_pair if current_target() == "cuda" else write
 
 
-@overload(write_mover, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
+@overload(write_mover, jit_options=_INLINE)
+def _compiled_write_mover(
+    row, offset, table, index, x, y, cos, sin, speed, length_part, width_part
+):
     def write(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
         _write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
 
-    return write
+    return write_mover if current_target() == "cuda" else write
 
 
-@overload(write_squashed, jit_options={"forceinline": True, "error_model": "numpy"})
-def _compiled_squashed(row, offset, a, b, scale_a, scale_b):
+@overload(write_squashed, jit_options=_INLINE)
+def _compiled_write_squashed(row, offset, a, b, scale_a, scale_b):
     def write(row, offset, a, b, scale_a, scale_b):
         _write_squashed(row, offset, a, b, scale_a, scale_b)
 
-    return write
+    return write_squashed if current_target() == "cuda" else write

@@ -1,15 +1,16 @@
 """The order of a step, and what Python calls: one compiled function for steps and resets.
 
-lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics -> reward ->
-last observation of finished rows -> placing -> observation. A step, like a reset, is four parts:
-`advance_world`, `observe_wanted`, `settle_world`, `observe_wanted`. The CPU loops them over ranges
-of worlds on threads; CUDA launches each with a block of threads a world.
+actions -> lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics ->
+reward -> last observation of finished rows -> placing -> observation. A step has four parts, so has
+a reset: `advance_world`, `observe_wanted`, `settle_world`, `observe_wanted`. The CPU loops them
+over worlds on threads; CUDA launches each with a block of threads a world.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.kernels.actions import take_actions
 from selfdrive_env.kernels.block import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.clock import cycles, stamp
 from selfdrive_env.kernels.collision import collide
@@ -28,10 +29,13 @@ from selfdrive_env.kernels.spawn import draw_world, place_agent
 from selfdrive_env.params import Counts, Draws, Params
 from selfdrive_env.state import (
     ABSENT,
+    ASKED,
     HALTED,
+    IDLE,
     NUM_COUNTS,
     NUM_TERMS,
     PRESENT,
+    Actions,
     Agents,
     Bodies,
     Grid,
@@ -56,7 +60,7 @@ STEP, RESET, STAGGERED = range(3)
 
 STRUCTS = (
     Params, Counts, Draws, Lanes, Routes, Grid, Signs, Lights, Worlds, Agents, Bodies, Motion,
-    Tallies, Output, Rows, Scratch,
+    Tallies, Output, Rows, Scratch, Actions,
 )  # fmt: skip
 """Structs whose tables `run_worlds` gets, in this order."""
 
@@ -66,7 +70,7 @@ def ask(scratch, worker, wanted):
     """Notes whether any row of a world is wanted; every thread says so for its own agents."""
     wanted = any_thread(wanted)
     if thread_index() == 0:
-        scratch.asked[worker] = wanted
+        scratch.note[worker, ASKED] = wanted
     barrier()
 
 
@@ -186,8 +190,8 @@ def clear_step(output, bodies, rows, world):
 
 @njit
 def advance_world(
-    params, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion, tallies, output,
-    rows, scratch, worker, world,
+    params, draws, actions, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion,
+    tallies, output, rows, scratch, worker, world,
 ):  # fmt: skip
     """First part of a step, up to the rows that it ends; wants their last observations."""
     ended = worlds.ended[world] != 0
@@ -195,13 +199,14 @@ def advance_world(
     barrier()
     if thread_index() == 0:
         worlds.tick[world] = tick
-        scratch.idle[worker] = ended
+        scratch.note[worker, IDLE] = ended
     barrier()
     if ended:
         clear_step(output, bodies, rows, world)
         ask(scratch, worker, False)
         return
     begin_step(agents, output, scratch, worker, world)
+    take_actions(draws, actions, bodies, motion, world)
     now = cycles()
     advance_lights(params, signs, lights, worlds, world)
     barrier()
@@ -242,12 +247,12 @@ def settle_world(
     rows, scratch, worker, world,
 ):  # fmt: skip
     """Last part of a step but the observation: places agents anew and wants everybody's rows."""
-    if scratch.idle[worker] != 0 and params.autoreset != NEXT_STEP:
+    if scratch.note[worker, IDLE] != 0 and params.autoreset != NEXT_STEP:
         ask(scratch, worker, False)
         return
     now = cycles()
     if thread_index() == 0:
-        if scratch.idle[worker] != 0:
+        if scratch.note[worker, IDLE] != 0:
             draw_world(
                 params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies,
                 output, world, False,
@@ -362,16 +367,16 @@ def run_worlds(board, worker):
             struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]),
             struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
         )  # fmt: skip
-        motion, tallies, output, rows, scratch = (
+        motion, tallies, output, rows, scratch, actions = (
             struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
             struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-            struct_at(Scratch, tables[15]),
+            struct_at(Scratch, tables[15]), struct_at(Actions, tables[16]),
         )  # fmt: skip
-        task, row = tables[16], worker * tables[17]
+        task, row = tables[17], worker * tables[18]
         if task == STEP:
             advance_world(
-                params, lanes, routes, grid, signs, lights, worlds, agents, bodies, motion, tallies,
-                output, rows, scratch, row, world,
+                params, draws, actions, lanes, routes, grid, signs, lights, worlds, agents, bodies,
+                motion, tallies, output, rows, scratch, row, world,
             )  # fmt: skip
         else:
             begin_reset(params, agents, bodies, output, rows, scratch, row, world)

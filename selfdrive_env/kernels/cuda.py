@@ -1,0 +1,164 @@
+"""The kernels that CUDA launches: each is one part of a step or reset, one block a world.
+
+They call the functions that the CPU calls. What differs is here: compiled without contracting
+multiplications and additions, so that both give the same bits, and literals do not make variants.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numba
+import numpy as np
+from numba import cuda, types
+
+from selfdrive_env.kernels.block import SIMULATED
+from selfdrive_env.kernels.compiling import plain_type
+from selfdrive_env.kernels.observation import observe_wanted
+from selfdrive_env.kernels.pointers import struct_at
+from selfdrive_env.kernels.world import (
+    STRUCTS,
+    advance_world,
+    begin_reset,
+    settle_reset,
+    settle_world,
+)
+from selfdrive_env.params import Counts, Draws, Params
+from selfdrive_env.state import (
+    Actions,
+    Agents,
+    Bodies,
+    Grid,
+    Lanes,
+    Lights,
+    Motion,
+    Output,
+    Routes,
+    Rows,
+    Scratch,
+    Signs,
+    Tallies,
+    Worlds,
+)
+
+__all__ = ["KERNELS", "SIGNATURES", "prepare"]
+
+
+def advance_kernel(tables):
+    """First part of a step."""
+    world = np.int64(cuda.blockIdx.x)
+    advance_world(
+        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Actions, tables[16]),
+        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
+        struct_at(Signs, tables[6]), struct_at(Lights, tables[7]),
+        struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
+        struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
+        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]), world, world,
+    )  # fmt: skip
+
+
+def observe_kernel(tables):
+    """Writes the rows that the part before it wants."""
+    world = np.int64(cuda.blockIdx.x)
+    observe_wanted(
+        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2]),
+        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
+        struct_at(Signs, tables[6]), struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]),
+        struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]), world, world,
+    )  # fmt: skip
+
+
+def settle_kernel(tables):
+    """Last part of a step but the observation."""
+    world = np.int64(cuda.blockIdx.x)
+    settle_world(
+        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Lanes, tables[3]),
+        struct_at(Routes, tables[4]), struct_at(Grid, tables[5]), struct_at(Signs, tables[6]),
+        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
+        struct_at(Bodies, tables[10]), struct_at(Tallies, tables[12]),
+        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]), world, world,
+    )  # fmt: skip
+
+
+def begin_reset_kernel(tables):
+    """First part of a reset."""
+    world = np.int64(cuda.blockIdx.x)
+    begin_reset(
+        struct_at(Params, tables[0]), struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
+        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]), world, world,
+    )  # fmt: skip
+
+
+def settle_reset_kernel(tables, staggered):
+    """Last part of a reset but the observation."""
+    world = np.int64(cuda.blockIdx.x)
+    settle_reset(
+        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Lanes, tables[3]),
+        struct_at(Routes, tables[4]), struct_at(Grid, tables[5]), struct_at(Signs, tables[6]),
+        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
+        struct_at(Bodies, tables[10]), struct_at(Tallies, tables[12]),
+        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
+        struct_at(Scratch, tables[15]), staggered != 0, world, world,
+    )  # fmt: skip
+
+
+_TABLES: Any = types.UniTuple(types.int64, len(STRUCTS))
+
+_TWIN = "_CUDATypingContext__dispatcher"  # where Numba keeps the device function of a kernel
+
+KERNELS = {
+    "advance": advance_kernel,
+    "observe": observe_kernel,
+    "settle": settle_kernel,
+    "begin_reset": begin_reset_kernel,
+    "settle_reset": settle_reset_kernel,
+}
+"""Functions to launch by name; a step is advance, observe, settle, observe."""
+
+SIGNATURES: dict[str, Any] = {
+    name: types.void(_TABLES, types.int64) if name == "settle_reset" else types.void(_TABLES)
+    for name in KERNELS
+}
+"""Of each kernel: the addresses of the tables of `STRUCTS`, and whether clocks are staggered."""
+
+
+def prepare() -> None:
+    """Makes the device functions of all kernels, those that CUDA compiles in their place.
+
+    Numba would take the options of the CPU's and make a variant for each literal.
+    """
+    if SIMULATED:
+        return
+    from numba.cuda.dispatcher import CUDADispatcher
+
+    options = {"device": True, "debug": False, "lineinfo": False, "opt": True}
+    options |= {"fastmath": False, "forceinline": True}
+    for name, module in list(sys.modules.items()):
+        if not name.startswith("selfdrive_env.kernels."):
+            continue
+        for kernel in list(vars(module).values()):
+            if not isinstance(kernel, numba.core.dispatcher.Dispatcher):
+                continue
+            if hasattr(kernel, _TWIN):
+                continue
+            device = CUDADispatcher(kernel.py_func, dict(options))
+            _take_plain_types(device)
+            setattr(kernel, _TWIN, device)
+
+
+def _take_plain_types(device: Any) -> None:
+    """Lets a device function see integers as `njit` of compiling.py does."""
+    find = device.get_call_template
+
+    def get_call_template(args: Any, kws: Any) -> Any:
+        return find(
+            [plain_type(kind) for kind in args],
+            {name: plain_type(kind) for name, kind in kws.items()},
+        )
+
+    device.get_call_template = get_call_template
