@@ -6,6 +6,7 @@ multiplications and additions, so that both give the same bits, and literals do 
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
@@ -42,7 +43,7 @@ from selfdrive_env.state import (
     Worlds,
 )
 
-__all__ = ["KERNELS", "SIGNATURES", "prepare"]
+__all__ = ["KERNELS", "SIGNATURES", "Launcher", "prepare"]
 
 
 def advance_kernel(tables):
@@ -127,15 +128,26 @@ SIGNATURES: dict[str, Any] = {
 """Of each kernel: the addresses of the tables of `STRUCTS`, and whether clocks are staggered."""
 
 
+@functools.cache
 def prepare() -> None:
     """Makes the device functions of all kernels, those that CUDA compiles in their place.
 
-    Numba would take the options of the CPU's and make a variant for each literal.
+    Numba would take the options of the CPU's and make a variant for each literal. Multiplications
+    and additions stay apart in what is launched, as they are on the CPU.
     """
-    if SIMULATED:
-        return
+    from numba.cuda import dispatcher
     from numba.cuda.dispatcher import CUDADispatcher
 
+    compile_any = dispatcher.compile_cuda
+
+    def compile_uncontracted(
+        function: Any, *args: Any, nvvm_options: Any = None, **kws: Any
+    ) -> Any:
+        if function in KERNELS.values():
+            nvvm_options = {**(nvvm_options or {}), "fma": 0}
+        return compile_any(function, *args, nvvm_options=nvvm_options, **kws)
+
+    dispatcher.compile_cuda = compile_uncontracted
     options = {"device": True, "debug": False, "lineinfo": False, "opt": True}
     options |= {"fastmath": False, "forceinline": True}
     for name, module in list(sys.modules.items()):
@@ -162,3 +174,58 @@ def _take_plain_types(device: Any) -> None:
         )
 
     device.get_call_template = get_call_template
+
+
+class Launcher:
+    """The kernels of one device, compiled when first launched."""
+
+    def __init__(self, device: int) -> None:
+        """Compiles nothing yet.
+
+        Args:
+            device: Number of the device.
+        """
+        self._device = device
+        self._kernels: dict[str, Any] = {}
+        self._streams: dict[int, Any] = {}
+
+    def launch(
+        self, name: str, worlds: int, threads: int, shared: int, stream: int, *arguments: Any
+    ) -> None:
+        """Starts a kernel on a block for each world.
+
+        Args:
+            name: Of `KERNELS`.
+            worlds: Number of blocks.
+            threads: Of each block.
+            shared: Shared memory of a block [bytes].
+            stream: Handle of the stream.
+            *arguments: Of the kernel.
+        """
+        kernel = self._kernel(name)
+        if SIMULATED:
+            kernel[worlds, threads](*arguments)
+            return
+        with cuda.gpus[self._device]:
+            kernel[worlds, threads, self._stream(stream), shared](*arguments)
+
+    def _kernel(self, name: str) -> Any:
+        if name not in self._kernels:
+            self._kernels[name] = compiled_kernel(name)
+        return self._kernels[name]
+
+    def _stream(self, handle: int) -> Any:
+        if handle not in self._streams:
+            from cuda.core import Stream
+
+            self._streams[handle] = Stream.from_handle(handle)
+        return self._streams[handle]
+
+
+@functools.cache
+def compiled_kernel(name: str) -> Any:
+    """Returns a kernel that can be launched."""
+    if SIMULATED:
+        return cuda.jit(KERNELS[name])
+    prepare()
+    return cuda.jit(lto=False)(KERNELS[name])

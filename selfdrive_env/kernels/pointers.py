@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from selfdrive_env.arrays import I64, axes
 from selfdrive_env.kernels.block import SIMULATED, on_cpu
 
-__all__ = ["Table", "array_of", "struct_at"]
+__all__ = ["Table", "array_of", "simulate", "struct_at", "table_words"]
 
 MAX_AXES = 4
 SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
@@ -94,6 +95,41 @@ def _fields(struct: type[Any]) -> dict[str, tuple[Any, int]]:
         else:
             out[name] = (types.float32 if hint is np.float32 else types.int64, -1)
     return out
+
+
+class Slot(NamedTuple):
+    """One field of a table."""
+
+    element: np.dtype[Any]
+    is_array: bool
+
+    def words(self, address: int, shape: Sequence[int]) -> list[int]:
+        """Returns the words of a field whose data lies at an address."""
+        return [address, *shape, *[0] * (MAX_AXES - len(shape))]
+
+    def bits(self, value: Any) -> int:
+        """Returns a scalar as the word that holds it."""
+        word = np.zeros(8 // self.element.itemsize, self.element)
+        word[0] = value
+        return int(word.view(np.int64)[0])
+
+
+def table_words(struct: type[Any]) -> dict[str, Slot]:
+    """Returns the fields of a struct in the order of its table."""
+    return {
+        name: Slot(numpy_support.as_dtype(element), ndim >= 0)
+        for name, (element, ndim) in _fields(struct).items()
+    }
+
+
+def simulate(address: int, struct: NamedTuple) -> None:
+    """Lets `struct_at` find a struct in Numba's CUDA simulator, scalars as compiled code has them.
+
+    Args:
+        address: Of its table.
+        struct: Its arrays.
+    """
+    _simulated[address] = struct
 
 
 class StructPointer(types.Type):

@@ -41,6 +41,7 @@ LANE_FLOATS = 7
 BOUNDARY_FLOATS = 5
 
 WIDE = 8
+PAIR_FLOATS = 2 * LANE_FLOATS
 PAIR = 15  # entries that two lane points are written to, the last one by the way
 LINE_WORDS = 16  # of four bytes in a cache line
 LINE_POINTS = 4
@@ -214,13 +215,14 @@ def write_lanes(
     """Writes lane points with their way to the next goal; returns the offset behind them."""
     end = offset + slots * LANE_FLOATS
     if share <= ZERO:
-        first = np.int64(0)
-        while warp_size() == 1 and first + 2 <= count and offset + PAIR <= row.shape[0]:
+        pairs = min(count >> 1, (row.shape[0] - offset + PAIR_FLOATS - PAIR) // PAIR_FLOATS)
+        for pair in range(lane_index(), pairs, warp_size()):
             write_lane_pair(
-                row, offset, point, first, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-            )
-            offset += 2 * LANE_FLOATS
-            first += 2
+                row, offset + pair * PAIR_FLOATS, point, 2 * pair, x, y, cos, sin, way, goal_s,
+                slack, cycle, own_distance,
+            )  # fmt: skip
+        first = 2 * pairs
+        offset += pairs * PAIR_FLOATS
         for slot in range(first + lane_index(), count, warp_size()):
             place = offset + (slot - first) * LANE_FLOATS
             write_way(

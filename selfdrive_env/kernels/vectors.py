@@ -128,34 +128,33 @@ def write_lane_pair(
     a / A and b / B are a (B r) and b (A r) with r = 1 / (A B). Their distances to the goal are
     `way_ahead` of entries `index` and `index` + 1 of `way`.
     """
-    tops, bottoms = [], []
-    for number in range(index, index + 2):
-        dx = table[number, 0] - x
-        dy = table[number, 1] - y
-        heading = table[number, 2:4]
-        distance = way_ahead(way[number], goal_s, slack, cycle)
-        top = (
-            dx * cos + dy * sin,
-            dy * cos - dx * sin,
-            heading[0] * cos + heading[1] * sin,
-            heading[1] * cos - heading[0] * sin,
-            distance,
-            distance - own_distance,
-            ONE,
-        )
-        tops.append(top)
-        squashed_by = (NEAR, NEAR, None, None, FAR, NEAR, None)
-        fixed = (None, None, UNIT, UNIT, None, None, ONE)
-        bottoms.append(
-            [
-                other if scale is None else scale + abs(value)
-                for value, scale, other in zip(top, squashed_by, fixed, strict=True)
-            ]
-        )
-    for place in range(7):
-        share = ONE / (bottoms[0][place] * bottoms[1][place])
-        row[offset + place] = tops[0][place] * (bottoms[1][place] * share)
-        row[offset + 7 + place] = tops[1][place] * (bottoms[0][place] * share)
+    ax = table[index, 0] - x
+    ay = table[index, 1] - y
+    bx = table[index + 1, 0] - x
+    by = table[index + 1, 1] - y
+    share_division(row, offset, ax * cos + ay * sin, bx * cos + by * sin, NEAR, ONE)
+    share_division(row, offset + 1, ay * cos - ax * sin, by * cos - bx * sin, NEAR, ONE)
+    ax = table[index, 2]
+    ay = table[index, 3]
+    bx = table[index + 1, 2]
+    by = table[index + 1, 3]
+    share_division(row, offset + 2, ax * cos + ay * sin, bx * cos + by * sin, UNIT, ZERO)
+    share_division(row, offset + 3, ay * cos - ax * sin, by * cos - bx * sin, UNIT, ZERO)
+    a = way_ahead(way[index], goal_s, slack, cycle)
+    b = way_ahead(way[index + 1], goal_s, slack, cycle)
+    share_division(row, offset + 4, a, b, FAR, ONE)
+    share_division(row, offset + 5, a - own_distance, b - own_distance, NEAR, ONE)
+    row[offset + 6] = ONE
+    row[offset + 13] = ONE
+
+
+def share_division(row, offset, a, b, scale, share):
+    """Writes a / (scale + share |a|) at `offset`, that of b seven places on, with one division."""
+    bottom_a = scale + share * abs(a)
+    bottom_b = scale + share * abs(b)
+    both = ONE / (bottom_a * bottom_b)
+    row[offset] = a * (bottom_b * both)
+    row[offset + 7] = b * (bottom_a * both)
 
 
 def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
@@ -198,7 +197,7 @@ def write_halves(table, number, row, place):
     table[number, place : place + 8] = row[place : place + 8].astype(np.float16).view(np.uint16)
 
 
-# What CUDA runs instead: a thread writes no vectors, and no pair of points.
+# What CUDA runs instead: a thread writes no vectors, and single points.
 
 
 def _prefetch_nothing(array, index):
@@ -211,12 +210,6 @@ def _write_halves_singly(table, number, row, place):
 
 
 def _write_no_point_pair(row, offset, table, index, x, y, cos, sin):
-    pass
-
-
-def _write_no_lane_pair(
-    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-):
     pass
 
 
@@ -536,6 +529,16 @@ def _compiled_squash(value, scale):
     return squashed
 
 
+@overload(way_ahead, jit_options=_INLINE)
+def _compiled_way_ahead(way, goal_s, slack, cycle):
+    return way_ahead
+
+
+@overload(share_division, jit_options=_INLINE)
+def _compiled_share_division(row, offset, a, b, scale, share):
+    return share_division
+
+
 @overload(half_bits, jit_options=_INLINE)
 def _compiled_bits(value):
     def bits(value):
@@ -593,7 +596,7 @@ def _compiled_write_lane_pair(
             row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
         )
 
-    return _write_no_lane_pair if current_target() == "cuda" else write
+    return write_lane_pair if current_target() == "cuda" else write
 
 
 @overload(write_mover, jit_options=_INLINE)
