@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
-from selfdrive_env.kernels.functions import arctangent, cosine, sine_share
+from selfdrive_env.kernels.functions import arctangent, cosine_within, sine_share_within
 from selfdrive_env.kernels.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state import ABSENT, HALTED
 
@@ -91,7 +91,8 @@ def bicycle_step(
     wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
     turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
     new_steering = clamp(steering + turn, -MAX_STEERING, MAX_STEERING)
-    curvature = new_steering * sine_share(new_steering) / (cosine(new_steering) * wheelbase)
+    sin = new_steering * sine_share_within(new_steering)
+    curvature = sin / (cosine_within(new_steering) * wheelbase)
     travel = HALF * (speed + new_speed) * dt
     return (
         new_speed,

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from selfdrive_env.kernels.compiling import njit
+from selfdrive_env.kernels.functions import direction, logarithm
 
 __all__ = ["normal_pair", "philox", "uniform", "uniforms"]
 
@@ -24,7 +25,6 @@ SHIFT = np.uint64(32)
 EIGHT = np.uint32(8)
 TO_UNIT = np.float32(2.0**-24)
 TINY = np.float32(2.0**-25)
-TWO_PI = np.float32(2.0 * math.pi)
 MINUS_TWO = np.float32(-2.0)
 
 # Purposes: the high bits of the fourth counter word. The low 16 bits count draws.
@@ -97,6 +97,6 @@ def uniform(low, high, unit):
 @njit
 def normal_pair(unit_a, unit_b):
     """Returns two independent standard normal numbers from two uniform ones (Box-Muller)."""
-    radius = math.sqrt(MINUS_TWO * math.log(unit_a + TINY))
-    angle = TWO_PI * unit_b
-    return radius * math.cos(angle), radius * math.sin(angle)
+    radius = np.float32(math.sqrt(MINUS_TWO * logarithm(unit_a + TINY)))
+    cos, sin = direction(unit_b)
+    return radius * cos, radius * sin

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfdrive_env.kernels.block import block_size, thread_index
 from selfdrive_env.kernels.compiling import njit
-from selfdrive_env.kernels.functions import angle_of
+from selfdrive_env.kernels.functions import angle_of, exponential
 from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.metrics import uncomfortable
 from selfdrive_env.state import (
@@ -101,7 +101,7 @@ def lane_centre(cos, d, bias, dt):
     """Returns -dt (1[cos theta > 0.5] |d - b| - 0.05 exp(-(|d - b| - 0.5)))."""
     offset = min(abs(d - bias), MAX_OFFSET)
     penalty = offset if cos > CENTRE_COS else ZERO
-    return -dt * (penalty - CENTRE_BONUS * math.exp(HALF - offset))
+    return -dt * (penalty - CENTRE_BONUS * exponential(HALF - offset))
 
 
 @njit

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any
+
+import numpy as np
 
 from selfdrive_env.kernels.compiling import entry
 
@@ -10,3 +13,20 @@ from selfdrive_env.kernels.compiling import entry
 def from_python(kernel: Any) -> Any:
     """Returns a kernel that Python may call; the package compiles them without wrappers."""
     return entry(getattr(kernel, "py_func", kernel))
+
+
+def plain(kernel: Any) -> FunctionType:
+    """Returns a kernel, and all that it calls, as plain Python."""
+    function = kernel.py_func
+    scope = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        if hasattr(scope.get(name), "py_func"):
+            scope[name] = plain(scope[name])
+    return FunctionType(function.__code__, scope)
+
+
+def bits(found: Any) -> list[int]:
+    """Returns the bits of a kernel's results, which must be of single precision."""
+    values = found if isinstance(found, tuple) else (found,)
+    assert all(isinstance(value, np.float32) for value in values)
+    return [int(value.view(np.int32)) for value in values]

@@ -13,8 +13,9 @@ from selfdrive_env.kernels.random import (
     uniforms,
 )
 from tests import reference
-from tests.kernels import from_python
+from tests.kernels import bits, from_python, plain
 
+plain_normal_pair = plain(normal_pair)
 normal_pair = from_python(normal_pair)
 philox = from_python(philox)
 uniform = from_python(uniform)
@@ -113,3 +114,20 @@ def test_normal_pairs_are_standard_normal():
     assert abs(np.corrcoef(pairs.T)[0, 1]) < 0.03
     assert (np.abs(pairs) > 3.0).mean() == pytest.approx(0.0027, abs=0.001)
     assert np.isfinite(normal_pair(np.float32(0.0), np.float32(0.0))).all()
+
+
+def test_normal_pairs_are_those_of_box_and_muller():
+    numbers = sample()[:2000, :2]
+    ends = np.float32([0.0, 2.0**-24, 0.25, 0.5, 0.75, 1.0 - 2.0**-24])
+    numbers = np.concatenate([numbers, np.stack(np.meshgrid(ends, ends), -1).reshape(-1, 2)])
+    found = np.array([normal_pair(*pair) for pair in numbers], np.float64)
+    a, b = numbers.astype(np.float64).T
+    radius = np.sqrt(-2.0 * np.log(np.float32(a + 2.0**-25).astype(np.float64)))
+    wanted = [radius * np.cos(2.0 * np.pi * b), radius * np.sin(2.0 * np.pi * b)]
+    np.testing.assert_allclose(found, np.transpose(wanted), rtol=0.0, atol=1e-6)
+
+
+def test_normal_pairs_have_the_same_bits_in_plain_python():
+    for a, b, _, _ in sample(agents=1, ticks=20):
+        expected = tuple(np.float32(value) for value in normal_pair(a, b))
+        assert bits(plain_normal_pair(a, b)) == bits(expected)

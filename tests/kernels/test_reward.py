@@ -18,10 +18,11 @@ from selfdrive_env.state import (
     REWARD_TERMS,
     WEIGHTS,
 )
-from tests.kernels import from_python
+from tests.kernels import bits, from_python, plain
 from tests.kernels.conftest import random_jerks, town_engine
 from tests.reference import reward_terms
 
+PLAIN = {"lane_align": plain(lane_align), "lane_centre": plain(lane_centre)}
 agent_terms = from_python(agent_terms)
 lane_align = from_python(lane_align)
 lane_centre = from_python(lane_centre)
@@ -96,6 +97,16 @@ def test_lane_centre_prefers_the_bias():
     assert best > lane_centre(F(1.0), F(0.0), F(0.4), F(1.0))
     # Across the lane only the bonus remains.
     assert lane_centre(F(0.5), F(2.5), F(0.0), F(1.0)) == pytest.approx(0.05 * math.exp(-2))
+
+
+def test_lane_terms_have_the_same_bits_in_plain_python():
+    random = np.random.default_rng(2)
+    for theta, d, speed, weight in random.uniform(-6, 6, (500, 4)).astype(np.float32):
+        cos, sin = np.cos(theta), np.sin(theta)
+        centre = F(lane_centre(cos, d, weight, F(DT)))
+        align = F(lane_align(cos, sin, speed, weight, F(DT)))
+        assert bits(PLAIN["lane_centre"](cos, d, weight, F(DT))) == bits(centre)
+        assert bits(PLAIN["lane_align"](cos, sin, speed, weight, F(DT))) == bits(align)
 
 
 def test_random_steps_agree_with_the_table():
