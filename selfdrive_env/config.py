@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from selfdrive_env.arrays import F32, U8
 from selfdrive_env.arrays import digest as text_digest
+from selfdrive_env.checks import as_list, as_table, check_choice, check_integer, check_number
 from selfdrive_env.layout import slices
 from selfdrive_env.params import Counts, Draws, Params
 from selfdrive_env.state import (
@@ -112,25 +113,6 @@ BODY_TYPES: dict[str, tuple[float, ...]] = {
 C_acc, C_vel. "random" is the paper's one body with random size."""
 
 
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-
-
-def _number(name: str, value: Any, low: float, high: float) -> float:
-    good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
-    return float(value)
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    good = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not good or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
-    return int(value)
-
-
 def usable_cores() -> int:
     """Returns how many CPU cores this process may run on."""
     if hasattr(os, "sched_getaffinity"):
@@ -141,22 +123,10 @@ def usable_cores() -> int:
 def _threads(name: str, value: Any) -> None:
     cores = usable_cores()
     try:
-        _integer(name, value, 1, cores)
+        check_integer(name, value, 1, cores)
     except ValueError as error:
         why = f"this process may use {cores} core{'s' if cores > 1 else ''}, None takes all"
         raise ValueError(f"{error} ({why})") from None
-
-
-def _list(name: str, value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple | np.ndarray):
-        raise ValueError(f"{name} must be a list, got {value!r}")
-    return tuple(value)
-
-
-def _table(name: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
-    return value
 
 
 @dataclass(frozen=True)
@@ -173,7 +143,7 @@ class Layout:
         """Checks the counts."""
         for name, value in dataclasses.asdict(self).items():
             high = MAX_GOALS if name == "goals" else 10_000
-            _integer(f"layout[{name!r}]", value, 0, high)
+            check_integer(f"layout[{name!r}]", value, 0, high)
 
     @property
     def counts(self) -> Counts:
@@ -198,12 +168,18 @@ CHOICES = {
     "on_goal": ("terminate", "new_route"),
     "autoreset_mode": ("NextStep", "SameStep", "Disabled"),
     "action_type": ("discrete", "continuous"),
-    "obs_dtype": ("float32", "float16"),
+    "obs_dtype": ("float32", "float16", "bfloat16"),
     "light_timing": ("random", "fixed"),
     "traffic": ("idm", "constant", "still"),
     "driver": ("external", "idm", "constant", "still"),
 }
 
+
+NOT_IN_DIGEST = (
+    *("num_threads", "copy", "device", "output"),
+    *("render_size", "render_span", "render_observed"),
+)
+"""Settings that influence no result."""
 
 DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STILL}
 
@@ -307,7 +283,16 @@ class Settings:
     """Number of the first world: the second half of a split batch continues the first."""
 
     obs_dtype: str = "float32"
-    """Type of observation rows, "float32" or "float16" (half the memory and bandwidth)."""
+    """Type of observation rows: "float32", "float16" (half the memory and bandwidth), on a CUDA
+    device also "bfloat16"."""
+
+    device: str = "cpu"
+    """Where worlds live: "cpu", "cuda" (the first CUDA device), "cuda:1" and so on, or "auto": a
+    CUDA device where one can be used, else the CPU."""
+
+    output: str | None = None
+    """What `reset` and `step` return, "numpy" arrays or "torch" tensors on the device; None takes
+    arrays on the CPU and tensors with any other `device`."""
 
     num_threads: int | None = None
     """CPU threads, at most one a core that this process may use; None takes all of these, in a
@@ -329,9 +314,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Checks every value and brings sequences into one form."""
         for name, allowed in CHOICES.items():
-            _choice(name, getattr(self, name), allowed)
-        _choice("preset", self.preset, tuple(PRESETS))
-        maps = [self.map] if isinstance(self.map, str | os.PathLike) else _list("map", self.map)
+            check_choice(name, getattr(self, name), allowed)
+        check_choice("preset", self.preset, tuple(PRESETS))
+        self._check_device()
+        maps = [self.map] if isinstance(self.map, str | os.PathLike) else as_list("map", self.map)
         if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):
             raise ValueError(f"map must be a name or path, or a list of them, got {self.map!r}")
         self._set("map", tuple(os.fspath(m) for m in maps))
@@ -344,7 +330,7 @@ class Settings:
             ("observation_noise", 0.0, 10.0),
             ("render_span", 5.0, 100_000.0),
         ):
-            self._set(name, _number(name, getattr(self, name), low_value, high_value))
+            self._set(name, check_number(name, getattr(self, name), low_value, high_value))
         for name in (
             "blind_share",
             "braking_share",
@@ -354,11 +340,11 @@ class Settings:
             "lights_off",
             "lights_green",
         ):
-            self._set(name, _number(name, getattr(self, name), 0.0, 1.0))
-        _integer("further_goals", self.further_goals, 0, MAX_GOALS - 1)
-        _integer("map_variants", self.map_variants, 1, 1024)
-        _integer("world_offset", self.world_offset, 0, 2**32 - 1)
-        _integer("render_size", self.render_size, 16, 8192)
+            self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
+        check_integer("further_goals", self.further_goals, 0, MAX_GOALS - 1)
+        check_integer("map_variants", self.map_variants, 1, 1024)
+        check_integer("world_offset", self.world_offset, 0, 2**32 - 1)
+        check_integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
             _threads("num_threads", self.num_threads)
         for name in ("stagger", "copy", "render_observed"):
@@ -367,7 +353,7 @@ class Settings:
         self._check_first_goal()
         for name in ("jerk_long", "jerk_lat"):
             values = tuple(
-                _number(name, v, -100.0, 100.0) for v in _list(name, getattr(self, name))
+                check_number(name, v, -100.0, 100.0) for v in as_list(name, getattr(self, name))
             )
             if not values or len(set(values)) != len(values):
                 raise ValueError(f"{name} must be a list of different jerks, got {values}")
@@ -380,6 +366,20 @@ class Settings:
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
 
+    def _check_device(self) -> None:
+        known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
+        if not known:
+            raise ValueError(
+                f"device must be 'cpu', 'cuda', 'cuda:1' and so on, or 'auto', got {self.device!r}"
+            )
+        if self.output is None:
+            self._set("output", "numpy" if self.device == "cpu" else "torch")
+        check_choice("output", self.output, ("numpy", "torch"))
+        if self.obs_dtype == "bfloat16" and (self.device == "cpu" or self.output == "numpy"):
+            raise ValueError(
+                "obs_dtype='bfloat16' needs device='cuda' and output='torch': NumPy has no such"
+            )
+
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
@@ -389,8 +389,8 @@ class Settings:
         pair: tuple[Any, ...] = tuple(value) if many else (value, value)  # type: ignore[arg-type]
         if len(pair) != 2:
             raise ValueError(f"agents_per_world must be a number or [low, high], got {value!r}")
-        low = _integer("agents_per_world", pair[0], 1, 1_000_000)
-        high = _integer("agents_per_world", pair[1], 1, 1_000_000)
+        low = check_integer("agents_per_world", pair[0], 1, 1_000_000)
+        high = check_integer("agents_per_world", pair[1], 1, 1_000_000)
         if high < low:
             raise ValueError(f"agents_per_world must rise from low to high, got {value!r}")
         return low, high
@@ -399,7 +399,8 @@ class Settings:
         if self.first_goal is None:
             return
         pair = tuple(
-            _number("first_goal", v, 1.0, 2000.0) for v in _list("first_goal", self.first_goal)
+            check_number("first_goal", v, 1.0, 2000.0)
+            for v in as_list("first_goal", self.first_goal)
         )
         if len(pair) != 2 or pair[0] > pair[1]:
             raise ValueError(
@@ -453,7 +454,7 @@ class Settings:
     def digest(self) -> str:
         """Returns a digest of all settings that influence results."""
         values = dataclasses.asdict(self)
-        for name in ("num_threads", "copy", "render_size", "render_span", "render_observed"):
+        for name in NOT_IN_DIGEST:
             del values[name]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
 
@@ -461,10 +462,10 @@ class Settings:
 def make_layout(layout: str | Mapping[str, int]) -> Layout:
     """Returns the layout of a name or of slots by name."""
     if isinstance(layout, str):
-        _choice("layout", layout, tuple(LAYOUTS))
+        check_choice("layout", layout, tuple(LAYOUTS))
         return LAYOUTS[layout]
     names = [f.name for f in dataclasses.fields(Layout)]
-    for name in _table("layout", layout):
+    for name in as_table("layout", layout):
         if name not in names:
             raise ValueError(f"layout has no {name!r}; its slots are {', '.join(names)}")
     return Layout(**layout)
@@ -473,7 +474,7 @@ def make_layout(layout: str | Mapping[str, int]) -> Layout:
 def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     """Returns low and high of every reward weight, [NUM_WEIGHTS, 2]."""
     values: dict[str, Any] = {**PRESETS[preset]}
-    for name, value in _table("reward", reward).items():
+    for name, value in as_table("reward", reward).items():
         if name not in WEIGHTS:
             near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
             raise ValueError(
@@ -488,7 +489,7 @@ def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
         if len(pair) != 2:
             raise ValueError(f"reward[{name!r}] must be a number or [low, high], got {value!r}")
         low = 0.1 if name == "goal_radius" else -1000.0
-        table[row] = [_number(f"reward[{name!r}]", v, low, 1000.0) for v in pair]
+        table[row] = [check_number(f"reward[{name!r}]", v, low, 1000.0) for v in pair]
         if table[row, 1] < table[row, 0]:
             raise ValueError(f"reward[{name!r}] must rise from low to high, got {value!r}")
     return table
@@ -499,16 +500,16 @@ def body_table(bodies: str | Mapping[str, float]) -> F32:
     table = np.array(list(BODY_TYPES.values()), np.float32)
     names = list(BODY_TYPES)
     if isinstance(bodies, str):
-        _choice("bodies", bodies, ("random", "typed"))
+        check_choice("bodies", bodies, ("random", "typed"))
         if bodies == "random":
             table[:, 0] = 0.0
             table[0, 0] = 1.0
     else:
         table[:, 0] = 0.0
-        for name, share in _table("bodies", bodies).items():
+        for name, share in as_table("bodies", bodies).items():
             if name not in names:
                 raise ValueError(f"bodies has no type {name!r}; types are {', '.join(names)}")
-            table[names.index(name), 0] = _number(f"bodies[{name!r}]", share, 0.0, 1.0e6)
+            table[names.index(name), 0] = check_number(f"bodies[{name!r}]", share, 0.0, 1.0e6)
         if table[:, 0].sum() <= 0.0:
             raise ValueError(f"bodies needs a positive share, got {dict(bodies)!r}")
     assert table.shape[1] == BODY_COLUMNS
@@ -545,6 +546,7 @@ def make_params(settings: Settings) -> Params:
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),
         prefetch=0,
+        bfloat16=int(settings.obs_dtype == "bfloat16"),
     )
 
 

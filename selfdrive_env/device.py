@@ -22,6 +22,7 @@ from selfdrive_env.kernels.cuda import Launcher
 from selfdrive_env.kernels.pointers import table_words
 from selfdrive_env.kernels.world import STAGGERED, STEP, STRUCTS
 from selfdrive_env.maps.compile import CompiledMap
+from selfdrive_env.state import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
 
 __all__ = ["DeviceEngine"]
 
@@ -83,8 +84,8 @@ class DeviceEngine(Engine):
         """
         self.device = device
         self.tensors: dict[str, dict[str, torch.Tensor]] = {}
+        self._mode = ACTIONS_KEEP
         super().__init__(settings, maps, num_worlds, driver, learner)
-        self.params = self.params._replace(prefetch=0)
 
     def __getattr__(self, name: str) -> Any:
         """Returns a struct of the batch as it is now, copied to host memory."""
@@ -248,6 +249,28 @@ class DeviceEngine(Engine):
     def hand_out_finals(self) -> Any:
         """Returns `final_observations`."""
         return self.final_observations
+
+    def command(self, actions: Any) -> None:
+        """Takes the actions of the next step; the device checks them.
+
+        Args:
+            actions: A tensor on the device, or an array.
+        """
+        discrete = self.settings.action_type == "discrete"
+        mode = ACTIONS_CHOOSE if discrete else ACTIONS_SCALE
+        if self._mode != mode:
+            self._write("actions", mode=mode)
+            self._mode = mode
+        if discrete:
+            self._write("actions", choice=actions)
+        else:
+            self._write("actions", scale=actions)
+
+    def step(self, jerk: Any = None) -> None:
+        """Advances all worlds by one step; see `Engine.step`."""
+        if jerk is not None:
+            self._mode = ACTIONS_KEEP
+        super().step(jerk)
 
     def _turn_over(self) -> None:
         """Rows stay where they are."""

@@ -94,6 +94,7 @@ class Engine:
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
         self._worker_rows = 1 + math.ceil(APART / self.num_slots)
+        self.num_rows = num_worlds * int(np.count_nonzero(learner))
         self._allocate(self._sizes(int(np.count_nonzero(learner))))
 
         row = np.full(self.num_slots, -1, np.int64)
@@ -301,7 +302,7 @@ class Engine:
             "agents.status": HALTED,
             "bodies.goal_lane": lanes - 1,
             "bodies.num_goals": MAX_GOALS,
-            "bodies.row": len(self.rows.reward) - 1,
+            "bodies.row": self.num_rows - 1,
         }
         return (-1.0 if entry in last else -np.inf), float(last.get(entry, np.inf))
 

@@ -22,11 +22,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32
+from selfdrive_env.arrays import F32, U8
 from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
 from selfdrive_env.maps import compiled
+from selfdrive_env.maps.compile import CompiledMap
 from selfdrive_env.state import REWARD_TERMS
 
 __all__ = ["DrivingVectorEnv", "make_drive", "make_self_play"]
@@ -159,7 +160,15 @@ class DrivingVectorEnv(VectorEnv):
                     f"agents_per_world={slots} is more than map {one.name!r} holds: it has room "
                     f"for about {room}"
                 )
-        self.engine = Engine(self.settings, maps, self.num_worlds, driver, learner)
+        self.engine = self._new_engine(maps, driver, learner)
+
+    def _new_engine(self, maps: list[CompiledMap], driver: U8, learner: U8) -> Engine:
+        if self.settings.device != "cpu" or self.settings.output != "numpy":
+            raise ValueError(
+                "device and output are settings of make_vec: gymnasium.make and DrivingVectorEnv "
+                "run on the CPU and give arrays"
+            )
+        return Engine(self.settings, maps, self.num_worlds, driver, learner)
 
     def _make_spaces(self) -> None:
         length = self.engine.observations.shape[1]
@@ -378,16 +387,15 @@ class DrivingVectorEnv(VectorEnv):
         }
 
     def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
-        rows = self.engine.rows
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
         ended = done.nonzero()[0]
         counts = np.zeros((1 + len(METRICS), self.num_envs), np.int32)
-        counts[0, ended] = rows.final_age[ended]
-        counts[1:, ended] = rows.final_count[ended].T
         terms = np.zeros((len(REWARD_TERMS), self.num_envs), np.float32)
-        terms[:, ended] = rows.final_term[ended].T
         km = np.zeros(self.num_envs)
-        km[ended] = rows.final_distance[ended] / 1000.0
+        counts[0, ended] = self._of_rows("final_age", ended)
+        counts[1:, ended] = self._of_rows("final_count", ended).T
+        terms[:, ended] = self._of_rows("final_term", ended).T
+        km[ended] = self._of_rows("final_km", ended)
         masks = np.empty((len(FINALS), self.num_envs), np.bool_)
         masks[:] = done
         target: Infos = {} if same_step else infos
@@ -395,10 +403,17 @@ class DrivingVectorEnv(VectorEnv):
         target.update(zip(FINAL_MASKS, masks, strict=True))
         if not same_step:
             return
-        infos["final_obs"] = self.engine.hand_out_finals()
+        infos["final_obs"] = self._final_observations(ended)
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()
+
+    def _of_rows(self, field: str, rows: NDArray[np.intp]) -> NDArray[Any]:
+        values: NDArray[Any] = getattr(self.engine.rows, field)[rows]
+        return values
+
+    def _final_observations(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+        return self.engine.hand_out_finals()
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Returns an exact copy of everything that later steps depend on, by name.
@@ -551,9 +566,19 @@ class DrivingVectorEnv(VectorEnv):
 
 def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
     """Makes the vector form of SelfPlay-v0: every agent of every world is a row."""
-    return DrivingVectorEnv(num_envs, learners="all", **settings)
+    return _make(num_envs, learners="all", **settings)
 
 
 def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
     """Makes the vector form of Drive-v0: one row a world, the other agents are scripted."""
-    return DrivingVectorEnv(num_envs, learners="one", **settings)
+    return _make(num_envs, learners="one", **settings)
+
+
+def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
+    """Makes the environment for the device and the kind of output that are asked for."""
+    on_cpu = settings.get("device", "cpu") == "cpu"
+    if on_cpu and settings.get("output") in (None, "numpy"):
+        return DrivingVectorEnv(num_envs, **settings)
+    from selfdrive_env.device_env import environment_class
+
+    return environment_class(settings.get("device", "cpu"))(num_envs, **settings)

@@ -67,6 +67,9 @@ class Params(NamedTuple):
     prefetch: int
     """1: the maps do not fit into a processor's cache, so lines are asked for ahead."""
 
+    bfloat16: int
+    """1: rows of two bytes a number are in bfloat16, else in float16."""
+
     lights_green: np.float32
     """Chance of an episode in which all lights stay green."""
 

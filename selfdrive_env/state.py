@@ -455,7 +455,7 @@ class Rows(NamedTuple):
     """Rows in single precision, none where they are in half precision."""
 
     half: Annotated[U16, "half_row feature"]
-    """Rows in half precision, the bits of float16 numbers."""
+    """Rows in half precision, the bits of float16 or bfloat16 numbers."""
 
     reward: Annotated[F32, "row"]
     terminated: Annotated[U8, "row"]
@@ -469,7 +469,7 @@ class Rows(NamedTuple):
     """Tallies of the episode that ended, written for finished rows only."""
 
     final_count: Annotated[I32, "row count"]
-    final_distance: Annotated[F32, "row"]
+    final_km: Annotated[F32, "row"]
     final_age: Annotated[I32, "row"]
     valid: Annotated[U8, "row"]
     learn: Annotated[U8, "row"]

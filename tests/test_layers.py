@@ -17,15 +17,16 @@ MAX_LINES = 600
 
 # A part imports from itself and from the rows above it, not from the others of its row.
 LAYERS = (
-    ("arrays", "buffers", "cache"),
+    ("arrays", "buffers", "cache", "checks"),
     ("state",),
     ("params",),
     ("layout",),
     ("config",),
     ("kernels", "maps"),
-    ("engine",),
+    ("engine", "devices"),
+    ("device",),
     ("env",),
-    ("single",),
+    ("single", "device_env"),
     ("adapters", "rendering"),
     ("training", "evaluation", "testing", "bench", "warmup"),
     ("__init__", "__main__"),
@@ -45,8 +46,8 @@ KERNELS = (
 LIBRARIES = {
     "numba": ("kernels", "cache", "arrays", "engine", "maps.routes", "maps.near"),
     "llvmlite": ("kernels", "cache", "arrays", "engine"),
-    "gymnasium": ("single", "__init__", "env", "adapters", "testing", "bench"),
-    "torch": ("adapters", "training", "evaluation"),
+    "gymnasium": ("single", "device_env", "__init__", "env", "adapters", "testing", "bench"),
+    "torch": ("device", "devices", "device_env", "adapters", "training", "evaluation"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
     "shapely": ("maps",),

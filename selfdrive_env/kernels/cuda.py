@@ -215,6 +215,8 @@ class Launcher:
         return self._kernels[name]
 
     def _stream(self, handle: int) -> Any:
+        if handle == 0:
+            return 0
         if handle not in self._streams:
             from cuda.core import Stream
 

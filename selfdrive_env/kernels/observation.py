@@ -84,6 +84,7 @@ PER_HEIGHT = np.float32(1.0 / 10.0)
 PER_PI = np.float32(1.0 / math.pi)
 HUGE = np.float32(1.0e12)
 NOWHERE = np.float32(1.0e9)
+SIXTEEN, HALF_STEP = np.uint32(16), np.uint32(0x7FFF)
 SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)
 
@@ -523,7 +524,7 @@ def write_rows(
         )  # fmt: skip
         if narrow:
             warp_barrier()
-            write_half(row, final_half if wanted[agent] == 2 else half, number)
+            write_half(row, final_half if wanted[agent] == 2 else half, number, params.bfloat16)
             warp_barrier()
         elif stages_rows():
             warp_barrier()
@@ -550,10 +551,22 @@ def observe_wanted(
     )  # fmt: skip
 
 
+@inline
+def brain_bits(value):
+    """Returns the bits of a finite number in bfloat16, rounded to the nearest, ties to even."""
+    bits = np.uint32(np.float32(value).view(np.int32))
+    odd = (bits >> SIXTEEN) & np.uint32(1)
+    return np.uint16((bits + HALF_STEP + odd) >> SIXTEEN)
+
+
 @njit
-def write_half(row, table, number):
-    """Writes a row in half precision."""
+def write_half(row, table, number, brain):
+    """Writes a row in half precision, float16 or (`brain` not 0) bfloat16."""
     length = row.shape[0]
+    if brain != 0:
+        for entry in range(lane_index(), length, warp_size()):
+            table[number, entry] = brain_bits(row[entry])
+        return
     place = lane_index() * WIDE
     while place + WIDE <= length:
         write_halves(table, number, row, place)

@@ -118,7 +118,7 @@ def table_words(struct: type[Any]) -> dict[str, Slot]:
     """Returns the fields of a struct in the order of its table."""
     return {
         name: Slot(numpy_support.as_dtype(element), ndim >= 0)
-        for name, (element, ndim) in _fields(struct).items()
+        for name, (element, ndim) in _fields(struct).items()  # type: ignore[arg-type]
     }
 
 

@@ -55,6 +55,7 @@ __all__ = ["RESET", "STAGGERED", "STEP", "STRUCTS", "run_worlds"]
 
 NEXT_STEP, SAME_STEP, DISABLED = range(3)
 
+KM = np.float32(1.0e-3)
 STEP, RESET, STAGGERED = range(3)
 """Tasks of `run_worlds`: a step; a reset; a reset in which clocks get their head start."""
 
@@ -94,7 +95,7 @@ def finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, 
             rows.final_term[row, term] = tallies.term[world, agent, term]
         for count in range(NUM_COUNTS):
             rows.final_count[row, count] = tallies.count[world, agent, count]
-        rows.final_distance[row] = tallies.distance[world, agent]
+        rows.final_km[row] = tallies.distance[world, agent] * KM
         rows.final_age[row] = agents.age[world, agent]
         scratch.wanted[worker, agent] = 2
         any_done = True

@@ -79,7 +79,7 @@ def test_tallies_are_the_sums_of_events_and_rewards():
         rows = engine.bodies.row[done]
         np.testing.assert_array_equal(engine.rows.final_count[rows], count[done])
         np.testing.assert_allclose(engine.rows.final_term[rows], term[done], atol=1e-3)
-        np.testing.assert_allclose(engine.rows.final_distance[rows], distance[done], rtol=1e-4)
+        np.testing.assert_allclose(1000 * engine.rows.final_km[rows], distance[done], rtol=1e-4)
         count[done] = term[done] = distance[done] = 0
         np.testing.assert_array_equal(tallies.count, count)
         np.testing.assert_allclose(tallies.term, term, atol=1e-3)

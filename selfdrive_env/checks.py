@@ -1,0 +1,47 @@
+"""Checks of single settings: each error names the setting, the value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["as_list", "as_table", "check_choice", "check_integer", "check_number"]
+
+
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raises a ValueError unless a value is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def check_number(name: str, value: Any, low: float, high: float) -> float:
+    """Returns a number from `low` to `high`, raises a ValueError for anything else."""
+    good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    if not good or not math.isfinite(value) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+    return float(value)
+
+
+def check_integer(name: str, value: Any, low: int, high: int) -> int:
+    """Returns a whole number from `low` to `high`, raises a ValueError for anything else."""
+    good = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not good or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return int(value)
+
+
+def as_list(name: str, value: Any) -> tuple[Any, ...]:
+    """Returns a list as a tuple, raises a ValueError for what is none."""
+    if not isinstance(value, list | tuple | np.ndarray):
+        raise ValueError(f"{name} must be a list, got {value!r}")
+    return tuple(value)
+
+
+def as_table(name: str, value: Any) -> Mapping[str, Any]:
+    """Returns a table of values by name, raises a ValueError for what is none."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
+    return value
