@@ -71,7 +71,7 @@ def _check(number: int) -> None:
         raise ImportError(
             f"a CUDA device needs numba-cuda: pip install 'selfdrive_env[cuda{toolkit[:2]}]'"
         ) from None
-    _check_driver(int(torch._C._cuda_getDriverVersion()))
+    _check_driver(int(torch._C._cuda_getDriverVersion()))  # type: ignore[attr-defined]
 
 
 def _check_driver(driver: int) -> None:
