@@ -172,7 +172,8 @@ class DrivingVectorEnv(VectorEnv):
 
     def _make_spaces(self) -> None:
         length = self.engine.observations.shape[1]
-        kind: Any = np.dtype(self.settings.obs_dtype).type
+        narrow = self.settings.obs_dtype == "float16"  # NumPy has no bfloat16
+        kind: Any = np.float16 if narrow else np.float32
         self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
         if self.settings.action_type == "discrete":
             self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.jerk))

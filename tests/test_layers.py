@@ -35,9 +35,11 @@ LAYERS = (
 # A kernel imports from those to its left.
 KERNELS = (
     *("block", "compiling", "parallel", "clock", "pointers", "functions", "vectors"),
+    *("halves",),
     *("geometry", "random", "actions"),
     *("dynamics", "surface", "road", "collision", "lights"),
-    *("route", "path", "conflicts", "drivers", "metrics", "spawn", "points", "observation"),
+    *("route", "path", "conflicts", "drivers", "metrics", "spawn", "points"),
+    *("neighbours", "observation"),
     *("reward", "world", "cuda"),
 )
 
@@ -59,6 +61,7 @@ LIBRARIES = {
 # (module, import) -> why it is allowed inside functions.
 LAZY_EXCEPTIONS = {
     ("arrays", "torch"): "device memory belongs to torch",
+    ("env", "device_env"): "worlds on a device are made only when they are asked for",
     ("env", "rendering"): "render() draws only when it is asked to",
 }
 

@@ -20,9 +20,10 @@ from selfdrive_env.state import UNREACHABLE
 
 __all__ = [
     "FAR",
+    "INLINED",
     "NEAR",
     "SPEED",
-    "half_bits",
+    "place_of",
     "prefetch",
     "way_ahead",
     "write_lane_pair",
@@ -180,33 +181,11 @@ def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, w
     row[offset + 7] = width_part
 
 
-def half_bits(value):
-    """Returns the bits of a number in half precision."""
-    return np.float16(value).view(np.uint16)
-
-
-def write_halves(table, number, row, place):
-    """Writes entries `place` to `place` + 7 of a row to a table in half precision.
-
-    Args:
-        table: Bits of float16 numbers, uint16 [N, as long as the row].
-        number: Which row of the table.
-        row: The numbers.
-        place: The first of them.
-    """
-    table[number, place : place + 8] = row[place : place + 8].astype(np.float16).view(np.uint16)
-
-
 # What CUDA runs instead: a thread writes no vectors, and single points.
 
 
 def _prefetch_nothing(array, index):
     pass
-
-
-def _write_halves_singly(table, number, row, place):
-    for entry in range(place, place + 8):
-        table[number, entry] = half_bits(row[entry])
 
 
 def _write_no_point_pair(row, offset, table, index, x, y, cos, sin):
@@ -257,7 +236,7 @@ def _absolute(builder: Any, vector: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
 
 
-def _place(builder: Any, data: Any, index: Any, length: int) -> Any:
+def place_of(builder: Any, data: Any, index: Any, length: int) -> Any:
     """Returns a pointer to `length` floats from entry `index` of a flat array on."""
     return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
 
@@ -267,7 +246,7 @@ def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     _, _, table, index, x, y, cos, sin = arguments
     table = array_of(context, builder, kinds[2], table)
     columns = builder.extract_value(table.shape, 1)
-    at = _place(builder, table.data, builder.mul(index, columns), 4)
+    at = place_of(builder, table.data, builder.mul(index, columns), 4)
     zero = ir.Constant(ir.FloatType(), 0.0)
     moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero]))
     minus = builder.fneg(sin)
@@ -286,7 +265,7 @@ def _store_scaled(
     row = array_of(context, builder, kind, row)
     length = value.type.count
     value = builder.fdiv(value, _bottom(builder, value, scale, share))
-    builder.store(value, _place(builder, row.data, offset, length), align=4)
+    builder.store(value, place_of(builder, row.data, offset, length), align=4)
 
 
 POINT_SCALE = (float(NEAR), float(NEAR), float(UNIT), float(UNIT))
@@ -343,7 +322,7 @@ def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     _, _, table, index, x, y, cos, sin = arguments
     table = array_of(context, builder, kinds[2], table)
     four = ir.Constant(ir.IntType(64), 4)
-    at = _place(builder, table.data, builder.mul(index, four), 8)
+    at = place_of(builder, table.data, builder.mul(index, four), 8)
     zero = ir.Constant(ir.FloatType(), 0.0)
     moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero] * 2))
     minus = builder.fneg(sin)
@@ -377,7 +356,7 @@ def _write_point_pair(
         for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
             first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 5 * half))
             part = _shuffle(builder, value, *order)
-            builder.store(part, _place(builder, data, first, 4), align=4)
+            builder.store(part, place_of(builder, data, first, 4), align=4)
             builder.store(
                 one, builder.gep(data, [builder.add(first, ir.Constant(ir.IntType(64), 4))])
             )
@@ -391,7 +370,7 @@ def _ways_ahead(builder: Any, data: Any, index: Any, arguments: Any) -> Any:
     """Returns the distances and gains of two lane points as (d, g, 1, 0, d', g', 1, 0)."""
     goal_s, slack, cycle, own = arguments
     zero = ir.Constant(ir.FloatType(), 0.0)
-    way = builder.load(_place(builder, data, index, 2), align=4)
+    way = builder.load(place_of(builder, data, index, 2), align=4)
     way = builder.fadd(_shuffle(builder, way, 0, 0, 1, 1), _pack(builder, [goal_s] * 4))
     behind = builder.fcmp_ordered("<", way, _pack(builder, [builder.fneg(slack)] * 4))
     none = _constants(*[0.0] * 4)
@@ -427,7 +406,7 @@ def _write_lane_pair(
         for half in range(2):
             value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
             first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 7 * half))
-            builder.store(value, _place(builder, data, first, 8), align=4)
+            builder.store(value, place_of(builder, data, first, 8), align=4)
         return context.get_dummy_value()
 
     word, number = types.int64, types.float32
@@ -471,37 +450,11 @@ def _write_squashed(
         value = _pack(builder, [a, b])
         scale = _pack(builder, [scale_a, scale_b])
         value = builder.fdiv(value, builder.fadd(scale, _absolute(builder, value)))
-        builder.store(value, _place(builder, row.data, offset, 2), align=4)
+        builder.store(value, place_of(builder, row.data, offset, 2), align=4)
         return context.get_dummy_value()
 
     word, number = types.int64, types.float32
     return types.void(row, word, number, number, number, number), generate
-
-
-@intrinsic
-def _half_bits(typing_context: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        half = builder.fptrunc(arguments[0], ir.HalfType())
-        return builder.bitcast(half, ir.IntType(16))
-
-    return types.uint16(types.float32), generate
-
-
-@intrinsic
-def _write_halves(typing_context: Any, table: Any, number: Any, row: Any, place: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        table, number, row, place = arguments
-        table = array_of(context, builder, signature.args[0], table)
-        row = array_of(context, builder, signature.args[2], row)
-        value = builder.load(_place(builder, row.data, place, 8), align=4)
-        value = builder.fptrunc(value, ir.VectorType(ir.HalfType(), 8))
-        value = builder.bitcast(value, ir.VectorType(ir.IntType(16), 8))
-        columns = builder.extract_value(table.shape, 1)
-        at = builder.gep(table.data, [builder.add(builder.mul(number, columns), place)])
-        builder.store(value, builder.bitcast(at, value.type.as_pointer()), align=2)
-        return context.get_dummy_value()
-
-    return types.void(table, types.int64, row, types.int64), generate
 
 
 @intrinsic
@@ -521,33 +474,25 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-_INLINE: Any = {"forceinline": True, "error_model": "numpy"}
+INLINED: Any = {"forceinline": True, "error_model": "numpy"}
 
 
-@overload(squashed, jit_options=_INLINE)
+@overload(squashed, jit_options=INLINED)
 def _compiled_squash(value, scale):
     return squashed
 
 
-@overload(way_ahead, jit_options=_INLINE)
+@overload(way_ahead, jit_options=INLINED)
 def _compiled_way_ahead(way, goal_s, slack, cycle):
     return way_ahead
 
 
-@overload(share_division, jit_options=_INLINE)
+@overload(share_division, jit_options=INLINED)
 def _compiled_share_division(row, offset, a, b, scale, share):
     return share_division
 
 
-@overload(half_bits, jit_options=_INLINE)
-def _compiled_bits(value):
-    def bits(value):
-        return _half_bits(value)
-
-    return bits
-
-
-@overload(prefetch, jit_options=_INLINE)
+@overload(prefetch, jit_options=INLINED)
 def _compiled_prefetch(array, index):
     def write(array, index):
         _prefetch(array, index)
@@ -555,15 +500,7 @@ def _compiled_prefetch(array, index):
     return _prefetch_nothing if current_target() == "cuda" else write
 
 
-@overload(write_halves, jit_options=_INLINE)
-def _compiled_write_halves(table, number, row, place):
-    def write(table, number, row, place):
-        _write_halves(table, number, row, place)
-
-    return _write_halves_singly if current_target() == "cuda" else write
-
-
-@overload(write_point, jit_options=_INLINE)
+@overload(write_point, jit_options=INLINED)
 def _compiled_write_point(row, offset, table, index, x, y, cos, sin):
     def write(row, offset, table, index, x, y, cos, sin):
         _write_point(row, offset, table, index, x, y, cos, sin)
@@ -571,7 +508,7 @@ def _compiled_write_point(row, offset, table, index, x, y, cos, sin):
     return write_point if current_target() == "cuda" else write
 
 
-@overload(write_lane_point, jit_options=_INLINE)
+@overload(write_lane_point, jit_options=INLINED)
 def _compiled_write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
     def write(row, offset, table, index, x, y, cos, sin, distance, gain):
         _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
@@ -579,7 +516,7 @@ def _compiled_write_lane_point(row, offset, table, index, x, y, cos, sin, distan
     return write_lane_point if current_target() == "cuda" else write
 
 
-@overload(write_point_pair, jit_options=_INLINE)
+@overload(write_point_pair, jit_options=INLINED)
 def _compiled_write_point_pair(row, offset, table, index, x, y, cos, sin):
     def write(row, offset, table, index, x, y, cos, sin):
         _write_point_pair(row, offset, table, index, x, y, cos, sin)
@@ -587,7 +524,7 @@ def _compiled_write_point_pair(row, offset, table, index, x, y, cos, sin):
     return _write_no_point_pair if current_target() == "cuda" else write
 
 
-@overload(write_lane_pair, jit_options=_INLINE)
+@overload(write_lane_pair, jit_options=INLINED)
 def _compiled_write_lane_pair(
     row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
 ):
@@ -599,7 +536,7 @@ def _compiled_write_lane_pair(
     return write_lane_pair if current_target() == "cuda" else write
 
 
-@overload(write_mover, jit_options=_INLINE)
+@overload(write_mover, jit_options=INLINED)
 def _compiled_write_mover(
     row, offset, table, index, x, y, cos, sin, speed, length_part, width_part
 ):
@@ -609,7 +546,7 @@ def _compiled_write_mover(
     return write_mover if current_target() == "cuda" else write
 
 
-@overload(write_squashed, jit_options=_INLINE)
+@overload(write_squashed, jit_options=INLINED)
 def _compiled_write_squashed(row, offset, a, b, scale_a, scale_b):
     def write(row, offset, a, b, scale_a, scale_b):
         _write_squashed(row, offset, a, b, scale_a, scale_b)

@@ -17,7 +17,7 @@ def from_python(kernel: Any) -> Any:
 
 def plain(kernel: Any) -> FunctionType:
     """Returns a kernel, and all that it calls, as plain Python."""
-    function = kernel.py_func
+    function = getattr(kernel, "py_func", kernel)
     scope = dict(function.__globals__)
     for name in function.__code__.co_names:
         if hasattr(scope.get(name), "py_func"):

@@ -1,0 +1,86 @@
+"""Rollouts on the CPU and on a device, step by step; as a module it stores one of the CPU.
+
+Compiled code and Numba's CUDA simulator do not run in one process.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import selfdrive_env  # noqa: F401
+
+BASE: dict[str, Any] = {
+    "map": "riverside",
+    "agents_per_world": 5,
+    "layout": "lean",
+    "copy": False,
+    "horizon": 2.4,
+}
+
+CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "full layout": {"layout": "full", "copy": True},
+    "next step": {"autoreset_mode": "NextStep"},
+    "half precision": {"obs_dtype": "float16"},
+    "continuous, noise, dropout": {
+        "action_type": "continuous",
+        "observation_noise": 0.5,
+        "lane_dropout": 0.3,
+        "boundary_dropout": 0.3,
+        "blind_share": 0.5,
+        "braking_share": 0.5,
+    },
+    "varying worlds": {
+        "agents_per_world": (2, 5),
+        "on_collision": "stop",
+        "on_goal": "new_route",
+        "map": ["riverside", "hillcrest"],
+    },
+    "scripted": {"driver": "idm", "bodies": "typed"},
+}
+
+ROWS, STEPS = 10, 12
+
+
+def host(value: Any) -> np.ndarray:
+    """A copy in host memory of an array or a tensor."""
+    return np.array(value.cpu().numpy() if hasattr(value, "cpu") else value)
+
+
+def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[str, np.ndarray]:
+    """Everything that steps with random actions return, and the state behind them, by name."""
+    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=ROWS, **BASE | settings)
+    env = env.unwrapped
+    random = np.random.default_rng(0)
+    actions = random.integers(0, 12, (steps, ROWS))
+    if settings.get("action_type") == "continuous":
+        actions = random.uniform(-1, 1, (steps, ROWS, 2)).astype(np.float32)
+    out = {"reset": host(env.reset(seed=5)[0])}
+    for step in range(steps):
+        action = actions[step] if convert is None else convert(actions[step])
+        observation, reward, terminated, truncated, infos = env.step(action)
+        out |= {
+            f"{step} observation": host(observation),
+            f"{step} reward": host(reward),
+            f"{step} terminated": host(terminated),
+            f"{step} truncated": host(truncated),
+            f"{step} valid": host(infos["valid"]),
+            f"{step} learn": host(infos["learn"]),
+        }
+        done = host(terminated) | host(truncated)
+        if env.settings.autoreset_mode == "SameStep" and done.any():
+            out[f"{step} final_obs"] = host(infos["final_obs"])[done]
+            for name, values in infos["final_info"].items():
+                if not name.startswith("_"):
+                    out[f"{step} {name}"] = host(values)[done].astype(np.float64)
+    out |= {f"state {name}": value for name, value in env.get_state().items()}
+    env.close()
+    return out
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[2], **rollout(num_threads=1, **CASES[sys.argv[1]]))
