@@ -19,8 +19,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import numba
@@ -32,7 +33,7 @@ try:
 except ImportError:  # on Windows several processes may compile the same
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MAP_SOURCES", "cached"]
+__all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
 
 _SOURCES = ("kernels", "engine.py", "state.py", "params.py", "arrays.py")
 MAP_SOURCES = ("maps", "state.py", "arrays.py")
@@ -46,6 +47,15 @@ _CODE_OPTIONS = (
 
 COMPILE_TIME = 15
 """What the user is told that compiling takes, on one core of a server CPU [s]."""
+
+DEVICE_COMPILE_TIME = 60
+"""Likewise for the kernels of a CUDA device [s]."""
+
+_TOOLKIT = (
+    *("numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"),
+    *("nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
+)
+"""Packages that turn kernels into code for a device, those of CUDA 12 and of 13."""
 
 PATIENCE = 300.0
 """So long a process waits for another one that compiles the same, then compiles itself [s]."""
@@ -90,6 +100,68 @@ def source_digest(sources: tuple[str, ...] = _SOURCES) -> str:
     return sha.hexdigest()[:16]
 
 
+class _Kind(NamedTuple):
+    """What differs between code for the processor and for a CUDA device."""
+
+    name: str
+    """What compiles, as the user is told."""
+
+    seconds: int
+    """So long it takes, as the user is told."""
+
+    machine: Callable[[Any], Any]
+    """Given Numba's code generator returns what the code depends on besides sources."""
+
+    pack: Callable[[Any], bytes | None]
+    """Given compiled code returns its bytes, None if it cannot be kept."""
+
+    unpack: Callable[[Any, bytes], Any]
+    """The reverse, given Numba's target as well."""
+
+
+def _pack(result: Any) -> bytes | None:
+    if result.lifted or result.library.has_dynamic_globals:
+        return None
+    return serialize.dumps(result._reduce())
+
+
+def _unpack(target: Any, data: bytes) -> Any:
+    return compiler.CompileResult._rebuild(target, *pickle.loads(data))
+
+
+_PROCESSOR = _Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
+
+
+def _pack_kernel(kernel: Any) -> bytes:
+    """Returns what launching a CUDA kernel takes: machine code, without what it was made from."""
+    from numba.cuda.serialize import dumps
+
+    library = kernel.library
+    states = library._reduce_states() | {"llvm_strs": [], "ptx_cache": {}}
+    code = {"codelibrary": type(library)._rebuild(**states)}
+    return dumps(kernel._reduce_states() | code)
+
+
+def _unpack_kernel(target: Any, data: bytes) -> Any:
+    from numba.cuda.dispatcher import _Kernel
+
+    return _Kernel._rebuild(**pickle.loads(data))
+
+
+def toolkit_versions() -> list[tuple[str, str]]:
+    """Returns names and versions of all that turns kernels into code for a device."""
+    found = []
+    for name in _TOOLKIT:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found.append((name, metadata.version(name)))
+    if not any(name.startswith(("nvidia-nvvm", "nvidia-cuda-nvcc")) for name, _ in found):
+        from numba.cuda.cuda_paths import get_cuda_paths
+
+        library = os.stat(get_cuda_paths()["nvvm"].info)  # a toolkit from elsewhere
+        found.append(("nvvm", f"{library.st_size} {library.st_mtime_ns}"))
+    return found
+
+
 class _Cache:
     """Compiled code of one function on disk, one file a signature; the interface is Numba's.
 
@@ -98,8 +170,9 @@ class _Cache:
     step. Of several processes that lack a file one compiles, under a lock that ends with it.
     """
 
-    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...]) -> None:
+    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...], kind: _Kind) -> None:
         self._function = function
+        self._kind = kind
         self._turn: int | None = None
         self._lock = threading.Lock()
         self._problem: Exception | None = None
@@ -123,12 +196,12 @@ class _Cache:
         """Returns the compiled code of a signature, or None: then it is this process's turn."""
         target.refresh()
         path = self._path(signature, target.codegen())
-        found = _load(path, target)
+        found = self._load(path, target)
         if found is None and path is not None:
             self._take_turn(path)
             if path.exists():  # another process was faster; reading takes no turn
                 self.release()
-            found = _load(path, target)
+            found = self._load(path, target)
         if found is not None:
             self._problem = None
             _mark_used(self.folder)
@@ -136,15 +209,16 @@ class _Cache:
         if self._problem is not None:
             self._tell_problem()
         often = "" if self._problem is not None else ", once"
-        _tell("compiling", f"compiling kernels (about {COMPILE_TIME} s{often})")
+        name = self._kind.name
+        _tell(f"compiling {name}", f"compiling {name} (about {self._kind.seconds} s{often})")
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keeps the compiled code of a signature; a failure to do so costs a message only."""
         path = self._path(signature, result.codegen)
-        if path is None or result.lifted or result.library.has_dynamic_globals:
+        data = None if path is None else self._kind.pack(result)
+        if path is None or data is None:
             return
-        data = serialize.dumps(result._reduce())
         try:
             _make_folder(path.parent)  # again: it may have been removed meanwhile
             _replace(path, hashlib.sha256(data).digest() + data)
@@ -172,13 +246,31 @@ class _Cache:
         return re.sub(r"[^A-Za-z0-9_.]", "_", self._function.__qualname__)[-80:]
 
     def _path(self, signature: Any, codegen: Any) -> Path | None:
-        """Returns the file of a signature on this processor."""
+        """Returns the file of a signature on this processor or device."""
         if self.folder is None:
             return None
         function = self._function
         name = (function.__module__, function.__qualname__, function.__code__.co_code)
-        key = (name, signature, codegen.magic_tuple(), getattr(sys, "abiflags", ""))
+        key = (name, signature, self._kind.machine(codegen), getattr(sys, "abiflags", ""))
         return self.folder / f"{self._stem()}-{hashlib.sha256(repr(key).encode()).hexdigest()}.nbc"
+
+    def _load(self, path: Path | None, target: Any) -> Any:
+        """Returns the compiled code in a file, None if there is none; removes what is damaged."""
+        if path is None:
+            return None
+        try:
+            content = path.read_bytes()
+        except OSError:
+            return None
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(content[size:]).digest() == content[:size]:
+            try:
+                return self._kind.unpack(target, content[size:])
+            except Exception:  # whatever Numba makes of what it did not write
+                pass
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
 
     def _take_turn(self, path: Path) -> None:
         """Makes the folder and waits for other processes that compile the same."""
@@ -208,25 +300,6 @@ def _tell(topic: str, text: str) -> None:
     if topic not in _told:
         _told.add(topic)
         print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
-
-
-def _load(path: Path | None, target: Any) -> Any:
-    """Returns the compiled code in a file, None if there is none; removes what is damaged."""
-    if path is None:
-        return None
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    size = hashlib.sha256().digest_size
-    if hashlib.sha256(content[size:]).digest() == content[:size]:
-        try:
-            return compiler.CompileResult._rebuild(target, *pickle.loads(content[size:]))
-        except Exception:  # whatever Numba makes of what it did not write
-            pass
-    with contextlib.suppress(OSError):
-        path.unlink()
-    return None
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -302,16 +375,17 @@ def _lock_file(path: Path) -> int | None:
     return None
 
 
-def cached(function: Any, sources: tuple[str, ...] = _SOURCES) -> Any:
+def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PROCESSOR) -> Any:
     """Gives a compiled function the on-disk cache; where nothing can be kept it does without.
 
     Args:
         function: Compiled by Numba.
         sources: Folders and modules of the package that its code is made from.
+        kind: What it is compiled for.
     """
     if not hasattr(function, "_cache") or isinstance(function._cache, _Cache):
         return function  # JIT is switched off, or it has one
-    cache = _Cache(function.py_func, sources)
+    cache = _Cache(function.py_func, sources, kind)
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
@@ -327,3 +401,22 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES) -> Any:
     function._cache = cache
     function.compile = compile_in_turn
     return function
+
+
+def cached_on_device(kernel: Any, **options: Any) -> Any:
+    """Gives a CUDA kernel the on-disk cache; its files depend on the device's capability as well.
+
+    What comes from it serves devices of that capability only.
+
+    Args:
+        kernel: Of `cuda.jit`.
+        **options: That it is compiled with besides those `cuda.jit` got.
+    """
+
+    def machine(codegen: Any) -> Any:
+        jit = sorted((name, repr(value)) for name, value in kernel.targetoptions.items())
+        return codegen.magic_tuple(), toolkit_versions(), jit, sorted(options.items())
+
+    name = "kernels for the GPU"
+    kind = _Kind(name, DEVICE_COMPILE_TIME, machine, _pack_kernel, _unpack_kernel)
+    return cached(kernel, kind=kind)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import time
 from typing import Any
 
@@ -12,18 +13,23 @@ import numpy as np
 __all__ = ["add_arguments", "run", "warm_up"]
 
 
-def warm_up() -> dict[str, Any]:
+def warm_up(device: str = "cpu") -> dict[str, Any]:
     """Runs what compiles kernels: the map compiler, a reset and a step. What is kept is only read.
+
+    Args:
+        device: Whose kernels are compiled besides those of the processor: "cuda" or "cuda:1".
 
     Returns:
         `folder` of the kernels; names of the functions `compiled` now and of those `present`;
         `seconds` in all.
 
     Raises:
-        ValueError: If compiling is switched off.
+        ImportError: If a package for the device is missing.
+        ValueError: If compiling is switched off, or there is no such device.
         OSError: If what was compiled cannot be kept.
     """
     start = time.perf_counter()
+    launcher = None if device == "cpu" else _launcher(device)
     from selfdrive_env import engine
     from selfdrive_env.env import make_self_play
     from selfdrive_env.maps import load, near, routes
@@ -31,6 +37,8 @@ def warm_up() -> dict[str, Any]:
 
     worlds = engine.compiled_worlds()
     entries = {"kernels.run_worlds": worlds}
+    if launcher is not None:
+        entries |= {f"kernels.cuda.{name}": one for name, one in launcher.kernels().items()}
     functions = dict(entries)
     for module in (routes, near):
         for name, function in vars(module).items():
@@ -45,6 +53,8 @@ def warm_up() -> dict[str, Any]:
     env.reset(seed=0)
     env.step(np.zeros(1, np.int64))
     env.close()
+    if launcher is not None:
+        launcher.compile_all()
 
     unkept = [name for name, function in entries.items() if not function._cache.kept]
     if unkept:
@@ -61,16 +71,44 @@ def warm_up() -> dict[str, Any]:
     }
 
 
+def _launcher(device: str) -> Any:
+    """Returns what has the kernels of a CUDA device."""
+    from selfdrive_env.devices import choose_device
+    from selfdrive_env.kernels.block import SIMULATED
+
+    if SIMULATED:
+        raise ValueError("nothing to compile: NUMBA_ENABLE_CUDASIM is set")
+    try:
+        chosen = choose_device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r}: {error}") from None
+    from selfdrive_env.kernels.cuda import Launcher
+
+    return Launcher(int(chosen.partition(":")[2]))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the options of `python -m selfdrive_env warmup`."""
+    parser.add_argument(
+        "--device",
+        type=_device_name,
+        default="cpu",
+        help="cpu (the default), cuda, or cuda:1 and so on: compile kernels for that one, too",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _device_name(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda or cuda:1 and so on, got {text!r}")
+    return text
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Fills the cache and prints what was compiled."""
     if not arguments.json:
         print("filling the kernel cache", flush=True)
-    figures = warm_up()
+    figures = warm_up(arguments.device)
     if arguments.json:
         print(json.dumps(figures))
         return 0

@@ -1,8 +1,9 @@
-"""Fixtures and the rules for the markers `gpu` and `cudasim`."""
+"""Fixtures and the rules for the markers `gpu`, `cudasim` and `ptx`."""
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +19,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs NUMBA_ENABLE_CUDASIM=1"))
         if item.get_closest_marker("gpu") and (simulated or not has_device()):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker("ptx") and (simulated or not has_toolkit()):
+            item.add_marker(pytest.mark.skip(reason="needs numba-cuda with its toolkit"))
 
 
 def has_device() -> bool:
     from numba import cuda
 
     return bool(cuda.is_available())
+
+
+@functools.cache
+def has_toolkit() -> bool:
+    """Whether kernels can be compiled for CUDA, with or without a device."""
+    if importlib.util.find_spec("numba_cuda") is None:
+        return False
+    from cuda import pathfinder
+
+    try:
+        for library in ("nvvm", "nvrtc", "nvJitLink"):
+            pathfinder.load_nvidia_dynamic_lib(library)
+    except pathfinder.DynamicLibNotFoundError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import selfdrive_env
-from selfdrive_env import engine
+from selfdrive_env import devices, engine
 from selfdrive_env.__main__ import main
 
 
@@ -59,6 +59,19 @@ def test_warmup_that_cannot_keep_kernels_is_a_mistake(
     assert main(["warmup"]) == 2
     assert "kernels.run_worlds cannot be kept" in (error := capsys.readouterr().err)
     assert "SELFDRIVE_CACHE" in error
+
+
+def test_warmup_says_why_there_is_no_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choose(device: str) -> str:
+        raise RuntimeError("torch finds no CUDA device")
+
+    monkeypatch.setattr(devices, "choose_device", choose)
+    assert main(["warmup", "--device", "cuda:1"]) == 2
+    assert "device='cuda:1': torch finds no CUDA device" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["warmup", "--device", "tpu"])
 
 
 @pytest.mark.slow

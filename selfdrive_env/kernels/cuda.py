@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numba import cuda, types
 
+from selfdrive_env.cache import cached_on_device
 from selfdrive_env.kernels.block import SIMULATED
 from selfdrive_env.kernels.compiling import plain_type
 from selfdrive_env.kernels.observation import observe_wanted
@@ -43,7 +44,7 @@ from selfdrive_env.state import (
     Worlds,
 )
 
-__all__ = ["KERNELS", "SIGNATURES", "Launcher", "prepare"]
+__all__ = ["KERNELS", "SIGNATURES", "Launcher", "compiled_kernel", "prepare"]
 
 
 def advance_kernel(tables):
@@ -110,6 +111,9 @@ def settle_reset_kernel(tables, staggered):
 
 _TABLES: Any = types.UniTuple(types.int64, len(STRUCTS))
 
+NVVM_OPTIONS = {"fma": 0}
+"""Of NVVM: multiplications and additions stay apart."""
+
 _TWIN = "_CUDATypingContext__dispatcher"  # where Numba keeps the device function of a kernel
 
 KERNELS = {
@@ -144,7 +148,7 @@ def prepare() -> None:
         function: Any, *args: Any, nvvm_options: Any = None, **kws: Any
     ) -> Any:
         if function in KERNELS.values():
-            nvvm_options = {**(nvvm_options or {}), "fma": 0}
+            nvvm_options = {**(nvvm_options or {}), **NVVM_OPTIONS}
         return compile_any(function, *args, nvvm_options=nvvm_options, **kws)
 
     dispatcher.compile_cuda = compile_uncontracted
@@ -202,16 +206,29 @@ class Launcher:
             stream: Handle of the stream.
             *arguments: Of the kernel.
         """
-        kernel = self._kernel(name)
         if SIMULATED:
-            kernel[worlds, threads](*arguments)
+            self._kernel(name)[worlds, threads](*arguments)
             return
         with cuda.gpus[self._device]:
+            kernel = self._kernel(name)
             kernel[worlds, threads, self._stream(stream), shared](*arguments)
 
+    def kernels(self) -> dict[str, Any]:
+        """Returns all kernels by name, compiled or not."""
+        with cuda.gpus[self._device]:
+            return {name: self._kernel(name) for name in KERNELS}
+
+    def compile_all(self) -> None:
+        """Compiles all kernels, or reads them from the cache."""
+        for name, kernel in self.kernels().items():
+            with cuda.gpus[self._device]:
+                kernel.compile(SIGNATURES[name].args)
+
     def _kernel(self, name: str) -> Any:
+        """Returns a kernel for the device that is current."""
         if name not in self._kernels:
-            self._kernels[name] = compiled_kernel(name)
+            capability = None if SIMULATED else cuda.get_current_device().compute_capability
+            self._kernels[name] = compiled_kernel(name, capability)
         return self._kernels[name]
 
     def _stream(self, handle: int) -> Any:
@@ -225,9 +242,14 @@ class Launcher:
 
 
 @functools.cache
-def compiled_kernel(name: str) -> Any:
-    """Returns a kernel that can be launched."""
+def compiled_kernel(name: str, capability: tuple[int, int] | None) -> Any:
+    """Returns a kernel that can be launched; it is compiled, or read from disk, when it first is.
+
+    Args:
+        name: Of `KERNELS`.
+        capability: Compute capability of the devices that launch it.
+    """
     if SIMULATED:
         return cuda.jit(KERNELS[name])
     prepare()
-    return cuda.jit(lto=False)(KERNELS[name])
+    return cached_on_device(cuda.jit(lto=False)(KERNELS[name]), **NVVM_OPTIONS)
