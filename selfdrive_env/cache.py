@@ -28,6 +28,8 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
+from selfdrive_env.signatures import remembered_signatures
+
 try:
     import fcntl
 except ImportError:  # on Windows several processes may compile the same
@@ -35,8 +37,8 @@ except ImportError:  # on Windows several processes may compile the same
 
 __all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
 
-_SOURCES = ("kernels", "engine.py", "state.py", "params.py", "arrays.py")
-MAP_SOURCES = ("maps", "state.py", "arrays.py")
+_SOURCES = ("kernels", "engine.py", "state.py", "params.py", "arrays.py", "signatures.py")
+MAP_SOURCES = ("maps", "state.py", "arrays.py", "signatures.py")
 """Folders and modules that the code of kernels, and that of the map compiler, is made from."""
 
 _CODE_OPTIONS = (
@@ -392,7 +394,8 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PR
         collects = gc.isenabled()
         gc.disable()  # the compiler's objects live until it is done; looking at them takes a tenth
         try:
-            return compile_one(signature)
+            with remembered_signatures():
+                return compile_one(signature)
         finally:
             if collects:
                 gc.enable()

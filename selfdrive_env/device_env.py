@@ -74,7 +74,7 @@ class CudaVectorEnv(DrivingVectorEnv):
 
     With `output="torch"` all that `reset` and `step` return are tensors there: copies with
     `copy=True`, else always the same ones. Infos are dense: `final_obs` and `final_info` come with
-    every step, and only rows of their masks `_final_obs` and `_final_info` are defined. With
+    every step; of `final_obs` only the rows of its mask `_final_obs` are defined. With
     `output="numpy"` everything is copied to the host and looks like that of the CPU.
     """
 
@@ -237,16 +237,16 @@ class CudaVectorEnv(DrivingVectorEnv):
         array: NDArray[Any] = pinned.numpy()
         return array.copy() if wait and self.settings.copy else array
 
-    def _of_rows(self, field: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        chosen = torch.from_numpy(rows).to(self.device)
-        array: NDArray[Any] = self.engine.tensors["rows"][field][chosen].cpu().numpy()
-        return array
+    def _finals(self) -> tuple[NDArray[Any], ...]:
+        names = ("final_age", "final_km", "final_count", "final_term")
+        rows = self.engine.tensors["rows"]
+        age, km, counts, terms = (self._to_host(name, rows[name]) for name in names)
+        return age, km, counts.T, terms.T
 
-    def _final_observations(self, rows: NDArray[np.intp]) -> NDArray[Any]:
-        finals = self.engine.final_observations
-        chosen = torch.from_numpy(rows).to(self.device)
+    def _final_observations(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+        finals, rows = self.engine.final_observations, np.flatnonzero(done)
         out = sparse_zeros(tuple(finals.shape), np.dtype(self.settings.obs_dtype))
-        out[rows] = finals[chosen].cpu().numpy()
+        out[rows] = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
         return out
 
     def get_state(self) -> dict[str, NDArray[Any]]:

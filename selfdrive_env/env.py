@@ -380,40 +380,35 @@ class DrivingVectorEnv(VectorEnv):
 
     def _masks(self) -> Infos:
         rows = self.engine.rows
+        copies = self.settings.copy
         return {
             "valid": rows.valid.astype(np.bool_),
-            "_valid": self._all.copy(),
+            "_valid": self._all.copy() if copies else self._all,
             "learn": rows.learn.astype(np.bool_),
-            "_learn": self._all.copy(),
+            "_learn": self._all.copy() if copies else self._all,
         }
 
     def _add_finals(self, infos: Infos, done: NDArray[np.bool_]) -> None:
         same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-        ended = done.nonzero()[0]
-        counts = np.zeros((1 + len(METRICS), self.num_envs), np.int32)
-        terms = np.zeros((len(REWARD_TERMS), self.num_envs), np.float32)
-        km = np.zeros(self.num_envs)
-        counts[0, ended] = self._of_rows("final_age", ended)
-        counts[1:, ended] = self._of_rows("final_count", ended).T
-        terms[:, ended] = self._of_rows("final_term", ended).T
-        km[ended] = self._of_rows("final_km", ended)
-        masks = np.empty((len(FINALS), self.num_envs), np.bool_)
-        masks[:] = done
+        finals, copies = self._finals(), self.settings.copy
+        age, km, counts, terms = (one.copy("K") if copies else one for one in finals)
+        masks = [done.copy() if copies else done for _ in FINALS]
         target: Infos = {} if same_step else infos
-        target.update(zip(FINALS, (counts[0], km, *counts[1:], *terms), strict=True))
+        target.update(zip(FINALS, (age, km, *counts, *terms), strict=True))
         target.update(zip(FINAL_MASKS, masks, strict=True))
         if not same_step:
             return
-        infos["final_obs"] = self._final_observations(ended)
+        infos["final_obs"] = self._final_observations(done)
         infos["_final_obs"] = done.copy()
         infos["final_info"] = target
         infos["_final_info"] = done.copy()
 
-    def _of_rows(self, field: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        values: NDArray[Any] = getattr(self.engine.rows, field)[rows]
-        return values
+    def _finals(self) -> tuple[NDArray[Any], ...]:
+        """Returns length, km, counts by event and reward by term of the episodes that ended."""
+        rows = self.engine.rows
+        return rows.final_age, rows.final_km, rows.final_count.T, rows.final_term.T
 
-    def _final_observations(self, rows: NDArray[np.intp]) -> NDArray[Any]:
+    def _final_observations(self, done: NDArray[np.bool_]) -> NDArray[Any]:
         return self.engine.hand_out_finals()
 
     def get_state(self) -> dict[str, NDArray[Any]]:

@@ -466,7 +466,7 @@ class Rows(NamedTuple):
     final_half: Annotated[U16, "half_row feature"]
 
     final_term: Annotated[F32, "row term"]
-    """Tallies of the episode that ended, written for finished rows only."""
+    """Tallies of the episode that ended in this step, like the next ones; zero for other rows."""
 
     final_count: Annotated[I32, "row count"]
     final_km: Annotated[F32, "row"]

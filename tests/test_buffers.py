@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,14 @@ def test_a_recycler_remembers_few_arrays() -> None:
     assert recycler.take().ctypes.data != 0
     assert last in {one.ctypes.data for one in recycler._arrays}
     assert len(recycler._arrays) <= Recycler.KEPT
+
+
+def test_last_observations_that_were_handed_out_are_the_callers_alone() -> None:
+    env = make_self_play(64, map="riverside", agents_per_world=16, num_threads=1)
+    env.reset(seed=1)
+    first = weakref.ref(env.engine.rows.final_observation)
+    random = np.random.default_rng(0)
+    while "final_obs" not in env.step(random.integers(0, 12, 64))[-1]:
+        assert first() is not None
+    env.step(random.integers(0, 12, 64))
+    assert first() is None

@@ -50,7 +50,7 @@ def play(env: DrivingVectorEnv, chosen: NDArray[np.int64]) -> list[tuple[Any, ..
         observation, reward, terminated, truncated, infos = env.step(action)
         done = terminated | truncated
         final = infos.get("final_obs", np.zeros_like(observation))
-        km = infos.get("final_info", infos).get("km", np.zeros(len(reward)))
+        km = infos.get("final_info", infos).get("km", np.zeros(len(reward), np.float32))
         out.append((observation, reward, terminated, truncated, final, km))
         if env.settings.autoreset_mode == "Disabled" and done.any():
             observation, _ = env.reset(options={"reset_mask": done})

@@ -17,7 +17,8 @@ MAX_LINES = 600
 
 # A part imports from itself and from the rows above it, not from the others of its row.
 LAYERS = (
-    ("arrays", "buffers", "cache", "checks"),
+    ("arrays", "buffers", "checks", "signatures"),
+    ("cache",),
     ("state",),
     ("params",),
     ("layout",),
@@ -46,7 +47,7 @@ KERNELS = (
 # Library -> the parts (or modules) that may import it, at the top or inside a function. Two
 # searches of the map compiler are too slow without numba, so they name it too.
 LIBRARIES = {
-    "numba": ("kernels", "cache", "arrays", "engine", "maps.routes", "maps.near"),
+    "numba": ("kernels", "cache", "signatures", "arrays", "engine", "maps.routes", "maps.near"),
     "llvmlite": ("kernels", "cache", "arrays", "engine"),
     "gymnasium": ("single", "device_env", "__init__", "env", "adapters", "testing", "bench"),
     "torch": ("device", "devices", "device_env", "adapters", "training", "evaluation"),

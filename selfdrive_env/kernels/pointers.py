@@ -44,7 +44,7 @@ class Table:
         Args:
             struct: A named tuple of C-contiguous arrays and of scalars.
         """
-        self._struct: Any = struct
+        self._struct: Any = struct if SIMULATED else None
         self._fields = _fields(type(struct))
         self._kept: dict[str, Any] = {}
         self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)

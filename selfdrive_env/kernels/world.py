@@ -14,7 +14,7 @@ from selfdrive_env.kernels.actions import take_actions
 from selfdrive_env.kernels.block import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.clock import cycles, stamp
 from selfdrive_env.kernels.collision import collide
-from selfdrive_env.kernels.compiling import entry, njit
+from selfdrive_env.kernels.compiling import entry, inline, njit
 from selfdrive_env.kernels.drivers import drive
 from selfdrive_env.kernels.dynamics import advance_bodies
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
@@ -75,6 +75,19 @@ def ask(scratch, worker, wanted):
     barrier()
 
 
+@inline
+def forget_finals(rows, row):
+    """Zeroes the tallies of a row whose episode ended in the step before."""
+    if rows.final_age[row] == 0:
+        return
+    rows.final_age[row] = 0
+    rows.final_km[row] = 0
+    for term in range(NUM_TERMS):
+        rows.final_term[row, term] = 0
+    for count in range(NUM_COUNTS):
+        rows.final_count[row, count] = 0
+
+
 @njit
 def finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, world):
     """Stage: rewards and flags of all rows, tallies of finished ones, whose last rows it wants."""
@@ -90,6 +103,7 @@ def finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, 
         rows.truncated[row] = output.truncated[world, agent]
         done = output.terminated[world, agent] or output.truncated[world, agent]
         if not live or not done:
+            forget_finals(rows, row)
             continue
         for term in range(NUM_TERMS):
             rows.final_term[row, term] = tallies.term[world, agent, term]
@@ -186,6 +200,7 @@ def clear_step(output, bodies, rows, world):
             rows.reward[row] = 0
             rows.terminated[row] = 0
             rows.truncated[row] = 0
+            forget_finals(rows, row)
             keep_row(rows, row)
 
 
