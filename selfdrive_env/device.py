@@ -137,6 +137,7 @@ class DeviceEngine(Engine):
         if self.device.type != "cuda":
             return
         free, _ = torch.cuda.mem_get_info(self.device)
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         if needed > free:
             raise MemoryError(
                 f"a batch of {self.num_worlds} worlds with {self.num_slots} agents needs "
@@ -271,6 +272,10 @@ class DeviceEngine(Engine):
         if jerk is not None:
             self._mode = ACTIONS_KEEP
         super().step(jerk)
+
+    def warm(self) -> bool:
+        """Whether the kernels of a step are compiled and loaded."""
+        return self._launcher.has_launched("settle")
 
     def _turn_over(self) -> None:
         """Rows stay where they are."""

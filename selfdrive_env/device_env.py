@@ -119,15 +119,14 @@ class CudaVectorEnv(DrivingVectorEnv):
             return super()._checked(actions)
         discrete = self.settings.action_type == "discrete"
         if not isinstance(actions, torch.Tensor):
-            if not hasattr(actions, "__cuda_array_interface__") and not hasattr(
-                actions, "__dlpack__"
-            ):
+            if hasattr(actions, "__dlpack__") and not SIMULATED:
+                actions = torch.utils.dlpack.from_dlpack(actions)
+            elif hasattr(actions, "__cuda_array_interface__") or hasattr(actions, "__dlpack__"):
+                actions = torch.as_tensor(actions)
+            else:
                 raise TypeError(
                     f"actions must be a tensor on {self.device}, got {type(actions).__name__}"
                 )
-            actions = (
-                torch.as_tensor(actions) if SIMULATED else torch.utils.dlpack.from_dlpack(actions)
-            )
         if actions.device != self.device:
             raise ValueError(
                 f"actions must be on {self.device}, got a tensor on {actions.device}: move it with "
@@ -259,6 +258,11 @@ class CudaVectorEnv(DrivingVectorEnv):
         super().set_state(state)
         return self._handed_out(self.engine.observations)
 
+    def frame(self, row: int = 0, *, span: float | None = None) -> NDArray[np.uint8]:
+        """See `DrivingVectorEnv.frame`."""
+        self.check()
+        return super().frame(row, span=span)
+
     def capture(self) -> CapturedStep:
         """Returns a step as a CUDA graph, started as a whole; call it after the first step.
 
@@ -266,7 +270,7 @@ class CudaVectorEnv(DrivingVectorEnv):
             RuntimeError: Before the first step, when kernels are not compiled yet, or without
                 `output="torch"`.
         """
-        if not self._ready or SIMULATED or self.settings.output != "torch":
+        if SIMULATED or self.settings.output != "torch" or not self.engine.warm():
             raise RuntimeError("capture() needs a CUDA device, output='torch' and a step before it")
         return CapturedStep(self)
 
@@ -286,7 +290,9 @@ class CapturedStep:
         self._env = env
         self.actions = torch.zeros(shape, dtype=kind, device=env.device)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(env.device), torch.cuda.graph(self.graph):
+        env.engine.command(self.actions)  # what it tells the device but once is not captured
+        stream = torch.cuda.Stream(env.device)  # torch's own is one of the first device captured on
+        with torch.cuda.device(env.device), torch.cuda.graph(self.graph, stream=stream):
             env.engine.command(self.actions)
             env.engine.step()
             self.results = env._results()

@@ -421,11 +421,12 @@ class DrivingVectorEnv(VectorEnv):
         if not self._ready:
             raise ResetNeeded("call reset() before get_state()")
         state = self.engine.state()
+        output, rows = self.engine.output, self.engine.rows
         for name in ("waits", "terminated", "truncated"):
-            state[f"output.{name}"] = getattr(self.engine.output, name).copy()
-        for name in self.engine.rows._fields:
+            state[f"output.{name}"] = getattr(output, name).copy()
+        for name in rows._fields:
             if not name.startswith("final_"):
-                state[f"rows.{name}"] = getattr(self.engine.rows, name).copy()
+                state[f"rows.{name}"] = getattr(rows, name).copy()
         state["version"] = np.array(STATE_VERSION)
         state["digest"] = np.frombuffer(self._digest().encode(), np.uint8).copy()
         return state

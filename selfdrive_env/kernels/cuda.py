@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import warnings
 from typing import Any
 
 import numba
@@ -192,6 +193,7 @@ class Launcher:
         self._device = device
         self._kernels: dict[str, Any] = {}
         self._streams: dict[int, Any] = {}
+        self._launches: dict[tuple[Any, ...], Any] = {}
 
     def launch(
         self, name: str, worlds: int, threads: int, shared: int, stream: int, *arguments: Any
@@ -210,8 +212,17 @@ class Launcher:
             self._kernel(name)[worlds, threads](*arguments)
             return
         with cuda.gpus[self._device]:
-            kernel = self._kernel(name)
-            kernel[worlds, threads, self._stream(stream), shared](*arguments)
+            key = (name, worlds, threads, stream, shared)
+            if key not in self._launches:
+                with warnings.catch_warnings():  # Numba warns of few worlds
+                    warnings.simplefilter("ignore")
+                    stream, kernel = self._stream(stream), self._kernel(name)
+                    self._launches[key] = kernel[worlds, threads, stream, shared]
+            self._launches[key](*arguments)
+
+    def has_launched(self, name: str) -> bool:
+        """Whether a kernel is compiled and loaded."""
+        return any(key[0] == name for key in self._launches)
 
     def kernels(self) -> dict[str, Any]:
         """Returns all kernels by name, compiled or not."""
