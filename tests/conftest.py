@@ -17,16 +17,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cudasim") and not simulated:
             item.add_marker(pytest.mark.skip(reason="needs NUMBA_ENABLE_CUDASIM=1"))
-        if item.get_closest_marker("gpu") and (simulated or not has_device()):
-            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+        if item.get_closest_marker("gpu"):
+            missing = "the simulator is none" if simulated else missing_device()
+            if missing is not None:
+                item.add_marker(pytest.mark.skip(reason=f"needs a CUDA device: {missing}"))
         if item.get_closest_marker("ptx") and (simulated or not has_toolkit()):
             item.add_marker(pytest.mark.skip(reason="needs numba-cuda with its toolkit"))
 
 
-def has_device() -> bool:
-    from numba import cuda
+@functools.cache
+def missing_device() -> str | None:
+    """Returns why no CUDA device can be used, None if one can."""
+    from selfdrive_env.devices import choose_device
 
-    return bool(cuda.is_available())
+    try:
+        choose_device("cuda")
+    except (ImportError, RuntimeError, ValueError) as error:
+        return str(error)
+    return None
 
 
 @functools.cache

@@ -8,6 +8,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PEERS = {"highway-env": "highway_env", "metadrive-simulator": "metadrive"}
@@ -46,3 +50,106 @@ def test_peers_measures_what_is_installed_and_names_what_is_not(tmp_path: Path) 
             assert row["ticks"] == 1
             assert row["obs_floats"] == (437 if "lean" in name else 1233)
     assert packages == {"selfdrive_env", *PEERS}
+
+
+def run_gpu(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *words],
+        env={**os.environ, "PYTHONPATH": path, **variables},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.cudasim
+@pytest.mark.slow
+def test_gpu_runs_through_in_the_simulator(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "found.json"
+    done = run_gpu("--simulate", "--json", str(path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(path.read_text())
+    assert all(one["identical"] for one in found["agreement"].values())
+    assert {one["status"] for one in found["rates"].values()} == {"done"}
+    widths = {name: one["row_bytes"] for name, one in found["rates"].items()}
+    assert widths == {"lean, float32, 8 agents": 1748, "lean, float16, 8 agents": 874}
+    parts = found["parts"]["lean"]
+    assert all(spent > 0 for spent in parts["kernel_s"].values())
+    assert parts["stage_cycles"]["road"] > 0
+    assert "| lean, float16, 8 agents | 874 |" in done.stdout
+
+
+@pytest.mark.cudasim
+def test_gpu_leaves_out_what_there_is_no_time_for(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "found.json"
+    done = run_gpu("--simulate", "--minutes", "0", "--json", str(path))
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(path.read_text())
+    assert all("out of time" in one["status"] for one in found["rates"].values())
+
+
+@pytest.mark.parametrize(
+    ("words", "simulator", "message"),
+    [
+        (["--simulate"], "0", "--simulate needs NUMBA_ENABLE_CUDASIM=1"),
+        ([], "1", "the simulator's figures say nothing of a device"),
+        ([], "0", "no device can be used: "),
+    ],
+)
+def test_gpu_says_why_it_cannot_measure(words: list[str], simulator: str, message: str) -> None:
+    if message.startswith("no device") and has_device():
+        pytest.skip("there is a device")
+    done = run_gpu(*words, NUMBA_ENABLE_CUDASIM=simulator)
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def has_device() -> bool:
+    from tests.conftest import missing_device
+
+    return missing_device() is None
+
+
+@pytest.fixture(scope="module")
+def gpu() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_gpu_finds_every_bit_that_differs(gpu: ModuleType) -> None:
+    names = {"observation": (5, 4, 3), "reward": (5, 4), "position": (5, 2, 2, 2), "first": (4, 3)}
+    names["last_observation"] = (2, 3)
+    wanted = {name: np.ones(shape, np.float32) for name, shape in names.items()}
+    wanted |= {name: np.zeros((5, 4), np.bool_) for name in ("terminated", "truncated")}
+    wanted["event"] = np.zeros((5, 2, 2), np.int32)
+    assert gpu.compare(wanted, wanted)["identical"]
+
+    for name in wanted:
+        found = {key: values.copy() for key, values in wanted.items()}
+        place = (3,) if name not in ("first", "last_observation") else (1,)
+        flags = name in ("terminated", "truncated", "event")
+        one = (*place, *(0 for _ in found[name].shape[1:]))
+        found[name][one] = 1 if flags else np.nextafter(np.float32(1), np.float32(2))
+        report = gpu.compare(wanted, found)
+        assert not report["identical"]
+        assert report["flag_mismatches"].get(name, 0) == int(flags)
+        assert (report["largest_difference"].get(name, 0.0) > 0.0) == (not flags)
+        assert report["rows_that_differ"] == int(name in ("observation", "reward"))
+        assert report["first_step"] == (3 if place == (3,) else None)
+
+
+def test_gpu_tells_too_little_memory_from_failures(gpu: ModuleType) -> None:
+    def too_large() -> dict[str, object]:
+        raise MemoryError("needs 9 GB")
+
+    report = gpu.Report(None, 1.0)
+    assert report.add("rates", "large", too_large)["status"] == "does not fit: needs 9 GB"
+    assert not report.failed
+    assert report.add("rates", "broken", lambda: {}["x"])["status"] == "KeyError: 'x'"
+    assert report.failed
