@@ -43,6 +43,11 @@ class TorchVectorEnv(DrivingVectorEnv):
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
         return Engine(self.settings, maps, self.num_worlds, driver, learner)
 
+    device = torch.device("cpu")
+
+    def check(self) -> None:
+        """Raises nothing: bad actions raised in the step that they were given to."""
+
     def reset(self, **keywords: Any) -> Any:
         """See `DrivingVectorEnv.reset`."""
         return self._outward(super().reset(**keywords))
@@ -303,6 +308,7 @@ class CapturedStep:
         Args:
             actions: As for `step`; None takes what `actions` holds.
         """
+        self._env._check_open()
         if actions is not None:
             self.actions.copy_(self._env._checked(actions))
         self.graph.replay()

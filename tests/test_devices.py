@@ -149,6 +149,8 @@ def test_tensors_on_the_cpu_are_the_arrays(mode):
         actions = random.integers(0, 12, 8)
         wanted, found = plain.step(actions), tensors.step(torch.from_numpy(actions))
     compare(tensors.set_state(plain.get_state()), wanted[0])
+    assert tensors.device == found[0].device
+    tensors.check()
 
 
 def compare(found, wanted):
