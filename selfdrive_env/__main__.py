@@ -1,4 +1,4 @@
-"""The command line: look at maps, compile, measure speed, train. `python -m selfdrive_env -h` has all."""
+"""The command line: maps, compiling, measuring speed, training. `python -m selfdrive_env -h`."""
 
 from __future__ import annotations
 

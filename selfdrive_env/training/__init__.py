@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
 
@@ -50,5 +50,4 @@ def load_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> Policy:
     """
     from selfdrive_env.training.policy import Policy
 
-    loaded: Any = Policy.load(path, device=device)
-    return loaded  # type: ignore[no-any-return]
+    return Policy.load(path, device=device)

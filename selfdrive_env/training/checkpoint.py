@@ -109,7 +109,9 @@ class Checkpoints:
                 shutil.rmtree(temporary, ignore_errors=True)
             last = self.numbers()
             kept = f"the last good one is {self.path(last[0])}" if last else "there is none yet"
-            raise OSError(f"checkpoint {self.path(number)} could not be written ({problem}); {kept}")
+            raise OSError(
+                f"checkpoint {self.path(number)} could not be written ({problem}); {kept}"
+            )
 
     def newest(self) -> tuple[int, dict[str, bytes]]:
         """Reads the newest whole checkpoint; damaged ones are announced and set aside.

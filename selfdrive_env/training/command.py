@@ -9,8 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
-from selfdrive_env.training.config import parse_assignments, read_file
+from selfdrive_env.training.config import (
+    PRESETS,
+    TrainConfig,
+    load_config,
+    parse_assignments,
+    read_file,
+)
 
 __all__ = ["add_arguments", "run"]
 

@@ -8,6 +8,7 @@ zero, gives zeros after the rectifier and has no influence.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -57,24 +58,23 @@ class DeepSets(nn.Module):
         for name in self.sets:
             widths = (self.shapes[name][1], *sizes.set_widths)
             self.elements[name] = nn.ModuleList(
-                _linear(a, b, generator, bias=False)
-                for a, b in zip(widths[:-1], widths[1:], strict=True)
+                _linear(a, b, generator, bias=False) for a, b in pairwise(widths)
             )
         widths = (sizes.scalar_width + len(self.sets) * sizes.set_widths[-1], *sizes.trunk_widths)
-        self.trunk = nn.ModuleList(
-            _linear(a, b, generator) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.trunk = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
         self.head = _linear(widths[-1], outputs, generator, scale=scale)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Returns [B, outputs] for observation rows [B, features]."""
+        if not torch.is_autocast_enabled(rows.device.type):
+            rows = rows.to(self.head.weight.dtype)
         parts = [self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1))]
         for name in self.sets:
             x = rows[:, self.slices[name]].unflatten(1, self.shapes[name])
-            *inner, last = self.elements[name]  # type: ignore[misc]
-            for layer in inner:
+            layers: list[nn.Module] = list(self.elements[name].children())
+            for layer in layers[:-1]:
                 x = torch.relu(layer(x))
-            parts.append(last(x).amax(1))
+            parts.append(layers[-1](x).amax(1))
         # The rectifier commutes with the maximum and is cheaper after it.
         x = torch.relu(torch.cat(parts, 1))
         for layer in self.trunk:

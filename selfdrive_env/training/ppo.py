@@ -7,10 +7,8 @@ arXiv 2502.03349). Axes in comments: T steps of a rollout, R rows, N = T x R, B 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -22,27 +20,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import selfdrive_env
-from selfdrive_env.config import OBSERVATION_VERSION
 from selfdrive_env.devices import choose_device
 from selfdrive_env.env import make_self_play
-from selfdrive_env.training.checkpoint import (
-    CHECKPOINT_VERSION,
-    CheckpointError,
-    Checkpoints,
-    array_bytes,
-    arrays_from,
-    json_bytes,
-    tensor_bytes,
-    tensors_from,
-    write_folder,
-    write_whole,
-)
-from selfdrive_env.training.config import TrainConfig, differences
+from selfdrive_env.training.checkpoint import Checkpoints, json_bytes, write_whole
+from selfdrive_env.training.config import TrainConfig
 from selfdrive_env.training.distributed import Ranks
 from selfdrive_env.training.network import Networks, Sizes
-from selfdrive_env.training.policy import POLICY_FILE, choose, layout_difference, policy_bytes
+from selfdrive_env.training.policy import choose
 from selfdrive_env.training.progress import Progress, Stopwatch
+from selfdrive_env.training.snapshot import restore, save, save_failure
 
 __all__ = ["NotFiniteError", "Trainer", "estimate_advantages", "filter_advantages", "run"]
 
@@ -120,7 +106,7 @@ class Trainer:
             world_offset=self.first_world,
         )
         self.sizes = Sizes(config.set_widths, config.scalar_width, config.trunk_widths)
-        actions = int(self.env.single_action_space.n)
+        actions = len(self.env.engine.draws.jerk)
         self.networks = Networks(self.env.layout, self.sizes, actions, config.seed).to(self.device)
         self.actor, self.critic = self.networks.log_probabilities, self.networks.values
         if config.compile:
@@ -138,9 +124,7 @@ class Trainer:
         self.rows = self.learn = torch.empty(0)
         self.buffers: Rollout | None = None
         self.folder = Path(config.out_dir)
-        self.checkpoints = Checkpoints(
-            self.folder / "checkpoints", config.keep_checkpoints, ranks
-        )
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.keep_checkpoints, ranks)
         self.watch = Stopwatch(self.device)
         self.progress: Progress | None = None
         self.stopping = False
@@ -148,7 +132,8 @@ class Trainer:
     def start(self, resume: bool) -> None:
         """Draws the worlds, or goes on from a checkpoint."""
         if resume:
-            self._restore(*self.checkpoints.newest())
+            if not restore(self, *self.checkpoints.newest()):
+                self._reset(self.config.seed + self.updates)
         else:
             there = self.checkpoints.numbers()
             if self.ranks.any(bool(there)):
@@ -217,13 +202,13 @@ class Trainer:
     @torch.no_grad()
     def drive(self) -> tuple[Rollout, dict[str, float]]:
         """Drives T steps; returns what happened, and sums over the episodes that ended."""
-        steps, networks = self.config.rollout, self.networks
+        steps = self.config.rollout
         if self.buffers is None:
             self.buffers = self._allocate()
         out = self.buffers
-        draws = torch.rand(
-            (steps, self.total_rows), generator=self.generator, device=self.device
-        )[:, self.mine]
+        draws = torch.rand((steps, self.total_rows), generator=self.generator, device=self.device)[
+            :, self.mine
+        ]
         sums = torch.zeros(len(TALLIES), dtype=torch.float64, device=self.device)
         cut_places, cut_rows = [], []
 
@@ -254,7 +239,6 @@ class Trainer:
                 rewards = out.rewards.view(-1)
                 rewards[places] += self.config.gamma * self._values(torch.cat(cut_rows))
         tallied = self.ranks.sum(sums).tolist()
-        assert networks is self.networks
         return out, dict(zip(TALLIES, tallied, strict=True))
 
     def _allocate(self) -> Rollout:
@@ -378,103 +362,14 @@ class Trainer:
 
     def save(self) -> None:
         """Writes a checkpoint, and the policy of the run."""
-        if self.ranks.rank == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        common = self._common_files()
-        own = {}
-        if self.config.save_worlds:
-            state = self.env.get_state()
-            own[_worlds_file(self.first_world)] = array_bytes(
-                {**state, "training.learn": self.learn.cpu().numpy()}
-            )
-        self.checkpoints.save(self.updates, common, own)
-        if self.ranks.rank == 0:
-            write_whole(self.folder / POLICY_FILE, common[POLICY_FILE])
-
-    def _common_files(self) -> dict[str, bytes]:
-        description = {
-            "observation_version": OBSERVATION_VERSION,
-            "layout": dataclasses.asdict(self.env.layout),
-            "layout_digest": self.env.layout_digest,
-            "package_version": selfdrive_env.__version__,
-        }
-        moments = {
-            f"{number}.{name}": value
-            for number, parameter in enumerate(self.parameters)
-            for name, value in self.optimizer.state[parameter].items()
-        }
-        state = {
-            "version": CHECKPOINT_VERSION,
-            **description,
-            "config": self.config.to_table(),
-            "updates": self.updates,
-            "steps": self.steps,
-            "seconds": self.seconds,
-            "filter_level": self.level if self.level is None or math.isfinite(self.level) else None,
-            "processes": self.ranks.count,
-        }
-        policy = {
-            **description,
-            "sizes": self.sizes._asdict(),
-            "actions": int(self.env.single_action_space.n),
-            "env": state["config"]["env"],
-            "steps": self.steps,
-        }
-        return {
-            POLICY_FILE: policy_bytes(self.networks, policy),
-            "optimizer.safetensors": tensor_bytes(moments),
-            "random.safetensors": tensor_bytes({"generator": self.generator.get_state()}),
-            "state.json": json_bytes(state),
-        }
-
-    def _restore(self, number: int, files: Mapping[str, bytes]) -> None:
-        """Goes on from the files of a checkpoint."""
-        import json
-
-        where = str(self.checkpoints.path(number))
-        state = json.loads(files["state.json"])
-        self._check_fits(where, state)
-        self.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
-        moments = tensors_from(files["optimizer.safetensors"])
-        for name, value in moments.items():
-            place, _, field = name.partition(".")
-            parameter = self.parameters[int(place)]
-            self.optimizer.state[parameter][field] = value.to(self.device)
-        self.generator.set_state(tensors_from(files["random.safetensors"])["generator"])
-        self.updates, self.steps = state["updates"], state["steps"]
-        self.seconds, self.level = state["seconds"], state["filter_level"]
-
-        worlds = _worlds_file(self.first_world)
-        if worlds in files and state["processes"] == self.ranks.count:
-            arrays = arrays_from(files[worlds])
-            self.learn = torch.from_numpy(arrays.pop("training.learn")).to(self.device)
-            self.rows = self.env.set_state(arrays)
-            return
-        if self.ranks.rank == 0:
-            print(f"selfdrive_env: {where} has no worlds for this process: they start anew",
-                  file=sys.stderr)  # fmt: skip
-        self._reset(self.config.seed + self.updates)
-
-    def _check_fits(self, where: str, state: Mapping[str, Any]) -> None:
-        if state.get("version") != CHECKPOINT_VERSION:
-            raise CheckpointError(
-                f"{where} has version {state.get('version')}, this package reads "
-                f"{CHECKPOINT_VERSION}"
-            )
-        difference = layout_difference(state, self.env.layout)
-        if difference is not None:
-            raise CheckpointError(f"{where} has another observation layout: {difference}")
-        found = differences(state["config"], self.config.to_table())
-        if found:
-            raise CheckpointError(f"{where} belongs to other settings: {'; '.join(found)}")
+        save(self)
 
     def _give_up(self, what: str, rollout: Rollout, index: Tensor | None) -> None:
         """Saves state and batch, and stops the run."""
-        folder = self.folder / f"failed-{self.updates:08d}-{self.ranks.rank}"
         batch = {name: tensor.flatten(0, 1) for name, tensor in rollout._asdict().items()}
         if index is not None:
             batch = {name: tensor[index] for name, tensor in batch.items()}
-        write_folder(folder, {**self._common_files(), "batch.safetensors": tensor_bytes(batch)})
+        folder = save_failure(self, batch)
         raise NotFiniteError(
             f"{what} of update {self.updates + 1} is not finite: state and batch are in {folder}, "
             f"the checkpoints before are in {self.checkpoints.folder}"
@@ -565,9 +460,12 @@ def filter_advantages(
         ranks: The processes, over all of which the largest is taken.
 
     Returns:
-        Which are kept, bool [T, R], and the new level.
+        Which are kept, bool [T, R], and the new level, NaN if an advantage is not finite.
     """
     sizes = torch.where(learn, advantages.abs(), 0.0)
+    largest = float(sizes.max())
+    if ranks.any(not math.isfinite(largest)):  # a maximum over processes may lose a NaN
+        return torch.zeros_like(learn), math.nan
     largest = float(ranks.max(sizes.max()))
     level = largest if level is None else rate * largest + (1.0 - rate) * level
     return learn & (sizes >= share * level), level
@@ -593,10 +491,6 @@ def _drive_figures(sums: Mapping[str, float], dt: float) -> dict[str, float]:
         "red_lights_per_km": sums["red_lights"] / km if km else 0.0,
         "metres_per_second": km / hours / 3.6 if hours else 0.0,
     }
-
-
-def _worlds_file(first_world: int) -> str:
-    return f"worlds-{first_world:08d}.npz"
 
 
 _FIGURES = ("steps_per_second", "goals_per_hour", "incidents_per_km")
