@@ -1,4 +1,4 @@
-"""The command line: look at maps, compile, measure speed. `python -m selfdrive_env -h` has all."""
+"""The command line: maps, compiling, measuring speed, training. `python -m selfdrive_env -h`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
         bench_module.add_arguments(bench)
         bench.set_defaults(run=bench_module.run)
+    train = commands.add_parser("train", help="train a policy by self-play")
+    if words[:1] == ["train"]:
+        from selfdrive_env.training import command
+
+        command.add_arguments(train)
+        train.set_defaults(run=command.run)
     return parser
 
 

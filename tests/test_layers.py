@@ -51,6 +51,7 @@ LIBRARIES = {
     "llvmlite": ("kernels", "cache", "arrays", "engine"),
     "gymnasium": ("single", "device_env", "__init__", "env", "adapters", "testing", "bench"),
     "torch": ("device", "devices", "device_env", "adapters", "training", "evaluation"),
+    "safetensors": ("training",),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
     "shapely": ("maps",),

@@ -1,0 +1,53 @@
+"""Training one policy for all road users by self-play, and what is needed to use it afterwards.
+
+`import selfdrive_env.training` is light: torch is imported when something here is called.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
+
+if TYPE_CHECKING:
+    from selfdrive_env.training.policy import Policy
+
+__all__ = ["PRESETS", "TrainConfig", "load_config", "load_policy", "train"]
+
+
+def train(
+    config: TrainConfig, *, resume: bool = False, updates: int | None = None
+) -> dict[str, float]:
+    """Trains a policy and leaves checkpoints, figures and the policy in `config.out_dir`.
+
+    Args:
+        config: All settings.
+        resume: Whether to go on from the newest good checkpoint in `config.out_dir`.
+        updates: Stop, with the state saved, after so many updates of this call; None goes on until
+            the budget of the config is spent.
+
+    Returns:
+        Figures of the last update, by name.
+
+    Raises:
+        ValueError: For settings that do not go together, or a checkpoint that does not fit.
+        NotFiniteError: If the loss is no number any more; the state and the batch are saved.
+    """
+    # Before torch is loaded: its idle threads must leave the cores to the simulator.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from selfdrive_env.training.ppo import run
+
+    return run(config, resume=resume, updates=updates)
+
+
+def load_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> Policy:
+    """Returns the policy in a run's folder, in one of its checkpoints or in a policy file.
+
+    Args:
+        path: The folder or the file that ends in .safetensors.
+        device: Where it computes.
+    """
+    from selfdrive_env.training.policy import Policy
+
+    return Policy.load(path, device=device)

@@ -1,0 +1,100 @@
+"""`python -m selfdrive_env train`: its options, and what it prints at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from selfdrive_env.training.config import (
+    PRESETS,
+    TrainConfig,
+    load_config,
+    parse_assignments,
+    read_file,
+)
+
+__all__ = ["add_arguments", "run"]
+
+DEFAULT_PRESET = "cpu"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of the command.
+
+    Args:
+        parser: Of the command.
+    """
+    parser.add_argument("--preset", choices=tuple(PRESETS), help="settings to start from")
+    parser.add_argument(
+        "--config", metavar="FILE", help="JSON or TOML file of settings that change the preset"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change one setting; env.KEY=VALUE for one of the environment",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint of the folder"
+    )
+    parser.add_argument("--out-dir", metavar="DIR", help="folder of the run")
+    parser.add_argument("--updates", type=int, help="stop after so many updates, to go on later")
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Trains and prints one line.
+
+    Args:
+        parsed: What `add_arguments` asked for.
+
+    Returns:
+        Exit code: 0 after success, 1 if the loss is no number any more.
+    """
+    if parsed.updates is not None and parsed.updates < 1:
+        raise ValueError(f"--updates must be a whole number of at least 1, got {parsed.updates}")
+    words = list(parsed.set)
+    if parsed.out_dir is not None:
+        words.append(f"out_dir={json.dumps(parsed.out_dir)}")
+    config = _resumed(parsed, words) if parsed.resume else None
+    if config is None:
+        config = load_config(parsed.preset or DEFAULT_PRESET, parsed.config, words)
+
+    from selfdrive_env.training import train
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from selfdrive_env.training.ppo import NotFiniteError
+
+    try:
+        figures = train(config, resume=parsed.resume, updates=parsed.updates)
+    except NotFiniteError as error:
+        print(f"selfdrive: {error}", file=sys.stderr)
+        return 1
+    if os.environ.get("RANK", "0") == "0":
+        print(_summary(config, figures))
+    return 0
+
+
+def _resumed(parsed: argparse.Namespace, words: list[str]) -> TrainConfig | None:
+    """Returns the settings that the run in the folder was started with, changed as is asked."""
+    changes: dict[str, Any] = read_file(parsed.config) if parsed.config else {}
+    changes = {**changes, **parse_assignments(words)}
+    preset: dict[str, Any] = PRESETS[parsed.preset or DEFAULT_PRESET]
+    folder = Path(str(changes.get("out_dir", preset.get("out_dir", TrainConfig.out_dir))))
+    file = folder / "config.json"
+    if parsed.preset is not None or not file.is_file():
+        return None
+    return load_config(None, parsed.config, [*words, f"out_dir={json.dumps(str(folder))}"],
+                       base=read_file(file))  # fmt: skip
+
+
+def _summary(config: TrainConfig, figures: dict[str, float]) -> str:
+    return (
+        f"{config.out_dir}: {figures['steps']:,.0f} transitions in {figures['seconds']:,.0f} s, "
+        f"{figures['steps_per_second']:,.0f}/s; goals/h {figures['goals_per_hour']:.1f}, "
+        f"incidents/km {figures['incidents_per_km']:.2f}"
+    )

@@ -1,0 +1,171 @@
+"""What of a run a checkpoint holds: how it becomes files, and how a run goes on from them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from selfdrive_env.config import OBSERVATION_VERSION
+from selfdrive_env.training.checkpoint import (
+    CHECKPOINT_VERSION,
+    CheckpointError,
+    array_bytes,
+    arrays_from,
+    json_bytes,
+    tensor_bytes,
+    tensors_from,
+    write_folder,
+    write_whole,
+)
+from selfdrive_env.training.config import differences
+from selfdrive_env.training.policy import POLICY_FILE, layout_difference, policy_bytes
+
+if TYPE_CHECKING:
+    from selfdrive_env.training.ppo import Trainer
+
+__all__ = ["restore", "save", "save_failure"]
+
+OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE = (
+    "optimizer.safetensors", "random.safetensors", "state.json",
+)  # fmt: skip
+
+
+def save(run: Trainer) -> None:
+    """Writes a checkpoint, and the policy of the run.
+
+    Args:
+        run: The run; every process of it calls this.
+    """
+    common = _common_files(run)
+    own = {}
+    if run.config.save_worlds:
+        masks = {"training.learn": run.learn.cpu().numpy()}
+        own[_worlds_file(run.first_world)] = array_bytes({**run.env.get_state(), **masks})
+    run.checkpoints.save(run.updates, common, own)
+    if run.ranks.rank == 0:
+        write_whole(run.folder / POLICY_FILE, common[POLICY_FILE])
+
+
+def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
+    """Writes the state and a batch apart from the checkpoints, to be looked at.
+
+    Args:
+        run: The run.
+        batch: What was learnt from when it failed.
+
+    Returns:
+        The folder.
+    """
+    folder = run.folder / f"failed-{run.updates:08d}-{run.ranks.rank}"
+    write_folder(folder, {**_common_files(run), "batch.safetensors": tensor_bytes(batch)})
+    return folder
+
+
+def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
+    """Puts a run into the state of a checkpoint.
+
+    Args:
+        run: The run.
+        number: Of the checkpoint.
+        files: Name -> content.
+
+    Returns:
+        Whether the worlds are there, too; otherwise new episodes must be started.
+
+    Raises:
+        CheckpointError: If it is of another version, layout or settings; the difference is named.
+    """
+    where = str(run.checkpoints.path(number))
+    state = json.loads(files[STATE_FILE])
+    _check_fits(run, where, state)
+    run.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
+    for name, value in tensors_from(files[OPTIMIZER_FILE]).items():
+        place, _, field = name.partition(".")
+        run.optimizer.state[run.parameters[int(place)]][field] = value.to(run.device)
+    run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
+    run.updates, run.steps = state["updates"], state["steps"]
+    run.seconds, run.level = state["seconds"], state["filter_level"]
+
+    worlds = _worlds_file(run.first_world)
+    if worlds not in files or state["processes"] != run.ranks.count:
+        if run.ranks.rank == 0:
+            text = f"selfdrive_env: {where} has no worlds for this process: they start anew"
+            print(text, file=sys.stderr)
+        return False
+    arrays = arrays_from(files[worlds])
+    run.learn = torch.from_numpy(arrays.pop("training.learn")).to(run.device)
+    run.rows = run.env.set_state(arrays)
+    return True
+
+
+def _common_files(run: Trainer) -> dict[str, bytes]:
+    """Returns the files that are the same in all processes."""
+    config = run.config.to_table()
+    description = {
+        "observation_version": OBSERVATION_VERSION,
+        "layout": dataclasses.asdict(run.env.layout),
+        "layout_digest": run.env.layout_digest,
+        "package_version": _package_version(),
+        "steps": run.steps,
+    }
+    policy = {
+        **description,
+        "sizes": run.sizes._asdict(),
+        "actions": int(run.env.single_action_space.n),
+        "env": config["env"],
+    }
+    moments = {
+        f"{number}.{name}": value
+        for number, parameter in enumerate(run.parameters)
+        for name, value in run.optimizer.state[parameter].items()
+    }
+    known = run.level is not None and math.isfinite(run.level)
+    state = {
+        "version": CHECKPOINT_VERSION,
+        **description,
+        "config": config,
+        "updates": run.updates,
+        "seconds": run.seconds,
+        "filter_level": run.level if known else None,
+        "processes": run.ranks.count,
+    }
+    return {
+        POLICY_FILE: policy_bytes(run.networks, policy),
+        OPTIMIZER_FILE: tensor_bytes(moments),
+        RANDOM_FILE: tensor_bytes({"generator": run.generator.get_state()}),
+        STATE_FILE: json_bytes(state),
+    }
+
+
+def _check_fits(run: Trainer, where: str, state: Mapping[str, Any]) -> None:
+    """Refuses a checkpoint of another version, layout or settings."""
+    if state.get("version") != CHECKPOINT_VERSION:
+        raise CheckpointError(
+            f"{where} has version {state.get('version')}, this package reads {CHECKPOINT_VERSION}"
+        )
+    difference = layout_difference(state, run.env.layout)
+    if difference is not None:
+        raise CheckpointError(f"{where} has another observation layout: {difference}")
+    found = differences(state["config"], run.config.to_table())
+    if found:
+        raise CheckpointError(f"{where} belongs to other settings: {'; '.join(found)}")
+
+
+def _worlds_file(first_world: int) -> str:
+    return f"worlds-{first_world:08d}.npz"
+
+
+def _package_version() -> str:
+    try:
+        return version("selfdrive_env")
+    except PackageNotFoundError:  # a source tree on the path, not installed
+        return "0.0.0"

@@ -1,0 +1,251 @@
+"""Saving and resuming: what was written, what is refused, and what a kill or a full disk leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import selfdrive_env
+from selfdrive_env.__main__ import main
+from selfdrive_env.training import TrainConfig, checkpoint, load_policy, train
+from selfdrive_env.training.checkpoint import CheckpointError, read_folder, write_folder
+from tests.training.conftest import TINY, tiny_config
+
+ALWAYS: dict[str, Any] = {"checkpoint_minutes": 0.0, "keep_checkpoints": 2}
+
+
+def files_of(config: TrainConfig, number: int) -> dict[str, bytes]:
+    return read_folder(Path(config.out_dir) / "checkpoints" / f"{number:08d}")
+
+
+def same_training(a: dict[str, bytes], b: dict[str, bytes]) -> bool:
+    """Whether all but times and settings of saving are the same, to the last bit."""
+    plain = []
+    for files in (a, b):
+        state = json.loads(files["state.json"])
+        state.pop("seconds")
+        state.pop("config")
+        plain.append({**files, "state.json": json.dumps(state).encode()})
+    return plain[0] == plain[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """Six updates in one go."""
+    config = tiny_config(tmp_path_factory.mktemp("whole") / "run", **ALWAYS)
+    train(config)
+    return config
+
+
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(
+    whole: TrainConfig, tiny: TrainConfig
+) -> None:
+    train(tiny, updates=3)
+    train(tiny, resume=True)
+    assert same_training(files_of(tiny, 6), files_of(whole, 6))
+    rows = (Path(tiny.out_dir) / "progress.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["update", "1", "2", "3", "4", "5", "6"]
+
+
+def test_only_the_newest_are_kept(whole: TrainConfig) -> None:
+    names = sorted(path.name for path in (Path(whole.out_dir) / "checkpoints").iterdir())
+    assert names == ["00000005", "00000006"]
+
+
+def test_no_file_is_a_pickle(whole: TrainConfig) -> None:
+    for name, content in files_of(whole, 6).items():
+        assert content[:1] != b"\x80"
+        assert Path(name).suffix in (".json", ".safetensors", ".npz")
+
+
+def test_without_worlds_a_run_starts_new_episodes(
+    tiny: TrainConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny.changed(save_worlds=False)
+    train(config, updates=2)
+    assert train(config, resume=True, updates=1)["update"] == 3
+    assert "they start anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("damage", ["short", "altered", "manifest", "missing"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tiny: TrainConfig, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tiny.changed(**ALWAYS)
+    train(config, updates=3)
+    newest = Path(config.out_dir) / "checkpoints" / "00000003"
+    spoil(newest, damage)
+    assert train(config, resume=True, updates=1)["update"] == 3
+    assert f"{newest} is damaged" in capsys.readouterr().err
+    read_folder(newest)
+
+
+def spoil(folder: Path, damage: str) -> None:
+    file = folder / ("manifest.json" if damage == "manifest" else "optimizer.safetensors")
+    content = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    elif damage == "altered":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    else:
+        file.write_bytes(content[: len(content) // 2])
+
+
+def test_without_a_good_checkpoint_resuming_is_refused(tiny: TrainConfig) -> None:
+    with pytest.raises(CheckpointError, match="there is none"):
+        train(tiny, resume=True)
+    train(tiny, updates=1)
+    spoil(Path(tiny.out_dir) / "checkpoints" / "00000001", "short")
+    with pytest.raises(CheckpointError, match=r"optimizer\.safetensors has \d+ bytes instead"):
+        train(tiny, resume=True)
+
+
+def test_another_layout_version_or_setting_is_refused_by_name(tiny: TrainConfig) -> None:
+    train(tiny, updates=1)
+    layout = {**tiny.env["layout"], "agents": 5}
+    other = tiny.changed(env={**tiny.env, "layout": layout})
+    with pytest.raises(CheckpointError, match="layout: agents 3 in the file, 5 here"):
+        train(other, resume=True)
+    with pytest.raises(CheckpointError, match=r"gamma is 0.999 in the checkpoint and 0.5 here"):
+        train(tiny.changed(gamma=0.5), resume=True)
+    with pytest.raises(CheckpointError, match=r"env.horizon is 3.0 in the checkpoint and 6.0"):
+        train(tiny.changed(env={**tiny.env, "horizon": 6.0}), resume=True)
+
+    folder = Path(tiny.out_dir) / "checkpoints" / "00000001"
+    files = read_folder(folder)
+    state = json.loads(files["state.json"])
+    write_folder(folder, {**files, "state.json": json.dumps({**state, "version": 0}).encode()})
+    with pytest.raises(CheckpointError, match="has version 0, this package reads 1"):
+        train(tiny, resume=True)
+
+
+def test_a_longer_budget_may_be_given_on_resuming(tiny: TrainConfig) -> None:
+    train(tiny, updates=1)
+    assert train(tiny.changed(steps=10**6), resume=True, updates=1)["update"] == 2
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny, updates=2)
+    before = files_of(tiny, 2)
+    write = checkpoint._write
+
+    def full(path: Path, content: bytes) -> None:
+        if path.name.startswith("worlds"):
+            path.write_bytes(content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(path, content)
+
+    monkeypatch.setattr(checkpoint, "_write", full)
+    with pytest.raises(OSError, match=r"No space left on device.*the last good one is .*00000002"):
+        train(tiny, resume=True, updates=1)
+    folder = Path(tiny.out_dir) / "checkpoints"
+    assert [path.name for path in folder.iterdir()] == ["00000002"]
+    assert files_of(tiny, 2) == before
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from selfdrive_env.training import TrainConfig, checkpoint, train
+
+victim, table = sys.argv[1], json.loads(sys.argv[2])
+write = checkpoint._write
+
+def killed(path, content):
+    if path.parent.name.endswith("00000003") and path.name == victim:
+        path.write_bytes(content[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, content)
+
+checkpoint._write = killed
+train(TrainConfig(**table))
+"""
+
+
+@pytest.mark.parametrize("victim", ["optimizer.safetensors", "manifest.json"])
+def test_a_run_killed_while_saving_resumes_from_the_interval_before(
+    whole: TrainConfig, tiny: TrainConfig, victim: str
+) -> None:
+    config = tiny.changed(**ALWAYS)
+    result = python(["-c", KILLED, victim, json.dumps(config.to_table())])
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    names = sorted(path.name for path in (Path(config.out_dir) / "checkpoints").iterdir())
+    assert names == [".saving-00000003", "00000001", "00000002"]
+    load_policy(config.out_dir)
+    train(config, resume=True)
+    assert same_training(files_of(config, 6), files_of(whole, 6))
+
+
+def python(words: list[str]) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(Path(selfdrive_env.__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_a_policy_file_that_is_damaged_or_none_of_ours_is_refused(tmp_path: Path) -> None:
+    import safetensors.torch
+    import torch
+
+    file = tmp_path / "policy.safetensors"
+    file.write_bytes(b"\x10" * 20)
+    with pytest.raises(ValueError, match="is damaged"):
+        load_policy(file)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match="not written by us"):
+        load_policy(file)
+    with pytest.raises(ValueError, match="does not exist"):
+        load_policy(tmp_path / "none.safetensors")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(st.dictionaries(st.sampled_from(["a", "b", "c.json"]), st.binary(max_size=40), min_size=1),
+       st.data())  # fmt: skip
+def test_a_folder_comes_back_or_is_refused(
+    tmp_path: Path, files: dict[str, bytes], data: st.DataObject
+) -> None:
+    folder = tmp_path / "folder"
+    write_folder(folder, files)
+    assert read_folder(folder) == files
+    victim = data.draw(st.sampled_from([*files, "manifest.json"]))
+    content = data.draw(st.binary(max_size=60))
+    if content == (folder / victim).read_bytes():
+        return
+    (folder / victim).write_bytes(content)
+    try:
+        assert read_folder(folder) == files or victim == "manifest.json"
+    except CheckpointError:
+        return
+
+
+def test_the_command_trains_resumes_and_sums_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tiny.json"
+    file.write_text(json.dumps(TINY))
+    folder = str(tmp_path / "run")
+    words = ["train", "--config", str(file), "--out-dir", folder, "--set", "minutes=null"]
+    words += ["--set", f"env={json.dumps({**TINY['env'], 'reward': {}})}"]
+    assert main([*words, "--updates", "2"]) == 0
+    assert "256 transitions" in capsys.readouterr().out
+    assert main(["train", "--resume", "--out-dir", folder, "--updates", "1"]) == 0
+    assert capsys.readouterr().out.startswith(f"{folder}: 384 transitions in")
+    assert main(words) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main(["train", "--out-dir", folder, "--resume", "--set", "gamma=0.5"]) == 2
+    assert "gamma is" in capsys.readouterr().err
+    assert main(["train", "--set", "gama=1"]) == 2
+    assert "did you mean 'gamma'" in capsys.readouterr().err

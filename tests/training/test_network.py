@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from selfdrive_env.config import LAYOUTS, Layout
+from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.training.network import SETS, Networks, Sizes
+from selfdrive_env.training.policy import choose
+
+SIZES = Sizes((8, 8), 8, (16,))
+
+
+def random_rows(layout: Layout, count: int, seed: int = 0) -> torch.Tensor:
+    """Rows in which the last half of each set's slots is empty."""
+    generator = torch.Generator().manual_seed(seed)
+    length = max(one.stop for one in layout.slices.values())
+    rows = 2.0 * torch.rand((count, length), generator=generator) - 1.0
+    for name in SETS:
+        table = rows[:, layout.slices[name]].view(count, -1, len(OBSERVATION[name]))
+        table[:, :, -1] = 1.0
+        table[:, table.shape[1] // 2 :] = 0.0
+        rows[:, layout.slices[name]] = table.flatten(1)
+    return rows
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_the_order_of_a_set_does_not_matter(layout: Layout) -> None:
+    networks = Networks(layout, SIZES, 12)
+    rows = random_rows(layout, 5)
+    mixed = rows.clone()
+    for name in SETS:
+        table = rows[:, layout.slices[name]].view(5, -1, len(OBSERVATION[name]))
+        mixed[:, layout.slices[name]] = table.flip(1).flatten(1)
+    torch.testing.assert_close(networks.actor(rows), networks.actor(mixed))
+    torch.testing.assert_close(networks.values(rows), networks.values(mixed))
+
+
+def test_empty_slots_have_no_influence() -> None:
+    few = Layout(goals=1, lane_points=3, boundary_points=3, stop_lines=3, agents=3)
+    many = Layout(goals=1, lane_points=9, boundary_points=9, stop_lines=9, agents=9)
+    small = torch.zeros(1, max(s.stop for s in few.slices.values()))
+    large = torch.zeros(1, max(s.stop for s in many.slices.values()))
+    values = torch.linspace(-1.0, 1.0, small.shape[1])
+    for name in OBSERVATION:
+        here, there = few.slices[name], many.slices[name]
+        small[0, here] = values[here]
+        large[0, there.start : there.start + here.stop - here.start] = values[here]
+    a, b = Networks(few, SIZES, 12), Networks(many, SIZES, 12)
+    b.load_state_dict(a.state_dict())
+    torch.testing.assert_close(a.values(small), b.values(large))
+
+
+def test_a_layout_without_some_sets_works() -> None:
+    layout = Layout(goals=0, lane_points=2, boundary_points=0, stop_lines=0, agents=0)
+    rows = torch.zeros(3, max(s.stop for s in layout.slices.values()))
+    assert Networks(layout, SIZES, 5).log_probabilities(rows).shape == (3, 5)
+
+
+def test_half_rows_are_read() -> None:
+    networks = Networks(LAYOUTS["lean"], SIZES, 12)
+    rows = random_rows(LAYOUTS["lean"], 4)
+    torch.testing.assert_close(
+        networks.values(rows.half()), networks.values(rows), atol=1e-2, rtol=0
+    )
+
+
+def test_actions_are_drawn_as_often_as_they_are_likely() -> None:
+    wanted = torch.tensor([0.1, 0.0, 0.6, 0.3])
+    draws = (torch.arange(1000) + 0.5) / 1000
+    actions = choose(wanted.log().expand(1000, 4), draws)
+    counts = np.bincount(actions.numpy(), minlength=4)
+    assert np.abs(counts / 1000 - wanted.numpy()).max() < 2e-3
+
+
+def test_a_draw_beyond_the_rounded_sum_takes_the_last_action() -> None:
+    assert choose(torch.log(torch.tensor([[0.5, 0.4999]])), torch.tensor([0.99999])).item() == 1

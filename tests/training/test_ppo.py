@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from selfdrive_env.training import TrainConfig, load_policy, train
+from selfdrive_env.training.checkpoint import tensors_from
+from selfdrive_env.training.distributed import Ranks
+from selfdrive_env.training.ppo import (
+    NotFiniteError,
+    Trainer,
+    estimate_advantages,
+    filter_advantages,
+)
+from tests.training.conftest import tiny_config
+
+ALONE = Ranks("cpu")
+
+
+def slow_advantages(
+    rewards: NDArray[Any], values: NDArray[Any], done: NDArray[Any], last: NDArray[Any],
+    gamma: float, lam: float,
+) -> NDArray[Any]:  # fmt: skip
+    """From the definition: A_t = sum_k (gamma lambda)^k delta_{t+k}, up to the episode's end."""
+    steps, rows = rewards.shape
+    following = np.vstack([values[1:], last[None]])
+    advantages = np.zeros((steps, rows))
+    for row in range(rows):
+        for step in range(steps):
+            weight = 1.0
+            for later in range(step, steps):
+                ended = done[later, row]
+                future = 0.0 if ended else gamma * following[later, row]
+                delta = rewards[later, row] + future - values[later, row]
+                advantages[step, row] += weight * delta
+                weight *= gamma * lam
+                if ended:
+                    break
+    return advantages
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.floats(0, 1), st.floats(0, 1))
+def test_advantages_are_those_of_the_definition(
+    seed: int, steps: int, gamma: float, lam: float
+) -> None:
+    draw = np.random.default_rng(seed)
+    rewards, values = draw.normal(size=(2, steps, 3))
+    done, last = draw.random((steps, 3)) < 0.3, draw.normal(size=3)
+    result = estimate_advantages(
+        *(torch.from_numpy(one) for one in (rewards, values, done, last)), gamma, lam
+    )
+    np.testing.assert_allclose(
+        result, slow_advantages(rewards, values, done, last, gamma, lam), atol=1e-9
+    )
+
+
+def test_the_filter_follows_the_running_largest_advantage() -> None:
+    draw = np.random.default_rng(0)
+    level: float | None = None
+    expected = 0.0
+    for turn in range(5):
+        advantages = draw.normal(size=(6, 4)) ** 3 * (turn + 1)
+        learn = draw.random((6, 4)) < 0.8
+        largest = max(abs(a) for a, good in zip(advantages.flat, learn.flat, strict=True) if good)
+        expected = largest if turn == 0 else 0.25 * largest + 0.75 * expected
+        keep, level = filter_advantages(
+            torch.from_numpy(advantages), torch.from_numpy(learn), level, 0.1, 0.25, ALONE
+        )
+        assert level == pytest.approx(expected)
+        for place in np.ndindex(6, 4):
+            assert bool(keep[place]) == (
+                bool(learn[place]) and abs(advantages[place]) >= 0.1 * expected
+            )
+
+
+def test_a_share_of_zero_keeps_all_that_may_be_learnt_from() -> None:
+    advantages = torch.tensor([[0.0, 1.0, -2.0]])
+    learn = torch.tensor([[True, False, True]])
+    keep, level = filter_advantages(advantages, learn, None, 0.0, 0.25, ALONE)
+    assert keep.tolist() == [[True, False, True]]
+    assert level == 2.0
+
+
+def started(config: TrainConfig) -> Trainer:
+    torch.set_num_threads(1)
+    trainer = Trainer(config, ALONE)
+    trainer.start(resume=False)
+    return trainer
+
+
+def test_rows_that_are_not_to_be_learnt_from_change_nothing(tiny: TrainConfig) -> None:
+    weights = []
+    for spoilt in (False, True):
+        trainer = started(tiny.changed(out_dir=f"{tiny.out_dir}-{spoilt}", filter=0.0))
+        rollout, _ = trainer.drive()
+        rollout.learn[:, ::2] = False
+        if spoilt:
+            rollout.actions[:, ::2] = 0
+            rollout.log_probabilities[:, ::2] = -50.0
+            rollout.rewards[:, ::2] = 1e3
+        figures = trainer.learn_from(rollout)
+        assert figures["kept"] == 1.0
+        weights.append([one.detach().clone() for one in trainer.parameters])
+        trainer.close()
+    for a, b in zip(*weights, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_rows_without_an_agent_are_masked(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, env={"agents_per_world": [2, 4]})
+    trainer = started(config)
+    rollout, _ = trainer.drive()
+    absent = (rollout.rows == 0.0).all(2)
+    assert absent.any()
+    assert not rollout.learn[absent].any()
+    trainer.close()
+
+
+def test_a_cut_episode_goes_on_with_the_value_of_its_last_observation(tmp_path: Path) -> None:
+    """Rewards of a truncated step exceed the environment's by gamma times that value."""
+    config = tiny_config(tmp_path, rollout=24, minibatch=64, steps=10_000, gamma=0.5,
+                         env={"on_collision": "ignore", "on_offroad": "ignore"})  # fmt: skip
+    trainer = started(config)
+    trainer.networks.critic.head.bias.data.fill_(1e4)
+    rollout, _ = trainer.drive()
+    horizon = trainer.env.settings.steps
+    cut = rollout.rewards > 1e3
+    assert int(cut.sum()) >= cut.shape[1] * (config.rollout // horizon)
+    assert bool((rollout.done | ~cut).all())
+    np.testing.assert_allclose(rollout.rewards[cut], 5e3, rtol=1e-2)
+    trainer.close()
+
+
+def test_training_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
+    def weights(name: str, seed: int) -> bytes:
+        train(tiny_config(tmp_path / name, seed=seed), updates=2)
+        return (tmp_path / name / "policy.safetensors").read_bytes()
+
+    assert weights("a", 0) == weights("b", 0)
+    assert weights("a2", 0) != weights("c", 1)
+
+
+def test_training_leaves_figures_policy_and_checkpoint(tiny: TrainConfig) -> None:
+    figures = train(tiny)
+    assert figures["steps"] == tiny.steps
+    folder = Path(tiny.out_dir)
+    with open(folder / "progress.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["update"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(math.isfinite(float(value)) for row in rows for value in row.values())
+    assert float(rows[0]["learning_rate"]) == pytest.approx(tiny.learning_rate)
+    assert float(rows[3]["learning_rate"]) == pytest.approx(tiny.learning_rate / 2)
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["00000006"]
+
+    policy = load_policy(folder)
+    observations = np.zeros((3, policy.features), np.float32)
+    assert policy.act(observations).shape == (3,)
+    assert isinstance(policy.act(torch.from_numpy(observations), deterministic=False), torch.Tensor)
+    assert dataclasses.asdict(policy.layout) == tiny.env["layout"]
+    with pytest.raises(ValueError, match="observations must be rows of"):
+        policy.act(observations[:, 1:])
+
+
+def test_half_precision_rows_train(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, env={"obs_dtype": "float16"})
+    trainer = started(config)
+    figures = trainer.update()
+    assert trainer.buffers is not None
+    assert trainer.buffers.rows.dtype == torch.float16
+    assert math.isfinite(figures["policy_loss"])
+    trainer.close()
+
+
+@pytest.mark.parametrize("where", ["rewards", "actor"])
+def test_a_loss_that_is_no_number_stops_with_state_and_batch(
+    tiny: TrainConfig, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drive = Trainer.drive
+
+    def spoilt(self: Trainer) -> Any:
+        rollout, tallies = drive(self)
+        if self.updates == 2 and where == "rewards":
+            rollout.rewards[0, 0] = math.nan
+        elif self.updates == 2:
+            rollout.rows[:, :] = math.nan
+        return rollout, tallies
+
+    monkeypatch.setattr(Trainer, "drive", spoilt)
+    config = tiny.changed(checkpoint_minutes=0.0, filter=0.0)
+    with pytest.raises(NotFiniteError, match="update 3 is not finite: state and batch are in"):
+        train(config)
+    failed = Path(tiny.out_dir) / "failed-00000002-0"
+    batch = tensors_from((failed / "batch.safetensors").read_bytes())
+    assert torch.isnan(batch["rewards" if where == "rewards" else "rows"]).any()
+    weights = tensors_from((failed / "policy.safetensors").read_bytes())
+    assert all(torch.isfinite(one).all() for one in weights.values())
+    assert sorted(path.name for path in (Path(tiny.out_dir) / "checkpoints").iterdir()) == [
+        "00000001",
+        "00000002",
+    ]
+
+
+def test_a_signal_ends_the_run_with_its_state_saved(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, steps=10**9)
+    timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    figures = train(config)
+    assert 0 < figures["steps"] < 10**9
+    assert load_policy(tmp_path).description["steps"] == figures["steps"]
+
+
+def test_a_folder_in_use_is_not_written_over(tiny: TrainConfig) -> None:
+    train(tiny, updates=1)
+    with pytest.raises(ValueError, match="holds a run already: resume it"):
+        train(tiny)
+
+
+def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    train(tiny_config(tmp_path, tensorboard=True), updates=1)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
