@@ -1,4 +1,4 @@
-"""The command line: look at maps, compile, measure speed. `python -m selfdrive_env -h` has all."""
+"""The command line: look at maps, compile, measure speed, evaluate policies. `python -m selfdrive_env -h` has all."""
 
 from __future__ import annotations
 
@@ -47,6 +47,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
         bench_module.add_arguments(bench)
         bench.set_defaults(run=bench_module.run)
+    evaluation = commands.add_parser("evaluate", help="measure how well a policy drives")
+    if words[:1] == ["evaluate"]:
+        from selfdrive_env.evaluation import report
+
+        report.add_arguments(evaluation)
+        evaluation.set_defaults(run=report.run)
     return parser
 
 
