@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.config import PRESETS
+from selfdrive_env.checks import check_choice, check_integer
+from selfdrive_env.config import PRESETS, Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
 from selfdrive_env.evaluation.films import write_films
@@ -137,9 +138,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--probes",
         nargs="*",
-        choices=list(PROBES),
+        default=list(PROBES),
         metavar="PROBE",
-        help=f"skill probes, all if none is named: {', '.join(PROBES)}",
+        help=f"skill probes, none without a name (default {', '.join(PROBES)})",
     )
     parser.add_argument("--trials", type=int, default=20, help="of each probe (default 20)")
     parser.add_argument(
@@ -154,13 +155,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Evaluates a policy as the command line asks; returns 0."""
-    if parsed.film < 0:
-        raise ValueError(f"--film must be a whole number of at least 0, got {parsed.film}")
+    check_integer("--film", parsed.film, 0, 1000)
+    check_integer("--trials", parsed.trials, 1, 100_000)
     if parsed.film and parsed.out_dir is None:
         parsed.out_dir = Path("runs/evaluation")
     if parsed.out_dir is not None:
         parsed.out_dir.mkdir(parents=True, exist_ok=True)
     settings = read_settings(parsed.set)
+    for name in parsed.probes:
+        check_choice("--probes", name, tuple(PROBES))
     options: dict[str, Any] = {
         "map": parsed.map,
         "minutes": parsed.minutes,
@@ -173,7 +176,7 @@ def run(parsed: argparse.Namespace) -> int:
     keep = max(KEPT, parsed.film) if parsed.out_dir is not None else 0
     result = evaluate(policy, **options, keep=keep, progress=_progress())
     _erase()
-    for name in _chosen(parsed.probes):
+    for name in parsed.probes:
         result.probes[name] = probe(policy, name, trials=parsed.trials)._asdict()
     output = figures(result)
     lines = [text(result)]
@@ -194,13 +197,6 @@ def run(parsed: argparse.Namespace) -> int:
         lines += [f"wrote {len(written) + 1} files to {parsed.out_dir}"]
     print(json.dumps(output, allow_nan=False) if parsed.json else "\n".join(lines))
     return 0
-
-
-def _chosen(names: Sequence[str] | None) -> list[str]:
-    """Returns the probes to make: none without the option, all where it names none."""
-    if names is None:
-        return []
-    return list(names) or list(PROBES)
 
 
 def _presets(
@@ -236,6 +232,10 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
             settings[name] = json.loads(value)
         except json.JSONDecodeError:
             settings[name] = value
+    try:
+        Settings.from_keywords(settings)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     return settings
 
 
