@@ -135,6 +135,4 @@ def compare_presets(
         presets: Names of presets.
         settings: Of the environment.
     """
-    return {
-        preset: run(settings={**settings, "preset": preset}).behaviour for preset in presets
-    }
+    return {preset: run(settings={**settings, "preset": preset}).behaviour for preset in presets}

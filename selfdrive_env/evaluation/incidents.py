@@ -20,7 +20,7 @@ of either body is a start in collision, which nobody could have avoided.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ PARTS = 16
 BODY_CONTACT, ROAD_CONTACT = 1, 2
 
 Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.intp]
 
 
@@ -263,7 +263,7 @@ class Watch:
         y = motion.y[world][..., None] + ahead * sin0 + left * cos0 + middle * sin
         return x, y, cos, sin
 
-    def _others(self, world: Indices, agent: Indices) -> tuple[Indices, Floats, ...]:
+    def _others(self, world: Indices, agent: Indices) -> tuple[Any, ...]:
         """Returns whom each agent touches, and x, y, cos, sin of both just before, each [2, E]."""
         z = self.engine.agents.z[world]
         x, y, cos, sin = self._sweep(world)
@@ -286,7 +286,7 @@ class Watch:
         first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
         before = np.maximum(first - 1, 0)
         both = np.stack([agent, other])
-        return other, *(value[row, both, before] for value in (x, y, cos, sin))  # type: ignore[return-value]
+        return other, *(value[row, both, before] for value in (x, y, cos, sin))
 
     def _pair(
         self,
@@ -341,7 +341,10 @@ def box_gap(
     length, width = half
     other_length, other_width = other_half
     gaps = (
-        np.abs(east * cos + north * sin) - length - other_length * turn_cos - other_width * turn_sin,
+        np.abs(east * cos + north * sin)
+        - length
+        - other_length * turn_cos
+        - other_width * turn_sin,
         np.abs(north * cos - east * sin) - width - other_length * turn_sin - other_width * turn_cos,
         np.abs(east * other_cos + north * other_sin)
         - other_length

@@ -169,9 +169,7 @@ def _activation(path: Path, about: Mapping[str, Any]) -> Callable[[NDArray[Any]]
     text = str(keywords.get("activation_fn", "Tanh")) if isinstance(keywords, dict) else "Tanh"
     name = text.strip("<>'").split(".")[-1].split("'")[-1]
     if name not in ACTIVATIONS:
-        raise ValueError(
-            f"{path} has the activation {text!r}; known are {', '.join(ACTIVATIONS)}"
-        )
+        raise ValueError(f"{path} has the activation {text!r}; known are {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 

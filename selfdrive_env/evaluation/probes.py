@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.evaluation.incidents import Watch
@@ -105,7 +106,7 @@ def probe(policy: Policy, name: str, *, trials: int = 20, first_seed: int = 0) -
     return _rate(succeeded)
 
 
-def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> np.ndarray:
+def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> NDArray[Any]:
     """Returns whether the ego of each world succeeds."""
     engine = env.engine
     watch = Watch(engine)
@@ -131,7 +132,7 @@ def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> np.ndarray:
     return reached & ~failed
 
 
-def _dense(policy: Policy, trials: int, first_seed: int) -> np.ndarray:
+def _dense(policy: Policy, trials: int, first_seed: int) -> NDArray[Any]:
     """Returns whether each agent of dense traffic succeeds."""
     worlds = math.ceil(trials / DENSE_AGENTS)
     settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.settings}
@@ -156,16 +157,14 @@ def _dense(policy: Policy, trials: int, first_seed: int) -> np.ndarray:
     return (reached & ~failed).reshape(-1)
 
 
-def _rate(succeeded: np.ndarray) -> ProbeResult:
+def _rate(succeeded: NDArray[Any]) -> ProbeResult:
     """Returns the rate with Wilson's interval."""
     trials, successes = len(succeeded), int(succeeded.sum())
     share, square = successes / trials, NORMAL * NORMAL / trials
     middle = (share + 0.5 * square) / (1.0 + square)
     reach = NORMAL * math.sqrt(share * (1.0 - share) / trials + 0.25 * square / trials)
     reach /= 1.0 + square
-    return ProbeResult(
-        successes, trials, share, max(middle - reach, 0.0), min(middle + reach, 1.0)
-    )
+    return ProbeResult(successes, trials, share, max(middle - reach, 0.0), min(middle + reach, 1.0))
 
 
 def _stream(
@@ -175,7 +174,7 @@ def _stream(
     last: Place,
     goal: Place,
     speed: float,
-    gaps: np.ndarray,
+    gaps: NDArray[Any],
 ) -> None:
     """Places vehicles one behind the other on a lane, the first `gaps[0]` behind a place."""
     lane, s = last
@@ -246,7 +245,7 @@ def _successors(env: SceneEnv, lane: int) -> list[int]:
     return [int(link) for link in links]
 
 
-def _without_successor(env: SceneEnv) -> np.ndarray:
+def _without_successor(env: SceneEnv) -> NDArray[Any]:
     """Whether each lane ends while its left neighbour goes on."""
     count = np.diff(env.scene.lanes.successor_first)
     left = np.maximum(env.scene.lanes.left, 0)

@@ -103,7 +103,9 @@ def text(evaluation: Evaluation) -> str:
             for name, result in e.probes.items()
         ),
     ]
-    head = f"{e.policy} on {', '.join(e.settings['map'])}, {len(e.seeds)} worlds of {e.minutes:g} min"
+    head = (
+        f"{e.policy} on {', '.join(e.settings['map'])}, {len(e.seeds)} worlds of {e.minutes:g} min"
+    )
     return "\n".join([head, *(f"  {name:38} {value}" for name, value in rows)])
 
 
@@ -146,7 +148,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the environment"
     )
-    parser.add_argument("--film", type=int, default=0, metavar="N", help="film the N worst incidents")
+    parser.add_argument(
+        "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
+    )
     parser.add_argument(
         "--out-dir", type=Path, metavar="DIR", help="for evaluation.json, recordings and films"
     )

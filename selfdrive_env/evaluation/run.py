@@ -325,5 +325,5 @@ def _scores(evaluation: Evaluation) -> NDArray[np.float64]:
     score = np.array([route[2] for route in evaluation.routes], np.float64)
     worlds = len(evaluation.seeds)
     count = np.bincount(world, minlength=worlds)
-    total: NDArray[np.float64] = np.bincount(world, score, minlength=worlds)
-    return 100.0 * total / np.maximum(count, 1)
+    total = np.bincount(world, score, minlength=worlds)
+    return np.asarray(100.0 * total / np.maximum(count, 1))
