@@ -18,6 +18,7 @@ from selfdrive_env.evaluation.incidents import CAUSES
 from selfdrive_env.evaluation.probes import PROBES, probe
 from selfdrive_env.evaluation.run import Evaluation, compare, evaluate
 from selfdrive_env.evaluation.statistics import Interval
+from selfdrive_env.rendering.canvas import import_pillow
 
 __all__ = ["add_arguments", "details", "figures", "run", "text"]
 
@@ -152,7 +153,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
     )
     parser.add_argument(
-        "--out-dir", type=Path, metavar="DIR", help="for evaluation.json, recordings and films"
+        "--out-dir", type=Path, metavar="DIR", help="for evaluation.json, recordings and films (with --film runs/evaluation)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -161,8 +162,9 @@ def run(parsed: argparse.Namespace) -> int:
     """Evaluates a policy as the command line asks; returns 0."""
     check_integer("--film", parsed.film, 0, 1000)
     check_integer("--trials", parsed.trials, 1, 100_000)
-    if parsed.film and parsed.out_dir is None:
-        parsed.out_dir = Path("runs/evaluation")
+    if parsed.film:
+        import_pillow()  # rather now than after all the driving
+        parsed.out_dir = parsed.out_dir or Path("runs/evaluation")
     if parsed.out_dir is not None:
         parsed.out_dir.mkdir(parents=True, exist_ok=True)
     settings = read_settings(parsed.set)

@@ -147,8 +147,9 @@ class RouteLog:
         travel = np.where(present, np.abs(engine.motion.travel), 0.0)
         segment = np.maximum(agents.segment, 0)
         limit = engine.lanes.speed_limit[engine.lanes.segment_lane[segment]]
-        self.time += self.dt
-        self.leg_time += self.dt
+        drives = np.where(present & ~placed, self.dt, 0.0)
+        self.time += drives
+        self.leg_time += drives
         self.leg_free += travel / np.maximum(limit, 1.0)
         self.distance += travel
         off = ((agents.contact & OFFROAD_CONTACT) != 0) | ((event & EVENT_OFFROAD) != 0)

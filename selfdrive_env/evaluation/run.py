@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.config import Layout, make_layout
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
@@ -21,7 +22,7 @@ from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
-from selfdrive_env.maps import MapError
+from selfdrive_env.maps import MapError, compiled
 from selfdrive_env.state import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
 __all__ = ["DEFAULTS", "Evaluation", "compare", "evaluate"]
@@ -154,18 +155,20 @@ def make_env(
     if not isinstance(slots, int) or slots < 1:
         raise ValueError(f"agents_per_world must be a whole number of at least 1, got {agents!r}")
     keywords["num_envs"] = len(seeds) * slots
-    _check_maps(maps)
+    _check_maps(maps, make_layout(keywords["layout"]))
     env = DrivingVectorEnv(**keywords)
     check_layout(policy, env)
     return env, keywords
 
 
-def _check_maps(maps: Sequence[str]) -> None:
+def _check_maps(maps: Sequence[str], layout: Layout) -> None:
     """Raises a MapError for a map on which nobody can drive anywhere."""
-    from selfdrive_env.maps import compiled
-
+    counts = {
+        name: max(getattr(layout, name), 1)
+        for name in ("lane_points", "boundary_points", "stop_lines")
+    }
     for name in maps:
-        lanes = compiled(name).lanes
+        lanes = compiled(name, **counts).lanes
         if not len(lanes.spawn_segment) or not len(lanes.successor):
             raise MapError(
                 f"map {name} has no routes: it has {len(lanes.length)} drivable lanes, "

@@ -164,9 +164,9 @@ def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     class Bare:
         lanes = bare
 
-    monkeypatch.setattr("selfdrive_env.maps.compiled", lambda name: Bare)
+    monkeypatch.setattr(run_module, "compiled", lambda name, **counts: Bare)
     with pytest.raises(MapError, match="no routes"):
-        run_module._check_maps(["riverside"])
+        evaluate(load("idm"), **SHORT)
 
 
 @pytest.mark.parametrize(
