@@ -153,7 +153,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
     )
     parser.add_argument(
-        "--out-dir", type=Path, metavar="DIR", help="for evaluation.json, recordings and films (with --film runs/evaluation)"
+        "--out-dir",
+        type=Path,
+        metavar="DIR",
+        help="for evaluation.json, recordings and films (with --film runs/evaluation)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
