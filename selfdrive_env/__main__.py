@@ -1,4 +1,7 @@
-"""The command line: maps, compiling, measuring speed, training. `python -m selfdrive_env -h`."""
+"""The command line: look at maps, compile, measure speed, train and evaluate policies.
+
+`python -m selfdrive_env -h` has all.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     """Builds the parser; the options of a command in a file of its own are imported with it."""
-    parser = argparse.ArgumentParser(prog="selfdrive", description=__doc__.split(": ")[1])
+    parser = argparse.ArgumentParser(prog="selfdrive", description=__doc__.split(": ")[1].strip())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_map_commands(commands)
     warmup = commands.add_parser("warmup", help="compile all kernels ahead of their first use")
@@ -53,6 +56,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
         command.add_arguments(train)
         train.set_defaults(run=command.run)
+    evaluation = commands.add_parser("evaluate", help="measure how well a policy drives")
+    if words[:1] == ["evaluate"]:
+        from selfdrive_env.evaluation import report
+
+        report.add_arguments(evaluation)
+        evaluation.set_defaults(run=report.run)
     return parser
 
 

@@ -1,0 +1,358 @@
+"""Incidents: when one begins, and who is at fault.
+
+An incident of an agent is the rising edge of its state "touches another body or is not wholly on
+the road". It is over, and the next one may begin, when both states have been apart for 2 s.
+
+Who is at fault in a collision is judged for each of the two from the start of the step in which
+they touch. An agent's own faults are:
+
+1. Own front into the other's rear: headings within 45 degrees, the other ahead, the bodies apart
+   lengthwise rather than sideways, and the agent moves forward faster than the other.
+2. Reversing.
+3. Leaving the own lane: a corner of the body more than 0.3 m beyond the edge of its lane, or
+   driving against it.
+4. Passing a red light or a stop sign in the last 5 s.
+
+An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
+was hit by another. Where neither has one both are at fault. A contact within 0.5 s of the placing
+of either body is a start in collision, which nobody could have avoided.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.state import (
+    ABSENT,
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    SEG_LEFT,
+    SEG_RIGHT,
+)
+
+if TYPE_CHECKING:
+    from selfdrive_env.engine import Engine
+
+__all__ = ["APART", "CAUSES", "CRASHES", "Incident", "Pair", "RisingEdges", "Watch", "own_faults"]
+
+AT_FAULT, HIT, OFF_ROAD, RED_LIGHT, START = range(5)
+CAUSES = ("collision_at_fault", "hit_by_another", "off_road", "red_light", "start_in_collision")
+"""Names of the causes; the first three make an incident that counts between kilometres."""
+
+CRASHES = 3
+"""How many of `CAUSES` count as incidents of the policy; red lights and starts stand apart."""
+
+APART = 2.0
+"""How long both states must be over before the next incident [s]."""
+
+START_TIME = 0.5
+"""After a placing [s]."""
+
+RED_MEMORY = 5.0
+"""How long a red light passed counts as a fault [s]."""
+
+LANE_SLACK = 0.3
+"""By how much a corner may stick out of the lane [m]."""
+
+ALIGNED_COS = 0.7071
+LEVEL_HEIGHT = 2.5
+PARTS = 16
+BODY_CONTACT, ROAD_CONTACT = 1, 2
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.floating[Any]]
+Indices = NDArray[np.intp]
+
+
+class RisingEdges:
+    """Which agents begin an incident, from a state that may flicker."""
+
+    def __init__(self, shape: tuple[int, ...], dt: float, apart: float = APART) -> None:
+        """Starts without incidents.
+
+        Args:
+            shape: Of the states, such as (worlds, agents).
+            dt: Length of a step [s].
+            apart: How long a state must be over before it counts again [s].
+        """
+        self.steps_apart = max(1, int(np.ceil(apart / dt - 1.0e-6)))
+        self.open = np.zeros(shape, np.bool_)
+        """Agents whose incident is not over."""
+
+        self.clear = np.zeros(shape, np.int64)
+        """Steps since the state was last on."""
+
+    def update(self, state: Bools, placed: Bools) -> Bools:
+        """Returns which agents begin an incident in this step.
+
+        Args:
+            state: Whether each agent is in the state.
+            placed: Agents that were placed anew at the end of the step: their past is forgotten.
+        """
+        rising = state & ~self.open
+        self.clear = np.where(state, 0, self.clear + 1)
+        self.open = (self.open | state) & (self.clear < self.steps_apart) & ~placed
+        return rising
+
+
+class Incident(NamedTuple):
+    """One incident of one agent."""
+
+    step: int
+    world: int
+    agent: int
+    cause: str
+    other: int
+    """Slot of the other body, -1 without one."""
+
+    speed: float
+    """Of the agent in a departure from the road, of the two against each other else [m/s]."""
+
+    x: float
+    y: float
+    """Where the agent was [m]."""
+
+
+class Pair(NamedTuple):
+    """Two bodies just before they touch, arrays over pairs. The own one is judged."""
+
+    dx: Floats
+    dy: Floats
+    """From the own box centre to the other's, in the own frame [m]."""
+
+    cos: Floats
+    sin: Floats
+    """The other's heading in the own frame."""
+
+    half_length: Floats
+    half_width: Floats
+    other_half_length: Floats
+    other_half_width: Floats
+    """[m]"""
+
+    speed: Floats
+    other_speed: Floats
+    """[m/s]"""
+
+    beyond_lane: Floats
+    """By how much the own body sticks out of its lane, infinite against the lane [m]."""
+
+    ran_light: Bools
+
+
+def own_faults(pair: Pair) -> Bools:
+    """Returns whether the own body of each pair has a fault of the module's list."""
+    cos, sin = np.abs(pair.cos), np.abs(pair.sin)
+    along = pair.half_length + pair.other_half_length * cos + pair.other_half_width * sin
+    across = pair.half_width + pair.other_half_length * sin + pair.other_half_width * cos
+    lengthwise = np.abs(pair.dx) - along >= np.abs(pair.dy) - across
+    into_rear = (pair.cos > ALIGNED_COS) & (pair.dx > 0.0) & lengthwise
+    into_rear &= (pair.speed > 0.0) & (pair.speed > pair.other_speed * pair.cos)
+    return into_rear | (pair.speed < 0.0) | (pair.beyond_lane > LANE_SLACK) | pair.ran_light
+
+
+class Watch:
+    """Watches the worlds of an engine: called before and after each step."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Starts with the state after a reset."""
+        self.engine = engine
+        shape = engine.agents.x.shape
+        self.dt = float(engine.params.dt)
+        self.edges = RisingEdges(shape, self.dt)
+        self.since_light = np.full(shape, np.inf)
+        self.before_step()
+
+    def before_step(self) -> None:
+        """Notes how agents lie in their lanes, by which faults are judged."""
+        agents, bodies, lanes = self.engine.agents, self.engine.bodies, self.engine.lanes
+        self.length, self.width = bodies.length.copy(), bodies.width.copy()
+        self.wheelbase = bodies.wheelbase.copy()
+        self.age = agents.age.copy()
+        self.present = agents.status != ABSENT
+        side = np.where(agents.d > 0.0, SEG_LEFT, SEG_RIGHT)
+        edge = lanes.segment[np.maximum(agents.segment, 0), side]
+        reach = 0.5 * (
+            self.width * np.abs(agents.angle_cos) + self.length * np.abs(agents.angle_sin)
+        )
+        beyond = np.abs(agents.d) + reach - edge
+        self.beyond_lane = np.where(agents.angle_cos < 0.0, np.inf, beyond)
+
+    def after_step(self, step: int) -> list[Incident]:
+        """Returns the incidents that began in a step, red lights included.
+
+        Args:
+            step: Number of the step.
+        """
+        agents, event = self.engine.agents, self.engine.output.event
+        placed = agents.age == 0
+        light = (event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0
+        self.since_light = np.where(light, 0.0, self.since_light + self.dt)
+        contact = np.where(placed, 0, agents.contact)
+        collided = ((contact & BODY_CONTACT) != 0) | ((event & EVENT_COLLISION) != 0)
+        offroad = ((contact & ROAD_CONTACT) != 0) | ((event & EVENT_OFFROAD) != 0)
+        rising = self.edges.update((collided | offroad) & self.present, placed)
+
+        found: list[Incident] = []
+        self._add(found, step, (rising & ~collided).nonzero(), "off_road")
+        self._add(found, step, ((event & EVENT_RED_LIGHT) != 0).nonzero(), "red_light")
+        world, agent = (rising & collided).nonzero()
+        if len(world):
+            self._add_collisions(found, step, world, agent)
+        self.since_light[placed] = np.inf
+        return found
+
+    def _add(
+        self, found: list[Incident], step: int, where: tuple[Indices, ...], cause: str
+    ) -> None:
+        """Adds incidents without another body."""
+        motion = self.engine.motion
+        for world, agent in zip(*(index.tolist() for index in where), strict=True):
+            at = world, agent
+            speed = abs(float(motion.speed[at]))
+            x, y = float(motion.x[at]), float(motion.y[at])
+            found.append(Incident(step, world, agent, cause, -1, speed, x, y))
+
+    def _add_collisions(
+        self, found: list[Incident], step: int, world: Indices, agent: Indices
+    ) -> None:
+        """Adds incidents between two bodies, each pair judged from both sides."""
+        other, x, y, cos, sin = self._others(world, agent)
+        own = self._pair(world, agent, other, (x[0], y[0], cos[0], sin[0]), (x[1], y[1]),
+            (cos[1], sin[1]))  # fmt: skip
+        theirs = self._pair(world, other, agent, (x[1], y[1], cos[1], sin[1]), (x[0], y[0]),
+            (cos[0], sin[0]))  # fmt: skip
+        mine, other_one = own_faults(own), own_faults(theirs)
+        cause = np.where(mine | ~other_one, AT_FAULT, HIT)
+        age = np.minimum(self.age[world, agent], self.age[world, other])
+        cause[age * self.dt < START_TIME] = START
+        speed = np.hypot(own.other_speed * own.cos - own.speed, own.other_speed * own.sin)
+        for k in range(len(world)):
+            place = float(x[0][k]), float(y[0][k])
+            found.append(
+                Incident(
+                    step,
+                    int(world[k]),
+                    int(agent[k]),
+                    CAUSES[cause[k]],
+                    int(other[k]),
+                    float(speed[k]),
+                    *place,
+                )
+            )
+
+    def _sweep(self, world: Indices) -> tuple[Floats, ...]:
+        """Returns x, y of box centres, cos and sin over the step, each [E, A, PARTS + 1]."""
+        motion = self.engine.motion
+        share = np.linspace(0.0, 1.0, PARTS + 1)
+        travel = motion.travel[world].astype(np.float64)[..., None] * share
+        turn = travel * motion.curvature[world][..., None]
+        cos0 = motion.cos[world].astype(np.float64)[..., None]
+        sin0 = motion.sin[world].astype(np.float64)[..., None]
+        ahead = travel * np.sinc(turn / np.pi)
+        left = travel * np.sinc(0.5 * turn / np.pi) * np.sin(0.5 * turn)
+        cos = cos0 * np.cos(turn) - sin0 * np.sin(turn)
+        sin = sin0 * np.cos(turn) + cos0 * np.sin(turn)
+        middle = 0.5 * self.wheelbase[world][..., None]
+        x = motion.x[world][..., None] + ahead * cos0 - left * sin0 + middle * cos
+        y = motion.y[world][..., None] + ahead * sin0 + left * cos0 + middle * sin
+        return x, y, cos, sin
+
+    def _others(self, world: Indices, agent: Indices) -> tuple[Any, ...]:
+        """Returns whom each agent touches, and x, y, cos, sin of both just before, each [2, E]."""
+        z = self.engine.agents.z[world]
+        x, y, cos, sin = self._sweep(world)
+        row = np.arange(len(world))
+        size = 0.5 * self.length[world], 0.5 * self.width[world]
+        gap = box_gap(
+            (x[row, agent][:, None], y[row, agent][:, None]),
+            (cos[row, agent][:, None], sin[row, agent][:, None]),
+            tuple(part[row, agent][:, None, None] for part in size),
+            (x, y),
+            (cos, sin),
+            tuple(part[..., None] for part in size),
+        )
+        apart = np.abs(z - z[row, agent][:, None]) >= LEVEL_HEIGHT
+        gap[apart | ~self.present[world]] = np.inf
+        gap[row, agent] = np.inf
+        other = gap.min(2).argmin(1)
+        gaps = gap[row, other]
+        touching = gaps <= 0.0
+        first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
+        before = np.maximum(first - 1, 0)
+        both = np.stack([agent, other])
+        return other, *(value[row, both, before] for value in (x, y, cos, sin))
+
+    def _pair(
+        self,
+        world: Indices,
+        agent: Indices,
+        other: Indices,
+        pose: tuple[Floats, Floats, Floats, Floats],
+        place: tuple[Floats, Floats],
+        heading: tuple[Floats, Floats],
+    ) -> Pair:
+        """Returns agents and those they touch as seen by the former."""
+        x, y, cos, sin = pose
+        east, north = place[0] - x, place[1] - y
+        speed = self.engine.motion.speed
+        return Pair(
+            dx=east * cos + north * sin,
+            dy=north * cos - east * sin,
+            cos=heading[0] * cos + heading[1] * sin,
+            sin=heading[1] * cos - heading[0] * sin,
+            half_length=0.5 * self.length[world, agent],
+            half_width=0.5 * self.width[world, agent],
+            other_half_length=0.5 * self.length[world, other],
+            other_half_width=0.5 * self.width[world, other],
+            speed=speed[world, agent].astype(np.float64),
+            other_speed=speed[world, other].astype(np.float64),
+            beyond_lane=self.beyond_lane[world, agent],
+            ran_light=self.since_light[world, agent] <= RED_MEMORY,
+        )
+
+
+Two = tuple[Floats, ...]
+
+
+def box_gap(
+    place: Two, heading: Two, half: Two, other_place: Two, other_heading: Two, other_half: Two
+) -> Floats:
+    """Returns the largest gap between boxes along the four axes of theirs, negative in overlaps.
+
+    Args:
+        place: x, y of the centres [m]; all arguments broadcast against each other.
+        heading: cos and sin.
+        half: Half length and half width [m].
+        other_place: As for the first box, like those after it.
+        other_heading: Likewise.
+        other_half: Likewise.
+    """
+    east, north = other_place[0] - place[0], other_place[1] - place[1]
+    cos, sin = heading
+    other_cos, other_sin = other_heading
+    turn_cos = np.abs(cos * other_cos + sin * other_sin)
+    turn_sin = np.abs(cos * other_sin - sin * other_cos)
+    length, width = half
+    other_length, other_width = other_half
+    gaps = (
+        np.abs(east * cos + north * sin)
+        - length
+        - other_length * turn_cos
+        - other_width * turn_sin,
+        np.abs(north * cos - east * sin) - width - other_length * turn_sin - other_width * turn_cos,
+        np.abs(east * other_cos + north * other_sin)
+        - other_length
+        - length * turn_cos
+        - width * turn_sin,
+        np.abs(north * other_cos - east * other_sin)
+        - other_width
+        - length * turn_sin
+        - width * turn_cos,
+    )
+    return np.maximum.reduce(np.broadcast_arrays(*gaps))

@@ -1,0 +1,237 @@
+"""Policies by name: scripted and random drivers, policies of runs, and SB3 files.
+
+Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
+`torch.load(weights_only=True)`, and the name of the activation from the JSON beside them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config import LAYOUTS, Layout, make_layout
+from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.layout import OBSERVATION
+
+__all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
+
+SCRIPTED = ("idm", "random")
+"""Policies without a file."""
+
+ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "Tanh": np.tanh,
+    "ReLU": lambda x: np.maximum(x, 0.0),
+    "ELU": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
+    "LeakyReLU": lambda x: np.where(x > 0.0, x, 0.01 * x),
+}
+HIDDEN = "mlp_extractor.policy_net."
+
+Act = Callable[..., NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Something that drives: actions from observations, or a scripted driver."""
+
+    name: str
+    act: Act
+    """(observations [rows, features], deterministic=True) -> actions [rows] or [rows, 2]."""
+
+    layout: Layout | None = None
+    """Layout of the observations it reads, None for any."""
+
+    features: int | None = None
+    """Width of the observations where the layout itself is not known."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What it needs of an environment, such as `driver` or `action_type`."""
+
+
+def load(text: str, *, seed: int = 0) -> Policy:
+    """Returns a policy.
+
+    Args:
+        text: "idm", "random", a run's folder, a policy file, or an SB3 file (.zip).
+        seed: Of the random driver.
+
+    Raises:
+        ValueError: For an unknown name or a file that holds no policy this package reads.
+    """
+    if text == "idm":
+        return Policy("idm", _nothing, settings={"driver": "idm"})
+    if text == "random":
+        return Policy("random", _Random(seed))
+    path = Path(text)
+    if not path.exists():
+        near = difflib.get_close_matches(text, SCRIPTED, 1, 0.5)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise ValueError(
+            f"unknown policy {text!r}: use {', '.join(SCRIPTED)}, a run's folder, a policy file, "
+            f"or an SB3 file (.zip){hint}"
+        )
+    if path.suffix == ".zip":
+        return read_sb3(path)
+    return _read_run(path)
+
+
+def _nothing(observations: Any, deterministic: bool = True) -> NDArray[Any]:
+    """Actions that a scripted driver overwrites."""
+    return np.zeros(len(observations), np.int64)
+
+
+class _Random:
+    """Draws discrete actions with equal chances."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = np.random.default_rng(seed)
+
+    def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        return self._random.integers(0, 12, len(observations))
+
+
+def _read_run(path: Path) -> Policy:
+    """Returns the policy of a run of this package's own training."""
+    try:  # imported by name: training is beside this package, not below it
+        training = importlib.import_module("selfdrive_env.training")
+    except ImportError as error:
+        raise ImportError(f"reading {path} needs selfdrive_env.training: {error}") from error
+    policy = training.load_policy(path)
+    layout = policy.layout
+    if not isinstance(layout, Layout):
+        layout = make_layout(layout)
+
+    def act(observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        return np.asarray(policy.act(observations, deterministic=deterministic))
+
+    settings = {"action_type": "continuous"} if getattr(policy, "continuous", False) else {}
+    return Policy(str(path), act, layout=layout, settings=settings)
+
+
+def read_sb3(path: Path) -> Policy:
+    """Returns the MlpPolicy of an SB3 file, rebuilt from the shapes of its tensors.
+
+    Args:
+        path: What `model.save` of PPO or A2C wrote.
+
+    Raises:
+        ValueError: For a file that is damaged or holds another kind of policy.
+    """
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weights = io.BytesIO(archive.read("policy.pth"))
+            about = json.loads(archive.read("data"))
+        tensors = torch.load(weights, map_location="cpu", weights_only=True)
+        arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
+    except (zipfile.BadZipFile, KeyError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is not a file of an SB3 policy: {error}") from error
+    except Exception as error:  # what torch raises for tensors that would need unpickling
+        raise ValueError(f"{path} holds more than tensors and is not read: {error}") from error
+
+    strange = sorted(
+        {name.split(".")[0] for name in arrays}
+        - {"mlp_extractor", "action_net", "value_net", "log_std"}
+    )
+    if strange or "action_net.weight" not in arrays:
+        raise ValueError(
+            f"{path} is no MlpPolicy of PPO or A2C with flat observations: it has "
+            f"{', '.join(strange) or 'no action_net'}"
+        )
+    numbers = sorted(
+        {int(name[len(HIDDEN) :].split(".")[0]) for name in arrays if name.startswith(HIDDEN)}
+    )
+    names = [*(f"{HIDDEN}{number}" for number in numbers), "action_net"]
+    layers = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in names]
+    continuous = "log_std" in arrays
+    act = _Perceptron(layers, _activation(path, about), arrays.get("log_std"))
+    return Policy(
+        str(path),
+        act,
+        features=int(layers[0][0].shape[1]),
+        settings={"action_type": "continuous"} if continuous else {},
+    )
+
+
+def _activation(path: Path, about: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Returns the activation named in the JSON of an SB3 file, Tanh where it names none."""
+    keywords = about.get("policy_kwargs")
+    text = str(keywords.get("activation_fn", "Tanh")) if isinstance(keywords, dict) else "Tanh"
+    name = text.strip("<>'").split(".")[-1].split("'")[-1]
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{path} has the activation {text!r}; known are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class _Perceptron:
+    """A multilayer perceptron that gives actions."""
+
+    def __init__(
+        self,
+        layers: list[tuple[NDArray[Any], NDArray[Any]]],
+        activation: Callable[[NDArray[Any]], NDArray[Any]],
+        log_std: NDArray[Any] | None,
+    ) -> None:
+        self._layers, self._activation, self._log_std = layers, activation, log_std
+        self._random = np.random.default_rng(0)
+
+    def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        values = np.asarray(observations, np.float32)
+        for weight, bias in self._layers[:-1]:
+            values = self._activation(values @ weight.T + bias)
+        values = values @ self._layers[-1][0].T + self._layers[-1][1]
+        if self._log_std is not None:
+            if not deterministic:
+                values = values + np.exp(self._log_std) * self._random.normal(size=values.shape)
+            return np.clip(values, -1.0, 1.0).astype(np.float32)
+        if not deterministic:  # the largest of logits plus Gumbel noise is a sample
+            values = values + self._random.gumbel(size=values.shape)
+        return values.argmax(1)
+
+
+def width(layout: Layout) -> int:
+    """Returns how many numbers a row of a layout has."""
+    return layout.slices[list(OBSERVATION)[-1]].stop
+
+
+def _named(layout: Layout) -> str:
+    """Returns a layout in words."""
+    names = [name for name, known in LAYOUTS.items() if known == layout]
+    return f"{names[0] if names else layout} ({width(layout)} values)"
+
+
+def fitting_layout(policy: Policy) -> str | dict[str, int]:
+    """Returns a layout setting that a policy can read, "lean" where it reads any."""
+    if policy.layout is not None:
+        return vars(policy.layout).copy()
+    if policy.features is not None:
+        for name, layout in LAYOUTS.items():
+            if width(layout) == policy.features:
+                return name
+    return "lean"
+
+
+def check_layout(policy: Policy, env: DrivingVectorEnv) -> None:
+    """Raises a ValueError that names both layouts unless the policy reads this environment's."""
+    there = env.layout
+    if policy.layout is not None and policy.layout != there:
+        raise ValueError(
+            f"policy {policy.name} reads the layout {_named(policy.layout)}, the environment has "
+            f"{_named(there)}"
+        )
+    if policy.features is not None and policy.features != width(there):
+        known = ", ".join(_named(layout) for layout in LAYOUTS.values())
+        raise ValueError(
+            f"policy {policy.name} reads observations of {policy.features} values, the environment "
+            f"has {_named(there)}; layouts by name are {known}"
+        )

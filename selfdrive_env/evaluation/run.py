@@ -1,0 +1,332 @@
+"""Long-form evaluation: many agents drive on and on, and what goes wrong is counted by cause.
+
+All agents of all worlds follow one policy. Nothing ends an episode: an agent in an incident drives
+on, but what it drives until the incident is over counts neither as kilometres nor as hours. One
+that is in an incident for `TOW_TIME`, or whose route takes far too long, is placed anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config import Layout, make_layout
+from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.evaluation.behaviour import Behaviour
+from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
+from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
+from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout
+from selfdrive_env.evaluation.routes import RouteLog
+from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
+from selfdrive_env.maps import MapError, compiled
+from selfdrive_env.state import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
+
+__all__ = ["DEFAULTS", "Evaluation", "compare", "evaluate"]
+
+TOW_TIME = 10.0
+"""After this long in an incident an agent is placed anew [s]."""
+
+DEFAULTS: dict[str, Any] = {
+    "agents_per_world": 50,
+    "preset": "eval",
+    "dt": 1.0 / 15.0,
+    "light_removal": 0.0,
+    "lights_off": 0.0,
+    "lights_green": 0.0,
+}
+"""Settings that differ from the environment's defaults and may be overridden."""
+
+FIXED: dict[str, Any] = {
+    "on_collision": "ignore",
+    "on_offroad": "ignore",
+    "on_red_light": "ignore",
+    "on_goal": "new_route",
+    "stagger": False,
+    "horizon": 1.0e6,
+    "copy": False,
+    "autoreset_mode": "SameStep",
+}
+"""Settings that the measurement needs as they are."""
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation counted; arrays hold one entry a world, that is one a seed."""
+
+    policy: str
+    seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    minutes: float
+    km: NDArray[np.float64]
+    hours: NDArray[np.float64]
+    """Driven by all agents outside incidents."""
+
+    counts: NDArray[np.int64]
+    """Incidents by cause, [W, causes], in the order of `CAUSES`."""
+
+    goals: NDArray[np.int64]
+    routes: list[tuple[int, float, float, bool]]
+    """World, share driven, score from 0 to 1, whether completed, of each route that ended."""
+
+    goal_time: float
+    goal_free_time: float
+    """To all goals reached, and the same way at the speed limits [s]."""
+
+    uncomfortable: float
+    wrong_way: float
+    """Share of steps beyond the comfort bounds, and driven against a lane."""
+
+    behaviour: dict[str, float | None]
+    incidents: list[Incident] = field(repr=False)
+    recordings: list[Recording] = field(repr=False)
+    probes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def by_cause(self) -> dict[str, int]:
+        """Number of incidents of each cause."""
+        return dict(zip(CAUSES, self.counts.sum(0).tolist(), strict=True))
+
+    def km_between(self, cause: str | None = None) -> Interval:
+        """Returns the kilometres between incidents of a cause, None for all that count."""
+        counts = self.counts.sum(0)
+        count = counts[:CRASHES].sum() if cause is None else counts[CAUSES.index(cause)]
+        return km_between(int(count), float(self.km.sum()))
+
+    def hours_between(self) -> Interval:
+        """Returns the hours between incidents."""
+        return km_between(int(self.counts[:, :CRASHES].sum()), float(self.hours.sum()))
+
+    @property
+    def goal_rate(self) -> float | None:
+        """Goals reached per agent-hour."""
+        return _share(self.goals.sum(), self.hours.sum())
+
+    @property
+    def route_completion(self) -> float | None:
+        """Mean share of a route that was driven, of routes that ended."""
+        return _share(sum(share for _, share, _, _ in self.routes), len(self.routes))
+
+    @property
+    def routes_completed(self) -> float | None:
+        """Share of the routes that ended which were driven to their last goal."""
+        return _share(sum(completed for *_, completed in self.routes), len(self.routes))
+
+    @property
+    def driving_score(self) -> float | None:
+        """CARLA's score, the mean over routes, 0 to 100."""
+        return _share(100.0 * sum(score for _, _, score, _ in self.routes), len(self.routes))
+
+    @property
+    def goal_delay(self) -> float | None:
+        """Time to goals over that of the same way at the speed limits."""
+        return _share(self.goal_time, self.goal_free_time)
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    """Returns part / whole, None where there is nothing."""
+    return float(part) / float(whole) if whole > 0 else None
+
+
+def make_env(
+    policy: Policy, maps: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any]
+) -> tuple[DrivingVectorEnv, dict[str, Any]]:
+    """Makes the worlds of an evaluation, one a seed.
+
+    Returns:
+        The environment, and its keywords.
+    """
+    for name in settings:
+        if name in FIXED or name in ("map", "driver", "learners", "device", "output"):
+            raise ValueError(f"{name} cannot be set: the evaluation needs its own value")
+    keywords: dict[str, Any] = {
+        "layout": fitting_layout(policy),
+        **DEFAULTS,
+        **policy.settings,
+        **settings,
+        **FIXED,
+        "map": list(maps),
+    }
+    agents = keywords["agents_per_world"]
+    slots = agents[-1] if isinstance(agents, list | tuple) else agents
+    if not isinstance(slots, int) or slots < 1:
+        raise ValueError(f"agents_per_world must be a whole number of at least 1, got {agents!r}")
+    keywords["num_envs"] = len(seeds) * slots
+    _check_maps(maps, make_layout(keywords["layout"]))
+    env = DrivingVectorEnv(**keywords)
+    check_layout(policy, env)
+    return env, keywords
+
+
+def _check_maps(maps: Sequence[str], layout: Layout) -> None:
+    """Raises a MapError for a map on which nobody can drive anywhere."""
+    counts = {
+        name: max(getattr(layout, name), 1)
+        for name in ("lane_points", "boundary_points", "stop_lines")
+    }
+    for name in maps:
+        lanes = compiled(name, **counts).lanes
+        if not len(lanes.spawn_segment) or not len(lanes.successor):
+            raise MapError(
+                f"map {name} has no routes: it has {len(lanes.length)} drivable lanes, "
+                f"{len(lanes.successor)} links between them and {len(lanes.spawn_segment)} places "
+                "to start from"
+            )
+
+
+def evaluate(
+    policy: Policy,
+    *,
+    map: str | Sequence[str] = "harbour",
+    minutes: float = 10.0,
+    seeds: Sequence[int] = (0, 1, 2, 3),
+    settings: Mapping[str, Any] | None = None,
+    keep: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> Evaluation:
+    """Lets a policy drive and counts what happens.
+
+    Args:
+        policy: Drives every agent.
+        map: Built-in town or file, or several of which each world draws one.
+        minutes: Simulated time of each world.
+        seeds: One a world; equal seeds give two policies the same starts and lights.
+        settings: Of the environment, where they differ from `DEFAULTS`.
+        keep: How many of the worst incidents are kept for playing them again.
+        progress: Called now and then with the share that is done.
+    """
+    if not 0.0 < minutes <= 1.0e6:
+        raise ValueError(f"minutes must be a number above 0 and up to 1e6, got {minutes}")
+    if not len(seeds) or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
+    maps = [map] if isinstance(map, str) else list(map)
+    env, keywords = make_env(policy, maps, seeds, settings or {})
+    env.reset(seed=list(seeds))
+    drive = _Drive(env, policy, Recorder(env, keywords, keep))
+    steps = max(1, round(60.0 * minutes / env.settings.dt))
+    for step in range(steps):
+        drive.step(step)
+        if progress is not None and step % 100 == 0:
+            progress(step / steps)
+    result = drive.result(policy.name, tuple(seeds), keywords, minutes)
+    env.close()
+    return result
+
+
+class _Drive:
+    """The running sums of an evaluation."""
+
+    def __init__(self, env: DrivingVectorEnv, policy: Policy, recorder: Recorder) -> None:
+        self.env, self.policy, self.recorder = env, policy, recorder
+        self.dt = env.settings.dt
+        self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)
+        self.behaviour = Behaviour(env.engine)
+        worlds = env.num_worlds
+        self.km, self.hours = np.zeros(worlds), np.zeros(worlds)
+        self.counts = np.zeros((worlds, len(CAUSES)), np.int64)
+        self.events = np.zeros(2)
+        self.agent_steps = 0
+        self.in_incident = np.zeros(env.engine.agents.x.shape)
+        self.incidents: list[Incident] = []
+
+    def step(self, step: int) -> None:
+        """Drives one step and counts."""
+        engine = self.env.engine
+        actions = self.policy.act(self.env.engine.observations)
+        self.recorder.before_step(step, actions)
+        self.watch.before_step()
+        remaining = engine.agents.goal_distance.astype(np.float64)
+        free = self.watch.present & ~self.watch.edges.open
+        self.env.step(actions)
+
+        for incident in self.watch.after_step(step):
+            self.counts[incident.world, CAUSES.index(incident.cause)] += 1
+            self.incidents.append(incident)
+            self.recorder.add(incident)
+            if incident.other >= 0 and incident.cause != "start_in_collision":
+                self.routes.collided(incident.world, incident.agent, incident.other)
+        late = self.routes.after_step(remaining)
+
+        self.km += np.where(free, np.abs(engine.motion.travel), 0.0).sum(1) / 1000.0
+        self.hours += free.sum(1) * (self.dt / 3600.0)
+        self.agent_steps += int(free.sum())
+        event = engine.output.event
+        for place, bit in enumerate((EVENT_COMFORT, EVENT_WRONG_WAY)):
+            self.events[place] += np.count_nonzero(((event & bit) != 0) & free)
+        self.behaviour.after_step(step, free)
+        self._tow(step, late)
+
+    def _tow(self, step: int, late: NDArray[np.bool_]) -> None:
+        """Places anew who has been in an incident for long, or is far too late."""
+        engine = self.env.engine
+        still = self.watch.edges.open & (engine.agents.status != ABSENT)
+        self.in_incident = np.where(still, self.in_incident + self.dt, 0.0)
+        towed = (self.in_incident >= TOW_TIME) | late
+        if not towed.any():
+            return
+        remaining = engine.agents.goal_distance.astype(np.float64)
+        place_anew(self.env, towed)
+        self.routes.close(towed, np.zeros_like(towed), remaining)
+        self.watch.edges.open &= ~towed
+        self.watch.since_light[towed] = np.inf
+        self.recorder.towed(step, towed)
+        self.in_incident[towed] = 0.0
+
+    def result(
+        self, name: str, seeds: tuple[int, ...], keywords: dict[str, Any], minutes: float
+    ) -> Evaluation:
+        """Returns what was counted."""
+        shares = self.events / max(self.agent_steps, 1)
+        return Evaluation(
+            policy=name,
+            seeds=seeds,
+            settings=keywords,
+            minutes=minutes,
+            km=self.km,
+            hours=self.hours,
+            counts=self.counts,
+            goals=self.routes.goals,
+            routes=self.routes.ended,
+            goal_time=float(self.routes.goal_time.sum()),
+            goal_free_time=float(self.routes.goal_free_time.sum()),
+            uncomfortable=float(shares[0]),
+            wrong_way=float(shares[1]),
+            behaviour=self.behaviour.result(float(self.km.sum()), self.counts),
+            incidents=self.incidents,
+            recordings=self.recorder.recordings(),
+        )
+
+
+def compare(first: Evaluation, second: Evaluation) -> dict[str, Interval]:
+    """Returns first - second, seed by seed, with intervals of Student's t.
+
+    Args:
+        first: One policy.
+        second: Another with the same seeds.
+
+    Returns:
+        Differences of `incidents_per_km`, `goal_rate` (per agent-hour) and `driving_score`.
+    """
+    if first.seeds != second.seeds:
+        raise ValueError(f"need the same seeds for both, got {first.seeds} and {second.seeds}")
+    return {
+        name: paired_difference(values(first), values(second))
+        for name, values in {
+            "incidents_per_km": lambda e: e.counts[:, :CRASHES].sum(1) / np.maximum(e.km, 1e-9),
+            "goal_rate": lambda e: e.goals / np.maximum(e.hours, 1e-9),
+            "driving_score": _scores,
+        }.items()
+    }
+
+
+def _scores(evaluation: Evaluation) -> NDArray[np.float64]:
+    """Returns the driving score of each world, 0 where no route ended."""
+    world = np.array([route[0] for route in evaluation.routes], np.int64)
+    score = np.array([route[2] for route in evaluation.routes], np.float64)
+    worlds = len(evaluation.seeds)
+    count = np.bincount(world, minlength=worlds)
+    total = np.bincount(world, score, minlength=worlds)
+    return np.asarray(100.0 * total / np.maximum(count, 1))

@@ -1,0 +1,187 @@
+"""Small roads made in memory, and placing bodies on them: what skill probes take place on."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.config import DRIVERS
+from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.evaluation.routes import lane_graph_distance
+from selfdrive_env.maps.compile import CompiledMap, compile_map
+from selfdrive_env.maps.layout import Entry, Layout, Street, build
+from selfdrive_env.maps.town import Node
+from selfdrive_env.state import (
+    MAX_GOALS,
+    PRESENT,
+    SEG_COS,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    SEG_Z,
+    STILL,
+)
+
+__all__ = ["SceneEnv", "lane_at", "scene_map"]
+
+ARM = 260.0
+"""Length of each arm of a crossing [m]."""
+
+RAMP = ("west", "east")
+ENDS = {
+    "west": Node(-ARM, 0.0, "stop"),
+    "south": Node(0.0, -ARM, "stop"),
+    "east": Node(ARM, 0.0, "stop"),
+    "north": Node(0.0, ARM, "stop"),
+}
+
+
+def _crossing(middle: Node) -> Layout:
+    """Four arms of one lane each way."""
+    return Layout({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
+
+
+def _street(lanes: tuple[int, int]) -> Layout:
+    """A straight street."""
+    ends = {name: ENDS[name] for name in RAMP}
+    return Layout(ends, (Street("west", "east", lanes=lanes),))
+
+
+def _motorway() -> Layout:
+    """A motorway with one ramp onto it."""
+    nodes = {
+        "west": Node(-400.0, 0.0, "stop"),
+        "east": Node(500.0, 0.0, "stop"),
+        "ramp": Node(-260.0, -120.0, "stop"),
+    }
+    street = Street("west", "east", lanes=(2, 2), width=3.75, limit=22.2, motorway=True)
+    entry = Entry(RAMP, (0.0, 0.0), 160.0, "ramp", ((-180.0, -60.0, 60.0),))
+    return Layout(nodes, (street,), (), (entry,))
+
+
+LAYOUTS = {
+    "signals": lambda: _crossing(Node(0.0, 0.0)),
+    "stop": lambda: _crossing(Node(0.0, 0.0, "stop")),
+    "roundabout": lambda: _crossing(Node(0.0, 0.0, "roundabout", 18.0)),
+    "narrow": lambda: _street((1, 1)),
+    "wide": lambda: _street((2, 2)),
+    "motorway": _motorway,
+}
+"""Roads by name; all but the motorway lie around (0, 0)."""
+
+
+@functools.lru_cache(maxsize=16)
+def scene_map(name: str, lane_points: int, boundary_points: int, stop_lines: int) -> CompiledMap:
+    """Returns one of `LAYOUTS`, compiled with lists of near points of given lengths."""
+    return compile_map(
+        build(name, LAYOUTS[name]()),
+        lane_points=max(lane_points, 1),
+        boundary_points=max(boundary_points, 1),
+        stop_lines=max(stop_lines, 1),
+    )
+
+
+class SceneEnv(DrivingVectorEnv):
+    """One ego a world on one of `LAYOUTS`, with bodies that `put` places."""
+
+    def __init__(self, road: str, num_envs: int, **settings: Any) -> None:
+        self.road = road
+        super().__init__(num_envs, learners="one", map="riverside", **settings)
+
+    def _make_engine(self) -> None:
+        slots, layout = self.settings.slots, self.layout
+        learner = np.zeros(slots, np.uint8)
+        learner[0] = 1
+        driver = np.where(learner, DRIVERS[self.settings.driver], DRIVERS[self.settings.traffic])
+        points = layout.lane_points, layout.boundary_points, layout.stop_lines
+        self.scene = scene_map(self.road, *points)
+        self.engine = self._new_engine([self.scene], driver.astype(np.uint8), learner)
+
+    def clear(self) -> None:
+        """Takes all bodies but the egos out of the worlds, for good."""
+        self.engine.agents.status[:, 1:] = 0
+        self.engine.output.waits[...] = 0
+        self.engine.worlds.num_agents[...] = 1
+
+    def put(
+        self,
+        world: int,
+        agent: int,
+        place: tuple[int, float],
+        goals: list[tuple[int, float]],
+        *,
+        speed: float,
+        still: bool = False,
+        aside: float = 0.0,
+    ) -> None:
+        """Places a body on a lane and gives it a route.
+
+        Args:
+            world: Where.
+            agent: Slot.
+            place: Lane and arc length of the box centre [m].
+            goals: Lane and arc length of each goal [m]; the last needs |v| < 3 m/s.
+            speed: [m/s]
+            still: Whether it stands for good.
+            aside: To the left of the lane's centre [m].
+        """
+        engine, at = self.engine, (world, agent)
+        lanes = engine.lanes
+        segment, x, y = self._point(*place)
+        row = lanes.segment[segment].astype(np.float64)
+        cos, sin = row[SEG_COS], row[SEG_SIN]
+        back = 0.5 * float(engine.bodies.wheelbase[at])
+        goal_lane = [lane for lane, _ in goals] + [-1] * (MAX_GOALS - len(goals))
+        values = {
+            "x": x - aside * sin - back * cos, "y": y + aside * cos - back * sin,
+            "cos": cos, "sin": sin, "speed": speed, "acceleration": 0.0,
+            "lateral_acceleration": 0.0, "steering": 0.0, "z": row[SEG_Z], "segment": segment,
+            "s": place[1], "d": aside, "angle_cos": 1.0, "angle_sin": 0.0, "goal": 0, "age": 0,
+            "goal_distance": lane_graph_distance(lanes, engine.routes, place, goals[0]),
+            "status": PRESENT, "contact": 0, "stopped_at": -1, "waiting": 0.0,
+        }  # fmt: skip
+        for name, value in values.items():
+            getattr(engine.agents, name)[at] = value
+        engine.bodies.goal_lane[at] = goal_lane
+        engine.bodies.num_goals[at] = len(goals)
+        for number, goal in enumerate(goals):
+            engine.bodies.goal_s[world, agent, number] = goal[1]
+            _, goal_x, goal_y = self._point(*goal)
+            engine.bodies.goal_x[world, agent, number] = goal_x
+            engine.bodies.goal_y[world, agent, number] = goal_y
+        if still:
+            engine.bodies.driver[at] = STILL
+
+    def _point(self, lane: int, s: float) -> tuple[int, float, float]:
+        """Returns segment, x and y of a place on a lane's centre."""
+        lanes = self.engine.lanes
+        first, last = lanes.segment_first[lane : lane + 2].tolist()
+        starts = lanes.segment[first:last, SEG_S]
+        segment = first + max(int(np.searchsorted(starts, s, "right")) - 1, 0)
+        row = lanes.segment[segment].astype(np.float64)
+        along = s - row[SEG_S]
+        return segment, row[SEG_X] + along * row[SEG_COS], row[SEG_Y] + along * row[SEG_SIN]
+
+    def observe(self) -> None:
+        """Writes the observations of worlds whose bodies were placed by hand."""
+        nobody = np.zeros((self.num_worlds, self.settings.slots), np.uint8)
+        self.engine.reset(nobody, nobody[:, 0].copy(), staggered=False)
+
+
+def lane_at(scene: CompiledMap, x: float, y: float, heading: float) -> tuple[int, float]:
+    """Returns the lane that passes a point in a direction, and the arc length there [m].
+
+    Args:
+        scene: The road.
+        x: East [m].
+        y: North [m].
+        heading: Counter-clockwise from +x, within 45 degrees of the lane's [rad].
+    """
+    row = scene.lanes.segment.astype(np.float64)
+    aligned = row[:, SEG_COS] * np.cos(heading) + row[:, SEG_SIN] * np.sin(heading) > 0.7
+    away = np.where(aligned, np.hypot(row[:, SEG_X] - x, row[:, SEG_Y] - y), np.inf)
+    segment = int(away.argmin())
+    return int(scene.lanes.segment_lane[segment]), float(row[segment, SEG_S])

@@ -1,0 +1,196 @@
+"""Counting against a slow reference, faults on scenes made by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from selfdrive_env.evaluation.incidents import Incident, Pair, RisingEdges, Watch, own_faults
+from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
+from selfdrive_env.state import EVENT_RED_LIGHT
+
+WEST, NORTH = math.pi, 0.5 * math.pi
+
+
+def counted_slowly(states: list[bool], placed: list[bool], steps_apart: int) -> list[int]:
+    """Steps at which one agent begins an incident, from the definition."""
+    begun, last = [], -math.inf
+    for step, (state, fresh) in enumerate(zip(states, placed, strict=True)):
+        if state:
+            if step - last - 1 >= steps_apart:
+                begun.append(step)
+            last = step
+        if fresh:
+            last = -math.inf
+    return begun
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    states=hnp.arrays(np.bool_, (60, 3), elements=st.booleans()),
+    placed=hnp.arrays(np.bool_, (60, 3), elements=st.sampled_from([False] * 9 + [True])),
+    steps_apart=st.integers(1, 12),
+)
+def test_incidents_are_those_of_the_definition(
+    states: np.ndarray, placed: np.ndarray, steps_apart: int
+) -> None:
+    edges = RisingEdges((3,), dt=0.1, apart=0.1 * steps_apart)
+    rising = np.array([edges.update(s, p) for s, p in zip(states, placed, strict=True)])
+    for agent in range(3):
+        expected = counted_slowly(states[:, agent].tolist(), placed[:, agent].tolist(), steps_apart)
+        assert np.flatnonzero(rising[:, agent]).tolist() == expected
+
+
+def test_two_seconds_apart_are_thirty_steps_of_a_fifteenth() -> None:
+    assert RisingEdges((1,), 1.0 / 15.0).steps_apart == 30
+
+
+def pair(**values: Any) -> Pair:
+    """Two cars on one lane, the other 5 m ahead and slower."""
+    usual = {
+        "dx": 5.0, "dy": 0.0, "cos": 1.0, "sin": 0.0, "half_length": 2.25, "half_width": 0.9,
+        "other_half_length": 2.25, "other_half_width": 0.9, "speed": 10.0, "other_speed": 5.0,
+        "beyond_lane": -0.8,
+    }  # fmt: skip
+    arrays = {name: np.array([values.get(name, usual[name])]) for name in usual}
+    return Pair(**arrays, ran_light=np.array([values.get("ran_light", False)]))
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({}, True),
+        ({"dx": -5.0, "speed": 5.0, "other_speed": 10.0}, False),
+        ({"dx": 2.0, "dy": 2.0}, False),
+        ({"speed": 3.0}, False),
+        ({"cos": 0.0, "sin": 1.0}, False),
+        ({"cos": -1.0}, False),
+        ({"dx": -5.0, "speed": -1.0}, True),
+        ({"dx": 2.0, "dy": 2.0, "beyond_lane": 0.4}, True),
+        ({"dx": 2.0, "dy": 2.0, "beyond_lane": 0.2}, False),
+        ({"cos": 0.0, "sin": 1.0, "ran_light": True}, True),
+    ],
+    ids=[
+        "front into rear", "struck from behind", "side by side", "the other backs into it",
+        "crossing", "head-on in the own lane", "reversing", "out of its lane", "nearly out",
+        "red light",
+    ],
+)  # fmt: skip
+def test_own_faults_by_hand(values: dict[str, Any], fault: bool) -> None:
+    assert own_faults(pair(**values)).tolist() == [fault]
+
+
+def scene(road: str, agents: int = 2) -> SceneEnv:
+    """One world in which everybody keeps speed and direction."""
+    env = SceneEnv(
+        road, 1, agents_per_world=agents, bodies={"car": 1.0}, driver="constant",
+        traffic="constant", layout="lean", on_collision="ignore", on_offroad="ignore",
+        on_goal="new_route", dt=0.1, stagger=False, lights_off=1.0, num_threads=1,
+    )  # fmt: skip
+    env.reset(seed=[1])
+    env.clear()
+    return env
+
+
+def run(env: SceneEnv, seconds: float) -> list[Incident]:
+    watch, found = Watch(env.engine), []
+    for step in range(round(seconds / 0.1)):
+        watch.before_step()
+        env.step(np.zeros(1, np.int64))
+        found += watch.after_step(step)
+    env.close()
+    return found
+
+
+def causes(found: list[Incident]) -> dict[int, str]:
+    assert len({incident.agent for incident in found}) == len(found)
+    return {incident.agent: incident.cause for incident in found}
+
+
+@pytest.mark.parametrize("striker", [0, 1])
+def test_who_runs_into_the_other_from_behind_is_at_fault(striker: int) -> None:
+    env = scene("narrow")
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    goal = [(lane, s + 250.0)]
+    env.put(0, striker, (lane, s), goal, speed=12.0)
+    env.put(0, 1 - striker, (lane, s + 20.0), goal, speed=4.0)
+    found = run(env, 4.0)
+    assert causes(found) == {striker: "collision_at_fault", 1 - striker: "hit_by_another"}
+    assert found[0].speed == pytest.approx(8.0, abs=0.1)
+    assert {i.agent: i.other for i in found} == {0: 1, 1: 0}
+
+
+def test_who_leaves_its_lane_is_at_fault() -> None:
+    env = scene("narrow")
+    own, theirs = lane_at(env.scene, -40.0, -1.75, 0.0), lane_at(env.scene, -25.0, 1.75, WEST)
+    env.put(0, 0, own, [(own[0], own[1] + 150.0)], speed=6.0)
+    env.put(0, 1, theirs, [(theirs[0], theirs[1] + 150.0)], speed=6.0, aside=3.5)
+    assert causes(run(env, 3.5)) == {0: "hit_by_another", 1: "collision_at_fault"}
+
+
+def test_where_nobody_has_a_fault_both_are_at_fault() -> None:
+    env = scene("signals")
+    east, north = lane_at(env.scene, -36.5, -1.75, 0.0), lane_at(env.scene, 1.75, -40.0, NORTH)
+    env.put(0, 0, east, [lane_at(env.scene, 90.0, -1.75, 0.0)], speed=8.0)
+    env.put(0, 1, north, [lane_at(env.scene, 1.75, 90.0, NORTH)], speed=8.0)
+    assert causes(run(env, 5.5)) == {0: "collision_at_fault", 1: "collision_at_fault"}
+
+
+def test_a_contact_just_after_placing_is_a_start_in_collision() -> None:
+    env = scene("narrow")
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    for agent in (0, 1):
+        env.put(0, agent, (lane, s + agent), [(lane, s + 200.0)], speed=5.0)
+    assert set(causes(run(env, 0.3)).values()) == {"start_in_collision"}
+
+
+def test_driving_off_the_road_is_an_incident_without_another() -> None:
+    env = scene("narrow", 1)
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    env.put(0, 0, (lane, s), [(lane, s + 250.0)], speed=10.0, aside=-1.0)
+    (incident,) = run(env, 2.0)
+    assert (incident.cause, incident.other) == ("off_road", -1)
+    assert incident.speed == pytest.approx(10.0, abs=0.1)
+
+
+def test_a_red_light_is_counted_and_remembered_as_a_fault() -> None:
+    env = scene("narrow", 1)
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    env.put(0, 0, (lane, s), [(lane, s + 250.0)], speed=5.0)
+    watch = Watch(env.engine)
+    env.step(np.zeros(1, np.int64))
+    env.engine.output.event[0, 0] |= EVENT_RED_LIGHT
+    (incident,) = watch.after_step(7)
+    assert (incident.cause, incident.step) == ("red_light", 7)
+    assert watch.since_light[0, 0] == 0.0
+    env.close()
+
+
+def test_the_touched_body_is_found_among_many() -> None:
+    env = scene("wide", 6)
+    lane, s = lane_at(env.scene, -150.0, -5.25, 0.0)
+    left, _ = lane_at(env.scene, -150.0, -1.75, 0.0)
+    goal = [(lane, s + 300.0)]
+    env.put(0, 0, (lane, s), goal, speed=14.0)
+    env.put(0, 3, (lane, s + 25.0), goal, speed=2.0)
+    for agent, away in ((1, 0.0), (2, 20.0), (4, 25.0), (5, 33.0)):
+        env.put(0, agent, (left, s + away), [(left, s + 300.0)], speed=14.0)
+    found = run(env, 2.5)
+    assert {i.agent: i.other for i in found} == {0: 3, 3: 0}
+
+
+def test_agents_do_not_feel_how_many_others_there_are() -> None:
+    alone = RisingEdges((1,), 0.1)
+    many = RisingEdges((5, 4), 0.1)
+    random = np.random.default_rng(3)
+    nobody = np.zeros((5, 4), np.bool_)
+    for _ in itertools.repeat(None, 100):
+        state = random.random((5, 4)) < 0.2
+        assert many.update(state, nobody)[2, 3] == alone.update(state[2:3, 3], nobody[0, :1])[0]

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfdrive_env.evaluation import load
+from selfdrive_env.evaluation.probes import PROBES, probe
+from selfdrive_env.evaluation.scenes import LAYOUTS, scene_map
+
+MASTERED = [name for name in PROBES if name not in ("overtaking", "dense")]
+
+
+@pytest.mark.parametrize("name", MASTERED)
+def test_idm_masters_what_it_is_made_for(name: str) -> None:
+    result = probe(load("idm"), name, trials=6)
+    assert result.trials == 6
+    assert result.successes >= 5
+    assert 0.0 <= result.low < result.rate <= result.high <= 1.0
+
+
+def test_idm_does_not_overtake() -> None:
+    assert probe(load("idm"), "overtaking", trials=4).successes == 0
+
+
+@pytest.mark.parametrize("name", list(PROBES))
+def test_random_drivers_master_nothing(name: str) -> None:
+    assert probe(load("random"), name, trials=5).rate <= 0.2
+
+
+def test_the_same_seeds_give_the_same_rate() -> None:
+    first = probe(load("random", seed=1), "merge", trials=4, first_seed=7)
+    assert first == probe(load("random", seed=1), "merge", trials=4, first_seed=7)
+
+
+def test_unknown_probes_are_refused() -> None:
+    with pytest.raises(ValueError, match="merge"):
+        probe(load("idm"), "flying")
+
+
+@pytest.mark.parametrize("name", list(LAYOUTS))
+def test_scenes_compile_without_loose_ends(name: str) -> None:
+    scene = scene_map(name, 24, 24, 2)
+    assert len(scene.lanes.spawn_segment) > 0
+    assert np.isfinite(scene.lanes.segment).all()

@@ -1,0 +1,273 @@
+"""Evaluations on a built-in town for a short time, recordings, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from selfdrive_env.__main__ import main
+from selfdrive_env.evaluation import CAUSES, Evaluation, compare, evaluate, load
+from selfdrive_env.evaluation import run as run_module
+from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
+from selfdrive_env.evaluation.films import read, replay, write_films
+from selfdrive_env.evaluation.report import details, figures, read_settings, text
+from selfdrive_env.evaluation.routes import lane_graph_distance
+from selfdrive_env.maps import MapError, compiled
+from selfdrive_env.state import EVENT_COLLISION, EVENT_OFFROAD, SEG_S
+
+SHORT: dict[str, Any] = {
+    "map": "riverside",
+    "minutes": 0.5,
+    "seeds": (0, 1),
+    "settings": {"agents_per_world": 20},
+}
+KEYS = {
+    "km", "hours", "km_between_incidents", "incidents", "goal_rate", "route_completion",
+    "driving_score", "probes",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def by_random() -> Evaluation:
+    return evaluate(load("random"), **{**SHORT, "minutes": 1.0}, keep=4)
+
+
+@pytest.fixture(scope="module")
+def by_idm() -> Evaluation:
+    return evaluate(load("idm"), **SHORT)
+
+
+def test_idm_drives_and_reaches_goals(by_idm: Evaluation) -> None:
+    assert by_idm.hours.sum() == pytest.approx(40 * 0.5 / 60.0, rel=0.01)
+    assert 1.0 < by_idm.km.sum() < 40 * 30.0 * 20.0 / 1000.0
+    assert by_idm.goal_rate is not None
+    assert by_idm.goal_rate > 60.0
+    assert by_idm.goal_delay is not None
+    assert by_idm.goal_delay > 1.0
+
+
+def test_random_drivers_leave_the_road(by_random: Evaluation) -> None:
+    between = by_random.km_between()
+    assert by_random.by_cause["off_road"] > 10
+    assert between.low < between.mean < between.high < 1.0  # type: ignore[operator]
+    assert by_random.hours.sum() < 40 / 60.0  # time in incidents does not count
+
+
+def test_a_tally_is_the_list_of_incidents(by_random: Evaluation) -> None:
+    for world in range(2):
+        for place, cause in enumerate(CAUSES):
+            listed = [i for i in by_random.incidents if (i.world, i.cause) == (world, cause)]
+            assert len(listed) == by_random.counts[world, place]
+
+
+def test_the_same_seeds_give_the_same_result(by_idm: Evaluation) -> None:
+    again = evaluate(load("idm"), **SHORT)
+    assert details(again) == details(by_idm)
+
+
+def test_a_world_does_not_depend_on_the_others(by_idm: Evaluation) -> None:
+    alone = evaluate(load("idm"), **{**SHORT, "seeds": (1,)})
+    assert alone.km[0] == by_idm.km[1]
+
+
+def test_figures_have_exactly_the_keys_promised(by_random: Evaluation) -> None:
+    found = json.loads(json.dumps(figures(by_random), allow_nan=False))
+    assert set(found) == KEYS
+    assert set(found["km_between_incidents"]) == {"mean", "low", "high"}
+    assert tuple(found["incidents"]) == CAUSES
+    assert all(isinstance(count, int) for count in found["incidents"].values())
+
+
+def test_scores_lie_in_their_ranges(by_random: Evaluation, by_idm: Evaluation) -> None:
+    for result in (by_random, by_idm):
+        for _, share, score, _ in result.routes:
+            assert 0.0 <= score <= share <= 1.0
+    assert "km between incidents" in text(by_idm)
+
+
+def test_policies_are_compared_seed_by_seed(by_idm: Evaluation) -> None:
+    other = evaluate(load("random"), **SHORT)
+    difference = compare(by_idm, other)
+    assert difference["incidents_per_km"].mean < 0.0  # type: ignore[operator]
+    assert difference["goal_rate"].mean > 0.0  # type: ignore[operator]
+    assert compare(by_idm, by_idm)["goal_rate"] == (0.0, 0.0, 0.0)
+    with pytest.raises(ValueError, match="same seeds"):
+        compare(by_idm, evaluate(load("random"), **{**SHORT, "seeds": (5, 6), "minutes": 0.05}))
+
+
+def test_a_recording_plays_the_same_incident(by_random: Evaluation, tmp_path: Path) -> None:
+    assert len(by_random.recordings) == 4
+    for recording in by_random.recordings:
+        recording.write(tmp_path / "a.npz")
+        recording = read(tmp_path / "a.npz")
+        incident = recording.incident
+        engine = None
+        for step, env in enumerate(replay(recording, size=64), recording.first):
+            engine = env.engine
+            if step == incident.step:
+                at = incident.world, incident.agent
+                assert engine.output.event[at] & (EVENT_COLLISION | EVENT_OFFROAD)
+                assert float(engine.motion.x[at]) == pytest.approx(incident.x, abs=1.0)
+        assert engine is not None
+
+
+def test_late_recordings_keep_the_tows_before_them() -> None:
+    result = evaluate(load("random"), **{**SHORT, "minutes": 1.0}, keep=200)
+    late = [r for r in result.recordings if r.incident.step > 300 and len(r.towed_step)]
+    assert late
+    for recording in late[:3]:
+        incident = recording.incident
+        for step, env in enumerate(replay(recording, size=64), recording.first):
+            if step == incident.step:
+                event = env.engine.output.event[incident.world, incident.agent]
+                assert event & (EVENT_COLLISION | EVENT_OFFROAD)
+
+
+def test_films_are_written(by_random: Evaluation, tmp_path: Path) -> None:
+    pytest.importorskip("PIL")
+    written = write_films(by_random.recordings[:2], tmp_path, films=1, size=64)
+    assert [path.name.split(".")[0] for path in written] == ["incident_00"] * 2 + ["incident_01"]
+    assert written[1].suffix in (".mp4", ".gif")
+
+
+def test_presets_give_a_table_of_behaviour() -> None:
+    def run(**keywords: Any) -> Evaluation:
+        return evaluate(load("idm"), **{**SHORT, **keywords})
+
+    table = compare_presets(run, ["cautious", "aggressive"], {"agents_per_world": 20})
+    assert list(table) == ["cautious", "aggressive"]
+    assert all(set(row) == set(ROWS) for row in table.values())
+    gap = table["cautious"]["gap"]
+    assert gap is not None
+    assert 0.0 < gap < 40.0
+
+
+def test_lane_graph_distance_along_one_lane_and_the_next() -> None:
+    town = compiled("riverside")
+    lanes = town.lanes
+    lane = int(np.flatnonzero((lanes.junction < 0) & (lanes.length > 50.0))[0])
+    assert lane_graph_distance(lanes, town.routes, (lane, 5.0), (lane, 25.0)) == 20.0
+    following = int(lanes.successor[lanes.successor_first[lane]])
+    way = lane_graph_distance(lanes, town.routes, (lane, 5.0), (following, 3.0))
+    assert way == pytest.approx(float(lanes.length[lane]) - 2.0, abs=0.01)
+    assert lanes.segment[lanes.segment_first[lane], SEG_S] == 0.0
+
+
+def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    town = compiled("riverside")
+    bare = town.lanes._replace(spawn_segment=town.lanes.spawn_segment[:0])
+
+    class Bare:
+        lanes = bare
+
+    monkeypatch.setattr(run_module, "compiled", lambda name, **counts: Bare)
+    with pytest.raises(MapError, match="no routes"):
+        evaluate(load("idm"), **SHORT)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nobody"],
+        ["idm", "--map", "nowhere"],
+        ["idm", "--minutes", "0"],
+        ["idm", "--minutes", "nan"],
+        ["idm", "--minutes", "-3"],
+        ["idm", "--seeds", "1", "1"],
+        ["idm", "--film", "-1"],
+        ["idm", "--trials", "0"],
+        ["idm", "--probes", "flying"],
+        ["idm", "--set", "agents_per_word=3"],
+        ["idm", "--set", "agents_per_world"],
+        ["idm", "--set", "on_goal=terminate"],
+        ["idm", "--set", "agents_per_world=0"],
+    ],
+)
+def test_mistakes_give_one_line_and_exit_code_2(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+
+
+def words_of(rest: str) -> list[str]:
+    return ["--map", "riverside", *rest.split()]
+
+
+def test_wrong_numbers_are_wrong_usage() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", "idm", "--minutes", "long"])
+    assert stopped.value.code == 2
+
+
+def test_the_command_prints_one_json_object(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = [
+        "--map",
+        "riverside",
+        "--minutes",
+        "0.2",
+        "--seeds",
+        "3",
+        "--json",
+        "--probes",
+        "closed_road",
+        "--trials",
+        "2",
+    ]
+    small = ["--set", "agents_per_world=10", "--out-dir", str(tmp_path)]
+    assert main(["evaluate", "idm", *words, *small]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == KEYS
+    assert found["probes"]["closed_road"]["trials"] == 2
+    whole = json.loads((tmp_path / "evaluation.json").read_text())
+    assert whole["seeds"] == [3]
+    assert set(whole) > KEYS
+
+
+def test_the_command_prints_a_table_and_a_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--map",
+        "riverside",
+        "--minutes",
+        "0.2",
+        "--seeds",
+        "3",
+        "4",
+        "--probes",
+        "--against",
+        "random",
+    ]
+    assert main(["evaluate", "idm", *words, "--set", "agents_per_world=10"]) == 0
+    printed = capsys.readouterr().out
+    assert "km between incidents" in printed
+    assert "idm less random" in printed
+
+
+def test_several_presets_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--map",
+        "riverside",
+        "--minutes",
+        "0.1",
+        "--seeds",
+        "3",
+        "--preset",
+        "eval",
+        "cautious",
+    ]
+    assert main(["evaluate", "idm", *words, "--set", "agents_per_world=10"]) == 0
+    assert "cautious" in capsys.readouterr().out
+
+
+def test_settings_are_read_from_words() -> None:
+    words = ["dt=0.3", "bodies=typed", 'reward={"overspeed": 0.1}']
+    expected = {"dt": 0.3, "bodies": "typed", "reward": {"overspeed": 0.1}}
+    assert read_settings(words) == expected
