@@ -99,28 +99,26 @@ def draw_lights(params, signs, lights, worlds, world):
 
 
 @njit
-def show_program(signs, lights, worlds, world, program):
-    """Writes the colours of the groups and stop lines of a program from its phase."""
+def show_turn(signs, lights, worlds, world, program, turn):
+    """Writes the colours of one group of a program, and of its stop lines, from its phase."""
     map_index = worlds.map[world]
     first_group = signs.map_group_first[map_index]
     first_line = signs.map_line_first[map_index]
-    number = signs.map_program_first[map_index] + program
-    begin = signs.program_first[number]
+    begin = signs.program_first[signs.map_program_first[map_index] + program]
     phase = lights.phase[world, program]
     mode = worlds.light_mode[world]
-    for turn in range(signs.program_first[number + 1] - begin):
-        colour = RED
-        if turn == lights.turn[world, program] and phase != PHASE_RED:
-            colour = GREEN if phase == PHASE_GREEN else YELLOW
-        group = signs.program_group[begin + turn]
-        lights.group_colour[world, group - first_group] = colour
-        if mode == LIGHTS_GREEN:
-            colour = GREEN
-        dark = lights.group_dark[world, group - first_group] != 0 or mode == LIGHTS_OFF
-        for entry in range(signs.group_line_first[group], signs.group_line_first[group + 1]):
-            line = signs.group_line[entry] - first_line
-            hidden = dark or lights.line_dark[world, line] != 0
-            lights.line_colour[world, line] = NO_LIGHT if hidden else colour
+    colour = RED
+    if turn == lights.turn[world, program] and phase != PHASE_RED:
+        colour = GREEN if phase == PHASE_GREEN else YELLOW
+    group = signs.program_group[begin + turn]
+    lights.group_colour[world, group - first_group] = colour
+    if mode == LIGHTS_GREEN:
+        colour = GREEN
+    dark = lights.group_dark[world, group - first_group] != 0 or mode == LIGHTS_OFF
+    for entry in range(signs.group_line_first[group], signs.group_line_first[group + 1]):
+        line = signs.group_line[entry] - first_line
+        hidden = dark or lights.line_dark[world, line] != 0
+        lights.line_colour[world, line] = NO_LIGHT if hidden else colour
 
 
 @njit
@@ -129,7 +127,9 @@ def show_lights(signs, lights, worlds, world):
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     for program in range(signs.map_program_first[map_index + 1] - first):
-        show_program(signs, lights, worlds, world, program)
+        begin = signs.program_first[first + program]
+        for turn in range(signs.program_first[first + program + 1] - begin):
+            show_turn(signs, lights, worlds, world, program, turn)
     first_line = signs.map_line_first[map_index]
     for line in range(signs.map_line_first[map_index + 1] - first_line):
         if signs.line_group[first_line + line] < 0:
@@ -170,7 +170,8 @@ def advance_lights(params, signs, lights, worlds, world):
         )
         lights.phase[world, program] = phase
         remaining[program] = phase_length(phase, unit, params.random_lights != 0)
-        show_program(signs, lights, worlds, world, program)
+        # The group whose turn it is is the only one that is not red, before and after.
+        show_turn(signs, lights, worlds, world, program, lights.turn[world, program])
 
 
 @inline
