@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import U8, axes
+from selfdrive_env.arrays import U8, axes, nbytes
 from selfdrive_env.config import Settings
 from selfdrive_env.engine import OWN, STATE_STRUCTS, Engine
 from selfdrive_env.kernels.block import SIMULATED, WARP
 from selfdrive_env.kernels.cuda import Launcher
-from selfdrive_env.kernels.pointers import table_words
+from selfdrive_env.kernels.pointers import simulate, table_words
 from selfdrive_env.kernels.world import STAGGERED, STEP, STRUCTS
 from selfdrive_env.maps.compile import CompiledMap
 from selfdrive_env.state import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
@@ -202,8 +202,6 @@ class DeviceEngine(Engine):
             self._show_to_simulator()
 
     def _show_to_simulator(self) -> None:
-        from selfdrive_env.kernels.pointers import simulate
-
         for struct, address in zip(STRUCTS, self._addresses, strict=True):
             name = struct.__name__.lower()
             tensors = self.tensors.get(name)
@@ -216,8 +214,6 @@ class DeviceEngine(Engine):
 
     def _needed(self, sizes: Mapping[str, int]) -> int:
         """Returns the bytes of all buffers of the batch."""
-        from selfdrive_env.arrays import nbytes
-
         static = (self.lanes, self.routes, self.grid, self.signs)
         maps = sum(array.nbytes for part in static for array in part)
         return maps + sum(nbytes(struct, **sizes) for struct in OWN)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -114,12 +115,14 @@ def has_device() -> bool:
 
 
 @pytest.fixture(scope="module")
-def gpu() -> ModuleType:
+def gpu() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # as for the program
     spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    yield module
+    sys.path.remove(str(ROOT / "benchmarks"))
 
 
 def test_gpu_finds_every_bit_that_differs(gpu: ModuleType) -> None:

@@ -17,21 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config import BODY_TYPES
+from selfdrive_env.maps.routes import lane_graph_distance
 from selfdrive_env.state import (
     ABSENT,
     EVENT_GOAL,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    UNREACHABLE,
-    Lanes,
-    Routes,
 )
 
 if TYPE_CHECKING:
     from selfdrive_env.engine import Engine
 
-__all__ = ["COEFFICIENTS", "RouteLog", "lane_graph_distance"]
+__all__ = ["COEFFICIENTS", "RouteLog"]
 
 COEFFICIENTS = {"pedestrian": 0.50, "vehicle": 0.60, "red_light": 0.70, "stop_sign": 0.80}
 """By which each infraction multiplies the score of a route; collisions by what is hit."""
@@ -44,31 +42,6 @@ OFFROAD_CONTACT = 2
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-def lane_graph_distance(
-    lanes: Lanes, routes: Routes, start: tuple[int, float], goal: tuple[int, float]
-) -> float:
-    """Returns the shortest way from one place to another over the lane graph [m].
-
-    Args:
-        lanes: Lanes of the pool.
-        routes: Distances to every goal lane.
-        start: Lane and arc length on it [m].
-        goal: Likewise.
-    """
-    lane, s = start
-    goal_lane, goal_s = goal
-    first, last = routes.first[goal_lane : goal_lane + 2].tolist()
-    place = int(np.searchsorted(lanes.map_lane_first, goal_lane, "right")) - 1
-    low, high = lanes.map_lane_first[place : place + 2].tolist()
-    entry = first + lane - low
-    if last - first != high - low:
-        entry = first + int(np.searchsorted(routes.lane[first:last], lane))
-        if entry == last or routes.lane[entry] != lane:
-            return UNREACHABLE
-    distance = float(routes.distance[entry]) + goal_s - s
-    return distance if distance >= 0.0 else distance + float(routes.cycle[goal_lane])
 
 
 class RouteLog:

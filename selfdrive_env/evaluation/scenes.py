@@ -9,9 +9,9 @@ import numpy as np
 
 from selfdrive_env.config import DRIVERS
 from selfdrive_env.env import DrivingVectorEnv
-from selfdrive_env.evaluation.routes import lane_graph_distance
 from selfdrive_env.maps.compile import CompiledMap, compile_map
 from selfdrive_env.maps.layout import Entry, Layout, Street, build
+from selfdrive_env.maps.routes import lane_graph_distance
 from selfdrive_env.maps.town import Node
 from selfdrive_env.state import (
     MAX_GOALS,

@@ -19,7 +19,7 @@ from selfdrive_env.state import (
     Routes,
 )
 
-__all__ = ["compile_routes", "compiled", "spread"]
+__all__ = ["compile_routes", "compiled", "lane_graph_distance", "spread"]
 
 SPREAD_BYTES = 512 * 2**20
 """A map whose table of distances takes at most so much has all of it in memory."""
@@ -209,3 +209,28 @@ def _cycle(
             lane = left[lane] if side == 0 else right[lane]
             changes += 1
     return shortest
+
+
+def lane_graph_distance(
+    lanes: Lanes, routes: Routes, start: tuple[int, float], goal: tuple[int, float]
+) -> float:
+    """Returns the shortest way from one place to another over the lane graph [m].
+
+    Args:
+        lanes: Lanes of the pool.
+        routes: Distances to every goal lane.
+        start: Lane and arc length on it [m].
+        goal: Likewise.
+    """
+    lane, s = start
+    goal_lane, goal_s = goal
+    first, last = routes.first[goal_lane : goal_lane + 2].tolist()
+    place = int(np.searchsorted(lanes.map_lane_first, goal_lane, "right")) - 1
+    low, high = lanes.map_lane_first[place : place + 2].tolist()
+    entry = first + lane - low
+    if last - first != high - low:
+        entry = first + int(np.searchsorted(routes.lane[first:last], lane))
+        if entry == last or routes.lane[entry] != lane:
+            return UNREACHABLE
+    distance = float(routes.distance[entry]) + goal_s - s
+    return distance if distance >= 0.0 else distance + float(routes.cycle[goal_lane])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfdrive_env.arrays import F32
+from selfdrive_env.maps.routes import lane_graph_distance
 from selfdrive_env.rendering.canvas import Colour, View, draw_disc, flat, import_pillow
 from selfdrive_env.state import (
     LANE_CHANGE_COST,
@@ -53,8 +54,13 @@ def route_points(lanes: Lanes, routes: Routes, segment: int, goal_lane: int, goa
         links = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
         sides = [n for n in (int(lanes.left[lane]), int(lanes.right[lane])) if n >= 0]
         goal = goal_lane, goal_s
-        costs = {n: length - s + _remaining(lanes, routes, goal, n, 0.0) for n in links.tolist()}
-        costs |= {n: LANE_CHANGE_COST + _remaining(lanes, routes, goal, n, s) for n in sides}
+        costs = {
+            n: length - s + lane_graph_distance(lanes, routes, (n, 0.0), goal)
+            for n in links.tolist()
+        }
+        costs |= {
+            n: LANE_CHANGE_COST + lane_graph_distance(lanes, routes, (n, s), goal) for n in sides
+        }
         best = min(costs, key=lambda n: costs[n], default=-1)
         if best < 0 or costs[best] >= UNREACHABLE:
             del pieces[1:]
@@ -68,21 +74,6 @@ def route_points(lanes: Lanes, routes: Routes, segment: int, goal_lane: int, goa
             s = 0.0
         lane = best
     return np.ascontiguousarray(np.concatenate(pieces)[:, [SEG_X, SEG_Y]])
-
-
-def _remaining(lanes: Lanes, routes: Routes, goal: tuple[int, float], lane: int, s: float) -> float:
-    """Shortest way from (lane, s) to the goal (lane, arc length [m]) [m]."""
-    goal_lane, goal_s = goal
-    first, last = routes.first[goal_lane : goal_lane + 2].tolist()
-    map_index = int(np.searchsorted(lanes.map_lane_first, goal_lane, "right")) - 1
-    low, high = lanes.map_lane_first[map_index : map_index + 2].tolist()
-    entry = first + lane - low
-    if last - first != high - low:
-        entry = first + int(np.searchsorted(routes.lane[first:last], lane))
-        if entry == last or routes.lane[entry] != lane:
-            return UNREACHABLE
-    distance = float(routes.distance[entry]) + goal_s - s
-    return distance if distance >= 0.0 else distance + float(routes.cycle[goal_lane])
 
 
 def draw_way(

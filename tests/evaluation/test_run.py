@@ -15,8 +15,8 @@ from selfdrive_env.evaluation import run as run_module
 from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
 from selfdrive_env.evaluation.films import read, replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
-from selfdrive_env.evaluation.routes import lane_graph_distance
 from selfdrive_env.maps import MapError, compiled
+from selfdrive_env.maps.routes import lane_graph_distance
 from selfdrive_env.state import EVENT_COLLISION, EVENT_OFFROAD, SEG_S
 
 SHORT: dict[str, Any] = {
