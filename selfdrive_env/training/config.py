@@ -105,6 +105,12 @@ class TrainConfig:
     """Layer for what is no set."""
 
     trunk_widths: tuple[int, ...] = (1024, 1024, 1024)
+    shared_sets: bool = False
+    """Whether actor and critic share what reads the row, up to the trunk."""
+
+    normalize_values: bool = False
+    """Whether the critic learns returns in units of their running spread (PopArt)."""
+
     precision: str = "float32"
     """Of the learner's arithmetic: "float32" or, on CUDA, "bfloat16" (weights stay float32)."""
 
@@ -156,7 +162,7 @@ class TrainConfig:
             if not 1 <= len(values) <= 16:
                 raise ValueError(f"{name} must list 1 to 16 widths, got {list(values)}")
             self._set(name, tuple(check_integer(name, v, 1, 65_536) for v in values))
-        for name in ("save_worlds", "tensorboard", "compile"):
+        for name in ("shared_sets", "normalize_values", "save_worlds", "tensorboard", "compile"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.out_dir, str | os.PathLike) or not os.fspath(self.out_dir):

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from selfdrive_env.config import Layout
-from selfdrive_env.layout import OBSERVATION, slots
+from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.policies.sets import LANES, SETS, SetWeights, encode, pull_back, set_plan
 
-__all__ = ["DeepSets", "Networks", "Sizes"]
-
-SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
-"""Groups whose slots have no order that matters; the goals do have one."""
+__all__ = ["Encoder", "Networks", "Sizes"]
 
 
 class Sizes(NamedTuple):
@@ -29,54 +28,104 @@ class Sizes(NamedTuple):
     set_widths: tuple[int, ...]
     scalar_width: int
     trunk_widths: tuple[int, ...]
+    shared_sets: bool = False
 
 
-class DeepSets(nn.Module):
-    """A pure function of an observation row.
+class _LargestOfSets(Function):
+    """`policies.sets.encode` and its derivative for torch; the rows themselves get no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, inner: Tensor, outer: Tensor, plan: Any) -> Tensor:
+        weights = SetWeights(plan, inner.detach().numpy(), outer.detach().numpy())
+        out, best = encode(rows.numpy(), weights, torch.get_num_threads())
+        ctx.rows, ctx.weights, ctx.best = rows, weights, best
+        return torch.from_numpy(out)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        pull = grads[0].contiguous().numpy()
+        found = pull_back(ctx.rows.numpy(), ctx.weights, ctx.best, pull, torch.get_num_threads())
+        return None, torch.from_numpy(found[0]), torch.from_numpy(found[1]), None
+
+
+class Encoder(nn.Module):
+    """What a row says, after a rectifier: one layer over its scalars, and each of its sets.
 
     Args:
         layout: Slots of a row.
         sizes: Widths of the layers.
+        generator: Draws the weights.
+    """
+
+    def __init__(self, layout: Layout, sizes: Sizes, generator: torch.Generator) -> None:
+        super().__init__()
+        self.sets, self.plan = set_plan(layout)
+        place = layout.slices
+        self.scalars = [place[name] for name in OBSERVATION if name not in SETS]
+        width = sum(one.stop - one.start for one in self.scalars)
+        self.scalar = _linear(width, sizes.scalar_width, generator)
+        self.elements = nn.ModuleDict()
+        for name, (_, _, columns) in zip(self.sets, self.plan.tolist(), strict=True):
+            self.elements[name] = nn.ModuleList(
+                _linear(a, b, generator, bias=False)
+                for a, b in pairwise((columns, *sizes.set_widths))
+            )
+        self.width = sizes.scalar_width + len(self.sets) * sizes.set_widths[-1]
+        fits = len(sizes.set_widths) == 2 and all(w % LANES == 0 for w in sizes.set_widths)
+        self.in_one_pass = fits and bool(self.sets)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Returns [B, width] for observation rows [B, features]."""
+        mixed = torch.is_autocast_enabled(rows.device.type)
+        if not mixed:
+            rows = rows.to(self.scalar.weight.dtype)
+        scalar = torch.relu(self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1)))
+        if self.in_one_pass and not mixed and rows.device.type == "cpu" and _is_float(rows):
+            largest = _LargestOfSets.apply(rows.contiguous(), *self._stacked(), self.plan)
+            return torch.cat([scalar, largest.flatten(1)], 1)
+        parts = [scalar]
+        for name, (first, slots, columns) in zip(self.sets, self.plan.tolist(), strict=True):
+            x = rows[:, first : first + slots * columns].unflatten(1, (slots, columns))
+            layers: list[nn.Module] = list(self.elements[name].children())
+            for layer in layers[:-1]:
+                x = torch.relu(layer(x))
+            # The rectifier commutes with the maximum and is cheaper after it.
+            parts.append(torch.relu(layers[-1](x).amax(1)))
+        return torch.cat(parts, 1)
+
+    def _stacked(self) -> tuple[Tensor, Tensor]:
+        """Returns the weights as `SetWeights` has them."""
+        layers = [list(self.elements[name].children()) for name in self.sets]
+        inner = torch.cat([first.weight.t() for first, _ in layers])
+        return inner, torch.stack([second.weight.t() for _, second in layers]).contiguous()
+
+
+def _is_float(rows: Tensor) -> bool:
+    return rows.dtype == torch.float32
+
+
+class Head(nn.Module):
+    """A perceptron behind an encoder.
+
+    Args:
+        inputs: Width of the encoder.
+        widths: Of the hidden layers.
         outputs: Length of the result.
         scale: Of the last layer's weights at the start.
         generator: Draws the weights.
     """
 
     def __init__(
-        self, layout: Layout, sizes: Sizes, outputs: int, scale: float, generator: torch.Generator
-    ) -> None:
+        self, inputs: int, widths: tuple[int, ...], outputs: int, scale: float,
+        generator: torch.Generator,
+    ) -> None:  # fmt: skip
         super().__init__()
-        repeats, place = slots(layout.counts), layout.slices
-        self.sets = [name for name in SETS if repeats[name]]
-        self.shapes = {name: (repeats[name], len(OBSERVATION[name])) for name in self.sets}
-        self.slices = {name: place[name] for name in self.sets}
-        self.scalars = [place[name] for name in OBSERVATION if name not in SETS]
+        sizes = (inputs, *widths)
+        self.trunk = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
+        self.head = _linear(sizes[-1], outputs, generator, scale=scale)
 
-        width = sum(one.stop - one.start for one in self.scalars)
-        self.scalar = _linear(width, sizes.scalar_width, generator)
-        self.elements = nn.ModuleDict()
-        for name in self.sets:
-            widths = (self.shapes[name][1], *sizes.set_widths)
-            self.elements[name] = nn.ModuleList(
-                _linear(a, b, generator, bias=False) for a, b in pairwise(widths)
-            )
-        widths = (sizes.scalar_width + len(self.sets) * sizes.set_widths[-1], *sizes.trunk_widths)
-        self.trunk = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(widths))
-        self.head = _linear(widths[-1], outputs, generator, scale=scale)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Returns [B, outputs] for observation rows [B, features]."""
-        if not torch.is_autocast_enabled(rows.device.type):
-            rows = rows.to(self.head.weight.dtype)
-        parts = [self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1))]
-        for name in self.sets:
-            x = rows[:, self.slices[name]].unflatten(1, self.shapes[name])
-            layers: list[nn.Module] = list(self.elements[name].children())
-            for layer in layers[:-1]:
-                x = torch.relu(layer(x))
-            parts.append(layers[-1](x).amax(1))
-        # The rectifier commutes with the maximum and is cheaper after it.
-        x = torch.relu(torch.cat(parts, 1))
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns [B, outputs] for what the encoder gave."""
         for layer in self.trunk:
             x = torch.relu(layer(x))
         out: Tensor = self.head(x)
@@ -84,7 +133,7 @@ class DeepSets(nn.Module):
 
 
 class Networks(nn.Module):
-    """Separate actor and critic of the same shape.
+    """Actor and critic of the same shape, with an encoder each or one for both.
 
     Args:
         layout: Slots of a row.
@@ -93,20 +142,50 @@ class Networks(nn.Module):
         seed: Of the weights at the start.
     """
 
+    value_mean: Tensor
+    value_scale: Tensor
+
     def __init__(self, layout: Layout, sizes: Sizes, actions: int, seed: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.actor = DeepSets(layout, sizes, actions, 0.01, generator)
-        self.critic = DeepSets(layout, sizes, 1, 1.0, generator)
+        self.encoders = nn.ModuleList(
+            Encoder(layout, sizes, generator) for _ in range(1 if sizes.shared_sets else 2)
+        )
+        width = int(self.encoders[0].width)
+        self.actor = Head(width, sizes.trunk_widths, actions, 0.01, generator)
+        self.critic = Head(width, sizes.trunk_widths, 1, 1.0, generator)
+        self.register_buffer("value_mean", torch.zeros(()))
+        self.register_buffer("value_scale", torch.ones(()))
 
     def log_probabilities(self, rows: Tensor) -> Tensor:
         """Returns the logarithm of each action's probability, float32 [B, actions]."""
-        return torch.log_softmax(self.actor(rows).float(), 1)
+        return torch.log_softmax(self.actor(self.encoders[0](rows)).float(), 1)
 
     def values(self, rows: Tensor) -> Tensor:
         """Returns the expected discounted return of each row, float32 [B]."""
-        out: Tensor = self.critic(rows).float().squeeze(1)
-        return out
+        return self._values(self.encoders[-1](rows))
+
+    def both(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns `log_probabilities` and `values`."""
+        code = self.encoders[0](rows)
+        other = code if len(self.encoders) == 1 else self.encoders[1](rows)
+        return torch.log_softmax(self.actor(code).float(), 1), self._values(other)
+
+    def _values(self, code: Tensor) -> Tensor:
+        out: Tensor = self.critic(code).float().squeeze(1)
+        return out * self.value_scale + self.value_mean
+
+    @torch.no_grad()
+    def set_value_scale(self, mean: float, scale: float) -> None:
+        """Changes the unit of the critic's last layer and leaves its values as they are.
+
+        PopArt (van Hasselt et al. 2016, equations 8 and 9).
+        """
+        last, old_mean, old_scale = self.critic.head, self.value_mean, self.value_scale
+        last.bias.copy_((old_scale * last.bias + old_mean - mean) / scale)
+        last.weight.mul_(old_scale / scale)
+        self.value_mean.fill_(mean)
+        self.value_scale.fill_(scale)
 
 
 def _linear(

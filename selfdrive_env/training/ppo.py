@@ -35,6 +35,11 @@ __all__ = ["NotFiniteError", "Trainer", "estimate_advantages", "filter_advantage
 TALLIES = ("length", "km", "goals", "collisions", "offroad", "red_lights")
 """What is added up over the episodes that end in a rollout."""
 
+VALUE_RATE = 0.1
+"""Weight of the newest rollout in the mean and scale of the critic's values."""
+
+LEAST_SCALE = 1e-3
+
 CHUNK = {"cpu": 2048, "cuda": 65_536}
 """Rows of one pass through the critic: on a CPU so many that the layers stay in the cache."""
 
@@ -105,12 +110,16 @@ class Trainer:
             copy=False,
             world_offset=self.first_world,
         )
-        self.sizes = Sizes(config.set_widths, config.scalar_width, config.trunk_widths)
+        self.sizes = Sizes(
+            config.set_widths, config.scalar_width, config.trunk_widths, config.shared_sets
+        )
         actions = len(self.env.engine.draws.jerk)
         self.networks = Networks(self.env.layout, self.sizes, actions, config.seed).to(self.device)
         self.actor, self.critic = self.networks.log_probabilities, self.networks.values
+        self.both = self.networks.both
         if config.compile:
             self.actor, self.critic = torch.compile(self.actor), torch.compile(self.critic)
+            self.both = torch.compile(self.both)
         self.parameters = list(self.networks.parameters())
         self.optimizer = torch.optim.Adam(
             self.parameters, config.learning_rate, eps=config.adam_epsilon, fused=True
@@ -286,6 +295,8 @@ class Trainer:
         count, mean, spread = _moments(advantages[kept], ranks)
         gains = ((advantages - mean) / (spread + 1e-8)).float()
         learnable = ranks.sum(rollout.learn.sum()).item()
+        if config.normalize_values and count:
+            self._follow_values(targets[kept])
 
         sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         norms = []
@@ -315,6 +326,15 @@ class Trainer:
             "kept": count / max(learnable, 1),
             "filter_level": self.level,
         }
+
+    def _follow_values(self, targets: Tensor) -> None:
+        """Moves the unit of the critic towards that of the newest targets."""
+        networks, rate = self.networks, max(VALUE_RATE, 1.0 / (self.updates + 1))
+        _, mean, scale = _moments(targets, self.ranks)
+        old_mean, old_scale = float(networks.value_mean), float(networks.value_scale)
+        mean = old_mean + rate * (mean - old_mean)
+        scale = old_scale + rate * (max(scale, LEAST_SCALE) - old_scale)
+        networks.set_value_scale(mean, scale)
 
     def _minibatches(self, kept: Tensor, minibatches: int) -> Iterator[tuple[Tensor, int]]:
         """Yields indices into the rollout, and how many there are over all processes.
@@ -347,14 +367,15 @@ class Trainer:
         """
         config = self.config
         rows = rollout.rows.flatten(0, 1)[index]
-        log_probabilities = self.actor(rows)
+        log_probabilities, values = self.both(rows)
         new = log_probabilities.gather(1, rollout.actions.flatten()[index, None])[:, 0]
         change = new - rollout.log_probabilities.flatten()[index]
         ratio, gain = change.exp(), gains[index]
         clipped = ratio.clamp(1.0 - config.clip, 1.0 + config.clip)
         policy = -torch.min(gain * ratio, gain * clipped).sum()
         entropy = -(log_probabilities.exp() * log_probabilities).sum()
-        value = 0.5 * (self.critic(rows) - targets[index]).square().sum()
+        errors = (values - targets[index]) / self.networks.value_scale
+        value = 0.5 * errors.square().sum()
         loss = (policy - config.entropy * entropy + config.value * value) / size
         divergence = (ratio - 1.0 - change).sum()
         terms = torch.stack([policy, value, entropy, divergence]).detach().double()
