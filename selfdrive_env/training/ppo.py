@@ -225,7 +225,10 @@ class Trainer:
             with self.watch("infer"), self._precision():
                 out.rows[step] = self.rows
                 out.learn[step] = self.learn
-                log_probabilities = self.actor(out.rows[step])
+                if self.config.shared_sets:
+                    log_probabilities, out.values[step] = self.both(out.rows[step])
+                else:
+                    log_probabilities = self.actor(out.rows[step])
                 actions = choose(log_probabilities, draws[step])
                 out.actions[step] = actions
                 out.log_probabilities[step] = log_probabilities.gather(1, actions[:, None])[:, 0]
@@ -242,7 +245,8 @@ class Trainer:
                     cut_rows.append(infos["final_obs"][where])
 
         with self.watch("infer"), self._precision():
-            out.values[:] = self._values(out.rows.flatten(0, 1)).view_as(out.values)
+            if not self.config.shared_sets:
+                out.values[:] = self._values(out.rows.flatten(0, 1)).view_as(out.values)
             # An episode that was cut would have gone on: its last observation's value stands in.
             if cut_places and len(places := torch.cat(cut_places)):
                 rewards = out.rewards.view(-1)
