@@ -1,4 +1,4 @@
-"""Policies by name: scripted and random drivers, policies of runs, and SB3 files.
+"""Policies by name: scripted, random and constant drivers, policies of runs, and SB3 files.
 
 Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
 `torch.load(weights_only=True)`, and the name of the activation from the JSON beside them.
@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import LAYOUTS, Layout, make_layout
+from selfdrive_env.config import LAYOUTS, Layout, Settings, make_layout
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.layout import OBSERVATION
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
 
-SCRIPTED = ("idm", "random")
-"""Policies without a file."""
+CONSTANT = "constant:"
+NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
+SCRIPTED = ("idm", "random", f"{CONSTANT}N")
+"""Policies without a file; N is an action."""
 
 ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Tanh": np.tanh,
@@ -73,7 +75,8 @@ def load(text: str, *, seed: int = 0) -> Policy:
     """Returns a policy.
 
     Args:
-        text: "idm", "random", a run's folder, a policy file, or an SB3 file (.zip).
+        text: "idm", "random", "constant:N" with an action N, a run's folder, a policy file, or an
+            SB3 file (.zip).
         seed: Of the random driver.
 
     Raises:
@@ -83,13 +86,15 @@ def load(text: str, *, seed: int = 0) -> Policy:
         return Policy("idm", _nothing, settings={"driver": "idm"})
     if text == "random":
         return Policy("random", _Random(seed))
+    if text.startswith(CONSTANT):
+        return Policy(text, _Constant(_action(text)))
     path = Path(text)
     if not path.exists():
         near = difflib.get_close_matches(text, SCRIPTED, 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)}, a run's folder, a policy file, "
-            f"or an SB3 file (.zip){hint}"
+            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), a run's folder, "
+            f"a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
         return read_sb3(path)
@@ -108,7 +113,28 @@ class _Random:
         self._random = np.random.default_rng(seed)
 
     def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
-        return self._random.integers(0, 12, len(observations))
+        return self._random.integers(0, NUM_ACTIONS, len(observations))
+
+
+def _action(text: str) -> int:
+    """Returns the action in "constant:N"."""
+    digits = text.removeprefix(CONSTANT)
+    allowed = [str(action) for action in range(NUM_ACTIONS)]
+    if digits not in allowed:
+        raise ValueError(
+            f"policy {CONSTANT}N needs an action N from 0 to {NUM_ACTIONS - 1}, got {text!r}"
+        )
+    return allowed.index(digits)
+
+
+class _Constant:
+    """Always takes the same action."""
+
+    def __init__(self, action: int) -> None:
+        self._action = action
+
+    def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        return np.full(len(observations), self._action, np.int64)
 
 
 def _read_run(path: Path) -> Policy:

@@ -59,6 +59,28 @@ def test_random_actions_follow_their_seed() -> None:
     assert (first.act(rows) != load("random", seed=2).act(rows)).any()
 
 
+@pytest.mark.parametrize("action", [0, 10, 11])
+def test_a_constant_action_is_always_the_same(action: int) -> None:
+    policy = load(f"constant:{action}")
+    assert policy.name == f"constant:{action}"
+    assert policy.act(np.zeros((5, 3)), deterministic=False).tolist() == [action] * 5
+
+
+@pytest.mark.parametrize("text", ["constant:12", "constant:-1", "constant:", "constant:1.0",
+                                  "constant: 1", "constant:01", "constant:²"])  # fmt: skip
+def test_an_action_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"constant:N needs an action N from 0 to 11, got 'const"):
+        load(text)
+
+
+def test_the_names_allowed_are_those_of_the_default_actions() -> None:
+    env = DrivingVectorEnv(2, layout="lean", map="riverside")
+    assert env.single_action_space.n == policies.NUM_ACTIONS == 12  # type: ignore[attr-defined]
+    env.close()
+    with pytest.raises(ValueError, match=r"use idm, random, constant:N \(an action\)"):
+        load("nobody")
+
+
 @pytest.mark.parametrize(("text", "function"), [("Tanh", np.tanh), ("ReLU", lambda x: x.clip(0))])
 def test_an_sb3_file_acts_as_its_layers_say(tmp_path: Path, text: str, function: Any) -> None:
     tensors = mlp()
