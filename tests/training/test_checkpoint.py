@@ -57,6 +57,17 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(
     assert [row.split(",")[0] for row in rows] == ["update", "1", "2", "3", "4", "5", "6"]
 
 
+def test_resuming_brings_the_policy_to_the_checkpoint(tiny: TrainConfig) -> None:
+    """A kill between the two leaves an older policy, also after the last update."""
+    train(tiny, updates=2)
+    policy = Path(tiny.out_dir) / "policy.safetensors"
+    older = policy.read_bytes()
+    train(tiny, resume=True)
+    policy.write_bytes(older)
+    train(tiny, resume=True)
+    assert policy.read_bytes() == files_of(tiny, 6)["policy.safetensors"] != older
+
+
 def test_only_the_newest_are_kept(whole: TrainConfig) -> None:
     names = sorted(path.name for path in (Path(whole.out_dir) / "checkpoints").iterdir())
     assert names == ["00000005", "00000006"]
