@@ -199,6 +199,62 @@ def test_a_run_killed_while_saving_resumes_from_the_interval_before(
     assert same_training(files_of(config, 6), files_of(whole, 6))
 
 
+KILLED_EVERYWHERE = """
+import os, signal, sys
+from pathlib import Path
+from selfdrive_env.training.checkpoint import Checkpoints, write_whole
+from selfdrive_env.training.distributed import Ranks
+
+left = -1
+
+def kill_in_time(event, arguments):
+    global left
+    if left >= 0 and event.split(".")[0] in ("open", "os", "shutil"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def content(number):
+    return bytes([number]) * 5000
+
+def save(checkpoints, number):
+    same = content(number)
+    checkpoints.save(number, {"a": same, "b": same}, {"own": same})
+    write_whole(checkpoints.folder.parent / "policy", same)
+
+sys.addaudithook(kill_in_time)
+moment, ended = -1, False
+while not ended:
+    moment += 1
+    folder = Path(sys.argv[1]) / str(moment)
+    checkpoints = Checkpoints(folder / "checkpoints", 2, Ranks("cpu"))
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    child = os.fork()
+    if child == 0:
+        left = moment
+        save(checkpoints, 3)
+        os._exit(0)
+    ended = os.WIFEXITED(os.waitpid(child, 0)[1])
+    found, files = checkpoints.newest()
+    assert files == {name: content(found) for name in ("a", "b", "own")}, moment
+    assert found == 3 or found == 2 and not ended, moment
+    assert (folder / "policy").read_bytes() in (content(2), content(3)), moment
+    save(checkpoints, found + 1)
+    assert sorted(os.listdir(folder)) == ["checkpoints", "policy"], moment
+    assert checkpoints.newest()[0] == found + 1, moment
+    assert sorted(os.listdir(checkpoints.folder)) == [f"{found:08d}", f"{found + 1:08d}"], moment
+print(moment)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_kill_at_any_touch_of_the_disk_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    result = python(["-c", KILLED_EVERYWHERE, str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 20
+
+
 def python(words: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(selfdrive_env.__file__).parents[1])
