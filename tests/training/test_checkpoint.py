@@ -145,25 +145,46 @@ def test_a_longer_budget_may_be_given_on_resuming(tiny: TrainConfig) -> None:
     assert train(tiny.changed(steps=10**6), resume=True, updates=1)["update"] == 2
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(
-    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train(tiny, updates=2)
-    before = files_of(tiny, 2)
-    write = checkpoint._write
+def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> None:
+    """Lets the disk be full in the middle of a file, after so many good ones of its name."""
+    write, names = checkpoint._write, list[str]()
 
     def full(path: Path, content: bytes) -> None:
-        if path.name.startswith("worlds"):
+        names.append(path.name)
+        if path.name.startswith(victim) and names.count(path.name) > good:
             path.write_bytes(content[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
     monkeypatch.setattr(checkpoint, "_write", full)
+
+
+@pytest.mark.parametrize("victim", ["policy", "worlds", "manifest"])
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    train(tiny, updates=2)
+    before = files_of(tiny, 2)
+    fill_disk(monkeypatch, victim)
     with pytest.raises(OSError, match=r"No space left on device.*the last good one is .*00000002"):
         train(tiny, resume=True, updates=1)
     folder = Path(tiny.out_dir) / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["00000002"]
     assert files_of(tiny, 2) == before
+
+
+def test_a_disk_that_is_full_after_the_checkpoint_leaves_the_policy_before(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.changed(**ALWAYS)
+    fill_disk(monkeypatch, ".saving-policy", good=2)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(config)
+    monkeypatch.undo()
+    folder = Path(config.out_dir)
+    assert (folder / "policy.safetensors").read_bytes() == files_of(config, 2)["policy.safetensors"]
+    assert not list(folder.glob(".saving-*"))
+    assert train(config, resume=True, updates=1)["update"] == 4
 
 
 KILLED = """
