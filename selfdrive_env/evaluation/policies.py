@@ -1,4 +1,4 @@
-"""Policies by name: scripted and random drivers, policies of runs, and SB3 files.
+"""Policies by name: scripted, random and constant drivers, policies of runs, and SB3 files.
 
 Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
 `torch.load(weights_only=True)`, and the name of the activation from the JSON beside them.
@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import LAYOUTS, Layout, make_layout
+from selfdrive_env.config import LAYOUTS, Layout, Settings, make_layout
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.layout import OBSERVATION
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
 
-SCRIPTED = ("idm", "random")
-"""Policies without a file."""
+CONSTANT = "constant:"
+NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
+SCRIPTED = ("idm", "random", f"{CONSTANT}N")
+"""Policies without a file; N is an action."""
 
 ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Tanh": np.tanh,
@@ -35,8 +37,20 @@ ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "LeakyReLU": lambda x: np.where(x > 0.0, x, 0.01 * x),
 }
 HIDDEN = "mlp_extractor.policy_net."
+EXTRACTOR = "features_extractor."
+PARTS = {
+    *("mlp_extractor", "action_net", "value_net", "log_std"),
+    *("features_extractor", "pi_features_extractor", "vf_features_extractor"),
+}
+"""First words of the tensors of an SB3 policy; whether or not actor and critic share an extractor,
+the first of the three is the actor's."""
+
+SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
+"""Groups of an observation row that go through an encoder each; those before them are scalars."""
 
 Act = Callable[..., NDArray[Any]]
+Encoder = tuple[NDArray[Any], ...]
+"""Weight and bias of the first layer, then of the second."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,8 @@ def load(text: str, *, seed: int = 0) -> Policy:
     """Returns a policy.
 
     Args:
-        text: "idm", "random", a run's folder, a policy file, or an SB3 file (.zip).
+        text: "idm", "random", "constant:N" with an action N, a run's folder, a policy file, or an
+            SB3 file (.zip).
         seed: Of the random driver.
 
     Raises:
@@ -71,13 +86,15 @@ def load(text: str, *, seed: int = 0) -> Policy:
         return Policy("idm", _nothing, settings={"driver": "idm"})
     if text == "random":
         return Policy("random", _Random(seed))
+    if text.startswith(CONSTANT):
+        return Policy(text, _Constant(_action(text)))
     path = Path(text)
     if not path.exists():
         near = difflib.get_close_matches(text, SCRIPTED, 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)}, a run's folder, a policy file, "
-            f"or an SB3 file (.zip){hint}"
+            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), a run's folder, "
+            f"a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
         return read_sb3(path)
@@ -96,7 +113,28 @@ class _Random:
         self._random = np.random.default_rng(seed)
 
     def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
-        return self._random.integers(0, 12, len(observations))
+        return self._random.integers(0, NUM_ACTIONS, len(observations))
+
+
+def _action(text: str) -> int:
+    """Returns the action in "constant:N"."""
+    digits = text.removeprefix(CONSTANT)
+    allowed = [str(action) for action in range(NUM_ACTIONS)]
+    if digits not in allowed:
+        raise ValueError(
+            f"policy {CONSTANT}N needs an action N from 0 to {NUM_ACTIONS - 1}, got {text!r}"
+        )
+    return allowed.index(digits)
+
+
+class _Constant:
+    """Always takes the same action."""
+
+    def __init__(self, action: int) -> None:
+        self._action = action
+
+    def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        return np.full(len(observations), self._action, np.int64)
 
 
 def _read_run(path: Path) -> Policy:
@@ -120,6 +158,8 @@ def _read_run(path: Path) -> Policy:
 def read_sb3(path: Path) -> Policy:
     """Returns the MlpPolicy of an SB3 file, rebuilt from the shapes of its tensors.
 
+    Of features extractors the Deep Sets of `examples/ppo_sb3.py` are known.
+
     Args:
         path: What `model.save` of PPO or A2C wrote.
 
@@ -139,10 +179,7 @@ def read_sb3(path: Path) -> Policy:
     except Exception as error:  # what torch raises for tensors that would need unpickling
         raise ValueError(f"{path} holds more than tensors and is not read: {error}") from error
 
-    strange = sorted(
-        {name.split(".")[0] for name in arrays}
-        - {"mlp_extractor", "action_net", "value_net", "log_std"}
-    )
+    strange = sorted({name.split(".")[0] for name in arrays} - PARTS)
     if strange or "action_net.weight" not in arrays:
         raise ValueError(
             f"{path} is no MlpPolicy of PPO or A2C with flat observations: it has "
@@ -153,14 +190,84 @@ def read_sb3(path: Path) -> Policy:
     )
     names = [*(f"{HIDDEN}{number}" for number in numbers), "action_net"]
     layers = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in names]
+    inputs = int(layers[0][0].shape[1])
+    extract, layout = None, None
+    if any(EXTRACTOR in name for name in arrays):
+        extract, layout = _read_sets(path, arrays, inputs)
     continuous = "log_std" in arrays
-    act = _Perceptron(layers, _activation(path, about), arrays.get("log_std"))
+    act = _Perceptron(layers, _activation(path, about), arrays.get("log_std"), extract)
     return Policy(
         str(path),
         act,
-        features=int(layers[0][0].shape[1]),
+        layout=layout,
+        features=inputs if layout is None else None,
         settings={"action_type": "continuous"} if continuous else {},
     )
+
+
+def _read_sets(path: Path, arrays: Mapping[str, NDArray[Any]], inputs: int) -> tuple[_Sets, Layout]:
+    """Returns a Deep-Sets extractor, and the layout whose rows it reads.
+
+    Args:
+        path: Of the file.
+        arrays: All tensors of the policy.
+        inputs: Width of what the extractor gives: the scalars, and a maximum for each set.
+    """
+    own = {
+        name.removeprefix(EXTRACTOR): array
+        for name, array in arrays.items()
+        if name.startswith(EXTRACTOR)
+    }
+    names = [
+        [f"encoders.{number}.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")]
+        for number in range(len(SETS))
+    ]
+    odd = sorted(set(own) ^ {name for four in names for name in four})
+    if odd:
+        raise ValueError(
+            f"{path} has an unknown features_extractor ({odd[0]} is missing or unknown): only the "
+            f"Deep Sets of examples/ppo_sb3.py are read, one encoder each for {', '.join(SETS)}"
+        )
+    encoders = {
+        group: _encoder(path, group, [own[name] for name in four])
+        for group, four in zip(SETS, names, strict=True)
+    }
+    scalars = inputs - sum(len(encoder[-1]) for encoder in encoders.values())
+    for layout in LAYOUTS.values():
+        if layout.slices[SETS[0]].start == scalars:
+            return _Sets(encoders, layout), layout
+    known = ", ".join(f"{name} {layout.slices[SETS[0]].start}" for name, layout in LAYOUTS.items())
+    raise ValueError(
+        f"{path} has a features_extractor for rows with {scalars} scalars, which no layout by name "
+        f"has ({known})"
+    )
+
+
+def _encoder(path: Path, group: str, tensors: list[NDArray[Any]]) -> Encoder:
+    """Returns the encoder of a group after a look at its shapes."""
+    shapes = [tensor.shape for tensor in tensors]
+    columns, hidden, out = len(OBSERVATION[group]), shapes[1][:1], shapes[3][:1]
+    if shapes != [(*hidden, columns), hidden, (*out, *hidden), out]:
+        raise ValueError(
+            f"{path} has a features_extractor whose encoder for {group} has tensors of shapes "
+            f"{', '.join(map(str, shapes))}: they do not fit {columns} columns"
+        )
+    return tuple(tensors)
+
+
+class _Sets:
+    """Deep Sets: each slot of a group goes through two layers, then the maximum over the slots."""
+
+    def __init__(self, encoders: Mapping[str, Encoder], layout: Layout) -> None:
+        self._encoders, self._slices = encoders, layout.slices
+
+    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
+        parts = [rows[:, : self._slices[SETS[0]].start]]
+        for group, (weight, bias, out_weight, out_bias) in self._encoders.items():
+            slots = rows[:, self._slices[group]].reshape(len(rows), -1, weight.shape[1])
+            hidden = np.maximum(slots @ weight.T + bias, 0.0)
+            parts.append((hidden @ out_weight.T + out_bias).max(1))
+        return np.concatenate(parts, 1)
 
 
 def _activation(path: Path, about: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
@@ -181,12 +288,16 @@ class _Perceptron:
         layers: list[tuple[NDArray[Any], NDArray[Any]]],
         activation: Callable[[NDArray[Any]], NDArray[Any]],
         log_std: NDArray[Any] | None,
+        extract: Callable[[NDArray[Any]], NDArray[Any]] | None,
     ) -> None:
         self._layers, self._activation, self._log_std = layers, activation, log_std
+        self._extract = extract
         self._random = np.random.default_rng(0)
 
     def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
         values = np.asarray(observations, np.float32)
+        if self._extract is not None:
+            values = self._extract(values)
         for weight, bias in self._layers[:-1]:
             values = self._activation(values @ weight.T + bias)
         values = values @ self._layers[-1][0].T + self._layers[-1][1]

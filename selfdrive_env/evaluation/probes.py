@@ -112,6 +112,8 @@ def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> NDArray[Any]:
     watch = Watch(engine)
     failed, reached = np.zeros(env.num_worlds, np.bool_), np.zeros(env.num_worlds, np.bool_)
     driven = np.zeros(env.num_worlds)
+    route = engine.bodies.goal_lane[:, 0].copy()
+    lost = np.zeros(env.num_worlds, np.bool_)
     for step in range(round(SECONDS / env.settings.dt)):
         watch.before_step()
         env.step(policy.act(engine.observations))
@@ -124,8 +126,10 @@ def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> NDArray[Any]:
             failed |= ((event & EVENT_STOP_SIGN) != 0) & ~reached
         driven += np.abs(engine.motion.travel[:, 0])
         if name != "closed_road":
-            reached |= (event & EVENT_GOAL) != 0
-            if (failed | reached).all():
+            # Who missed the turn was given another route, whose goals are not the probe's.
+            lost |= (engine.bodies.goal_lane[:, 0] != route).any(1)
+            reached |= ((event & EVENT_GOAL) != 0) & ~lost
+            if (failed | reached | lost).all():
                 break
     if name == "closed_road":
         reached = driven >= NEEDED

@@ -115,7 +115,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "policy",
         metavar="POLICY",
-        help="idm, random, a run's folder, a policy file, or an SB3 file (.zip)",
+        help="idm, random, constant:N (always action N, 0 to 11), a run's folder, a policy file, "
+        "or an SB3 file (.zip)",
     )
     parser.add_argument(
         "--map", nargs="+", default=["harbour"], help="built-in towns or files (default harbour)"

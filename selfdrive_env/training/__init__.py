@@ -32,6 +32,7 @@ def train(
 
     Raises:
         ValueError: For settings that do not go together, or a checkpoint that does not fit.
+        ConnectionError: If another process of the run has ended or does not answer any more.
         NotFiniteError: If the loss is no number any more; the state and the batch are saved.
     """
     # Before torch is loaded: its idle threads must leave the cores to the simulator.

@@ -8,7 +8,8 @@ there are, up to the order of sums.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -41,8 +42,21 @@ class Ranks:
             if self.device != "cpu":
                 torch.cuda.set_device(self.device)
             backend = "gloo" if self.device == "cpu" else "nccl"
-            dist.init_process_group(backend, timeout=TIMEOUT)
+            with self._together():
+                dist.init_process_group(backend, timeout=TIMEOUT)
             self._ours = True
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Raises a ConnectionError when another process is lost: ended, or silent for too long."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise ConnectionError(
+                f"process {self.rank} of {self.count} has lost another one, which ended or was "
+                f"silent for {TIMEOUT.total_seconds():g} s: start the run again with --resume, "
+                f"with as many processes as there are ({str(error).splitlines()[0]})"
+            ) from error
 
     def share(self, worlds: int) -> int:
         """Returns how many of all worlds this process has."""
@@ -64,7 +78,8 @@ class Ranks:
         if self.count == 1:
             return tensor
         tensor = tensor.clone()
-        dist.all_reduce(tensor, operation)
+        with self._together():
+            dist.all_reduce(tensor, operation)
         return tensor
 
     def add_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
@@ -77,7 +92,8 @@ class Ranks:
                 parameter.grad = torch.zeros_like(parameter)
             gradients.append(parameter.grad)
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
+        with self._together():
+            dist.all_reduce(flat)
         for gradient, part in zip(
             gradients, flat.split([gradient.numel() for gradient in gradients]), strict=True
         ):
@@ -94,7 +110,8 @@ class Ranks:
         if self.count == 1:
             return number
         shared = torch.tensor(number, device=self.device)
-        dist.broadcast(shared, 0)
+        with self._together():
+            dist.broadcast(shared, 0)
         return int(shared.item())
 
     def close(self) -> None:

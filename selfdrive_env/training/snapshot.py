@@ -71,7 +71,7 @@ def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
 
 
 def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
-    """Puts a run into the state of a checkpoint.
+    """Puts a run, and the policy in its folder, into the state of a checkpoint.
 
     Args:
         run: The run.
@@ -94,6 +94,8 @@ def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
     run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
     run.updates, run.steps = state["updates"], state["steps"]
     run.seconds, run.level = state["seconds"], state["filter_level"]
+    if run.ranks.rank == 0:  # a kill may have come between the checkpoint and the policy
+        write_whole(run.folder / POLICY_FILE, files[POLICY_FILE])
 
     worlds = _worlds_file(run.first_world)
     if worlds not in files or state["processes"] != run.ranks.count:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,28 @@ def test_random_actions_follow_their_seed() -> None:
     assert (first.act(rows) != load("random", seed=2).act(rows)).any()
 
 
+@pytest.mark.parametrize("action", [0, 10, 11])
+def test_a_constant_action_is_always_the_same(action: int) -> None:
+    policy = load(f"constant:{action}")
+    assert policy.name == f"constant:{action}"
+    assert policy.act(np.zeros((5, 3)), deterministic=False).tolist() == [action] * 5
+
+
+@pytest.mark.parametrize("text", ["constant:12", "constant:-1", "constant:", "constant:1.0",
+                                  "constant: 1", "constant:01", "constant:²"])  # fmt: skip
+def test_an_action_that_does_not_exist_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"constant:N needs an action N from 0 to 11, got 'const"):
+        load(text)
+
+
+def test_the_names_allowed_are_those_of_the_default_actions() -> None:
+    env = DrivingVectorEnv(2, layout="lean", map="riverside")
+    assert env.single_action_space.n == policies.NUM_ACTIONS == 12  # type: ignore[attr-defined]
+    env.close()
+    with pytest.raises(ValueError, match=r"use idm, random, constant:N \(an action\)"):
+        load("nobody")
+
+
 @pytest.mark.parametrize(("text", "function"), [("Tanh", np.tanh), ("ReLU", lambda x: x.clip(0))])
 def test_an_sb3_file_acts_as_its_layers_say(tmp_path: Path, text: str, function: Any) -> None:
     tensors = mlp()
@@ -85,6 +109,76 @@ def test_a_saved_ppo_model_acts_as_in_sb3(tmp_path: Path) -> None:
     env.close()
 
 
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The SB3 example, read by its path."""
+    pytest.importorskip("stable_baselines3")
+    pytest.importorskip("matplotlib")
+    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):  # the example sets them
+        monkeypatch.setenv(name, os.environ.get(name, "1" if "NUM" in name else "passive"))
+    path = Path(__file__).parents[2] / "examples" / "ppo_sb3.py"
+    spec = importlib.util.spec_from_file_location("ppo_sb3_example", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
+def test_the_deep_sets_of_the_example_act_as_in_sb3(
+    tmp_path: Path, example: ModuleType, share: bool
+) -> None:
+    from stable_baselines3 import PPO
+
+    from selfdrive_env.adapters.sb3 import SB3VecEnv
+
+    env = SB3VecEnv("selfdrive_env/SelfPlay-v0", num_envs=64, layout="lean", map="riverside")
+    model = PPO(
+        "MlpPolicy", env, n_steps=4, batch_size=64, device="cpu", seed=1,
+        policy_kwargs=dict(
+            net_arch=[32, 32], activation_fn=torch.nn.ReLU, features_extractor_class=example.Sets,
+            share_features_extractor=share,
+        ),
+    )  # fmt: skip
+    rows, seen, random = env.reset(), set(), np.random.default_rng(2)
+    with torch.no_grad():  # at the start biases are zero and all actions almost equally likely
+        for parameter in model.policy.parameters():
+            parameter.normal_(std=0.3)
+        logits = model.policy.get_distribution(torch.as_tensor(rows)).distribution.logits
+        model.policy.action_net.bias -= logits.mean(0)
+    model.save(tmp_path / "model")
+    policy = load(str(tmp_path / "model.zip"))
+    assert policy.layout == LAYOUTS["lean"]
+    assert policies.fitting_layout(policy) == vars(LAYOUTS["lean"])
+
+    for _ in range(20):
+        expected = model.predict(rows, deterministic=True)[0]
+        assert (policy.act(rows) == expected).all()
+        seen |= set(expected.tolist())
+        rows = env.step(random.integers(0, 12, len(rows)))[0]
+    assert len(seen) > 3
+    env.close()
+
+
+def sets(columns: tuple[int, ...] = (7, 5, 9, 10), width: int = 3) -> dict[str, Any]:
+    """Tensors of encoders for groups of so many columns."""
+    tensors = {}
+    for number, inputs in enumerate(columns):
+        name = f"features_extractor.encoders.{number}"
+        tensors[f"{name}.0.weight"] = torch.ones(width, inputs)
+        tensors[f"{name}.2.weight"] = torch.ones(width, width)
+        tensors |= {f"{name}.{layer}.bias": torch.zeros(width) for layer in (0, 2)}
+    return tensors
+
+
+def test_the_scalars_tell_the_layout_of_deep_sets(tmp_path: Path) -> None:
+    for number, layout in enumerate(LAYOUTS.values()):
+        scalars = layout.slices["lane_points"].start
+        path = write_zip(tmp_path / f"{number}.zip", mlp(scalars + 4 * 3, **sets()))
+        assert load(str(path)).layout == layout
+
+
 def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
     tensors = mlp(actions=2, log_std=torch.zeros(2))
     policy = load(str(write_zip(tmp_path / "a.zip", tensors)))
@@ -99,6 +193,15 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
     [
         (mlp(**{"features_extractor.cnn.weight": torch.zeros(1)}), "features_extractor"),
         ({"q_net.0.weight": torch.zeros(1)}, "q_net"),
+        (mlp(43, **sets((7, 5, 9))), r"features_extractor \(encoders\.3\.0\.bias is missing"),
+        (mlp(43, **sets((7, 5, 9, 10, 3))), r"\(encoders\.4\.0\.bias is missing or unknown"),
+        (mlp(43, **sets((7, 5, 8, 10))), r"encoder for stop_lines .*do not fit 9 columns"),
+        (mlp(31, **{"pi_features_extractor.a.weight": torch.zeros(1)}), "features_extractor"),
+        (mlp(44, **sets()), r"rows with 32 scalars, .*\(full 37, lean 31\)"),
+        (
+            mlp(43, **sets(), **{"features_extractor.encoders.0.1.weight": torch.zeros(3)}),
+            r"encoders\.0\.1\.weight is missing or unknown",
+        ),
     ],
 )
 def test_other_networks_are_refused(tmp_path: Path, tensors: Any, message: str) -> None:

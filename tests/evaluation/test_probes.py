@@ -27,6 +27,12 @@ def test_random_drivers_master_nothing(name: str) -> None:
     assert probe(load("random"), name, trials=5).rate <= 0.2
 
 
+@pytest.mark.parametrize("name", [name for name in PROBES if name != "dense"])
+def test_driving_straight_on_masters_nothing(name: str) -> None:
+    """Who misses the turn is given another route; goals on that do not count."""
+    assert probe(load("constant:10"), name, trials=5).successes == 0
+
+
 def test_the_same_seeds_give_the_same_rate() -> None:
     first = probe(load("random", seed=1), "merge", trials=4, first_seed=7)
     assert first == probe(load("random", seed=1), "merge", trials=4, first_seed=7)

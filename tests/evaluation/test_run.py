@@ -173,6 +173,7 @@ def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
     "words",
     [
         ["nobody"],
+        ["constant:12"],
         ["idm", "--map", "nowhere"],
         ["idm", "--minutes", "0"],
         ["idm", "--minutes", "nan"],
@@ -243,12 +244,12 @@ def test_the_command_prints_a_table_and_a_comparison(capsys: pytest.CaptureFixtu
         "4",
         "--probes",
         "--against",
-        "random",
+        "constant:10",
     ]
     assert main(["evaluate", "idm", *words, "--set", "agents_per_world=10"]) == 0
     printed = capsys.readouterr().out
     assert "km between incidents" in printed
-    assert "idm less random" in printed
+    assert "idm less constant:10" in printed
 
 
 def test_several_presets_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -57,6 +57,17 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_last_bit(
     assert [row.split(",")[0] for row in rows] == ["update", "1", "2", "3", "4", "5", "6"]
 
 
+def test_resuming_brings_the_policy_to_the_checkpoint(tiny: TrainConfig) -> None:
+    """A kill between the two leaves an older policy, also after the last update."""
+    train(tiny, updates=2)
+    policy = Path(tiny.out_dir) / "policy.safetensors"
+    older = policy.read_bytes()
+    train(tiny, resume=True)
+    policy.write_bytes(older)
+    train(tiny, resume=True)
+    assert policy.read_bytes() == files_of(tiny, 6)["policy.safetensors"] != older
+
+
 def test_only_the_newest_are_kept(whole: TrainConfig) -> None:
     names = sorted(path.name for path in (Path(whole.out_dir) / "checkpoints").iterdir())
     assert names == ["00000005", "00000006"]
@@ -134,25 +145,46 @@ def test_a_longer_budget_may_be_given_on_resuming(tiny: TrainConfig) -> None:
     assert train(tiny.changed(steps=10**6), resume=True, updates=1)["update"] == 2
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(
-    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    train(tiny, updates=2)
-    before = files_of(tiny, 2)
-    write = checkpoint._write
+def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> None:
+    """Lets the disk be full in the middle of a file, after so many good ones of its name."""
+    write, names = checkpoint._write, list[str]()
 
     def full(path: Path, content: bytes) -> None:
-        if path.name.startswith("worlds"):
+        names.append(path.name)
+        if path.name.startswith(victim) and names.count(path.name) > good:
             path.write_bytes(content[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
     monkeypatch.setattr(checkpoint, "_write", full)
+
+
+@pytest.mark.parametrize("victim", ["policy", "worlds", "manifest"])
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch, victim: str
+) -> None:
+    train(tiny, updates=2)
+    before = files_of(tiny, 2)
+    fill_disk(monkeypatch, victim)
     with pytest.raises(OSError, match=r"No space left on device.*the last good one is .*00000002"):
         train(tiny, resume=True, updates=1)
     folder = Path(tiny.out_dir) / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["00000002"]
     assert files_of(tiny, 2) == before
+
+
+def test_a_disk_that_is_full_after_the_checkpoint_leaves_the_policy_before(
+    tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny.changed(**ALWAYS)
+    fill_disk(monkeypatch, ".saving-policy", good=2)
+    with pytest.raises(OSError, match="No space left on device"):
+        train(config)
+    monkeypatch.undo()
+    folder = Path(config.out_dir)
+    assert (folder / "policy.safetensors").read_bytes() == files_of(config, 2)["policy.safetensors"]
+    assert not list(folder.glob(".saving-*"))
+    assert train(config, resume=True, updates=1)["update"] == 4
 
 
 KILLED = """
@@ -186,6 +218,62 @@ def test_a_run_killed_while_saving_resumes_from_the_interval_before(
     load_policy(config.out_dir)
     train(config, resume=True)
     assert same_training(files_of(config, 6), files_of(whole, 6))
+
+
+KILLED_EVERYWHERE = """
+import os, signal, sys
+from pathlib import Path
+from selfdrive_env.training.checkpoint import Checkpoints, write_whole
+from selfdrive_env.training.distributed import Ranks
+
+left = -1
+
+def kill_in_time(event, arguments):
+    global left
+    if left >= 0 and event.split(".")[0] in ("open", "os", "shutil"):
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+def content(number):
+    return bytes([number]) * 5000
+
+def save(checkpoints, number):
+    same = content(number)
+    checkpoints.save(number, {"a": same, "b": same}, {"own": same})
+    write_whole(checkpoints.folder.parent / "policy", same)
+
+sys.addaudithook(kill_in_time)
+moment, ended = -1, False
+while not ended:
+    moment += 1
+    folder = Path(sys.argv[1]) / str(moment)
+    checkpoints = Checkpoints(folder / "checkpoints", 2, Ranks("cpu"))
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    child = os.fork()
+    if child == 0:
+        left = moment
+        save(checkpoints, 3)
+        os._exit(0)
+    ended = os.WIFEXITED(os.waitpid(child, 0)[1])
+    found, files = checkpoints.newest()
+    assert files == {name: content(found) for name in ("a", "b", "own")}, moment
+    assert found == 3 or found == 2 and not ended, moment
+    assert (folder / "policy").read_bytes() in (content(2), content(3)), moment
+    save(checkpoints, found + 1)
+    assert sorted(os.listdir(folder)) == ["checkpoints", "policy"], moment
+    assert checkpoints.newest()[0] == found + 1, moment
+    assert sorted(os.listdir(checkpoints.folder)) == [f"{found:08d}", f"{found + 1:08d}"], moment
+print(moment)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_kill_at_any_touch_of_the_disk_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
+    result = python(["-c", KILLED_EVERYWHERE, str(tmp_path)])
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) > 20
 
 
 def python(words: list[str]) -> subprocess.CompletedProcess[str]:

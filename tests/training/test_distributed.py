@@ -7,7 +7,10 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +31,7 @@ train(TrainConfig(**json.loads(sys.argv[1])), resume=sys.argv[2] == "resume", up
 """
 
 
-def processes(config: TrainConfig, how: str, count: int = 2) -> list[subprocess.CompletedProcess]:
+def start(words: list[str], count: int = 2) -> list[subprocess.Popen[str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,17 +44,28 @@ def processes(config: TrainConfig, how: str, count: int = 2) -> list[subprocess.
             **dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count)),
             **dict(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)),
         }
-        command = [sys.executable, "-c", CODE, json.dumps(config.to_table()), how]
         running.append(
             subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                [sys.executable, *words],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
             )
         )
+    return running
+
+
+def finish(running: list[subprocess.Popen[str]]) -> list[subprocess.CompletedProcess[str]]:
     done = []
     for one in running:
         out, error = one.communicate(timeout=240)
         done.append(subprocess.CompletedProcess(one.args, one.returncode, out, error))
     return done
+
+
+def processes(config: TrainConfig, how: str) -> list[subprocess.CompletedProcess[str]]:
+    return finish(start(["-c", CODE, json.dumps(config.to_table()), how]))
 
 
 def weights(config: TrainConfig, number: int) -> dict[str, torch.Tensor]:
@@ -74,6 +88,83 @@ def test_two_processes_with_half_the_worlds_are_one_with_all(tmp_path: Path) -> 
     expected, found = weights(alone, 6), weights(shared, 6)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=0.0, atol=10 * TOLERANCE)
+
+
+def newest(folder: Path) -> int:
+    """Number of the newest checkpoint, 0 without one."""
+    found = (path.name for path in folder.glob("checkpoints/*") if path.name.isdigit())
+    return max(map(int, found), default=0)
+
+
+@pytest.fixture
+def ends(request: pytest.FixtureRequest) -> Callable[..., list[subprocess.Popen[str]]]:
+    """`start`, whose processes do not outlive the test."""
+
+    def started(*arguments: Any) -> list[subprocess.Popen[str]]:
+        running = start(*arguments)
+        for one in running:
+            request.addfinalizer(one.communicate)
+            request.addfinalizer(one.kill)
+        return running
+
+    return started
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_ends_the_other_and_the_run_resumes(
+    tmp_path: Path, victim: int, ends: Callable[..., list[subprocess.Popen[str]]]
+) -> None:
+    config = tiny_config(tmp_path / "run", steps=10**9, checkpoint_minutes=0.0)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(config.to_table()))
+    running = ends(["-m", "selfdrive_env", "train", "--config", str(file)])
+    end = time.monotonic() + 120.0
+    while newest(tmp_path / "run") < 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    running[victim].kill()
+    _, error = running[1 - victim].communicate(timeout=30.0)
+    assert running[1 - victim].returncode == 2
+    assert f"selfdrive: process {1 - victim} of 2 has lost another one, which ended" in error
+    assert "Traceback" not in error
+
+    resume = ["train", "--resume", "--out-dir", str(tmp_path / "run"), "--updates", "2"]
+    for count in (1, 2) if victim else (2,):
+        last = newest(tmp_path / "run")
+        assert last >= 3
+        for result in finish(ends(["-m", "selfdrive_env", *resume], count)):
+            assert result.returncode == 0, result.stderr
+        assert newest(tmp_path / "run") == last + 2
+
+
+SILENT = """
+import os, signal, sys, time
+from datetime import timedelta
+from pathlib import Path
+import torch
+from selfdrive_env.training import distributed
+
+folder, rank = Path(sys.argv[1]), os.environ["RANK"]
+(folder / rank).touch()
+while len(list(folder.iterdir())) < 2:
+    time.sleep(0.01)
+distributed.TIMEOUT = timedelta(seconds=4)
+ranks = distributed.Ranks("cpu")
+assert ranks.sum(torch.ones(1)).item() == 2.0
+if rank == "1":
+    os.kill(os.getpid(), signal.SIGSTOP)
+try:
+    ranks.sum(torch.ones(1))
+except ConnectionError as error:
+    print(error)
+"""
+
+
+def test_a_process_that_is_silent_for_too_long_is_lost(
+    tmp_path: Path, ends: Callable[..., list[subprocess.Popen[str]]]
+) -> None:
+    waiting, _ = ends(["-c", SILENT, str(tmp_path)])
+    out, error = waiting.communicate(timeout=60.0)
+    assert "process 0 of 2 has lost another one, which ended or was silent for 4 s" in out, error
 
 
 def test_worlds_that_cannot_be_shared_out_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
