@@ -11,6 +11,7 @@ Importing the package registers its environments and compiles nothing::
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from gymnasium.envs.registration import register
 
@@ -19,7 +20,7 @@ try:
 except PackageNotFoundError:  # a source tree on the path, not installed
     __version__ = "0.0.0"
 
-__all__ = ["ENVIRONMENTS", "__version__"]
+__all__ = ["ENVIRONMENTS", "__version__", "load_policy"]
 
 ENVIRONMENTS = (
     ("SelfPlay-v0", "make_self_play"),
@@ -34,3 +35,10 @@ for _name, _vector in ENVIRONMENTS:
         entry_point="selfdrive_env.single:DrivingEnv",
         vector_entry_point=f"selfdrive_env.env:{_vector}",
     )
+
+
+def load_policy(name: Any, *, threads: int = 1) -> Any:
+    """Returns a trained policy to drive with: see `selfdrive_env.policies.policy.load_policy`."""
+    from selfdrive_env.policies import policy
+
+    return policy.load_policy(name, threads=threads)

@@ -170,7 +170,6 @@ CHOICES = {
     "action_type": ("discrete", "continuous"),
     "obs_dtype": ("float32", "float16", "bfloat16"),
     "light_timing": ("random", "fixed"),
-    "traffic": ("idm", "constant", "still"),
     "driver": ("external", "idm", "constant", "still"),
 }
 
@@ -180,6 +179,12 @@ NOT_IN_DIGEST = (
     *("render_size", "render_span", "render_observed"),
 )
 """Settings that influence no result."""
+
+POLICIES = ("selfplay",)
+"""Trained policies that come with the package, by name."""
+
+TRAFFIC = ("idm", "constant", "still")
+"""Scripted drivers of traffic; anything else is a policy."""
 
 DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STILL}
 
@@ -272,7 +277,8 @@ class Settings:
     """Chance of an episode in which all lights stay green."""
 
     traffic: str = "idm"
-    """Driver of the agents that are not learners."""
+    """Driver of the agents that are not learners: one of `TRAFFIC`, or a policy: "selfplay", the
+    folder of a training run or a policy file."""
 
     driver: str = "external"
     """Driver of the learners: "external" takes the caller's actions, the others ignore them and
@@ -316,6 +322,10 @@ class Settings:
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         check_choice("preset", self.preset, tuple(PRESETS))
+        if isinstance(self.traffic, os.PathLike):
+            self._set("traffic", os.fspath(self.traffic))
+        if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
+            check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
         maps = [self.map] if isinstance(self.map, str | os.PathLike) else as_list("map", self.map)
         if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):

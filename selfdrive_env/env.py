@@ -23,12 +23,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8
-from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, Settings, make_layout
+from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile import CompiledMap
-from selfdrive_env.state import REWARD_TERMS
+from selfdrive_env.state import EXTERNAL, REWARD_TERMS
 
 __all__ = ["DrivingVectorEnv", "make_drive", "make_self_play"]
 
@@ -77,6 +77,8 @@ class DrivingVectorEnv(VectorEnv):
         ValueError: For a value out of range, named with what is allowed.
         TypeError: For an unknown setting, with the nearest known one.
     """
+
+    drives_traffic = False  # whether it takes a policy as `traffic`
 
     def __init__(
         self,
@@ -140,7 +142,10 @@ class DrivingVectorEnv(VectorEnv):
         slots = self.settings.slots
         learner = np.zeros(slots, np.uint8)
         learner[: self.rows_per_world] = 1
-        scripted = DRIVERS[self.settings.traffic]
+        traffic = self.settings.traffic
+        if traffic not in TRAFFIC and not self.drives_traffic:
+            raise ValueError(f"traffic={traffic!r} is for Drive-v0 on the CPU with NumPy arrays")
+        scripted = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[self.settings.driver], scripted).astype(np.uint8)
         maps = [
             compiled(
@@ -235,7 +240,13 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
         self._check_placed(chosen)
-        return self.engine.observations, self._masks()
+        return self._observations(), self._masks()
+
+    def _observations(self) -> NDArray[Any]:
+        return self.engine.observations
+
+    def _own(self, array: NDArray[Any]) -> NDArray[Any]:
+        return array  # of what the engine has all that callers see
 
     def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
         if not options or "reset_mask" not in options:
@@ -334,18 +345,22 @@ class DrivingVectorEnv(VectorEnv):
                     f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                     "options={'reset_mask': ...} (autoreset_mode='Disabled')"
                 )
-        self.engine.command(self._checked(actions))
+        self.engine.command(self._commands(self._checked(actions)))
+
+    def _commands(self, actions: NDArray[Any]) -> NDArray[Any]:
+        return actions
 
     def _results(self) -> StepResult:
         rows = self.engine.rows
-        terminated = rows.terminated.astype(np.bool_)
-        truncated = rows.truncated.astype(np.bool_)
+        terminated = self._own(rows.terminated).astype(np.bool_)
+        truncated = self._own(rows.truncated).astype(np.bool_)
         infos = self._masks()
         done = terminated | truncated
         if done.any():
             self._add_finals(infos, done)
-        reward = rows.reward.copy() if self.settings.copy else rows.reward
-        return self.engine.observations, reward, terminated, truncated, infos
+        reward = self._own(rows.reward)
+        reward = reward.copy() if self.settings.copy else reward
+        return self._observations(), reward, terminated, truncated, infos
 
     def _waiting(self) -> NDArray[np.bool_]:
         waits = self.engine.output.waits[:, : self.rows_per_world] != 0
@@ -382,9 +397,9 @@ class DrivingVectorEnv(VectorEnv):
         rows = self.engine.rows
         copies = self.settings.copy
         return {
-            "valid": rows.valid.astype(np.bool_),
+            "valid": self._own(rows.valid).astype(np.bool_),
             "_valid": self._all.copy() if copies else self._all,
-            "learn": rows.learn.astype(np.bool_),
+            "learn": self._own(rows.learn).astype(np.bool_),
             "_learn": self._all.copy() if copies else self._all,
         }
 
@@ -472,7 +487,7 @@ class DrivingVectorEnv(VectorEnv):
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
         self.engine.restore({name: state[name] for name in names})
         self._ready = True
-        return self.engine.observations
+        return self._observations()
 
     def _digest(self) -> str:
         from selfdrive_env.arrays import digest
@@ -567,7 +582,7 @@ def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
 
 
 def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
-    """Makes the vector form of Drive-v0: one row a world, the other agents are scripted."""
+    """Makes the vector form of Drive-v0: one row a world, the others are scripted or a policy's."""
     return _make(num_envs, learners="one", **settings)
 
 
@@ -575,7 +590,11 @@ def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
     """Makes the environment for the device and the kind of output that are asked for."""
     on_cpu = settings.get("device", "cpu") == "cpu"
     if on_cpu and settings.get("output") in (None, "numpy"):
-        return DrivingVectorEnv(num_envs, **settings)
+        if settings["learners"] == "all" or settings.get("traffic", "idm") in TRAFFIC:
+            return DrivingVectorEnv(num_envs, **settings)
+        from selfdrive_env.traffic import PolicyTrafficEnv
+
+        return PolicyTrafficEnv(num_envs, **settings)
     from selfdrive_env.device_env import environment_class
 
     return environment_class(settings.get("device", "cpu"))(num_envs, **settings)

@@ -1,4 +1,4 @@
-"""The single-car form: one ego among scripted drivers, as a `gymnasium.Env`."""
+"""The single-car form: one ego among other drivers, as a `gymnasium.Env`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32
+from selfdrive_env.config import TRAFFIC
 from selfdrive_env.env import METADATA, DrivingVectorEnv, Infos
 from selfdrive_env.maps import MapError
 from selfdrive_env.state import ABSENT
+from selfdrive_env.traffic import PolicyTrafficEnv
 
 __all__ = ["DrivingEnv"]
 
 
 class DrivingEnv(gymnasium.Env[F32, Any]):
-    """One ego among scripted drivers: the single form of both ids.
+    """One ego among scripted drivers or a policy's: the single form of both ids.
 
     Args:
         render_mode: None or "rgb_array".
@@ -30,7 +32,9 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         if "autoreset_mode" in settings:
             raise TypeError("autoreset_mode is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
-        self.vector = DrivingVectorEnv(
+        scripted = settings.get("traffic", "idm") in TRAFFIC
+        kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
+        self.vector = kind(
             1, learners="one", render_mode=render_mode, autoreset_mode="Disabled", **settings
         )
         self.metadata = dict(METADATA)

@@ -23,10 +23,11 @@ LAYERS = (
     ("params",),
     ("layout",),
     ("config",),
-    ("kernels", "maps"),
+    ("kernels", "maps", "policies"),
     ("engine", "devices"),
     ("device",),
     ("env",),
+    ("traffic",),
     ("single", "device_env"),
     ("adapters", "rendering"),
     ("training", "evaluation", "testing", "bench", "warmup"),
@@ -47,11 +48,16 @@ KERNELS = (
 # Library -> the parts (or modules) that may import it, at the top or inside a function. Two
 # searches of the map compiler are too slow without numba, so they name it too.
 LIBRARIES = {
-    "numba": ("kernels", "cache", "signatures", "arrays", "engine", "maps.routes", "maps.near"),
-    "llvmlite": ("kernels", "cache", "arrays", "engine"),
-    "gymnasium": ("single", "device_env", "__init__", "env", "adapters", "testing", "bench"),
+    "numba": (
+        *("kernels", "cache", "signatures", "arrays", "engine", "maps.routes", "maps.near"),
+        "policies.sets",
+    ),
+    "llvmlite": ("kernels", "cache", "arrays", "engine", "policies.sets"),
+    "gymnasium": (
+        *("single", "traffic", "device_env", "__init__", "env", "adapters", "testing", "bench"),
+    ),
     "torch": ("device", "devices", "device_env", "adapters", "training", "evaluation"),
-    "safetensors": ("training",),
+    "safetensors": ("policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
     "shapely": ("maps",),
@@ -64,6 +70,7 @@ LIBRARIES = {
 LAZY_EXCEPTIONS = {
     ("arrays", "torch"): "device memory belongs to torch",
     ("env", "device_env"): "worlds on a device are made only when they are asked for",
+    ("env", "traffic"): "a policy is read only where one drives",
     ("env", "rendering"): "render() draws only when it is asked to",
 }
 

@@ -7,7 +7,6 @@ Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
 from __future__ import annotations
 
 import difflib
-import importlib
 import io
 import json
 import zipfile
@@ -19,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import LAYOUTS, Layout, Settings, make_layout
+from selfdrive_env.config import LAYOUTS, POLICIES, Layout, Settings
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.policies.policy import load_policy
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
 
@@ -75,7 +75,7 @@ def load(text: str, *, seed: int = 0) -> Policy:
     """Returns a policy.
 
     Args:
-        text: "idm", "random", "constant:N" with an action N, a run's folder, a policy file, or an
+        text: "idm", "random", "constant:N" with an action N, "selfplay", a run's folder, a policy file, or an
             SB3 file (.zip).
         seed: Of the random driver.
 
@@ -89,16 +89,18 @@ def load(text: str, *, seed: int = 0) -> Policy:
     if text.startswith(CONSTANT):
         return Policy(text, _Constant(_action(text)))
     path = Path(text)
+    if text in POLICIES:
+        return _read_run(text)
     if not path.exists():
-        near = difflib.get_close_matches(text, SCRIPTED, 1, 0.5)
+        near = difflib.get_close_matches(text, (*SCRIPTED, *POLICIES), 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), a run's folder, "
+            f"unknown policy {text!r}: use {', '.join((*SCRIPTED, *POLICIES))}, a run's folder, "
             f"a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
         return read_sb3(path)
-    return _read_run(path)
+    return _read_run(text)
 
 
 def _nothing(observations: Any, deterministic: bool = True) -> NDArray[Any]:
@@ -137,22 +139,14 @@ class _Constant:
         return np.full(len(observations), self._action, np.int64)
 
 
-def _read_run(path: Path) -> Policy:
-    """Returns the policy of a run of this package's own training."""
-    try:  # imported by name: training is beside this package, not below it
-        training = importlib.import_module("selfdrive_env.training")
-    except ImportError as error:
-        raise ImportError(f"reading {path} needs selfdrive_env.training: {error}") from error
-    policy = training.load_policy(path)
-    layout = policy.layout
-    if not isinstance(layout, Layout):
-        layout = make_layout(layout)
+def _read_run(name: str) -> Policy:
+    """Returns a policy of this package's own training."""
+    policy = load_policy(name)
 
     def act(observations: Any, deterministic: bool = True) -> NDArray[Any]:
-        return np.asarray(policy.act(observations, deterministic=deterministic))
+        return policy.act(observations, deterministic=deterministic)
 
-    settings = {"action_type": "continuous"} if getattr(policy, "continuous", False) else {}
-    return Policy(str(path), act, layout=layout, settings=settings)
+    return Policy(name, act, layout=policy.layout)
 
 
 def read_sb3(path: Path) -> Policy:

@@ -1,0 +1,1 @@
+"""Trained policies as drivers: their files, and how they drive without torch."""

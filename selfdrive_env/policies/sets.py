@@ -141,7 +141,7 @@ def add_scaled(
         out, place, scale, x, first, count = arguments
         out = make_array(signature.args[0])(context, builder, out).data
         x = make_array(signature.args[3])(context, builder, x).data
-        word, kind = ir.IntType(64), ir.VectorType(ir.FloatType(), 8)
+        word = ir.IntType(64)
         wide = _spread(builder, scale)
         blocks = builder.udiv(count, ir.Constant(word, 8))
         with cgutils.for_range(builder, blocks) as loop:

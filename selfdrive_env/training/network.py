@@ -95,9 +95,9 @@ class Encoder(nn.Module):
 
     def _stacked(self) -> tuple[Tensor, Tensor]:
         """Returns the weights as `SetWeights` has them."""
-        layers = [list(self.elements[name].children()) for name in self.sets]
-        inner = torch.cat([first.weight.t() for first, _ in layers])
-        return inner, torch.stack([second.weight.t() for _, second in layers]).contiguous()
+        inner = [self.get_parameter(f"elements.{name}.0.weight").t() for name in self.sets]
+        outer = [self.get_parameter(f"elements.{name}.1.weight").t() for name in self.sets]
+        return torch.cat(inner), torch.stack(outer).contiguous()
 
 
 def _is_float(rows: Tensor) -> bool:
@@ -148,10 +148,9 @@ class Networks(nn.Module):
     def __init__(self, layout: Layout, sizes: Sizes, actions: int, seed: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.encoders = nn.ModuleList(
-            Encoder(layout, sizes, generator) for _ in range(1 if sizes.shared_sets else 2)
-        )
-        width = int(self.encoders[0].width)
+        encoders = [Encoder(layout, sizes, generator) for _ in range(2 - sizes.shared_sets)]
+        self.encoders = nn.ModuleList(encoders)
+        width = encoders[0].width
         self.actor = Head(width, sizes.trunk_widths, actions, 0.01, generator)
         self.critic = Head(width, sizes.trunk_widths, 1, 1.0, generator)
         self.register_buffer("value_mean", torch.zeros(()))

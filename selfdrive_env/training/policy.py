@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfdrive_env.config import OBSERVATION_VERSION, Layout
+from selfdrive_env.config import Layout
+from selfdrive_env.policies.files import HEADER, POLICY_VERSION, PolicyFile
 from selfdrive_env.training.network import Networks, Sizes
 
-__all__ = ["POLICY_FILE", "Policy", "layout_difference", "policy_bytes"]
-
-POLICY_FILE = "policy.safetensors"
-POLICY_VERSION = 1
-HEADER = "selfdrive_env_policy"
-"""Key of the file's metadata under which the description stands, as JSON."""
+__all__ = ["Policy", "policy_bytes"]
 
 Description = dict[str, Any]
 
@@ -56,16 +48,7 @@ class Policy:
         Raises:
             ValueError: If the file is damaged, is none of ours or is of another version.
         """
-        file = _find(Path(path))
-        try:
-            with safetensors.safe_open(file, "pt") as opened:
-                header = (opened.metadata() or {}).get(HEADER)
-            weights = safetensors.torch.load_file(file)
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"policy {str(file)!r} is damaged: {error}") from None
-        if header is None:
-            raise ValueError(f"policy {str(file)!r} has no header {HEADER!r}: not written by us")
-        return cls(*_build(str(file), json.loads(header), weights), device)
+        return cls(*_build(PolicyFile.read(path)), device)
 
     @torch.no_grad()
     def act(self, observations: Any, *, deterministic: bool = True) -> Any:
@@ -124,53 +107,14 @@ def policy_bytes(networks: Networks, description: Description) -> bytes:
     return data
 
 
-def layout_difference(saved: Mapping[str, Any], layout: Layout) -> str | None:
-    """Returns what differs between the layout of a file and another, None if nothing does.
-
-    Args:
-        saved: With entries `observation_version` and `layout`.
-        layout: The other, of this package.
-    """
-    if saved["observation_version"] != OBSERVATION_VERSION:
-        return (
-            f"observation version {saved['observation_version']} in the file, "
-            f"{OBSERVATION_VERSION} in this package"
-        )
-    here = dataclasses.asdict(layout)
-    found = [
-        f"{name} {saved['layout'].get(name)} in the file, {here.get(name)} here"
-        for name in {**saved["layout"], **here}
-        if saved["layout"].get(name) != here.get(name)
-    ]
-    return "; ".join(found) or None
-
-
-def _find(path: Path) -> Path:
-    """Returns the policy file that a path means."""
-    file = path / POLICY_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(f"policy {str(path)!r} does not exist, or is no folder of a run")
-    if file.suffix != ".safetensors":
-        raise ValueError(f"policy must be a folder or end in .safetensors, got {str(path)!r}")
-    return file
-
-
-def _build(
-    name: str, description: Description, weights: dict[str, Tensor]
-) -> tuple[Networks, Description, Layout]:
-    version = description.get("version")
-    if version != POLICY_VERSION:
-        raise ValueError(
-            f"policy {name!r} has version {version}, this package reads {POLICY_VERSION}"
-        )
-    layout = Layout(**description["layout"])
-    difference = layout_difference(description, layout)
-    if difference is not None:
-        raise ValueError(f"policy {name!r} has another layout: {difference}")
-    sizes = Sizes(**description["sizes"])
-    networks = Networks(layout, sizes, description["actions"])
+def _build(file: PolicyFile) -> tuple[Networks, Description, Layout]:
+    networks = Networks(
+        file.layout, Sizes(**file.description["sizes"]), file.description["actions"]
+    )
     try:
-        networks.load_state_dict(weights)
+        networks.load_state_dict({n: torch.from_numpy(array) for n, array in file.weights.items()})
     except RuntimeError as error:
-        raise ValueError(f"policy {name!r} does not fit its own description: {error}") from None
-    return networks, description, layout
+        raise ValueError(
+            f"policy {str(file.path)!r} does not fit its own description: {error}"
+        ) from None
+    return networks, file.description, file.layout

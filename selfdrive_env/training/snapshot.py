@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from selfdrive_env.config import OBSERVATION_VERSION
+from selfdrive_env.policies.files import POLICY_FILE, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,
     CheckpointError,
@@ -27,7 +28,7 @@ from selfdrive_env.training.checkpoint import (
     write_whole,
 )
 from selfdrive_env.training.config import differences
-from selfdrive_env.training.policy import POLICY_FILE, layout_difference, policy_bytes
+from selfdrive_env.training.policy import policy_bytes
 
 if TYPE_CHECKING:
     from selfdrive_env.training.ppo import Trainer

@@ -7,7 +7,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -235,15 +235,15 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
         load(str(tmp_path / "a.zip"))
 
 
-def test_the_policy_of_a_run_is_read_by_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inner = SimpleNamespace(layout="full", act=lambda rows, deterministic: [3] * len(rows))
-    module = SimpleNamespace(load_policy=lambda path: inner)
-    monkeypatch.setattr(policies.importlib, "import_module", lambda name: module)
-    policy = load(str(tmp_path))
-    assert policy.layout == LAYOUTS["full"]
-    assert policy.act(np.zeros((2, 1))).tolist() == [3, 3]
+def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None:
+    from selfdrive_env.training import load_policy
+    from tests.policy_files import write_policy
+
+    file = write_policy(tmp_path / "policy.safetensors")
+    policy, torch_policy = load(str(tmp_path)), load_policy(file)
+    assert policy.layout == torch_policy.layout
+    rows = np.random.default_rng(0).uniform(-1, 1, (50, torch_policy.features)).astype(np.float32)
+    assert np.array_equal(policy.act(rows), torch_policy.act(rows))
 
 
 @pytest.mark.parametrize(

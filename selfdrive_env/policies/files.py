@@ -1,0 +1,110 @@
+"""The file of a trained policy: safetensors with weights, and in its header what they are for."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.numpy
+
+from selfdrive_env.arrays import F32
+from selfdrive_env.config import OBSERVATION_VERSION, POLICIES, Layout
+
+__all__ = ["HEADER", "POLICY_FILE", "POLICY_VERSION", "PolicyFile", "layout_difference"]
+
+POLICY_FILE = "policy.safetensors"
+POLICY_VERSION = 2
+HEADER = "selfdrive_env_policy"
+"""Key of the file's metadata under which the description stands, as JSON."""
+
+SIZES = ("set_widths", "scalar_width", "trunk_widths", "shared_sets")
+
+
+class PolicyFile(NamedTuple):
+    """What a file holds, checked."""
+
+    path: Path
+    description: dict[str, Any]
+    layout: Layout
+    weights: dict[str, F32]
+
+    @classmethod
+    def read(cls, name: str | os.PathLike[str]) -> PolicyFile:
+        """Reads a policy that came with the package, or in a run's folder, or a policy file.
+
+        Raises:
+            ValueError: If there is none, or it is damaged, none of ours or of another version.
+        """
+        path = find(name)
+        try:
+            with safetensors.safe_open(path, "np") as opened:
+                header = (opened.metadata() or {}).get(HEADER)
+            weights = safetensors.numpy.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"policy {str(path)!r} is damaged: {error}") from None
+        if header is None:
+            raise ValueError(f"policy {str(path)!r} has no header {HEADER!r}: not written by us")
+        try:
+            description = json.loads(header)
+            version = description.get("version")
+        except (ValueError, AttributeError, RecursionError):
+            raise ValueError(f"policy {str(path)!r} is damaged: its header is no table") from None
+        if version != POLICY_VERSION:
+            raise ValueError(
+                f"policy {str(path)!r} has version {version}, this package reads {POLICY_VERSION}"
+            )
+        lacking = [key for key in ("layout", "sizes", "actions") if key not in description]
+        lacking += [key for key in SIZES if key not in description.get("sizes", {})]
+        if lacking:
+            raise ValueError(f"policy {str(path)!r} is damaged: its header lacks {lacking[0]!r}")
+        difference = layout_difference(description, None)
+        if difference is not None:
+            raise ValueError(f"policy {str(path)!r} has another layout: {difference}")
+        return cls(path, description, Layout(**description["layout"]), weights)
+
+
+def layout_difference(saved: Mapping[str, Any], layout: Layout | None) -> str | None:
+    """Returns what differs between the layout of a file and another, None if nothing does.
+
+    Args:
+        saved: With entries `observation_version` and `layout`.
+        layout: The other, of this package; None asks only whether this package has such layouts.
+    """
+    if saved.get("observation_version") != OBSERVATION_VERSION:
+        return (
+            f"observation version {saved.get('observation_version')} in the file, "
+            f"{OBSERVATION_VERSION} in this package"
+        )
+    groups = [one.name for one in dataclasses.fields(Layout)]
+    there = saved["layout"]
+    if layout is None:
+        odd = sorted(set(there) ^ set(groups))
+        return f"{odd[0]} in one of file and package" if odd else None
+    here = dataclasses.asdict(layout)
+    found = [
+        f"{name} {there.get(name)} in the file, {here.get(name)} here"
+        for name in {**there, **here}
+        if there.get(name) != here.get(name)
+    ]
+    return "; ".join(found) or None
+
+
+def find(name: str | os.PathLike[str]) -> Path:
+    """Returns the policy file that a name or path means."""
+    path = Path(name)
+    if str(name) in POLICIES:
+        path = Path(__file__).with_name(f"{name}.safetensors")
+    file = path / POLICY_FILE if path.is_dir() else path
+    if not file.is_file():
+        near = difflib.get_close_matches(str(name), POLICIES, 1, 0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"policy {str(name)!r} does not exist, or is no folder of a run{hint}")
+    if file.suffix != ".safetensors":
+        raise ValueError(f"policy must be a folder or end in .safetensors, got {str(name)!r}")
+    return file
