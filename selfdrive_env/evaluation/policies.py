@@ -75,8 +75,8 @@ def load(text: str, *, seed: int = 0) -> Policy:
     """Returns a policy.
 
     Args:
-        text: "idm", "random", "constant:N" with an action N, "selfplay", a run's folder, a policy file, or an
-            SB3 file (.zip).
+        text: "idm", "random", "constant:N" with an action N, "selfplay", a run's folder, a policy
+            file, or an SB3 file (.zip).
         seed: Of the random driver.
 
     Raises:
@@ -95,7 +95,7 @@ def load(text: str, *, seed: int = 0) -> Policy:
         near = difflib.get_close_matches(text, (*SCRIPTED, *POLICIES), 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join((*SCRIPTED, *POLICIES))}, a run's folder, "
+            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), {', '.join(POLICIES)}, a run's folder, "
             f"a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":

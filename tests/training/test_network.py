@@ -33,7 +33,9 @@ def test_the_order_of_a_set_does_not_matter(layout: Layout) -> None:
     for name in SETS:
         table = rows[:, layout.slices[name]].view(5, -1, len(OBSERVATION[name]))
         mixed[:, layout.slices[name]] = table.flip(1).flatten(1)
-    torch.testing.assert_close(networks.actor(rows), networks.actor(mixed))
+    torch.testing.assert_close(
+        networks.log_probabilities(rows), networks.log_probabilities(mixed)
+    )
     torch.testing.assert_close(networks.values(rows), networks.values(mixed))
 
 
@@ -76,3 +78,32 @@ def test_actions_are_drawn_as_often_as_they_are_likely() -> None:
 
 def test_a_draw_beyond_the_rounded_sum_takes_the_last_action() -> None:
     assert choose(torch.log(torch.tensor([[0.5, 0.4999]])), torch.tensor([0.99999])).item() == 1
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_both_are_the_two_apart_and_in_one_pass_alike(shared: bool) -> None:
+    sizes = Sizes((16, 32), 8, (16,), shared)
+    networks = Networks(LAYOUTS["lean"], sizes, 12)
+    rows = random_rows(LAYOUTS["lean"], 20)
+    chances, values = networks.both(rows)
+    torch.testing.assert_close(chances, networks.log_probabilities(rows))
+    torch.testing.assert_close(values, networks.values(rows))
+    (chances.square().sum() + values.square().sum()).backward()
+    found = {name: p.grad.clone() for name, p in networks.named_parameters() if p.grad is not None}
+    networks.zero_grad()
+    for encoder in networks.encoders:
+        encoder.in_one_pass = False
+    chances, values = networks.both(rows)
+    (chances.square().sum() + values.square().sum()).backward()
+    for name, parameter in networks.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-3)
+
+
+def test_another_unit_of_values_leaves_them_as_they_are() -> None:
+    networks = Networks(LAYOUTS["lean"], SIZES, 12)
+    rows = random_rows(LAYOUTS["lean"], 9)
+    before = networks.values(rows)
+    for mean, scale in ((3.0, 20.0), (-1.0, 0.5)):
+        networks.set_value_scale(mean, scale)
+        torch.testing.assert_close(networks.values(rows), before, rtol=1e-4, atol=1e-4)
+    assert float(networks.value_scale) == 0.5
