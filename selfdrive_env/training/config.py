@@ -43,7 +43,7 @@ OWN_ENV_SETTINGS = {
 
 FREE_ON_RESUME = (
     *("steps", "minutes", "out_dir", "device", "torch_threads", "checkpoint_minutes"),
-    *("keep_checkpoints", "save_worlds", "tensorboard", "compile"),
+    *("keep_checkpoints", "save_worlds", "moments_dtype", "tensorboard", "compile"),
 )
 """Settings that may differ from those of the checkpoint that a run goes on from."""
 
@@ -118,6 +118,10 @@ class TrainConfig:
     save_worlds: bool = True
     """Whether checkpoints hold the state of the worlds; without, resuming starts new episodes."""
 
+    moments_dtype: str = "float32"
+    """Of Adam's moments in checkpoints: "float32" or, in half the space, "bfloat16", with which
+    resuming is not exact; while training they are float32."""
+
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -162,7 +166,8 @@ class TrainConfig:
         if not isinstance(self.out_dir, str | os.PathLike) or not os.fspath(self.out_dir):
             raise ValueError(f"out_dir must be the path of a folder, got {self.out_dir!r}")
         self._set("out_dir", os.fspath(self.out_dir))
-        check_choice("precision", self.precision, ("float32", "bfloat16"))
+        for name in ("precision", "moments_dtype"):
+            check_choice(name, getattr(self, name), ("float32", "bfloat16"))
         self._check_env()
         self._check_together()
 

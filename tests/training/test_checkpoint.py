@@ -18,7 +18,14 @@ from hypothesis import strategies as st
 import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.training import TrainConfig, checkpoint, load_policy, train
-from selfdrive_env.training.checkpoint import CheckpointError, read_folder, write_folder
+from selfdrive_env.training.checkpoint import (
+    CheckpointError,
+    read_folder,
+    tensors_from,
+    write_folder,
+)
+from selfdrive_env.training.distributed import Ranks
+from selfdrive_env.training.ppo import Trainer
 from tests.training.conftest import TINY, tiny_config
 
 ALWAYS: dict[str, Any] = {"checkpoint_minutes": 0.0, "keep_checkpoints": 2}
@@ -143,6 +150,36 @@ def test_another_layout_version_or_setting_is_refused_by_name(tiny: TrainConfig)
 def test_a_longer_budget_may_be_given_on_resuming(tiny: TrainConfig) -> None:
     train(tiny, updates=1)
     assert train(tiny.changed(steps=10**6), resume=True, updates=1)["update"] == 2
+
+
+def test_moments_in_half_precision_take_half_the_space_and_come_back_widened(
+    tiny: TrainConfig, tmp_path: Path
+) -> None:
+    import torch
+
+    half = tiny_config(tmp_path / "half", moments_dtype="bfloat16")
+    train(tiny, updates=3)
+    train(half, updates=3)
+    expected, stored = (
+        tensors_from(files_of(config, 3)["optimizer.safetensors"]) for config in (tiny, half)
+    )
+    trainer = Trainer(half, Ranks("cpu"))
+    trainer.start(resume=True)
+    for number, parameter in enumerate(trainer.parameters):
+        state = trainer.optimizer.state[parameter]
+        for name in ("exp_avg", "exp_avg_sq"):
+            full, kept = expected[f"{number}.{name}"], stored[f"{number}.{name}"]
+            assert 2 * kept.nbytes == full.nbytes
+            assert state[name].dtype == torch.float32
+            assert torch.equal(state[name], full.bfloat16().float())
+        assert torch.equal(state["step"], expected[f"{number}.step"])
+        assert state["step"].dtype == torch.float32
+    trainer.close()
+
+    assert train(half, resume=True, updates=1)["update"] == 4
+    assert train(half.changed(moments_dtype="float32"), resume=True, updates=1)["update"] == 5
+    optimizer = tensors_from(files_of(half, 5)["optimizer.safetensors"])
+    assert optimizer["0.exp_avg"].dtype == torch.float32
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> None:

@@ -28,6 +28,7 @@ def test_presets_are_valid_and_survive_json(preset: str) -> None:
         ({"set_widths": []}, "set_widths must list 1 to 16 widths"),
         ({"trunk_widths": [0]}, "trunk_widths must be a whole number from 1"),
         ({"precision": "half"}, "precision must be one of float32, bfloat16, got 'half'"),
+        ({"moments_dtype": "float16"}, "moments_dtype must be one of float32, bfloat16, got"),
         ({"tensorboard": 1}, "tensorboard must be true or false, got 1"),
         ({"device": "tpu"}, "device must be 'cpu', 'cuda'"),
         ({"env": {"device": "cpu"}}, "env.device cannot be set (set device)"),
