@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfdrive_env.config import OBSERVATION_VERSION, Layout
+from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks, Sizes
 
 __all__ = ["POLICY_FILE", "Policy", "layout_difference", "policy_bytes"]
@@ -54,18 +55,18 @@ class Policy:
         """Reads the policy in a run's folder, a checkpoint or a policy file.
 
         Raises:
-            ValueError: If the file is damaged, is none of ours or is of another version.
+            ValueError: If the file is damaged, is none of ours or is of another version; of a
+                checkpoint the checksums are compared, too.
         """
-        file = _find(Path(path))
+        name, content = _read(Path(path))
         try:
-            with safetensors.safe_open(file, "pt") as opened:
-                header = (opened.metadata() or {}).get(HEADER)
-            weights = safetensors.torch.load_file(file)
+            weights = safetensors.torch.load(content)
         except safetensors.SafetensorError as error:
-            raise ValueError(f"policy {str(file)!r} is damaged: {error}") from None
+            raise ValueError(f"policy {name!r} is damaged: {error}") from None
+        header = _metadata(content).get(HEADER)
         if header is None:
-            raise ValueError(f"policy {str(file)!r} has no header {HEADER!r}: not written by us")
-        return cls(*_build(str(file), json.loads(header), weights), device)
+            raise ValueError(f"policy {name!r} has no header {HEADER!r}: not written by us")
+        return cls(*_build(name, json.loads(header), weights), device)
 
     @torch.no_grad()
     def act(self, observations: Any, *, deterministic: bool = True) -> Any:
@@ -145,14 +146,26 @@ def layout_difference(saved: Mapping[str, Any], layout: Layout) -> str | None:
     return "; ".join(found) or None
 
 
-def _find(path: Path) -> Path:
-    """Returns the policy file that a path means."""
+def _read(path: Path) -> tuple[str, bytes]:
+    """Returns the policy file that a path means, and its content."""
     file = path / POLICY_FILE if path.is_dir() else path
+    if (path / MANIFEST).is_file():  # a checkpoint, of which the file may be in pieces
+        return str(file), read_file(path, POLICY_FILE)
     if not file.is_file():
         raise ValueError(f"policy {str(path)!r} does not exist, or is no folder of a run")
     if file.suffix != ".safetensors":
         raise ValueError(f"policy must be a folder or end in .safetensors, got {str(path)!r}")
-    return file
+    return str(file), file.read_bytes()
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    """Returns the metadata of a safetensors file that was read without an error.
+
+    The format: eight bytes with the length of the header, then the header as JSON.
+    """
+    length = int.from_bytes(content[:8], "little")
+    table: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return table
 
 
 def _build(

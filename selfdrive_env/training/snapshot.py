@@ -68,7 +68,8 @@ def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
         The folder.
     """
     folder = run.folder / f"failed-{run.updates:08d}-{run.ranks.rank}"
-    write_folder(folder, {**_common_files(run), "batch.safetensors": tensor_bytes(batch)})
+    files = {**_common_files(run), "batch.safetensors": tensor_bytes(batch)}
+    write_folder(folder, files, run.config.shard_bytes)
     return folder
 
 
