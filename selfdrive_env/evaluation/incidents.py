@@ -3,19 +3,20 @@
 An incident of an agent is the rising edge of its state "touches another body or is not wholly on
 the road". It is over, and the next one may begin, when both states have been apart for 2 s.
 
-Who is at fault in a collision is judged for each of the two from the start of the step in which
-they touch. An agent's own faults are:
+Who is at fault in a collision is judged for each of the two, from how they lie just before they
+touch and from their speeds and lanes at the start of that step. An agent's own faults are:
 
 1. Own front into the other's rear: headings within 45 degrees, the other ahead, the bodies apart
-   lengthwise rather than sideways, and the agent moves forward faster than the other.
+   lengthwise rather than sideways, and the agent moves forward, faster than the other does along
+   the agent's heading.
 2. Reversing.
 3. Leaving the own lane: a corner of the body more than 0.3 m beyond the edge of its lane, or
-   driving against it.
-4. Passing a red light or a stop sign in the last 5 s.
+   the body against the lane's direction.
+4. Passing a red light or a stop sign in the last 5 s, that step included.
 
 An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
 was hit by another. Where neither has one both are at fault. A contact within 0.5 s of the placing
-of either body is a start in collision, which nobody could have avoided.
+of either body is a start in collision whatever the faults, since nobody could have avoided it.
 """
 
 from __future__ import annotations

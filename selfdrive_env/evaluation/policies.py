@@ -95,8 +95,8 @@ def load(text: str, *, seed: int = 0) -> Policy:
         near = difflib.get_close_matches(text, (*SCRIPTED, *POLICIES), 1, 0.5)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), {', '.join(POLICIES)}, a run's folder, "
-            f"a policy file, or an SB3 file (.zip){hint}"
+            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), "
+            f"{', '.join(POLICIES)}, a run's folder, a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
         return read_sb3(path)

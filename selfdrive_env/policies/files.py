@@ -42,12 +42,26 @@ class PolicyFile(NamedTuple):
             ValueError: If there is none, or it is damaged, none of ours or of another version.
         """
         path = find(name)
+        return cls.from_bytes(path, path.read_bytes())
+
+    @classmethod
+    def from_bytes(cls, path: Path, content: bytes) -> PolicyFile:
+        """Reads the content of a policy file.
+
+        Args:
+            path: Where it lies, for errors.
+            content: All of it.
+
+        Raises:
+            ValueError: As `read`.
+        """
         try:
-            with safetensors.safe_open(path, "np") as opened:
-                header = (opened.metadata() or {}).get(HEADER)
-            weights = safetensors.numpy.load_file(path)
+            weights = safetensors.numpy.load(content)
         except safetensors.SafetensorError as error:
             raise ValueError(f"policy {str(path)!r} is damaged: {error}") from None
+        # The format: eight bytes with the length of the header, then the header as JSON.
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length]).get("__metadata__", {}).get(HEADER)
         if header is None:
             raise ValueError(f"policy {str(path)!r} has no header {HEADER!r}: not written by us")
         try:

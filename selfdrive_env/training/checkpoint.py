@@ -1,7 +1,8 @@
 """Checkpoints that are whole or not there: folders of files, renamed into place, with checksums.
 
 A checkpoint is written into a temporary folder, every file is flushed to the disk, `manifest.json`
-gets length and SHA-256 of each, and one rename makes it visible. Nothing in it is pickled.
+gets length and SHA-256 of each, and one rename makes it visible. Nothing in it is pickled. A large
+file may be cut into pieces, `NAME.00001-of-00003` and so on, each with a checksum of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,14 @@ from selfdrive_env.training.distributed import Ranks
 
 __all__ = [
     "CHECKPOINT_VERSION",
+    "MANIFEST",
     "CheckpointError",
     "Checkpoints",
     "array_bytes",
     "arrays_from",
     "json_bytes",
+    "read_file",
+    "read_folder",
     "tensor_bytes",
     "tensors_from",
     "write_folder",
@@ -40,6 +44,8 @@ __all__ = [
 CHECKPOINT_VERSION = 1
 MANIFEST = "manifest.json"
 TEMPORARY = ".saving-"
+PIECE = re.compile(r"(.+)\.(\d{5,9})-of-(\d{5,9})", re.DOTALL)
+"""Name of a piece: the file, the number of the piece from 1, how many there are."""
 
 
 class CheckpointError(ValueError):
@@ -53,12 +59,16 @@ class Checkpoints:
         folder: Where they are.
         keep: So many of the newest stay.
         ranks: The processes of the run; the first one writes what all have in common.
+        shard_bytes: Larger files are cut into pieces, None cuts none.
     """
 
-    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
+    def __init__(
+        self, folder: Path, keep: int, ranks: Ranks, shard_bytes: int | None = None
+    ) -> None:
         self.folder = folder
         self.keep = keep
         self.ranks = ranks
+        self.shard_bytes = shard_bytes
 
     def numbers(self) -> list[int]:
         """Returns the updates of which there is a checkpoint, newest first."""
@@ -93,8 +103,7 @@ class Checkpoints:
             problem = error
         if not self.ranks.any(problem is not None):
             try:
-                for name, content in {**(common if first else {}), **own}.items():
-                    _write(temporary / name, content)
+                _write_files(temporary, {**(common if first else {}), **own}, self.shard_bytes)
             except OSError as error:
                 problem = error
         failed = self.ranks.any(problem is not None)
@@ -148,13 +157,12 @@ class Checkpoints:
             shutil.rmtree(self.path(number), ignore_errors=True)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes], shard_bytes: int | None = None) -> None:
     """Writes a folder of files with their checksums, whole or not at all."""
     temporary = folder.parent / f"{TEMPORARY}{folder.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    for name, content in files.items():
-        _write(temporary / name, content)
+    _write_files(temporary, files, shard_bytes)
     _finish(temporary, folder)
 
 
@@ -175,26 +183,80 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     Raises:
         CheckpointError: If something is missing, cut short or altered.
     """
+    manifest = _read_manifest(folder)
+    return _join(folder, {name: _read(folder, name, *manifest[name]) for name in manifest})
+
+
+def read_file(folder: Path, name: str) -> bytes:
+    """Returns one file of a folder, see `read_folder`."""
+    manifest = _read_manifest(folder)
+    pieces = [piece for piece in manifest if _title(piece) == name]
+    files = _join(folder, {piece: _read(folder, piece, *manifest[piece]) for piece in pieces})
+    if name not in files:
+        raise CheckpointError(f"{folder} is damaged: {name} is missing from {MANIFEST}")
+    return files[name]
+
+
+def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
+    """Returns length and checksum of each file, by name."""
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        entries = [(str(n), int(e["bytes"]), str(e["sha256"])) for n, e in manifest.items()]
+        return {str(n): (int(e["bytes"]), str(e["sha256"])) for n, e in manifest.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{folder} is damaged: {MANIFEST} cannot be read ({what})") from None
-    files = {}
-    for name, length, checksum in entries:
-        try:
-            content = (folder / Path(name).name).read_bytes()
-        except OSError as error:
-            raise CheckpointError(f"{folder} is damaged: {name} cannot be read: {error}") from None
-        if len(content) != length:
-            raise CheckpointError(
-                f"{folder} is damaged: {name} has {len(content)} bytes instead of {length}"
-            )
-        if hashlib.sha256(content).hexdigest() != checksum:
-            raise CheckpointError(f"{folder} is damaged: {name} was altered (wrong checksum)")
-        files[name] = content
-    return files
+
+
+def _read(folder: Path, name: str, length: int, checksum: str) -> bytes:
+    try:
+        content = (folder / Path(name).name).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{folder} is damaged: {name} cannot be read: {error}") from None
+    if len(content) != length:
+        raise CheckpointError(
+            f"{folder} is damaged: {name} has {len(content)} bytes instead of {length}"
+        )
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise CheckpointError(f"{folder} is damaged: {name} was altered (wrong checksum)")
+    return content
+
+
+def _title(name: str) -> str:
+    """Returns the file that a piece, or a whole file, belongs to."""
+    match = PIECE.fullmatch(name)
+    return match[1] if match else name
+
+
+def _cut(name: str, content: bytes, shard_bytes: int | None) -> Iterator[tuple[str, bytes]]:
+    """Yields the names and contents of the files that hold a content."""
+    if shard_bytes is None or len(content) <= shard_bytes:
+        yield name, content
+        return
+    count = -(-len(content) // shard_bytes)
+    for number in range(count):
+        piece = content[number * shard_bytes : (number + 1) * shard_bytes]
+        yield f"{name}.{number + 1:05d}-of-{count:05d}", piece
+
+
+def _join(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Returns files with the pieces put together again."""
+    matches = [PIECE.fullmatch(name) for name in files]
+    joined = {name: files[name] for name, match in zip(files, matches, strict=True) if not match}
+    for title, count in sorted({(match[1], match[3]) for match in matches if match}):
+        pieces = []
+        for number in range(int(count)):
+            piece = f"{title}.{number + 1:05d}-of-{count}"
+            if piece not in files:
+                raise CheckpointError(f"{folder} is damaged: {piece} is missing from {MANIFEST}")
+            pieces.append(files[piece])
+        joined[title] = b"".join(pieces)
+    return joined
+
+
+def _write_files(folder: Path, files: Mapping[str, bytes], shard_bytes: int | None) -> None:
+    for name, content in files.items():
+        for piece, part in _cut(name, content, shard_bytes):
+            _write(folder / piece, part)
 
 
 def _finish(temporary: Path, final: Path) -> None:

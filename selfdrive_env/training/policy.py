@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfdrive_env.config import Layout
-from selfdrive_env.policies.files import HEADER, POLICY_VERSION, PolicyFile
+from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
+from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks, Sizes
 
 __all__ = ["Policy", "policy_bytes"]
@@ -46,9 +48,16 @@ class Policy:
         """Reads the policy in a run's folder, a checkpoint or a policy file.
 
         Raises:
-            ValueError: If the file is damaged, is none of ours or is of another version.
+            ValueError: If the file is damaged, is none of ours or is of another version; of a
+                checkpoint the checksums are compared, too.
         """
-        return cls(*_build(PolicyFile.read(path)), device)
+        folder = Path(path)
+        if (folder / MANIFEST).is_file():  # a checkpoint, of which the file may be in pieces
+            content = read_file(folder, POLICY_FILE)
+            file = PolicyFile.from_bytes(folder / POLICY_FILE, content)
+        else:
+            file = PolicyFile.read(path)
+        return cls(*_build(file), device)
 
     @torch.no_grad()
     def act(self, observations: Any, *, deterministic: bool = True) -> Any:

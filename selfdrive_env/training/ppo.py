@@ -133,7 +133,9 @@ class Trainer:
         self.rows = self.learn = torch.empty(0)
         self.buffers: Rollout | None = None
         self.folder = Path(config.out_dir)
-        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.keep_checkpoints, ranks)
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints", config.keep_checkpoints, ranks, config.shard_bytes
+        )
         self.watch = Stopwatch(self.device)
         self.progress: Progress | None = None
         self.stopping = False

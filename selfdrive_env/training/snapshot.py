@@ -38,6 +38,8 @@ __all__ = ["restore", "save", "save_failure"]
 OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE = (
     "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of each parameter beside the number of its steps."""
 
 
 def save(run: Trainer) -> None:
@@ -67,7 +69,8 @@ def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
         The folder.
     """
     folder = run.folder / f"failed-{run.updates:08d}-{run.ranks.rank}"
-    write_folder(folder, {**_common_files(run), "batch.safetensors": tensor_bytes(batch)})
+    files = {**_common_files(run), "batch.safetensors": tensor_bytes(batch)}
+    write_folder(folder, files, run.config.shard_bytes)
     return folder
 
 
@@ -91,7 +94,7 @@ def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
     run.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
     for name, value in tensors_from(files[OPTIMIZER_FILE]).items():
         place, _, field = name.partition(".")
-        run.optimizer.state[run.parameters[int(place)]][field] = value.to(run.device)
+        run.optimizer.state[run.parameters[int(place)]][field] = value.to(run.device, torch.float32)
     run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
     run.updates, run.steps = state["updates"], state["steps"]
     run.seconds, run.level = state["seconds"], state["filter_level"]
@@ -126,8 +129,9 @@ def _common_files(run: Trainer) -> dict[str, bytes]:
         "actions": int(run.env.single_action_space.n),
         "env": config["env"],
     }
+    dtype = getattr(torch, run.config.moments_dtype)
     moments = {
-        f"{number}.{name}": value
+        f"{number}.{name}": value.to(dtype) if name in MOMENTS else value
         for number, parameter in enumerate(run.parameters)
         for name, value in run.optimizer.state[parameter].items()
     }

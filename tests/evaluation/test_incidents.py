@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from selfdrive_env.evaluation import incidents
 from selfdrive_env.evaluation.incidents import Incident, Pair, RisingEdges, Watch, own_faults
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from selfdrive_env.state import EVENT_RED_LIGHT
@@ -76,15 +78,31 @@ def pair(**values: Any) -> Pair:
         ({"dx": 2.0, "dy": 2.0, "beyond_lane": 0.4}, True),
         ({"dx": 2.0, "dy": 2.0, "beyond_lane": 0.2}, False),
         ({"cos": 0.0, "sin": 1.0, "ran_light": True}, True),
+        ({"cos": 0.766, "sin": 0.643, "other_speed": 12.0}, True),
+        ({"cos": 0.766, "sin": 0.643, "other_speed": 14.0}, False),
+        ({"speed": 0.0, "other_speed": -1.0}, False),
+        ({"dx": 2.0, "dy": 2.0, "beyond_lane": math.inf}, True),
     ],
     ids=[
         "front into rear", "struck from behind", "side by side", "the other backs into it",
         "crossing", "head-on in the own lane", "reversing", "out of its lane", "nearly out",
-        "red light",
+        "red light", "faster along the own heading", "slower along it", "standing",
+        "against the lane",
     ],
 )  # fmt: skip
 def test_own_faults_by_hand(values: dict[str, Any], fault: bool) -> None:
     assert own_faults(pair(**values)).tolist() == [fault]
+
+
+def test_the_rule_in_the_docs_has_the_numbers_of_the_code() -> None:
+    docs = Path(__file__).parents[2] / "docs" / "evaluation.md"
+    for text in (docs.read_text(encoding="utf-8"), str(incidents.__doc__)):
+        rule = " ".join(text.split())
+        assert f"headings within {math.degrees(math.acos(incidents.ALIGNED_COS)):.0f} deg" in rule
+        assert f"more than {incidents.LANE_SLACK} m beyond" in rule
+        assert f"in the last {incidents.RED_MEMORY:g} s" in rule
+        assert f"within {incidents.START_TIME:g} s of the placing" in rule
+        assert f"apart for {incidents.APART:g} s" in rule
 
 
 def scene(road: str, agents: int = 2) -> SceneEnv:

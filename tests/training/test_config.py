@@ -28,6 +28,8 @@ def test_presets_are_valid_and_survive_json(preset: str) -> None:
         ({"set_widths": []}, "set_widths must list 1 to 16 widths"),
         ({"trunk_widths": [0]}, "trunk_widths must be a whole number from 1"),
         ({"precision": "half"}, "precision must be one of float32, bfloat16, got 'half'"),
+        ({"moments_dtype": "float16"}, "moments_dtype must be one of float32, bfloat16, got"),
+        ({"shard_megabytes": 0}, "shard_megabytes must be a number from 0.001 to 1e+06, got 0"),
         ({"tensorboard": 1}, "tensorboard must be true or false, got 1"),
         ({"device": "tpu"}, "device must be 'cpu', 'cuda'"),
         ({"env": {"device": "cpu"}}, "env.device cannot be set (set device)"),

@@ -33,9 +33,7 @@ def test_the_order_of_a_set_does_not_matter(layout: Layout) -> None:
     for name in SETS:
         table = rows[:, layout.slices[name]].view(5, -1, len(OBSERVATION[name]))
         mixed[:, layout.slices[name]] = table.flip(1).flatten(1)
-    torch.testing.assert_close(
-        networks.log_probabilities(rows), networks.log_probabilities(mixed)
-    )
+    torch.testing.assert_close(networks.log_probabilities(rows), networks.log_probabilities(mixed))
     torch.testing.assert_close(networks.values(rows), networks.values(mixed))
 
 
