@@ -146,7 +146,10 @@ def _read_run(name: str) -> Policy:
     def act(observations: Any, deterministic: bool = True) -> NDArray[Any]:
         return policy.act(observations, deterministic=deterministic)
 
-    return Policy(name, act, layout=policy.layout)
+    # Weights are part of a row: fixed ones must be those that the policy learnt under.
+    reward = policy.description.get("env", {}).get("reward")
+    settings = {"reward": reward} if reward else {}
+    return Policy(name, act, layout=policy.layout, settings=settings)
 
 
 def read_sb3(path: Path) -> Policy:
