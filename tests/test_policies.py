@@ -225,3 +225,17 @@ env.step(7)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_policy_that_comes_with_the_package_drives() -> None:
+    policy = selfdrive_env.load_policy("selfplay")
+    assert policy.path.stat().st_size < 5_000_000
+    assert policy.path.with_suffix(".md").exists()
+    env = make_drive(4, traffic="selfplay", map="harbour", agents_per_world=16, num_threads=1)
+    env.reset(seed=0)
+    metres = 0.0
+    for _ in range(60):
+        env.step(np.full(4, COAST))
+        metres += float(np.abs(env.engine.motion.travel[:, 1:]).mean())
+    assert metres / (60 * env.settings.dt) > 3.0
+    env.close()
