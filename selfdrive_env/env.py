@@ -234,7 +234,8 @@ class DrivingVectorEnv(VectorEnv):
 
         chosen = np.zeros((self.num_worlds, self.settings.slots), np.uint8)
         rows = self._all if mask is None else mask
-        chosen[:, : self.rows_per_world] = rows.reshape(self.num_worlds, -1)
+        own = self.settings.slots if self.drives_traffic else self.rows_per_world
+        chosen[:, :own] = rows.reshape(self.num_worlds, -1)
         whole = rows.reshape(self.num_worlds, -1).all(1)
         whole |= (self.engine.worlds.ended != 0) & chosen.any(1)
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
@@ -358,8 +359,7 @@ class DrivingVectorEnv(VectorEnv):
         done = terminated | truncated
         if done.any():
             self._add_finals(infos, done)
-        reward = self._own(rows.reward)
-        reward = reward.copy() if self.settings.copy else reward
+        reward = self._own(rows.reward.copy() if self.settings.copy else rows.reward)
         return self._observations(), reward, terminated, truncated, infos
 
     def _waiting(self) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import U8, digest
-from selfdrive_env.config import POLICIES, TRAFFIC
+from selfdrive_env.config import POLICIES, TRAFFIC, Settings
 from selfdrive_env.engine import Engine
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.maps.compile import CompiledMap
@@ -87,6 +87,14 @@ class PolicyTrafficEnv(DrivingVectorEnv):
                 f"traffic={settings.traffic!r} was trained for {policy.description['actions']} "
                 f"actions, the environment has {choices}"
             )
+        trained = policy.description.get("env", {})
+        for name in ("jerk_long", "jerk_lat"):
+            there, here = trained.get(name, getattr(Settings, name)), getattr(settings, name)
+            if tuple(there) != tuple(here):
+                raise ValueError(
+                    f"{name} must be {list(there)}, as traffic={settings.traffic!r} was trained, "
+                    f"got {list(here)}"
+                )
 
     def _refuse(self, name: str, value: str, allowed: str) -> None:
         raise ValueError(

@@ -20,6 +20,7 @@ import selfdrive_env
 from selfdrive_env.config import LAYOUTS, Layout
 from selfdrive_env.env import make_drive, make_self_play
 from selfdrive_env.policies.files import HEADER
+from selfdrive_env.state import PRESENT
 from selfdrive_env.training import load_policy as load_for_torch
 from selfdrive_env.training.network import Sizes
 from tests.policy_files import SIZES, write_policy
@@ -187,6 +188,23 @@ def test_an_ego_that_ended_shows_its_last_row_and_must_be_reset(tmp_path: Path) 
     same.close()
 
 
+def test_a_reset_places_traffic_that_ended_with_the_ego(tmp_path: Path) -> None:
+    file = str(write_policy(tmp_path / "a.safetensors", action=ACCELERATE))
+    settings = {**SMALL, "agents_per_world": 12}
+    env = make_drive(4, traffic=file, autoreset_mode="Disabled", **settings)
+    env.reset(seed=0)
+    resets = 0
+    for _ in range(600):
+        _, _, terminated, truncated, _ = env.step(np.full(4, ACCELERATE))
+        done = terminated | truncated
+        if done.any():
+            env.reset(options={"reset_mask": done})
+            resets += done.sum()
+            assert (env.engine.agents.status[done] == PRESENT).all()
+    assert resets > 30
+    env.close()
+
+
 def test_make_and_its_checker(policy: str) -> None:
     env = gymnasium.make("selfdrive_env/Drive-v0", traffic=policy, **SMALL)
     check_env(env.unwrapped, skip_render_check=True)
@@ -201,6 +219,7 @@ def test_make_and_its_checker(policy: str) -> None:
         ({"layout": "full"}, "layout must be that of the policy.*lane_points 24 in the file"),
         ({"action_type": "continuous"}, "action_type must be 'discrete'"),
         ({"driver": "idm"}, "driver must be 'external'"),
+        ({"jerk_long": [-9.0, -4.0, 0.0, 4.0]}, r"jerk_long must be \[-15.0, -4.0, 0.0, 4.0\]"),
         ({"jerk_lat": [-4.0, 0.0]}, "was trained for 12 actions, the environment has 8"),
     ],
 )
