@@ -54,6 +54,7 @@ class PolicyTrafficEnv(DrivingVectorEnv):
                 f"traffic must be {names}, the folder of a run or a policy file, got "
                 f"{str(traffic)!r}: {error}"
             ) from None
+        self._policy_digest = digest(self.policy.path.read_bytes().hex())
         settings.setdefault("layout", dict(vars(self.policy.layout)))
         super().__init__(num_envs, traffic=traffic, **settings)
 
@@ -156,4 +157,4 @@ class PolicyTrafficEnv(DrivingVectorEnv):
         return self._observations()
 
     def _digest(self) -> str:
-        return digest(f"{super()._digest()}/{digest(self.policy.path.read_bytes().hex())}")
+        return digest(f"{super()._digest()}/{self._policy_digest}")

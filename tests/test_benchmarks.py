@@ -156,3 +156,18 @@ def test_gpu_tells_too_little_memory_from_failures(gpu: ModuleType) -> None:
     assert not report.failed
     assert report.add("rates", "broken", lambda: {}["x"])["status"] == "KeyError: 'x'"
     assert report.failed
+
+
+def test_sets_are_timed_both_ways() -> None:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "sets.py"), "--rows", "64"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| forward")]
+    assert len(rows) == 2
+    assert all(float(cell) > 0.0 for row in rows for cell in row[2:6])

@@ -22,6 +22,7 @@ from selfdrive_env.config import LAYOUTS, POLICIES, Layout, Settings
 from selfdrive_env.env import DrivingVectorEnv
 from selfdrive_env.layout import OBSERVATION
 from selfdrive_env.policies.policy import load_policy
+from selfdrive_env.policies.sets import SETS
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
 
@@ -44,9 +45,6 @@ PARTS = {
 }
 """First words of the tensors of an SB3 policy; whether or not actor and critic share an extractor,
 the first of the three is the actor's."""
-
-SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
-"""Groups of an observation row that go through an encoder each; those before them are scalars."""
 
 Act = Callable[..., NDArray[Any]]
 Encoder = tuple[NDArray[Any], ...]

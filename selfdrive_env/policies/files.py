@@ -23,6 +23,7 @@ POLICY_VERSION = 2
 HEADER = "selfdrive_env_policy"
 """Key of the file's metadata under which the description stands, as JSON."""
 
+MAX_WIDTH = 65_536
 SIZES = ("set_widths", "scalar_width", "trunk_widths", "shared_sets")
 
 
@@ -73,10 +74,21 @@ class PolicyFile(NamedTuple):
             raise ValueError(
                 f"policy {str(path)!r} has version {version}, this package reads {POLICY_VERSION}"
             )
+        for key in ("layout", "sizes"):
+            if not isinstance(description.get(key, {}), dict):
+                raise ValueError(f"policy {str(path)!r} is damaged: {key} is no table")
         lacking = [key for key in ("layout", "sizes", "actions") if key not in description]
         lacking += [key for key in SIZES if key not in description.get("sizes", {})]
         if lacking:
             raise ValueError(f"policy {str(path)!r} is damaged: its header lacks {lacking[0]!r}")
+        for group, value in (*description["layout"].items(), ("actions", description["actions"])):
+            if type(value) is not int or not 0 <= value <= MAX_WIDTH:
+                raise ValueError(f"policy {str(path)!r} is damaged: {group} is {value!r}")
+        for name in SIZES[:3]:
+            value = description["sizes"][name]
+            widths = value if isinstance(value, list) else [value]
+            if not all(type(width) is int and 1 <= width <= MAX_WIDTH for width in widths):
+                raise ValueError(f"policy {str(path)!r} is damaged: {name} is {value!r}")
         difference = layout_difference(description, None)
         if difference is not None:
             raise ValueError(f"policy {str(path)!r} has another layout: {difference}")

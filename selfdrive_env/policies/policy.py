@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from selfdrive_env.arrays import F32, I64
 from selfdrive_env.layout import OBSERVATION
 from selfdrive_env.policies.files import PolicyFile
-from selfdrive_env.policies.sets import LANES, SETS, SetWeights, encode, set_plan
+from selfdrive_env.policies.sets import LANES, SETS, SetWeights, dense, encode, set_plan
 
 __all__ = ["Policy", "load_policy"]
 
@@ -44,6 +44,8 @@ class Policy:
                     f"policy {str(file.path)!r} does not fit its own description: {name} must be "
                     f"float32 {list(shape)}, got {there}"
                 )
+            if not np.isfinite(found).all():
+                raise ValueError(f"policy {str(file.path)!r} is damaged: {name} is not finite")
             return found
 
         def linear(name: str, inputs: int, outputs: int) -> Layer:
@@ -94,26 +96,29 @@ class Policy:
             )
         weight, bias = self._scalar
         scalars = np.concatenate([rows[:, one] for one in self._scalars], 1)
-        parts = [np.maximum(scalars @ weight.T + bias, 0.0)]
+        parts = [np.maximum(self._product(scalars, weight) + bias, 0.0)]
         if self._sets is not None:
             parts.append(encode(rows, self._sets, self.threads)[0].reshape(len(rows), -1))
         else:
             parts += [self._largest(rows, place) for place in range(len(self._elements))]
         x: F32 = np.concatenate(parts, 1)
         for weight, bias in self._trunk[:-1]:
-            x = np.maximum(x @ weight.T + bias, 0.0)
+            x = np.maximum(self._product(x, weight) + bias, 0.0)
         weight, bias = self._trunk[-1]
-        out: F32 = x @ weight.T + bias
+        out: F32 = self._product(x, weight) + bias
         return out
 
     def _largest(self, rows: F32, number: int) -> F32:
         """Returns what a set comes to, for networks of any shape."""
         first, slots, columns = self._plan[number].tolist()
-        x = rows[:, first : first + slots * columns].reshape(len(rows), slots, columns)
+        x = rows[:, first : first + slots * columns].reshape(-1, columns)
         for weight in self._elements[number]:
-            x = np.maximum(x @ weight.T, 0.0)
-        largest: F32 = x.max(1)
+            x = np.maximum(self._product(x, weight), 0.0)
+        largest: F32 = x.reshape(len(rows), slots, -1).max(1)
         return largest
+
+    def _product(self, x: F32, weight: F32) -> F32:
+        return dense(x, weight.T, self.threads)
 
     def act(self, observations: Any, *, deterministic: bool = True) -> I64:
         """Returns an action for each row, int64 [B].

@@ -24,7 +24,7 @@ from selfdrive_env.cache import cached
 from selfdrive_env.config import Layout
 from selfdrive_env.layout import OBSERVATION, slots
 
-__all__ = ["LANES", "SETS", "SetWeights", "encode", "pull_back", "set_plan"]
+__all__ = ["LANES", "SETS", "SetWeights", "dense", "encode", "pull_back", "set_plan"]
 
 SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
 """Groups whose slots have no order that matters; the goals do have one."""
@@ -297,6 +297,18 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
             base += columns * depth
 
 
+def _dense(x, weights, out, begin, end):
+    """Writes rows [begin, end) of the product of x [B, depth] and weights [depth, width].
+
+    Both begin and end are multiples of TILE, and the width one of LANES.
+    """
+    depth, width = weights.shape
+    flat = weights.reshape(-1)
+    multiply(
+        x[begin:end].reshape(-1), end - begin, depth, flat, 0, width, out[begin:end].reshape(-1)
+    )
+
+
 _compiled: dict[Callable[..., None], Any] = {}
 
 
@@ -348,6 +360,26 @@ def encode(rows: F32, weights: SetWeights, threads: int = 1) -> tuple[F32, I32]:
     flat = weights.inner.reshape(-1), weights.outer.reshape(-1)
     _over_rows(_encode, len(rows), threads, rows, weights.plan, *flat, out, best)
     return out, best
+
+
+def dense(x: F32, weights: F32, threads: int = 1) -> F32:
+    """Returns x W; a row's result depends neither on the other rows nor on the threads.
+
+    The matrix products of NumPy add up in an order that changes with the number of rows.
+
+    Args:
+        x: [B, depth].
+        weights: [depth, width].
+        threads: Number of threads.
+    """
+    rows, width = len(x), weights.shape[1]
+    whole = np.zeros((-(-rows // TILE) * TILE, x.shape[1]), np.float32)
+    whole[:rows] = x
+    padded = np.zeros((len(weights), -(-width // LANES) * LANES), np.float32)
+    padded[:, :width] = weights
+    out = np.empty((len(whole), padded.shape[1]), np.float32)
+    _over_rows(_dense, len(whole), threads, whole, padded, out)
+    return out[:rows, :width]
 
 
 def pull_back(

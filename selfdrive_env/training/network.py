@@ -80,7 +80,8 @@ class Encoder(nn.Module):
         if not mixed:
             rows = rows.to(self.scalar.weight.dtype)
         scalar = torch.relu(self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1)))
-        if self.in_one_pass and not mixed and rows.device.type == "cpu" and _is_float(rows):
+        single = rows.dtype == torch.float32
+        if self.in_one_pass and not mixed and rows.device.type == "cpu" and single:
             largest = _LargestOfSets.apply(rows.contiguous(), *self._stacked(), self.plan)
             return torch.cat([scalar, largest.flatten(1)], 1)
         parts = [scalar]
@@ -98,10 +99,6 @@ class Encoder(nn.Module):
         inner = [self.get_parameter(f"elements.{name}.0.weight").t() for name in self.sets]
         outer = [self.get_parameter(f"elements.{name}.1.weight").t() for name in self.sets]
         return torch.cat(inner), torch.stack(outer).contiguous()
-
-
-def _is_float(rows: Tensor) -> bool:
-    return rows.dtype == torch.float32
 
 
 class Head(nn.Module):
