@@ -1,14 +1,19 @@
-"""Checks of single settings: each error names the setting, the value and what is allowed."""
+"""Checks of single settings: each error names the setting, the value and what is allowed.
+
+`plain` brings a setting into the form in which JSON holds it.
+"""
 
 from __future__ import annotations
 
+import enum
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-__all__ = ["as_list", "as_table", "check_choice", "check_integer", "check_number"]
+__all__ = ["as_list", "as_table", "check_choice", "check_integer", "check_number", "plain"]
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -45,3 +50,14 @@ def as_table(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
     return value
+
+
+def plain(value: Any) -> Any:
+    """Returns a setting as JSON can hold it: modes, paths and NumPy numbers become plain."""
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.value if isinstance(value, enum.Enum) else value

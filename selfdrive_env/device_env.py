@@ -86,6 +86,8 @@ class CudaVectorEnv(DrivingVectorEnv):
     engine: DeviceEngine
 
     def _new_engine(self, maps: list[CompiledMap], driver: U8, learner: U8) -> Engine:
+        if self.render_mode == "human":
+            raise ValueError("render_mode='human' is for device='cpu'; 'rgb_array' works here, too")
         chosen = choose_device(self.settings.device)
         self.device = torch.device("cpu" if SIMULATED else chosen)
         self._pinned: dict[str, torch.Tensor] = {}
@@ -263,10 +265,12 @@ class CudaVectorEnv(DrivingVectorEnv):
         super().set_state(state)
         return self._handed_out(self.engine.observations)
 
-    def frame(self, row: int = 0, *, span: float | None = None) -> NDArray[np.uint8]:
+    def frame(
+        self, row: int = 0, *, span: float | None = None, size: int | None = None
+    ) -> NDArray[np.uint8]:
         """See `DrivingVectorEnv.frame`."""
         self.check()
-        return super().frame(row, span=span)
+        return super().frame(row, span=span, size=size)
 
     def capture(self) -> CapturedStep:
         """Returns a step as a CUDA graph, started as a whole; call it after the first step.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,7 +21,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, U8
+from selfdrive_env.arrays import F32, U8, digest
+from selfdrive_env.checks import check_integer, plain
 from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
@@ -35,7 +35,8 @@ __all__ = ["DrivingVectorEnv", "make_drive", "make_self_play"]
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 MAX_SEED = 2**64 - 1
-METADATA: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}
+MAX_STEPS = 2**31 - 1
+METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
 FINALS = (
     "length",
@@ -51,17 +52,6 @@ Infos = dict[str, Any]
 StepResult = tuple[NDArray[Any], F32, NDArray[np.bool_], NDArray[np.bool_], Infos]
 
 
-def _plain(value: Any) -> Any:
-    """Returns a keyword as JSON can hold it: modes, paths and NumPy numbers become plain."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    return value.value if isinstance(value, AutoresetMode) else value
-
-
 class DrivingVectorEnv(VectorEnv):
     """Road scenes in which every row drives one agent.
 
@@ -69,7 +59,7 @@ class DrivingVectorEnv(VectorEnv):
         num_envs: Rows; a multiple of the learners per world. With fewer rows than the default
             number of agents per world, and none given, there is one world of `num_envs` agents.
         learners: "all" (every agent is a row) or "one" (one ego per world, the others scripted).
-        render_mode: None or "rgb_array".
+        render_mode: None, "rgb_array", or "human": a window shows each step (extra `play`).
         max_episode_steps: Horizon in steps; stands in for the setting `horizon`.
         **settings: See `selfdrive_env.config.Settings`.
 
@@ -99,7 +89,7 @@ class DrivingVectorEnv(VectorEnv):
         if learners not in ("all", "one"):
             raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
         if render_mode not in (None, *METADATA["render_modes"]):
-            raise ValueError(f"render_mode must be None or 'rgb_array', got {render_mode!r}")
+            raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
         if not isinstance(num_envs, int | np.integer) or num_envs < 1:
             raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
         single = learners == "all" and num_envs < DEFAULT_AGENTS
@@ -107,11 +97,7 @@ class DrivingVectorEnv(VectorEnv):
             settings["agents_per_world"] = int(num_envs)
         chosen = Settings.from_keywords(settings)
         if max_episode_steps is not None:
-            if not isinstance(max_episode_steps, int) or max_episode_steps < 1:
-                raise ValueError(
-                    "max_episode_steps must be a whole number of at least 1, got "
-                    f"{max_episode_steps!r}"
-                )
+            check_integer("max_episode_steps", max_episode_steps, 1, MAX_STEPS)
             chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
         rows_per_world = chosen.slots if learners == "all" else 1
         if num_envs % rows_per_world:
@@ -202,7 +188,7 @@ class DrivingVectorEnv(VectorEnv):
     def spec(self, value: Any) -> None:
         if value is not None:
             value = copy.copy(value)
-            value.kwargs = {name: _plain(one) for name, one in value.kwargs.items()}
+            value.kwargs = {name: plain(one) for name, one in value.kwargs.items()}
         self._spec = value
 
     def reset(
@@ -241,6 +227,7 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
         self._check_placed(chosen)
+        self._show()
         return self._observations(), self._masks()
 
     def _observations(self) -> NDArray[Any]:
@@ -360,6 +347,7 @@ class DrivingVectorEnv(VectorEnv):
         if done.any():
             self._add_finals(infos, done)
         reward = self._own(rows.reward.copy() if self.settings.copy else rows.reward)
+        self._show()
         return self._observations(), reward, terminated, truncated, infos
 
     def _waiting(self) -> NDArray[np.bool_]:
@@ -490,26 +478,33 @@ class DrivingVectorEnv(VectorEnv):
         return self._observations()
 
     def _digest(self) -> str:
-        from selfdrive_env.arrays import digest
-
         maps = [m.digest for m in self.engine.maps]
         return digest("/".join([self.settings.digest(), self.learners, str(self.num_envs), *maps]))
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Returns one frame a row, uint8 [size, size, 3], each following that row's agent."""
-        if self.render_mode is None:
+        if self.render_mode != "rgb_array":
             return None
         self._check_open()
         if not self._ready:
             raise ResetNeeded("call reset() before render()")
         return tuple(self.frame(row) for row in range(self.num_envs))
 
-    def frame(self, row: int = 0, *, span: float | None = None) -> NDArray[np.uint8]:
+    def _show(self) -> None:
+        if self.render_mode == "human":
+            from selfdrive_env.rendering.window import show
+
+            show(self)
+
+    def frame(
+        self, row: int = 0, *, span: float | None = None, size: int | None = None
+    ) -> NDArray[np.uint8]:
         """Returns a picture of the world around the agent of one row.
 
         Args:
             row: Row that the camera follows.
             span: Metres across; None takes the setting `render_span`.
+            size: Edge of the picture [px]; None takes the setting `render_size`.
         """
         from selfdrive_env.rendering import Painter, scene_of
 
@@ -519,7 +514,7 @@ class DrivingVectorEnv(VectorEnv):
         world, agent = divmod(row, self.rows_per_world)
         picture: NDArray[np.uint8] = self._painter.draw(
             scene_of(self.engine, world, agent, observed=self.settings.render_observed),
-            size=self.settings.render_size,
+            size=self.settings.render_size if size is None else size,
             span=self.settings.render_span if span is None else span,
             show_observed=self.settings.render_observed,
         )
@@ -546,7 +541,11 @@ class DrivingVectorEnv(VectorEnv):
         setattr(self, name, values)
 
     def close_extras(self, **kwargs: Any) -> None:
-        """Waits for a step in the background."""
+        """Waits for a step in the background; closes the window."""
+        if self.render_mode == "human":
+            from selfdrive_env.rendering.window import hide
+
+            hide(self)
         if self._background is not None:
             self._background.shutdown()
             self._background = None

@@ -8,15 +8,21 @@ v / (c + |v|).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from selfdrive_env.arrays import F32
 from selfdrive_env.params import Counts
 from selfdrive_env.state import (
     NUM_CONDITIONS,
     WEIGHTS,
 )
 
-__all__ = ["OBSERVATION", "Column", "slices", "slots"]
+__all__ = ["OBSERVATION", "Column", "decode", "slices", "slots"]
+
+NEARLY_ONE = 1.0 - 1.0e-6
 
 
 class Column(NamedTuple):
@@ -108,3 +114,48 @@ def slices(counts: Counts) -> dict[str, slice]:
         found[name] = slice(start, stop)
         start = stop
     return found
+
+
+def decode(row: Any, counts: Counts) -> dict[str, F32]:
+    """Returns what one observation row tells, in the units of `OBSERVATION`.
+
+    Clipped quantities come back at their bound, and `conditions` as they are: their range is a
+    setting.
+
+    Args:
+        row: One row, [features].
+        counts: Slots of the layout.
+
+    Returns:
+        Group -> float32 [slots, columns]; slots that are not in use are zero.
+    """
+    values = np.asarray(row, np.float32)
+    width = max(one.stop for one in slices(counts).values())
+    if values.shape != (width,):
+        raise ValueError(f"row must be one row of {width} columns, got shape {values.shape}")
+    return {
+        name: np.stack(
+            [
+                _restored(part, column.scale)
+                for part, column in zip(
+                    values[where].reshape(-1, len(OBSERVATION[name])).T,
+                    OBSERVATION[name],
+                    strict=True,
+                )
+            ],
+            1,
+        )
+        for name, where in slices(counts).items()
+    }
+
+
+def _restored(value: F32, scale: str) -> F32:
+    """Undoes the scale of a column."""
+    kind, _, rest = scale.partition(" ")
+    number = rest.partition(",")[0]
+    if kind == "squash":
+        bounded = np.clip(value, -NEARLY_ONE, NEARLY_ONE)
+        return (float(number) * bounded / (1.0 - np.abs(bounded))).astype(np.float32)
+    if kind == "/":
+        return value * np.float32(math.pi if number == "pi" else float(number))
+    return value + np.float32(number) if kind == "-" else value

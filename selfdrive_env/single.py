@@ -23,10 +23,12 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     """One ego among scripted drivers or a policy's: the single form of both ids.
 
     Args:
-        render_mode: None or "rgb_array".
+        render_mode: None, "rgb_array", or "human": a window shows each step (extra `play`).
         max_episode_steps: Horizon in steps.
         **settings: See `selfdrive_env.config.Settings`; `autoreset_mode` does not apply.
     """
+
+    metadata: dict[str, Any] = METADATA
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         if "autoreset_mode" in settings:
@@ -93,8 +95,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         return self._own(self.vector.set_state(state))
 
     def render(self) -> NDArray[np.uint8] | None:
-        """Returns a frame uint8 [size, size, 3] that follows the ego."""
-        return None if self.render_mode is None else self.vector.frame(0)
+        """Returns a frame uint8 [size, size, 3] that follows the ego, None unless "rgb_array"."""
+        return self.vector.frame(0) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """Closes the environment; twice is fine."""

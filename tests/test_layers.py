@@ -31,6 +31,8 @@ LAYERS = (
     ("single", "device_env"),
     ("adapters", "rendering"),
     ("training", "evaluation", "testing", "bench", "warmup"),
+    ("play",),
+    ("commands",),
     ("__init__", "__main__"),
 )
 
@@ -55,6 +57,7 @@ LIBRARIES = {
     "llvmlite": ("kernels", "cache", "arrays", "engine", "policies.sets"),
     "gymnasium": (
         *("single", "traffic", "device_env", "__init__", "env", "adapters", "testing", "bench"),
+        "commands",
     ),
     "torch": ("device", "devices", "device_env", "adapters", "training", "evaluation"),
     "safetensors": ("policies.files", "training"),
@@ -63,6 +66,8 @@ LIBRARIES = {
     "shapely": ("maps",),
     "PIL": ("rendering",),
     "av": ("rendering",),
+    "pygame": ("rendering.window",),
+    "shtab": ("commands",),
     "matplotlib": ("evaluation", "maps.plot"),
 }
 
@@ -74,7 +79,7 @@ LAZY_EXCEPTIONS = {
     ("env", "rendering"): "render() draws only when it is asked to",
 }
 
-HEAVY = ("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3")
+HEAVY = ("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pygame")
 
 
 class Import(NamedTuple):

@@ -1,8 +1,17 @@
 """Top-down pictures of a world, and films; needs the extra `render`, works without a display."""
 
 from selfdrive_env.rendering.painter import Observed, Painter, Scene
-from selfdrive_env.rendering.scene import scene_of
+from selfdrive_env.rendering.scene import between, kept, scene_of
 from selfdrive_env.rendering.video import write_video
 from selfdrive_env.rendering.way import route_points
 
-__all__ = ["Observed", "Painter", "Scene", "route_points", "scene_of", "write_video"]
+__all__ = [
+    "Observed",
+    "Painter",
+    "Scene",
+    "between",
+    "kept",
+    "route_points",
+    "scene_of",
+    "write_video",
+]

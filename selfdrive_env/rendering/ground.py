@@ -78,6 +78,20 @@ class Ground:
                 self._tiles.move_to_end(key)
                 image.paste(self._tiles[key], (i * TILE - view.left, j * TILE - view.top))
 
+    def prepare(self, map_index: int, view: View) -> bool:
+        """Makes one of the tiles just outside a view, so that a camera on its way finds it.
+
+        Returns:
+            Whether one was missing.
+        """
+        for i in range(view.left // TILE - 1, (view.left + view.edge - 1) // TILE + 2):
+            for j in range(view.top // TILE - 1, (view.top + view.edge - 1) // TILE + 2):
+                key = (map_index, view.scale, i, j)
+                if key not in self._tiles:
+                    self._tiles[key] = self._make_tile(*key)
+                    return True
+        return False
+
     def _make_tile(self, map_index: int, scale: float, i: int, j: int) -> Image:
         """Returns the ground of one tile: asphalt, markings and road edges."""
         image_module, draw_module = import_pillow()[:2]

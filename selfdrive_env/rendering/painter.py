@@ -173,6 +173,7 @@ class Painter:
         span: float | None = 120.0,
         centre: tuple[float, float] | None = None,
         show_observed: bool = False,
+        label: bool = True,
     ) -> U8:
         """Returns a picture of one world, north up.
 
@@ -182,6 +183,7 @@ class Painter:
             span: Edge of the part shown [m]; None shows the whole map.
             centre: Middle of the part shown [m]; None follows `scene.focus`.
             show_observed: Marks the places in `scene.observed`.
+            label: Writes speed and time into a corner.
 
         Returns:
             RGB, [size, size, 3].
@@ -206,8 +208,17 @@ class Painter:
             _draw_observed_agents(pen, scene.observed, view)
 
         image = image.reduce(OVERSAMPLING)
-        _draw_text(draw_module.Draw(image, "RGBA"), scene, size)
+        if label:
+            _draw_text(draw_module.Draw(image, "RGBA"), scene, size)
         return np.array(image, np.uint8)
+
+    def prepare(self, scene: Scene, *, size: int, span: float) -> bool:
+        """Draws a piece of the ground beside what `draw` shows of a scene, ahead of its use.
+
+        Returns:
+            Whether there was one to draw.
+        """
+        return self._ground.prepare(scene.map, self._view(scene, size, span, None))
 
     def _view(
         self, scene: Scene, size: int, span: float | None, centre: tuple[float, float] | None

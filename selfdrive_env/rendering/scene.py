@@ -14,7 +14,10 @@ from selfdrive_env.state import ABSENT, BLOCK_CELLS, CELL, WEIGHT_GOAL_RADIUS
 if TYPE_CHECKING:
     from selfdrive_env.engine import Engine
 
-__all__ = ["scene_of"]
+__all__ = ["between", "kept", "scene_of"]
+
+LARGEST_STEP = 10.0
+"""No body drives farther in one step [m]."""
 
 VIEW = 200.0
 """How far an agent sees others [m]."""
@@ -51,6 +54,36 @@ def scene_of(engine: Engine, world: int, agent: int, *, observed: bool = False) 
         route=_route(engine, world, agent) if present else None,
         goals=_goals(engine, world, agent) if present else None,
         observed=_observed(engine, world, agent) if observed and present else None,
+    )
+
+
+def kept(scene: Scene) -> Scene:
+    """Returns a scene that later steps leave as it is."""
+    arrays = {
+        name: one.copy() for name, one in scene._asdict().items() if isinstance(one, np.ndarray)
+    }
+    return scene._replace(**arrays)
+
+
+def between(before: Scene, after: Scene, share: float) -> Scene:
+    """Returns the scene at a share of the way from one to the next, for a smooth picture.
+
+    Agents that were placed anew, or changed their status, are shown where they are afterwards.
+    """
+    if before.map != after.map or len(before.x) != len(after.x):
+        return after
+    near = np.hypot(after.x - before.x, after.y - before.y) < LARGEST_STEP
+    near &= before.status == after.status
+    part = np.where(near, np.float32(share), np.float32(1.0))
+
+    def mix(name: str) -> F32:
+        old, new = getattr(before, name), getattr(after, name)
+        return np.asarray(old + part * (new - old), np.float32)
+
+    cos, sin = mix("cos"), mix("sin")
+    norm = np.maximum(np.hypot(cos, sin), np.float32(1e-6))
+    return after._replace(
+        x=mix("x"), y=mix("y"), cos=cos / norm, sin=sin / norm, speed=mix("speed")
     )
 
 

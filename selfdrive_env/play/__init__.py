@@ -1,0 +1,1 @@
+"""Driving with the keyboard among other agents, and watching policies: the command `play`."""

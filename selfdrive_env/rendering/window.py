@@ -1,0 +1,186 @@
+"""Windows on the screen, with pygame-ce: what `render_mode="human"` shows, and `play` draws on.
+
+Nothing is opened before the first picture, and no other window of the process is touched.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from selfdrive_env.arrays import U8
+
+if TYPE_CHECKING:
+    from selfdrive_env.env import DrivingVectorEnv
+
+__all__ = ["MAX_ROWS", "Window", "hide", "import_pygame", "show"]
+
+MAX_ROWS = 16
+"""Rows that `render_mode="human"` shows beside each other."""
+
+MAX_EDGE = 960
+"""Of a window with several rows [px]."""
+
+
+def import_pygame() -> Any:
+    """Returns pygame-ce."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")  # or SIGTERM would end nothing
+    try:
+        import pygame
+    except ImportError as error:
+        raise ImportError('a window needs pygame-ce: pip install "selfdrive_env[play]"') from error
+    if not hasattr(pygame, "Window"):
+        raise ImportError(
+            f"a window needs pygame-ce, found pygame {pygame.version.ver}: pip uninstall pygame, "
+            'then pip install "selfdrive_env[play]"'
+        )
+    return pygame
+
+
+HIDDEN = ("dummy", "offscreen")
+"""Drivers that show nothing: only for who asks for them."""
+
+
+class Window:
+    """A window and its events.
+
+    Args:
+        size: Width and height [px].
+        title: Above the window.
+
+    Raises:
+        ImportError: Without pygame-ce.
+        OSError: Without a display.
+    """
+
+    _opened: list[Window] = []  # noqa: RUF012 of all: events come in one queue
+
+    def __init__(self, size: tuple[int, int], title: str) -> None:
+        self._pygame = import_pygame()
+        has_server = any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY"))
+        chosen = os.environ.get("SDL_VIDEODRIVER")
+        try:
+            if sys.platform.startswith("linux") and not (has_server or chosen):
+                raise OSError("neither DISPLAY nor WAYLAND_DISPLAY is set")
+            self._pygame.display.init()
+            if self._pygame.display.get_driver() in HIDDEN and not chosen:  # what SDL falls back to
+                raise OSError("it does not answer")
+            self._pygame.font.init()
+            self._window = self._pygame.Window(title, size)
+        except (OSError, self._pygame.error) as error:
+            raise OSError(
+                f"no display to open a window on ({error}): run it on a desktop or under xvfb-run, "
+                'or take pictures with render_mode="rgb_array"'
+            ) from None
+        self.size = size
+        self.closed = False
+        Window._opened.append(self)
+
+    @property
+    def surface(self) -> Any:
+        """What `flip` brings to the screen, a pygame surface."""
+        return self._window.get_surface()
+
+    def flip(self) -> None:
+        """Brings what was drawn to the screen."""
+        self._window.flip()
+
+    def paste(self, picture: U8, place: tuple[int, int] = (0, 0)) -> None:
+        """Draws a picture, RGB [H, W, 3], its upper left corner at `place` [px]."""
+        height, width = picture.shape[:2]
+        pixels = np.ascontiguousarray(picture)
+        self.surface.blit(self._pygame.image.frombuffer(pixels, (width, height), "RGB"), place)
+
+    def set_title(self, title: str) -> None:
+        """Changes what stands above the window."""
+        self._window.title = title
+
+    def events(self) -> list[Any]:
+        """Returns what was typed since the last call; notes which windows were closed."""
+        found: list[Any] = []
+        if not Window._opened:
+            return found
+        for event in self._pygame.event.get():
+            if event.type == self._pygame.QUIT:
+                for one in Window._opened:
+                    one.closed = True
+            elif event.type == self._pygame.WINDOWCLOSE:
+                for one in Window._opened:
+                    one.closed |= getattr(event, "window", None) is one._window
+            else:
+                found.append(event)
+        return found
+
+    def close(self) -> None:
+        """Closes the window; twice is fine."""
+        self.closed = True
+        if self in Window._opened:
+            Window._opened.remove(self)
+            self._window.destroy()
+        if not Window._opened:
+            self._pygame.display.quit()
+
+
+class _Show:
+    """The window of one environment: a tile a row."""
+
+    def __init__(self, env: DrivingVectorEnv) -> None:
+        if env.num_envs > MAX_ROWS:
+            raise ValueError(
+                f"render_mode='human' shows at most {MAX_ROWS} rows, got num_envs={env.num_envs}"
+            )
+        self._columns = math.ceil(math.sqrt(env.num_envs))
+        lines = math.ceil(env.num_envs / self._columns)
+        most = MAX_EDGE // self._columns if env.num_envs > 1 else env.settings.render_size
+        self._edge = max(min(env.settings.render_size, most), 16)
+        size = self._columns * self._edge, lines * self._edge
+        self._window = Window(size, f"selfdrive_env: {', '.join(env.settings.map)}")
+        self._clock = import_pygame().time.Clock()
+
+    def draw(self, env: DrivingVectorEnv) -> None:
+        """Shows the present state, and waits until it is time for the next."""
+        self._window.events()
+        if self._window.closed:  # by the user: the environment goes on without it
+            self._window.close()
+            return
+        for row in range(env.num_envs):
+            place = row % self._columns * self._edge, row // self._columns * self._edge
+            self._window.paste(env.frame(row, size=self._edge), place)
+        self._window.flip()
+        self._clock.tick(float(env.metadata["render_fps"]))
+
+    def close(self) -> None:
+        """Closes the window."""
+        self._window.close()
+
+
+_SHOWN: WeakKeyDictionary[DrivingVectorEnv, _Show] = WeakKeyDictionary()
+
+
+def show(env: DrivingVectorEnv) -> None:
+    """Shows the rows of an environment beside each other, at its `metadata["render_fps"]`.
+
+    Args:
+        env: Up to `MAX_ROWS` rows. A window that the user closes stays closed.
+
+    Raises:
+        ImportError: Without pygame-ce or pillow.
+        OSError: Without a display.
+        ValueError: With too many rows.
+    """
+    if env not in _SHOWN:
+        _SHOWN[env] = _Show(env)
+    _SHOWN[env].draw(env)
+
+
+def hide(env: DrivingVectorEnv) -> None:
+    """Closes the window of an environment, if there is one."""
+    shown = _SHOWN.pop(env, None)
+    if shown is not None:
+        shown.close()
