@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def scene_of(engine: Engine, world: int, agent: int, *, observed: bool = False) 
 
 def kept(scene: Scene) -> Scene:
     """Returns a scene that later steps leave as it is."""
-    arrays = {
+    arrays: dict[str, Any] = {
         name: one.copy() for name, one in scene._asdict().items() if isinstance(one, np.ndarray)
     }
     return scene._replace(**arrays)
@@ -81,9 +81,9 @@ def between(before: Scene, after: Scene, share: float) -> Scene:
         return np.asarray(old + part * (new - old), np.float32)
 
     cos, sin = mix("cos"), mix("sin")
-    norm = np.maximum(np.hypot(cos, sin), np.float32(1e-6))
+    norm: F32 = np.maximum(np.hypot(cos, sin), np.float32(1e-6), dtype=np.float32)
     return after._replace(
-        x=mix("x"), y=mix("y"), cos=cos / norm, sin=sin / norm, speed=mix("speed")
+        x=mix("x"), y=mix("y"), cos=np.divide(cos, norm), sin=np.divide(sin, norm), speed=mix("speed")
     )
 
 
