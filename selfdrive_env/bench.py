@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["add_arguments", "benchmark", "run", "store_bandwidth"]
+__all__ = ["benchmark", "run", "store_bandwidth"]
 
 STORE_BYTES = 256 * 2**20
 
@@ -159,25 +159,8 @@ def _version(name: str) -> str:
         return "source tree"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `python -m selfdrive_env bench`."""
-    parser.add_argument("--map", default="riverside", help="built-in town or file")
-    parser.add_argument("--worlds", type=int, default=32)
-    parser.add_argument("--agents", type=int, default=32, help="agents of each world")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--layout", default="full", choices=("full", "lean"))
-    parser.add_argument("--steps", type=int, default=100, help="steps of one run")
-    parser.add_argument("--repeats", type=int, default=9, help="runs; the median counts")
-    parser.add_argument("--stages", action="store_true", help="print the time of each stage")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Runs the benchmark and prints its figures."""
-    for name in ("worlds", "agents", "threads", "steps", "repeats"):
-        value = getattr(arguments, name)
-        if value < 1:
-            raise ValueError(f"--{name} must be at least 1, got {value}")
     figures = benchmark(
         map=arguments.map,
         worlds=arguments.worlds,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import time
 from typing import Any
 
 import numpy as np
 
-__all__ = ["add_arguments", "run", "warm_up"]
+__all__ = ["run", "warm_up"]
 
 
 def warm_up(device: str = "cpu") -> dict[str, Any]:
@@ -85,23 +84,6 @@ def _launcher(device: str) -> Any:
     from selfdrive_env.kernels.cuda import Launcher
 
     return Launcher(int(chosen.partition(":")[2]))
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of `python -m selfdrive_env warmup`."""
-    parser.add_argument(
-        "--device",
-        type=_device_name,
-        default="cpu",
-        help="cpu (the default), cuda, or cuda:1 and so on: compile kernels for that one, too",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _device_name(text: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", text):
-        raise argparse.ArgumentTypeError(f"must be cpu, cuda or cuda:1 and so on, got {text!r}")
-    return text
 
 
 def run(arguments: argparse.Namespace) -> int:

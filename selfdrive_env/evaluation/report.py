@@ -1,4 +1,4 @@
-"""What an evaluation found, as JSON and as text; the command `evaluate`."""
+"""What an evaluation found, as JSON and as text; what `evaluate` does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.checks import check_choice, check_integer
-from selfdrive_env.config import PRESETS, Settings
+from selfdrive_env.config import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
 from selfdrive_env.evaluation.films import write_films
@@ -20,7 +20,7 @@ from selfdrive_env.evaluation.run import Evaluation, compare, evaluate
 from selfdrive_env.evaluation.statistics import Interval
 from selfdrive_env.rendering.canvas import import_pillow
 
-__all__ = ["add_arguments", "details", "figures", "run", "text"]
+__all__ = ["details", "figures", "run", "text"]
 
 KEPT = 10
 """Incidents recorded with `--out-dir`, unless more films are asked for."""
@@ -110,58 +110,6 @@ def text(evaluation: Evaluation) -> str:
     return "\n".join([head, *(f"  {name:38} {value}" for name, value in rows)])
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command."""
-    parser.add_argument(
-        "policy",
-        metavar="POLICY",
-        help="idm, random, constant:N (always action N, 0 to 11), a run's folder, a policy file, "
-        "or an SB3 file (.zip)",
-    )
-    parser.add_argument(
-        "--map", nargs="+", default=["harbour"], help="built-in towns or files (default harbour)"
-    )
-    parser.add_argument(
-        "--minutes", type=float, default=10.0, help="simulated time of each world (default 10)"
-    )
-    parser.add_argument(
-        "--seeds",
-        type=int,
-        nargs="+",
-        default=[0, 1, 2, 3],
-        help="one a world (default 0 1 2 3); equal seeds make policies comparable",
-    )
-    parser.add_argument("--against", metavar="POLICY", help="compare on the same seeds")
-    parser.add_argument(
-        "--preset",
-        nargs="+",
-        choices=list(PRESETS),
-        default=["eval"],
-        help="reward weights (default eval); several give a table of behaviour",
-    )
-    parser.add_argument(
-        "--probes",
-        nargs="*",
-        default=list(PROBES),
-        metavar="PROBE",
-        help=f"skill probes, none without a name (default {', '.join(PROBES)})",
-    )
-    parser.add_argument("--trials", type=int, default=20, help="of each probe (default 20)")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of the environment"
-    )
-    parser.add_argument(
-        "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
-    )
-    parser.add_argument(
-        "--out-dir",
-        type=Path,
-        metavar="DIR",
-        help="for evaluation.json, recordings and films (with --film runs/evaluation)",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
 def run(parsed: argparse.Namespace) -> int:
     """Evaluates a policy as the command line asks; returns 0."""
     check_integer("--film", parsed.film, 0, 1000)
@@ -232,7 +180,17 @@ def _presets(
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
-    """Returns settings from words such as "dt=0.3"; values are JSON, or else strings."""
+    """Returns settings of an environment of ours from words such as "dt=0.3"."""
+    settings = read_pairs(words)
+    try:
+        Settings.from_keywords(settings)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    return settings
+
+
+def read_pairs(words: Sequence[str]) -> dict[str, Any]:
+    """Returns values by name from words such as "dt=0.3"; values are JSON, or else strings."""
     settings: dict[str, Any] = {}
     for word in words:
         name, sign, value = word.partition("=")
@@ -242,10 +200,6 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
             settings[name] = json.loads(value)
         except json.JSONDecodeError:
             settings[name] = value
-    try:
-        Settings.from_keywords(settings)
-    except TypeError as error:
-        raise ValueError(str(error)) from None
     return settings
 
 

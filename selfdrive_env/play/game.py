@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from selfdrive_env.episodes.episode import SUFFIX
 from selfdrive_env.play.controls import Pressed
 from selfdrive_env.play.panel import WIDTH, Panel
 from selfdrive_env.play.session import Session
@@ -33,7 +34,7 @@ class Game:
 
     Args:
         session: What is driven.
-        episode: Where the key E saves; a number is added for each file.
+        episode: Where the key E saves: name.episode becomes name-1.episode and so on.
         size: Edge of the picture [px].
         observed: Whether to begin with what the agent observes.
 
@@ -58,6 +59,7 @@ class Game:
         self._due = 0.0
         self._since_end = 0.0
         self._message: tuple[str, float] | None = None
+        self.saved: list[Path] = []
         self._keys = self._make_keys()
 
     def run(self) -> None:
@@ -160,7 +162,16 @@ class Game:
         self._due = self._since_end = 0.0
 
     def _save(self) -> None:
-        self._say("saving is not there yet")
+        stem, number = self.episode.with_suffix(""), 1
+        while (path := stem.with_name(f"{stem.name}-{number}{SUFFIX}")).exists():
+            number += 1
+        try:
+            self.session.episode().save(path)
+        except OSError as error:
+            self._say(f"not saved: {error.strerror or error}")
+            return
+        self.saved.append(path)
+        self._say(f"saved {path}")
 
     def _say(self, text: str) -> None:
         self._message = text, MESSAGE_TIME
@@ -194,10 +205,10 @@ class Game:
         self.panel.draw(
             session, speed=SPEEDS[self.speed], paused=self.paused, observed=self.observed
         )
-        if session.ended is not None:
-            self.panel.say(session.ended, "R  a new episode     E  save this one")
-        elif self._message is not None:
+        if self._message is not None:
             self.panel.say(self._message[0])
+        elif session.ended is not None:
+            self.panel.say(session.ended, "R  a new episode     E  save this one")
         elif self.paused:
             self.panel.say("paused", "space  go on     N  one step")
         if self.helps:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from selfdrive_env.arrays import F32
 from selfdrive_env.config import DRIVERS, TRAFFIC
 from selfdrive_env.env import DrivingVectorEnv, make_drive
+from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load
 from selfdrive_env.layout import decode
 from selfdrive_env.play.controls import Body, Hands, Pressed
@@ -30,6 +31,7 @@ __all__ = ["DEFAULTS", "Session", "make_env"]
 DEFAULTS: dict[str, Any] = {
     "agents_per_world": 30,
     "dt": 0.1,
+    "stagger": False,
     "preset": "eval",
     "bodies": "typed",
     "light_removal": 0.0,
@@ -105,7 +107,7 @@ class Session:
         self.env, self.policy = env, policy
         self.manual = policy is None
         self.hands = Hands(env.settings)
-        self.episodes = 0
+        self._recorder = Recorder(env, title="play")
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
@@ -113,8 +115,8 @@ class Session:
         observations, _ = self.env.reset(seed=seed)
         self.row = np.array(observations[0], np.float32)
         self.hands.reset()
+        self._recorder.record()
         self.steps = 0
-        self.episodes += 1
         self.ended: str | None = None
         terms = self.env.engine.output.weighted.shape[-1]
         self.last, self.total = np.zeros(terms), np.zeros(terms)
@@ -139,6 +141,7 @@ class Session:
         engine = self.env.engine
         self.action = self._choose(keys)
         observations, _, terminated, truncated, _ = self.env.step(self.action[None])
+        self._recorder.record()
         self.steps += 1
         self.row = np.array(observations[0], np.float32)
         self.last = engine.output.weighted[0, 0].astype(np.float64)
@@ -177,6 +180,10 @@ class Session:
     def observation(self) -> dict[str, F32]:
         """Returns the ego's observation in its units, ego frame, see `layout.decode`."""
         return decode(self.row, self.env.layout.counts)
+
+    def episode(self) -> Episode:
+        """Returns the episode so far, as a file can hold it."""
+        return self._recorder.episode()
 
     def scene(self, share: float, *, observed: bool = False) -> Scene:
         """Returns what there is to see at a share of the way from the last step to this one.

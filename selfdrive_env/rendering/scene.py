@@ -80,11 +80,10 @@ def between(before: Scene, after: Scene, share: float) -> Scene:
         old, new = getattr(before, name), getattr(after, name)
         return np.asarray(old + part * (new - old), np.float32)
 
-    cos, sin = mix("cos"), mix("sin")
+    x, y, cos, sin = mix("x"), mix("y"), mix("cos"), mix("sin")
     norm: F32 = np.maximum(np.hypot(cos, sin), np.float32(1e-6), dtype=np.float32)
-    return after._replace(
-        x=mix("x"), y=mix("y"), cos=np.divide(cos, norm), sin=np.divide(sin, norm), speed=mix("speed")
-    )
+    cos, sin = np.divide(cos, norm), np.divide(sin, norm)
+    return after._replace(x=x, y=y, cos=cos, sin=sin, speed=mix("speed"))
 
 
 def _route(engine: Engine, world: int, agent: int) -> F32:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from selfdrive_env.rendering.canvas import import_pillow
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["write_video"]
+__all__ = ["import_av", "write_video"]
 
 
 def write_video(frames: Iterable[U8], path: str | Path, fps: float) -> None:
@@ -35,10 +36,13 @@ def write_video(frames: Iterable[U8], path: str | Path, fps: float) -> None:
     if not (math.isfinite(fps) and 0.1 <= fps <= 240.0):
         raise ValueError(f"fps must be in [0.1, 240], got {fps}")
     checked = _checked_frames(frames)
-    if path.suffix == ".gif":
-        _write_gif(checked, path, fps)
-    else:
-        _write_mp4(checked, path, fps)
+    write = _write_gif if path.suffix == ".gif" else _write_mp4
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:  # a film is whole or not there
+        write(checked, unfinished, fps)
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _checked_frames(frames: Iterable[U8]) -> Iterator[U8]:
@@ -70,11 +74,17 @@ def _write_gif(frames: Iterator[U8], path: Path, fps: float) -> None:
     first.save(path, save_all=True, append_images=images, duration=duration, loop=0)
 
 
-def _write_mp4(frames: Iterator[U8], path: Path, fps: float) -> None:
+def import_av() -> Any:
+    """Returns PyAV."""
     try:
         import av
     except ImportError as error:
         raise ImportError('writing .mp4 needs PyAV: pip install "selfdrive_env[render]"') from error
+    return av
+
+
+def _write_mp4(frames: Iterator[U8], path: Path, fps: float) -> None:
+    av = import_av()
     first = next(frames)
     height, width = (n - n % 2 for n in first.shape[:2])
     with av.open(str(path), "w") as container:

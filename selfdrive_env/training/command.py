@@ -1,4 +1,4 @@
-"""`python -m selfdrive_env train`: its options, and what it prints at the end."""
+"""What `python -m selfdrive_env train` does with its options, and prints at the end."""
 
 from __future__ import annotations
 
@@ -17,40 +17,16 @@ from selfdrive_env.training.config import (
     read_file,
 )
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["run"]
 
 DEFAULT_PRESET = "cpu"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the command.
-
-    Args:
-        parser: Of the command.
-    """
-    parser.add_argument("--preset", choices=tuple(PRESETS), help="settings to start from")
-    parser.add_argument(
-        "--config", metavar="FILE", help="JSON or TOML file of settings that change the preset"
-    )
-    parser.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        help="change one setting; env.KEY=VALUE for one of the environment",
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the newest checkpoint of the folder"
-    )
-    parser.add_argument("--out-dir", metavar="DIR", help="folder of the run")
-    parser.add_argument("--updates", type=int, help="stop after so many updates, to go on later")
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Trains and prints one line.
 
     Args:
-        parsed: What `add_arguments` asked for.
+        parsed: Its options.
 
     Returns:
         Exit code: 0 after success, 1 if the loss is no number any more.

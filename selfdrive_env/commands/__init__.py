@@ -1,0 +1,1 @@
+"""The commands of `selfdrive` and `python -m selfdrive_env`; their options are in `options`."""

@@ -1,0 +1,423 @@
+"""The whole command line: each command with its options, an example, and the code that runs it.
+
+Only settings are imported here. What a command does is named by module and function and imported
+when it runs, so that `--help` and tab completion are quick and a command needs its own extra only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from selfdrive_env.config import PRESETS
+from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
+
+__all__ = ["COMMANDS", "SHELLS", "Command", "make_parser"]
+
+EXIT_CODES = """exit codes:
+  0    done
+  1    it ran and failed: a promise is broken, or the loss is no number any more
+  2    a mistake in what was given, or something is missing; one line says what
+  130  stopped by Ctrl-C"""
+
+SHELLS = ("bash", "zsh", "tcsh")
+
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
+"""What a shell completes an option with."""
+
+PROBES = (
+    *("merge", "unprotected_left_turn", "four_way_stop", "roundabout_entry", "overtaking"),
+    *("dense", "closed_road"),
+)
+"""Of `evaluation.probes`, whose import takes long."""
+
+MAP = "a built-in town or an OpenDRIVE file (.xodr, .xodr.gz, .xodr.xz)"
+POLICY = (
+    "idm, random, constant:N (always action N, 0 to 11), selfplay, a run's folder, a policy file, "
+    "or an SB3 file (.zip)"
+)
+SETTING = "a setting of the environment; the value is JSON, or else text"
+
+
+class Command(NamedTuple):
+    """One command."""
+
+    name: str
+    help: str
+    run: str
+    """module:function, which takes the parsed options and returns the exit code."""
+
+    add: Callable[[argparse.ArgumentParser], None]
+    """Adds the options."""
+
+    example: str
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of the whole command line; the attribute `run` names what runs."""
+    parser = argparse.ArgumentParser(
+        prog="selfdrive",
+        description="Road scenes for learning to drive: look at maps, train, evaluate, play.",
+        epilog=f"selfdrive COMMAND --help has an example of each command\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument(
+        "--print-completion", action=_Completion, choices=SHELLS, help="print a completion script"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for command in COMMANDS:
+        _add(commands, command)
+    maps = commands.add_parser("map", help="describe or draw a map")
+    actions = maps.add_subparsers(required=True, metavar="ACTION", dest="action")
+    for command in MAP_COMMANDS:
+        _add(actions, command)
+    return parser
+
+
+def _add(commands: Any, command: Command) -> None:
+    parser = commands.add_parser(
+        command.name,
+        help=command.help,
+        description=command.help[0].upper() + command.help[1:] + ".",
+        epilog=f"example:\n  {command.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add(parser)
+    parser.set_defaults(run=command.run)
+
+
+class _Version(argparse.Action):
+    """Prints the version and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        try:
+            found = version("selfdrive_env")
+        except PackageNotFoundError:
+            found = "source tree"
+        print(f"selfdrive_env {found}")
+        parser.exit()
+
+
+class _Completion(argparse.Action):
+    """Prints the completion script of a shell and ends."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Any, values: Any, *_: Any
+    ) -> None:
+        try:
+            import shtab
+        except ImportError:
+            print('selfdrive: tab completion needs shtab: pip install "shtab"', file=sys.stderr)
+            parser.exit(2)
+        print(shtab.complete(parser, values))
+        parser.exit()
+
+
+def _with(action: argparse.Action, completion: dict[str, str]) -> None:
+    """Tells shells what an option is completed with."""
+    action.complete = completion  # type: ignore[attr-defined]
+
+
+def _json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _settings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=SETTING
+    )
+
+
+def _whole(text: str) -> int:
+    """Reads a whole number of at least 1."""
+    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=(*("environments", "maps", "policies", "presets", "training_presets", "layouts"),),
+        help="only these (all)",
+    )
+    _json(parser)
+
+
+def _add_map_info(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    _json(parser)
+
+
+def _add_map_plot(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    where = parser.add_argument(
+        "-o", "--output", metavar="PNG", required=True, help="where to write it"
+    )
+    _with(where, FILES)
+    parser.add_argument("--size", type=int, default=1600, help="longer side [px] (%(default)s)")
+
+
+def _add_warmup(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device",
+        type=_device,
+        default="cpu",
+        help="cpu (the default), cuda, or cuda:1 and so on: compile kernels for that one, too",
+    )
+    _json(parser)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:[0-9]+)?", text):
+        raise argparse.ArgumentTypeError(f"must be cpu, cuda or cuda:1 and so on, got {text!r}")
+    return text
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES)
+    parser.add_argument("--worlds", type=_whole, default=32, help="number of worlds (%(default)s)")
+    parser.add_argument("--agents", type=_whole, default=32, help="of each world (%(default)s)")
+    parser.add_argument("--threads", type=_whole, default=1, help="of the CPU (%(default)s)")
+    parser.add_argument(
+        "--layout", default="full", choices=("full", "lean"), help="of a row (%(default)s)"
+    )
+    parser.add_argument("--steps", type=_whole, default=100, help="of one run (%(default)s)")
+    parser.add_argument(
+        "--repeats", type=_whole, default=9, help="runs; the median counts (%(default)s)"
+    )
+    parser.add_argument("--stages", action="store_true", help="print the time of each stage")
+    _json(parser)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--preset", choices=tuple(TRAINING_PRESETS), help="settings to start from (cpu)"
+    )
+    file = parser.add_argument(
+        "--config", metavar="FILE", help="JSON or TOML file of settings that change the preset"
+    )
+    _with(file, FILES)
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="change one setting; env.KEY=VALUE for one of the environment",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the newest checkpoint of the folder"
+    )
+    _with(parser.add_argument("--out-dir", metavar="DIR", help="folder of the run"), FOLDERS)
+    parser.add_argument("--updates", type=int, help="stop after so many updates, to go on later")
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("policy", metavar="POLICY", help=POLICY), FILES)
+    _with(
+        parser.add_argument(
+            "--map", nargs="+", default=["harbour"], help="built-in towns or files (harbour)"
+        ),
+        FILES,
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=10.0, help="simulated time of each world (%(default)g)"
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[0, 1, 2, 3],
+        help="one a world (0 1 2 3); equal seeds make policies comparable",
+    )
+    _with(
+        parser.add_argument("--against", metavar="POLICY", help="compare on the same seeds"), FILES
+    )
+    parser.add_argument(
+        "--preset",
+        nargs="+",
+        choices=list(PRESETS),
+        default=["eval"],
+        help="reward weights (eval); several give a table of behaviour",
+    )
+    parser.add_argument(
+        "--probes",
+        nargs="*",
+        default=list(PROBES),
+        metavar="PROBE",
+        help=f"skill probes, none without a name (all: {', '.join(PROBES)})",
+    )
+    parser.add_argument("--trials", type=int, default=20, help="of each probe (%(default)s)")
+    _settings(parser)
+    parser.add_argument(
+        "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
+    )
+    folder = parser.add_argument(
+        "--out-dir",
+        type=Path,
+        metavar="DIR",
+        help="for evaluation.json, recordings and films (with --film runs/evaluation)",
+    )
+    _with(folder, FOLDERS)
+    _json(parser)
+
+
+def _add_play(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES)
+    _with(
+        parser.add_argument(
+            "--traffic",
+            default="idm",
+            metavar="DRIVER",
+            help="who drives the others: idm, constant, still, selfplay, a run's folder or a "
+            "policy file (%(default)s)",
+        ),
+        FILES,
+    )
+    _with(
+        parser.add_argument(
+            "--policy", metavar="POLICY", help=f"drives until you take over: {POLICY}"
+        ),
+        FILES,
+    )
+    parser.add_argument("--agents", type=_whole, help="of the world, you included (30)")
+    parser.add_argument("--seed", type=int, help="of the first episode (any)")
+    parser.add_argument("--dt", type=float, help="length of a step in seconds (0.1)")
+    parser.add_argument("--preset", choices=list(PRESETS), help="reward weights (eval)")
+    _settings(parser)
+    parser.add_argument("--observed", action="store_true", help="begin with the observation shown")
+    parser.add_argument("--size", type=int, default=720, help="of the picture [px] (%(default)s)")
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="EPISODE",
+        default="play.episode",
+        help="where the key E saves; a number is added (%(default)s)",
+    )
+    _with(where, FILES)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "env",
+        nargs="?",
+        metavar="ENV",
+        help="id of an environment, or module:factory; without it only the installation is checked",
+    )
+    _settings(parser)
+    parser.add_argument("--num-envs", type=_whole, default=3, help="rows, 2 or more (%(default)s)")
+    parser.add_argument("--steps", type=_whole, default=60, help="of each run (%(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="(%(default)s)")
+    parser.add_argument(
+        "--modes",
+        nargs="+",
+        default=["SameStep", "NextStep", "Disabled"],
+        choices=["SameStep", "NextStep", "Disabled"],
+        metavar="MODE",
+        help="autoreset modes that it has (SameStep NextStep Disabled)",
+    )
+    parser.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="to leave out")
+    _json(parser)
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILM",
+        default="selfdrive.mp4",
+        help="film to write, .mp4 or .gif (%(default)s)",
+    )
+    _with(where, FILES)
+    parser.add_argument("--map", default="harbour", help=f"{MAP} (%(default)s)")
+    parser.add_argument("--agents", type=_whole, default=100, help="in the world (%(default)s)")
+    parser.add_argument("--seconds", type=_whole, default=30, help="of the film (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the world (%(default)s)")
+    parser.add_argument("--size", type=int, default=512, help="of the picture [px] (%(default)s)")
+    _json(parser)
+
+
+MAP_COMMANDS: Sequence[Command] = (
+    Command(
+        "info",
+        "print figures about a map",
+        "selfdrive_env.commands.maps:info",
+        _add_map_info,
+        "selfdrive map info riverside --json",
+    ),
+    Command(
+        "plot",
+        "draw a map from above",
+        "selfdrive_env.commands.maps:draw",
+        _add_map_plot,
+        "selfdrive map plot riverside -o riverside.png",
+    ),
+)
+
+COMMANDS: Sequence[Command] = (
+    Command(
+        "demo",
+        "film a trained policy in a built-in town",
+        "selfdrive_env.commands.demo:run",
+        _add_demo,
+        "selfdrive demo -o film.mp4",
+    ),
+    Command(
+        "list",
+        "list environments, maps, policies, presets and layouts",
+        "selfdrive_env.commands.listing:run",
+        _add_list,
+        "selfdrive list maps",
+    ),
+    Command(
+        "check",
+        "check the installation, and whether an environment keeps the vector contract",
+        "selfdrive_env.commands.check:run",
+        _add_check,
+        "selfdrive check selfdrive_env/SelfPlay-v0",
+    ),
+    Command(
+        "play",
+        "drive with the keyboard, or watch a policy",
+        "selfdrive_env.play.command:run",
+        _add_play,
+        "selfdrive play --map hillcrest --traffic selfplay",
+    ),
+    Command(
+        "train",
+        "train a policy by self-play",
+        "selfdrive_env.training.command:run",
+        _add_train,
+        "selfdrive train --preset cpu --set minutes=5 --out-dir runs/first",
+    ),
+    Command(
+        "evaluate",
+        "measure how well a policy drives",
+        "selfdrive_env.evaluation.report:run",
+        _add_evaluate,
+        "selfdrive evaluate selfplay --minutes 2 --against idm --film 3",
+    ),
+    Command(
+        "bench",
+        "measure simulation speed",
+        "selfdrive_env.bench:run",
+        _add_bench,
+        "selfdrive bench --worlds 32 --agents 32 --stages",
+    ),
+    Command(
+        "warmup",
+        "compile all kernels ahead of their first use",
+        "selfdrive_env.warmup:run",
+        _add_warmup,
+        "selfdrive warmup",
+    ),
+)
+"""Commands in the order of `--help`; `map` has its own below it."""
