@@ -287,7 +287,7 @@ def test_a_state_of_other_settings_is_refused(other: dict[str, Any]) -> None:
         ({"agents_per_worlds": 4}, TypeError, "did you mean 'agents_per_world'"),
         ({"map": "riversid"}, MapError, "riverside"),
         ({"map": "no/such.xodr"}, MapError, "does not exist"),
-        ({"render_mode": "human"}, ValueError, "render_mode must be None or 'rgb_array'"),
+        ({"render_mode": "ansi"}, ValueError, "render_mode must be None, human or rgb_array"),
         ({"max_episode_steps": 0}, ValueError, "max_episode_steps must be a whole number"),
         ({"learners": "some"}, ValueError, "learners must be 'all' or 'one', got 'some'"),
     ],

@@ -19,7 +19,7 @@ from selfdrive_env.config import BODY_TYPES
 from selfdrive_env.maps import load
 from selfdrive_env.maps.compile import CompiledMap, compile_map, pool
 from selfdrive_env.maps.routes import route_points
-from selfdrive_env.rendering import Observed, Painter, Scene, write_video
+from selfdrive_env.rendering import Observed, Painter, Scene, between, kept, write_video
 from selfdrive_env.rendering.ground import ASPHALT, EDGE, GRASS
 from selfdrive_env.rendering.painter import (
     CYCLIST,
@@ -487,3 +487,61 @@ print(*[name for name in ("pygame", "tkinter", "matplotlib.pyplot") if name in s
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.split("\n")[:2] == ["(512, 512, 3)", ""]
+
+
+def test_between_two_scenes_bodies_are_on_their_way(town: CompiledMap, scene: Scene) -> None:
+    x, y = float(scene.x[0]), float(scene.y[0])
+    before = make_scene(town, [(x, y, 3.0), (x, y + 20.0, 0.0)])
+    after = make_scene(town, [(x + 2.0, y, -3.0), (x + 60.0, y + 20.0, 0.5)])
+    half = between(before, after, 0.5)
+    assert half.x[0] == pytest.approx(x + 1.0, abs=1e-3)
+    assert np.hypot(half.cos[0], half.sin[0]) == pytest.approx(1.0, abs=1e-5)
+    assert half.cos[0] < -0.99  # through the west, not all the way round
+    assert half.x[1] == after.x[1]  # placed anew, not driven there
+    assert np.array_equal(between(before, after, 1.0).x, after.x)
+
+
+def test_a_scene_that_is_kept_does_not_change(scene: Scene) -> None:
+    same = kept(scene)
+    scene.x[0] += 5.0
+    assert same.x[0] == scene.x[0] - 5.0
+
+
+def test_ground_that_is_left_out_comes_with_later_pictures(town: CompiledMap, scene: Scene) -> None:
+    middle = town.lanes.segment[len(town.lanes.segment) // 2, [SEG_X, SEG_Y]]
+    at = make_scene(town, [(*middle, 0.0)])
+    whole = Painter(town.lanes, town.grid, town.signs).draw(at, size=SIZE, span=60.0)
+    painter = Painter(town.lanes, town.grid, town.signs)
+    first = painter.draw(at, size=SIZE, span=60.0, patience=0.0)
+    assert not np.array_equal(first, whole)
+    for _ in range(60):
+        last = painter.draw(at, size=SIZE, span=60.0, patience=0.001)
+    assert np.array_equal(last, whole)
+
+
+def test_ground_can_be_prepared_ahead(town: CompiledMap, scene: Scene) -> None:
+    middle = town.lanes.segment[len(town.lanes.segment) // 2, [SEG_X, SEG_Y]]
+    at = make_scene(town, [(*middle, 0.0)])
+    painter = Painter(town.lanes, town.grid, town.signs)
+    tiles = sum(1 for _ in iter(lambda: painter.prepare(at, size=SIZE, span=60.0), False))
+    assert 9 <= tiles <= 36
+    assert not painter.prepare(at, size=SIZE, span=60.0)
+
+
+def test_the_label_can_be_left_out(painter: Painter, scene: Scene) -> None:
+    corner = np.s_[-40:, :90]
+    with_label = painter.draw(scene, size=SIZE)
+    without = painter.draw(scene, size=SIZE, label=False)
+    assert (without[corner] == GRASS).all()
+    assert not (with_label[corner] == GRASS).all()
+
+
+def test_a_film_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
+    def pictures() -> Iterator[U8]:
+        yield np.zeros((32, 32, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    for name in ("a.gif", "a.mp4"):
+        with pytest.raises(KeyboardInterrupt):
+            write_video(pictures(), tmp_path / name, 10)
+    assert list(tmp_path.iterdir()) == []

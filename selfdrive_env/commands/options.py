@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from selfdrive_env.config import PRESETS
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
 
-__all__ = ["COMMANDS", "SHELLS", "Command", "make_parser"]
+__all__ = ["COMMANDS", "MAP_COMMANDS", "PROBES", "SHELLS", "Command", "make_parser"]
 
 EXIT_CODES = """exit codes:
   0    done

@@ -25,6 +25,9 @@ MESSAGE_TIME = 3.0
 WATCHED_PAUSE = 2.0
 """After an episode that a policy drove, the next one begins so much later [s]."""
 
+PATIENCE = 0.03
+"""A picture waits so long for ground that is new; the rest comes with the next ones [s]."""
+
 LATEST = 0.25
 """A frame that took longer lets the clock stand still meanwhile [s]."""
 
@@ -188,8 +191,8 @@ class Game:
             return
         dt = float(self.session.env.settings.dt)
         self._due += seconds * SPEEDS[self.speed]
-        while self._due >= dt:
-            self._due -= dt
+        while self._due >= dt - 1e-6:
+            self._due = max(self._due - dt, 0.0)
             self._step()
         if self.session.ended is not None and not self.session.manual:
             self._since_end += seconds
@@ -200,18 +203,21 @@ class Game:
         session, span = self.session, SPANS[self.zoom]
         share = 1.0 if self.paused else self._due / float(session.env.settings.dt)
         scene = session.scene(min(share, 1.0), observed=self.observed)
-        picture = self._painter.draw(scene, size=self._size, span=span, show_observed=self.observed)
+        picture = self._painter.draw(
+            scene, size=self._size, span=span, show_observed=self.observed, label=False,
+            patience=PATIENCE,
+        )  # fmt: skip
         self.window.paste(picture)
         self.panel.draw(
             session, speed=SPEEDS[self.speed], paused=self.paused, observed=self.observed
         )
-        if self._message is not None:
+        if self.helps:
+            self.panel.help()
+        elif self._message is not None:
             self.panel.say(self._message[0])
         elif session.ended is not None:
             self.panel.say(session.ended, "R  a new episode     E  save this one")
         elif self.paused:
             self.panel.say("paused", "space  go on     N  one step")
-        if self.helps:
-            self.panel.help()
         self.window.flip()
         self._painter.prepare(scene, size=self._size, span=span)

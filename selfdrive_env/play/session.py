@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32
-from selfdrive_env.config import DRIVERS, TRAFFIC
+from selfdrive_env.config import DRIVERS, TRAFFIC, Settings
 from selfdrive_env.env import DrivingVectorEnv, make_drive
 from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load
@@ -24,6 +24,8 @@ from selfdrive_env.state import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
     EXTERNAL,
+    HALTED,
+    PRESENT,
 )
 
 __all__ = ["DEFAULTS", "Session", "make_env"]
@@ -39,6 +41,8 @@ DEFAULTS: dict[str, Any] = {
     "lights_green": 0.0,
 }
 """Settings of `play` that differ from the environment's and may be changed."""
+
+CRASHES = EVENT_COLLISION | EVENT_OFFROAD
 
 CAUSES = (
     (EVENT_COLLISION, "collision"),
@@ -65,6 +69,7 @@ def make_env(
         ValueError: For settings or policies that do not go together.
     """
     own: dict[str, Any] = {"action_type": "continuous"}
+    Settings(traffic=traffic)  # says what is allowed
     if traffic not in TRAFFIC:  # such policies choose among jerks, under the weights they learnt
         own["action_type"] = "discrete"
         own["layout"] = dict(vars(load_policy(traffic).layout))
@@ -146,14 +151,16 @@ class Session:
         self.row = np.array(observations[0], np.float32)
         self.last = engine.output.weighted[0, 0].astype(np.float64)
         self.total += self.last
+        event = int(engine.output.event[0, 0])
         if terminated[0] or truncated[0]:
-            event = int(engine.output.event[0, 0])
             found = [text for bit, text in CAUSES if event & bit]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
         if self.ended is not None and self.env.drives_traffic:
             self.before = self.after  # a new episode has begun inside
             return
         self.before, self.after = self.after, kept(scene_of(engine, 0, 0))
+        if self.ended is not None:  # who has ended is not in the world any more, but still shown
+            self.after.status[0] = HALTED if event & CRASHES else PRESENT
 
     def _choose(self, keys: Pressed) -> NDArray[Any]:
         """Returns the action of the hands or of the policy."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
@@ -66,17 +67,42 @@ class Ground:
         self._lanes, self._grid = lanes, grid
         self._tiles: OrderedDict[tuple[int, float, int, int], Image] = OrderedDict()
 
-    def paste(self, image: Image, map_index: int, view: View) -> None:
-        """Fills `image` with the ground that `view` shows, making the tiles that are missing."""
-        for i in range(view.left // TILE, (view.left + view.edge - 1) // TILE + 1):
-            for j in range(view.top // TILE, (view.top + view.edge - 1) // TILE + 1):
-                key = (map_index, view.scale, i, j)
-                if key not in self._tiles:
-                    self._tiles[key] = self._make_tile(*key)
-                    while len(self._tiles) > MAX_TILES:
-                        self._tiles.popitem(last=False)
-                self._tiles.move_to_end(key)
-                image.paste(self._tiles[key], (i * TILE - view.left, j * TILE - view.top))
+    def paste(
+        self, image: Image, map_index: int, view: View, *, patience: float | None = None
+    ) -> None:
+        """Fills `image` with the ground that `view` shows, making the tiles that are missing.
+
+        Args:
+            image: Drawn on.
+            map_index: Position in the pool.
+            view: The part of the plane shown.
+            patience: Tiles are made for so long, from the middle outwards, and others are left out
+                this time; None makes all [s].
+        """
+        end = math.inf if patience is None else time.perf_counter() + patience
+        for i, j in self._places(view, 0):
+            key = (map_index, view.scale, i, j)
+            if key not in self._tiles:
+                if time.perf_counter() > end:
+                    continue
+                self._add_tile(key)
+            self._tiles.move_to_end(key)
+            image.paste(self._tiles[key], (i * TILE - view.left, j * TILE - view.top))
+
+    def _places(self, view: View, margin: int) -> list[tuple[int, int]]:
+        """Tiles that a view touches and `margin` more around, the nearest to its middle first."""
+        columns, rows = (
+            range(first // TILE - margin, (first + view.edge - 1) // TILE + 1 + margin)
+            for first in (view.left, view.top)
+        )
+        i0, j0 = ((first + 0.5 * view.edge) / TILE - 0.5 for first in (view.left, view.top))
+        places = [(i, j) for i in columns for j in rows]
+        return sorted(places, key=lambda place: math.hypot(place[0] - i0, place[1] - j0))
+
+    def _add_tile(self, key: tuple[int, float, int, int]) -> None:
+        self._tiles[key] = self._make_tile(*key)
+        while len(self._tiles) > MAX_TILES:
+            self._tiles.popitem(last=False)
 
     def prepare(self, map_index: int, view: View) -> bool:
         """Makes one of the tiles just outside a view, so that a camera on its way finds it.
@@ -84,12 +110,11 @@ class Ground:
         Returns:
             Whether one was missing.
         """
-        for i in range(view.left // TILE - 1, (view.left + view.edge - 1) // TILE + 2):
-            for j in range(view.top // TILE - 1, (view.top + view.edge - 1) // TILE + 2):
-                key = (map_index, view.scale, i, j)
-                if key not in self._tiles:
-                    self._tiles[key] = self._make_tile(*key)
-                    return True
+        for i, j in self._places(view, 1):
+            key = (map_index, view.scale, i, j)
+            if key not in self._tiles:
+                self._add_tile(key)
+                return True
         return False
 
     def _make_tile(self, map_index: int, scale: float, i: int, j: int) -> Image:
@@ -97,17 +122,21 @@ class Ground:
         image_module, draw_module = import_pillow()[:2]
         view = View(i * TILE, j * TILE, scale, TILE)
         image: Image = image_module.new("RGB", (TILE, TILE), GRASS)
+        layers = range(int(self._grid.shape[map_index, 3]))
+        cells = [_cells_below(self._grid, map_index, layer, view) for layer in layers]
+        if not any(len(below) for below in cells):
+            return image
         pen = draw_module.Draw(image)
-        index = self._segments_below(map_index, view)
+        listed = _listed(self._grid.segment_first, np.concatenate(cells))[0]
+        index = np.unique(self._grid.segment[listed])
         if scale < COARSE:
             width = max(3, round(4.0 * scale))
             draw_lines(pen, _ends(self._lanes.segment[index], 0.0), view, ASPHALT, width)
             return image
 
-        u = (np.arange(TILE) + 0.5 + view.left) / scale
-        v = -(np.arange(TILE) + 0.5 + view.top) / scale
-        x, y = np.meshgrid(u, v)
-        asphalt = _on_surface(self._grid, map_index, x.ravel(), y.ravel()).reshape(TILE, TILE)
+        u: F64 = (np.arange(TILE, dtype=np.float64) + 0.5 + view.left) / scale
+        v: F64 = -(np.arange(TILE, dtype=np.float64) + 0.5 + view.top) / scale
+        asphalt = _asphalt(self._grid, map_index, u, v)
         image.paste(
             ASPHALT, mask=image_module.fromarray(np.where(asphalt, 255, 0).astype(np.uint8))
         )
@@ -116,13 +145,6 @@ class Ground:
             self._draw_markings(pen, map_index, view, index[outside])
         draw_lines(pen, self._edges(map_index, view), view, EDGE, max(2, round(0.2 * scale)))
         return image
-
-    def _segments_below(self, map_index: int, view: View) -> I32:
-        """Segments that a view shows."""
-        layers = range(int(self._grid.shape[map_index, 3]))
-        cells = [_cells_below(self._grid, map_index, layer, view) for layer in layers]
-        listed = _listed(self._grid.segment_first, np.concatenate(cells))[0]
-        return np.unique(self._grid.segment[listed])
 
     def _draw_markings(self, pen: ImageDraw, map_index: int, view: View, index: I32) -> None:
         """Draws the lines beside segments outside junctions, and arrows along them."""
@@ -210,6 +232,36 @@ def _ends(segment: F32, offset: float | F32) -> F64:
     length = segment[:, SEG_LENGTH]
     ends = [np.stack([x, y], axis=1), np.stack([x + length * cos, y + length * sin], axis=1)]
     return np.stack(ends, axis=1).astype(np.float64)
+
+
+def _asphalt(grid: Grid, map_index: int, u: F64, v: F64) -> Bools:
+    """Whether the drivable surface covers each point of a raster, [V, U].
+
+    Most cells hold no edge and are covered or not as a whole.
+
+    Args:
+        grid: Of the pool.
+        map_index: Position in the pool.
+        u: East, [U] [m].
+        v: North, [V] [m].
+    """
+    covered = np.zeros((len(v), len(u)), bool)
+    edged = np.zeros_like(covered)
+    origin = grid.origin[map_index]
+    columns, column = np.unique(np.floor((u - origin[0]) / CELL), return_inverse=True)
+    rows, row = np.unique(np.floor((v - origin[1]) / CELL), return_inverse=True)
+    x, y = np.meshgrid(origin[0] + CELL * (columns + 0.5), origin[1] + CELL * (rows + 0.5))
+    for layer in range(int(grid.shape[map_index, 3])):
+        cell = _cell_at(grid, map_index, layer, x, y)
+        known = cell >= 0
+        cell = np.where(known, cell, 0)
+        has_edge = known & (grid.edge_first[cell + 1] > grid.edge_first[cell])
+        whole = known & ~has_edge & (grid.inside[cell] != 0)
+        covered |= whole[row][:, column]
+        edged |= has_edge[row][:, column]
+    j, i = np.nonzero(edged & ~covered)
+    covered[j, i] = _on_surface(grid, map_index, u[i], v[j])
+    return covered
 
 
 def _on_surface(grid: Grid, map_index: int, x: F64, y: F64) -> Bools:

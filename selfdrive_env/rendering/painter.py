@@ -169,6 +169,7 @@ class Painter:
         centre: tuple[float, float] | None = None,
         show_observed: bool = False,
         label: bool = True,
+        patience: float | None = None,
     ) -> U8:
         """Returns a picture of one world, north up.
 
@@ -179,6 +180,8 @@ class Painter:
             centre: Middle of the part shown [m]; None follows `scene.focus`.
             show_observed: Marks the places in `scene.observed`.
             label: Writes speed and time into a corner.
+            patience: Longest time for ground that was not drawn yet, the rest comes with later
+                pictures; None draws all [s].
 
         Returns:
             RGB, [size, size, 3].
@@ -190,7 +193,7 @@ class Painter:
         image_module, draw_module = import_pillow()[:2]
         view = self._view(scene, size, span, centre)
         image = image_module.new("RGB", (view.edge, view.edge), GRASS)
-        self._ground.paste(image, scene.map, view)
+        self._ground.paste(image, scene.map, view, patience=patience)
 
         if scene.focus >= 0:
             draw_way(image, view, scene.route, scene.goals, EGO)

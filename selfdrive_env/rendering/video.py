@@ -71,7 +71,9 @@ def _write_gif(frames: Iterator[U8], path: Path, fps: float) -> None:
     images = palettes()
     first = next(images)
     duration = max(20, round(1000.0 / fps))
-    first.save(path, save_all=True, append_images=images, duration=duration, loop=0)
+    options: dict[str, Any] = {"append_images": images, "duration": duration, "loop": 0}
+    with open(path, "wb") as file:  # closed at once, also when a picture fails
+        first.save(file, "GIF", save_all=True, **options)
 
 
 def import_av() -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from selfdrive_env.arrays import F32
 from selfdrive_env.rendering.canvas import Colour, View, draw_disc, flat, import_pillow
 
@@ -26,14 +28,23 @@ def draw_way(
         colour: Red, green, blue.
     """
     if route is not None and len(route) > 1:
-        # Drawn as a mask first: where pieces of a translucent line meet, it would be darker.
-        mask = import_pillow()[0].new("L", image.size)
-        points = view.pixels(route[:, 0], route[:, 1])
-        width = max(4, round(1.2 * view.scale))
-        import_pillow()[1].Draw(mask).line(flat(points), 130, width, joint="curve")
-        image.paste(colour, mask=mask)
+        _draw_line(image, view, route, colour)
     pen = import_pillow()[1].Draw(image, "RGBA")
     for x, y, radius in [] if goals is None else goals.tolist():
         centre = view.pixels(x, y)
         draw_disc(pen, centre, max(8.0, radius * view.scale), (*colour, 60), colour, 4)
         draw_disc(pen, centre, 4.0, colour)
+
+
+def _draw_line(image: Image, view: View, route: F32, colour: Colour) -> None:
+    """Draws a translucent line, as a mask first: where its pieces meet, it would be darker."""
+    points = view.pixels(route[:, 0], route[:, 1])
+    width = max(4, round(1.2 * view.scale))
+    low = np.maximum(np.floor(points.min(0)) - width, 0).astype(int)
+    high = np.minimum(np.ceil(points.max(0)) + width, view.edge).astype(int)
+    if (high <= low).any():
+        return
+    size = int(high[0] - low[0]), int(high[1] - low[1])
+    mask = import_pillow()[0].new("L", size)
+    import_pillow()[1].Draw(mask).line(flat(points - low), 130, width, joint="curve")
+    image.paste(colour, (int(low[0]), int(low[1])), mask)

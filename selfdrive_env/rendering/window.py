@@ -9,7 +9,7 @@ import math
 import os
 import sys
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
@@ -47,6 +47,10 @@ HIDDEN = ("dummy", "offscreen")
 """Drivers that show nothing: only for who asks for them."""
 
 
+_OPENED: WeakSet[Window] = WeakSet()
+"""Windows of this process: their events come in one queue."""
+
+
 class Window:
     """A window and its events.
 
@@ -58,8 +62,6 @@ class Window:
         ImportError: Without pygame-ce.
         OSError: Without a display.
     """
-
-    _opened: list[Window] = []  # noqa: RUF012 of all: events come in one queue
 
     def __init__(self, size: tuple[int, int], title: str) -> None:
         self._pygame = import_pygame()
@@ -80,7 +82,7 @@ class Window:
             ) from None
         self.size = size
         self.closed = False
-        Window._opened.append(self)
+        _OPENED.add(self)
 
     @property
     def surface(self) -> Any:
@@ -104,14 +106,14 @@ class Window:
     def events(self) -> list[Any]:
         """Returns what was typed since the last call; notes which windows were closed."""
         found: list[Any] = []
-        if not Window._opened:
+        if not _OPENED:
             return found
         for event in self._pygame.event.get():
             if event.type == self._pygame.QUIT:
-                for one in Window._opened:
+                for one in _OPENED:
                     one.closed = True
             elif event.type == self._pygame.WINDOWCLOSE:
-                for one in Window._opened:
+                for one in _OPENED:
                     one.closed |= getattr(event, "window", None) is one._window
             else:
                 found.append(event)
@@ -120,10 +122,10 @@ class Window:
     def close(self) -> None:
         """Closes the window; twice is fine."""
         self.closed = True
-        if self in Window._opened:
-            Window._opened.remove(self)
+        if self in _OPENED:
+            _OPENED.discard(self)
             self._window.destroy()
-        if not Window._opened:
+        if not _OPENED:
             self._pygame.display.quit()
 
 

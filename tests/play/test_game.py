@@ -1,0 +1,227 @@
+"""The window on a dummy display: keys come in as events, and something is drawn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import selfdrive_env
+from selfdrive_env.__main__ import main
+from selfdrive_env.episodes import Episode
+from selfdrive_env.rendering.painter import OBSERVED_LANE
+
+pygame = pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
+
+FRAME = 1.0 / 30.0
+
+
+def press(game: Any, *keys: int, up: bool = True) -> None:
+    """Posts keys and lets the game handle them, without time to pass."""
+    for key in keys:
+        pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+        if up:
+            pygame.event.post(pygame.event.Event(pygame.KEYUP, key=key))
+    game.turn(0.0)
+
+
+def let_go(game: Any, key: int) -> None:
+    pygame.event.post(pygame.event.Event(pygame.KEYUP, key=key))
+    game.turn(0.0)
+
+
+def pixels(game: Any) -> np.ndarray:
+    raw = pygame.image.tobytes(game.window.surface, "RGB")
+    width, height = game.window.size
+    return np.frombuffer(raw, np.uint8).reshape(height, width, 3)
+
+
+def count(picture: np.ndarray, colour: tuple[int, ...]) -> int:
+    return int((np.abs(picture.astype(int) - colour).max(2) <= 12).sum())
+
+
+def test_a_held_key_drives_until_it_is_let_go(game: Any) -> None:
+    start, slow = game.session.scene(1.0), game.session.body().speed
+    press(game, pygame.K_w, up=False)
+    for _ in range(60):
+        game.turn(FRAME)
+    fast = game.session.body().speed
+    assert game.session.steps == 20
+    end = game.session.scene(1.0)
+    assert np.hypot(end.x[0] - start.x[0], end.y[0] - start.y[0]) > 2.0
+    assert fast > slow + 2.0
+    let_go(game, pygame.K_w)
+    press(game, pygame.K_s, up=False)
+    for _ in range(60):
+        game.turn(FRAME)
+    assert game.session.body().speed < fast - 2.0
+
+
+def test_pause_stops_the_world_and_a_single_step_is_one(game: Any) -> None:
+    for _ in range(6):
+        game.turn(FRAME)
+    press(game, pygame.K_SPACE)
+    steps = game.session.steps
+    for _ in range(20):
+        game.turn(FRAME)
+    assert game.paused
+    assert game.session.steps == steps == 2
+    press(game, pygame.K_n)
+    assert game.session.steps == steps + 1
+    game.turn(FRAME)
+    assert game.session.steps == steps + 1
+    press(game, pygame.K_SPACE)
+    for _ in range(6):
+        game.turn(FRAME)
+    assert game.session.steps == steps + 3
+
+
+def test_slow_motion_makes_fewer_steps(game: Any) -> None:
+    press(game, pygame.K_LEFTBRACKET)
+    for _ in range(60):
+        game.turn(FRAME)
+    assert game.session.steps == 10  # two seconds at half speed, 0.1 s each
+    press(game, pygame.K_RIGHTBRACKET, pygame.K_RIGHTBRACKET)
+    for _ in range(30):
+        game.turn(FRAME)
+    assert game.session.steps == 30
+
+
+def test_the_observation_is_drawn_when_it_is_asked_for(game: Any) -> None:
+    game.turn(0.0)
+    assert count(pixels(game), OBSERVED_LANE) == 0
+    press(game, pygame.K_o)
+    shown = pixels(game)
+    size = 320
+    assert count(shown[:, :size], OBSERVED_LANE) > 20
+    press(game, pygame.K_o)
+    assert count(pixels(game), OBSERVED_LANE) == 0
+
+
+def test_zoom_help_and_reward_change_the_picture(game: Any) -> None:
+    game.turn(0.0)
+    first = pixels(game).copy()
+    press(game, pygame.K_EQUALS)
+    zoomed = pixels(game).copy()
+    assert not np.array_equal(first, zoomed)
+    press(game, pygame.K_h)
+    helped = pixels(game).copy()
+    assert not np.array_equal(zoomed, helped)
+    press(game, pygame.K_h)
+    pygame.event.post(pygame.event.Event(pygame.MOUSEWHEEL, y=-1, x=0))
+    game.turn(0.0)
+    assert game.zoom == 3
+    for _ in range(30):
+        game.turn(FRAME)
+    assert (pixels(game)[:, 320:] != first[:, 320:]).any()
+
+
+def test_save_writes_files_that_load(game: Any, tmp_path: Path) -> None:
+    for _ in range(30):
+        game.turn(FRAME)
+    press(game, pygame.K_e)
+    press(game, pygame.K_e)
+    assert [path.name for path in game.saved] == ["a-1.episode", "a-2.episode"]
+    episode = Episode.load(tmp_path / "a-1.episode")
+    assert episode.num_frames == 11
+    assert episode.about["map"] == "riverside"
+
+
+def test_saving_where_nothing_can_be_written_says_so(game: Any, tmp_path: Path) -> None:
+    game.episode = tmp_path / "missing" / "a.episode"
+    press(game, pygame.K_e)
+    assert game.saved == []
+    assert "not saved" in game._message[0]
+
+
+def test_reset_begins_anew_and_quit_ends(game: Any) -> None:
+    for _ in range(9):
+        game.turn(FRAME)
+    press(game, pygame.K_r)
+    assert game.session.steps == 0
+    press(game, pygame.K_q)
+    assert not game.running
+    assert game.run() is None
+    assert game.window.closed
+
+
+def test_closing_the_window_quits(game: Any) -> None:
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE, window=game.window._window))
+    game.turn(0.0)
+    assert not game.running
+
+
+def test_the_docs_have_the_keys_of_the_help() -> None:
+    from selfdrive_env.play.panel import HELP
+
+    text = (Path(selfdrive_env.__file__).parents[1] / "docs" / "play.md").read_text()
+    table = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    assert [tuple(row) for row in table[1:]] == list(HELP)
+
+
+def test_without_a_policy_nobody_takes_over(game: Any) -> None:
+    press(game, pygame.K_t)
+    assert game.session.manual
+    assert "--policy" in game._message[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--size", "5"], "--size must be a whole number from 320 to 2000, got 5"),
+        (["--map", "nowhere"], "unknown map 'nowhere'"),
+        (["--traffic", "nobody"], "traffic"),
+        (["--policy", "nobody"], "unknown policy 'nobody'"),
+        (["--traffic", "selfplay", "--set", "action_type=continuous"], "action_type must be"),
+        (["--policy", "selfplay", "--set", "layout=full"], "reads the layout"),
+    ],
+)
+def test_mistakes_give_one_line(
+    words: list[str],
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert main(["play", *words]) == 2
+    told = capsys.readouterr().err
+    assert error in told
+    assert len(told.splitlines()) == 1
+
+
+def run_play(environment: dict[str, str | None]) -> subprocess.Popen[str]:
+    known = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    known = {k: v for k, v in {**known, **environment}.items() if v is not None}
+    root = Path(selfdrive_env.__file__).parents[1]
+    return subprocess.Popen(
+        [sys.executable, "-m", "selfdrive_env", "play", "--agents", "4"],
+        env=known, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for an X display")
+def test_without_a_display_it_says_so() -> None:
+    none = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "SDL_VIDEODRIVER": None}
+    process = run_play(none)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert "no display to open a window on" in error
+    assert "Traceback" not in out + error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
+    process = run_play({"SDL_VIDEODRIVER": "dummy"})
+    time.sleep(6.0)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert error.splitlines()[-1] == "selfdrive: stopped"
+    assert "Traceback" not in out + error
