@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -203,6 +204,7 @@ def run_play(environment: dict[str, str | None]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "selfdrive_env", "play", "--agents", "4"],
         env=known, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
