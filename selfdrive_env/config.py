@@ -176,7 +176,7 @@ CHOICES = {
 
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
-    *("render_size", "render_span", "render_observed"),
+    *("render_size", "render_span", "render_observed", "record"),
 )
 """Settings that influence no result."""
 
@@ -317,6 +317,9 @@ class Settings:
     render_observed: bool = False
     """Whether a frame marks what the ego observes."""
 
+    record: bool = False
+    """Whether the first world is recorded for `save_replay`."""
+
     def __post_init__(self) -> None:
         """Checks every value and brings sequences into one form."""
         for name, allowed in CHOICES.items():
@@ -357,7 +360,7 @@ class Settings:
         check_integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
             _threads("num_threads", self.num_threads)
-        for name in ("stagger", "copy", "render_observed"):
+        for name in ("stagger", "copy", "render_observed", "record"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_first_goal()

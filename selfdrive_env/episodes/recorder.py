@@ -40,7 +40,8 @@ class Recorder:
         title: Shown by viewers.
 
     Raises:
-        ValueError: For a world or an agent that there is not, or one that is not observed.
+        ValueError: For a world or an agent that there is not, one that is not observed, or worlds
+            on a device.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class Recorder:
         if not hasattr(vector, "engine"):
             raise TypeError(f"env must be an environment of selfdrive_env, got {env!r}")
         engine: Engine = vector.engine
+        if not isinstance(engine.observations, np.ndarray):
+            raise ValueError(
+                f"device must be 'cpu' for worlds that are recorded, got {engine.settings.device!r}"
+            )
         self._engine = engine
         self._world = check_integer("world", world, 0, engine.num_worlds - 1)
         self._focus = check_integer("focus", focus, 0, engine.num_slots - 1)
