@@ -133,8 +133,14 @@ class Recorder:
         return Episode(about, take.tracks())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the episode: see `Episode.save`."""
-        self.episode().save(path)
+        """Writes the episode, as .html (a web page) or .episode.
+
+        Raises:
+            ValueError: For another ending, or if nothing was recorded.
+        """
+        from selfdrive_env.episodes.page import save
+
+        save(self.episode(), path)
 
 
 def _version() -> str:
