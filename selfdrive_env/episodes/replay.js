@@ -603,7 +603,7 @@
       if (!force && shown.frame === f && shown.agent === state.agent) return;
       if (!force && state.playing && shown.agent === state.agent && now - shown.when < PANEL_PAUSE) return;
       byId("details").hidden = state.agent < 0;
-      if (shown.agent !== state.agent || force) buildObservation();
+      if (shown.agent !== state.agent) buildObservation();
       shown = { frame: f, agent: state.agent, when: now };
       byId("clock").textContent = `${seconds(f)} / ${seconds(last)} s`;
       byId("time").setAttribute("aria-valuetext", `${seconds(f)} s`);
