@@ -42,7 +42,7 @@ def small() -> Episode:
 
 @pytest.fixture(scope="session")
 def long() -> Episode:
-    """A minute of 150 agents, half of what they do at random."""
+    """A minute of 150 agents that act at random."""
     return drive(60.0, 150, dt=0.1, preset="eval", on_goal="new_route")
 
 

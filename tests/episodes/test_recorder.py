@@ -275,6 +275,20 @@ def test_among_trained_traffic_everybody_is_recorded() -> None:
     assert (episode.tracks.observation[1:, :14, 1] != 0).any(1).all()
 
 
+def test_worlds_with_tensors_on_the_cpu_are_recorded() -> None:
+    torch = pytest.importorskip("torch")
+    env = vector(record=True, output="torch")
+    env.reset(seed=0)
+    env.step(torch.zeros(12, dtype=torch.int64))
+    assert env._recorder.episode().num_frames == 2
+
+
+@pytest.mark.cudasim
+def test_worlds_on_a_device_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"device must be .cpu. .* got .cuda."):
+        vector(record=True, device="cuda")
+
+
 def test_a_copy_of_a_recording_environment_records_from_there() -> None:
     env = vector(record=True)
     env.reset(seed=0)
