@@ -102,10 +102,11 @@ def main() -> None:
             row[town] = row.get(town) or measure(folder, town, options.minutes)
             one = row[town]
             mean, low, high = (f"{v:.2f}" if v else "open" for v in one["km_between"])
+            score = one["driving_score"]
             print(
                 f"| {steps / 1e6:.1f} | {Path(town).stem} | {one['goals_per_hour']:.0f} "
                 f"| {mean} ({low} to {high}) | {one['incidents']['red_light'] / one['km']:.2f} "
-                f"| {one['driving_score']:.0f} |",
+                f"| {'-' if score is None else round(score)} |",
                 flush=True,
             )
         rows.append(row)
