@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
@@ -48,3 +49,13 @@ html_title = "selfdrive_env"
 html_static_path = ["_static"]
 html_css_files = ["tables.css"]
 html_show_sphinx = False
+
+
+def shield_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Keeps napoleon from reading "words: more words" below a constant as its type."""
+    if what in ("attribute", "data", "property"):
+        lines.insert(0, "\\ ")  # nothing, but no empty line
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", shield_colons, priority=400)

@@ -20,7 +20,9 @@ from selfdrive_env.config import (
     BODY_TYPES,
     CHOICES,
     LAYOUTS,
+    POLICIES,
     PRESETS,
+    TRAFFIC,
     TRAINING_RANGE,
     Settings,
     make_draws,
@@ -42,6 +44,9 @@ PAGES = (
 """How the package is used, in the order of the contents: those pages that there are."""
 
 HERE = Path(__file__).parent
+NAMED = {**CHOICES, "preset": tuple(PRESETS), "traffic": (*TRAFFIC, *POLICIES)}
+"""Names that a setting knows."""
+
 ADAPTERS = Path(selfdrive_env.__file__).parent / "adapters"
 
 
@@ -89,8 +94,8 @@ def settings() -> str:
         missing = field.default is dataclasses.MISSING
         default = field.default_factory() if missing else field.default  # type: ignore[misc]
         meaning = as_prose(texts[field.name])
-        if field.name in CHOICES:
-            meaning += " One of " + ", ".join(code(one) for one in CHOICES[field.name]) + "."
+        if field.name in NAMED:
+            meaning += " Names: " + ", ".join(code(one) for one in NAMED[field.name]) + "."
         rows.append((f"`{field.name}`", code(default), meaning))
     return table(("setting", "default", "meaning"), rows)
 
@@ -127,7 +132,10 @@ def actions() -> str:
 
     one = np.zeros(1, np.uint8)
     jerk = make_draws(Settings(), one, one).jerk
-    rows = [(number, f"{long:+g}", f"{lat:+g}") for number, (long, lat) in enumerate(jerk.tolist())]
+    rows = [
+        (number, *(f"{value:+g}" if value else "0" for value in pair))
+        for number, pair in enumerate(jerk.tolist())
+    ]
     return table(("action", "longitudinal jerk [m/s³]", "lateral jerk [m/s³]"), rows)
 
 
