@@ -28,7 +28,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         **settings: See `selfdrive_env.config.Settings`; `autoreset_mode` does not apply.
     """
 
-    metadata = METADATA  # of the class: `gymnasium.make` looks here for render modes
+    metadata: dict[str, Any] = METADATA
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         if "autoreset_mode" in settings:
