@@ -171,3 +171,23 @@ def test_sets_are_timed_both_ways() -> None:
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| forward")]
     assert len(rows) == 2
     assert all(float(cell) > 0.0 for row in rows for cell in row[2:6])
+
+
+def test_the_learner_is_timed_case_by_case(tmp_path: Path) -> None:
+    small = ("num_worlds=1", "env.agents_per_world=16", "rollout=8", "minibatch=64")
+    sets = [word for setting in small for word in ("--set", setting)]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    words = [*sets, "--rounds", "1", "--updates", "1", "--only", "one epoch"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "learning.py"), *words,
+         "--json", str(tmp_path / "a.json")],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "| one epoch |" in done.stdout
+    cases = json.loads((tmp_path / "a.json").read_text())["cases"]
+    assert set(cases) == {"the preset", "one epoch"}
+    assert all(run["steps_per_second"] > 0.0 for runs in cases.values() for run in runs)

@@ -223,13 +223,15 @@ def test_the_command_prints_one_json_object(
         "--trials",
         "2",
     ]
-    small = ["--set", "agents_per_world=10", "--out-dir", str(tmp_path)]
-    assert main(["evaluate", "idm", *words, *small]) == 0
+    small = ["--set", "agents_per_world=10", "--set", "dt=0.2", "bodies=typed"]
+    assert main(["evaluate", "idm", *words, *small, "--out-dir", str(tmp_path)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == KEYS
     assert found["probes"]["closed_road"]["trials"] == 2
     whole = json.loads((tmp_path / "evaluation.json").read_text())
     assert whole["seeds"] == [3]
+    given = {"agents_per_world": 10, "dt": 0.2, "bodies": "typed"}
+    assert given.items() <= whole["settings"].items()
     assert set(whole) > KEYS
 
 
