@@ -320,3 +320,21 @@ def test_output_that_differs_is_found(tmp_path: Path) -> None:
     page.write_text(page.read_text().replace("3\n", "2\n"))
     command = [sys.executable, "-c", script(page, ())]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def setup() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+def test_every_extra_is_explained(setup: configparser.ConfigParser) -> None:
+    text = (DOCS / "install.md").read_text()
+    assert [name for name in setup["options.extras_require"] if f"`{name}`" not in text] == []
+
+
+def test_the_citation_is_of_this_version(setup: configparser.ConfigParser) -> None:
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {setup['metadata']['version']}\n" in citation
+    assert f"\nlicense: {setup['metadata']['license']}\n" in citation
