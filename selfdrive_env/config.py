@@ -233,9 +233,13 @@ class Settings:
     """Lateral jerks, positive to the left [m/s^3]."""
 
     on_collision: str = "terminate"
+    """What a contact does: end the episode, stop the body for good, or nothing."""
+
     on_offroad: str = "terminate"
+    """What leaving the drivable surface does, likewise."""
+
     on_red_light: str = "ignore"
-    """Also for stop signs."""
+    """What passing a red light or a stop sign does, likewise."""
 
     on_goal: str = "terminate"
     """What the last goal does: end the episode, or give a new route."""
@@ -285,6 +289,8 @@ class Settings:
     drive by script (baselines, recordings)."""
 
     autoreset_mode: str = "SameStep"
+    """When a row whose episode ended starts anew, as Gymnasium defines it."""
+
     world_offset: int = 0
     """Number of the first world: the second half of a split batch continues the first."""
 

@@ -29,6 +29,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         **settings: See `selfdrive_env.config.Settings`; `autoreset_mode` does not apply.
     """
 
+    metadata: dict[str, Any] = METADATA
+
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         if "autoreset_mode" in settings:
             raise TypeError("autoreset_mode is a setting of make_vec, not of make")
