@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -22,7 +23,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8, digest
-from selfdrive_env.checks import check_integer, plain
+from selfdrive_env.checks import as_plain, check_actions, check_integer
 from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
@@ -123,6 +124,11 @@ class DrivingVectorEnv(VectorEnv):
         self._painter: Any = None
         self._background: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
+        self._recorder: Any = None
+        if chosen.record:
+            from selfdrive_env.episodes import Recorder
+
+            self._recorder = Recorder(self)
 
     def _make_engine(self) -> None:
         slots = self.settings.slots
@@ -188,7 +194,7 @@ class DrivingVectorEnv(VectorEnv):
     def spec(self, value: Any) -> None:
         if value is not None:
             value = copy.copy(value)
-            value.kwargs = {name: plain(one) for name, one in value.kwargs.items()}
+            value.kwargs = {name: as_plain(one) for name, one in value.kwargs.items()}
         self._spec = value
 
     def reset(
@@ -227,7 +233,7 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
         self._check_placed(chosen)
-        self._show()
+        self._note()
         return self._observations(), self._masks()
 
     def _observations(self) -> NDArray[Any]:
@@ -339,6 +345,7 @@ class DrivingVectorEnv(VectorEnv):
         return actions
 
     def _results(self) -> StepResult:
+        self._note()
         rows = self.engine.rows
         terminated = self._own(rows.terminated).astype(np.bool_)
         truncated = self._own(rows.truncated).astype(np.bool_)
@@ -347,7 +354,6 @@ class DrivingVectorEnv(VectorEnv):
         if done.any():
             self._add_finals(infos, done)
         reward = self._own(rows.reward.copy() if self.settings.copy else rows.reward)
-        self._show()
         return self._observations(), reward, terminated, truncated, infos
 
     def _waiting(self) -> NDArray[np.bool_]:
@@ -355,31 +361,9 @@ class DrivingVectorEnv(VectorEnv):
         return waits.reshape(-1)
 
     def _checked(self, actions: Any) -> NDArray[Any]:
-        """Returns actions as an array.
-
-        Raises:
-            ValueError: If they are not what the action space holds.
-        """
-        actions = np.asarray(actions)
+        """Returns actions as an array; raises a ValueError if the action space has none such."""
         discrete = self.settings.action_type == "discrete"
-        shape = (self.num_envs,) if discrete else (self.num_envs, 2)
-        if actions.shape != shape or actions.dtype.kind not in ("iu" if discrete else "f"):
-            raise ValueError(
-                f"actions must be {'integers' if discrete else 'floats'} of shape {shape}, got "
-                f"{actions.dtype} of shape {actions.shape}"
-            )
-        if discrete:
-            choices = len(self.engine.draws.jerk)
-            if actions.min() < 0 or actions.max() >= choices:
-                raise ValueError(
-                    f"actions must be from 0 to {choices - 1}, got {actions.min()} to "
-                    f"{actions.max()}"
-                )
-        elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
-            raise ValueError(
-                f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
-            )
-        return actions
+        return check_actions(actions, self.num_envs, len(self.engine.draws.jerk) if discrete else 0)
 
     def _masks(self) -> Infos:
         rows = self.engine.rows
@@ -475,6 +459,7 @@ class DrivingVectorEnv(VectorEnv):
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
         self.engine.restore({name: state[name] for name in names})
         self._ready = True
+        self._note()
         return self._observations()
 
     def _digest(self) -> str:
@@ -490,7 +475,9 @@ class DrivingVectorEnv(VectorEnv):
             raise ResetNeeded("call reset() before render()")
         return tuple(self.frame(row) for row in range(self.num_envs))
 
-    def _show(self) -> None:
+    def _note(self) -> None:
+        if self._recorder is not None:
+            self._recorder.record()
         if self.render_mode == "human":
             from selfdrive_env.rendering.window import show
 
@@ -519,6 +506,19 @@ class DrivingVectorEnv(VectorEnv):
             show_observed=self.settings.render_observed,
         )
         return picture
+
+    def save_replay(self, path: str | os.PathLike[str]) -> None:
+        """Writes the episode of the first world: what happened since it was drawn.
+
+        Args:
+            path: Ends in .html (a web page that needs nothing else) or .episode.
+
+        Raises:
+            ValueError: Without the setting `record`, or for another ending.
+        """
+        if self._recorder is None:
+            raise ValueError("save_replay() needs the setting record=True, which is False here")
+        self._recorder.save(path)
 
     def call(self, name: str, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         """Calls a method for all rows, or reads an attribute; one result a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,10 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the ego, None unless "rgb_array"."""
         return self.vector.frame(0) if self.render_mode == "rgb_array" else None
+
+    def save_replay(self, path: str | os.PathLike[str]) -> None:
+        """See `DrivingVectorEnv.save_replay`."""
+        self.vector.save_replay(path)
 
     def close(self) -> None:
         """Closes the environment; twice is fine."""

@@ -305,6 +305,21 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     _with(where, FILES)
 
 
+def _add_replay(parser: argparse.ArgumentParser) -> None:
+    file = parser.add_argument(
+        "episode", metavar="EPISODE", type=Path, help="a file that ends in .episode"
+    )
+    _with(file, FILES)
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="HTML",
+        type=Path,
+        help="where to write the page (beside the episode)",
+    )
+    _with(where, FILES)
+
+
 def _add_check(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "env",
@@ -390,6 +405,13 @@ COMMANDS: Sequence[Command] = (
         "selfdrive_env.play.command:run",
         _add_play,
         "selfdrive play --map hillcrest --traffic selfplay",
+    ),
+    Command(
+        "replay",
+        "turn an episode file into a web page",
+        "selfdrive_env.episodes.page:run",
+        _add_replay,
+        "selfdrive replay play-1.episode -o play.html",
     ),
     Command(
         "train",

@@ -126,7 +126,7 @@ def _problem(about: Mapping[str, Any], tracks: Tracks) -> str | None:
             return f"{key} is {about.get(key)!r}, allowed are {low} to {high}"
     for key, least, most in (("dt", 1e-6, 1e3), ("start", 0.0, 1e9)):
         value: Any = about.get(key)
-        if not (type(value) in (int, float) and least <= float(value) <= most):
+        if not (isinstance(value, int | float) and least <= value <= most):
             return f"{key} is {value!r}, allowed are {least:g} to {most:g}"
     if not frames:
         return "it has no frame"
@@ -135,6 +135,8 @@ def _problem(about: Mapping[str, Any], tracks: Tracks) -> str | None:
     features = _features(about.get("observation"))
     if features != tracks.observation.shape[1]:
         return f"its observations have {tracks.observation.shape[1]} columns, named are {features}"
+    if not np.isfinite(tracks.reward).all():
+        return "a reward is no number"
     if len(about["terms"]) != len(tracks.reward):
         return f"it has {len(tracks.reward)} reward terms, named are {len(about['terms'])}"
     return _bad_index(about, tracks)

@@ -40,7 +40,8 @@ class Recorder:
         title: Shown by viewers.
 
     Raises:
-        ValueError: For a world or an agent that there is not, or one that is not observed.
+        ValueError: For a world or an agent that there is not, one that is not observed, or worlds
+            on a device.
     """
 
     def __init__(
@@ -56,6 +57,10 @@ class Recorder:
         if not hasattr(vector, "engine"):
             raise TypeError(f"env must be an environment of selfdrive_env, got {env!r}")
         engine: Engine = vector.engine
+        if not isinstance(engine.observations, np.ndarray):
+            raise ValueError(
+                f"device must be 'cpu' for worlds that are recorded, got {engine.settings.device!r}"
+            )
         self._engine = engine
         self._world = check_integer("world", world, 0, engine.num_worlds - 1)
         self._focus = check_integer("focus", focus, 0, engine.num_slots - 1)
@@ -128,8 +133,14 @@ class Recorder:
         return Episode(about, take.tracks())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the episode: see `Episode.save`."""
-        self.episode().save(path)
+        """Writes the episode, as .html (a web page) or .episode.
+
+        Raises:
+            ValueError: For another ending, or if nothing was recorded.
+        """
+        from selfdrive_env.episodes.page import save
+
+        save(self.episode(), path)
 
 
 def _version() -> str:

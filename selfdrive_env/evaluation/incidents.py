@@ -12,7 +12,8 @@ touch and from their speeds and lanes at the start of that step. An agent's own 
 2. Reversing.
 3. Leaving the own lane: a corner of the body more than 0.3 m beyond the edge of its lane, or
    the body against the lane's direction.
-4. Passing a red light or a stop sign in the last 5 s, that step included.
+4. Passing a red light or a stop sign in the last 5 s, that step included, or earlier and in the
+   same junction ever since.
 
 An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
 was hit by another. Where neither has one both are at fault. A contact within 0.5 s of the placing
@@ -167,6 +168,8 @@ class Watch:
         self.dt = float(engine.params.dt)
         self.edges = RisingEdges(shape, self.dt)
         self.since_light = np.full(shape, np.inf)
+        self.ran_light = np.zeros(shape, np.bool_)
+        self.junction = self._junctions()
         self.before_step()
 
     def before_step(self) -> None:
@@ -194,6 +197,9 @@ class Watch:
         placed = agents.age == 0
         light = (event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0
         self.since_light = np.where(light, 0.0, self.since_light + self.dt)
+        before, self.junction = self.junction, self._junctions()
+        crossing = (self.junction >= 0) & (self.junction == before) & ~placed
+        self.ran_light = (self.since_light <= RED_MEMORY) | (self.ran_light & crossing)
         contact = np.where(placed, 0, agents.contact)
         collided = ((contact & BODY_CONTACT) != 0) | ((event & EVENT_COLLISION) != 0)
         offroad = ((contact & ROAD_CONTACT) != 0) | ((event & EVENT_OFFROAD) != 0)
@@ -205,8 +211,15 @@ class Watch:
         world, agent = (rising & collided).nonzero()
         if len(world):
             self._add_collisions(found, step, world, agent)
-        self.since_light[placed] = np.inf
+        self.since_light[placed], self.ran_light[placed] = np.inf, False
         return found
+
+    def _junctions(self) -> Indices:
+        """Returns the junction in which each agent is, -1 for none."""
+        agents, lanes = self.engine.agents, self.engine.lanes
+        lane = lanes.segment_lane[np.maximum(agents.segment, 0)]
+        inside: Indices = np.where(agents.segment >= 0, lanes.junction[lane], -1)
+        return inside
 
     def _add(
         self, found: list[Incident], step: int, where: tuple[Indices, ...], cause: str
@@ -314,7 +327,7 @@ class Watch:
             speed=speed[world, agent].astype(np.float64),
             other_speed=speed[world, other].astype(np.float64),
             beyond_lane=self.beyond_lane[world, agent],
-            ran_light=self.since_light[world, agent] <= RED_MEMORY,
+            ran_light=self.ran_light[world, agent],
         )
 
 

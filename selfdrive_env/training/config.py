@@ -60,6 +60,10 @@ class TrainConfig:
     """Budget of the whole run; the schedules follow whichever budget is spent faster [min]."""
 
     seed: int = 0
+    start_from: str | None = None
+    """Policy whose weights a new run starts with: a run's folder, a file or a name; None draws
+    them. Layout, sizes and number of actions must agree; reward weights and maps need not."""
+
     out_dir: str = "runs/train"
     device: str = "cpu"
     """Where worlds and learner live: "cpu", "cuda", "cuda:1" and so on, or "auto"."""
@@ -177,6 +181,10 @@ class TrainConfig:
         if not isinstance(self.out_dir, str | os.PathLike) or not os.fspath(self.out_dir):
             raise ValueError(f"out_dir must be the path of a folder, got {self.out_dir!r}")
         self._set("out_dir", os.fspath(self.out_dir))
+        if self.start_from is not None:
+            if not isinstance(self.start_from, str | os.PathLike) or not os.fspath(self.start_from):
+                raise ValueError(f"start_from must be a policy, got {self.start_from!r}")
+            self._set("start_from", os.fspath(self.start_from))
         for name in ("precision", "moments_dtype"):
             check_choice(name, getattr(self, name), ("float32", "bfloat16"))
         self._check_env()
@@ -393,18 +401,21 @@ def _plain_value(text: str) -> Any:
     return value
 
 
-def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def differences(
+    saved: Mapping[str, Any], here: Mapping[str, Any], where: str = "in the checkpoint"
+) -> list[str]:
     """Returns what differs between two tables of settings, one phrase a setting.
 
     Args:
         saved: Of the checkpoint.
         here: Of this run.
+        where: What `saved` is from.
     """
     found = []
     for name in sorted({*saved, *here} - set(FREE_ON_RESUME)):
         old, new = saved.get(name), here.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += [f"{name}.{rest}" for rest in differences(old, new)]
+            found += [f"{name}.{rest}" for rest in differences(old, new, where)]
         elif old != new:
-            found.append(f"{name} is {old!r} in the checkpoint and {new!r} here")
+            found.append(f"{name} is {old!r} {where} and {new!r} here")
     return found

@@ -28,7 +28,7 @@ from selfdrive_env.training.distributed import Ranks
 from selfdrive_env.training.network import Networks, Sizes
 from selfdrive_env.training.policy import choose
 from selfdrive_env.training.progress import Progress, Stopwatch
-from selfdrive_env.training.snapshot import restore, save, save_failure
+from selfdrive_env.training.snapshot import restore, save, save_failure, start_from
 
 __all__ = ["NotFiniteError", "Trainer", "estimate_advantages", "filter_advantages", "run"]
 
@@ -151,6 +151,8 @@ class Trainer:
                 raise ValueError(
                     f"out_dir {str(self.folder)!r} holds a run already: resume it, or take another"
                 )
+            if self.config.start_from is not None:
+                start_from(self, self.config.start_from)
             self._reset(self.config.seed)
         if self.ranks.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)

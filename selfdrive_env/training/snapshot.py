@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from selfdrive_env.config import OBSERVATION_VERSION
-from selfdrive_env.policies.files import POLICY_FILE, layout_difference
+from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,
     CheckpointError,
@@ -33,7 +33,7 @@ from selfdrive_env.training.policy import policy_bytes
 if TYPE_CHECKING:
     from selfdrive_env.training.ppo import Trainer
 
-__all__ = ["restore", "save", "save_failure"]
+__all__ = ["restore", "save", "save_failure", "start_from"]
 
 OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE = (
     "optimizer.safetensors", "random.safetensors", "state.json",
@@ -111,6 +111,31 @@ def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
     run.learn = torch.from_numpy(arrays.pop("training.learn")).to(run.device)
     run.rows = run.env.set_state(arrays)
     return True
+
+
+def start_from(run: Trainer, name: str) -> None:
+    """Gives a run the weights of a policy, actor and critic.
+
+    Args:
+        run: The run.
+        name: A run's folder, a policy file or the name of a policy of the package.
+
+    Raises:
+        ValueError: If there is none, or its layout, sizes or actions are others.
+    """
+    file = PolicyFile.read(name)
+    difference = layout_difference(file.description, run.env.layout)
+    if difference is not None:
+        raise ValueError(f"start_from {name!r} has another observation layout: {difference}")
+    here = {**run.sizes._asdict(), "actions": int(run.env.single_action_space.n)}
+    there = {**file.description["sizes"], "actions": file.description["actions"]}
+    found = differences(there, json.loads(json.dumps(here)), "in the policy")
+    if found:
+        raise ValueError(f"start_from {name!r} has another network: {'; '.join(found)}")
+    try:
+        run.networks.load_state_dict({n: torch.from_numpy(a) for n, a in file.weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"start_from {name!r} does not fit its own description: {error}") from None
 
 
 def _common_files(run: Trainer) -> dict[str, bytes]:

@@ -191,6 +191,26 @@ def test_a_red_light_is_counted_and_remembered_as_a_fault() -> None:
     env.close()
 
 
+def test_a_red_light_is_remembered_until_the_junction_is_left() -> None:
+    env = scene("signals", 1)
+    start, end = lane_at(env.scene, -20.0, -1.75, 0.0), lane_at(env.scene, 90.0, -1.75, 0.0)
+    env.put(0, 0, start, [end], speed=3.0)
+    watch, ran, inside = Watch(env.engine), [], []
+    for step in range(250):
+        watch.before_step()
+        env.step(np.zeros(1, np.int64))
+        if step == 0:
+            env.engine.output.event[0, 0] |= EVENT_RED_LIGHT
+        watch.after_step(step)
+        ran.append(bool(watch.ran_light[0, 0]))
+        inside.append(bool(watch.junction[0, 0] >= 0))
+    env.close()
+    entered = inside.index(True)
+    left = entered + inside[entered:].index(False)
+    assert entered < 50 < left, "it is in the junction when 5 s are over"
+    assert ran == [step < left for step in range(250)]
+
+
 def test_the_touched_body_is_found_among_many() -> None:
     env = scene("wide", 6)
     lane, s = lane_at(env.scene, -150.0, -5.25, 0.0)

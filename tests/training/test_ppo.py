@@ -232,3 +232,39 @@ def test_tensorboard_gets_the_figures(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     train(tiny_config(tmp_path, tensorboard=True), updates=1)
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_a_run_starts_with_the_weights_of_another(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(tiny)
+    before = tensors_from((tmp_path / "run" / "policy.safetensors").read_bytes())
+    second = tiny.changed(
+        out_dir=str(tmp_path / "second"),
+        start_from=str(tmp_path / "run"),
+        learning_rate=0.0,
+        env={**tiny.env, "map": "hillcrest", "preset": "eval"},
+    )
+    train(second, updates=1)
+    after = tensors_from((tmp_path / "second" / "policy.safetensors").read_bytes())
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    train(second, resume=True, updates=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trunk_widths": (8,)}, r"trunk_widths is \[16\] in the policy and \[8\] here"),
+        ({"shared_sets": True}, "shared_sets is False in the policy and True here"),
+        ({"env": {"layout": {"goals": 2}}}, "goals 1 in the file, 2 here"),
+        ({"env": {"jerk_lat": [-1.0, 1.0]}}, "actions is 12 in the policy and 8 here"),
+        ({"start_from": "nowhere"}, "policy 'nowhere' does not exist"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    tiny: TrainConfig, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    train(tiny, updates=1)
+    changes = {"start_from": tiny.out_dir, **changes, "out_dir": str(tmp_path / "second")}
+    changes["env"] = {**tiny.env, **changes.get("env", {})}
+    with pytest.raises(ValueError, match=message):
+        train(tiny.changed(**changes))
