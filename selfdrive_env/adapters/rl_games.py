@@ -78,12 +78,10 @@ class RLGamesVecEnv(IVecEnv):
         done = terminated | truncated
         infos: dict[str, Any] = {"time_outs": truncated & ~terminated}
         if done.any():
-            finals, count = told["final_info"], done.sum()
-            infos["episode"] = {
-                name: torch.where(done, value, 0).sum() / count
-                for name, value in finals.items()
-                if name[0] != "_"
-            }
+            finals = told["final_info"]
+            names = [name for name in finals if name[0] != "_"]
+            means = torch.stack([finals[name].float() for name in names])[:, done].mean(1)
+            infos["episode"] = dict(zip(names, means, strict=True))
         return observations, reward, done.to(torch.uint8), infos
 
     def get_number_of_agents(self) -> int:

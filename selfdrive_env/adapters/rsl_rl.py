@@ -96,12 +96,10 @@ class RslRlVecEnv(VecEnv):
         self._ages = torch.where(done, 0, self._ages + 1)
         extras: dict[str, Any] = {"time_outs": truncated & ~terminated}
         if done.any():
-            finals, count = infos["final_info"], done.sum()
-            extras["log"] = {
-                f"/{name}": torch.where(done, value, 0).sum() / count
-                for name, value in finals.items()
-                if name[0] != "_" and not name.startswith("reward_")
-            }
+            finals = infos["final_info"]
+            names = [name for name in finals if not name.startswith(("_", "reward_"))]
+            means = torch.stack([finals[name].float() for name in names])[:, done].mean(1)
+            extras["log"] = {f"/{name}": mean for name, mean in zip(names, means, strict=True)}
         return self.get_observations(), reward, done, extras
 
     def close(self) -> None:
