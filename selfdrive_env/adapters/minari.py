@@ -5,6 +5,7 @@ Minari's own `DataCollector` takes single environments only, and needs jax.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -121,11 +122,15 @@ class EpisodeRecorder(VectorWrapper):
         """
         if not self.episodes:
             raise ValueError(f"no episode has ended yet: there is nothing to write to {dataset_id}")
-        numbered, self.episodes = self.episodes, []
-        return minari.create_dataset_from_buffers(
-            dataset_id,
-            numbered,
-            observation_space=self.single_observation_space,
-            action_space=self.single_action_space,
-            **details,
-        )
+        with warnings.catch_warnings():
+            # A spec would be made with `gymnasium.make`, and rows are no environments.
+            warnings.filterwarnings("ignore", "env_spec is None")
+            dataset = minari.create_dataset_from_buffers(
+                dataset_id,
+                self.episodes,
+                observation_space=self.single_observation_space,
+                action_space=self.single_action_space,
+                **details,
+            )
+        self.episodes = []
+        return dataset

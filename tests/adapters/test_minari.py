@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ pytest.importorskip("h5py", reason='needs pip install "selfdrive_env[minari]"')
 import minari
 
 from selfdrive_env.adapters.minari import EpisodeRecorder
-
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:minari")
 
 SMALL: dict[str, Any] = dict(
     num_envs=8, map="riverside", agents_per_world=4, layout="lean", num_threads=1, horizon=6.0
@@ -35,9 +32,15 @@ def make(id: str = "selfdrive_env/SelfPlay-v0", **settings: Any) -> EpisodeRecor
 
 
 def write(recorder: EpisodeRecorder, name: str = "selfdrive/random-v0") -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return recorder.write(name, algorithm_name="random")
+    return recorder.write(
+        name,
+        algorithm_name="random",
+        author="tests",
+        author_email="tests@example.org",
+        code_permalink="https://example.org",
+        description="random actions",
+        eval_env="selfdrive_env/Drive-v0",
+    )
 
 
 @pytest.mark.parametrize("copy", [True, False])
