@@ -1,4 +1,4 @@
-"""The command line: look at maps, compile, measure speed, train and evaluate policies.
+"""The command line: look at maps and replays, compile, measure speed, train and evaluate policies.
 
 `python -m selfdrive_env -h` has all.
 """
@@ -62,6 +62,12 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
 
         report.add_arguments(evaluation)
         evaluation.set_defaults(run=report.run)
+    replay = commands.add_parser("replay", help="turn an episode file into a web page")
+    if words[:1] == ["replay"]:
+        from selfdrive_env.episodes import page
+
+        page.add_arguments(replay)
+        replay.set_defaults(run=page.run)
     return parser
 
 

@@ -9,10 +9,13 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F32", "F64", "I32", "I64", "U8", "U16", "U32", "allocate", "axes", "digest", "nbytes"]
+__all__ = ["F16", "F32", "F64", "I16", "I32", "I64", "U8", "U16", "U32", "allocate", "axes",
+    "digest", "nbytes"]  # fmt: skip
 
+F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
+I16 = NDArray[np.int16]
 I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]

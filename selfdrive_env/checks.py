@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import enum
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["as_list", "as_table", "check_choice", "check_integer", "check_number"]
+__all__ = ["as_list", "as_plain", "as_table", "check_actions", "check_choice",
+    "check_integer", "check_number"]  # fmt: skip
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -40,8 +44,49 @@ def as_list(name: str, value: Any) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def as_plain(value: Any) -> Any:
+    """Returns a setting as JSON can hold it: enums, paths and NumPy numbers become plain."""
+    if isinstance(value, list | tuple):
+        return [as_plain(one) for one in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.value if isinstance(value, enum.Enum) else value
+
+
 def as_table(name: str, value: Any) -> Mapping[str, Any]:
     """Returns a table of values by name, raises a ValueError for what is none."""
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
     return value
+
+
+def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:
+    """Returns actions as an array.
+
+    Args:
+        actions: What a caller gave.
+        rows: How many there must be.
+        choices: How many discrete actions there are; 0 for pairs of numbers from -1 to 1.
+
+    Raises:
+        ValueError: If they are not what the action space holds.
+    """
+    actions = np.asarray(actions)
+    shape = (rows,) if choices else (rows, 2)
+    if actions.shape != shape or actions.dtype.kind not in ("iu" if choices else "f"):
+        raise ValueError(
+            f"actions must be {'integers' if choices else 'floats'} of shape {shape}, got "
+            f"{actions.dtype} of shape {actions.shape}"
+        )
+    if choices:
+        if actions.min() < 0 or actions.max() >= choices:
+            raise ValueError(
+                f"actions must be from 0 to {choices - 1}, got {actions.min()} to {actions.max()}"
+            )
+    elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
+        raise ValueError(
+            f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
+        )
+    return actions

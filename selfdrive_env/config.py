@@ -176,7 +176,7 @@ CHOICES = {
 
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
-    *("render_size", "render_span", "render_observed"),
+    *("render_size", "render_span", "render_observed", "record"),
 )
 """Settings that influence no result."""
 
@@ -233,9 +233,13 @@ class Settings:
     """Lateral jerks, positive to the left [m/s^3]."""
 
     on_collision: str = "terminate"
+    """What a contact does: end the episode, stop the body for good, or nothing."""
+
     on_offroad: str = "terminate"
+    """What leaving the drivable surface does, likewise."""
+
     on_red_light: str = "ignore"
-    """Also for stop signs."""
+    """What passing a red light or a stop sign does, likewise."""
 
     on_goal: str = "terminate"
     """What the last goal does: end the episode, or give a new route."""
@@ -285,6 +289,8 @@ class Settings:
     drive by script (baselines, recordings)."""
 
     autoreset_mode: str = "SameStep"
+    """When a row whose episode ended starts anew, as Gymnasium defines it."""
+
     world_offset: int = 0
     """Number of the first world: the second half of a split batch continues the first."""
 
@@ -316,6 +322,9 @@ class Settings:
 
     render_observed: bool = False
     """Whether a frame marks what the ego observes."""
+
+    record: bool = False
+    """Whether the first world is recorded for `save_replay`."""
 
     def __post_init__(self) -> None:
         """Checks every value and brings sequences into one form."""
@@ -357,7 +366,7 @@ class Settings:
         check_integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
             _threads("num_threads", self.num_threads)
-        for name in ("stagger", "copy", "render_observed"):
+        for name in ("stagger", "copy", "render_observed", "record"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_first_goal()

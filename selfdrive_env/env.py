@@ -23,6 +23,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8
+from selfdrive_env.checks import as_plain, check_actions
 from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
@@ -49,17 +50,6 @@ FINAL_MASKS = tuple(f"_{name}" for name in FINALS)
 
 Infos = dict[str, Any]
 StepResult = tuple[NDArray[Any], F32, NDArray[np.bool_], NDArray[np.bool_], Infos]
-
-
-def _plain(value: Any) -> Any:
-    """Returns a keyword as JSON can hold it: modes, paths and NumPy numbers become plain."""
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if isinstance(value, np.generic):
-        return value.item()
-    return value.value if isinstance(value, AutoresetMode) else value
 
 
 class DrivingVectorEnv(VectorEnv):
@@ -137,6 +127,11 @@ class DrivingVectorEnv(VectorEnv):
         self._painter: Any = None
         self._background: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
+        self._recorder: Any = None
+        if chosen.record:
+            from selfdrive_env.episodes import Recorder
+
+            self._recorder = Recorder(self)
 
     def _make_engine(self) -> None:
         slots = self.settings.slots
@@ -202,7 +197,7 @@ class DrivingVectorEnv(VectorEnv):
     def spec(self, value: Any) -> None:
         if value is not None:
             value = copy.copy(value)
-            value.kwargs = {name: _plain(one) for name, one in value.kwargs.items()}
+            value.kwargs = {name: as_plain(one) for name, one in value.kwargs.items()}
         self._spec = value
 
     def reset(
@@ -241,6 +236,8 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.reset(chosen, whole.astype(np.uint8), staggered=mask is None)
         self._ready = True
         self._check_placed(chosen)
+        if self._recorder is not None:
+            self._recorder.record()
         return self._observations(), self._masks()
 
     def _observations(self) -> NDArray[Any]:
@@ -352,6 +349,8 @@ class DrivingVectorEnv(VectorEnv):
         return actions
 
     def _results(self) -> StepResult:
+        if self._recorder is not None:
+            self._recorder.record()
         rows = self.engine.rows
         terminated = self._own(rows.terminated).astype(np.bool_)
         truncated = self._own(rows.truncated).astype(np.bool_)
@@ -367,31 +366,9 @@ class DrivingVectorEnv(VectorEnv):
         return waits.reshape(-1)
 
     def _checked(self, actions: Any) -> NDArray[Any]:
-        """Returns actions as an array.
-
-        Raises:
-            ValueError: If they are not what the action space holds.
-        """
-        actions = np.asarray(actions)
+        """Returns actions as an array; raises a ValueError if the action space has none such."""
         discrete = self.settings.action_type == "discrete"
-        shape = (self.num_envs,) if discrete else (self.num_envs, 2)
-        if actions.shape != shape or actions.dtype.kind not in ("iu" if discrete else "f"):
-            raise ValueError(
-                f"actions must be {'integers' if discrete else 'floats'} of shape {shape}, got "
-                f"{actions.dtype} of shape {actions.shape}"
-            )
-        if discrete:
-            choices = len(self.engine.draws.jerk)
-            if actions.min() < 0 or actions.max() >= choices:
-                raise ValueError(
-                    f"actions must be from 0 to {choices - 1}, got {actions.min()} to "
-                    f"{actions.max()}"
-                )
-        elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
-            raise ValueError(
-                f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
-            )
-        return actions
+        return check_actions(actions, self.num_envs, len(self.engine.draws.jerk) if discrete else 0)
 
     def _masks(self) -> Infos:
         rows = self.engine.rows
@@ -487,6 +464,8 @@ class DrivingVectorEnv(VectorEnv):
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
         self.engine.restore({name: state[name] for name in names})
         self._ready = True
+        if self._recorder is not None:
+            self._recorder.record()
         return self._observations()
 
     def _digest(self) -> str:
@@ -524,6 +503,19 @@ class DrivingVectorEnv(VectorEnv):
             show_observed=self.settings.render_observed,
         )
         return picture
+
+    def save_replay(self, path: str | os.PathLike[str]) -> None:
+        """Writes the episode of the first world: what happened since it was drawn.
+
+        Args:
+            path: Ends in .html (a web page that needs nothing else) or .episode.
+
+        Raises:
+            ValueError: Without the setting `record`, or for another ending.
+        """
+        if self._recorder is None:
+            raise ValueError("save_replay() needs the setting record=True, which is False here")
+        self._recorder.save(path)
 
     def call(self, name: str, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         """Calls a method for all rows, or reads an attribute; one result a row."""

@@ -3,7 +3,7 @@
 A row is the groups of `OBSERVATION` one after the other; a group with several slots repeats its
 columns for each of them, nearest first, empty slots all zero. Everything is in the ego frame
 (origin in the middle of the ego's box, x along its heading, y to its left). "squash c" is
-v / (c + |v|).
+`v / (c + |v|)`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         max_episode_steps: Horizon in steps.
         **settings: See `selfdrive_env.config.Settings`; `autoreset_mode` does not apply.
     """
+
+    metadata: dict[str, Any] = METADATA
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
         if "autoreset_mode" in settings:
@@ -95,6 +98,10 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the ego."""
         return None if self.render_mode is None else self.vector.frame(0)
+
+    def save_replay(self, path: str | os.PathLike[str]) -> None:
+        """See `DrivingVectorEnv.save_replay`."""
+        self.vector.save_replay(path)
 
     def close(self) -> None:
         """Closes the environment; twice is fine."""

@@ -14,6 +14,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from selfdrive_env.training import train
+from tests.training.conftest import tiny_config
+
 ROOT = Path(__file__).parents[1]
 PEERS = {"highway-env": "highway_env", "metadrive-simulator": "metadrive"}
 RATES = ("env_steps_per_s", "agent_steps_per_s", "vehicle_ticks_per_s")
@@ -191,3 +194,26 @@ def test_the_learner_is_timed_case_by_case(tmp_path: Path) -> None:
     cases = json.loads((tmp_path / "a.json").read_text())["cases"]
     assert set(cases) == {"the preset", "one epoch"}
     assert all(run["steps_per_second"] > 0.0 for runs in cases.values() for run in runs)
+
+
+def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
+    first = tiny_config(tmp_path / "first", checkpoint_minutes=0.0, keep_checkpoints=9)
+    second = tiny_config(tmp_path / "second", start_from=first.out_dir)
+    train(first, updates=2)
+    train(second, updates=1)
+    words = [str(tmp_path / "first"), str(tmp_path / "second"), "--unseen", "hillcrest"]
+    picture = tmp_path / "a.png"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "curve.py"), *words, "--minutes", "0.05",
+         "-o", str(picture)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads(picture.with_suffix(".json").read_text())
+    batch = first.batch
+    assert [row["steps"] for row in rows] == [batch, 2 * batch, 3 * batch]
+    assert all(row["riverside"]["km"] > 0.0 and row["hillcrest"]["km"] > 0.0 for row in rows)
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -95,7 +95,7 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 # Settings that must not change results have tests of their own below, or (the mode) the contract's.
-ELSEWHERE = {"device", "output", "autoreset_mode", "num_threads", "copy", "obs_dtype"}
+ELSEWHERE = {"device", "output", "autoreset_mode", "num_threads", "copy", "obs_dtype", "record"}
 PICTURES = {"render_size", "render_span", "render_observed"}
 
 

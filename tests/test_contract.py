@@ -39,6 +39,15 @@ def test_the_conformance_kit_passes(id: str, check: str) -> None:
 
 
 @pytest.mark.parametrize("id", IDS)
+def test_making_a_single_environment_with_a_render_mode_warns_of_nothing(id: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gymnasium.make(id, render_mode="rgb_array", **SMALL)
+    assert "rgb_array" in env.metadata["render_modes"]
+    env.close()
+
+
+@pytest.mark.parametrize("id", IDS)
 def test_the_kit_passes_with_continuous_actions_and_noise(id: str) -> None:
     def alone(num_envs: int, autoreset_mode: Any) -> Any:
         return make(

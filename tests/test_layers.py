@@ -24,7 +24,7 @@ LAYERS = (
     ("layout",),
     ("config",),
     ("kernels", "maps", "policies"),
-    ("engine", "devices"),
+    ("engine", "devices", "episodes"),
     ("device",),
     ("env",),
     ("traffic",),

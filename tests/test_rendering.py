@@ -18,7 +18,8 @@ from selfdrive_env.arrays import U8
 from selfdrive_env.config import BODY_TYPES
 from selfdrive_env.maps import load
 from selfdrive_env.maps.compile import CompiledMap, compile_map, pool
-from selfdrive_env.rendering import Observed, Painter, Scene, route_points, write_video
+from selfdrive_env.maps.routes import route_points
+from selfdrive_env.rendering import Observed, Painter, Scene, write_video
 from selfdrive_env.rendering.ground import ASPHALT, EDGE, GRASS
 from selfdrive_env.rendering.painter import (
     CYCLIST,

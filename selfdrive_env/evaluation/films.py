@@ -1,13 +1,11 @@
 """Incidents to look at again: the state some seconds before, the actions since, and films of them.
 
-A recording is an .npz file of plain arrays (read with `allow_pickle=False`): the state of all
-worlds, the actions of each step from there on, and who was towed when. Played again it is the same
-drive, whatever the policy was.
+A recording holds the state of all worlds, the actions of each step from there on, and who was towed
+when. Played again it is the same drive, whatever the policy was; it is kept as an episode file.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env import episodes
 from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.episodes.episode import SUFFIX
 from selfdrive_env.evaluation.incidents import Incident
 
-__all__ = ["Recorder", "Recording", "frames", "read", "write_films"]
+__all__ = ["Recorder", "Recording", "replay", "write_films"]
 
-VERSION = 1
 PIECE = 4.0
 """A state is kept every so often; a film begins one to two pieces before its incident [s]."""
 
@@ -64,53 +63,6 @@ class Recording:
 
     towed: NDArray[Any]
     """Who, [T, W, A]."""
-
-    def write(self, path: Path) -> None:
-        """Writes an .npz file without pickles."""
-        about = {
-            "version": VERSION,
-            "incident": self.incident._asdict(),
-            "first": self.first,
-            "settings": self.settings,
-        }
-        arrays = {f"state.{name}": value for name, value in self.state.items()}
-        text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-        np.savez_compressed(
-            path,
-            about=text,
-            actions=self.actions,
-            towed_step=self.towed_step,
-            towed=self.towed,
-            **arrays,  # type: ignore[arg-type]
-        )
-
-
-def read(path: str | Path) -> Recording:
-    """Returns a recording that `Recording.write` wrote.
-
-    Raises:
-        ValueError: For a file that is none, or of another version.
-    """
-    with np.load(path, allow_pickle=False) as file:
-        if "about" not in file:
-            raise ValueError(f"{path} is no recording of an incident")
-        about = json.loads(bytes(file["about"]).decode())
-        if about["version"] != VERSION:
-            raise ValueError(f"{path} has version {about['version']}, this package reads {VERSION}")
-        state = {
-            name.removeprefix("state."): file[name]
-            for name in file.files
-            if name.startswith("state.")
-        }
-        return Recording(
-            Incident(**about["incident"]),
-            about["first"],
-            about["settings"],
-            state,
-            file["actions"],
-            file["towed_step"],
-            file["towed"],
-        )
 
 
 class Recorder:
@@ -221,22 +173,10 @@ def place_anew(env: DrivingVectorEnv, who: NDArray[Any]) -> None:
     env.engine.reset(who.astype(np.uint8), whole, staggered=False)
 
 
-def frames(recording: Recording, *, size: int = 512) -> Iterator[NDArray[np.uint8]]:
-    """Yields the pictures of a recording, the agent of the incident in the middle.
-
-    Args:
-        recording: What to show.
-        size: Edge of a picture [px].
-    """
-    incident = recording.incident
-    for env in replay(recording, size=size):
-        yield env.frame(incident.world * env.rows_per_world + incident.agent)
-
-
 def write_films(
     recordings: Sequence[Recording], folder: Path, *, films: int, size: int = 512
 ) -> list[Path]:
-    """Writes recordings, and films of the first of them.
+    """Writes recordings as episodes, and films of the first of them.
 
     Args:
         recordings: The worst first.
@@ -245,26 +185,68 @@ def write_films(
         size: Edge of a picture [px].
 
     Returns:
-        The files written: `incident_00.npz` and `incident_00.mp4` (.gif without PyAV) and so on.
+        The files written: `incident_00.episode` and `incident_00.mp4` (.gif without PyAV) and so
+        on.
     """
-    from selfdrive_env.rendering import write_video
-
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for number, recording in enumerate(recordings):
-        path = folder / f"incident_{number:02}.npz"
-        recording.write(path)
+        dt = recording.settings["dt"]
+        every = max(1, round(1.0 / (FRAMES_PER_SECOND * dt))) if number < films else 0
+        path = folder / f"incident_{number:02}{SUFFIX}"
+        pictures = write_episode(recording, path, every=every, size=size)
         written.append(path)
-        if number >= films:
-            continue
-        every = max(1, round(1.0 / (FRAMES_PER_SECOND * recording.settings["dt"])))
-        fps = 1.0 / (every * recording.settings["dt"])
-        pictures = list(frames(recording, size=size))[::every]
-        path = path.with_suffix(".mp4")
-        try:
-            write_video(pictures, path, fps)
-        except ImportError:  # PyAV is missing
-            path = path.with_suffix(".gif")
-            write_video(pictures, path, fps)
-        written.append(path)
+        if every:
+            written.append(_write_film(pictures, path, fps=1.0 / (every * dt)))
     return written
+
+
+def write_episode(
+    recording: Recording, path: Path, *, every: int = 0, size: int = 512
+) -> list[NDArray[np.uint8]]:
+    """Writes a recording as an episode of its world.
+
+    Args:
+        recording: What to play.
+        path: Where to write it.
+        every: Steps from one picture to the next, 0 for none.
+        size: Edge of a picture [px].
+
+    Returns:
+        Pictures with the agent of the incident in the middle.
+    """
+    incident, pictures = recording.incident, []
+    recorder: episodes.Recorder | None = None
+    for step, env in enumerate(replay(recording, size=size)):
+        if recorder is None:
+            both = [incident.agent, *([incident.other] if incident.other >= 0 else [])]
+            title = _title(incident, env.settings.dt)
+            recorder = episodes.Recorder(
+                env, world=incident.world, focus=incident.agent, observed=both, title=title
+            )
+        recorder.record()
+        if every and step % every == 0:
+            pictures.append(env.frame(incident.world * env.rows_per_world + incident.agent))
+    if recorder is not None:
+        recorder.save(path)
+    return pictures
+
+
+def _title(incident: Incident, dt: float) -> str:
+    other = f" with agent {incident.other}" if incident.other >= 0 else ""
+    cause = incident.cause.replace("_", " ")
+    time = (incident.step + 1) * dt
+    return f"{cause}: agent {incident.agent}{other} at {time:.1f} s, {incident.speed:.1f} m/s"
+
+
+def _write_film(pictures: list[NDArray[np.uint8]], path: Path, *, fps: float) -> Path:
+    """Writes a film beside an episode; returns its path."""
+    from selfdrive_env.rendering import write_video
+
+    path = path.with_suffix(".mp4")
+    try:
+        write_video(pictures, path, fps)
+    except ImportError:  # PyAV is missing
+        path = path.with_suffix(".gif")
+        write_video(pictures, path, fps)
+    return path

@@ -3,6 +3,5 @@
 from selfdrive_env.rendering.painter import Observed, Painter, Scene
 from selfdrive_env.rendering.scene import scene_of
 from selfdrive_env.rendering.video import write_video
-from selfdrive_env.rendering.way import route_points
 
-__all__ = ["Observed", "Painter", "Scene", "route_points", "scene_of", "write_video"]
+__all__ = ["Observed", "Painter", "Scene", "scene_of", "write_video"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from selfdrive_env.arrays import F32, F64, U8
 from selfdrive_env.config import BODY_TYPES
+from selfdrive_env.maps.outline import stop_line_ends
 from selfdrive_env.rendering.canvas import (
     OVERSAMPLING,
     Colour,
@@ -29,14 +30,8 @@ from selfdrive_env.state import (
     GREEN,
     HALTED,
     IDM,
-    LINE_COS,
-    LINE_SIN,
     LINE_X,
-    LINE_X0,
-    LINE_X1,
     LINE_Y,
-    LINE_Y0,
-    LINE_Y1,
     NO_LIGHT,
     RED,
     SEG_X,
@@ -242,10 +237,10 @@ class Painter:
         colours = scene.line_colour[: last - first]
         radius = max(4.0, 0.95 * view.scale)
         shown = view.holds(view.pixels(lines[:, LINE_X], lines[:, LINE_Y]), 25.0 * view.scale)
-        for line, colour in zip(lines[shown], colours[shown].tolist(), strict=True):
-            inner, kerb = _stop_line_ends(line)
+        places = stop_line_ends(lines[shown])
+        for place, colour in zip(places, colours[shown].tolist(), strict=True):
             fill = LIGHT_COLOURS[colour]
-            ends = view.pixels(*np.stack([inner, kerb], axis=1))
+            ends = view.pixels(place[:, 0], place[:, 1])
             pen.line(flat(ends), fill=fill, width=max(3, round(0.55 * view.scale)))
             if colour == NO_LIGHT:
                 continue
@@ -370,17 +365,3 @@ def _box_centre(scene: Scene) -> tuple[F32, F32]:
     """Centre of each body: half a wheelbase ahead of its rear axle [m]."""
     half = 0.5 * scene.wheelbase
     return scene.x + half * scene.cos, scene.y + half * scene.sin
-
-
-def _stop_line_ends(line: F64) -> tuple[F64, F64]:
-    """Inner end and kerb end of a stop line over the lanes it controls, each [2] [m].
-
-    The row gives both ends over the whole carriageway and the middle of the controlled lanes,
-    which reach its nearer end: the kerb.
-    """
-    middle = line[[LINE_X, LINE_Y]]
-    ends = line[[LINE_X0, LINE_Y0]], line[[LINE_X1, LINE_Y1]]
-    left, right = (float(np.hypot(*(end - middle))) for end in ends)
-    side = 1.0 if left < right - 0.1 else -1.0
-    to_kerb = side * min(left, right) * np.array([-line[LINE_SIN], line[LINE_COS]])
-    return middle - to_kerb, middle + to_kerb

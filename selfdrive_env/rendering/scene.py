@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from selfdrive_env.arrays import F32
+from selfdrive_env.maps.routes import route_points
 from selfdrive_env.rendering.painter import Observed, Scene
-from selfdrive_env.rendering.way import route_points
 from selfdrive_env.state import ABSENT, BLOCK_CELLS, CELL, WEIGHT_GOAL_RADIUS
 
 if TYPE_CHECKING:

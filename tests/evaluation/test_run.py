@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from selfdrive_env.__main__ import main
+from selfdrive_env.episodes import Episode
 from selfdrive_env.evaluation import CAUSES, Evaluation, compare, evaluate, load
 from selfdrive_env.evaluation import run as run_module
 from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
-from selfdrive_env.evaluation.films import read, replay, write_films
+from selfdrive_env.evaluation.films import replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
 from selfdrive_env.maps import MapError, compiled
 from selfdrive_env.maps.routes import lane_graph_distance
@@ -99,11 +100,9 @@ def test_policies_are_compared_seed_by_seed(by_idm: Evaluation) -> None:
         compare(by_idm, evaluate(load("random"), **{**SHORT, "seeds": (5, 6), "minutes": 0.05}))
 
 
-def test_a_recording_plays_the_same_incident(by_random: Evaluation, tmp_path: Path) -> None:
+def test_a_recording_plays_the_same_incident(by_random: Evaluation) -> None:
     assert len(by_random.recordings) == 4
     for recording in by_random.recordings:
-        recording.write(tmp_path / "a.npz")
-        recording = read(tmp_path / "a.npz")
         incident = recording.incident
         engine = None
         for step, env in enumerate(replay(recording, size=64), recording.first):
@@ -125,6 +124,23 @@ def test_late_recordings_keep_the_tows_before_them() -> None:
             if step == incident.step:
                 event = env.engine.output.event[incident.world, incident.agent]
                 assert event & (EVENT_COLLISION | EVENT_OFFROAD)
+
+
+def test_incidents_are_kept_as_episodes(by_random: Evaluation, tmp_path: Path) -> None:
+    write_films(by_random.recordings, tmp_path, films=0)
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == [f"incident_{n:02}.episode" for n in range(4)]
+    for file, recording in zip(files, by_random.recordings, strict=True):
+        episode, incident = Episode.load(file), recording.incident
+        assert episode.about["focus"] == incident.agent
+        assert f"agent {incident.agent}" in episode.about["title"]
+        frame = incident.step - recording.first
+        event = episode.tracks.event[incident.agent, frame]
+        assert event & (EVENT_COLLISION | EVENT_OFFROAD)
+        x, y = (episode.values(name)[incident.agent, frame] for name in ("x", "y"))
+        assert np.hypot(x - incident.x, y - incident.y) < 10.0  # the rear axle a step before
+        assert incident.agent in episode.tracks.observed_agent
+        assert episode.num_frames == len(recording.actions)
 
 
 def test_films_are_written(by_random: Evaluation, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""Makes the film of the README: the policy that comes with the package drives every agent.
+
+The camera follows one agent through a town that the policy has not seen, or stands over one place.
+Steps are a third of those it was trained with and each of its actions is held for three of them, so
+that the film is smooth::
+
+    python docs/film.py docs/images/selfplay.gif
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+import selfdrive_env
+from selfdrive_env.rendering import Painter, scene_of, write_video
+
+HELD = 3
+"""Steps that an action is held for: the policy has learnt with steps of 0.3 s."""
+
+FRAMES_PER_SECOND = 10.0
+
+
+def frames(options: argparse.Namespace) -> Iterator[NDArray[np.uint8]]:
+    """Yields one picture a step, cut to the options' shape."""
+    envs = gym.make_vec(
+        "selfdrive_env/SelfPlay-v0",
+        num_envs=options.agents,
+        agents_per_world=options.agents,
+        map=options.map,
+        dt=1.0 / FRAMES_PER_SECOND,
+        layout="lean",
+        bodies="typed",
+        on_goal="new_route",
+        lights_off=0.0,
+        lights_green=0.0,
+        light_removal=0.0,
+        stagger=False,
+    )
+    policy = selfdrive_env.load_policy("selfplay")
+    observations, _ = envs.reset(seed=options.seed)
+    engine = envs.unwrapped.engine
+    painter = Painter(engine.lanes, engine.grid, engine.signs)
+    cut = (options.width - options.height) // 2
+    skipped = round(options.skip * FRAMES_PER_SECOND)
+    for step in range(skipped + round(options.seconds * FRAMES_PER_SECOND)):
+        if step % HELD == 0:
+            actions = policy.act(observations)
+        observations = envs.step(actions)[0]
+        if step < skipped:
+            continue
+        scene = scene_of(engine, 0, options.follow)
+        if options.centre:
+            scene = scene._replace(focus=-1, route=None, goals=None)
+        picture = painter.draw(scene, size=options.width, span=options.span, centre=options.centre)
+        yield picture[cut : cut + options.height]
+    envs.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("path", help="a .gif or .mp4 file")
+    parser.add_argument("--map", default="harbour")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--agents", type=int, default=90)
+    parser.add_argument("--skip", type=float, default=6.0, help="seconds before the film")
+    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--centre", type=float, nargs=2, help="[m]")
+    parser.add_argument("--follow", type=int, default=45, help="agent, where no centre is given")
+    parser.add_argument("--span", type=float, default=110.0, help="metres across")
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=360)
+    options = parser.parse_args()
+    options.centre = tuple(options.centre) if options.centre else None
+    write_video(frames(options), options.path, FRAMES_PER_SECOND)
+
+
+if __name__ == "__main__":
+    main()

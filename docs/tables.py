@@ -1,0 +1,243 @@
+"""Tables of the documentation, made from the package's own tables while the pages are built.
+
+As a Sphinx extension it brings one directive, which puts one of `TABLES` in its place::
+
+    ```{generated} settings
+    ```
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import selfdrive_env
+from selfdrive_env.config import (
+    BODY_TYPES,
+    CHOICES,
+    LAYOUTS,
+    POLICIES,
+    PRESETS,
+    TRAFFIC,
+    TRAINING_RANGE,
+    Settings,
+    make_draws,
+)
+from selfdrive_env.env import FINALS
+from selfdrive_env.kernels.metrics import METRICS
+from selfdrive_env.kernels.reward import REWARDS
+from selfdrive_env.layout import OBSERVATION, slots
+from selfdrive_env.maps import BUILT_IN, load
+from selfdrive_env.maps.inspection import describe
+from selfdrive_env.state import NUM_CONDITIONS, REWARD_TERMS, WEIGHTS
+
+__all__ = ["TABLES", "field_texts", "setup"]
+
+PAGES = (
+    *("training", "evaluation", "libraries", "libraries/*", "notebooks", "play", "replay", "cli"),
+    "gpu",
+)
+"""How the package is used, in the order of the contents: those pages that there are."""
+
+HERE = Path(__file__).parent
+NAMED = {**CHOICES, "preset": tuple(PRESETS), "traffic": (*TRAFFIC, *POLICIES)}
+"""Names that a setting knows."""
+
+ADAPTERS = Path(selfdrive_env.__file__).parent / "adapters"
+
+
+def code(value: Any) -> str:
+    """Returns a value as code in a cell."""
+    if dataclasses.is_dataclass(value) or callable(value):
+        return ""
+    text = repr(list(value) if isinstance(value, tuple) else value).replace("'", '"')
+    return f"`{text}`"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Returns a Markdown table."""
+    cells = [[str(cell).replace("|", r"\|") for cell in row] for row in rows]
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *cells]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def field_texts(kind: type) -> dict[str, str]:
+    """Returns what stands below each field of a dataclass, by name."""
+    body = ast.parse(inspect.cleandoc(inspect.getsource(kind))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts, name = {}, None
+    for node in body.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name = node.target.id
+            continue
+        text = node.value if isinstance(node, ast.Expr) else None
+        if name and isinstance(text, ast.Constant) and isinstance(text.value, str):
+            texts[name] = " ".join(text.value.split())
+        name = None
+    return texts
+
+
+def as_prose(text: str) -> str:
+    """Returns a docstring as Markdown: what it names in single backticks is code there too."""
+    return text.replace("<", r"\<").replace("*", r"\*")
+
+
+def settings() -> str:
+    """Returns every setting with its default and meaning."""
+    texts, rows = field_texts(Settings), []
+    for field in dataclasses.fields(Settings):
+        missing = field.default is dataclasses.MISSING
+        default = field.default_factory() if missing else field.default  # type: ignore[misc]
+        meaning = as_prose(texts[field.name])
+        if field.name in NAMED:
+            meaning += " Names: " + ", ".join(code(one) for one in NAMED[field.name]) + "."
+        rows.append((f"`{field.name}`", code(default), meaning))
+    return table(("setting", "default", "meaning"), rows)
+
+
+def observation() -> str:
+    """Returns the groups of a row, with their place in both layouts, and every column."""
+    counts = {name: layout.counts for name, layout in LAYOUTS.items()}
+    rows: list[tuple[Any, ...]] = []
+    for group, columns in OBSERVATION.items():
+        row: list[Any] = [f"`{group}`", len(columns)]
+        for name, layout in LAYOUTS.items():
+            place = layout.slices[group]
+            row += [slots(counts[name])[group], f"{place.start}:{place.stop}"]
+        rows.append(tuple(row))
+    total = ["**row**", ""]
+    for layout in LAYOUTS.values():
+        total += ["", f"{max(place.stop for place in layout.slices.values())}"]
+    rows.append(tuple(total))
+    head = ["group", "columns"]
+    for name in LAYOUTS:
+        head += [f"slots, `{name}`", f"place, `{name}`"]
+    parts = [table(head, rows)]
+    for group, columns in OBSERVATION.items():
+        cells = [
+            (number, f"`{one.name}`", one.meaning, one.scale) for number, one in enumerate(columns)
+        ]
+        parts.append(f"**`{group}`**\n\n" + table(("", "column", "meaning", "scale"), cells))
+    return "\n".join(parts)
+
+
+def actions() -> str:
+    """Returns the jerks of each discrete action."""
+    import numpy as np
+
+    one = np.zeros(1, np.uint8)
+    jerk = make_draws(Settings(), one, one).jerk
+    rows = [
+        (number, *(f"{value:+g}" if value else "0" for value in pair))
+        for number, pair in enumerate(jerk.tolist())
+    ]
+    return table(("action", "longitudinal jerk [m/s³]", "lateral jerk [m/s³]"), rows)
+
+
+def weight_text(value: Any) -> str:
+    """Returns a weight, or the range that it is drawn from."""
+    return f"{value[0]:g} to {value[1]:g}" if isinstance(value, tuple) else f"{value:g}"
+
+
+def rewards() -> str:
+    """Returns the terms of the reward with their formulas."""
+    formulas = dict(REWARDS)
+    return table(("term", "value"), ((f"`{n}`", f"`{formulas[n]}`") for n in REWARD_TERMS))
+
+
+def weights() -> str:
+    """Returns every reward weight in each preset, and whether it is observed."""
+    rows = []
+    for number, name in enumerate(WEIGHTS):
+        values = [weight_text(preset[name]) for preset in PRESETS.values()]
+        scale = weight_text(TRAINING_RANGE[name]) if number < NUM_CONDITIONS else "not observed"
+        rows.append((f"`{name}`", *values, scale))
+    return table(("weight", *(f"`{name}`" for name in PRESETS), "observed as -1 to 1"), rows)
+
+
+def metrics() -> str:
+    """Returns what `final_info` holds of an episode that ended."""
+    known = {name: (meaning, unit) for name, meaning, unit in METRICS}
+    known["length"] = ("steps that the episode lasted", "1")
+    known["km"] = ("way driven", "km")
+    rows = []
+    for name in FINALS:
+        term = name.removeprefix("reward_")
+        meaning, unit = known.get(name, (f"sum of the reward's term `{term}`, weighted", "1"))
+        rows.append((f"`{name}`", meaning, unit))
+    return table(("name", "meaning", "unit"), rows)
+
+
+def bodies() -> str:
+    """Returns the types of bodies."""
+    head = ("type", "share in `typed`", "length [m]", "width [m]", "C_throttle", "C_steer",
+        "C_acc", "C_vel")  # fmt: skip
+    rows = []
+    for name, (share, short, long, slim, wide, *means) in BODY_TYPES.items():
+        sizes = (f"{short:g} to {long:g}", f"{slim:g} to {wide:g}")
+        rows.append((f"`{name}`", f"{share:.0%}", *sizes, *(f"{mean:g}" for mean in means)))
+    return table(head, rows)
+
+
+def towns() -> str:
+    """Returns figures of the built-in towns."""
+    rows = []
+    for name in BUILT_IN:
+        town = describe(load(name))
+        figures = (town["roads"], town["junctions"], town["traffic_lights"])
+        rows.append((f"`{name}`", f"{town['driving_lane_km']:.1f}", *figures))
+    return table(("town", "lanes [km]", "roads", "junctions", "traffic lights"), rows)
+
+
+def adapters() -> str:
+    """Returns what tells autodoc to document every adapter that there is."""
+    parts = []
+    for path in sorted(ADAPTERS.glob("[!_]*.py")):
+        module = f"selfdrive_env.adapters.{path.stem}"
+        lines = ("```{eval-rst}", f".. automodule:: {module}", "```")
+        parts.append("\n".join((f"**{module}**", "", *lines)))
+    return "\n\n".join(parts)
+
+
+def pages() -> str:
+    """Returns the contents' part on how the package is used."""
+    found = [path for name in PAGES for path in sorted(HERE.glob(f"{name}.md"))]
+    names = [path.relative_to(HERE).with_suffix("").as_posix() for path in found]
+    return "\n".join(("```{toctree}", ":caption: Use", ":hidden:", "", *names, "```"))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "actions": actions,
+    "adapters": adapters,
+    "bodies": bodies,
+    "metrics": metrics,
+    "observation": observation,
+    "pages": pages,
+    "rewards": rewards,
+    "settings": settings,
+    "towns": towns,
+    "weights": weights,
+}
+"""Name in the directive -> makes its Markdown."""
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Tells Sphinx about the directive."""
+    from sphinx.util.docutils import SphinxDirective
+
+    class Generated(SphinxDirective):
+        required_arguments = 1
+
+        def run(self) -> list[Any]:
+            name = self.arguments[0]
+            if name not in TABLES:
+                raise self.error(f"no table {name!r}; there are {', '.join(TABLES)}")
+            return self.parse_text_to_nodes(TABLES[name]())
+
+    app.add_directive("generated", Generated)
+    return {"version": "1", "parallel_read_safe": True}

@@ -1,0 +1,150 @@
+"""Records what happens in one world of an environment, step by step."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from selfdrive_env.checks import check_integer
+from selfdrive_env.config import BODY_TYPES, DRIVERS
+from selfdrive_env.episodes.episode import Episode
+from selfdrive_env.episodes.take import Take
+from selfdrive_env.kernels.metrics import METRICS
+from selfdrive_env.layout import OBSERVATION, slots
+from selfdrive_env.state import REWARD_TERMS
+
+if TYPE_CHECKING:
+    from selfdrive_env.engine import Engine
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Records one world of an environment.
+
+    It reads the world and changes nothing. A world that is drawn anew begins a new episode; the one
+    that has ended is kept until the first step after it.
+
+    Args:
+        env: Single or vector, wrapped or not.
+        world: Which world of a vector environment.
+        focus: Slot of the agent that a viewer follows at first.
+        observed: Slots of the agents whose observations are kept, about 1 kB a step each; None
+            takes `focus`, if it is observed.
+        title: Shown by viewers.
+
+    Raises:
+        ValueError: For a world or an agent that there is not, one that is not observed, or worlds
+            on a device.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        *,
+        world: int = 0,
+        focus: int = 0,
+        observed: Sequence[int] | None = None,
+        title: str = "",
+    ) -> None:
+        vector = getattr(env.unwrapped, "vector", env.unwrapped)
+        if not hasattr(vector, "engine"):
+            raise TypeError(f"env must be an environment of selfdrive_env, got {env!r}")
+        engine: Engine = vector.engine
+        if not isinstance(engine.observations, np.ndarray):
+            raise ValueError(
+                f"device must be 'cpu' for worlds that are recorded, got {engine.settings.device!r}"
+            )
+        self._engine = engine
+        self._world = check_integer("world", world, 0, engine.num_worlds - 1)
+        self._focus = check_integer("focus", focus, 0, engine.num_slots - 1)
+        rows = engine.bodies.row[self._world]
+        if observed is None:
+            observed = [focus] if rows[focus] >= 0 else []
+        for agent in observed:
+            check_integer("observed", agent, 0, engine.num_slots - 1)
+            if rows[agent] < 0:
+                raise ValueError(f"observed names agent {agent}, which has no observation")
+        self._observed = np.array(list(observed), np.int32)
+        self._title = title
+        self._take: Take | None = None
+        self._ended: Take | None = None
+
+    def record(self) -> None:
+        """Notes the state of the world: to be called after each reset and after each step."""
+        worlds, take = self._engine.worlds, self._take
+        clock, place = int(worlds.clock[self._world]), int(worlds.map[self._world])
+        if take is not None and take.place == place:
+            if clock == take.clock + 1:
+                take.note(clock)
+                return
+            if clock == take.clock and len(take.frames) > 1:
+                take.note(clock, again=True)
+                return
+        output = self._engine.output
+        stepped = bool((output.terminated | output.truncated)[self._world].any())
+        self._ended = None
+        if take is not None and clock == 0 and stepped:  # the step itself drew the world anew
+            take.close()
+            self._ended = take
+        self._take = Take(self._engine, self._world, self._observed)
+        self._take.note(clock)
+
+    def episode(self) -> Episode:
+        """Returns the running episode; of a world that was just drawn anew the one before.
+
+        Raises:
+            ValueError: If nothing was recorded.
+        """
+        take = self._take
+        if take is None:
+            raise ValueError("nothing was recorded: call record() after reset() and each step()")
+        if self._ended is not None and len(take.frames) == 1:
+            take = self._ended
+        engine = self._engine
+        key = engine.worlds.key[self._world].tolist()
+        town = engine.maps[take.place]
+        about = {
+            "package": _version(),
+            "map": town.name,
+            "map_digest": town.digest,
+            "world": self._world,
+            "seed": str(key[0] | key[1] << 32),
+            "title": self._title,
+            "dt": float(engine.settings.dt),
+            "start": take.start * float(engine.settings.dt),
+            "focus": self._focus,
+            "settings": json.loads(json.dumps(dataclasses.asdict(engine.settings), default=list)),
+            "terms": list(REWARD_TERMS),
+            "events": [name for name, _, _ in METRICS],
+            "body_types": list(BODY_TYPES),
+            "drivers": list(DRIVERS),
+            "observation": [
+                [name, count, [list(column) for column in OBSERVATION[name]]]
+                for name, count in slots(engine.counts).items()
+            ],
+        }
+        return Episode(about, take.tracks())
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the episode, as .html (a web page) or .episode.
+
+        Raises:
+            ValueError: For another ending, or if nothing was recorded.
+        """
+        from selfdrive_env.episodes.page import save
+
+        save(self.episode(), path)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("selfdrive_env")
+    except metadata.PackageNotFoundError:  # a source tree on the path, not installed
+        return "0.0.0"
