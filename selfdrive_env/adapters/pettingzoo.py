@@ -189,7 +189,7 @@ class DrivingParallelEnv(ParallelEnv):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the first agent."""
-        if self.render_mode is None:
+        if self.render_mode != "rgb_array":
             return None
         return self.vector.frame(next(iter(self._slots.values()), 0))
 

@@ -106,7 +106,7 @@ class DrivingPufferEnv(PufferEnv):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the first agent."""
-        return None if self.vector.render_mode is None else self.vector.frame(0)
+        return self.vector.frame(0) if self.vector.render_mode == "rgb_array" else None
 
     def close(self) -> None:
         """Closes the environment; twice is fine."""
