@@ -210,6 +210,25 @@ class Engine:
         self._finals_are_out = self.settings.copy or finals.nbytes > LARGE_BUFFER
         return finals
 
+    def observe_into(self, array: NDArray[Any]) -> None:
+        """Writes observation rows into an array of the caller's from now on.
+
+        Args:
+            array: [rows, features] of the type of `observations`, C-contiguous.
+
+        Raises:
+            ValueError: If it is not, or if the settings have `copy`.
+        """
+        if self._fresh_rows is not None:
+            raise ValueError("observe_into needs copy=False: with copy=True buffers alternate")
+        rows = self.observations
+        if array.shape != rows.shape or array.dtype != rows.dtype:
+            raise ValueError(
+                f"array must be {rows.dtype} of shape {rows.shape}, got {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        self._point_to("half", "observation", array)
+
     def _turn_over(self) -> None:
         """Goes on in other buffers of rows, so that a caller may keep the present ones."""
         if self._fresh_rows is not None:

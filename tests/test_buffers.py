@@ -225,3 +225,25 @@ def test_last_observations_that_were_handed_out_are_the_callers_alone() -> None:
         assert first() is not None
     env.step(random.integers(0, 12, 64))
     assert first() is None
+
+
+@pytest.mark.parametrize("obs_dtype", ["float32", "float16"])
+def test_rows_are_written_into_an_array_of_the_callers(obs_dtype: str) -> None:
+    settings: dict[str, Any] = dict(
+        num_envs=4, map="riverside", layout="lean", num_threads=1, obs_dtype=obs_dtype
+    )
+    one, other = (make_self_play(copy=False, **settings) for _ in range(2))
+    whole = np.full((6, 437), 2.0, obs_dtype)
+    one.engine.observe_into(whole[1:5])
+    for env in (one, other):
+        env.reset(seed=0)
+    for _ in range(3):
+        rows = [env.step(np.full(4, 7))[0] for env in (one, other)]
+        np.testing.assert_array_equal(whole[1:5], rows[1])
+        assert np.shares_memory(rows[0], whole)
+    assert (whole[[0, 5]] == 2.0).all()
+    owner = make_self_play(**settings)
+    with pytest.raises(ValueError, match="copy=False"):
+        owner.engine.observe_into(whole[1:5])
+    with pytest.raises(ValueError, match="C-contiguous"):
+        one.engine.observe_into(np.zeros((437, 4), obs_dtype).T)

@@ -48,3 +48,31 @@ def test_the_cleanrl_example_prints_its_speed_and_returns(tmp_path: Path) -> Non
     assert "SPS" in printed
     assert "return" in printed
     assert (tmp_path / "agent.pt").exists()
+
+
+@pytest.mark.slow
+def test_the_torchrl_example_learns_something() -> None:
+    pytest.importorskip("torchrl", reason='needs pip install "selfdrive_env[libraries]"')
+    printed = run("ppo_torchrl.py", "--steps", "16384", "--num-worlds", "2", "--num-steps", "32")
+    entropies = [float(line.split("entropy ")[1].split()[0]) for line in printed.splitlines()]
+    assert len(entropies) == 8
+    assert entropies[-1] < entropies[0] < 2.49  # ln 12 = 2.48 is that of an untrained policy
+
+
+@pytest.mark.slow
+def test_the_skrl_example_leaves_an_agent(tmp_path: Path) -> None:
+    pytest.importorskip("skrl", reason='needs pip install "selfdrive_env[libraries]"')
+    printed = run("ppo_skrl.py", "--steps", "16384", "--num-envs", "64", "--out", str(tmp_path))
+    assert "16,384 steps" in printed and "SPS" in printed
+    assert (tmp_path / "agent.pt").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_the_rllib_example_leaves_a_checkpoint(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "ray", reason='needs pip install "ray[rllib]", in an environment of its own'
+    )
+    arguments = ("--steps", "4096", "--num-envs", "32", "--num-steps", "64")
+    printed = run("ppo_rllib.py", *arguments, "--out", str(tmp_path))
+    assert "return" in printed and "SPS" in printed
+    assert (tmp_path / "rllib_checkpoint.json").exists()

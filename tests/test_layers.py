@@ -63,6 +63,12 @@ LIBRARIES = {
     "safetensors": ("policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
+    "torchrl": ("adapters.torchrl",),
+    "tensordict": ("adapters.torchrl", "adapters.rsl_rl"),
+    "rsl_rl": ("adapters.rsl_rl",),
+    "rl_games": ("adapters.rl_games",),
+    "pufferlib": ("adapters.pufferlib",),
+    "minari": ("adapters.minari",),
     "shapely": ("maps",),
     "PIL": ("rendering",),
     "av": ("rendering",),
@@ -79,7 +85,10 @@ LAZY_EXCEPTIONS = {
     ("env", "rendering"): "render() draws only when it is asked to",
 }
 
-HEAVY = ("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pygame")
+HEAVY = (
+    *("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pettingzoo"),
+    *("minari", "torchrl", "pygame"),
+)
 
 
 class Import(NamedTuple):
