@@ -390,8 +390,9 @@ def film(num: int, height: int = 48, width: int = 64) -> Iterator[U8]:
         yield frame
 
 
-def test_a_gif_can_be_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "film.gif"
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_an_animated_picture_can_be_read_back(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"film{suffix}"
     write_video(film(12), path, 20)
     with Image.open(path) as image:
         frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(image)]
@@ -400,6 +401,15 @@ def test_a_gif_can_be_read_back(tmp_path: Path) -> None:
     assert len(frames) == 12
     for frame, original in zip(frames, film(12), strict=True):
         assert np.abs(frame.astype(int) - original).max() <= 8
+
+
+def test_colours_that_come_late_in_a_film_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "film.png"
+    late = np.full((48, 64, 3), (20, 200, 60), np.uint8)
+    write_video(itertools.chain(film(20), [late] * 4), path, 10)
+    with Image.open(path) as image:
+        frames = [np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(image)]
+    assert np.abs(frames[-1].astype(int) - late).max() <= 8
 
 
 @pytest.mark.parametrize("shape", [(48, 64), (49, 65)])
@@ -423,10 +433,11 @@ def test_an_mp4_can_be_read_back(tmp_path: Path, shape: tuple[int, int]) -> None
 @pytest.mark.parametrize(
     ("make", "name", "fps", "message"),
     [
-        (lambda: film(3), "film.avi", 10, "must end in .gif or .mp4"),
+        (lambda: film(3), "film.avi", 10, r"must end in \.gif, \.png or \.mp4"),
         (lambda: film(3), "film.gif", 0, "fps must be in"),
         (lambda: film(3), "film.mp4", float("nan"), "fps must be in"),
         (lambda: [], "film.gif", 10, "at least one picture"),
+        (lambda: [], "film.png", 10, "at least one picture"),
         (lambda: [], "film.mp4", 10, "at least one picture"),
         (lambda: [np.zeros((4, 4), np.uint8)], "film.gif", 10, "frame 0 must be uint8"),
         (lambda: [np.zeros((4, 4, 3))], "film.gif", 10, "frame 0 must be uint8"),

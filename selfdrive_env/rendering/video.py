@@ -1,4 +1,4 @@
-"""Films from pictures, as GIF (pillow) or MP4 (PyAV)."""
+"""Films from pictures, as GIF or animated PNG (pillow) or MP4 (PyAV)."""
 
 from __future__ import annotations
 
@@ -20,26 +20,32 @@ if TYPE_CHECKING:
 
 __all__ = ["import_av", "write_video"]
 
+COLOURS = 128
+SAMPLED = 8
+"""An animated PNG has one palette; it is made from about so many of its pictures."""
+
 
 def write_video(frames: Iterable[U8], path: str | Path, fps: float) -> None:
-    """Writes pictures as a film: `.gif`, or `.mp4` (H.264).
+    """Writes pictures as a film: `.gif`, `.png` (animated), or `.mp4` (H.264).
+
+    Notebooks and pages show an animated PNG like any picture, which they do not all do with a GIF.
 
     Args:
         frames: RGB, each [H, W, 3], all of one size; an odd edge loses a pixel in `.mp4`. In a
-            `.gif`, equal frames in a row become one that is shown longer.
+            `.gif` or `.png`, equal frames in a row become one that is shown longer. A `.png` has
+            128 colours for the whole film and keeps all its pictures in memory meanwhile.
         path: File to write; the suffix chooses the format.
         fps: Frames a second.
     """
     path = Path(path)
-    if path.suffix not in (".gif", ".mp4"):
-        raise ValueError(f"path must end in .gif or .mp4, got {str(path)!r}")
+    writers = {".gif": _write_gif, ".png": _write_png, ".mp4": _write_mp4}
+    if path.suffix not in writers:
+        raise ValueError(f"path must end in .gif, .png or .mp4, got {str(path)!r}")
     if not (math.isfinite(fps) and 0.1 <= fps <= 240.0):
         raise ValueError(f"fps must be in [0.1, 240], got {fps}")
-    checked = _checked_frames(frames)
-    write = _write_gif if path.suffix == ".gif" else _write_mp4
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:  # a film is whole or not there
-        write(checked, unfinished, fps)
+        writers[path.suffix](_checked_frames(frames), unfinished, fps)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -66,7 +72,7 @@ def _write_gif(frames: Iterator[U8], path: Path, fps: float) -> None:
 
     def palettes() -> Iterator[Image]:
         for frame in frames:
-            yield image_module.fromarray(frame).quantize(128, dither=image_module.Dither.NONE)
+            yield image_module.fromarray(frame).quantize(COLOURS, dither=image_module.Dither.NONE)
 
     images = palettes()
     first = next(images)
@@ -74,6 +80,21 @@ def _write_gif(frames: Iterator[U8], path: Path, fps: float) -> None:
     options: dict[str, Any] = {"append_images": images, "duration": duration, "loop": 0}
     with open(path, "wb") as file:  # closed at once, also when a picture fails
         first.save(file, "GIF", save_all=True, **options)
+
+
+def _write_png(frames: Iterator[U8], path: Path, fps: float) -> None:
+    image_module = import_pillow()[0]
+    pictures = list(frames)
+    some = np.concatenate(pictures[:: math.ceil(len(pictures) / SAMPLED)])
+    none = image_module.Dither.NONE
+    palette = image_module.fromarray(some).quantize(COLOURS, dither=none)
+    first, *rest = (
+        image_module.fromarray(picture).quantize(palette=palette, dither=none)
+        for picture in pictures
+    )
+    options: dict[str, Any] = {"append_images": rest, "duration": 1000.0 / fps, "loop": 0}
+    with open(path, "wb") as file:
+        first.save(file, "PNG", save_all=True, **options)
 
 
 def import_av() -> Any:
