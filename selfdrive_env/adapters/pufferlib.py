@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +18,8 @@ except ImportError as error:
         'the PufferLib adapter needs PufferLib: pip install "pufferlib>=3" (it compiles C and '
         "loads libraries from the net)"
     ) from error
+
+from selfdrive_env.adapters import make_rows
 
 __all__ = ["DrivingPufferEnv"]
 
@@ -54,11 +55,7 @@ class DrivingPufferEnv(PufferEnv):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        wrong = [name for name in NOT_HERE if name in settings]
-        if wrong:
-            raise TypeError(f"{wrong[0]} is chosen by DrivingPufferEnv, got {settings[wrong[0]]!r}")
-        made: Any = gymnasium.make_vec(id, num_envs=num_agents, copy=False, **settings)
-        self.vector = made.unwrapped
+        self.vector = make_rows("DrivingPufferEnv", NOT_HERE, id, num_agents, settings, copy=False)
         self.num_agents = num_agents
         self.single_observation_space = self.vector.single_observation_space
         self.single_action_space = self.vector.single_action_space

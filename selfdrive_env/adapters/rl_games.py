@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import torch
 
 try:
@@ -17,6 +16,8 @@ except ImportError as error:
     raise ImportError(
         'the rl_games adapter needs rl_games: pip install "rl-games>=1.6.5"'
     ) from error
+
+from selfdrive_env.adapters import make_rows
 
 __all__ = ["RLGamesVecEnv", "register"]
 
@@ -48,11 +49,7 @@ class RLGamesVecEnv(IVecEnv):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        wrong = [name for name in NOT_HERE if name in settings]
-        if wrong:
-            raise TypeError(f"{wrong[0]} is chosen by RLGamesVecEnv, got {settings[wrong[0]]!r}")
-        made: Any = gymnasium.make_vec(id, num_envs=num_envs, output="torch", **settings)
-        self.vector = made.unwrapped
+        self.vector = make_rows("RLGamesVecEnv", NOT_HERE, id, num_envs, settings, output="torch")
         self._seed = seed
 
     def reset(self) -> torch.Tensor:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import torch
 
 try:
@@ -15,6 +14,8 @@ try:
     from tensordict import TensorDict
 except ImportError as error:
     raise ImportError('the rsl_rl adapter needs rsl_rl: pip install "rsl-rl-lib>=5"') from error
+
+from selfdrive_env.adapters import make_rows
 
 __all__ = ["RslRlVecEnv"]
 
@@ -47,13 +48,8 @@ class RslRlVecEnv(VecEnv):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        wrong = [name for name in NOT_HERE if name in settings]
-        if wrong:
-            raise TypeError(f"{wrong[0]} is chosen by RslRlVecEnv, got {settings[wrong[0]]!r}")
-        made: Any = gymnasium.make_vec(
-            id, num_envs=num_envs, action_type="continuous", output="torch", **settings
-        )
-        self.vector = made.unwrapped
+        chosen = {"action_type": "continuous", "output": "torch"}
+        self.vector = make_rows("RslRlVecEnv", NOT_HERE, id, num_envs, settings, **chosen)
         self.num_envs, self.num_actions = num_envs, 2
         self.device = self.vector.device
         self.max_episode_length = int(self.vector.settings.steps)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
 import torch
 
 try:
@@ -18,6 +17,8 @@ try:
     from torchrl.envs import EnvBase
 except ImportError as error:
     raise ImportError('the TorchRL adapter needs TorchRL: pip install "torchrl>=0.14"') from error
+
+from selfdrive_env.adapters import make_rows
 
 __all__ = ["DrivingEnvBase"]
 
@@ -53,11 +54,7 @@ class DrivingEnvBase(EnvBase):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        wrong = [name for name in NOT_HERE if name in settings]
-        if wrong:
-            raise TypeError(f"{wrong[0]} is chosen by DrivingEnvBase, got {settings[wrong[0]]!r}")
-        made: Any = gymnasium.make_vec(id, num_envs=num_envs, output="torch", **settings)
-        self.vector = made.unwrapped
+        self.vector = make_rows("DrivingEnvBase", NOT_HERE, id, num_envs, settings, output="torch")
         shape = (self.vector.num_worlds, self.vector.rows_per_world)
         super().__init__(device=self.vector.device, batch_size=shape[:1])
         self.infos: dict[str, Any] = {}
