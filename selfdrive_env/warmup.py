@@ -13,7 +13,9 @@ __all__ = ["run", "warm_up"]
 
 
 def warm_up(device: str = "cpu") -> dict[str, Any]:
-    """Runs what compiles kernels: the map compiler, a reset and a step. What is kept is only read.
+    """Runs what compiles kernels: the map compiler, a reset, a step, a policy's networks.
+
+    What is kept already is only read.
 
     Args:
         device: Whose kernels are compiled besides those of the processor: "cuda" or "cuda:1".
@@ -33,6 +35,7 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
     from selfdrive_env.env import make_self_play
     from selfdrive_env.maps import load, near, routes
     from selfdrive_env.maps.compile import compile_map
+    from selfdrive_env.policies import sets
 
     worlds = engine.compiled_worlds()
     entries = {"kernels.run_worlds": worlds}
@@ -42,6 +45,7 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
     for module in (routes, near):
         for name, function in vars(module).items():
             functions[f"{module.__name__.split('.', 1)[1]}.{name}"] = function
+    functions |= {f"policies.sets.{name}": function for name, function in sets.kernels().items()}
     functions = {name: f for name, f in functions.items() if hasattr(f, "stats")}
     if not functions:
         raise ValueError("nothing to compile: NUMBA_DISABLE_JIT is set")
@@ -52,6 +56,7 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
     env.reset(seed=0)
     env.step(np.zeros(1, np.int64))
     env.close()
+    sets.compile_all()
     if launcher is not None:
         launcher.compile_all()
 

@@ -43,6 +43,7 @@ def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> No
     assert set(figures) == {"folder", "compiled", "present", "seconds"}
     assert figures["compiled"] == []
     entries = {"kernels.run_worlds", "maps.routes._search", "maps.near._search"}
+    entries |= {f"policies.sets.{name}" for name in ("encode", "dense", "pull_back")}
     assert entries <= set(figures["present"])
     assert list(Path(figures["folder"]).glob("*.nbc"))
     assert main(["warmup"]) == 0

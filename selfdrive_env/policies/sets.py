@@ -24,7 +24,17 @@ from selfdrive_env.cache import cached
 from selfdrive_env.config import Layout
 from selfdrive_env.layout import OBSERVATION, slots
 
-__all__ = ["LANES", "SETS", "SetWeights", "dense", "encode", "pull_back", "set_plan"]
+__all__ = [
+    "LANES",
+    "SETS",
+    "SetWeights",
+    "compile_all",
+    "dense",
+    "encode",
+    "kernels",
+    "pull_back",
+    "set_plan",
+]
 
 SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
 """Groups whose slots have no order that matters; the goals do have one."""
@@ -318,6 +328,22 @@ def _kernel(function: Callable[..., None]) -> Any:
         contract: Any = {"contract"}
         _compiled[function] = cached(njit(function, nogil=True, fastmath=contract), SOURCES)
     return _compiled[function]
+
+
+def kernels() -> dict[str, Any]:
+    """Returns name -> compiled function, of all there are."""
+    return {one.__name__.strip("_"): _kernel(one) for one in (_encode, _dense, _pull_back)}
+
+
+def compile_all() -> None:
+    """Runs every kernel on one empty row, so that the cache has them."""
+    plan = set_plan(Layout(1, 1, 1, 1, 1))[1]
+    inner = np.zeros((int(plan[:, 2].sum()), LANES), np.float32)
+    weights = SetWeights(plan, inner, np.zeros((len(plan), LANES, LANES), np.float32))
+    rows = np.zeros((1, int(plan[:, :2].sum(1).max() * plan[:, 2].max())), np.float32)
+    out, best = encode(rows, weights)
+    pull_back(rows, weights, best, out)
+    dense(rows, np.zeros((rows.shape[1], LANES), np.float32))
 
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
