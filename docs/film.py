@@ -1,6 +1,6 @@
 """Makes the film of the README: the policy that comes with the package drives every agent.
 
-The camera follows one agent through a town that the policy has not seen, or stands over one place.
+The camera stands over one place of a town that the policy has not seen, or follows one agent.
 Steps are a third of those it was trained with and each of its actions is held for three of them, so
 that the film is smooth::
 
@@ -53,10 +53,15 @@ def frames(options: argparse.Namespace) -> Iterator[NDArray[np.uint8]]:
         observations = envs.step(actions)[0]
         if step < skipped:
             continue
-        scene = scene_of(engine, 0, options.follow)
-        if options.centre:
+        scene = scene_of(engine, 0, options.follow or 0)
+        if options.follow is None:
             scene = scene._replace(focus=-1, route=None, goals=None)
-        picture = painter.draw(scene, size=options.width, span=options.span, centre=options.centre)
+        picture = painter.draw(
+            scene,
+            size=options.width,
+            span=options.span,
+            centre=None if options.follow is not None else tuple(options.centre),
+        )
         yield picture[cut : cut + options.height]
     envs.close()
 
@@ -66,16 +71,15 @@ def main() -> None:
     parser.add_argument("path", help="a .gif or .mp4 file")
     parser.add_argument("--map", default="harbour")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--agents", type=int, default=90)
-    parser.add_argument("--skip", type=float, default=6.0, help="seconds before the film")
+    parser.add_argument("--agents", type=int, default=150)
+    parser.add_argument("--skip", type=float, default=20.0, help="seconds before the film")
     parser.add_argument("--seconds", type=float, default=15.0)
-    parser.add_argument("--centre", type=float, nargs=2, help="[m]")
-    parser.add_argument("--follow", type=int, default=45, help="agent, where no centre is given")
-    parser.add_argument("--span", type=float, default=110.0, help="metres across")
+    parser.add_argument("--centre", type=float, nargs=2, default=(5.0, 205.0), help="[m]")
+    parser.add_argument("--follow", type=int, help="agent, instead of a place")
+    parser.add_argument("--span", type=float, default=120.0, help="metres across")
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=360)
     options = parser.parse_args()
-    options.centre = tuple(options.centre) if options.centre else None
     write_video(frames(options), options.path, FRAMES_PER_SECOND)
 
 
