@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib.util
 import math
 import os
 from collections.abc import Mapping
@@ -12,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["as_list", "as_plain", "as_table", "check_actions", "check_choice",
-    "check_integer", "check_number"]  # fmt: skip
+    "check_integer", "check_number", "require_torch"]  # fmt: skip
+
+
+def require_torch(what: str, extra: str) -> None:
+    """Raises an ImportError that says what to install where torch is missing."""
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError(f"{what} needs torch: pip install 'selfdrive_env[{extra}]'")
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -23,7 +23,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from selfdrive_env.arrays import F32, U8, digest
-from selfdrive_env.checks import as_plain, check_actions, check_integer
+from selfdrive_env.checks import as_plain, check_actions, check_integer, require_torch
 from selfdrive_env.config import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings, make_layout
 from selfdrive_env.engine import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.metrics import METRICS
@@ -594,6 +594,7 @@ def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
         from selfdrive_env.traffic import PolicyTrafficEnv
 
         return PolicyTrafficEnv(num_envs, **settings)
+    require_torch("output='torch'" if on_cpu else "device", "train" if on_cpu else "cuda13")
     from selfdrive_env.device_env import environment_class
 
     return environment_class(settings.get("device", "cpu"))(num_envs, **settings)

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from selfdrive_env import config
+from selfdrive_env.checks import require_torch
 from selfdrive_env.config import (
     BODY_TYPES,
     CHOICES,
@@ -319,3 +320,9 @@ def test_threads_end_at_the_cores_that_the_process_may_use(monkeypatch: Any) -> 
 def test_an_unknown_setting_names_its_nearest_relative(wrong: str, near: str) -> None:
     with pytest.raises(TypeError, match=f"unknown setting '{wrong}' .did you mean '{near}'"):
         Settings.from_keywords({wrong: 1})
+
+
+def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"training needs torch: pip install .*\[train\]"):
+        require_torch("training", "train")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 try:
+    import torch
     from rsl_rl.env import VecEnv
     from tensordict import TensorDict
 except ImportError as error:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 try:
+    import torch
     from tensordict import TensorDict, TensorDictBase
     from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
     from torchrl.envs import EnvBase

@@ -30,7 +30,7 @@ PRESETS = {
 
 TRAINING = {
     "cpu": "two cores, ten minutes, two towns",
-    "gpu": "one CUDA device, three towns and their variants",
+    "gpu": "one CUDA device, two towns and their variants",
 }
 
 

@@ -253,7 +253,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         default=list(PROBES),
         metavar="PROBE",
-        help=f"skill probes, none without a name (all: {', '.join(PROBES)})",
+        help=f"skill probes, or none (all: {', '.join(PROBES)})",
     )
     parser.add_argument("--trials", type=int, default=20, help="of each probe (%(default)s)")
     _settings(parser)

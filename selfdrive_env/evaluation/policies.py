@@ -68,6 +68,9 @@ class Policy:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it needs of an environment, such as `driver` or `action_type`."""
 
+    learnt: Mapping[str, Any] = field(default_factory=dict)
+    """`dt` and `bodies` that it was trained with, where that is known."""
+
 
 def load(text: str, *, seed: int = 0) -> Policy:
     """Returns a policy.
@@ -145,9 +148,10 @@ def _read_run(name: str) -> Policy:
         return policy.act(observations, deterministic=deterministic)
 
     # Weights are part of a row: fixed ones must be those that the policy learnt under.
-    reward = policy.description.get("env", {}).get("reward")
-    settings = {"reward": reward} if reward else {}
-    return Policy(name, act, layout=policy.layout, settings=settings)
+    env = policy.description.get("env", {})
+    settings = {"reward": env["reward"]} if env.get("reward") else {}
+    learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies")}
+    return Policy(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 
 def read_sb3(path: Path) -> Policy:

@@ -25,6 +25,8 @@ __all__ = ["details", "figures", "run", "text"]
 KEPT = 10
 """Incidents recorded with `--out-dir`, unless more films are asked for."""
 
+NO_PROBES = "none"
+
 
 def figures(evaluation: Evaluation) -> dict[str, Any]:
     """Returns the figures of an evaluation as JSON can hold them, under eight fixed keys."""
@@ -94,7 +96,7 @@ def text(evaluation: Evaluation) -> str:
         ),
         ("goals per agent-hour", _number(e.goal_rate)),
         ("time to goals / free flow", _number(e.goal_delay)),
-        ("route completion", f"{_number(e.route_completion)} of {len(e.routes)} routes"),
+        ("route completion, mean", f"{_number(e.route_completion)} over {len(e.routes)} routes"),
         ("routes completed", _number(e.routes_completed)),
         ("driving score", _number(e.driving_score)),
         *((name, f"{100.0 * share:.2f} %") for name, share in shares.items()),
@@ -120,8 +122,10 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.out_dir is not None:
         parsed.out_dir.mkdir(parents=True, exist_ok=True)
     settings = read_settings(parsed.set)
+    if parsed.probes == [NO_PROBES]:
+        parsed.probes = []
     for name in parsed.probes:
-        check_choice("--probes", name, tuple(PROBES))
+        check_choice("--probes", name, (*PROBES, NO_PROBES))
     options: dict[str, Any] = {
         "map": parsed.map,
         "minutes": parsed.minutes,
@@ -137,7 +141,7 @@ def run(parsed: argparse.Namespace) -> int:
     for name in parsed.probes:
         result.probes[name] = probe(policy, name, trials=parsed.trials)._asdict()
     output = figures(result)
-    lines = [text(result)]
+    lines = [text(result), *_other_conditions(policy, result)]
     if parsed.against is not None:
         other = evaluate(policies.load(parsed.against), **options, progress=_progress())
         _erase()
@@ -155,6 +159,16 @@ def run(parsed: argparse.Namespace) -> int:
         lines += [f"wrote {len(written) + 1} files to {parsed.out_dir}"]
     print(json.dumps(output, allow_nan=False) if parsed.json else "\n".join(lines))
     return 0
+
+
+def _other_conditions(policy: policies.Policy, result: Evaluation) -> list[str]:
+    """Returns a line on settings that differ from those of the policy's training, if any do."""
+    differ = [
+        f"{name}={learnt if isinstance(learnt, str) else json.dumps(learnt)}"
+        for name, learnt in policy.learnt.items()
+        if learnt != result.settings.get(name, getattr(Settings, name))
+    ]
+    return [f"trained with other settings: --set {' '.join(differ)}"] if differ else []
 
 
 def _presets(

@@ -360,7 +360,7 @@ def _draw_text(pen: ImageDraw, scene: Scene, size: int) -> None:
     """Writes the ego's speed and the time into the lower left corner."""
     words = []
     if scene.focus >= 0:
-        words.append(f"{3.6 * float(scene.speed[scene.focus]):.0f} km/h")
+        words.append(f"{round(3.6 * float(scene.speed[scene.focus]))} km/h")
     if scene.time is not None:
         words.append(f"{scene.time:.1f} s")
     if not words:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from selfdrive_env.checks import require_torch
 from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def train(
         ConnectionError: If another process of the run has ended or does not answer any more.
         NotFiniteError: If the loss is no number any more; the state and the batch are saved.
     """
+    require_torch("training", "train")
     # Before torch is loaded: its idle threads must leave the cores to the simulator.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from selfdrive_env.training.ppo import run
@@ -49,6 +51,7 @@ def load_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> Policy:
         path: The folder or the file that ends in .safetensors.
         device: Where it computes.
     """
+    require_torch("training.load_policy", "train")
     from selfdrive_env.training.policy import Policy
 
     return Policy.load(path, device=device)

@@ -40,8 +40,10 @@ def run(parsed: argparse.Namespace) -> int:
     if config is None:
         config = load_config(parsed.preset or DEFAULT_PRESET, parsed.config, words)
 
+    from selfdrive_env.checks import require_torch
     from selfdrive_env.training import train
 
+    require_torch("training", "train")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from selfdrive_env.training.ppo import NotFiniteError
 
@@ -69,8 +71,12 @@ def _resumed(parsed: argparse.Namespace, words: list[str]) -> TrainConfig | None
 
 
 def _summary(config: TrainConfig, figures: dict[str, float]) -> str:
+    spent = figures["steps"] / config.steps
+    if config.minutes is not None:
+        spent = max(spent, figures["seconds"] / (60.0 * config.minutes))
+    rest = "" if spent >= 1.0 else "; stopped before its budget was spent, --resume goes on"
     return (
         f"{config.out_dir}: {figures['steps']:,.0f} transitions in {figures['seconds']:,.0f} s, "
         f"{figures['steps_per_second']:,.0f}/s; goals/h {figures['goals_per_hour']:.1f}, "
-        f"incidents/km {figures['incidents_per_km']:.2f}"
+        f"incidents/km {figures['incidents_per_km']:.2f}{rest}"
     )

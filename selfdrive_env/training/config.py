@@ -298,7 +298,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "out_dir": "runs/gpu",
         "num_worlds": 512,
         "env": {
-            "map": ["riverside", "hillcrest", "harbour"],
+            "map": ["riverside", "hillcrest"],
             "map_variants": 4,
             "layout": "full",
             "agents_per_world": 64,

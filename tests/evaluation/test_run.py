@@ -290,3 +290,19 @@ def test_settings_are_read_from_words() -> None:
     words = ["dt=0.3", "bodies=typed", 'reward={"overspeed": 0.1}']
     expected = {"dt": 0.3, "bodies": "typed", "reward": {"overspeed": 0.1}}
     assert read_settings(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ("dt=0.3 bodies=typed", ""),
+        ("dt=0.1 bodies=typed", "trained with other settings: --set dt=0.3"),
+    ],
+)
+def test_settings_unlike_those_of_training_are_named(
+    settings: str, note: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--minutes", "0.05", "--seeds", "1", "--probes", "none", "--set", *settings.split()]
+    assert main(["evaluate", "selfplay", "--map", "riverside", *words, "agents_per_world=5"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == note if note else "trained" not in last
