@@ -12,10 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from selfdrive_env.config import BODY_TYPES
-from selfdrive_env.env import make_self_play
-from selfdrive_env.kernels.metrics import METRICS
-from selfdrive_env.state import EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.kernels.events import METRICS
+from selfdrive_env.state.world import (
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+)
 
 INCIDENTS = EVENT_COLLISION | EVENT_OFFROAD | EVENT_RED_LIGHT | EVENT_STOP_SIGN
 

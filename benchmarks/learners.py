@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.bench import processor
+from selfdrive_env.commands.bench import processor
 from selfdrive_env.evaluation.policies import load
 from selfdrive_env.evaluation.run import evaluate
 from selfdrive_env.training.config import PRESETS

@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.bench import processor
+from selfdrive_env.commands.bench import processor
 from selfdrive_env.training.config import PRESETS, load_config
 
 WARM = 2
@@ -65,7 +65,7 @@ CHILD = """
 import json, sys
 from selfdrive_env.training.config import load_config
 from selfdrive_env.training.ppo import Trainer
-from selfdrive_env.devices import choose_device
+from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.training.distributed import Ranks
 import torch
 config = load_config(sys.argv[1], None, json.loads(sys.argv[2]))

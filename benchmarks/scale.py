@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.bench import processor
-from selfdrive_env.env import DrivingVectorEnv, make_self_play
+from selfdrive_env.commands.bench import processor
+from selfdrive_env.envs.vector import DrivingVectorEnv, make_self_play
 
 WORK = 40_000
 """Agent-steps of one run."""

@@ -1,4 +1,4 @@
-"""Times the sets of an observation in one pass (`policies/sets.py`) against torch's layers.
+"""Times the sets of an observation in one pass (`policies/deep_sets.py`) against torch's layers.
 
     python benchmarks/sets.py [--rows 2048] [--widths 32 32] [--threads 1]
 
@@ -16,9 +16,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from selfdrive_env.bench import processor
-from selfdrive_env.config import LAYOUTS
-from selfdrive_env.env import make_self_play
+from selfdrive_env.commands.bench import processor
+from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.envs.vector import make_self_play
 from selfdrive_env.training.network import Encoder, Sizes
 
 

@@ -16,24 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import selfdrive_env
-from selfdrive_env.config import (
-    BODY_TYPES,
+from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.config.observation import OBSERVATION, slots
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE
+from selfdrive_env.config.settings import (
     CHOICES,
-    LAYOUTS,
     POLICIES,
-    PRESETS,
     TRAFFIC,
-    TRAINING_RANGE,
     Settings,
     make_draws,
 )
-from selfdrive_env.env import FINALS
-from selfdrive_env.kernels.metrics import METRICS
+from selfdrive_env.envs.vector import FINALS
+from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.kernels.reward import REWARDS
-from selfdrive_env.layout import OBSERVATION, slots
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import describe
-from selfdrive_env.state import NUM_CONDITIONS, REWARD_TERMS, WEIGHTS
+from selfdrive_env.state.world import NUM_CONDITIONS, REWARD_TERMS, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
 

@@ -30,7 +30,12 @@ from torch import nn
 
 from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
 from selfdrive_env.rendering import write_video
-from selfdrive_env.state import EVENT_COLLISION, EVENT_GOAL, EVENT_OFFROAD, EVENT_RED_LIGHT
+from selfdrive_env.state.world import (
+    EVENT_COLLISION,
+    EVENT_GOAL,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+)
 
 ENV = "selfdrive_env/SelfPlay-v0"
 TRAINING_TOWNS, TEST_TOWN = ["riverside", "hillcrest"], "harbour"

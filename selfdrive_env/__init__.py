@@ -32,13 +32,13 @@ ENVIRONMENTS = (
 for _name, _vector in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
-        entry_point="selfdrive_env.single:DrivingEnv",
-        vector_entry_point=f"selfdrive_env.env:{_vector}",
+        entry_point="selfdrive_env.envs.single:DrivingEnv",
+        vector_entry_point=f"selfdrive_env.envs.vector:{_vector}",
     )
 
 
 def load_policy(name: Any, *, threads: int = 1) -> Any:
-    """Returns a trained policy to drive with: see `selfdrive_env.policies.policy.load_policy`."""
-    from selfdrive_env.policies import policy
+    """Returns a trained policy to drive with: see `load_policy` of `policies.numpy_policy`."""
+    from selfdrive_env.policies import numpy_policy
 
-    return policy.load_policy(name, threads=threads)
+    return numpy_policy.load_policy(name, threads=threads)

@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @functools.cache
 def missing_device() -> str | None:
     """Returns why no CUDA device can be used, None if one can."""
-    from selfdrive_env.devices import choose_device
+    from selfdrive_env.engine.devices import choose_device
 
     try:
         choose_device("cuda")
@@ -55,10 +55,10 @@ def has_toolkit() -> bool:
 @pytest.fixture(scope="session", autouse=True)
 def several_cores() -> Iterator[None]:
     """Lets every machine run the tests of threads, which need no core of their own."""
-    from selfdrive_env import config
+    from selfdrive_env.config import settings
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(config, "usable_cores", lambda: 4)
+        patch.setattr(settings, "usable_cores", lambda: 4)
         yield
 
 
@@ -75,6 +75,6 @@ def shared_data() -> Path:
 def surfaces() -> Callable[[str], list[Any]]:
     """Drivable surface of each layer of a built-in town, as shapely polygons."""
     from selfdrive_env.maps import load
-    from selfdrive_env.maps.surface import surface_polygons
+    from selfdrive_env.maps.compile.surface import surface_polygons
 
     return functools.cache(lambda name: surface_polygons(load(name)))

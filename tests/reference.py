@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import shapely
 
-from selfdrive_env.config import TRAINING_RANGE
-from selfdrive_env.state import (
+from selfdrive_env.config.presets import TRAINING_RANGE
+from selfdrive_env.state.road import UNREACHABLE
+from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
     GREEN,
@@ -19,7 +20,6 @@ from selfdrive_env.state import (
     NUM_CONDITIONS,
     RED,
     STOP_SIGN,
-    UNREACHABLE,
     WEIGHTS,
     YELLOW,
 )

@@ -28,11 +28,13 @@ from typing import NamedTuple
 import pytest
 
 from selfdrive_env.__main__ import main
-from selfdrive_env.config import BODY_TYPES, LAYOUTS, PRESETS, Layout, Settings
-from selfdrive_env.env import FINALS
-from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.envs.vector import FINALS
 from selfdrive_env.maps import BUILT_IN
-from selfdrive_env.state import REWARD_TERMS, WEIGHTS
+from selfdrive_env.state.world import REWARD_TERMS, WEIGHTS
 from tests.conftest import missing_device
 
 ROOT = Path(__file__).parents[1]

@@ -13,17 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from selfdrive_env.config import LAYOUTS, Layout
-from selfdrive_env.env import DrivingVectorEnv
-from selfdrive_env.state import (
-    ABSENT,
-    EVENT_COLLISION,
-    EVENT_OFFROAD,
-    EVENT_RED_LIGHT,
-    GREEN,
-    HALTED,
-    PRESENT,
-    RED,
+from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,
     SEG_LENGTH,
@@ -32,6 +24,16 @@ from selfdrive_env.state import (
     SEG_X,
     SEG_Y,
     SEG_Z,
+)
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    GREEN,
+    HALTED,
+    PRESENT,
+    RED,
 )
 
 F64 = NDArray[np.float64]
@@ -499,15 +501,15 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
     """A stage that was edited must not run as it was: every module with kernels counts."""
     from pathlib import Path
 
-    import selfdrive_env.cache as cache
-    from selfdrive_env.policies.sets import SOURCES
+    import selfdrive_env.compiler.cache as cache
+    from selfdrive_env.policies.deep_sets import SOURCES
 
-    package = Path(cache.__file__).parent
+    package = Path(cache.__file__).parents[1]
     with_kernels = {
         path.relative_to(package).as_posix()
         for path in package.rglob("*.py")
         if "\n@njit" in path.read_text() and "maps" not in path.parts
     }
     own = {place for place in with_kernels if place in SOURCES}
-    assert own == {"policies/sets.py"}
+    assert own == {"policies/deep_sets.py"}
     assert {place.split("/")[0] for place in with_kernels - own} <= set(cache._SOURCES)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.engine import Engine
+from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.maps import compiled, load
-from selfdrive_env.maps.compile import CompiledMap, compile_map
-from selfdrive_env.state import (
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
+from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
     EVENT_GOAL,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import selfdrive_env
-from selfdrive_env import devices, engine
 from selfdrive_env.__main__ import main
+from selfdrive_env.engine import cpu, devices
 
 
 def test_map_info_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,8 +42,8 @@ def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> No
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {"folder", "compiled", "present", "seconds"}
     assert figures["compiled"] == []
-    entries = {"kernels.run_worlds", "maps.routes._search", "maps.near._search"}
-    entries |= {f"policies.sets.{name}" for name in ("encode", "dense", "pull_back")}
+    entries = {"kernels.run_worlds", "maps.compile.routes._search", "maps.compile.near._search"}
+    entries |= {f"policies.deep_sets.{name}" for name in ("encode", "dense", "pull_back")}
     assert entries <= set(figures["present"])
     assert list(Path(figures["folder"]).glob("*.nbc"))
     assert main(["warmup"]) == 0
@@ -55,7 +55,7 @@ def test_warmup_that_cannot_keep_kernels_is_a_mistake(
 ) -> None:
     main(["warmup"])
     problem = OSError("read-only")
-    monkeypatch.setattr(engine.compiled_worlds()._cache, "_problem", problem)
+    monkeypatch.setattr(cpu.compiled_worlds()._cache, "_problem", problem)
     capsys.readouterr()
     assert main(["warmup"]) == 2
     assert "kernels.run_worlds cannot be kept" in (error := capsys.readouterr().err)
@@ -94,11 +94,11 @@ def test_after_a_warmup_no_environment_compiles(tmp_path: Path) -> None:
     for name in ("SelfPlay-v0", "Drive-v0"):
         code = f"""
 import gymnasium, selfdrive_env
-from selfdrive_env import engine
+from selfdrive_env.engine import cpu
 envs = gymnasium.make_vec("selfdrive_env/{name}", num_envs=32, num_threads=1)
 envs.reset(seed=0, options={{"reset_mask": envs.unwrapped._all}})
 envs.step(envs.action_space.sample())
-print(engine.compiled_worlds().stats.cache_misses.total())
+print(cpu.compiled_worlds().stats.cache_misses.total())
 """
         third = python("-c", code)
         assert third.stdout.split() == ["0"]

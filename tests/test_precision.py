@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 # The engine is taken without its cache, whose entries hold no types.
 PROGRAM = """
-from selfdrive_env import engine
+from selfdrive_env.engine import cpu
 from tests.test_precision import dispatchers, double_precision, infer, without_machine_code
 
-engine.cached = lambda function: function
-engine.run = lambda stage, count, threads, board: infer(stage, board, 0)
+cpu.cached = lambda function: function
+cpu.run = lambda stage, count, threads, board: infer(stage, board, 0)
 without_machine_code()
 from tests.kernels.conftest import no_jerk, town_engine
 
@@ -127,14 +127,18 @@ def literals(notes: Any, ir: Any) -> set[str]:
 
 
 def dispatchers() -> list[Any]:
-    """Every compiled function of the kernels and of the engine."""
+    """Every compiled function of the kernels and of what they are made with."""
     import importlib
 
     from numba.core.dispatcher import Dispatcher
 
-    names = [f"kernels.{p.stem}" for p in (ROOT / "selfdrive_env" / "kernels").glob("[!_]*.py")]
+    package = ROOT / "selfdrive_env"
+    paths = [
+        path for part in ("kernels", "compiler") for path in (package / part).rglob("[!_]*.py")
+    ]
     found = {}
-    for name in ["engine", *sorted(names)]:
+    for path in sorted(paths):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
         module = importlib.import_module(f"selfdrive_env.{name}")
         for value in vars(module).values():
             if isinstance(value, Dispatcher) and value.__module__ == module.__name__:
@@ -160,7 +164,7 @@ def test_no_kernel_computes_in_double_precision():
 
 
 def test_planted_double_precision_is_caught():
-    from selfdrive_env.kernels.compiling import entry
+    from selfdrive_env.compiler.njit import entry
 
     half, one = np.float32(0.5), np.float32(1.0)
 

@@ -15,7 +15,7 @@ from IPython.display import Image
 from PIL.Image import fromarray
 
 import selfdrive_env
-from selfdrive_env.layout import OBSERVATION, decode
+from selfdrive_env.config.observation import OBSERVATION, decode
 from selfdrive_env.rendering import write_video
 
 # %% [markdown]

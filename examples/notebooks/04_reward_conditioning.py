@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 import selfdrive_env
 from selfdrive_env.config import PRESETS, TRAINING_RANGE
 from selfdrive_env.rendering import write_video
-from selfdrive_env.state import EVENT_GOAL
+from selfdrive_env.state.world import EVENT_GOAL
 
 BUDGET = float(os.environ.get("SELFDRIVE_BUDGET", 1))  # 10 makes the curves smoother
 policy = selfdrive_env.load_policy("selfplay")
@@ -121,7 +121,7 @@ def goals_an_hour(engine, rows):
 
 
 def lateral_offset(engine, rows):
-    squashed = rows[:, 0]  # v / (2 + |v|), see selfdrive_env.layout
+    squashed = rows[:, 0]  # v / (2 + |v|), see selfdrive_env.config.observation
     return 2.0 * squashed / (1.0 - np.abs(squashed))
 
 

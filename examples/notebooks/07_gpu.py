@@ -18,7 +18,7 @@ from PIL.Image import fromarray
 from torch import nn
 
 import selfdrive_env  # noqa: F401  (registers the environments)
-from selfdrive_env.devices import choose_device
+from selfdrive_env.engine.devices import choose_device
 
 BUDGET = float(os.environ.get("SELFDRIVE_BUDGET", 1))
 

@@ -12,11 +12,11 @@ import numpy as np
 from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32
-from selfdrive_env.checks import check_integer
-from selfdrive_env.config import DEFAULT_AGENTS, Settings
-from selfdrive_env.env import DrivingVectorEnv, Infos
+from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
+from selfdrive_env.envs.vector import DrivingVectorEnv, Infos
 from selfdrive_env.maps import MapError
+from selfdrive_env.state.arrays import F32
 
 try:
     from pettingzoo import ParallelEnv
@@ -53,7 +53,7 @@ class DrivingParallelEnv(ParallelEnv):
     Args:
         entrants: So many more agents enter, one for each that left, where there is a free place.
         render_mode: None or "rgb_array"; the camera follows the first of `agents`.
-        **settings: See `selfdrive_env.config.Settings`, without `NOT_HERE`.
+        **settings: See `selfdrive_env.config.settings.Settings`, without `NOT_HERE`.
 
     Raises:
         ValueError: For a value out of range, named with what is allowed.

@@ -26,7 +26,7 @@ except ImportError as error:
         "the SB3 adapter needs Stable-Baselines3: pip install 'selfdrive_env[sb3]'"
     ) from error
 
-from selfdrive_env.arrays import F32
+from selfdrive_env.state.arrays import F32
 
 __all__ = ["BatchedBootstrap", "SB3VecEnv"]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from selfdrive_env.config import usable_cores
+from selfdrive_env.config.settings import usable_cores
 
 __all__ = ["factory", "installation", "run"]
 
@@ -72,7 +72,7 @@ def _version(name: str) -> str | None:
 
 
 def _cache() -> dict[str, Any]:
-    from selfdrive_env.engine import compiled_worlds
+    from selfdrive_env.engine.cpu import compiled_worlds
 
     path = getattr(compiled_worlds().stats, "cache_path", None)
     there = path is not None and os.path.isdir(path)
@@ -82,7 +82,7 @@ def _cache() -> dict[str, Any]:
 
 def _device() -> dict[str, Any]:
     """Returns whether a CUDA device can be used, and why not."""
-    from selfdrive_env.devices import choose_device
+    from selfdrive_env.engine.devices import choose_device
 
     try:
         return {"cuda": choose_device("cuda"), "why_not": None}
@@ -94,7 +94,7 @@ def _first_step() -> dict[str, Any]:
     """Returns how long it takes to the first step; compiles if nothing was kept."""
     import numpy as np
 
-    from selfdrive_env.env import make_drive
+    from selfdrive_env.envs.vector import make_drive
 
     start = time.perf_counter()
     env = make_drive(1, agents_per_world=8, num_threads=1, horizon=30.0)

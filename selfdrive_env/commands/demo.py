@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.arrays import U8
-from selfdrive_env.checks import check_integer
+from selfdrive_env.config.checks import check_integer
+from selfdrive_env.state.arrays import U8
 
 __all__ = ["demo", "run"]
 
@@ -60,7 +60,7 @@ def demo(
     Returns:
         The figures of the drive, by name.
     """
-    from selfdrive_env.env import make_self_play
+    from selfdrive_env.envs.vector import make_self_play
     from selfdrive_env.evaluation.policies import load
     from selfdrive_env.rendering import write_video
 
@@ -145,7 +145,7 @@ class _Drive:
                 tell("filming", step / self._steps)
 
     def _count(self) -> None:
-        from selfdrive_env.state import (
+        from selfdrive_env.state.world import (
             EVENT_COLLISION,
             EVENT_GOAL,
             EVENT_OFFROAD,

@@ -74,7 +74,7 @@ def _maps() -> dict[str, dict[str, float]]:
 
 
 def _layouts() -> dict[str, dict[str, int]]:
-    from selfdrive_env.config import LAYOUTS
+    from selfdrive_env.config.layouts import LAYOUTS
 
     found = {}
     for name, layout in LAYOUTS.items():

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selfdrive_env.config import PRESETS
+from selfdrive_env.config.presets import PRESETS
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
 
 __all__ = ["COMMANDS", "MAP_COMMANDS", "PROBES", "SHELLS", "Command", "make_parser"]
@@ -430,14 +430,14 @@ COMMANDS: Sequence[Command] = (
     Command(
         "bench",
         "measure simulation speed",
-        "selfdrive_env.bench:run",
+        "selfdrive_env.commands.bench:run",
         _add_bench,
         "selfdrive bench --worlds 32 --agents 32 --stages",
     ),
     Command(
         "warmup",
         "compile all kernels ahead of their first use",
-        "selfdrive_env.warmup:run",
+        "selfdrive_env.commands.warmup:run",
         _add_warmup,
         "selfdrive warmup",
     ),

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfdrive_env.checks import check_integer
-from selfdrive_env.config import BODY_TYPES, DRIVERS
+from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.observation import OBSERVATION, slots
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.episodes.episode import Episode
 from selfdrive_env.episodes.take import Take
-from selfdrive_env.kernels.metrics import METRICS
-from selfdrive_env.layout import OBSERVATION, slots
-from selfdrive_env.state import REWARD_TERMS
+from selfdrive_env.kernels.events import METRICS
+from selfdrive_env.state.world import REWARD_TERMS
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
 
 __all__ = ["Recorder"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F64
 from selfdrive_env.episodes.tracks import SCHEMA, TERMINATED, TRUNCATED, Tracks, as_whole
-from selfdrive_env.maps.outline import outline, simplified, stop_line_ends
-from selfdrive_env.maps.routes import route_points
-from selfdrive_env.state import ABSENT, HALTED, WEIGHT_GOAL_RADIUS
+from selfdrive_env.maps.compile.outline import outline, simplified, stop_line_ends
+from selfdrive_env.maps.compile.routes import route_points
+from selfdrive_env.state.arrays import F64
+from selfdrive_env.state.world import ABSENT, HALTED, WEIGHT_GOAL_RADIUS
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
 
 __all__ = ["Take"]
 

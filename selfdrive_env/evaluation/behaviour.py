@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.evaluation.incidents import CAUSES
-from selfdrive_env.state import ABSENT
+from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
     from selfdrive_env.evaluation.run import Evaluation
 
 __all__ = ["ROWS", "Behaviour", "compare_presets"]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env import episodes
-from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.episodes.episode import SUFFIX
 from selfdrive_env.evaluation.incidents import Incident
 

@@ -27,18 +27,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.state import (
+from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
+from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    SEG_LEFT,
-    SEG_RIGHT,
 )
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
 
 __all__ = ["APART", "CAUSES", "CRASHES", "Incident", "Pair", "RisingEdges", "Watch", "own_faults"]
 

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import LAYOUTS, POLICIES, Layout, Settings
-from selfdrive_env.env import DrivingVectorEnv
-from selfdrive_env.layout import OBSERVATION
-from selfdrive_env.policies.policy import load_policy
-from selfdrive_env.policies.sets import SETS
+from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.config.settings import POLICIES, Settings
+from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.policies.deep_sets import SETS
+from selfdrive_env.policies.numpy_policy import load_policy
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
 

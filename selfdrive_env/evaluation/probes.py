@@ -15,11 +15,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.incidents import Watch
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
-from selfdrive_env.state import EVENT_GOAL, EVENT_STOP_SIGN
+from selfdrive_env.state.world import EVENT_GOAL, EVENT_STOP_SIGN
 
 __all__ = ["PROBES", "ProbeResult", "probe"]
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.checks import check_choice, check_integer
-from selfdrive_env.config import Settings
+from selfdrive_env.config.checks import check_choice, check_integer
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
 from selfdrive_env.evaluation.films import write_films

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import BODY_TYPES
-from selfdrive_env.maps.routes import lane_graph_distance
-from selfdrive_env.state import (
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.state.world import (
     ABSENT,
     EVENT_GOAL,
     EVENT_OFFROAD,
@@ -27,7 +27,7 @@ from selfdrive_env.state import (
 )
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
 
 __all__ = ["COEFFICIENTS", "RouteLog"]
 

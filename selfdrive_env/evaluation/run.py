@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import Layout, make_layout
-from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.config.layouts import Layout, make_layout
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
@@ -23,7 +23,7 @@ from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layo
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
 from selfdrive_env.maps import MapError, compiled
-from selfdrive_env.state import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
+from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
 __all__ = ["DEFAULTS", "Evaluation", "compare", "evaluate"]
 

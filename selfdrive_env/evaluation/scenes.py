@@ -7,23 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config import DRIVERS
-from selfdrive_env.env import DrivingVectorEnv
-from selfdrive_env.maps.compile import CompiledMap, compile_map
-from selfdrive_env.maps.layout import Entry, Layout, Street, build
-from selfdrive_env.maps.routes import lane_graph_distance
-from selfdrive_env.maps.town import Node
-from selfdrive_env.state import (
-    MAX_GOALS,
-    PRESENT,
+from selfdrive_env.config.settings import DRIVERS
+from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
+from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.maps.towns.builder import Node
+from selfdrive_env.maps.towns.streets import (
+    Entry,
+    Layout,
+    Street,
+    build,
+)
+from selfdrive_env.state.road import (
     SEG_COS,
     SEG_S,
     SEG_SIN,
     SEG_X,
     SEG_Y,
     SEG_Z,
-    STILL,
 )
+from selfdrive_env.state.world import MAX_GOALS, PRESENT, STILL
 
 __all__ = ["SceneEnv", "lane_at", "scene_map"]
 

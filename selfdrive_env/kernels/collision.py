@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.kernels.block import barrier, block_size, thread_index
-from selfdrive_env.kernels.compiling import inline, njit
-from selfdrive_env.kernels.dynamics import pose_at, sub_steps
-from selfdrive_env.kernels.geometry import HALF, ZERO, boxes_overlap
-from selfdrive_env.state import ABSENT, EVENT_COLLISION
+from selfdrive_env.compiler.njit import inline, njit
+from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps
+from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
+from selfdrive_env.state.world import ABSENT, EVENT_COLLISION
 
 __all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
 

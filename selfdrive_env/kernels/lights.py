@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.kernels.block import block_size, thread_index
+from selfdrive_env.compiler.njit import inline, njit
+from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.compiling import inline, njit
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, segments_cross
-from selfdrive_env.kernels.random import DRAW_LIGHTS, uniform, uniforms
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ONE,
+    ZERO,
+    segments_cross,
+)
+from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
-from selfdrive_env.state import (
-    ABSENT,
-    EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN,
-    GREEN,
-    HALTED,
-    LIGHTS_GREEN,
-    LIGHTS_OFF,
-    LIGHTS_ON,
+from selfdrive_env.state.road import (
     LINE_COS,
     LINE_SIN,
     LINE_X,
@@ -32,6 +29,16 @@ from selfdrive_env.state import (
     LINE_Y0,
     LINE_Y1,
     LINE_Z,
+)
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    GREEN,
+    HALTED,
+    LIGHTS_GREEN,
+    LIGHTS_OFF,
+    LIGHTS_ON,
     NO_LIGHT,
     RED,
     STOP_SIGN,

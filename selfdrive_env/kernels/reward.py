@@ -10,12 +10,12 @@ import math
 
 import numpy as np
 
-from selfdrive_env.kernels.block import block_size, thread_index
-from selfdrive_env.kernels.compiling import njit
-from selfdrive_env.kernels.functions import angle_of, exponential
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.metrics import uncomfortable
-from selfdrive_env.state import (
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.events import uncomfortable
+from selfdrive_env.kernels.math.elementary import angle_of, exponential
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
     EVENT_GOAL,

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.kernels.block import block_size, thread_index
-from selfdrive_env.kernels.compiling import inline, njit
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO
+from selfdrive_env.compiler.njit import inline, njit
+from selfdrive_env.compiler.simd import prefetch
+from selfdrive_env.compiler.simd import way_ahead as plain_way_ahead
+from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.surface import (
     CELL_EDGE,
     box_offroad,
@@ -18,11 +20,7 @@ from selfdrive_env.kernels.surface import (
     observation_cell,
     row_cells,
 )
-from selfdrive_env.kernels.vectors import prefetch
-from selfdrive_env.kernels.vectors import way_ahead as plain_way_ahead
-from selfdrive_env.state import (
-    ABSENT,
-    EVENT_OFFROAD,
+from selfdrive_env.state.road import (
     LANE_CHANGE_COST,
     SEG_COS,
     SEG_LEFT,
@@ -34,7 +32,8 @@ from selfdrive_env.state import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state import UNREACHABLE as FAR
+from selfdrive_env.state.road import UNREACHABLE as FAR
+from selfdrive_env.state.world import ABSENT, EVENT_OFFROAD
 
 __all__ = [
     "lane_change_target",

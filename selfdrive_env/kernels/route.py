@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.kernels.block import block_size, thread_index
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.compiling import njit
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.random import DRAW_GOALS, uniform, uniforms
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ONE,
+    ZERO,
+    clamp,
+)
+from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
-from selfdrive_env.state import (
-    ABSENT,
-    EVENT_GOAL,
-    EVENT_LAST_GOAL,
-    HALTED,
-    MAX_GOALS,
+from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
     SEG_S,
@@ -23,6 +23,13 @@ from selfdrive_env.state import (
     SEG_X,
     SEG_Y,
     SEG_Z,
+)
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_GOAL,
+    EVENT_LAST_GOAL,
+    HALTED,
+    MAX_GOALS,
     WEIGHT_GOAL_RADIUS,
 )
 

@@ -10,11 +10,16 @@ import math
 
 import numpy as np
 
+from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.compiling import njit
-from selfdrive_env.kernels.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.lights import draw_lights
-from selfdrive_env.kernels.random import (
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ONE,
+    ZERO,
+    boxes_overlap,
+)
+from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
     DRAW_PLACE,
     DRAW_WEIGHTS,
@@ -25,7 +30,15 @@ from selfdrive_env.kernels.random import (
 from selfdrive_env.kernels.road import place_on_segment, widest_bend
 from selfdrive_env.kernels.route import draw_route, goal_distance
 from selfdrive_env.kernels.surface import box_offroad
-from selfdrive_env.state import (
+from selfdrive_env.state.road import (
+    SEG_COS,
+    SEG_LENGTH,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+)
+from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
     BODY_ACCELERATION,
@@ -42,12 +55,6 @@ from selfdrive_env.state import (
     NUM_TERMS,
     NUM_WEIGHTS,
     PRESENT,
-    SEG_COS,
-    SEG_LENGTH,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
 )
 
 __all__ = ["draw_world", "place_agent"]

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdrive_env.maps.generate import BUILT_IN, generate
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.towns.towns import BUILT_IN, generate
 
 if TYPE_CHECKING:
-    from selfdrive_env.maps.compile import CompiledMap
+    from selfdrive_env.maps.compile.compiled_map import CompiledMap
 
 __all__ = ["BUILT_IN", "MapError", "RoadNetwork", "compiled", "load"]
 
@@ -37,7 +37,7 @@ def load(source: str | os.PathLike[str]) -> RoadNetwork:
         raise MapError(f"map file {text!r} does not exist")
 
     from selfdrive_env.maps.cache import cached_network
-    from selfdrive_env.maps.opendrive import read_opendrive
+    from selfdrive_env.maps.opendrive.reader import read_opendrive
 
     return cached_network(text, read_opendrive)
 
@@ -60,7 +60,7 @@ def compiled(
         stop_lines: Length of the lists of near stop lines.
     """
     from selfdrive_env.maps.cache import cached_map
-    from selfdrive_env.maps.compile import compile_map
+    from selfdrive_env.maps.compile.compiled_map import compile_map
 
     counts = {
         "lane_points": lane_points,

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.arrays import axes
-from selfdrive_env.maps.compile import CompiledMap
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.compile.routes import spread
 from selfdrive_env.maps.road_network import (
     Crosswalk,
     Junction,
@@ -35,8 +35,13 @@ from selfdrive_env.maps.road_network import (
     SignalGroup,
     StopLine,
 )
-from selfdrive_env.maps.routes import spread
-from selfdrive_env.state import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.arrays import axes
+from selfdrive_env.state.road import (
+    Grid,
+    Lanes,
+    Routes,
+    Signs,
+)
 
 __all__ = ["cached_map", "cached_network"]
 
@@ -122,7 +127,7 @@ def _code_digest() -> str:
         version = ""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {version}".encode())
     here = Path(__file__).parent
-    for path in sorted([*here.glob("*.py"), here.parent / "state.py"]):
+    for path in sorted([*here.rglob("*.py"), *(here.parent / "state").glob("*.py")]):
         digest.update(path.name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()

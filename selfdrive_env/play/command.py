@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from selfdrive_env.checks import check_integer
+from selfdrive_env.config.checks import check_integer
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.report import read_settings
 from selfdrive_env.play.game import Game

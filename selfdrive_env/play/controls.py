@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config import Settings
+from selfdrive_env.config.settings import Settings
 
 __all__ = ["Body", "Hands", "Pressed"]
 

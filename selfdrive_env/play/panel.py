@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.arrays import F32
-from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.play.session import Session
 from selfdrive_env.rendering.window import import_pygame
-from selfdrive_env.state import REWARD_TERMS
+from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.world import REWARD_TERMS
 
 __all__ = ["HELP", "WIDTH", "Panel"]
 

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32
-from selfdrive_env.config import DRIVERS, TRAFFIC, Settings
-from selfdrive_env.env import DrivingVectorEnv, make_drive
+from selfdrive_env.config.observation import decode
+from selfdrive_env.config.settings import DRIVERS, TRAFFIC, Settings
+from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive
 from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load
-from selfdrive_env.layout import decode
 from selfdrive_env.play.controls import Body, Hands, Pressed
-from selfdrive_env.policies.policy import load_policy
+from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
-from selfdrive_env.state import (
+from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_LAST_GOAL,
     EVENT_OFFROAD,

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.numpy
 
-from selfdrive_env.arrays import F32
-from selfdrive_env.config import OBSERVATION_VERSION, POLICIES, Layout
+from selfdrive_env.config.layouts import OBSERVATION_VERSION, Layout
+from selfdrive_env.config.settings import POLICIES
+from selfdrive_env.state.arrays import F32
 
 __all__ = ["HEADER", "POLICY_FILE", "POLICY_VERSION", "PolicyFile", "layout_difference"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, F64
+from selfdrive_env.state.arrays import F32, F64
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw

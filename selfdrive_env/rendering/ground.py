@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.arrays import F32, F64, I32, I64
 from selfdrive_env.rendering.canvas import View, draw_lines, flat, import_pillow
-from selfdrive_env.state import (
+from selfdrive_env.state.arrays import (
+    F32,
+    F64,
+    I32,
+    I64,
+)
+from selfdrive_env.state.road import (
     BLOCK_CELLS,
     CELL,
     SEG_COS,

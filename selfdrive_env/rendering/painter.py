@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from selfdrive_env.arrays import F32, F64, U8
-from selfdrive_env.config import BODY_TYPES
-from selfdrive_env.maps.outline import stop_line_ends
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.maps.compile.outline import stop_line_ends
 from selfdrive_env.rendering.canvas import (
     OVERSAMPLING,
     Colour,
@@ -24,23 +23,26 @@ from selfdrive_env.rendering.canvas import (
 )
 from selfdrive_env.rendering.ground import GRASS, Ground
 from selfdrive_env.rendering.way import draw_way
-from selfdrive_env.state import (
+from selfdrive_env.state.arrays import F32, F64, U8
+from selfdrive_env.state.road import (
+    LINE_X,
+    LINE_Y,
+    SEG_X,
+    SEG_Y,
+    Grid,
+    Lanes,
+    Signs,
+)
+from selfdrive_env.state.world import (
     ABSENT,
     EXTERNAL,
     GREEN,
     HALTED,
     IDM,
-    LINE_X,
-    LINE_Y,
     NO_LIGHT,
     RED,
-    SEG_X,
-    SEG_Y,
     STOP_SIGN,
     YELLOW,
-    Grid,
-    Lanes,
-    Signs,
 )
 
 if TYPE_CHECKING:

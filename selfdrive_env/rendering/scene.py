@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfdrive_env.arrays import F32
-from selfdrive_env.maps.routes import route_points
+from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.rendering.painter import Observed, Scene
-from selfdrive_env.state import ABSENT, BLOCK_CELLS, CELL, WEIGHT_GOAL_RADIUS
+from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.road import BLOCK_CELLS, CELL
+from selfdrive_env.state.world import ABSENT, WEIGHT_GOAL_RADIUS
 
 if TYPE_CHECKING:
-    from selfdrive_env.engine import Engine
+    from selfdrive_env.engine.cpu import Engine
 
 __all__ = ["between", "kept", "scene_of"]
 

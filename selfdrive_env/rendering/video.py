@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from selfdrive_env.arrays import U8
 from selfdrive_env.rendering.canvas import import_pillow
+from selfdrive_env.state.arrays import U8
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfdrive_env.arrays import F32
 from selfdrive_env.rendering.canvas import Colour, View, draw_disc, flat, import_pillow
+from selfdrive_env.state.arrays import F32
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,10 +13,10 @@ from weakref import WeakKeyDictionary, WeakSet
 
 import numpy as np
 
-from selfdrive_env.arrays import U8
+from selfdrive_env.state.arrays import U8
 
 if TYPE_CHECKING:
-    from selfdrive_env.env import DrivingVectorEnv
+    from selfdrive_env.envs.vector import DrivingVectorEnv
 
 __all__ = ["MAX_ROWS", "Window", "hide", "import_pygame", "show"]
 

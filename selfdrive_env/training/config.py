@@ -14,8 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.checks import as_list, as_table, check_choice, check_integer, check_number
-from selfdrive_env.config import DEFAULT_AGENTS, Settings
+from selfdrive_env.config.checks import (
+    as_list,
+    as_table,
+    check_choice,
+    check_integer,
+    check_number,
+)
+from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 
 __all__ = [
     "FREE_ON_RESUME",
@@ -75,7 +81,7 @@ class TrainConfig:
     """Worlds over all processes."""
 
     env: Mapping[str, Any] = field(default_factory=dict)
-    """Settings of the environment, see `selfdrive_env.config.Settings`."""
+    """Settings of the environment, see `selfdrive_env.config.settings.Settings`."""
 
     rollout: int = 128
     """Steps of every world between two updates."""

@@ -15,9 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from selfdrive_env.config import Layout
-from selfdrive_env.layout import OBSERVATION
-from selfdrive_env.policies.sets import LANES, SETS, SetWeights, encode, pull_back, set_plan
+from selfdrive_env.config.layouts import Layout
+from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.policies.deep_sets import (
+    LANES,
+    SETS,
+    SetWeights,
+    encode,
+    pull_back,
+    set_plan,
+)
 
 __all__ = ["Encoder", "Networks", "Sizes"]
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfdrive_env.config import Layout
+from selfdrive_env.config.layouts import Layout
 from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
 from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks, Sizes

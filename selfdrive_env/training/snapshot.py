@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from selfdrive_env.config import OBSERVATION_VERSION
+from selfdrive_env.config.layouts import OBSERVATION_VERSION
 from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,

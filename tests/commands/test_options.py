@@ -206,7 +206,9 @@ def test_numbers_out_of_range_are_wrong_usage(
 
 def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     from selfdrive_env.commands import listing
-    from selfdrive_env.config import LAYOUTS, POLICIES, PRESETS
+    from selfdrive_env.config.layouts import LAYOUTS
+    from selfdrive_env.config.presets import PRESETS
+    from selfdrive_env.config.settings import POLICIES
     from selfdrive_env.evaluation.policies import SCRIPTED
     from selfdrive_env.maps import BUILT_IN
     from selfdrive_env.training.config import PRESETS as TRAINING

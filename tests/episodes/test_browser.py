@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.episodes import Episode
 from selfdrive_env.episodes.page import save
-from selfdrive_env.layout import OBSERVATION
 from tests.episodes.browser import Browser, executable
 from tests.episodes.conftest import MARKUP
 

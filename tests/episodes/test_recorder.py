@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 import selfdrive_env  # noqa: F401
-from selfdrive_env.config import Settings
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.maps import compiled
-from selfdrive_env.state import ABSENT
+from selfdrive_env.state.world import ABSENT
 
 SMALL: dict[str, Any] = {
     "agents_per_world": 12, "map": "riverside", "num_threads": 1, "stagger": False,

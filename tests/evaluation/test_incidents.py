@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from selfdrive_env.evaluation import incidents
 from selfdrive_env.evaluation.incidents import Incident, Pair, RisingEdges, Watch, own_faults
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
-from selfdrive_env.state import EVENT_RED_LIGHT
+from selfdrive_env.state.world import EVENT_RED_LIGHT
 
 WEST, NORTH = math.pi, 0.5 * math.pi
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.config import LAYOUTS
-from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Policy, check_layout, load
 
@@ -237,7 +237,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None:
     from selfdrive_env.training import load_policy
-    from tests.policy_files import write_policy
+    from tests.policies.policy_files import write_policy
 
     file = write_policy(tmp_path / "policy.safetensors")
     policy, torch_policy = load(str(tmp_path)), load_policy(file)

@@ -17,8 +17,9 @@ from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
 from selfdrive_env.evaluation.films import replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
 from selfdrive_env.maps import MapError, compiled
-from selfdrive_env.maps.routes import lane_graph_distance
-from selfdrive_env.state import EVENT_COLLISION, EVENT_OFFROAD, SEG_S
+from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.state.road import SEG_S
+from selfdrive_env.state.world import EVENT_COLLISION, EVENT_OFFROAD
 
 SHORT: dict[str, Any] = {
     "map": "riverside",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.kernels.compiling import entry
+from selfdrive_env.compiler.njit import entry
 
 
 def from_python(kernel: Any) -> Any:

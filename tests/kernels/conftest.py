@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config import Settings
-from selfdrive_env.engine import Engine
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.maps import compiled
-from selfdrive_env.maps.compile import CompiledMap
-from selfdrive_env.state import EXTERNAL
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.state.world import EXTERNAL
 
 PLAIN: dict[str, Any] = dict(
     num_threads=1,

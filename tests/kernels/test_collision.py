@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.collision import bodies_touch
-from selfdrive_env.state import EVENT_COLLISION, HALTED
+from selfdrive_env.state.world import EVENT_COLLISION, HALTED
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 from tests.reference import MILLIMETRE, Sweep, gap, swept_contact

@@ -13,7 +13,7 @@ from selfdrive_env.kernels.lights import (
     draw_lights,
 )
 from selfdrive_env.maps import BUILT_IN
-from selfdrive_env.state import (
+from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
     GREEN,

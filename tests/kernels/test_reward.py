@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from selfdrive_env.config import PRESETS, TRAINING_RANGE
+from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE
 from selfdrive_env.kernels.reward import REWARDS, agent_terms, lane_align, lane_centre
-from selfdrive_env.state import (
+from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_GOAL,
     EVENT_LAST_GOAL,

@@ -14,8 +14,8 @@ from selfdrive_env.kernels.road import (
     segment_at,
 )
 from selfdrive_env.maps import BUILT_IN, compiled
-from selfdrive_env.maps.compile import pool
-from selfdrive_env.state import LANE_CHANGE_COST, UNREACHABLE
+from selfdrive_env.maps.compile.compiled_map import pool
+from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
 from tests.kernels import from_python
 from tests.reference import lane_cost, lane_graph, way_to
 
@@ -176,7 +176,7 @@ def test_lane_distances_agree_with_floyd_and_warshall(name):
 
 
 def test_distances_in_a_pool_and_in_windowed_rows_are_the_same():
-    from selfdrive_env.maps.routes import compile_routes
+    from selfdrive_env.maps.compile.routes import compile_routes
 
     towns = [compiled(name) for name in BUILT_IN]
     lanes, routes, _, _ = pool(towns)

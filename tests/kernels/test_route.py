@@ -6,13 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.route import closest_approach
-from selfdrive_env.state import (
-    EVENT_GOAL,
-    EVENT_LAST_GOAL,
-    LANE_CHANGE_COST,
-    UNREACHABLE,
-    WEIGHT_GOAL_RADIUS,
-)
+from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
+from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL, WEIGHT_GOAL_RADIUS
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 from tests.reference import lane_graph

@@ -4,10 +4,15 @@ import numpy as np
 import pytest
 import shapely
 
-from selfdrive_env.config import BODY_TYPES
+from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
-from selfdrive_env.state import ABSENT, BLIND, BODY_SHARE, BRAKING
+from selfdrive_env.state.world import (
+    ABSENT,
+    BLIND,
+    BODY_SHARE,
+    BRAKING,
+)
 from tests.kernels import from_python
 from tests.kernels.conftest import random_jerks, town_engine
 from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad

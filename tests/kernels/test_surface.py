@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import shapely
 
-from selfdrive_env.kernels.geometry import along_arc
+from selfdrive_env.kernels.math.geometry import along_arc
 from selfdrive_env.kernels.surface import box_offroad, cell_at, observation_cell, point_on_surface
 from selfdrive_env.maps import BUILT_IN, compiled
-from selfdrive_env.state import EVENT_OFFROAD
+from selfdrive_env.state.world import EVENT_OFFROAD
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, set_body, town_engine
 from tests.reference import MILLIMETRE, Sweep, offroad_is_close, swept_offroad

@@ -11,7 +11,7 @@ import pytest
 from selfdrive_env import maps
 from selfdrive_env.maps import cache
 from selfdrive_env.maps.cache import cached_map, cached_network
-from selfdrive_env.maps.compile import CompiledMap, compile_map
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
 
 COUNTS = {"lane_points": 8, "boundary_points": 8, "stop_lines": 2}
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.config import Settings
-from selfdrive_env.kernels.actions import scaled_jerk
-from selfdrive_env.kernels.dynamics import bicycle_step
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.kernels.dynamics.actions import scaled_jerk
+from selfdrive_env.kernels.dynamics.jerk_bicycle import bicycle_step
 from selfdrive_env.play.controls import BRAKE, LATERAL, THROTTLE, Body, Hands, Pressed
 from tests.kernels import from_python
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from selfdrive_env.config import LAYOUTS, Layout
-from selfdrive_env.layout import OBSERVATION
+from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.training.network import SETS, Networks, Sizes
 from selfdrive_env.training.policy import choose
 

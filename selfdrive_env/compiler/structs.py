@@ -1,0 +1,318 @@
+"""Structs by address: a kernel gets one pointer a struct, whatever the number of its arrays.
+
+Numba passes a named tuple by value: about nine machine words an array, copied at each call that is
+not inlined and again at each level of the compiler. Here a struct lies in memory as a table of data
+pointers and shapes (`Table`), `struct_at` turns its address into a value whose fields read like the
+named tuple's, and the loads are marked as invariant, so that the compiler keeps them in registers.
+Arrays of a table are C-contiguous and outlive it; nothing here counts references.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Sequence
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, lower_getattr, lower_getattr_generic, register_model
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+from numba.np import arrayobj, numpy_support
+from numba.np.arrayobj import make_array, populate_array
+from numpy.typing import NDArray
+
+from selfdrive_env.compiler.threads import SIMULATED, on_cpu
+from selfdrive_env.state.arrays import I64, axes
+
+__all__ = ["Table", "array_of", "simulate", "struct_at", "table_words"]
+
+MAX_AXES = 4
+SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
+
+
+class Table:
+    """Data pointers and shapes of the arrays of one struct, as compiled code reads them."""
+
+    def __init__(self, struct: NamedTuple) -> None:
+        """Fills the table.
+
+        Args:
+            struct: A named tuple of C-contiguous arrays and of scalars.
+        """
+        self._struct: Any = struct if SIMULATED else None
+        self._fields = _fields(type(struct))
+        self._kept: dict[str, Any] = {}
+        self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)
+        for name, value in struct._asdict().items():
+            if self._fields[name][1] < 0:
+                value = np.array([value], numpy_support.as_dtype(self._fields[name][0]))
+            self.point(name, value)
+
+    def point(self, name: str, array: NDArray[Any]) -> None:
+        """Lets a field point to an array.
+
+        Raises:
+            ValueError: If the array is not what the struct declares, or not C-contiguous.
+        """
+        element, ndim = self._fields[name]
+        wanted = numpy_support.as_dtype(element)
+        if array.dtype != wanted or array.ndim != abs(ndim):
+            raise ValueError(
+                f"{name} must be {wanted} with {abs(ndim)} axes, got {array.dtype} with "
+                f"{array.ndim}"
+            )
+        if not array.flags.c_contiguous:
+            raise ValueError(f"{name} must be C-contiguous")
+        first = SLOT * list(self._fields).index(name)
+        self._kept[name] = array
+        self.words[first] = array.ctypes.data
+        self.words[first + 1 : first + 1 + array.ndim] = array.shape
+        if SIMULATED:
+            value = array if ndim >= 0 else array[0]
+            self._struct = self._struct._replace(**{name: value})
+            _simulated[self.address] = self._struct
+
+    @property
+    def address(self) -> int:
+        """Where the table lies."""
+        return int(self.words.ctypes.data)
+
+
+@functools.cache
+def _fields(struct: type[Any]) -> dict[str, tuple[Any, int]]:
+    """Returns field name -> (element type, number of axes, -1 for a scalar)."""
+    arrays = axes(struct)
+    out = {}
+    for name, hint in get_type_hints(struct).items():
+        if name in arrays:
+            names, element = arrays[name]
+            out[name] = (numpy_support.from_dtype(element), len(names))
+        else:
+            out[name] = (types.float32 if hint is np.float32 else types.int64, -1)
+    return out
+
+
+class Slot(NamedTuple):
+    """One field of a table."""
+
+    element: np.dtype[Any]
+    is_array: bool
+
+    def words(self, address: int, shape: Sequence[int]) -> list[int]:
+        """Returns the words of a field whose data lies at an address."""
+        return [address, *shape, *[0] * (MAX_AXES - len(shape))]
+
+    def bits(self, value: Any) -> int:
+        """Returns a scalar as the word that holds it."""
+        word = np.zeros(8 // self.element.itemsize, self.element)
+        word[0] = value
+        return int(word.view(np.int64)[0])
+
+
+def table_words(struct: type[Any]) -> dict[str, Slot]:
+    """Returns the fields of a struct in the order of its table."""
+    return {
+        name: Slot(numpy_support.as_dtype(element), ndim >= 0)
+        for name, (element, ndim) in _fields(struct).items()  # type: ignore[arg-type]
+    }
+
+
+def simulate(address: int, struct: NamedTuple) -> None:
+    """Lets `struct_at` find a struct in Numba's CUDA simulator, scalars as compiled code has them.
+
+    Args:
+        address: Of its table.
+        struct: Its arrays.
+    """
+    _simulated[address] = struct
+
+
+class StructPointer(types.Type):
+    """Numba type of a struct that is given by the address of its table."""
+
+    def __init__(self, struct: type[Any]) -> None:
+        self.struct: Any = struct
+        super().__init__(name=f"StructPointer({struct.__name__})")
+
+    def slot(self, name: str) -> int:
+        """Returns the number of a field."""
+        return list(_fields(self.struct)).index(name)
+
+
+class FieldArray(types.Array):
+    """Numba type of an array that is a field: the address of its words in the table.
+
+    What an access needs is loaded there and then. Numba allows for negative indices; kernels have
+    none.
+    """
+
+
+@register_model(FieldArray)
+class _FieldArrayModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(64).as_pointer())
+
+
+def _word(builder: Any, field: Any, number: int) -> Any:
+    """Loads the data pointer of a field (0) or its length along an axis (1 + axis)."""
+    return _load(builder, cgutils.gep_inbounds(builder, field, number))
+
+
+def _data(context: Any, builder: Any, field: Any, element: Any) -> Any:
+    """Returns a pointer to the first entry of a field; CUDA is told that it is global memory."""
+    kind = context.get_data_type(element)
+    address = _word(builder, field, 0)
+    if on_cpu(context):
+        return builder.inttoptr(address, kind.as_pointer())
+    return builder.addrspacecast(builder.inttoptr(address, kind.as_pointer(1)), kind.as_pointer())
+
+
+def array_of(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    """Returns the array struct, as Numba's own code takes it, of a value of type `kind`."""
+    if not isinstance(kind, FieldArray):
+        return make_array(kind)(context, builder, value)
+    array = make_array(_plain(kind))(context, builder)
+    data = _data(context, builder, value, kind.dtype)
+    lengths = [_word(builder, value, 1 + axis) for axis in range(kind.ndim)]
+    size = context.get_constant(types.intp, context.get_abi_sizeof(data.type.pointee))
+    strides = [size]
+    for length in reversed(lengths[1:]):
+        strides.insert(0, builder.mul(length, strides[0]))
+    populate_array(array, data, lengths, strides, size, None)
+    return array
+
+
+def _plain(kind: Any) -> Any:
+    """Returns Numba's own type of an array."""
+    return types.Array(kind.dtype, kind.ndim, "C")
+
+
+def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, words: Any) -> Any:
+    """Returns a pointer to one entry of a field."""
+    place = None
+    for axis, (index, word) in enumerate(zip(indices, words, strict=True)):
+        index = context.cast(builder, index, word, types.intp)
+        if place is not None:
+            index = builder.add(builder.mul(place, _word(builder, value, 1 + axis)), index)
+        place = index
+    data = _data(context, builder, value, kind.dtype)
+    return builder.gep(data, [place], inbounds=True)
+
+
+def _indices(builder: Any, kind: Any, value: Any) -> tuple[list[Any], list[Any]]:
+    """Returns values and types of an index, which is one integer or a tuple."""
+    several = isinstance(kind, types.BaseTuple)
+    if several:
+        return cgutils.unpack_tuple(builder, value, count=len(kind)), list(kind)
+    return [value], [kind]
+
+
+def _is_entry(array: Any, index: Any) -> bool:
+    """Whether an index names a single entry."""
+    several = isinstance(index, types.BaseTuple)
+    kinds = list(index) if several else [index]
+    return len(kinds) == array.ndim and all(isinstance(kind, types.Integer) for kind in kinds)
+
+
+@lower_builtin(operator.getitem, FieldArray, types.Integer)
+@lower_builtin(operator.getitem, FieldArray, types.BaseTuple)
+def _get_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, index = signature.args
+    if not _is_entry(array, index):
+        general = (
+            arrayobj.getitem_array_tuple
+            if isinstance(index, types.BaseTuple)
+            else arrayobj.getitem_arraynd_intp
+        )
+        plain = array_of(context, builder, array, arguments[0])._getvalue()
+        signature = signature.replace(args=(_plain(array), index))
+        return general(context, builder, signature, (plain, arguments[1]))
+    place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
+    return context.unpack_value(builder, array.dtype, place)
+
+
+@lower_builtin(operator.setitem, FieldArray, types.Integer, types.Any)
+@lower_builtin(operator.setitem, FieldArray, types.BaseTuple, types.Any)
+def _set_entry(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array, index, kind = signature.args
+    if not _is_entry(array, index):
+        plain = array_of(context, builder, array, arguments[0])._getvalue()
+        signature = signature.replace(args=(_plain(array), index, kind))
+        return arrayobj.setitem_array(context, builder, signature, (plain, *arguments[1:]))
+    place = _entry(context, builder, array, arguments[0], *_indices(builder, index, arguments[1]))
+    value = context.cast(builder, arguments[2], kind, array.dtype)
+    context.pack_value(builder, array.dtype, value, place)
+    return context.get_dummy_value()
+
+
+@lower_getattr(FieldArray, "shape")
+def _get_shape(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+    return cgutils.pack_array(
+        builder, [_word(builder, value, 1 + axis) for axis in range(kind.ndim)]
+    )
+
+
+@lower_builtin(len, FieldArray)
+def _get_length(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return _word(builder, arguments[0], 1)
+
+
+@register_model(StructPointer)
+class _StructPointerModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.IntType(64).as_pointer())
+
+
+@infer_getattr
+class _StructPointerFields(AttributeTemplate):
+    key = StructPointer
+
+    def generic_resolve(self, kind: Any, name: str) -> Any:  # type: ignore[override]
+        fields = _fields(kind.struct)
+        if name not in fields:
+            return None
+        element, ndim = fields[name]
+        return element if ndim < 0 else FieldArray(element, ndim, "C")
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    """Loads a word that does not change while a kernel runs."""
+    value = builder.load(pointer)
+    value.set_metadata("invariant.load", builder.module.add_metadata([]))
+    return value
+
+
+@lower_getattr_generic(StructPointer)
+def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
+    element, ndim = _fields(kind.struct)[name]
+    field = cgutils.gep_inbounds(builder, value, SLOT * kind.slot(name))
+    if ndim >= 0:
+        return field
+    return _load(builder, _data(context, builder, field, element))
+
+
+@intrinsic
+def _struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
+    pointer = StructPointer(struct.instance_class)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[1], ir.IntType(64).as_pointer())
+
+    return pointer(struct, types.int64), generate
+
+
+_simulated: dict[int, Any] = {}
+
+
+def _simulated_struct_at(struct: Any, address: Any) -> Any:
+    """Returns the struct itself, its scalars as compiled code reads them."""
+    return _simulated[int(address)]
+
+
+struct_at: Any = _simulated_struct_at if SIMULATED else _struct_at
+"""Returns the struct of a class whose table lies at an address, given (class, address)."""

@@ -1,0 +1,62 @@
+"""How many slots each group of an observation row has: by name, or one by one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from selfdrive_env.config.checks import as_table, check_choice, check_integer
+from selfdrive_env.config.observation import slices
+from selfdrive_env.state.params import Counts
+from selfdrive_env.state.world import MAX_GOALS
+
+__all__ = ["LAYOUTS", "Layout", "make_layout"]
+
+OBSERVATION_VERSION = 1
+"""Raised with every change of what a column of the observation means."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Slots of an observation row."""
+
+    goals: int = MAX_GOALS
+    lane_points: int = 80
+    boundary_points: int = 80
+    stop_lines: int = 4
+    agents: int = 20
+
+    def __post_init__(self) -> None:
+        """Checks the counts."""
+        for name, value in dataclasses.asdict(self).items():
+            high = MAX_GOALS if name == "goals" else 10_000
+            check_integer(f"layout[{name!r}]", value, 0, high)
+
+    @property
+    def counts(self) -> Counts:
+        """The same for the kernels."""
+        return Counts(*dataclasses.astuple(self))
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Where each group of `layout.OBSERVATION` lies in a row."""
+        return slices(self.counts)
+
+
+LAYOUTS = {
+    "full": Layout(),
+    "lean": Layout(goals=2, lane_points=24, boundary_points=24, stop_lines=2, agents=10),
+}
+
+
+def make_layout(layout: str | Mapping[str, int]) -> Layout:
+    """Returns the layout of a name or of slots by name."""
+    if isinstance(layout, str):
+        check_choice("layout", layout, tuple(LAYOUTS))
+        return LAYOUTS[layout]
+    names = [f.name for f in dataclasses.fields(Layout)]
+    for name in as_table("layout", layout):
+        if name not in names:
+            raise ValueError(f"layout has no {name!r}; its slots are {', '.join(names)}")
+    return Layout(**layout)

@@ -1,0 +1,122 @@
+"""Reward weights and bodies by name, and the tables from which agents draw them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.config.checks import as_table, check_choice, check_number
+from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.world import BODY_COLUMNS, NUM_WEIGHTS, WEIGHTS
+
+__all__ = ["BODY_TYPES", "PRESETS", "TRAINING_RANGE"]
+
+Range = tuple[float, float]
+
+TRAINING_RANGE: dict[str, Range] = {
+    "goal_radius": (2.0, 12.0),
+    "collision": (0.0, 3.0),
+    "offroad": (0.0, 3.0),
+    "comfort": (0.0, 0.1),
+    "lane_align": (2.5e-4, 2.5e-2),
+    "velocity_align": (0.0, 1.0),
+    "lane_centre": (2.5e-4, 7.5e-3),
+    "centre_bias": (-0.5, 0.5),
+    "reverse": (2.5e-4, 7.5e-3),
+    "stop_line": (0.0, 1.0),
+    "overspeed": (0.0, 0.1),
+}
+"""Range by which each observed weight is scaled to [-1, 1], the same in every preset."""
+
+_FIXED = {"goal": 1.0, "velocity": 2.5e-3, "timestep": 2.5e-5, "progress": 0.0}
+
+_EVALUATION = {
+    "goal_radius": 10.0,
+    "collision": 3.0,
+    "offroad": 3.0,
+    "comfort": 0.05,
+    "lane_align": 0.025,
+    "velocity_align": 1.0,
+    "lane_centre": 3.8e-3,
+    "centre_bias": 0.0,
+    "reverse": 5.0e-3,
+    "stop_line": 1.0,
+    "overspeed": 0.0,
+    **_FIXED,
+}
+
+PRESETS: dict[str, dict[str, float | Range]] = {
+    "train": {**TRAINING_RANGE, "overspeed": 0.0, **_FIXED},
+    "eval": dict(_EVALUATION),
+    "cautious": {**_EVALUATION, "comfort": 0.1, "lane_centre": 7.5e-3, "overspeed": 0.05},
+    "aggressive": {
+        **_EVALUATION,
+        "collision": 1.0,
+        "offroad": 1.0,
+        "comfort": 0.0,
+        "lane_centre": 2.5e-4,
+        "stop_line": 0.2,
+    },
+}
+"""Reward weight -> number, or range from which each agent draws at each placing."""
+
+BODY_TYPES: dict[str, tuple[float, ...]] = {
+    "random": (0.0, 0.8, 7.0, 0.8, 3.0, 1.0, 1.0, 1.0, 1.0),
+    "car": (0.74, 4.0, 4.8, 1.7, 1.9, 1.0, 1.0, 1.0, 1.0),
+    "van": (0.10, 5.0, 6.0, 1.9, 2.1, 0.9, 1.0, 0.8, 0.9),
+    "truck": (0.05, 6.5, 8.5, 2.2, 2.4, 0.8, 0.9, 0.6, 0.8),
+    "bus": (0.03, 10.0, 12.0, 2.5, 2.55, 0.8, 0.9, 0.6, 0.7),
+    "motorcycle": (0.05, 2.0, 2.3, 0.8, 0.9, 1.1, 1.0, 1.2, 1.0),
+    "bicycle": (0.03, 1.7, 1.9, 0.6, 0.7, 1.0, 1.0, 0.5, 0.3),
+    "pedestrian": (0.0, 0.8, 0.8, 0.8, 0.8, 1.0, 1.0, 0.6, 0.08),
+}
+"""Type -> default share, length low and high, width low and high [m], mean of C_throttle, C_steer,
+C_acc, C_vel. "random" is the paper's one body with random size."""
+
+
+def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
+    """Returns low and high of every reward weight, [NUM_WEIGHTS, 2]."""
+    values: dict[str, Any] = {**PRESETS[preset]}
+    for name, value in as_table("reward", reward).items():
+        if name not in WEIGHTS:
+            near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
+            raise ValueError(
+                f"reward has no weight {name!r} (did you mean {near!r}?); weights are "
+                f"{', '.join(WEIGHTS)}"
+            )
+        values[name] = value
+    table = np.zeros((NUM_WEIGHTS, 2), np.float32)
+    for row, name in enumerate(WEIGHTS):
+        value = values[name]
+        pair = tuple(value) if isinstance(value, Sequence) else (value, value)
+        if len(pair) != 2:
+            raise ValueError(f"reward[{name!r}] must be a number or [low, high], got {value!r}")
+        low = 0.1 if name == "goal_radius" else -1000.0
+        table[row] = [check_number(f"reward[{name!r}]", v, low, 1000.0) for v in pair]
+        if table[row, 1] < table[row, 0]:
+            raise ValueError(f"reward[{name!r}] must rise from low to high, got {value!r}")
+    return table
+
+
+def body_table(bodies: str | Mapping[str, float]) -> F32:
+    """Returns the rows of `Draws.body` in the order of `BODY_TYPES`, [types, BODY_COLUMNS]."""
+    table = np.array(list(BODY_TYPES.values()), np.float32)
+    names = list(BODY_TYPES)
+    if isinstance(bodies, str):
+        check_choice("bodies", bodies, ("random", "typed"))
+        if bodies == "random":
+            table[:, 0] = 0.0
+            table[0, 0] = 1.0
+    else:
+        table[:, 0] = 0.0
+        for name, share in as_table("bodies", bodies).items():
+            if name not in names:
+                raise ValueError(f"bodies has no type {name!r}; types are {', '.join(names)}")
+            table[names.index(name), 0] = check_number(f"bodies[{name!r}]", share, 0.0, 1.0e6)
+        if table[:, 0].sum() <= 0.0:
+            raise ValueError(f"bodies needs a positive share, got {dict(bodies)!r}")
+    assert table.shape[1] == BODY_COLUMNS
+    return table

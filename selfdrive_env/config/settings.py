@@ -1,0 +1,438 @@
+"""Every setting of an environment, with unit, default and check.
+
+`Settings` is what a user writes as keyword arguments: strings, numbers, lists and dicts only, so
+that a spec survives JSON. `make_params` and its neighbours turn it into what the kernels read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.config.checks import (
+    as_list,
+    check_choice,
+    check_integer,
+    check_number,
+)
+from selfdrive_env.config.layouts import OBSERVATION_VERSION, make_layout
+from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE, body_table, weight_ranges
+from selfdrive_env.state.arrays import U8
+from selfdrive_env.state.arrays import digest as text_digest
+from selfdrive_env.state.params import Draws, Params
+from selfdrive_env.state.world import (
+    CONSTANT,
+    EXTERNAL,
+    IDM,
+    MAX_GOALS,
+    NUM_CONDITIONS,
+    NUM_WEIGHTS,
+    STILL,
+    WEIGHTS,
+)
+
+__all__ = ["Settings", "make_draws", "make_params"]
+
+DEFAULT_MAPS = ("riverside", "hillcrest")
+DEFAULT_AGENTS = 32
+
+
+def usable_cores() -> int:
+    """Returns how many CPU cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads(name: str, value: Any) -> None:
+    cores = usable_cores()
+    try:
+        check_integer(name, value, 1, cores)
+    except ValueError as error:
+        why = f"this process may use {cores} core{'s' if cores > 1 else ''}, None takes all"
+        raise ValueError(f"{error} ({why})") from None
+
+
+CHOICES = {
+    "on_collision": ("terminate", "stop", "ignore"),
+    "on_offroad": ("terminate", "stop", "ignore"),
+    "on_red_light": ("terminate", "stop", "ignore"),
+    "on_goal": ("terminate", "new_route"),
+    "autoreset_mode": ("NextStep", "SameStep", "Disabled"),
+    "action_type": ("discrete", "continuous"),
+    "obs_dtype": ("float32", "float16", "bfloat16"),
+    "light_timing": ("random", "fixed"),
+    "driver": ("external", "idm", "constant", "still"),
+}
+
+
+NOT_IN_DIGEST = (
+    *("num_threads", "copy", "device", "output"),
+    *("render_size", "render_span", "render_observed", "record"),
+)
+"""Settings that influence no result."""
+
+POLICIES = ("selfplay",)
+"""Trained policies that come with the package, by name."""
+
+TRAFFIC = ("idm", "constant", "still")
+"""Scripted drivers of traffic; anything else is a policy."""
+
+DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STILL}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of an environment, checked."""
+
+    map: str | Sequence[str] = DEFAULT_MAPS
+    """Built-in town or file, or several; each world draws one of them anew with each episode."""
+
+    map_variants: int = 1
+    """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""
+
+    agents_per_world: int | Sequence[int] = DEFAULT_AGENTS
+    """Agents of a world, or the range from which each world draws their number."""
+
+    dt: float = 0.3
+    """Length of a step, at most 0.4 (stop lines are looked up 12 m around) [s]."""
+
+    horizon: float = 360.0
+    """Episode of a world, then all its rows are truncated and it is drawn anew [s]."""
+
+    stagger: bool = True
+    """Whether the first episodes get head starts, so that the worlds do not all end at once."""
+
+    layout: str | Mapping[str, int] = "full"
+    """Observation layout: "full", "lean", or slots by name (others as in "full")."""
+
+    preset: str = "train"
+    """Reward weights, see `PRESETS`."""
+
+    reward: Mapping[str, Any] = field(default_factory=dict)
+    """Weights that differ from the preset: a number, or [low, high] to draw from."""
+
+    bodies: str | Mapping[str, float] = "random"
+    """ "random" (the paper's), "typed" (cars, vans, trucks ...), or type -> share."""
+
+    action_type: str = "discrete"
+    """ "discrete" (every pair of the jerks below) or "continuous" (Box(2) in [-1, 1])."""
+
+    jerk_long: Sequence[float] = (-15.0, -4.0, 0.0, 4.0)
+    """Longitudinal jerks [m/s^3]."""
+
+    jerk_lat: Sequence[float] = (-4.0, 0.0, 4.0)
+    """Lateral jerks, positive to the left [m/s^3]."""
+
+    on_collision: str = "terminate"
+    """What a contact does: end the episode, stop the body for good, or nothing."""
+
+    on_offroad: str = "terminate"
+    """What leaving the drivable surface does, likewise."""
+
+    on_red_light: str = "ignore"
+    """What passing a red light or a stop sign does, likewise."""
+
+    on_goal: str = "terminate"
+    """What the last goal does: end the episode, or give a new route."""
+
+    first_goal: Sequence[float] | None = (20.0, 200.0)
+    """Way to the first goal along the lane graph [m]; None: anywhere reachable."""
+
+    further_goals: int = 3
+    """Largest number of goals after the first."""
+
+    initial_speed: float = 1.0
+    """Agents start at up to this share of min(speed limit, top speed)."""
+
+    blind_share: float = 0.0
+    """Share of drivers who at times do not see others (the paper: 0.05)."""
+
+    braking_share: float = 0.0
+    """Share of drivers who brake hard at random (the paper: 0.1)."""
+
+    observation_noise: float = 0.0
+    """Standard deviation of the observed positions [m] and speeds [m/s] of others."""
+
+    lane_dropout: float = 0.0
+    """Share of lane points left out at random (the paper trains with 0.5)."""
+
+    boundary_dropout: float = 0.0
+    """Share of boundary points left out at random (the paper trains with 0.4)."""
+
+    light_timing: str = "random"
+    """Random phase lengths, or 10 s green, 3 s yellow, 2 s all red."""
+
+    light_removal: float = 0.2
+    """Chance that a light is missing for an episode; likewise for each group."""
+
+    lights_off: float = 0.2
+    """Chance of an episode without lights."""
+
+    lights_green: float = 0.05
+    """Chance of an episode in which all lights stay green."""
+
+    traffic: str = "idm"
+    """Driver of the agents that are not learners: one of `TRAFFIC`, or a policy: "selfplay", the
+    folder of a training run or a policy file."""
+
+    driver: str = "external"
+    """Driver of the learners: "external" takes the caller's actions, the others ignore them and
+    drive by script (baselines, recordings)."""
+
+    autoreset_mode: str = "SameStep"
+    """When a row whose episode ended starts anew, as Gymnasium defines it."""
+
+    world_offset: int = 0
+    """Number of the first world: the second half of a split batch continues the first."""
+
+    obs_dtype: str = "float32"
+    """Type of observation rows: "float32", "float16" (half the memory and bandwidth), on a CUDA
+    device also "bfloat16"."""
+
+    device: str = "cpu"
+    """Where worlds live: "cpu", "cuda" (the first CUDA device), "cuda:1" and so on, or "auto": a
+    CUDA device where one can be used, else the CPU."""
+
+    output: str | None = None
+    """What `reset` and `step` return, "numpy" arrays or "torch" tensors on the device; None takes
+    arrays on the CPU and tensors with any other `device`."""
+
+    num_threads: int | None = None
+    """CPU threads, at most one a core that this process may use; None takes all of these, in a
+    worker process one."""
+
+    copy: bool = True
+    """Whether the caller owns returned arrays (observations alternate between buffers, of which one
+    that is still held is never written again); False hands out the live buffers."""
+
+    render_size: int = 512
+    """Edge of a frame [px]."""
+
+    render_span: float = 120.0
+    """Metres across a frame."""
+
+    render_observed: bool = False
+    """Whether a frame marks what the ego observes."""
+
+    record: bool = False
+    """Whether the first world is recorded for `save_replay`."""
+
+    def __post_init__(self) -> None:
+        """Checks every value and brings sequences into one form."""
+        for name, allowed in CHOICES.items():
+            check_choice(name, getattr(self, name), allowed)
+        check_choice("preset", self.preset, tuple(PRESETS))
+        if isinstance(self.traffic, os.PathLike):
+            self._set("traffic", os.fspath(self.traffic))
+        if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
+            check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
+        self._check_device()
+        maps = [self.map] if isinstance(self.map, str | os.PathLike) else as_list("map", self.map)
+        if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):
+            raise ValueError(f"map must be a name or path, or a list of them, got {self.map!r}")
+        self._set("map", tuple(os.fspath(m) for m in maps))
+        low, high = self._agents()
+        self._set("agents_per_world", (low, high))
+        for name, low_value, high_value in (
+            ("dt", 0.01, 0.4),
+            ("horizon", 0.01, 1.0e6),
+            ("initial_speed", 0.0, 1.0),
+            ("observation_noise", 0.0, 10.0),
+            ("render_span", 5.0, 100_000.0),
+        ):
+            self._set(name, check_number(name, getattr(self, name), low_value, high_value))
+        for name in (
+            "blind_share",
+            "braking_share",
+            "lane_dropout",
+            "boundary_dropout",
+            "light_removal",
+            "lights_off",
+            "lights_green",
+        ):
+            self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
+        check_integer("further_goals", self.further_goals, 0, MAX_GOALS - 1)
+        check_integer("map_variants", self.map_variants, 1, 1024)
+        check_integer("world_offset", self.world_offset, 0, 2**32 - 1)
+        check_integer("render_size", self.render_size, 16, 8192)
+        if self.num_threads is not None:
+            _threads("num_threads", self.num_threads)
+        for name in ("stagger", "copy", "render_observed", "record"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        self._check_first_goal()
+        for name in ("jerk_long", "jerk_lat"):
+            values = tuple(
+                check_number(name, v, -100.0, 100.0) for v in as_list(name, getattr(self, name))
+            )
+            if not values or len(set(values)) != len(values):
+                raise ValueError(f"{name} must be a list of different jerks, got {values}")
+            self._set(name, values)
+        if min(self.jerk_long) >= 0.0 or max(self.jerk_long) <= 0.0:
+            raise ValueError(
+                f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}"
+            )
+        make_layout(self.layout)
+        weight_ranges(self.preset, self.reward)
+        body_table(self.bodies)
+
+    def _check_device(self) -> None:
+        known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
+        if not known:
+            raise ValueError(
+                f"device must be 'cpu', 'cuda', 'cuda:1' and so on, or 'auto', got {self.device!r}"
+            )
+        if self.output is None:
+            self._set("output", "numpy" if self.device == "cpu" else "torch")
+        check_choice("output", self.output, ("numpy", "torch"))
+        if self.obs_dtype == "bfloat16" and (self.device == "cpu" or self.output == "numpy"):
+            raise ValueError(
+                "obs_dtype='bfloat16' needs device='cuda' and output='torch': NumPy has no such"
+            )
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _agents(self) -> tuple[int, int]:
+        value = self.agents_per_world
+        many = isinstance(value, list | tuple | np.ndarray)
+        pair: tuple[Any, ...] = tuple(value) if many else (value, value)  # type: ignore[arg-type]
+        if len(pair) != 2:
+            raise ValueError(f"agents_per_world must be a number or [low, high], got {value!r}")
+        low = check_integer("agents_per_world", pair[0], 1, 1_000_000)
+        high = check_integer("agents_per_world", pair[1], 1, 1_000_000)
+        if high < low:
+            raise ValueError(f"agents_per_world must rise from low to high, got {value!r}")
+        return low, high
+
+    def _check_first_goal(self) -> None:
+        if self.first_goal is None:
+            return
+        pair = tuple(
+            check_number("first_goal", v, 1.0, 2000.0)
+            for v in as_list("first_goal", self.first_goal)
+        )
+        if len(pair) != 2 or pair[0] > pair[1]:
+            raise ValueError(
+                f"first_goal must be [low, high] in metres or None, got {self.first_goal}"
+            )
+        self._set("first_goal", pair)
+
+    @classmethod
+    def from_keywords(cls, keywords: Mapping[str, Any]) -> Settings:
+        """Returns settings from keyword arguments; an unknown one names its nearest relative."""
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in keywords:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1, 0.0)[0]
+                raise TypeError(
+                    f"unknown setting {name!r} (did you mean {near!r}?); settings are "
+                    f"{', '.join(names)}"
+                )
+        values = dict(keywords)
+        mode = values.get("autoreset_mode")
+        if mode is not None and not isinstance(mode, str):
+            values["autoreset_mode"] = getattr(mode, "value", mode)
+        return cls(**values)
+
+    @property
+    def steps(self) -> int:
+        """Horizon in steps."""
+        return max(1, round(self.horizon / self.dt))
+
+    @property
+    def slots(self) -> int:
+        """Agents a world has room for."""
+        return tuple(self.agents_per_world)[1]  # type: ignore[arg-type]
+
+    @property
+    def threads(self) -> int:
+        """CPU threads to use."""
+        import multiprocessing
+
+        if self.num_threads is not None:
+            return self.num_threads
+        if multiprocessing.parent_process() is not None:
+            return 1
+        return usable_cores()
+
+    def layout_digest(self) -> str:
+        """Returns what tells whether a checkpoint fits: changes with layout and version."""
+        layout = dataclasses.asdict(make_layout(self.layout))
+        return text_digest(json.dumps([OBSERVATION_VERSION, layout], sort_keys=True))
+
+    def digest(self) -> str:
+        """Returns a digest of all settings that influence results."""
+        values = dataclasses.asdict(self)
+        for name in NOT_IN_DIGEST:
+            del values[name]
+        return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
+
+
+def make_params(settings: Settings) -> Params:
+    """Returns the settings as the scalars that the kernels read."""
+    goal = settings.first_goal or (-1.0, -1.0)
+    negative = sorted(j for j in settings.jerk_long if j < 0.0)
+    hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
+    return Params(
+        dt=np.float32(settings.dt),
+        horizon=settings.steps,
+        on_collision=CHOICES["on_collision"].index(settings.on_collision),
+        on_offroad=CHOICES["on_offroad"].index(settings.on_offroad),
+        on_red_light=CHOICES["on_red_light"].index(settings.on_red_light),
+        on_goal=CHOICES["on_goal"].index(settings.on_goal),
+        autoreset=CHOICES["autoreset_mode"].index(settings.autoreset_mode),
+        stagger=int(settings.stagger),
+        hold_jerk=np.float32(hold),
+        brake_jerk=np.float32(negative[0]),
+        first_goal_low=np.float32(goal[0]),
+        first_goal_high=np.float32(goal[1]),
+        max_further_goals=settings.further_goals,
+        initial_speed=np.float32(settings.initial_speed),
+        blind_share=np.float32(settings.blind_share),
+        braking_share=np.float32(settings.braking_share),
+        noise=np.float32(settings.observation_noise),
+        lane_dropout=np.float32(settings.lane_dropout),
+        boundary_dropout=np.float32(settings.boundary_dropout),
+        random_lights=int(settings.light_timing == "random"),
+        light_removal=np.float32(settings.light_removal),
+        lights_off=np.float32(settings.lights_off),
+        lights_green=np.float32(settings.lights_green),
+        prefetch=0,
+        bfloat16=int(settings.obs_dtype == "bfloat16"),
+    )
+
+
+def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
+    """Returns what placing draws from.
+
+    Args:
+        settings: The settings.
+        driver: Driver of each slot, [A].
+        learner: Whether each slot is a row, [A].
+    """
+    condition = np.zeros((2, NUM_WEIGHTS), np.float32)
+    for column, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
+        low, high = TRAINING_RANGE[name]
+        condition[:, column] = 2.0 / (high - low), -(high + low) / (high - low)
+    pairs = [(a, b) for a in settings.jerk_long for b in settings.jerk_lat]
+    jerk = np.array(pairs, np.float32)
+    return Draws(
+        weight=weight_ranges(settings.preset, settings.reward),
+        condition=condition,
+        body=body_table(settings.bodies),
+        driver=np.ascontiguousarray(driver, np.uint8),
+        learner=np.ascontiguousarray(learner, np.uint8),
+        agents=np.array(settings.agents_per_world, np.int32),
+        jerk=jerk,
+        jerk_range=np.stack([jerk.min(0), jerk.max(0)], 1),
+    )

@@ -1,0 +1,344 @@
+"""A batch of worlds: its buffers, and the compiled function that works on them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.compiler.cache import cached
+from selfdrive_env.compiler.cycles import STAGES
+from selfdrive_env.compiler.structs import Table
+from selfdrive_env.compiler.workers import run
+from selfdrive_env.config.layouts import make_layout
+from selfdrive_env.config.settings import Settings, make_draws, make_params
+from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
+from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.observation.rows import row_length
+from selfdrive_env.kernels.step import (
+    RESET,
+    STAGGERED,
+    STEP,
+    STRUCTS,
+    run_worlds,
+)
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
+from selfdrive_env.state.arrays import (
+    F32,
+    U8,
+    allocate,
+    nbytes,
+)
+from selfdrive_env.state.world import (
+    ACTIONS_CHOOSE,
+    ACTIONS_KEEP,
+    ACTIONS_SCALE,
+    HALTED,
+    MAX_GOALS,
+    NUM_COUNTS,
+    NUM_TERMS,
+    NUM_WEIGHTS,
+    Actions,
+    Agents,
+    Bodies,
+    Lights,
+    Motion,
+    Output,
+    Rows,
+    Scratch,
+    Tallies,
+    Worlds,
+)
+
+__all__ = ["OWN", "STATE_STRUCTS", "Engine", "compiled_worlds"]
+
+STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
+"""What a state is made of; the other structs are recomputed by each step."""
+
+CACHED_MAP = 100 * 2**20
+"""Maps of more bytes are read ahead of their use."""
+
+LARGE_BUFFER = 64 * 2**20
+"""Buffers of more bytes are not kept for rows that few agents need at a time."""
+
+APART = 128
+"""Bytes from what one thread writes to the next one's: threads that write to one cache line, or
+to neighbours, wait for each other."""
+
+OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch, Actions)
+"""Structs that a batch has of its own."""
+
+
+class Engine:
+    """A batch of worlds: buffers, and the compiled function that works on them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        maps: Sequence[CompiledMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+    ) -> None:
+        """Makes the buffers.
+
+        Args:
+            settings: The settings.
+            maps: The pool of maps.
+            num_worlds: Worlds of this batch.
+            driver: Driver of each slot, [A].
+            learner: Whether each slot is a row, [A].
+        """
+        self.settings = settings
+        self.num_worlds = num_worlds
+        self.num_slots = len(driver)
+        self.maps = list(maps)
+        self.params = make_params(settings)
+        self.layout = make_layout(settings.layout)
+        self.counts = self.layout.counts
+        self.draws = make_draws(settings, driver, learner)
+        self.lanes, self.routes, self.grid, self.signs = pool(self.maps)
+        size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
+        self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
+
+        self._worker_rows = 1 + math.ceil(APART / self.num_slots)
+        self.num_rows = num_worlds * int(np.count_nonzero(learner))
+        self._allocate(self._sizes(int(np.count_nonzero(learner))))
+
+        row = np.full(self.num_slots, -1, np.int64)
+        row[learner != 0] = np.arange(np.count_nonzero(learner))
+        base = np.arange(num_worlds)[:, None] * np.count_nonzero(learner)
+        self._write("bodies", row=np.where(row >= 0, base + row, -1))
+        self._write("bodies", driver=driver, learner=learner)
+        number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
+        self._write("worlds", number=number, stream=number)
+
+    def _allocate(self, sizes: Mapping[str, int]) -> None:
+        """Makes the buffers, and the tables by which kernels find them."""
+        self._check_memory(sum(nbytes(struct, **sizes) for struct in OWN))
+        self.worlds = allocate(Worlds, **sizes)
+        self.lights = allocate(Lights, **sizes)
+        self.agents = allocate(Agents, **sizes)
+        self.bodies = allocate(Bodies, **sizes)
+        self.motion = allocate(Motion, **sizes)
+        self.tallies = allocate(Tallies, **sizes)
+        self.output = allocate(Output, **sizes)
+        self.rows = allocate(Rows, **sizes)
+        self.scratch = allocate(Scratch, **sizes)
+        self.actions = allocate(Actions, **sizes)
+        self._tables = [
+            Table(struct)
+            for struct in (
+                self.params, self.counts, self.draws, self.lanes, self.routes, self.grid,
+                self.signs, self.lights, self.worlds, self.agents, self.bodies, self.motion,
+                self.tallies, self.output, self.rows, self.scratch, self.actions,
+            )
+        ]  # fmt: skip
+        addresses = [table.address for table in self._tables]
+        self._arguments = np.array([*addresses, STEP, self._worker_rows], np.int64)
+        self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
+        self._finals_are_out = False
+
+    def _check_memory(self, needed: int) -> None:
+        """Refuses a batch that takes more bytes than there are."""
+        what = f"a batch of {self.num_worlds} worlds with {self.num_slots} agents"
+        check_memory(needed * (2 if self.settings.copy else 1), what)
+
+    def _write(self, struct: str, **fields: Any) -> None:
+        """Writes arrays, or what broadcasts to them, into fields of a struct."""
+        for name, value in fields.items():
+            getattr(getattr(self, struct), name)[...] = value
+
+    def seed(self, seed: int | Sequence[int]) -> None:
+        """Starts the random numbers: one seed for all worlds, or one each.
+
+        Args:
+            seed: A number of 64 bits, or [W] of them.
+        """
+        if isinstance(seed, int | np.integer):
+            seeds = [int(seed)] * self.num_worlds
+            stream: Any = self.worlds.number
+        else:
+            seeds = [int(s) for s in seed]
+            stream = 0
+        key = np.array([(s & 0xFFFFFFFF, (s >> 32) & 0xFFFFFFFF) for s in seeds], np.uint32)
+        self._write("worlds", tick=0, stream=stream, key=key)
+
+    def _sizes(self, rows_per_world: int) -> dict[str, int]:
+        """Returns the length of every axis of the structs that belong to this batch."""
+        signs, rows = self.signs, self.num_worlds * rows_per_world
+        narrow = self.settings.obs_dtype == "float16"
+        return {
+            "world": self.num_worlds,
+            "agent": self.num_slots,
+            "pose": self.num_slots + 1,
+            "goal": MAX_GOALS,
+            "weight": NUM_WEIGHTS,
+            "term": NUM_TERMS,
+            "count": NUM_COUNTS,
+            "program": int(np.diff(signs.map_program_first).max(initial=1)),
+            "group": int(np.diff(signs.map_group_first).max(initial=1)),
+            "line": int(np.diff(signs.map_line_first).max(initial=1)),
+            "row": rows,
+            "full_row": 0 if narrow else rows,
+            "half_row": rows if narrow else 0,
+            "feature": row_length(*self.counts),
+            "worker": self.settings.threads * self._worker_rows,
+            "thread": self.settings.threads * self._worker_rows,
+            "staging": self.settings.threads * self._worker_rows,
+            "slot": max(self.counts.agents, 1),
+            "lane_point": self.counts.lane_points,
+            "boundary_point": self.counts.boundary_points,
+            "point": MAX_PATH_POINTS,
+            "info": PATH_INFO,
+            "stage": len(STAGES),
+        }
+
+    @property
+    def observations(self) -> NDArray[Any]:
+        """Observation rows as the last step or reset left them, [rows, features]."""
+        if self.settings.obs_dtype == "float16":
+            return self.rows.half.view(np.float16)
+        return self.rows.observation
+
+    @property
+    def final_observations(self) -> NDArray[Any]:
+        """Last observations of ended episodes; only rows that finished in this step are defined."""
+        if self.settings.obs_dtype == "float16":
+            return self.rows.final_half.view(np.float16)
+        return self.rows.final_observation
+
+    def hand_out_finals(self) -> NDArray[Any]:
+        """Returns `final_observations` for the caller to keep; without `copy`, for this step.
+
+        A large buffer goes with the caller in any case: its next one takes memory only for the rows
+        that are written.
+        """
+        finals = self.final_observations
+        self._finals_are_out = self.settings.copy or finals.nbytes > LARGE_BUFFER
+        return finals
+
+    def observe_into(self, array: NDArray[Any]) -> None:
+        """Writes observation rows into an array of the caller's from now on.
+
+        Args:
+            array: [rows, features] of the type of `observations`, C-contiguous.
+
+        Raises:
+            ValueError: If it is not, or if the settings have `copy`.
+        """
+        if self._fresh_rows is not None:
+            raise ValueError("observe_into needs copy=False: with copy=True buffers alternate")
+        rows = self.observations
+        if array.shape != rows.shape or array.dtype != rows.dtype:
+            raise ValueError(
+                f"array must be {rows.dtype} of shape {rows.shape}, got {array.dtype} of shape "
+                f"{array.shape}"
+            )
+        self._point_to("half", "observation", array)
+
+    def _turn_over(self) -> None:
+        """Goes on in other buffers of rows, so that a caller may keep the present ones."""
+        if self._fresh_rows is not None:
+            self._point_to("half", "observation", self._fresh_rows.take())
+        if self._finals_are_out:
+            finals = self.final_observations
+            fresh = sparse_zeros(finals.shape, finals.dtype)
+            self._point_to("final_half", "final_observation", fresh)
+            self._finals_are_out = False
+
+    def _point_to(self, half: str, full: str, array: NDArray[Any]) -> None:
+        """Puts an array in the place of one of `Rows`: `half` or `full`, as its type is."""
+        name = full
+        if self.settings.obs_dtype == "float16":
+            name, array = half, array.view(np.uint16)
+        self._tables[STRUCTS.index(Rows)].point(name, array)
+        self.rows = self.rows._replace(**{name: array})
+
+    def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
+        """Starts new episodes of the chosen slots.
+
+        Args:
+            chosen: [W, A].
+            whole: Worlds to draw anew, [W].
+            staggered: Whether their clocks get a head start.
+        """
+        self._write("scratch", chosen=chosen, whole=whole)
+        self._turn_over()
+        self._run(STAGGERED if staggered else RESET)
+
+    def step(self, jerk: F32 | None = None) -> None:
+        """Advances all worlds by one step.
+
+        Args:
+            jerk: Commanded longitudinal and lateral jerk, [W, A, 2] [m/s^3]; scripted drivers
+                overwrite their own. None takes what `command` was given.
+        """
+        if jerk is not None:
+            self._write("motion", jerk=jerk)
+            self._write("actions", mode=ACTIONS_KEEP)
+        self._turn_over()
+        self._run(STEP)
+
+    def command(self, actions: NDArray[Any]) -> None:
+        """Takes the actions of the next step, checked, as the settings say: [rows] or [rows, 2].
+
+        Args:
+            actions: Numbers of jerks, or numbers from -1 to 1.
+        """
+        if self.settings.action_type == "discrete":
+            self._write("actions", choice=actions, mode=ACTIONS_CHOOSE)
+        else:
+            self._write("actions", scale=actions, mode=ACTIONS_SCALE)
+
+    def _run(self, task: int) -> None:
+        self._arguments[len(STRUCTS)] = task
+        run(compiled_worlds(), self.num_worlds, self.settings.threads, self._arguments)
+
+    def state(self) -> dict[str, Any]:
+        """Returns copies of all arrays that make up the state, by "struct.field"."""
+        return {
+            f"{name}.{key}": value.copy()
+            for name in STATE_STRUCTS
+            for key, value in getattr(self, name)._asdict().items()
+        }
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
+        rows = self.observations
+        self._turn_over()
+        self.observations[:] = rows
+        for name, value in arrays.items():
+            struct, field = name.split(".")
+            self._write(struct, **{field: value})
+        if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
+            self.final_observations[:] = self.observations
+
+    def index_range(self, entry: str) -> tuple[float, float]:
+        """Returns the least and largest value of a state entry; kernels index by some of them.
+
+        Args:
+            entry: As in `state`, "struct.field".
+        """
+        lanes = len(self.lanes.length)
+        last = {
+            "worlds.map": len(self.maps) - 1,
+            "worlds.num_agents": self.num_slots,
+            "agents.segment": len(self.lanes.segment) - 1,
+            "agents.goal": MAX_GOALS,
+            "agents.status": HALTED,
+            "bodies.goal_lane": lanes - 1,
+            "bodies.num_goals": MAX_GOALS,
+            "bodies.row": self.num_rows - 1,
+        }
+        return (-1.0 if entry in last else -np.inf), float(last.get(entry, np.inf))
+
+
+@functools.cache
+def compiled_worlds() -> Any:
+    """Returns `run_worlds` with its cache on disk; nothing is compiled before its first call."""
+    return cached(run_worlds)

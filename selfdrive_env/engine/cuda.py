@@ -1,0 +1,323 @@
+"""A batch of worlds in the memory of a CUDA device, which torch owns.
+
+Buffers are tensors, kernels get the addresses of their tables. Whatever asks for an array of a
+struct here (`engine.agents`, `engine.worlds`) gets a copy in host memory. With Numba's CUDA
+simulator the same code runs on tensors in host memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from selfdrive_env.compiler.structs import simulate, table_words
+from selfdrive_env.compiler.threads import SIMULATED, WARP
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.engine.cpu import OWN, STATE_STRUCTS, Engine
+from selfdrive_env.engine.launch import Launcher
+from selfdrive_env.kernels.step import STAGGERED, STEP, STRUCTS
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.state.arrays import U8, axes, nbytes
+from selfdrive_env.state.world import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
+
+__all__ = ["DeviceEngine"]
+
+MOST_THREADS = 256
+"""Of a block; worlds of more agents give each thread several."""
+
+ROW_WARPS = 4
+"""Warps of a block that write rows, fewer where the rows are long."""
+
+SHARED_BYTES = 48 * 1024
+"""Shared memory that a block gets without asking; rows are put together there."""
+
+_WORD = 8
+
+# Elements that torch has no type for, or few operations on, are kept as signed ones of their size.
+_TORCH = {
+    "float32": torch.float32,
+    "int32": torch.int32,
+    "uint32": torch.int32,
+    "int64": torch.int64,
+    "uint8": torch.uint8,
+    "uint16": torch.int16,
+}
+
+_ROW_TYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+_own_names = {struct.__name__.lower(): struct for struct in OWN}
+
+
+class DeviceEngine(Engine):
+    """A batch of worlds on a CUDA device; the interface is that of `Engine`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        maps: Sequence[CompiledMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+        device: torch.device,
+    ) -> None:
+        """Makes the buffers on the device and compiles the kernels, or reads them from the cache.
+
+        Args:
+            settings: The settings.
+            maps: The pool of maps.
+            num_worlds: Worlds of this batch.
+            driver: Driver of each slot, [A].
+            learner: Whether each slot is a row, [A].
+            device: Where.
+
+        Raises:
+            MemoryError: With the size that is needed and the size there is.
+            ValueError: If a row does not fit into the shared memory of a block.
+        """
+        self.device = device
+        self.tensors: dict[str, dict[str, torch.Tensor]] = {}
+        self._mode = ACTIONS_KEEP
+        super().__init__(settings, maps, num_worlds, driver, learner)
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a struct of the batch as it is now, copied to host memory."""
+        if name not in _own_names or "tensors" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.read(name)
+
+    def read(self, struct: str) -> Any:
+        """Returns a copy of a struct in host memory.
+
+        Args:
+            struct: Its name, "agents" for `Agents`.
+        """
+        kind = _own_names[struct]
+        types = {name: element for name, (_, element) in axes(kind).items()}
+        return kind(
+            **{
+                name: tensor.cpu().numpy().view(types[name]).copy()
+                for name, tensor in self.tensors[struct].items()
+            }
+        )
+
+    def _sizes(self, rows_per_world: int) -> dict[str, int]:
+        sizes = super()._sizes(rows_per_world)
+        self._threads = min(MOST_THREADS, WARP * -(-self.num_slots // WARP))
+        row_bytes = 4 * sizes["feature"]
+        if row_bytes > SHARED_BYTES:
+            raise ValueError(
+                f"layout has rows of {sizes['feature']} numbers; on a device a row has at most "
+                f"{SHARED_BYTES // 4}"
+            )
+        self._row_threads = WARP * min(ROW_WARPS, SHARED_BYTES // row_bytes)
+        self._row_bytes = row_bytes * (self._row_threads // WARP)
+        most = max(self._threads, self._row_threads)
+        if SIMULATED:
+            self._threads = self._row_threads = most = min(self.num_slots, 8)
+        wide = self.settings.obs_dtype == "float32"
+        rows = sizes["row"]
+        return sizes | {
+            "worker": self.num_worlds,
+            "thread": self.num_worlds * most,
+            "staging": self.num_worlds if SIMULATED else 1,
+            "pose": self.num_slots + most,
+            "full_row": rows if wide else 0,
+            "half_row": 0 if wide else rows,
+        }
+
+    def _check_memory(self, needed: int) -> None:
+        if self.device.type != "cuda":
+            return
+        free, _ = torch.cuda.mem_get_info(self.device)
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        if needed > free:
+            raise MemoryError(
+                f"a batch of {self.num_worlds} worlds with {self.num_slots} agents needs "
+                f"{needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free on {self.device}: take "
+                "fewer worlds, layout='lean' or obs_dtype='float16'"
+            )
+
+    def _allocate(self, sizes: Mapping[str, int]) -> None:
+        self.params = self.params._replace(prefetch=0)
+        self._check_memory(self._needed(sizes))
+        for struct in OWN:
+            self.tensors[struct.__name__.lower()] = {
+                name: torch.zeros(
+                    tuple(int(n) if n.isdigit() else sizes[n] for n in names),
+                    dtype=_TORCH[str(element)],
+                    device=self.device,
+                )
+                for name, (names, element) in axes(struct).items()
+            }
+        for name in ("draws", "lanes", "routes", "grid", "signs"):
+            self.tensors[name] = {
+                field: self._to_device(array)
+                for field, array in getattr(self, name)._asdict().items()
+            }
+        self._make_tables()
+        self._launcher = Launcher(self.device.index or 0)
+
+    def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
+        """Returns an array as a tensor of the same bits."""
+        kind = _TORCH[str(array.dtype)]
+        flat = np.ascontiguousarray(array)
+        signed = {torch.int32: np.int32, torch.int16: np.int16}.get(kind)
+        return torch.from_numpy(flat.view(signed) if signed else flat.copy()).to(self.device)
+
+    def _make_tables(self) -> None:
+        """Writes the tables of all structs into one tensor, scalars behind them."""
+        words: list[int] = []
+        firsts: list[int] = []
+        scalars: list[tuple[int, Any]] = []
+        for struct in STRUCTS:
+            name = struct.__name__.lower()
+            tensors = self.tensors.get(name)
+            firsts.append(len(words))
+            for field, slot in table_words(struct).items():
+                if tensors is not None:
+                    shape = tuple(tensors[field].shape)
+                    words += slot.words(tensors[field].data_ptr(), shape)
+                else:
+                    scalars.append((len(words), slot.bits(getattr(getattr(self, name), field))))
+                    words += slot.words(0, ())
+        place = len(words)
+        self._tables_tensor = torch.zeros(
+            place + len(scalars), dtype=torch.int64, device=self.device
+        )
+        base = self._tables_tensor.data_ptr()
+        for number, (word, bits) in enumerate(scalars):
+            words[word] = base + _WORD * (place + number)
+            words.append(bits)
+        self._tables_tensor.copy_(torch.from_numpy(np.array(words, np.int64)))
+        self._addresses = tuple(base + _WORD * first for first in firsts)
+        if SIMULATED:
+            self._show_to_simulator()
+
+    def _show_to_simulator(self) -> None:
+        for struct, address in zip(STRUCTS, self._addresses, strict=True):
+            name = struct.__name__.lower()
+            tensors = self.tensors.get(name)
+            if tensors is None:
+                simulate(address, getattr(self, name))
+                continue
+            elements = {field: element for field, (_, element) in axes(struct).items()}
+            arrays = {f: tensor.numpy().view(elements[f]) for f, tensor in tensors.items()}
+            simulate(address, struct(**arrays))
+
+    def _needed(self, sizes: Mapping[str, int]) -> int:
+        """Returns the bytes of all buffers of the batch."""
+        static = (self.lanes, self.routes, self.grid, self.signs)
+        maps = sum(array.nbytes for part in static for array in part)
+        return maps + sum(nbytes(struct, **sizes) for struct in OWN)
+
+    def _write(self, struct: str, **fields: Any) -> None:
+        for name, value in fields.items():
+            target = self.tensors[struct][name]
+            if isinstance(value, torch.Tensor):
+                target.copy_(value)
+                continue
+            element = axes(_own_names[struct])[name][1]
+            array = np.broadcast_to(np.asarray(value), tuple(target.shape)).astype(element)
+            target.copy_(self._to_device(array))
+
+    @property
+    def observations(self) -> Any:
+        """Observation rows as the last step or reset left them: a tensor [rows, features]."""
+        return self._rows_of("half", "observation")
+
+    @property
+    def final_observations(self) -> Any:
+        """Last observations of ended episodes; only rows that finished in this step are defined."""
+        return self._rows_of("final_half", "final_observation")
+
+    def _rows_of(self, half: str, full: str) -> torch.Tensor:
+        kind = self.settings.obs_dtype
+        rows = self.tensors["rows"]
+        return rows[full] if kind == "float32" else rows[half].view(_ROW_TYPES[kind])
+
+    def hand_out_finals(self) -> Any:
+        """Returns `final_observations`."""
+        return self.final_observations
+
+    def command(self, actions: Any) -> None:
+        """Takes the actions of the next step; the device checks them.
+
+        Args:
+            actions: A tensor on the device, or an array.
+        """
+        discrete = self.settings.action_type == "discrete"
+        mode = ACTIONS_CHOOSE if discrete else ACTIONS_SCALE
+        if self._mode != mode:
+            self._write("actions", mode=mode)
+            self._mode = mode
+        if discrete:
+            self._write("actions", choice=actions)
+        else:
+            self._write("actions", scale=actions)
+
+    def step(self, jerk: Any = None) -> None:
+        """Advances all worlds by one step; see `Engine.step`."""
+        if jerk is not None:
+            self._mode = ACTIONS_KEEP
+        super().step(jerk)
+
+    def warm(self) -> bool:
+        """Whether the kernels of a step are compiled and loaded."""
+        return self._launcher.has_launched("settle")
+
+    def _turn_over(self) -> None:
+        """Rows stay where they are."""
+
+    def _run(self, task: int) -> None:
+        launch, worlds = self._launcher.launch, self.num_worlds
+        rows, shared = self._row_threads, self._row_bytes
+        stream = self._stream()
+        if task == STEP:
+            launch("advance", worlds, self._threads, 0, stream, self._addresses)
+            launch("observe", worlds, rows, shared, stream, self._addresses)
+            launch("settle", worlds, self._threads, 0, stream, self._addresses)
+        else:
+            staggered = int(task == STAGGERED)
+            launch("begin_reset", worlds, self._threads, 0, stream, self._addresses)
+            launch("observe", worlds, rows, shared, stream, self._addresses)
+            launch("settle_reset", worlds, self._threads, 0, stream, self._addresses, staggered)
+        launch("observe", worlds, rows, shared, stream, self._addresses)
+
+    def _stream(self) -> int:
+        """Returns the handle of torch's current stream."""
+        if self.device.type != "cuda":
+            return 0
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
+
+    def state(self) -> dict[str, Any]:
+        """Returns copies of all arrays that make up the state, in host memory."""
+        return {
+            f"{name}.{key}": value
+            for name in STATE_STRUCTS
+            for key, value in self.read(name)._asdict().items()
+        }
+
+    def restore(self, arrays: Mapping[str, Any]) -> None:
+        """Puts arrays in the place of those named "struct.field"."""
+        for name, value in arrays.items():
+            struct, field = name.split(".")
+            self._write(struct, **{field: value})
+        self._write("scratch", known=0, kept=0)
+        if self.settings.autoreset_mode != "SameStep":
+            self.final_observations.copy_(self.observations)
+
+    def fault(self) -> int | None:
+        """Returns the last row that was given an action that is none, and forgets it."""
+        row = int(self.tensors["actions"]["fault"].item()) - 1
+        if row < 0:
+            return None
+        self._write("actions", fault=0)
+        return row

@@ -1,0 +1,108 @@
+"""The single-car form: one ego among other drivers, as a `gymnasium.Env`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.envs.traffic import PolicyTrafficEnv
+from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv, Infos
+from selfdrive_env.maps import MapError
+from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.world import ABSENT
+
+__all__ = ["DrivingEnv"]
+
+
+class DrivingEnv(gymnasium.Env[F32, Any]):
+    """One ego among scripted drivers or a policy's: the single form of both ids.
+
+    Args:
+        render_mode: None, "rgb_array", or "human": a window shows each step (extra `play`).
+        max_episode_steps: Horizon in steps.
+        **settings: See `selfdrive_env.config.settings.Settings`; `autoreset_mode` does not apply.
+    """
+
+    metadata: dict[str, Any] = METADATA
+
+    def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
+        if "autoreset_mode" in settings:
+            raise TypeError("autoreset_mode is a setting of make_vec, not of make")
+        settings.setdefault("num_threads", 1)
+        scripted = settings.get("traffic", "idm") in TRAFFIC
+        kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
+        self.vector = kind(
+            1, learners="one", render_mode=render_mode, autoreset_mode="Disabled", **settings
+        )
+        self.metadata = dict(METADATA)
+        self.render_mode = render_mode
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[F32, Infos]:
+        """Draws the world anew.
+
+        Returns:
+            Observation float32 [features], and an empty info.
+        """
+        super().reset(seed=seed)
+        observation, _ = self.vector.reset(seed=seed)
+        if self.vector.engine.agents.status[0, 0] == ABSENT:
+            raise MapError(f"no free place for the ego on {self.vector.settings.map}")
+        return self._own(observation), {}
+
+    def _own(self, observation: F32) -> F32:
+        return observation[0]
+
+    def step(self, action: Any) -> tuple[F32, float, bool, bool, Infos]:
+        """Advances the world by `dt`.
+
+        Returns:
+            Observation float32 [features], reward, terminated, truncated, and an info with the
+            metrics of the episode when it ends.
+        """
+        batch = np.asarray(action)[None]
+        observation, reward, terminated, truncated, infos = self.vector.step(batch)
+        done = bool(terminated[0] or truncated[0])
+        info = {}
+        if done:
+            info = {
+                name: infos[name][0].item()
+                for name in infos
+                if not name.startswith("_") and name not in ("valid", "learn")
+            }
+        return (
+            self._own(observation),
+            float(reward[0]),
+            bool(terminated[0]),
+            bool(truncated[0]),
+            info,
+        )
+
+    def get_state(self) -> dict[str, NDArray[Any]]:
+        """See `DrivingVectorEnv.get_state`."""
+        return self.vector.get_state()
+
+    def set_state(self, state: Mapping[str, Any]) -> F32:
+        """See `DrivingVectorEnv.set_state`; returns the observation."""
+        return self._own(self.vector.set_state(state))
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Returns a frame uint8 [size, size, 3] that follows the ego, None unless "rgb_array"."""
+        return self.vector.frame(0) if self.render_mode == "rgb_array" else None
+
+    def save_replay(self, path: str | os.PathLike[str]) -> None:
+        """See `DrivingVectorEnv.save_replay`."""
+        self.vector.save_replay(path)
+
+    def close(self) -> None:
+        """Closes the environment; twice is fine."""
+        self.vector.close()

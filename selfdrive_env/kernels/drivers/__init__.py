@@ -1,0 +1,1 @@
+"""Scripted drivers: who chooses the jerk where no policy does."""

@@ -1,0 +1,289 @@
+"""Where the ways of agents meet, and who goes first there.
+
+A way is a row of points (kernels/drivers/path.py). A driver brakes for a body that lies on its way,
+and before the place where its way meets the one of another that has priority: by rank and arrival
+in junctions, on open roads the one that is there first.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.drivers.path import (
+    ARRIVAL,
+    BESIDE_LEFT,
+    BESIDE_RIGHT,
+    CHANGES,
+    ENTRY,
+    FAR,
+    HIGH_X,
+    HIGH_Y,
+    HIGH_Z,
+    LOW_X,
+    LOW_Y,
+    LOW_Z,
+    PATH_STEP,
+    POINTS,
+    RANK,
+    STAYS,
+    TWO,
+    WAITED,
+)
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ONE,
+    ZERO,
+    clamp,
+)
+
+__all__ = ["conflict_gap", "first_contact", "may_meet"]
+
+SIDE_MARGIN = np.float32(0.3)
+CONFLICT_MARGIN = np.float32(0.6)
+CONFLICT_GAP = np.float32(2.0)
+SPEEDING_UP = np.float32(1.2)
+TIME_MARGIN = np.float32(2.0)
+PATIENCE = np.float32(8.0)
+SAME_WAY = np.float32(0.9)
+RIGHT_ANGLE = np.float32(0.5)
+
+
+@njit
+def points_within(distance):
+    """Returns how many path points can be passed over while coming `distance` nearer."""
+    return max(np.int64(distance / PATH_STEP), 1)
+
+
+@njit
+def first_contact(
+    path,
+    count,
+    skip,
+    half_width,
+    margin,
+    x,
+    y,
+    z,
+    cos,
+    sin,
+    half_length,
+    other_width,
+    aside,
+    hold,
+    approach,
+):
+    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR.
+
+    An agent `aside` of its path (left positive) keeps so for `hold` metres and then comes back to
+    it over `approach` metres.
+    """
+    wide = half_width + other_width + margin
+    bound = wide + half_length + half_width + margin + abs(aside)
+    point = skip
+    while point < count:
+        back = (PATH_STEP * np.float32(point) - hold) / approach
+        shift = aside * clamp(ONE - back, ZERO, ONE)
+        dx = path[point, 0] - shift * path[point, 3] - x
+        dy = path[point, 1] + shift * path[point, 2] - y
+        square = dx * dx + dy * dy
+        if square > bound * bound:
+            point += points_within(math.sqrt(square) - bound)
+            continue
+        u = dx * cos + dy * sin
+        v = dy * cos - dx * sin
+        align = path[point, 2] * cos + path[point, 3] * sin
+        turned = abs(path[point, 3] * cos - path[point, 2] * sin)
+        reach = half_length + turned * (half_width + margin)
+        apart = abs(path[point, 4] - z) >= LEVEL_HEIGHT
+        if abs(u) > reach or abs(v) > wide or apart:
+            point += 1
+            continue
+        place = PATH_STEP * np.float32(point)
+        if align > RIGHT_ANGLE:
+            return place - max(u + reach, ZERO)
+        return max(place - PATH_STEP, ZERO)
+    return FAR
+
+
+@njit
+def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
+    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
+
+    Points are 1.5 m apart, so a distance tells how many of either path can be passed over.
+    """
+    point = skip
+    while point < count:
+        x = path[point, 0]
+        y = path[point, 1]
+        margin = FAR
+        other = other_skip
+        while other < other_count:
+            dx = other_path[other, 0] - x
+            dy = other_path[other, 1] - y
+            excess = math.sqrt(dx * dx + dy * dy) - width
+            if excess < ZERO and abs(other_path[other, 4] - path[point, 4]) < LEVEL_HEIGHT:
+                return point, other
+            excess = max(excess, ZERO)
+            margin = min(margin, HALF * excess)
+            other += points_within(HALF * excess)
+        point += points_within(margin)
+    return -1, -1
+
+
+@njit
+def goes_first(info, agent, other):
+    """Whether `agent` has priority over `other`."""
+    if info[agent, RANK] != info[other, RANK]:
+        return info[agent, RANK] < info[other, RANK]
+    if info[agent, ARRIVAL] != info[other, ARRIVAL]:
+        return info[agent, ARRIVAL] < info[other, ARRIVAL]
+    return agent < other
+
+
+@njit
+def heads_for(dx, dy, cos, sin, other_cos, other_sin, changes):
+    """Whether another is no oncoming one and none that comes on the same way behind an agent."""
+    align = cos * other_cos + sin * other_sin
+    if abs(align) < SAME_WAY:
+        return True
+    behind = dx * cos + dy * sin < ZERO
+    beside = abs(dy * cos - dx * sin) > TWO and not changes
+    return align > ZERO and (beside or not behind)
+
+
+@njit
+def keep_apart(info, agent, other):
+    """Whether two stay on the same lane or on neighbour lanes."""
+    lane = info[agent, STAYS]
+    other_lane = info[other, STAYS]
+    if lane < ZERO or other_lane < ZERO:
+        return False
+    return other_lane in (lane, info[agent, BESIDE_LEFT], info[agent, BESIDE_RIGHT])
+
+
+@njit
+def may_meet(info, agent, other):
+    """Whether the ways of two can cross, by their bounding boxes and lanes."""
+    if (
+        info[agent, LOW_X] > info[other, HIGH_X] + TWO
+        or info[agent, HIGH_X] < info[other, LOW_X] - TWO
+    ):
+        return False
+    if (
+        info[agent, LOW_Y] > info[other, HIGH_Y] + TWO
+        or info[agent, HIGH_Y] < info[other, LOW_Y] - TWO
+    ):
+        return False
+    if (
+        info[agent, LOW_Z] > info[other, HIGH_Z] + LEVEL_HEIGHT
+        or info[agent, HIGH_Z] < info[other, LOW_Z] - LEVEL_HEIGHT
+    ):
+        return False
+    if keep_apart(info, agent, other):
+        return False
+    open_road = info[agent, ENTRY] >= FAR and info[other, ENTRY] >= FAR
+    return open_road or not goes_first(info, agent, other)
+
+
+@njit
+def comes_later(path, other_path, point, other_point, other_front, speed, other_speed, tie):
+    """Whether an agent reaches a crossing of open roads after another, which it does not follow."""
+    if other_point <= other_front + 1:
+        dx = path[point, 0] - other_path[other_point, 0]
+        dy = path[point, 1] - other_path[other_point, 1]
+        return dx * dx + dy * dy > ONE
+    time = np.float32(point) / max(speed, ONE)
+    other_time = np.float32(other_point) / max(other_speed, ONE)
+    return other_time < time or (other_time == time and tie)
+
+
+@njit
+def conflict_gap(agents, bodies, paths, info, world, agent, other):
+    """Returns how far an agent may go because another crosses its way first [m], or FAR."""
+    open_road = info[agent, ENTRY] >= FAR and info[other, ENTRY] >= FAR
+    changes = info[agent, CHANGES] > ZERO
+    if (open_road or changes) and not heads_for(
+        agents.x[world, other] - agents.x[world, agent],
+        agents.y[world, other] - agents.y[world, agent],
+        agents.cos[world, agent],
+        agents.sin[world, agent],
+        agents.cos[world, other],
+        agents.sin[world, other],
+        changes,
+    ):
+        return FAR
+    half_length = HALF * bodies.length[world, agent]
+    other_length = HALF * bodies.length[world, other]
+    count = np.int64(info[agent, POINTS])
+    other_count = np.int64(info[other, POINTS])
+    skip = np.int64(half_length / PATH_STEP) + 1
+    other_skip = np.int64(other_length / PATH_STEP)
+    width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
+    if open_road and other < agent:  # both look from the same side, so that they agree
+        other_point, point = first_conflict(
+            paths[other], other_count, other_skip + 1, paths[agent], count, skip - 1, width
+        )
+    else:
+        point, other_point = first_conflict(
+            paths[agent], count, skip, paths[other], other_count, other_skip, width
+        )
+    if point < 0:
+        return FAR
+    if open_road and not comes_later(
+        paths[agent],
+        paths[other],
+        point,
+        other_point,
+        other_skip,
+        agents.speed[world, agent],
+        agents.speed[world, other],
+        other < agent,
+    ):
+        return FAR
+
+    ahead = HALF * bodies.wheelbase[world, agent]
+    body = first_contact(
+        paths[other],
+        min(other_point + 2, other_count),
+        0,
+        HALF * bodies.width[world, other],
+        SIDE_MARGIN,
+        agents.x[world, agent] + ahead * agents.cos[world, agent],
+        agents.y[world, agent] + ahead * agents.sin[world, agent],
+        agents.z[world, agent],
+        agents.cos[world, agent],
+        agents.sin[world, agent],
+        half_length,
+        HALF * bodies.width[world, agent],
+        ZERO,
+        ZERO,
+        ONE,
+    )
+    if body < FAR:
+        return FAR
+
+    speed = max(agents.speed[world, agent], ONE)
+    pace = agents.speed[world, other]
+    place = PATH_STEP * np.float32(point)
+    other_place = PATH_STEP * np.float32(other_point)
+    clears = (place + half_length + TWO * width) / max(speed, np.float32(3.0))
+    arrives = time_to_go(max(other_place - other_length, ZERO), pace)
+    if pace < np.float32(0.3):
+        impatient = info[agent, WAITED] > PATIENCE
+        if impatient and info[other, WAITED] > PATIENCE * HALF:
+            return FAR
+    if clears + TIME_MARGIN < arrives:
+        return FAR
+    return place - half_length - CONFLICT_GAP
+
+
+@njit
+def time_to_go(way, pace):
+    """Returns in what time another drives some way, speeding up if it moves [s]."""
+    if pace < np.float32(0.3):
+        return way / np.float32(1.5)
+    return (math.sqrt(pace * pace + TWO * SPEEDING_UP * way) - pace) / SPEEDING_UP

@@ -1,0 +1,469 @@
+"""Scripted drivers: they choose jerks for the same bodies that learners drive.
+
+The IDM driver follows its route with the Intelligent Driver Model (Treiber, Hennecke, Helbing,
+"Congested traffic states in empirical observations and microscopic simulations", PRE 62, 2000):
+a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)). It brakes for
+bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
+and who go first. Who goes first in junctions is one order over all agents (inside or unable to stop
+before it, then by time of arrival, stop signs last), so that no ring of drivers waits for one
+another; kernels/drivers/conflicts.py has it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.drivers.conflicts import (
+    PATIENCE,
+    SIDE_MARGIN,
+    conflict_gap,
+    first_contact,
+    may_meet,
+)
+from selfdrive_env.kernels.drivers.path import (
+    CHANGES,
+    ENTRY,
+    EXIT,
+    FAR,
+    HIGH_X,
+    HIGH_Y,
+    HIGH_Z,
+    LEAVE_END,
+    LINE_COLOUR,
+    LINE_GAP,
+    LOW_X,
+    LOW_Y,
+    LOW_Z,
+    PATH_END,
+    PATH_STEP,
+    POINTS,
+    RANK,
+    TWO,
+    build_path,
+)
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ONE,
+    ZERO,
+    clamp,
+)
+from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+from selfdrive_env.state.world import (
+    ABSENT,
+    BLIND,
+    BRAKING,
+    CONSTANT,
+    EXTERNAL,
+    GREEN,
+    HALTED,
+    IDM,
+    STILL,
+    WEIGHT_GOAL_RADIUS,
+)
+
+__all__ = ["drive", "is_blind"]
+
+MAX_ACCELERATION = np.float32(1.8)
+COMFORTABLE_BRAKING = np.float32(2.0)
+IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))
+HEADWAY = np.float32(1.2)
+STANDSTILL_GAP = np.float32(2.0)
+LATERAL_COMFORT = np.float32(1.3)
+SLOWING = np.float32(3.0)
+SLOWING_TIME = np.float32(0.8)
+INWARD_ROOM = np.float32(0.5)
+INWARD_SHARE = np.float32(0.2)
+SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
+SLOW_TURN = np.float32(0.4)
+APPROACH = np.float32(4.5)
+APPROACH_SHARE = np.float32(0.8)
+CALM = np.float32(0.2)
+LOOKAHEAD = np.float32(1.2)
+LOOKAHEAD_TIME = np.float32(0.6)
+SIGNAL_SPEED = np.float32(6.5)
+SIGNAL_ZONE = np.float32(10.0)
+HARD_BRAKING = np.float32(5.0)
+LEAST_MARGIN = np.float32(0.1)
+LEAVE_PACE = np.float32(0.35)
+LEAVE_SPEED = np.float32(1.5)
+LEAVE_REACH = np.float32(0.6)
+BLIND_TICKS = 16
+BLIND_TIME = np.float32(0.5)
+BRAKE_TIME = np.float32(3.0)
+BRAKE_RATE = np.float32(0.02)
+LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)
+LATERAL_JERK = np.float32(4.0)
+GOAL_SPEED = np.float32(2.0)
+
+
+@njit
+def idm_acceleration(speed, wanted, gap, closing):
+    """Returns the IDM acceleration behind something `gap` ahead [m/s^2]."""
+    free = speed / max(wanted, np.float32(0.1))
+    free = free * free
+    result = MAX_ACCELERATION * (ONE - free * free)
+    if speed > wanted + HALF:
+        result = max((wanted - speed) / SLOWING_TIME, -SLOWING)
+    if gap < FAR:
+        desired = STANDSTILL_GAP + max(speed * HEADWAY + speed * closing / IDM_ROOT, ZERO)
+        ratio = desired / max(gap, np.float32(0.05))
+        result = min(result, MAX_ACCELERATION * (ONE - free * free - ratio * ratio))
+    return result
+
+
+@njit
+def bend_speed(path, count, speed_limit):
+    """Returns the speed that allows all bends ahead with comfortable braking [m/s]."""
+    wanted = speed_limit
+    for point in range(1, count - 2):
+        turn = path[point - 1, 2] * path[point + 2, 3] - path[point - 1, 3] * path[point + 2, 2]
+        curvature = abs(turn) / (np.float32(3.0) * PATH_STEP)
+        if curvature < np.float32(0.004):
+            continue
+        square = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
+        room = max(PATH_STEP * np.float32(point) - np.float32(3.0), ZERO)
+        wanted = min(wanted, math.sqrt(square + TWO * np.float32(1.5) * room))
+    return wanted
+
+
+@njit
+def swing_offset(path, point, count, length, width):
+    """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
+
+    In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
+    inwards, which leaves both sides about the same room.
+    """
+    before = max(point - 2, 0)
+    after = min(point + 2, count - 1)
+    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
+    curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
+    front = FRONT_SHARE * length
+    room = INWARD_ROOM * max(LANE_ROOM - width, ZERO)
+    return clamp(INWARD_SHARE * front * front * curvature, -room, room)
+
+
+@njit
+def approach_ratio(length):
+    """Returns over how many metres a body comes one metre to the side."""
+    return max(APPROACH, APPROACH_SHARE * length)
+
+
+@njit
+def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
+    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
+
+    A long body comes back at a smaller angle, and a part of its offset is let be, so that it does
+    not swing beyond the path.
+    """
+    speed = max(agents.speed[world, agent], ZERO)
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    rear_x = agents.x[world, agent]
+    rear_y = agents.y[world, agent]
+    length = bodies.length[world, agent]
+    aside = path_offset(path, agents, bodies, world, agent)
+    offset = abs(aside)
+    reach = max(offset * approach_ratio(length), speed * math.sqrt(TWO * offset / np.float32(1.5)))
+    reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
+    reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
+    point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
+    over = reach - PATH_STEP * np.float32(point)
+    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
+    target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
+    target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
+    dx = target_x - rear_x
+    dy = target_y - rear_y
+    across = dy * cos - dx * sin + CALM * clamp(aside, -ONE, ONE)
+    return TWO * across / max(dx * dx + dy * dy, ONE)
+
+
+@njit
+def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
+    """Returns the acceleration an IDM driver wants [m/s^2]."""
+    speed = agents.speed[world, agent]
+    path = paths[agent]
+    count = np.int64(info[agent, POINTS])
+    half_length = HALF * bodies.length[world, agent]
+    lane = lanes.segment_lane[agents.segment[world, agent]]
+    wanted = SEEN_SPEED * min(bodies.pace[world, agent], ONE)
+    wanted = min(lanes.speed_limit[lane], wanted)
+    wanted = bend_speed(path, count, wanted)
+    wanted = min(wanted, max(LEAVE_PACE * info[agent, LEAVE_END], LEAVE_SPEED))
+
+    gap = info[agent, LINE_GAP]
+    colour = np.int64(info[agent, LINE_COLOUR])
+    wish = FAR
+    if colour == GREEN:
+        room = max(gap - SIGNAL_ZONE, ZERO)
+        wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
+    elif colour != 0:
+        wish = stop_wish(speed, wanted, gap)
+    if info[agent, PATH_END] < FAR:
+        wish = min(wish, stop_wish(speed, wanted, info[agent, PATH_END] - half_length))
+    last = agents.goal[world, agent] == bodies.num_goals[world, agent] - 1
+    if last:
+        room = (
+            agents.goal_distance[world, agent]
+            - HALF * bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+        )
+        if room < np.float32(60.0):
+            wanted = min(
+                wanted, math.sqrt(GOAL_SPEED * GOAL_SPEED + TWO * np.float32(1.2) * max(room, ZERO))
+            )
+    wish = min(wish, idm_acceleration(speed, wanted, FAR, ZERO))
+
+    blind = is_blind(
+        bodies.erratic[world, agent],
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        worlds.tick[world],
+    )
+    if blind:
+        return wish
+    return min(wish, wish_among_others(agents, bodies, paths, info, world, agent, wanted))
+
+
+@njit
+def path_offset(path, agents, bodies, world, agent):
+    """Returns how far to the left of its path the centre of an agent lies [m]."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
+    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
+    return dy * path[0, 2] - dx * path[0, 3]
+
+
+@njit
+def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
+    """Returns the acceleration wanted because of bodies on the way and of those who go first."""
+    speed = agents.speed[world, agent]
+    path = paths[agent]
+    count = np.int64(info[agent, POINTS])
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    aside = path_offset(path, agents, bodies, world, agent)
+    impatient = agents.waiting[world, agent] > PATIENCE
+    margin_beside = LEAST_MARGIN if impatient else SIDE_MARGIN
+    wish = FAR
+    nearest = FAR
+    nearest_pace = ZERO
+    for other in range(agents.x.shape[1]):
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        shift = HALF * bodies.wheelbase[world, other]
+        cos = agents.cos[world, other]
+        sin = agents.sin[world, other]
+        x = agents.x[world, other] + shift * cos
+        y = agents.y[world, other] + shift * sin
+        margin = bodies.length[world, other] + TWO
+        outside = (
+            x < info[agent, LOW_X] - margin
+            or x > info[agent, HIGH_X] + margin
+            or y < info[agent, LOW_Y] - margin
+            or y > info[agent, HIGH_Y] + margin
+            or agents.z[world, other] < info[agent, LOW_Z] - LEVEL_HEIGHT
+            or agents.z[world, other] > info[agent, HIGH_Z] + LEVEL_HEIGHT
+        )
+        if not outside:
+            approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
+            place = first_contact(
+                path,
+                count,
+                1,
+                half_width,
+                margin_beside,
+                x,
+                y,
+                agents.z[world, other],
+                cos,
+                sin,
+                HALF * bodies.length[world, other],
+                HALF * bodies.width[world, other],
+                aside,
+                half_length,
+                approach,
+            )
+            if place >= FAR and info[other, CHANGES] > ZERO:
+                place = first_contact(
+                    path,
+                    count,
+                    min(np.int64(half_length / PATH_STEP) + 2, count - 1),
+                    half_width,
+                    ZERO,
+                    paths[other, 0, 0],
+                    paths[other, 0, 1],
+                    paths[other, 0, 4],
+                    paths[other, 0, 2],
+                    paths[other, 0, 3],
+                    HALF * bodies.length[world, other],
+                    HALF * bodies.width[world, other],
+                    aside,
+                    half_length,
+                    approach,
+                )
+            if place < FAR:
+                point = min(np.int64(place / PATH_STEP), count - 1)
+                align = path[point, 2] * cos + path[point, 3] * sin
+                pace = max(agents.speed[world, other] * align, ZERO)
+                wish = min(
+                    wish,
+                    idm_acceleration(speed, wanted, place - half_length, speed - pace),
+                )
+                if place < nearest:
+                    nearest = place
+                    nearest_pace = pace
+        if not may_meet(info, agent, other):
+            continue
+        free = conflict_gap(agents, bodies, paths, info, world, agent, other)
+        if free < FAR:
+            wish = min(wish, stop_wish(speed, wanted, free))
+
+    keeps_clear = info[agent, ENTRY] - half_length > ZERO and info[agent, ENTRY] < nearest
+    blocked = nearest < FAR and nearest_pace < TWO and info[agent, RANK] > ZERO
+    if keeps_clear and blocked and nearest - TWO * half_length - TWO < info[agent, EXIT]:
+        wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
+    return wish
+
+
+@njit
+def stop_wish(speed, wanted, gap):
+    """Returns the acceleration that stops `gap` metres ahead [m/s^2]."""
+    room = gap - HALF
+    if room <= np.float32(0.05):
+        return -HARD_BRAKING
+    needed = speed * speed / (TWO * room)
+    comfortable = idm_acceleration(speed, wanted, room + STANDSTILL_GAP, speed)
+    if needed > COMFORTABLE_BRAKING:
+        return min(comfortable, -min(needed * np.float32(1.15), HARD_BRAKING))
+    return comfortable
+
+
+@njit
+def drive_scripted(lanes, agents, bodies, worlds, motion, paths, info, world, agent, dt):
+    """Chooses the jerks of one scripted agent."""
+    driver = bodies.driver[world, agent]
+    speed = agents.speed[world, agent]
+    acceleration = agents.acceleration[world, agent]
+    wish = ZERO
+    if driver == STILL:
+        wish = -HARD_BRAKING
+    elif driver == IDM:
+        wish = idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent)
+    wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
+    if speed < HALF and wish <= ZERO and driver != CONSTANT:
+        agents.waiting[world, agent] += dt
+        motion.jerk[world, agent, 0] = LONG_LOW
+        motion.jerk[world, agent, 1] = ZERO
+        return
+    if speed > ONE:
+        agents.waiting[world, agent] = ZERO
+
+    jerk = (wish - acceleration) / (dt * bodies.throttle[world, agent])
+    jerk = clamp(jerk, LONG_LOW, LONG_HIGH)
+    motion.jerk[world, agent, 0] = jerk
+    next_acceleration = acceleration + jerk * dt * bodies.throttle[world, agent]
+    next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
+    curvature = steer_along(
+        paths[agent],
+        np.int64(info[agent, POINTS]),
+        info[agent, LEAVE_END],
+        agents,
+        bodies,
+        world,
+        agent,
+        next_speed,
+    )
+    lateral = curvature * next_speed * next_speed
+    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (dt * bodies.steer[world, agent])
+    motion.jerk[world, agent, 1] = clamp(jerk, -LATERAL_JERK, LATERAL_JERK)
+
+
+@njit
+def is_blind(erratic, key0, key1, stream, agent, tick):
+    """Whether an erratic driver does not see others at the moment (half of the time, in spells)."""
+    if not erratic & BLIND:
+        return False
+    spell = np.int64(tick) // BLIND_TICKS
+    number, _, _, _ = uniforms(key0, key1, stream, agent, spell, DRAW_ERRATIC, 1)
+    return number < BLIND_TIME
+
+
+@njit
+def brakes_at_random(params, worlds, agents, bodies, world, agent):
+    """Whether an erratic driver brakes hard now, for about three seconds at a time."""
+    if not bodies.erratic[world, agent] & BRAKING:
+        return False
+    tick = np.int64(worlds.tick[world])
+    if tick < agents.brake_until[world, agent]:
+        return True
+    start, length, _, _ = uniforms(
+        worlds.key[world, 0],
+        worlds.key[world, 1],
+        worlds.stream[world],
+        agent,
+        tick,
+        DRAW_ERRATIC,
+        0,
+    )
+    dt = np.float32(params.dt)
+    if start >= BRAKE_RATE * dt:
+        return False
+    steps = BRAKE_TIME * (HALF + length) / dt
+    agents.brake_until[world, agent] = tick + np.int64(steps) + 1
+    return True
+
+
+@njit
+def drive(
+    params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
+):
+    """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
+    dt = np.float32(params.dt)
+    scripted = False
+    for agent in range(agents.x.shape[1]):
+        present = agents.status[world, agent] != ABSENT
+        scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
+    if scripted:
+        for agent in range(thread_index(), agents.x.shape[1], block_size()):
+            if agents.status[world, agent] == ABSENT:
+                continue
+            build_path(
+                lanes,
+                routes,
+                signs,
+                lights,
+                worlds,
+                agents,
+                bodies,
+                world,
+                agent,
+                scratch.path[worker, agent],
+                scratch.path_info[worker, agent],
+            )
+    barrier()
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        status = agents.status[world, agent]
+        if status in (ABSENT, HALTED):
+            continue
+        if bodies.driver[world, agent] != EXTERNAL:
+            drive_scripted(
+                lanes,
+                agents,
+                bodies,
+                worlds,
+                motion,
+                scratch.path[worker],
+                scratch.path_info[worker],
+                world,
+                agent,
+                dt,
+            )
+        if brakes_at_random(params, worlds, agents, bodies, world, agent):
+            motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

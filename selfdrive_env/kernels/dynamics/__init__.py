@@ -1,0 +1,1 @@
+"""From actions to motion: jerks, and the bodies that they move."""

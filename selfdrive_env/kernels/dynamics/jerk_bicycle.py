@@ -1,0 +1,176 @@
+"""Jerk-actuated kinematic bicycle (Cusumano-Towner et al. 2025, appendix on dynamics).
+
+The state is the middle of the rear axle; the centre of the box lies half a wheelbase ahead of it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
+from selfdrive_env.kernels.math.geometry import (
+    HALF,
+    ZERO,
+    along_arc,
+    clamp,
+)
+from selfdrive_env.state.world import ABSENT, HALTED
+
+__all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps"]
+
+MAX_BRAKING = np.float32(-5.0)
+MAX_ACCELERATION = np.float32(2.5)
+MAX_LATERAL = np.float32(4.0)
+MAX_REVERSE = np.float32(-2.0)
+TOP_SPEED = np.float32(20.0)
+MIN_SPEED_SQUARED = np.float32(1.0e-5)
+STEERING_RATE = np.float32(0.6)
+MAX_STEERING = np.float32(0.55)
+
+
+@njit
+def without_sign_change(old, new):
+    """Returns `new`, or 0 where it would have the opposite sign of `old`."""
+    return ZERO if old * new < ZERO else new
+
+
+@njit
+def bicycle_step(
+    speed,
+    acceleration,
+    lateral,
+    steering,
+    jerk_long,
+    jerk_lat,
+    throttle,
+    steer,
+    pull,
+    pace,
+    wheelbase,
+    hold_jerk,
+    dt,
+):
+    """Advances speed, accelerations and steering angle by one step.
+
+    a' = clip(a + C j dt), v' = clip(v + (a + a') dt / 2), kappa = a_lat' / v'^2, the steering angle
+    follows atan(kappa wheelbase) at a bounded rate, ds = (v + v') dt / 2.
+
+    Args:
+        speed: [m/s]
+        acceleration: Along the heading [m/s^2].
+        lateral: Lateral acceleration, positive to the left [m/s^2].
+        steering: Steering angle [rad].
+        jerk_long: Command [m/s^3].
+        jerk_lat: Command [m/s^3].
+        throttle: C_throttle.
+        steer: C_steer.
+        pull: C_acc.
+        pace: C_vel.
+        wheelbase: [m]
+        hold_jerk: Commands at or below it stop a vehicle that stands or reverses [m/s^3].
+        dt: [s]
+
+    Returns:
+        speed, acceleration, lateral acceleration, steering angle after the step, arc length
+        driven and its curvature.
+    """
+    holds = jerk_long <= hold_jerk and speed <= ZERO
+    if holds:
+        jerk_long = -jerk_long
+
+    changed = clamp(acceleration + throttle * jerk_long * dt, MAX_BRAKING, MAX_ACCELERATION * pull)
+    new_acceleration = without_sign_change(acceleration, changed)
+    new_lateral = without_sign_change(
+        lateral, clamp(lateral + steer * jerk_lat * dt, -MAX_LATERAL, MAX_LATERAL)
+    )
+
+    free = speed + HALF * (acceleration + new_acceleration) * dt
+    new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * pace))
+    if holds and (new_speed >= ZERO or speed == ZERO):
+        new_speed = ZERO
+    if new_speed != free:
+        new_acceleration = ZERO
+
+    wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
+    turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
+    new_steering = clamp(steering + turn, -MAX_STEERING, MAX_STEERING)
+    sin = new_steering * sine_share_within(new_steering)
+    curvature = sin / (cosine_within(new_steering) * wheelbase)
+    travel = HALF * (speed + new_speed) * dt
+    return (
+        new_speed,
+        new_acceleration,
+        new_speed * new_speed * curvature,
+        new_steering,
+        travel,
+        curvature,
+    )
+
+
+@njit
+def advance_bodies(params, agents, bodies, motion, world):
+    """Stage: moves every agent of a world by its commanded jerk and records the arc it drove."""
+    dt = np.float32(params.dt)
+    hold_jerk = np.float32(params.hold_jerk)
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        status = agents.status[world, agent]
+        motion.x[world, agent] = agents.x[world, agent]
+        motion.y[world, agent] = agents.y[world, agent]
+        motion.cos[world, agent] = agents.cos[world, agent]
+        motion.sin[world, agent] = agents.sin[world, agent]
+        motion.speed[world, agent] = agents.speed[world, agent]
+        motion.travel[world, agent] = ZERO
+        motion.curvature[world, agent] = ZERO
+        if status in (ABSENT, HALTED):
+            continue
+
+        speed, acceleration, lateral, steering, travel, curvature = bicycle_step(
+            agents.speed[world, agent],
+            agents.acceleration[world, agent],
+            agents.lateral_acceleration[world, agent],
+            agents.steering[world, agent],
+            motion.jerk[world, agent, 0],
+            motion.jerk[world, agent, 1],
+            bodies.throttle[world, agent],
+            bodies.steer[world, agent],
+            bodies.pull[world, agent],
+            bodies.pace[world, agent],
+            bodies.wheelbase[world, agent],
+            hold_jerk,
+            dt,
+        )
+        x, y, cos, sin = along_arc(
+            agents.x[world, agent],
+            agents.y[world, agent],
+            agents.cos[world, agent],
+            agents.sin[world, agent],
+            travel,
+            curvature,
+        )
+        agents.x[world, agent] = x
+        agents.y[world, agent] = y
+        agents.cos[world, agent] = cos
+        agents.sin[world, agent] = sin
+        agents.speed[world, agent] = speed
+        agents.acceleration[world, agent] = acceleration
+        agents.lateral_acceleration[world, agent] = lateral
+        agents.steering[world, agent] = steering
+        motion.travel[world, agent] = travel
+        motion.curvature[world, agent] = curvature
+        agents.age[world, agent] += 1
+
+
+@njit
+def pose_at(x, y, cos, sin, travel, curvature, fraction, ahead):
+    """Box centre and heading after a fraction of the arc, `ahead` metres before the rear axle."""
+    px, py, pc, ps = along_arc(x, y, cos, sin, travel * fraction, curvature)
+    return px + ahead * pc, py + ahead * ps, pc, ps
+
+
+@njit
+def sub_steps(travel, most):
+    """Into how many equal parts a sweep of `travel` metres is cut: one a metre, up to `most`."""
+    parts = np.int64(abs(travel)) + 1
+    return min(parts, most)

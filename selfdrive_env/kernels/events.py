@@ -1,0 +1,118 @@
+"""What happened to each agent in a step: comfort, wrong way, episode ends, tallies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.kernels.math.geometry import ZERO
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_COLLISION,
+    EVENT_COMFORT,
+    EVENT_LAST_GOAL,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_STOP_SIGN,
+    EVENT_WRONG_WAY,
+    HALTED,
+    NUM_COUNTS,
+)
+
+__all__ = ["METRICS", "measure", "uncomfortable"]
+
+COMFORT_ACCELERATION = np.float32(3.0)
+COMFORT_JERK = np.float32(5.0)
+WRONG_WAY_COS = np.float32(-0.5)
+WRONG_WAY_SPEED = np.float32(1.0)
+TERMINATE, STOP = 0, 1
+
+METRICS = (
+    ("goals", "targets reached, the last one included", "1"),
+    ("last_goal", "routes completed", "1"),
+    ("collisions", "contacts with other bodies begun", "1"),
+    ("offroad", "departures from the drivable surface begun", "1"),
+    ("red_lights", "stop lines passed on red", "1"),
+    ("stop_signs", "stop signs passed without having stopped", "1"),
+    ("uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3", "1"),
+    ("wrong_way", "steps driven against a lane outside junctions", "1"),
+)
+"""Counted metrics of an episode: name, meaning, unit; in the order of the EVENT bits."""
+
+
+@njit
+def uncomfortable(acceleration, lateral, jerk_long, jerk_lat):
+    """Returns the number of comfort bounds exceeded, 0 to 3."""
+    return (
+        np.int64(abs(acceleration) > COMFORT_ACCELERATION)
+        + np.int64(abs(lateral) > COMFORT_ACCELERATION)
+        + np.int64(abs(jerk_long) > COMFORT_JERK or abs(jerk_lat) > COMFORT_JERK)
+    )
+
+
+@njit
+def ends_episode(event, mask, behaviour, wanted):
+    """Whether an event of `mask` came and the setting for it is `wanted`."""
+    return (event & mask) != 0 and behaviour == wanted
+
+
+@njit
+def measure(params, lanes, worlds, agents, motion, tallies, output, world):
+    """Stage: completes the events of a step, decides who is done, and adds to the tallies."""
+    clock = worlds.clock[world] + 1
+    time_up = clock >= params.horizon
+    barrier()
+    if thread_index() == 0:
+        worlds.clock[world] = clock
+        worlds.ended[world] = time_up
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        output.terminated[world, agent] = 0
+        output.truncated[world, agent] = 0
+        status = agents.status[world, agent]
+        if status == ABSENT:
+            continue
+        event = output.event[world, agent]
+        if status != HALTED:
+            if (
+                uncomfortable(
+                    agents.acceleration[world, agent],
+                    agents.lateral_acceleration[world, agent],
+                    motion.jerk[world, agent, 0],
+                    motion.jerk[world, agent, 1],
+                )
+                > 0
+            ):
+                event |= EVENT_COMFORT
+            lane = lanes.segment_lane[agents.segment[world, agent]]
+            if (
+                lanes.junction[lane] < 0
+                and agents.angle_cos[world, agent] < WRONG_WAY_COS
+                and agents.speed[world, agent] > WRONG_WAY_SPEED
+            ):
+                event |= EVENT_WRONG_WAY
+            output.event[world, agent] = event
+
+        lights = EVENT_RED_LIGHT | EVENT_STOP_SIGN
+        terminated = (
+            ends_episode(event, EVENT_COLLISION, params.on_collision, TERMINATE)
+            or ends_episode(event, EVENT_OFFROAD, params.on_offroad, TERMINATE)
+            or ends_episode(event, lights, params.on_red_light, TERMINATE)
+            or (event & EVENT_LAST_GOAL) != 0
+        )
+        halts = (
+            ends_episode(event, EVENT_COLLISION, params.on_collision, STOP)
+            or ends_episode(event, EVENT_OFFROAD, params.on_offroad, STOP)
+            or ends_episode(event, lights, params.on_red_light, STOP)
+        )
+        if halts:
+            agents.status[world, agent] = HALTED
+            agents.speed[world, agent] = ZERO
+            agents.acceleration[world, agent] = ZERO
+            agents.lateral_acceleration[world, agent] = ZERO
+        output.terminated[world, agent] = terminated
+        output.truncated[world, agent] = time_up and not terminated
+
+        tallies.distance[world, agent] += abs(motion.travel[world, agent])
+        for bit in range(NUM_COUNTS):
+            tallies.count[world, agent, bit] += (event >> bit) & 1

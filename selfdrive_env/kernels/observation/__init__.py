@@ -1,0 +1,1 @@
+"""What an agent sees, written as one row of numbers."""

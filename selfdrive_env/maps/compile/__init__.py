@@ -1,0 +1,1 @@
+"""Turns a `RoadNetwork` into the flat arrays that kernels read."""

@@ -1,0 +1,287 @@
+"""`RoadNetwork` -> the static structs that the kernels read, for one map or a pool of maps.
+
+Indices in a `CompiledMap` count within its map; `pool` puts maps one after the other and adds the
+offsets, so that every stored index is global.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from selfdrive_env.maps.compile.grid import (
+    Cells,
+    Frame,
+    compile_cells,
+    frame_of,
+    segment_pairs,
+)
+from selfdrive_env.maps.compile.levels import find_layers
+from selfdrive_env.maps.compile.segments import compile_lanes, resample_lanes
+from selfdrive_env.maps.compile.signs import compile_signs, guard_lists
+from selfdrive_env.maps.compile.surface import (
+    build_surfaces,
+    false_edge_areas,
+    outside_areas,
+    surface_edges,
+)
+from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.state.arrays import (
+    F32,
+    F64,
+    I32,
+    I64,
+)
+from selfdrive_env.state.road import (
+    LINE_X,
+    LINE_Y,
+    Grid,
+    Lanes,
+    Routes,
+    Signs,
+)
+
+__all__ = ["CompiledMap", "compile_map", "pool"]
+
+STOP_LINE_REACH = 200.0
+"""Stop lines further away are not observed [m]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMap:
+    """One map as flat arrays, all indices counted within the map."""
+
+    name: str
+    digest: str
+    """Changes with anything the arrays hold."""
+
+    network_lane: I32
+    """Index in `RoadNetwork.lanes` of each compiled lane, [L]."""
+
+    num_junctions: int
+    num_groups: int
+    """Signal groups: those of the network, then one for each signal without a group."""
+
+    lanes: Lanes
+    routes: Routes
+    grid: Grid
+    signs: Signs
+
+
+def compile_map(
+    network: RoadNetwork,
+    *,
+    lane_points: int = 80,
+    boundary_points: int = 80,
+    stop_lines: int = 4,
+) -> CompiledMap:
+    """Returns the arrays of one map.
+
+    Args:
+        network: The map.
+        lane_points: Length of the lists of near lane points.
+        boundary_points: Length of the lists of near road edges.
+        stop_lines: Length of the lists of near stop lines.
+    """
+    from selfdrive_env.maps.compile.routes import compile_routes
+
+    strips = resample_lanes(network)
+    frame = frame_of(np.concatenate([strips.left, strips.right]))
+    pairs = segment_pairs(strips, frame)
+    layers = find_layers(strips, pairs)
+    lanes = compile_lanes(network, strips, layers.layer)
+    signs = compile_signs(network, strips, lanes)
+    surfaces = [surface_edges(s) for s in build_surfaces(network, strips, layers)]
+    cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces], layers.removal)
+    counts = (lane_points, boundary_points, stop_lines)
+    false_edges = false_edge_areas(strips, layers)
+    near = _near_lists(lanes, signs, surfaces, false_edges, cells, frame, counts)
+    grid = Grid(
+        origin=frame.origin[None].astype(np.float32),
+        shape=np.array([[frame.blocks_x, frame.blocks_y, 0, layers.count]], np.int32),
+        block=cells.block,
+        segment_first=cells.segment_first,
+        segment=cells.segment,
+        edge_first=cells.edge_first,
+        edge=cells.edge,
+        inside=cells.inside,
+        near=cells.near,
+        **near,
+    )
+    structs = (lanes, compile_routes(lanes), grid, signs)
+    return CompiledMap(
+        name=network.name,
+        digest=_digest(structs),
+        network_lane=strips.network_lane,
+        num_junctions=len(network.junctions),
+        num_groups=int(signs.map_group_first[-1]),
+        lanes=structs[0],
+        routes=structs[1],
+        grid=structs[2],
+        signs=structs[3],
+    )
+
+
+def pool(maps: list[CompiledMap]) -> tuple[Lanes, Routes, Grid, Signs]:
+    """Returns one set of arrays that holds all maps; with a single map its own arrays.
+
+    Args:
+        maps: Compiled with the same counts of points.
+    """
+    if not maps:
+        raise ValueError("maps must hold at least one map, got none")
+    if len(maps) == 1:
+        only = maps[0]
+        return only.lanes, only.routes, only.grid, only.signs
+    for name in ("near_lane_point", "near_boundary", "near_stop_line"):
+        counts = [getattr(m.grid, name).shape[1] for m in maps]
+        if len(set(counts)) > 1:
+            raise ValueError(f"maps must have one length of {name}, got {counts}")
+    sizes = [_sizes(m) for m in maps]
+    structs = []
+    for struct in ("lanes", "routes", "grid", "signs"):
+        parts = [getattr(m, struct) for m in maps]
+        fields = {
+            name: _pooled(name, [getattr(p, name) for p in parts], sizes)
+            for name in parts[0]._fields
+        }
+        structs.append(type(parts[0])(**fields))
+    return tuple(structs)
+
+
+# What the values of a field count. A field ending in `_first` also has one entry more than rows.
+_COUNTED = {
+    "segment_lane": "lane",
+    "junction": "junction",
+    "successor": "lane",
+    "left": "lane",
+    "right": "lane",
+    "spawn_segment": "segment",
+    "lane": "lane",
+    "block": "block",
+    "near": "row",
+    "near_lane_point": "lane_point",
+    "near_boundary": "boundary_point",
+    "near_stop_line": "line",
+    "guard": "line",
+    "lane_point_lane": "lane",
+    "line_group": "group",
+    "group_line": "line",
+    "lane_line": "line",
+    "program_group": "group",
+}
+
+
+def _sizes(compiled: CompiledMap) -> dict[str, int]:
+    """Returns how many of each thing a map has."""
+    return {
+        "lane": len(compiled.lanes.length),
+        "segment": len(compiled.lanes.segment),
+        "junction": compiled.num_junctions,
+        "block": len(compiled.grid.inside) // 256,
+        "row": len(compiled.grid.near_lane_point),
+        "lane_point": len(compiled.grid.lane_point),
+        "boundary_point": len(compiled.grid.boundary_point),
+        "line": len(compiled.signs.line),
+        "group": compiled.num_groups,
+        "entry": len(compiled.grid.block),
+    }
+
+
+def _pooled(name: str, parts: list[Any], sizes: list[dict[str, int]]) -> Any:
+    """Returns the arrays of one field joined, with offsets where its values count something."""
+    if name == "first" or name.endswith("_first"):
+        offsets = np.cumsum([0] + [int(p[-1]) for p in parts])
+        joined = [p[:-1] + o for p, o in zip(parts, offsets[:-1], strict=True)]
+        return np.concatenate([*joined, offsets[-1:]]).astype(parts[0].dtype)
+    if name == "shape":
+        joined = [p.copy() for p in parts]
+        before = np.cumsum([0] + [s["entry"] for s in sizes])
+        for p, o in zip(joined, before, strict=False):
+            p[:, 2] += o
+        return np.concatenate(joined)
+    if name == "segment" and parts[0].ndim == 1:
+        counted = "segment"
+    elif name in _COUNTED:
+        counted = _COUNTED[name]
+    else:
+        return np.concatenate(parts)
+    out = np.concatenate(parts)
+    end = offset = 0
+    for p, size in zip(parts, sizes, strict=True):
+        end += len(p)
+        piece = out[end - len(p) : end]
+        piece[piece >= 0] += offset
+        offset += size[counted]
+    return out
+
+
+def _near_lists(
+    lanes: Lanes,
+    signs: Signs,
+    surfaces: list[tuple[F64, I64]],
+    false_edges: list[Any],
+    cells: Cells,
+    frame: Frame,
+    counts: tuple[int, int, int],
+) -> dict[str, Any]:
+    """Returns the fields of `Grid` that say what is near each observation cell."""
+    from selfdrive_env.maps.compile import near
+
+    centre, layer = cells.observation_centres(frame)
+    point, point_lane, point_s, number = near.lane_points(lanes)
+    reach = near.lane_reach(number, counts[0])
+    boundary: list[F32] = []
+    near_boundary: list[I32] = []
+    total = 0
+    for k, (edges, ring) in enumerate(surfaces):
+        mine = centre[layer == k]
+        points, number = near.boundary_points(edges, ring)
+        points, number = outside_areas(points, number, false_edges[k])
+        lists = near.nearest_points(
+            mine,
+            points[:, :2].astype(np.float64),
+            near.boundary_reach(number, counts[1]),
+            counts[1],
+        )
+        # Layers above the first are built near bridges only: the points elsewhere are not stored.
+        used = np.unique(lists[lists >= 0]) if k else np.arange(len(points))
+        place = np.full(len(points) + 1, -1, np.int32)
+        place[used] = total + np.arange(len(used))
+        near_boundary.append(place[lists])
+        boundary.append(points[used])
+        total += len(used)
+    line = signs.line[:, [LINE_X, LINE_Y]].astype(np.float64)
+    guard_first, guard = guard_lists(signs, cells, frame)
+    return {
+        "near_lane_point": near.nearest_points(
+            centre, point[:, :2].astype(np.float64), reach, counts[0]
+        ),
+        "near_boundary": np.concatenate(near_boundary),
+        "near_stop_line": near.nearest_points(
+            centre, line, np.full(len(line), STOP_LINE_REACH), counts[2]
+        ),
+        "guard_first": guard_first,
+        "guard": guard,
+        "lane_point": np.concatenate(
+            [point, point_s[:, None], point_lane[:, None], np.zeros((len(point), 2))], axis=1
+        ).astype(np.float32),
+        "lane_point_lane": point_lane,
+        "lane_point_s": point_s,
+        "boundary_point": np.concatenate(boundary),
+    }
+
+
+def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
+    """Returns 16 hexadecimal digits of the SHA-256 of all arrays but the routes, which follow."""
+    digest = hashlib.sha256()
+    for struct in structs:
+        if isinstance(struct, Routes):
+            continue
+        for array in struct:
+            digest.update(str((array.shape, array.dtype)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What every map reader needs between its file and a finished `RoadNetwork`."""

@@ -1,0 +1,1 @@
+"""Reads OpenDRIVE files: https://www.asam.net/standards/detail/opendrive/."""

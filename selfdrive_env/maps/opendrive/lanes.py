@@ -1,0 +1,290 @@
+"""Samples the lanes of OpenDRIVE roads: centre lines and boundaries in the direction of travel.
+
+Stations are chosen so that chords stay within a centimetre of every boundary. Superelevation is not
+applied: lanes keep the height of the reference line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
+from selfdrive_env.maps.opendrive.records import (
+    MAX_COORDINATE,
+    LaneRecord,
+    Problems,
+    Road,
+    Section,
+)
+from selfdrive_env.maps.road_network import DEFAULT_SPEED_LIMIT, DRIVABLE_TYPES, Lane, MapError
+
+__all__ = ["SampledSection", "sample_road"]
+
+Floats = NDArray[np.float64]
+
+CHORD_ERROR = 0.008
+"""Largest distance between a chord and the curve on drivable lanes [m]."""
+
+COARSE_CHORD_ERROR = 0.05
+"""The same where a section has no drivable lane [m]."""
+
+MAX_STEP = 5.0
+"""Station spacing on straight parts [m]."""
+
+CURVED_STEP = 1.0
+"""Station spacing on curved parts [m]."""
+
+CURVED = 2e-4
+"""Curvature from which a part counts as curved [1/m]."""
+
+MIN_STEP = 0.1
+"""Smallest station spacing within an interval [m]."""
+
+MIN_INTERVAL = 0.02
+"""Breakpoints closer than this are merged [m]."""
+
+NEGLIGIBLE_WIDTH = 0.01
+"""Negative widths down to this are rounding; lanes never wider have no width [m]."""
+
+MAX_POINTS = 10_000_000
+"""Most points of one lane section."""
+
+PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
+
+
+@dataclass(slots=True)
+class SampledSection:
+    """Where the lanes of a lane section lie; the lanes' points are views into these arrays."""
+
+    stations: Floats
+    """Along the reference line, ascending, [S] [m]."""
+
+    boundaries: Floats
+    """From left to right in the direction of the reference line, [B + 1, S, 3] [m]."""
+
+    centres: Floats
+    """[B, S, 3] [m]"""
+
+    lanes: list[int]
+    """Index of each lane in the network, from left to right, [B]."""
+
+
+def sample_road(
+    road: Road, junction: int, lanes: list[Lane], problems: Problems
+) -> list[SampledSection]:
+    """Appends the lanes of a road to `lanes`.
+
+    Args:
+        road: The road.
+        junction: Index of the junction it runs through, or -1.
+        lanes: All lanes of the network so far; grows.
+        problems: Receives what is flawed but usable.
+
+    Returns:
+        One entry a lane section, [len(road.sections)].
+    """
+    sampled = []
+    for number, section in enumerate(road.sections):
+        stations = _stations(road, section)
+        boundaries = _boundaries(road, section, number, stations, problems)
+        centres = 0.5 * (boundaries[:-1] + boundaries[1:])
+        first = len(lanes)
+        for k, record in enumerate(section.lanes):
+            lane = Lane(
+                name=f"{road.id}/{number}/{record.id}",
+                type=record.type,
+                centre=centres[k],
+                left=boundaries[k],
+                right=boundaries[k + 1],
+                speed_limit=_speed_limit(road, section, record),
+                road=road.id,
+                junction=junction,
+            )
+            if not runs_forward(road, record):
+                lane.centre = centres[k, ::-1]
+                lane.left, lane.right = boundaries[k + 1, ::-1], boundaries[k, ::-1]
+            lanes.append(lane)
+        indices = list(range(first, len(lanes)))
+        _set_neighbours(road, section, indices, lanes)
+        _list_folds(boundaries, centres, indices, lanes, problems)
+        sampled.append(SampledSection(stations, boundaries, centres, indices))
+    return sampled
+
+
+def runs_forward(road: Road, record: LaneRecord) -> bool:
+    """Returns whether traffic in the lane runs in the direction of the reference line."""
+    return ((record.id < 0) != road.left_hand) != record.reversed
+
+
+def _list_folds(
+    boundaries: Floats, centres: Floats, indices: list[int], lanes: list[Lane], problems: Problems
+) -> None:
+    """Lists drivable lanes that bend more tightly than their width or turn back within a step."""
+    edges, middles = np.diff(boundaries[..., :2], axis=1), np.diff(centres[..., :2], axis=1)
+    folded = ((edges[:-1] * edges[1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    turned = ((middles[:, :-1] * middles[:, 1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    for k in np.flatnonzero(folded | turned):
+        lane = lanes[indices[k]]
+        if lane.drivable and turned[k]:
+            problems.add("{} driving lanes turn back sharply within their length", lane.name)
+        elif lane.drivable:
+            problems.add("{} driving lanes bend so tightly that a boundary folds back", lane.name)
+
+
+def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: list[Lane]) -> None:
+    """Links drivable lanes side by side with the same direction of travel."""
+    for (a, a_record), (b, b_record) in zip(
+        zip(indices, section.lanes, strict=True),
+        list(zip(indices, section.lanes, strict=True))[1:],
+        strict=False,
+    ):
+        forward = runs_forward(road, a_record)
+        if not (lanes[a].drivable and lanes[b].drivable) or forward != runs_forward(road, b_record):
+            continue
+        left, right = (a, b) if forward else (b, a)
+        lanes[left].right_neighbour = right
+        lanes[right].left_neighbour = left
+
+
+def _stations(road: Road, section: Section) -> Floats:
+    """Returns stations from the start to the end of a section, both included, [S] [m]."""
+    breaks = _breakpoints(road, section)
+    lengths = np.diff(breaks)
+    probes = breaks[:-1, None] + lengths[:, None] * (1e-6 + (1.0 - 2e-6) * PROBES)
+    at = probes.ravel()
+    _, _, _, curvature = road.line.evaluate(at)
+    bend, rise = _second_derivatives(road, section, at, curvature)
+    bend = bend.reshape(probes.shape).max(axis=1)
+    rise = rise.reshape(probes.shape).max(axis=1)
+    drivable = any(lane.type in DRIVABLE_TYPES for lane in section.lanes)
+    error = CHORD_ERROR if drivable else COARSE_CHORD_ERROR
+    step = np.sqrt(8.0 * error / np.maximum(np.maximum(bend, rise), 1e-9))
+    limit = np.where(bend > CURVED, CURVED_STEP if drivable else MAX_STEP, MAX_STEP)
+    step = np.clip(step, MIN_STEP, limit)
+    counts = np.maximum(1, np.ceil(lengths / step - 1e-9).astype(np.int64))
+    if counts.sum() * (len(section.lanes) + 1) > MAX_POINTS:
+        raise MapError(f"road {road.id}: a lane section needs more than {MAX_POINTS} points")
+    first = np.concatenate([[0], np.cumsum(counts)])
+    interval = np.repeat(np.arange(len(counts)), counts)
+    fraction = (np.arange(first[-1]) - first[interval]) / counts[interval]
+    return np.append(breaks[interval] + fraction * lengths[interval], section.end)
+
+
+def _breakpoints(road: Road, section: Section) -> Floats:
+    """Returns the stations where a polynomial or a geometry begins, ends included."""
+    starts = [road.line.starts, road.lane_offsets[:, 0], road.elevations[:, 0]]
+    for lane in section.lanes:
+        records = lane.widths if len(lane.widths) else lane.borders
+        if len(records) > 1:
+            starts.append(records[1:, 0] + section.start)
+    inner = np.unique(np.concatenate(starts))
+    inner = inner[(inner > section.start + MIN_INTERVAL) & (inner < section.end - MIN_INTERVAL)]
+    if len(inner) > 1:
+        inner = inner[np.append(True, np.diff(inner) > MIN_INTERVAL)]
+    return np.concatenate([[section.start], inner, [section.end]])
+
+
+def _second_derivatives(
+    road: Road, section: Section, stations: Floats, curvature: Floats
+) -> tuple[Floats, Floats]:
+    """Bounds how far boundaries bend in the plane and how far the height bends, [S] each."""
+    _, _, rise = evaluate_polynomials(road.elevations, stations)
+    t, slope, bend = evaluate_polynomials(road.lane_offsets, stations)
+    largest = np.abs(curvature)
+    local = stations - section.start
+    for left in (True, False):
+        edge, edge_slope, edge_bend = t, slope, bend
+        side = [lane for lane in section.lanes if (lane.id > 0) == left]
+        drivable = [i for i, lane in enumerate(side) if lane.type in DRIVABLE_TYPES]
+        if not drivable:
+            continue
+        ordered = side[drivable[0] :][::-1] if left else side[: drivable[-1] + 1]
+        sign = 1.0 if left else -1.0
+        for lane in ordered:
+            width, width_slope, width_bend = evaluate_polynomials(lane.widths, local)
+            edge = edge + sign * width
+            edge_slope, edge_bend = edge_slope + sign * width_slope, edge_bend + sign * width_bend
+            turn = np.abs(curvature * (1.0 - curvature * edge) + edge_bend)
+            largest = np.maximum(largest, turn + 2.0 * np.abs(curvature * edge_slope))
+    return largest, np.abs(rise)
+
+
+def _boundaries(
+    road: Road, section: Section, number: int, stations: Floats, problems: Problems
+) -> Floats:
+    """Returns the lane boundaries from left to right, [B + 1, S, 3] [m]."""
+    lookup = stations.copy()
+    lookup[0] += min(1e-9, 0.1 * (section.end - section.start))
+    lookup[-1] -= min(1e-6, 0.5 * (section.end - section.start))
+    x, y, heading, _ = road.line.evaluate(stations, lookup)
+    z, _, _ = evaluate_polynomials(road.elevations, stations, lookup)
+    offset, _, _ = evaluate_polynomials(road.lane_offsets, stations, lookup)
+
+    middle = sum(lane.id > 0 for lane in section.lanes)
+    t = np.empty((len(section.lanes) + 1, len(stations)))
+    t[middle] = offset
+    for k in range(middle - 1, -1, -1):
+        t[k] = t[k + 1] + _width(road, section, number, k, stations, t[k + 1] - offset, problems)
+    for k in range(middle, len(section.lanes)):
+        t[k + 1] = t[k] - _width(road, section, number, k, stations, offset - t[k], problems)
+
+    points = np.empty((*t.shape, 3))
+    points[..., 0] = x - t * np.sin(heading)
+    points[..., 1] = y + t * np.cos(heading)
+    points[..., 2] = z
+    if not np.abs(points).max() <= MAX_COORDINATE:
+        raise MapError(
+            f"road {road.id}, lane section at s={section.start:g}: lanes reach beyond "
+            f"{MAX_COORDINATE:g} m"
+        )
+    return points
+
+
+def _width(
+    road: Road,
+    section: Section,
+    number: int,
+    k: int,
+    stations: Floats,
+    inner: Floats,
+    problems: Problems,
+) -> Floats:
+    """Returns the width of lane `k` whose inner boundary is `inner` from the middle, [S] [m]."""
+    lane = section.lanes[k]
+    local = stations - section.start
+    if len(lane.widths):
+        width, _, _ = evaluate_polynomials(lane.widths, local)
+    elif len(lane.borders):
+        width = np.abs(evaluate_polynomials(lane.borders, local)[0]) - inner
+    else:
+        width = np.zeros_like(stations)
+    name = f"{road.id}/{number}/{lane.id}"
+    if width.min() < -NEGLIGIBLE_WIDTH:
+        problems.add("{} lanes have a negative width in places (taken as 0)", name)
+    if lane.type in DRIVABLE_TYPES and width.max() < NEGLIGIBLE_WIDTH:
+        problems.add("{} driving lanes have no width anywhere", name)
+    return np.maximum(width, 0.0)
+
+
+def _speed_limit(road: Road, section: Section, record: LaneRecord) -> float:
+    """Returns the limit of a lane: its own, else the road's, else a sign's, else the default."""
+    middle = 0.5 * (section.start + section.end)
+    own = [limit for start, limit in sorted(record.speeds) if section.start + start <= middle]
+    if own:
+        return own[-1]
+    of_road = [limit for start, limit in sorted(road.speeds) if start <= middle]
+    if of_road:
+        return of_road[-1]
+    forward = runs_forward(road, record)
+    signs = [
+        (signal.s if forward else -signal.s, signal.speed)
+        for signal in road.signals
+        if signal.speed is not None
+        and signal.orientation in ("+" if forward else "-", "none")
+        and (not signal.validities or any(a <= record.id <= b for a, b in signal.validities))
+    ]
+    passed = [limit for s, limit in sorted(signs) if s <= (middle if forward else -middle)]
+    return passed[-1] if passed else DEFAULT_SPEED_LIMIT

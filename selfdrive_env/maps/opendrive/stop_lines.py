@@ -1,0 +1,236 @@
+"""Draws stop lines across the approaches of traffic lights and stop signs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.maps.opendrive.crosswalks import road_points
+from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
+from selfdrive_env.maps.opendrive.records import Contents, Road, Section
+from selfdrive_env.maps.road_network import Lane, RoadNetwork, StopLine
+
+__all__ = ["Approach", "LanePlaces", "place_stop_lines"]
+
+Floats = NDArray[np.float64]
+
+SETBACK = 0.7
+"""Distance of a stop line before the junction where the file does not draw one [m]."""
+
+MIN_SETBACK = 0.5
+"""Smallest distance before the junction of a line that the file draws [m]."""
+
+MAX_SETBACK = 20.0
+"""Largest distance before the junction of a line that the file draws [m]."""
+
+BESIDE = 1.5
+"""How far beside its lanes the middle of a line that the file draws may lie [m]."""
+
+
+class Approach(NamedTuple):
+    """A lane on which traffic waits for a signal."""
+
+    lane: int
+    junction: int
+    """Index of the junction ahead, -1 for none."""
+
+    at: str = "end"
+    """Where: "end" or "start" of the lane, or "station"."""
+
+    station: float = 0.0
+    """Along the reference line, for "station" [m]."""
+
+
+class LanePlaces:
+    """Where lanes lie on their roads: road, section and direction of every lane.
+
+    The lanes of the network stand in the order of `sampled`.
+    """
+
+    def __init__(
+        self, contents: Contents, sampled: dict[str, list[SampledSection]], lanes: list[Lane]
+    ) -> None:
+        self.lanes = lanes
+        self.sampled = sampled
+        self.road: list[Road] = []
+        self.section: list[int] = []
+        self.forward: list[bool] = []
+        for name in sampled:
+            road = contents.roads[name]
+            for number, section in enumerate(road.sections):
+                for record in section.lanes:
+                    self.road.append(road)
+                    self.section.append(number)
+                    self.forward.append(runs_forward(road, record))
+
+    def section_at(self, road: Road, s: float) -> tuple[Section, SampledSection] | None:
+        """Returns the lane section at a station, the nearest one outside the road."""
+        if not road.sections:
+            return None
+        starts = [section.start for section in road.sections]
+        number = max(0, int(np.searchsorted(starts, s, side="right")) - 1)
+        return road.sections[number], self.sampled[road.id][number]
+
+    def sampled_section(self, lane: int) -> SampledSection:
+        """Returns the section that holds a lane."""
+        return self.sampled[self.road[lane].id][self.section[lane]]
+
+    def distance_along(self, lane: int, station: float) -> float:
+        """Returns the arc length along the centre line of a lane at a station [m]."""
+        stations = self.sampled_section(lane).stations
+        arc = self.lanes[lane].arc_length
+        if self.forward[lane]:
+            return float(np.interp(station, stations, arc))
+        return float(np.interp(-station, -stations[::-1], arc))
+
+    def heading(self, approach: Approach) -> float:
+        """Returns the direction of travel where traffic waits [rad]."""
+        lane = self.lanes[approach.lane]
+        if approach.at == "station":
+            distance = self.distance_along(approach.lane, approach.station)
+            point = int(
+                np.clip(np.searchsorted(lane.arc_length, distance), 1, len(lane.centre) - 1)
+            )
+        else:
+            point = 1 if approach.at == "start" else len(lane.centre) - 1
+        dx, dy = (lane.centre[point] - lane.centre[point - 1])[:2]
+        return float(np.arctan2(dy, dx))
+
+
+def place_stop_lines(
+    owners: dict[Approach, tuple[int, int]],
+    kind: str,
+    contents: Contents,
+    network: RoadNetwork,
+    places: LanePlaces,
+) -> None:
+    """Appends one stop line for each run of adjacent lanes with the same owner.
+
+    Args:
+        owners: (signal group or sign, signal) of each approach.
+        kind: "signal" or "stop_sign".
+        contents: The records of the file.
+        network: Receives the stop lines.
+        places: Where the lanes lie.
+    """
+    marks = _marks(contents)
+    runs: dict[tuple[int, str, int, bool, str, float], list[Approach]] = defaultdict(list)
+    for approach, (owner, _) in owners.items():
+        lane = approach.lane
+        road, section = places.road[lane].id, places.section[lane]
+        key = (owner, road, section, places.forward[lane], approach.at, approach.station)
+        runs[key].append(approach)
+    for members in runs.values():
+        for run in _adjacent(members, places):
+            signal = owners[run[0]][1]
+            network.stop_lines.append(_stop_line(run, signal, kind, marks, places))
+
+
+def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Approach]]:
+    """Splits approaches of one section into runs of neighbouring lanes."""
+    order = places.sampled_section(approaches[0].lane).lanes
+    drivable = [lane for lane in order if places.lanes[lane].drivable]
+    rank = {lane: place for place, lane in enumerate(drivable)}
+    runs: list[list[Approach]] = []
+    for approach in sorted(set(approaches), key=lambda a: rank[a.lane]):
+        if runs and rank[approach.lane] - rank[runs[-1][-1].lane] <= 1:
+            if approach.lane != runs[-1][-1].lane:
+                runs[-1].append(approach)
+        else:
+            runs.append([approach])
+    return runs
+
+
+def _stop_line(
+    run: list[Approach], signal: int, kind: str, marks: dict[str, Floats], places: LanePlaces
+) -> StopLine:
+    """Returns the line over a run of lanes, ordered from left to right along the road."""
+    lane = run[0].lane
+    sampled, forward = places.sampled_section(lane), places.forward[lane]
+    station = _station(run, marks, places)
+    rows = [sampled.lanes.index(approach.lane) for approach in run]
+    drivable = [k for k, i in enumerate(sampled.lanes) if places.lanes[i].drivable]
+    left, right = _across(sampled, min(rows), max(rows), station, forward)
+    guard_left, guard_right = _across(sampled, min(drivable), max(drivable), station, forward)
+    return StopLine(
+        left=left,
+        right=right,
+        guard_left=guard_left,
+        guard_right=guard_right,
+        heading=_heading(lane, station, places),
+        lanes=[(a.lane, places.distance_along(a.lane, station)) for a in run],
+        kind=kind,
+        signal=signal,
+    )
+
+
+def _heading(lane: int, station: float, places: LanePlaces) -> float:
+    """Returns the direction of travel at a station [rad]."""
+    return places.heading(Approach(lane, -1, at="station", station=station))
+
+
+def _across(
+    sampled: SampledSection, first: int, last: int, station: float, forward: bool
+) -> tuple[Floats, Floats]:
+    """Returns the left and right end of the strip from lane `first` to lane `last`, [3] each."""
+    ends = [
+        np.array([np.interp(station, sampled.stations, row[:, axis]) for axis in range(3)])
+        for row in (sampled.boundaries[first], sampled.boundaries[last + 1])
+    ]
+    return (ends[0], ends[1]) if forward else (ends[1], ends[0])
+
+
+def _station(run: list[Approach], marks: dict[str, Floats], places: LanePlaces) -> float:
+    """Returns the station of a stop line [m]."""
+    lane = run[0].lane
+    stations, forward = places.sampled_section(lane).stations, places.forward[lane]
+    start, end = (stations[0], stations[-1]) if forward else (stations[-1], stations[0])
+    length = abs(end - start)
+    if run[0].at == "station":
+        inset = min(SETBACK, 0.5 * length)
+        return float(np.clip(run[0].station, stations[0] + inset, stations[-1] - inset))
+    inward = 1.0 if forward else -1.0
+    if run[0].at == "start":
+        return float(start + inward * min(0.1, 0.5 * length))
+    setback = _drawn_setback(run, float(end), marks, places)
+    return float(end - inward * min(setback, 0.5 * length))
+
+
+def _drawn_setback(
+    run: list[Approach], end: float, marks: dict[str, Floats], places: LanePlaces
+) -> float:
+    """Returns how far before the end of the lanes the file draws the line, else the default [m]."""
+    lane = run[0].lane
+    sampled, road = places.sampled_section(lane), places.road[lane]
+    inward = 1.0 if places.forward[lane] else -1.0
+    rows = [sampled.lanes.index(approach.lane) for approach in run]
+    found = []
+    for s, t in marks.get(road.id, ()):
+        setback = (end - s) * inward
+        if not MIN_SETBACK <= setback <= MAX_SETBACK:
+            continue
+        left, right = _across(sampled, min(rows), max(rows), s, True)
+        mark = road_points(road, np.array([s]), np.array([t]), 0.0)[0]
+        width = max(float(np.hypot(*(left - right)[:2])), 1e-6)
+        along = float((mark - right)[:2] @ (left - right)[:2]) / width
+        if -BESIDE <= along <= width + BESIDE:
+            found.append(setback)
+    return min(found, default=SETBACK)
+
+
+def _marks(contents: Contents) -> dict[str, Floats]:
+    """Returns (s, t) of the stop lines that are drawn on each road (as signals), [M, 2] [m]."""
+    marks = {}
+    for road in contents.roads.values():
+        rows = [
+            (signal.s, signal.t)
+            for signal in road.signals
+            if not signal.is_reference
+            and (signal.type == "294" or signal.name.startswith("StopLine"))
+        ]
+        if rows:
+            marks[road.id] = np.array(rows)
+    return marks

@@ -1,0 +1,1 @@
+"""Builds the towns that come with the package."""

@@ -1,0 +1,1 @@
+"""The arrays of maps and worlds, each declared once with axes, type and unit."""

@@ -1,0 +1,110 @@
+"""What kernels get of the settings: structs of scalars and small tables."""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from selfdrive_env.state.arrays import F32, I32, U8
+
+__all__ = ["Counts", "Draws", "Params"]
+
+
+class Params(NamedTuple):
+    """Settings as scalars, constant through a run; `config.make_params` fills it."""
+
+    dt: np.float32
+    """[s]"""
+
+    horizon: int
+    """Episode of a world [steps]."""
+
+    on_collision: int
+    """0 terminate, 1 stop, 2 ignore; likewise the next two."""
+
+    on_offroad: int
+    on_red_light: int
+    on_goal: int
+    """0 terminate, 1 new route."""
+
+    autoreset: int
+    """0 next step, 1 same step, 2 disabled."""
+
+    stagger: int
+    """1: the first clock of each world gets a head start."""
+
+    hold_jerk: np.float32
+    """Commands at or below hold a standing vehicle [m/s^3]."""
+
+    brake_jerk: np.float32
+    """Hardest braking command [m/s^3]."""
+
+    first_goal_low: np.float32
+    """Range of the first goal along the lane graph [m]; low < 0 means anywhere reachable."""
+
+    first_goal_high: np.float32
+    max_further_goals: int
+    initial_speed: np.float32
+    """Upper bound as a share of min(limit, top speed); 0 starts standing."""
+
+    blind_share: np.float32
+    braking_share: np.float32
+    noise: np.float32
+    """Standard deviation of observed positions [m] and speeds [m/s]."""
+
+    lane_dropout: np.float32
+    boundary_dropout: np.float32
+    random_lights: int
+    """1 draws durations per phase, 0 takes the fixed ones."""
+
+    light_removal: np.float32
+    """Chance that a light, and that a group, is removed."""
+
+    lights_off: np.float32
+    """Chance of an episode without lights."""
+
+    prefetch: int
+    """1: the maps do not fit into a processor's cache, so lines are asked for ahead."""
+
+    bfloat16: int
+    """1: rows of two bytes a number are in bfloat16, else in float16."""
+
+    lights_green: np.float32
+    """Chance of an episode in which all lights stay green."""
+
+
+class Counts(NamedTuple):
+    """Slots of the observation layout."""
+
+    goals: int
+    lane_points: int
+    boundary_points: int
+    stop_lines: int
+    agents: int
+
+
+class Draws(NamedTuple):
+    """Ranges that placing draws from."""
+
+    weight: Annotated[F32, "weight 2"]
+    """Low and high of each reward weight."""
+
+    condition: Annotated[F32, "2 weight"]
+    """Factor and summand that bring the training range of each weight to [-1, 1]."""
+
+    body: Annotated[F32, "type column"]
+    """Columns `BODY_*`: share, length and width ranges [m], mean of the four coefficients."""
+
+    driver: Annotated[U8, "agent"]
+    """Driver of each slot."""
+
+    learner: Annotated[U8, "agent"]
+    agents: Annotated[I32, "2"]
+    """Smallest and largest number of agents of a world."""
+
+    jerk: Annotated[F32, "choice 2"]
+    """Longitudinal and lateral jerk of each discrete action [m/s^3]."""
+
+    jerk_range: Annotated[F32, "2 2"]
+    """Smallest and largest jerk, longitudinal and lateral [m/s^3]."""

@@ -1,0 +1,174 @@
+"""Environments on a CUDA device, in Numba's simulator: the CPU's bits, checks, hand-over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.device_rollouts import BASE, CASES, ROWS, host, rollout
+
+pytestmark = [
+    pytest.mark.cudasim,
+    pytest.mark.filterwarnings("ignore:overflow encountered in scalar:RuntimeWarning"),
+]
+
+ID = "selfdrive_env/SelfPlay-v0"
+
+
+def on_device(**settings):
+    settings = BASE | {"device": "cuda"} | settings
+    return gymnasium.make_vec(ID, num_envs=ROWS, **settings).unwrapped
+
+
+def on_cpu(case, folder):
+    """What the compiled kernels give, from a process of its own."""
+    path = folder / "cpu.npz"
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.device_rollouts", case, str(path)],
+        cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as stored:
+        return dict(stored)
+
+
+def assert_equal(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_device_gives_the_bits_of_the_cpu(case, tmp_path):
+    wanted = on_cpu(case, tmp_path)
+    ends = [name for name in wanted if name.endswith(("terminated", "truncated"))]
+    assert any(wanted[name].any() for name in ends)
+    assert_equal(rollout(torch.from_numpy, device="cuda", **CASES[case]), wanted)
+
+
+def test_arrays_come_from_a_device_as_from_the_cpu(tmp_path):
+    wanted = on_cpu("plain", tmp_path)
+    found = rollout(device="cuda", output="numpy")
+    assert_equal(found, wanted)
+
+
+def test_a_state_of_the_cpu_continues_on_a_device(tmp_path):
+    wanted = on_cpu("plain", tmp_path)
+    env = on_device()
+    env.reset(seed=1)
+    state = {n.removeprefix("state "): v for n, v in wanted.items() if n.startswith("state ")}
+    observation = env.set_state(state)
+    np.testing.assert_array_equal(host(observation), wanted["11 observation"])
+    again = env.get_state()
+    for name, values in state.items():
+        np.testing.assert_array_equal(again[name], values, err_msg=name)
+    env.step(torch.zeros(ROWS, dtype=torch.int64))
+
+
+def test_tensors_are_live_or_copies():
+    live, copies = on_device(), on_device(copy=True)
+    for env, same in ((live, True), (copies, False)):
+        first = env.reset(seed=3)[0]
+        kept = first.clone()
+        second = env.step(torch.full((ROWS,), 7))[0]
+        assert isinstance(second, torch.Tensor) and second.dtype == torch.float32
+        assert (second.data_ptr() == first.data_ptr()) is same
+        assert torch.equal(first, second if same else kept)
+
+
+def test_rows_in_bfloat16_are_rounded_ones():
+    wide, narrow = on_device(), on_device(obs_dtype="bfloat16")
+    wanted, found = wide.reset(seed=3)[0], narrow.reset(seed=3)[0]
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, wanted.to(torch.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("actions", "error", "message"),
+    [
+        (np.zeros(ROWS), ValueError, r"integers of shape \(10,\), got torch.float64"),
+        ([0] * ROWS, TypeError, "actions must be a tensor on cpu, got list"),
+        (torch.zeros(ROWS), ValueError, r"integers of shape \(10,\), got torch.float32"),
+        (torch.zeros(3, dtype=torch.int64), ValueError, r"integers of shape \(10,\)"),
+        (torch.zeros(ROWS, dtype=torch.int64, device="meta"), ValueError, "on cpu, got .* meta"),
+    ],
+)
+def test_actions_of_another_kind_are_refused(actions, error, message):
+    env = on_device()
+    env.reset(seed=3)
+    with pytest.raises(error, match=message):
+        env.step(actions)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bad", "message"),
+    [
+        ({}, 12, "actions must be from 0 to 11: row 4"),
+        ({}, -1, "actions must be from 0 to 11: row 4"),
+        ({"action_type": "continuous"}, np.nan, "actions must be finite and from -1 to 1: row 4"),
+        ({"action_type": "continuous"}, 1.5, "actions must be finite and from -1 to 1: row 4"),
+    ],
+)
+def test_bad_actions_raise_at_the_next_check_and_give_no_jerk(settings, bad, message):
+    env = on_device(**settings)
+    env.reset(seed=3)
+    shape, kind = ((ROWS, 2), torch.float32) if settings else ((ROWS,), torch.int64)
+    actions = torch.full(shape, 0 if settings else 7, dtype=kind)
+    env.step(actions)
+    env.check()
+    actions[4] = bad
+    env.step(actions)
+    assert not env.engine.motion.jerk.reshape(ROWS, 2)[4].any()
+    with pytest.raises(ValueError, match=message):
+        env.get_state()
+    env.check()
+
+
+def test_a_reset_mask_may_be_a_tensor():
+    env = on_device(autoreset_mode="Disabled")
+    env.reset(seed=3)
+    mask = torch.zeros(ROWS, dtype=torch.bool)
+    mask[2] = True
+    age = env.engine.agents.age.copy()
+    env.step(torch.full((ROWS,), 7))
+    env.reset(options={"reset_mask": mask})
+    assert (env.engine.agents.age.reshape(-1) == np.where(mask, 0, age.reshape(-1) + 1)).all()
+
+
+def test_pictures_show_what_a_device_holds():
+    env = on_device(render_size=64)
+    env.render_mode = "rgb_array"
+    env.reset(seed=3)
+    assert env.frame(0).shape == (64, 64, 3)
+
+
+def test_steps_may_be_waited_for():
+    env, other = on_device(), on_device()
+    env.reset(seed=3)
+    other.reset(seed=3)
+    actions = torch.full((ROWS,), 10)
+    env.step_async(actions)
+    found, wanted = env.step_wait(), other.step(actions)
+    assert torch.equal(found[0], wanted[0])
+    with pytest.raises(RuntimeError, match="step_async"):
+        env.step_wait()
+
+
+def test_rows_too_long_for_shared_memory_are_refused():
+    with pytest.raises(
+        ValueError, match=r"layout has rows of .* on a device a row has at most 12288"
+    ):
+        on_device(layout={"lane_points": 3000})
+
+
+def test_a_graph_needs_a_device():
+    with pytest.raises(RuntimeError, match=r"capture\(\) needs a CUDA device"):
+        on_device().capture()

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from selfdrive_env.kernels.events import METRICS, uncomfortable
+from selfdrive_env.state.world import (
+    EVENT_COMFORT,
+    EVENT_GOAL,
+    EVENT_WRONG_WAY,
+    HALTED,
+    NUM_COUNTS,
+    PRESENT,
+)
+from tests.kernels import from_python
+from tests.kernels.conftest import no_jerk, put, random_jerks, set_body, town_engine
+
+uncomfortable = from_python(uncomfortable)
+
+F = np.float32
+
+
+def test_comfort_counts_each_bound_once():
+    grid = itertools.product((0.0, 2.9, -3.1), (3.0, -3.1), (-5.1, 4.0), (5.1, -4.0))
+    for a, lat, long, side in grid:
+        wanted = (abs(a) > 3) + (abs(lat) > 3) + (abs(long) > 5 or abs(side) > 5)
+        assert uncomfortable(F(a), F(lat), F(long), F(side)) == wanted
+
+
+def test_every_event_has_a_metric():
+    assert len(METRICS) == NUM_COUNTS
+    assert EVENT_GOAL == 1
+    assert METRICS[0][0] == "goals"
+    assert METRICS[EVENT_WRONG_WAY.bit_length() - 1][0] == "wrong_way"
+    assert METRICS[EVENT_COMFORT.bit_length() - 1][0] == "uncomfortable"
+
+
+def straight_lane(engine):
+    lanes = engine.lanes
+    lane = int(np.argmax(lanes.length * (lanes.junction < 0) * (lanes.max_curvature < 0.001)))
+    return int(lanes.segment_first[lane]) + 30
+
+
+@pytest.mark.parametrize(
+    ("turned", "speed", "wrong"),
+    [(0.0, 5.0, False), (np.pi, 5.0, True), (np.pi, 0.5, False), (np.pi / 2, 5.0, False)],
+)
+def test_wrong_way_is_driving_against_the_lane(turned, speed, wrong):
+    # A road without an oncoming lane: the motorway of the town is the only one next to nothing.
+    engine = town_engine(agents_per_world=1)
+    set_body(engine, 2.0, 0.8)
+    segment = straight_lane(engine)
+    put(engine, 0, segment, speed=speed, turned=turned, aside=0.0)
+    engine.step(no_jerk(engine))
+    agents = engine.agents
+    assert bool(engine.output.event[0, 0] & EVENT_WRONG_WAY) == wrong
+    assert (agents.angle_cos[0, 0] < -0.5) == (turned == np.pi)
+
+
+def test_tallies_are_the_sums_of_events_and_rewards():
+    engine = town_engine(
+        worlds=3, agents_per_world=16, on_collision="terminate", on_offroad="terminate"
+    )
+    random = np.random.default_rng(0)
+    out, tallies = engine.output, engine.tallies
+    count = np.zeros_like(tallies.count)
+    term = np.zeros(tallies.term.shape)
+    distance = np.zeros(tallies.distance.shape)
+    ended = 0
+    for _ in range(80):
+        engine.step(random_jerks(random, engine))
+        count += (out.event[..., None] >> np.arange(NUM_COUNTS)) & 1
+        term += out.weighted
+        distance += np.abs(engine.motion.travel)
+        done = (out.terminated | out.truncated) != 0
+        ended += done.sum()
+        rows = engine.bodies.row[done]
+        np.testing.assert_array_equal(engine.rows.final_count[rows], count[done])
+        np.testing.assert_allclose(engine.rows.final_term[rows], term[done], atol=1e-3)
+        np.testing.assert_allclose(1000 * engine.rows.final_km[rows], distance[done], rtol=1e-4)
+        count[done] = term[done] = distance[done] = 0
+        np.testing.assert_array_equal(tallies.count, count)
+        np.testing.assert_allclose(tallies.term, term, atol=1e-3)
+    assert ended > 10
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "terminated"),
+    [("terminate", PRESENT, 1), ("stop", HALTED, 0), ("ignore", PRESENT, 0)],
+)
+def test_what_a_collision_does_is_a_setting(behaviour, status, terminated):
+    engine = town_engine(agents_per_world=2, on_collision=behaviour)
+    set_body(engine)
+    segment = straight_lane(engine)
+    put(engine, 0, segment, speed=3.0)
+    put(engine, 1, segment + 4)
+    engine.step(no_jerk(engine))
+    assert engine.output.terminated[0].tolist() == [terminated] * 2
+    assert engine.agents.status[0].tolist() == [status] * 2
+    assert (engine.output.reward[0] < -2.9).all()
+    if behaviour == "stop":
+        assert not engine.agents.speed[0].any()
+        engine.step(random_jerks(np.random.default_rng(0), engine))
+        assert not engine.output.reward[0].any()
+        assert not engine.agents.speed[0].any()
+        assert not engine.rows.learn.any()
+
+
+def test_all_rows_are_truncated_when_the_clock_runs_out():
+    engine = town_engine(worlds=2, agents_per_world=4, horizon=3.0)
+    for step in range(1, 25):
+        engine.step(no_jerk(engine))
+        due = step % 10 == 0
+        live = engine.output.terminated == 0
+        assert (engine.output.truncated[live] == due).all()
+        assert not (engine.output.truncated & engine.output.terminated).any()
+        assert (engine.worlds.clock == step % 10).all()
