@@ -18,7 +18,7 @@ from typing import Any
 import selfdrive_env
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
-from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS
 from selfdrive_env.config.settings import (
     CHOICES,
     POLICIES,
@@ -28,10 +28,9 @@ from selfdrive_env.config.settings import (
 )
 from selfdrive_env.envs.vector import FINALS
 from selfdrive_env.kernels.events import METRICS
-from selfdrive_env.kernels.reward import REWARDS
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import describe
-from selfdrive_env.state.world import NUM_CONDITIONS, REWARD_TERMS, WEIGHTS
+from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
 
@@ -144,17 +143,17 @@ def weight_text(value: Any) -> str:
 
 def rewards() -> str:
     """Returns the terms of the reward with their formulas."""
-    formulas = dict(REWARDS)
-    return table(("term", "value"), ((f"`{n}`", f"`{formulas[n]}`") for n in REWARD_TERMS))
+    rows = ((f"`{one.name}`", f"`{one.formula}`") for one in REWARDS if one.formula)
+    return table(("term", "value"), rows)
 
 
 def weights() -> str:
     """Returns every reward weight in each preset, and whether it is observed."""
     rows = []
-    for number, name in enumerate(WEIGHTS):
+    for name in WEIGHTS:
         values = [weight_text(preset[name]) for preset in PRESETS.values()]
-        scale = weight_text(TRAINING_RANGE[name]) if number < NUM_CONDITIONS else "not observed"
-        rows.append((f"`{name}`", *values, scale))
+        scale = TRAINING_RANGE.get(name)
+        rows.append((f"`{name}`", *values, weight_text(scale) if scale else "not observed"))
     return table(("weight", *(f"`{name}`" for name in PRESETS), "observed as -1 to 1"), rows)
 
 

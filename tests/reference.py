@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from selfdrive_env.config.presets import TRAINING_RANGE
+from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 from selfdrive_env.state.road import UNREACHABLE
 from selfdrive_env.state.world import (
     ABSENT,
@@ -17,10 +18,8 @@ from selfdrive_env.state.world import (
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
-    NUM_CONDITIONS,
     RED,
     STOP_SIGN,
-    WEIGHTS,
     YELLOW,
 )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.params import Counts
-from selfdrive_env.state.world import NUM_CONDITIONS, WEIGHTS
+from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 
 __all__ = ["OBSERVATION", "Column", "decode", "slices", "slots"]
 

@@ -28,15 +28,13 @@ from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE, body_table, we
 from selfdrive_env.state.arrays import U8
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.params import Draws, Params
+from selfdrive_env.state.rewards import NUM_CONDITIONS, NUM_WEIGHTS, WEIGHTS
 from selfdrive_env.state.world import (
     CONSTANT,
     EXTERNAL,
     IDM,
     MAX_GOALS,
-    NUM_CONDITIONS,
-    NUM_WEIGHTS,
     STILL,
-    WEIGHTS,
 )
 
 __all__ = ["Settings", "make_draws", "make_params"]

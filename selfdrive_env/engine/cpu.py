@@ -33,6 +33,7 @@ from selfdrive_env.state.arrays import (
     allocate,
     nbytes,
 )
+from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
@@ -40,8 +41,6 @@ from selfdrive_env.state.world import (
     HALTED,
     MAX_GOALS,
     NUM_COUNTS,
-    NUM_TERMS,
-    NUM_WEIGHTS,
     Actions,
     Agents,
     Bodies,

@@ -40,7 +40,8 @@ from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, U8, digest
-from selfdrive_env.state.world import EXTERNAL, REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
+from selfdrive_env.state.world import EXTERNAL
 
 __all__ = ["DrivingVectorEnv", "make_drive", "make_self_play"]
 

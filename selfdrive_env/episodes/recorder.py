@@ -18,7 +18,7 @@ from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.episodes.episode import Episode
 from selfdrive_env.episodes.take import Take
 from selfdrive_env.kernels.events import METRICS
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine

@@ -1,8 +1,4 @@
-"""The reward: named terms, each with a weight of the agent.
-
-Cusumano-Towner et al. 2025, table of reward terms. theta is the angle to the lane, d the lateral
-offset of the box centre.
-"""
+"""The reward: the terms of `state.rewards.REWARDS`, each times a weight of the agent."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.events import uncomfortable
 from selfdrive_env.kernels.math.elementary import angle_of, exponential
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.state.rewards import NUM_TERMS, TERM, TERM_WEIGHT, WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
@@ -23,60 +20,13 @@ from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
     HALTED,
-    NUM_TERMS,
-    TERM_COLLISION,
-    TERM_COMFORT,
-    TERM_GOAL,
-    TERM_LANE_ALIGN,
-    TERM_LANE_CENTRE,
-    TERM_OFFROAD,
-    TERM_OVERSPEED,
-    TERM_PROGRESS,
-    TERM_REVERSE,
-    TERM_STOP_LINE,
-    TERM_TIMESTEP,
-    TERM_VELOCITY,
-    WEIGHT_CENTRE_BIAS,
-    WEIGHT_COLLISION,
-    WEIGHT_COMFORT,
-    WEIGHT_GOAL,
-    WEIGHT_LANE_ALIGN,
-    WEIGHT_LANE_CENTRE,
-    WEIGHT_OFFROAD,
-    WEIGHT_OVERSPEED,
-    WEIGHT_PROGRESS,
-    WEIGHT_REVERSE,
-    WEIGHT_STOP_LINE,
-    WEIGHT_TIMESTEP,
-    WEIGHT_VELOCITY,
-    WEIGHT_VELOCITY_ALIGN,
 )
 
-__all__ = ["REWARDS", "give_rewards", "lane_align", "lane_centre"]
-
-REWARDS = (
-    ("goal", "w per target reached"),
-    ("collision", "-(w + 0.1 |v|) when a contact begins, v at the start of the step"),
-    ("offroad", "-w when the body leaves the drivable surface"),
-    ("comfort", "-w (1[|a_long| > 3] + 1[|a_lat| > 3] + 1[any |jerk| > 5])"),
-    (
-        "lane_align",
-        "w dt (min(cos theta, 0) + w_va min(v cos theta, 0) + 0.0025 (1 - |theta| / (pi/2)))",
-    ),
-    (
-        "lane_centre",
-        "-w dt (1[cos theta > 0.5] |d - b| - 0.05 exp(-(|d - b| - 0.5))), |d - b| <= 4",
-    ),
-    ("velocity", "w dt max(cos theta, 0) 1[|v| > 2.5]"),
-    ("reverse", "-w dt 1[v < 0]"),
-    ("stop_line", "-w per red light or stop sign passed"),
-    ("timestep", "-w dt 1[|v| > 0 or |a| > 0]"),
-    ("overspeed", "-w dt max(v - limit, 0)"),
-    ("progress", "w times the metres by which the lane-graph distance to the next target shrank"),
-)
-"""Term and formula, w its weight, in the order of `state.REWARD_TERMS`."""
+__all__ = ["give_rewards", "lane_align", "lane_centre"]
 
 IMPACT = np.float32(0.1)
+"""Cost of a contact for each m/s [s/m]."""
+
 ALIGN_BONUS = np.float32(0.0025)
 TWO_OVER_PI = np.float32(2.0 / math.pi)
 CENTRE_COS = np.float32(0.5)
@@ -125,32 +75,24 @@ def agent_terms(
 ):
     """Writes the raw and the weighted terms of one agent; returns their weighted sum."""
     moves = abs(speed) > ZERO or abs(acceleration) > ZERO
-    hit = np.float32((event & EVENT_COLLISION) != 0)
-    raw[TERM_GOAL] = np.float32((event & EVENT_GOAL) != 0)
-    raw[TERM_COLLISION] = -hit
-    raw[TERM_OFFROAD] = -np.float32((event & EVENT_OFFROAD) != 0)
-    raw[TERM_COMFORT] = -np.float32(uncomfortable(acceleration, lateral, jerk_long, jerk_lat))
-    raw[TERM_LANE_ALIGN] = lane_align(cos, sin, speed, weight[WEIGHT_VELOCITY_ALIGN], dt)
-    raw[TERM_LANE_CENTRE] = lane_centre(cos, d, weight[WEIGHT_CENTRE_BIAS], dt)
-    raw[TERM_VELOCITY] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
-    raw[TERM_REVERSE] = -dt if speed < ZERO else ZERO
-    raw[TERM_STOP_LINE] = -np.float32((event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
-    raw[TERM_TIMESTEP] = -dt if moves else ZERO
-    raw[TERM_OVERSPEED] = -dt * max(speed - limit, ZERO)
-    raw[TERM_PROGRESS] = progress
+    raw[TERM.goal] = np.float32((event & EVENT_GOAL) != 0)
+    raw[TERM.collision] = -np.float32((event & EVENT_COLLISION) != 0)
+    raw[TERM.offroad] = -np.float32((event & EVENT_OFFROAD) != 0)
+    raw[TERM.comfort] = -np.float32(uncomfortable(acceleration, lateral, jerk_long, jerk_lat))
+    raw[TERM.lane_align] = lane_align(cos, sin, speed, weight[WEIGHT.velocity_align], dt)
+    raw[TERM.lane_centre] = lane_centre(cos, d, weight[WEIGHT.centre_bias], dt)
+    raw[TERM.velocity] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
+    raw[TERM.reverse] = -dt if speed < ZERO else ZERO
+    raw[TERM.stop_line] = -np.float32((event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
+    raw[TERM.timestep] = -dt if moves else ZERO
+    raw[TERM.overspeed] = -dt * max(speed - limit, ZERO)
+    raw[TERM.progress] = progress
 
-    weighted[TERM_GOAL] = raw[TERM_GOAL] * weight[WEIGHT_GOAL]
-    weighted[TERM_COLLISION] = -hit * (weight[WEIGHT_COLLISION] + IMPACT * hit_speed)
-    weighted[TERM_OFFROAD] = raw[TERM_OFFROAD] * weight[WEIGHT_OFFROAD]
-    weighted[TERM_COMFORT] = raw[TERM_COMFORT] * weight[WEIGHT_COMFORT]
-    weighted[TERM_LANE_ALIGN] = raw[TERM_LANE_ALIGN] * weight[WEIGHT_LANE_ALIGN]
-    weighted[TERM_LANE_CENTRE] = raw[TERM_LANE_CENTRE] * weight[WEIGHT_LANE_CENTRE]
-    weighted[TERM_VELOCITY] = raw[TERM_VELOCITY] * weight[WEIGHT_VELOCITY]
-    weighted[TERM_REVERSE] = raw[TERM_REVERSE] * weight[WEIGHT_REVERSE]
-    weighted[TERM_STOP_LINE] = raw[TERM_STOP_LINE] * weight[WEIGHT_STOP_LINE]
-    weighted[TERM_TIMESTEP] = raw[TERM_TIMESTEP] * weight[WEIGHT_TIMESTEP]
-    weighted[TERM_OVERSPEED] = raw[TERM_OVERSPEED] * weight[WEIGHT_OVERSPEED]
-    weighted[TERM_PROGRESS] = raw[TERM_PROGRESS] * weight[WEIGHT_PROGRESS]
+    for term in range(NUM_TERMS):
+        weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
+    # What a contact costs rises with the speed, whatever the weight.
+    cost = weight[WEIGHT.collision] + IMPACT * hit_speed
+    weighted[TERM.collision] = raw[TERM.collision] * cost
     total = ZERO
     for term in range(NUM_TERMS):
         total += weighted[term]

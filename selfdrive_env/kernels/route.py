@@ -15,6 +15,7 @@ from selfdrive_env.kernels.math.geometry import (
 )
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
@@ -30,7 +31,6 @@ from selfdrive_env.state.world import (
     EVENT_LAST_GOAL,
     HALTED,
     MAX_GOALS,
-    WEIGHT_GOAL_RADIUS,
 )
 
 __all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
@@ -388,7 +388,7 @@ def goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal):
         bodies.goal_s[world, agent, goal],
         np.int64(lanes.segment_lane[agents.segment[world, agent]]),
         agents.s[world, agent],
-        bodies.weight[world, agent, WEIGHT_GOAL_RADIUS],
+        bodies.weight[world, agent, WEIGHT.goal_radius],
         first_lane,
         np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
         routes.first,
@@ -492,7 +492,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         if not last:
             x0 = motion.x[world, agent] + ahead * motion.cos[world, agent]
             y0 = motion.y[world, agent] + ahead * motion.sin[world, agent]
-        radius = bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+        radius = bodies.weight[world, agent, WEIGHT.goal_radius]
         goal_x = bodies.goal_x[world, agent, goal]
         goal_y = bodies.goal_y[world, agent, goal]
         if closest_approach(x0, y0, x1, y1, goal_x, goal_y) > radius * radius:

@@ -30,6 +30,7 @@ from selfdrive_env.kernels.math.random import (
 from selfdrive_env.kernels.road import place_on_segment, widest_bend
 from selfdrive_env.kernels.route import draw_route, goal_distance
 from selfdrive_env.kernels.surface import box_offroad
+from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
@@ -52,8 +53,6 @@ from selfdrive_env.state.world import (
     BODY_WIDTH_LOW,
     BRAKING,
     NUM_COUNTS,
-    NUM_TERMS,
-    NUM_WEIGHTS,
     PRESENT,
 )
 

@@ -32,6 +32,7 @@ from selfdrive_env.kernels.road import locate_agents
 from selfdrive_env.kernels.route import follow_routes
 from selfdrive_env.kernels.spawn import draw_world, place_agent
 from selfdrive_env.state.params import Counts, Draws, Params
+from selfdrive_env.state.rewards import NUM_TERMS
 from selfdrive_env.state.road import (
     Grid,
     Lanes,
@@ -44,7 +45,6 @@ from selfdrive_env.state.world import (
     HALTED,
     IDLE,
     NUM_COUNTS,
-    NUM_TERMS,
     PRESENT,
     Actions,
     Agents,

@@ -9,8 +9,9 @@ import numpy as np
 from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.rendering.painter import Observed, Scene
 from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import BLOCK_CELLS, CELL
-from selfdrive_env.state.world import ABSENT, WEIGHT_GOAL_RADIUS
+from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
@@ -102,7 +103,7 @@ def _goals(engine: Engine, world: int, agent: int) -> F32:
     bodies = engine.bodies
     left = slice(engine.agents.goal[world, agent], bodies.num_goals[world, agent])
     x, y = bodies.goal_x[world, agent, left], bodies.goal_y[world, agent, left]
-    radius = np.full_like(x, bodies.weight[world, agent, WEIGHT_GOAL_RADIUS])
+    radius = np.full_like(x, bodies.weight[world, agent, WEIGHT.goal_radius])
     return np.stack([x, y, radius], 1)
 
 

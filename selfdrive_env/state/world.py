@@ -56,25 +56,6 @@ LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = range(3)
 # Columns of Tallies.count, one for each event bit in the same order.
 NUM_COUNTS = 8
 
-# Terms of the reward, the last axis of Output.term and Tallies.term.
-REWARD_TERMS = ("goal", "collision", "offroad", "comfort", "lane_align", "lane_centre",
-    "velocity", "reverse", "stop_line", "timestep", "overspeed", "progress")  # fmt: skip
-NUM_TERMS = len(REWARD_TERMS)
-(TERM_GOAL, TERM_COLLISION, TERM_OFFROAD, TERM_COMFORT, TERM_LANE_ALIGN, TERM_LANE_CENTRE,
-    TERM_VELOCITY, TERM_REVERSE, TERM_STOP_LINE, TERM_TIMESTEP, TERM_OVERSPEED,
-    TERM_PROGRESS) = range(NUM_TERMS)  # fmt: skip
-
-# Columns of Bodies.weight. The first eleven are the conditioning group of the observation.
-WEIGHTS = ("goal_radius", "collision", "offroad", "comfort", "lane_align",
-    "velocity_align", "lane_centre", "centre_bias", "reverse", "stop_line", "overspeed",
-    "goal", "velocity", "timestep", "progress")  # fmt: skip
-NUM_WEIGHTS = len(WEIGHTS)
-NUM_CONDITIONS = 11
-(WEIGHT_GOAL_RADIUS, WEIGHT_COLLISION, WEIGHT_OFFROAD, WEIGHT_COMFORT, WEIGHT_LANE_ALIGN,
-    WEIGHT_VELOCITY_ALIGN, WEIGHT_LANE_CENTRE, WEIGHT_CENTRE_BIAS, WEIGHT_REVERSE,
-    WEIGHT_STOP_LINE, WEIGHT_OVERSPEED, WEIGHT_GOAL, WEIGHT_VELOCITY, WEIGHT_TIMESTEP,
-    WEIGHT_PROGRESS) = range(NUM_WEIGHTS)  # fmt: skip
-
 # Columns of Draws.body, one row a type of body.
 (BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip

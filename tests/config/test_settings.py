@@ -28,8 +28,8 @@ from selfdrive_env.config.settings import (
     usable_cores,
 )
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
 from selfdrive_env.state.road import LANE_CHANGE_COST
-from selfdrive_env.state.world import REWARD_TERMS, WEIGHTS
 
 SMALL: dict[str, Any] = {
     "map": "riverside",

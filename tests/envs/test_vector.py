@@ -13,7 +13,7 @@ import selfdrive_env  # noqa: F401
 from selfdrive_env.envs.single import DrivingEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import MapError
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 SMALL: dict[str, Any] = {
     "map": "riverside",

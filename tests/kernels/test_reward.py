@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE
-from selfdrive_env.kernels.reward import REWARDS, agent_terms, lane_align, lane_centre
+from selfdrive_env.kernels.reward import agent_terms, lane_align, lane_centre
+from selfdrive_env.state.rewards import (
+    NUM_CONDITIONS,
+    NUM_TERMS,
+    REWARD_TERMS,
+    REWARDS,
+    TERM,
+    TERM_WEIGHT,
+    WEIGHT,
+    WEIGHTS,
+)
 from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_GOAL,
@@ -14,9 +24,6 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    NUM_TERMS,
-    REWARD_TERMS,
-    WEIGHTS,
 )
 from tests.kernels import bits, from_python, plain
 from tests.kernels.conftest import random_jerks, town_engine
@@ -163,8 +170,23 @@ def test_rewards_of_running_worlds_agree_with_the_table():
         np.testing.assert_allclose(out.weighted.sum(-1), out.reward, atol=1e-4)
 
 
-def test_every_term_is_described():
-    assert tuple(name for name, _ in REWARDS) == REWARD_TERMS
+def test_the_table_numbers_terms_and_weights():
+    assert [row.name for row in REWARDS if row.formula] == list(REWARD_TERMS)
+    assert {row.name for row in REWARDS} == set(WEIGHTS)
+    assert [WEIGHTS[column] for column in TERM_WEIGHT] == list(REWARD_TERMS)
+    assert [row.name for row in REWARDS if row.observed] == list(WEIGHTS[:NUM_CONDITIONS])
+    assert list(TERM._fields) == list(REWARD_TERMS)
+    assert list(WEIGHT._fields) == list(WEIGHTS)
+
+
+def test_the_table_keeps_its_order():
+    """Policies and recorded episodes count on these columns; what is new comes behind them."""
+    assert REWARD_TERMS[:12] == ("goal", "collision", "offroad", "comfort", "lane_align",
+        "lane_centre", "velocity", "reverse", "stop_line", "timestep", "overspeed",
+        "progress")  # fmt: skip
+    assert WEIGHTS[:15] == ("goal_radius", "collision", "offroad", "comfort", "lane_align",
+        "velocity_align", "lane_centre", "centre_bias", "reverse", "stop_line", "overspeed",
+        "goal", "velocity", "timestep", "progress")  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", PRESETS)

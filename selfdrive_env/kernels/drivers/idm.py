@@ -54,6 +54,7 @@ from selfdrive_env.kernels.math.geometry import (
 )
 from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
 from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -64,7 +65,6 @@ from selfdrive_env.state.world import (
     HALTED,
     IDM,
     STILL,
-    WEIGHT_GOAL_RADIUS,
 )
 
 __all__ = ["drive", "is_blind"]
@@ -210,7 +210,7 @@ def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
     if last:
         room = (
             agents.goal_distance[world, agent]
-            - HALF * bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+            - HALF * bodies.weight[world, agent, WEIGHT.goal_radius]
         )
         if room < np.float32(60.0):
             wanted = min(

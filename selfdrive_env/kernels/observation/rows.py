@@ -58,6 +58,7 @@ from selfdrive_env.kernels.observation.road_points import (
     write_lanes,
 )
 from selfdrive_env.kernels.surface import cell_at, observation_cell
+from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
 from selfdrive_env.state.road import SEG_CURVATURE
 from selfdrive_env.state.world import (
     ABSENT,
@@ -65,10 +66,8 @@ from selfdrive_env.state.world import (
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
-    NUM_CONDITIONS,
     RED,
     STOP_SIGN,
-    WEIGHT_GOAL_RADIUS,
     YELLOW,
 )
 
@@ -388,7 +387,7 @@ def write_rows(
             offset = write_lanes(
                 row, offset, lane_points, np.int64(kept[agent, 2]), x, y, cos, sin,
                 kept_lane[agent], kept_way[agent], goal_s[agent, goal],
-                weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], route_cycle[target],
+                weight[agent, WEIGHT.goal_radius], goal_distance[agent], route_cycle[target],
                 lane_dropout, key0, key1, stream, agent, tick,
             )  # fmt: skip
             offset = write_boundaries(
