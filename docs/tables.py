@@ -109,7 +109,7 @@ def observation() -> str:
         rows.append(tuple(row))
     total = ["**row**", ""]
     for layout in LAYOUTS.values():
-        total += ["", f"{max(place.stop for place in layout.slices.values())}"]
+        total += ["", f"{layout.width}"]
     rows.append(tuple(total))
     head = ["group", "columns"]
     for name in LAYOUTS:
@@ -117,7 +117,7 @@ def observation() -> str:
     parts = [table(head, rows)]
     for group, columns in OBSERVATION.items():
         cells = [
-            (number, f"`{one.name}`", one.meaning, one.scale) for number, one in enumerate(columns)
+            (number, f"`{one.name}`", one.text, one.scale) for number, one in enumerate(columns)
         ]
         parts.append(f"**`{group}`**\n\n" + table(("", "column", "meaning", "scale"), cells))
     return "\n".join(parts)

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import pytest
 
 from selfdrive_env.__main__ import main
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS
 from selfdrive_env.config.settings import Settings
@@ -278,8 +278,7 @@ def test_the_table_of_observations_tells_where_groups_lie(tables: ModuleType) ->
     for layout in LAYOUTS.values():
         for place in layout.slices.values():
             assert f"{place.start}:{place.stop}" in text
-    assert "1233" in text
-    assert Layout().slices["agents"].stop == 1233
+        assert str(layout.width) in text
 
 
 def test_actions_are_listed_as_the_environment_numbers_them(tables: ModuleType) -> None:

@@ -78,8 +78,7 @@ def _layouts() -> dict[str, dict[str, int]]:
 
     found = {}
     for name, layout in LAYOUTS.items():
-        width = max(one.stop for one in layout.slices.values())
-        found[name] = {"columns": width, **vars(layout)}
+        found[name] = {"columns": layout.width, **vars(layout)}
     return found
 
 

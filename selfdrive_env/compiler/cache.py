@@ -37,9 +37,9 @@ except ImportError:  # on Windows several processes may compile the same
 
 __all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
 
-_SOURCES = ("kernels", "compiler", "state")
+_SOURCES = ("kernels", "compiler", "state", "config/observation.py")
 MAP_SOURCES = ("maps", "compiler", "state")
-"""Folders that the code of kernels, and that of the map compiler, is made from."""
+"""Folders and files that the code of kernels, and that of the map compiler, is made from."""
 
 _CODE_OPTIONS = (
     *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"),

@@ -15,10 +15,10 @@ from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import run
 from selfdrive_env.config.layouts import make_layout
+from selfdrive_env.config.observation import row_length
 from selfdrive_env.config.settings import Settings, make_draws, make_params
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
-from selfdrive_env.kernels.observation.rows import row_length
 from selfdrive_env.kernels.step import (
     RESET,
     STAGGERED,
@@ -185,7 +185,7 @@ class Engine:
             "row": rows,
             "full_row": 0 if narrow else rows,
             "half_row": rows if narrow else 0,
-            "feature": row_length(*self.counts),
+            "feature": row_length(self.counts),
             "worker": self.settings.threads * self._worker_rows,
             "thread": self.settings.threads * self._worker_rows,
             "staging": self.settings.threads * self._worker_rows,

@@ -127,7 +127,7 @@ class Recorder:
             "body_types": list(BODY_TYPES),
             "drivers": list(DRIVERS),
             "observation": [
-                [name, count, [list(column) for column in OBSERVATION[name]]]
+                [name, count, [[c.name, c.text, str(c.scale)] for c in OBSERVATION[name]]]
                 for name, count in slots(engine.counts).items()
             ],
         }

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.config.settings import POLICIES, Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -60,7 +60,7 @@ class Policy:
     act: Act
     """(observations [rows, features], deterministic=True) -> actions [rows] or [rows, 2]."""
 
-    layout: Layout | None = None
+    layout: ObservationLayout | None = None
     """Layout of the observations it reads, None for any."""
 
     features: int | None = None
@@ -205,7 +205,9 @@ def read_sb3(path: Path) -> Policy:
     )
 
 
-def _read_sets(path: Path, arrays: Mapping[str, NDArray[Any]], inputs: int) -> tuple[_Sets, Layout]:
+def _read_sets(
+    path: Path, arrays: Mapping[str, NDArray[Any]], inputs: int
+) -> tuple[_Sets, ObservationLayout]:
     """Returns a Deep-Sets extractor, and the layout whose rows it reads.
 
     Args:
@@ -258,7 +260,7 @@ def _encoder(path: Path, group: str, tensors: list[NDArray[Any]]) -> Encoder:
 class _Sets:
     """Deep Sets: each slot of a group goes through two layers, then the maximum over the slots."""
 
-    def __init__(self, encoders: Mapping[str, Encoder], layout: Layout) -> None:
+    def __init__(self, encoders: Mapping[str, Encoder], layout: ObservationLayout) -> None:
         self._encoders, self._slices = encoders, layout.slices
 
     def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -310,15 +312,10 @@ class _Perceptron:
         return values.argmax(1)
 
 
-def width(layout: Layout) -> int:
-    """Returns how many numbers a row of a layout has."""
-    return layout.slices[list(OBSERVATION)[-1]].stop
-
-
-def _named(layout: Layout) -> str:
+def _named(layout: ObservationLayout) -> str:
     """Returns a layout in words."""
     names = [name for name, known in LAYOUTS.items() if known == layout]
-    return f"{names[0] if names else layout} ({width(layout)} values)"
+    return f"{names[0] if names else layout} ({layout.width} values)"
 
 
 def fitting_layout(policy: Policy) -> str | dict[str, int]:
@@ -327,7 +324,7 @@ def fitting_layout(policy: Policy) -> str | dict[str, int]:
         return vars(policy.layout).copy()
     if policy.features is not None:
         for name, layout in LAYOUTS.items():
-            if width(layout) == policy.features:
+            if layout.width == policy.features:
                 return name
     return "lean"
 
@@ -340,7 +337,7 @@ def check_layout(policy: Policy, env: DrivingVectorEnv) -> None:
             f"policy {policy.name} reads the layout {_named(policy.layout)}, the environment has "
             f"{_named(there)}"
         )
-    if policy.features is not None and policy.features != width(there):
+    if policy.features is not None and policy.features != there.width:
         known = ", ".join(_named(layout) for layout in LAYOUTS.values())
         raise ValueError(
             f"policy {policy.name} reads observations of {policy.features} values, the environment "

@@ -14,13 +14,13 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
-from selfdrive_env.state.world import ABSENT, EVENT_COLLISION
+from selfdrive_env.state import road
+from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION
 
 __all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
 
-LEVEL_HEIGHT = np.float32(2.5)
+LEVEL_HEIGHT = np.float32(road.LEVEL_HEIGHT)
 MAX_PAIR_PARTS = 64
-CONTACT_BODY = 1
 NOWHERE = np.float32(1.0e9)
 SLACK = np.float32(1.001)  # rounding must not part circles that touch
 

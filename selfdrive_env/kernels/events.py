@@ -7,6 +7,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.math.geometry import ZERO
+from selfdrive_env.state.params import STOP, TERMINATE
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
@@ -26,7 +27,6 @@ COMFORT_ACCELERATION = np.float32(3.0)
 COMFORT_JERK = np.float32(5.0)
 WRONG_WAY_COS = np.float32(-0.5)
 WRONG_WAY_SPEED = np.float32(1.0)
-TERMINATE, STOP = 0, 1
 
 METRICS = (
     ("goals", "targets reached, the last one included", "1"),

@@ -33,7 +33,7 @@ from selfdrive_env.state.road import (
     SEG_Z,
 )
 from selfdrive_env.state.road import UNREACHABLE as FAR
-from selfdrive_env.state.world import ABSENT, EVENT_OFFROAD
+from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD
 
 __all__ = [
     "lane_change_target",
@@ -57,7 +57,6 @@ LANE_ROOM = np.float32(3.1)
 STEERING_LIMIT = np.float32(0.5)
 TWO = np.float32(2.0)
 MAX_WALK = 64
-CONTACT_OFFROAD = 2
 
 way_ahead = inline(plain_way_ahead)
 

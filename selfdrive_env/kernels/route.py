@@ -15,6 +15,7 @@ from selfdrive_env.kernels.math.geometry import (
 )
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
+from selfdrive_env.state.params import NEW_ROUTE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -473,7 +474,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         progress = agents.goal_distance[world, agent] - distance
         motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
         agents.goal_distance[world, agent] = distance
-        if params.on_goal != 0 and is_lost(
+        if params.on_goal == NEW_ROUTE and is_lost(
             lanes, routes, worlds, agents, bodies, world, agent, distance
         ):
             lane = lanes.segment_lane[agents.segment[world, agent]]
@@ -511,7 +512,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         output.event[world, agent] |= EVENT_GOAL
         if not last:
             agents.goal[world, agent] = goal + 1
-        elif params.on_goal == 0:
+        elif params.on_goal != NEW_ROUTE:
             output.event[world, agent] |= EVENT_LAST_GOAL
             continue
         else:

@@ -12,6 +12,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED
 from selfdrive_env.kernels.lights import draw_lights
 from selfdrive_env.kernels.math.geometry import (
     HALF,
@@ -70,7 +71,6 @@ START_LATERAL = np.float32(2.5)
 START_BRAKING = np.float32(3.0)
 MIN_CURVATURE = np.float32(1.0e-4)
 TWO = np.float32(2.0)
-TOP_SPEED = np.float32(20.0)
 HEADWAY = np.float32(0.3)
 STOPPING = np.float32(1.0 / 8.0)
 CLEARANCE = np.float32(3.0)

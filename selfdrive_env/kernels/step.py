@@ -31,7 +31,14 @@ from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
 from selfdrive_env.kernels.route import follow_routes
 from selfdrive_env.kernels.spawn import draw_world, place_agent
-from selfdrive_env.state.params import Counts, Draws, Params
+from selfdrive_env.state.params import (
+    DISABLED,
+    NEXT_STEP,
+    SAME_STEP,
+    Counts,
+    Draws,
+    Params,
+)
 from selfdrive_env.state.rewards import NUM_TERMS
 from selfdrive_env.state.road import (
     Grid,
@@ -59,8 +66,6 @@ from selfdrive_env.state.world import (
 )
 
 __all__ = ["RESET", "STAGGERED", "STEP", "STRUCTS", "run_worlds"]
-
-NEXT_STEP, SAME_STEP, DISABLED = range(3)
 
 KM = np.float32(1.0e-3)
 STEP, RESET, STAGGERED = range(3)

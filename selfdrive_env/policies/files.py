@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.numpy
 
-from selfdrive_env.config.layouts import OBSERVATION_VERSION, Layout
+from selfdrive_env.config.layouts import OBSERVATION_VERSION, ObservationLayout
 from selfdrive_env.config.settings import POLICIES
 from selfdrive_env.state.arrays import F32
 
@@ -33,7 +33,7 @@ class PolicyFile(NamedTuple):
 
     path: Path
     description: dict[str, Any]
-    layout: Layout
+    layout: ObservationLayout
     weights: dict[str, F32]
 
     @classmethod
@@ -93,10 +93,10 @@ class PolicyFile(NamedTuple):
         difference = layout_difference(description, None)
         if difference is not None:
             raise ValueError(f"policy {str(path)!r} has another layout: {difference}")
-        return cls(path, description, Layout(**description["layout"]), weights)
+        return cls(path, description, ObservationLayout(**description["layout"]), weights)
 
 
-def layout_difference(saved: Mapping[str, Any], layout: Layout | None) -> str | None:
+def layout_difference(saved: Mapping[str, Any], layout: ObservationLayout | None) -> str | None:
     """Returns what differs between the layout of a file and another, None if nothing does.
 
     Args:
@@ -108,7 +108,7 @@ def layout_difference(saved: Mapping[str, Any], layout: Layout | None) -> str | 
             f"observation version {saved.get('observation_version')} in the file, "
             f"{OBSERVATION_VERSION} in this package"
         )
-    groups = [one.name for one in dataclasses.fields(Layout)]
+    groups = [one.name for one in dataclasses.fields(ObservationLayout)]
     there = saved["layout"]
     if layout is None:
         odd = sorted(set(there) ^ set(groups))

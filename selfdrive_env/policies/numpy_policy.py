@@ -36,7 +36,7 @@ class Policy:
 
     def __init__(self, file: PolicyFile, threads: int = 1) -> None:
         self.description, self.layout, self.path = file.description, file.layout, file.path
-        self.features = max(one.stop for one in file.layout.slices.values())
+        self.features = file.layout.width
         self.threads = threads
         sizes = file.description["sizes"]
         names, self._plan = set_plan(file.layout)

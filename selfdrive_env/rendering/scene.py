@@ -10,7 +10,7 @@ from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.rendering.painter import Observed, Scene
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.rewards import WEIGHT
-from selfdrive_env.state.road import BLOCK_CELLS, CELL
+from selfdrive_env.state.road import BLOCK_CELLS, CELL, VIEW_RANGE
 from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ __all__ = ["between", "kept", "scene_of"]
 
 LARGEST_STEP = 10.0
 """No body drives farther in one step [m]."""
-
-VIEW = 200.0
-"""How far an agent sees others [m]."""
 
 
 def scene_of(engine: Engine, world: int, agent: int, *, observed: bool = False) -> Scene:
@@ -149,7 +146,7 @@ def _observed(engine: Engine, world: int, agent: int) -> Observed:
     ]
     centres = _centres(engine, world)
     distance = np.hypot(*(centres - centres[agent]).T)
-    distance[(engine.agents.status[world] == ABSENT) | (distance > VIEW)] = np.inf
+    distance[(engine.agents.status[world] == ABSENT) | (distance > VIEW_RANGE)] = np.inf
     distance[agent] = np.inf
     order = np.argsort(distance, kind="stable")[: engine.counts.agents]
     nearest = order[np.isfinite(distance[order])]

@@ -5,6 +5,7 @@ Axes: W worlds, A agents, T stop lines, G signal groups, J signal programs.
 
 from __future__ import annotations
 
+from enum import IntEnum, IntFlag
 from typing import Annotated, NamedTuple
 
 from selfdrive_env.state.arrays import (
@@ -32,37 +33,112 @@ __all__ = [
 MAX_GOALS = 4
 """Targets of one route: the first and up to three further ones."""
 
-# Agents.status
-ABSENT, PRESENT, HALTED = range(3)
-"""Not in the world; driving; in the world but standing for good after an incident."""
+MAX_STEERING = 0.55
+"""Largest steering angle to either side [rad]."""
 
-# Bodies.driver
-EXTERNAL, IDM, CONSTANT, STILL = range(4)
-"""Who chooses the jerk: the caller's actions, the scripted drivers of kernels/drivers/idm.py."""
 
-# Bodies.erratic, bits
-BLIND, BRAKING = 1, 2
+class Status(IntEnum):
+    """`Agents.status`."""
 
-# Lights.line_colour; NO_LIGHT also stands for a light that was removed
-NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = range(5)
+    ABSENT = 0
+    PRESENT = 1
+    HALTED = 2
+    """In the world but standing for good after an incident."""
 
-# Worlds.light_mode
-LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = range(3)
 
-# Output.event, bits
-(EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN, EVENT_COMFORT, EVENT_WRONG_WAY) = (1 << bit for bit in range(8))  # fmt: skip
+class Driver(IntEnum):
+    """`Bodies.driver`, who chooses the jerk: the caller, or a branch of `kernels.drivers`.
 
-# Columns of Tallies.count, one for each event bit in the same order.
-NUM_COUNTS = 8
+    A name in small letters is one of the settings `driver` and `traffic`.
+    """
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Driver:
+        """Makes a member from its code and from what lists and help texts say of it."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    EXTERNAL = 0, "takes the caller's actions"
+    IDM = 1, "scripted: follows its route, keeps its distance, yields"
+    CONSTANT = 2, "scripted: keeps its speed and follows its lane"
+    STILL = 3, "scripted: stands"
+
+
+class Erratic(IntFlag):
+    """`Bodies.erratic`."""
+
+    BLIND = 1
+    BRAKING = 2
+
+
+class Colour(IntEnum):
+    """`Lights.line_colour` and `group_colour`; a light that was removed is none."""
+
+    NO_LIGHT = 0
+    GREEN = 1
+    YELLOW = 2
+    RED = 3
+    STOP_SIGN = 4
+
+
+class LightMode(IntEnum):
+    """`Worlds.light_mode`."""
+
+    LIGHTS_ON = 0
+    LIGHTS_OFF = 1
+    LIGHTS_GREEN = 2
+
+
+class Contact(IntFlag):
+    """`Agents.contact`."""
+
+    BODY = 1
+    """Overlaps another body."""
+
+    OFFROAD = 2
+    """Is not wholly on the drivable surface."""
+
+
+class Event(IntFlag):
+    """`Output.event`; the columns of `Tallies.count` count them in this order."""
+
+    GOAL = 1
+    LAST_GOAL = 2
+    COLLISION = 4
+    OFFROAD = 8
+    RED_LIGHT = 16
+    STOP_SIGN = 32
+    COMFORT = 64
+    WRONG_WAY = 128
+
+
+class ActionMode(IntEnum):
+    """`Actions.mode`."""
+
+    KEEP = 0
+    CHOOSE = 1
+    SCALE = 2
+
+
+# Plain numbers for kernels, which cannot do everything with an enum.
+ABSENT, PRESENT, HALTED = map(int, Status)
+EXTERNAL, IDM, CONSTANT, STILL = map(int, Driver)
+BLIND, BRAKING = map(int, Erratic)
+NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)
+LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
+CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
+(EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
+    EVENT_COMFORT, EVENT_WRONG_WAY) = map(int, Event)  # fmt: skip
+NUM_COUNTS = len(Event)
+ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
 
 # Columns of Draws.body, one row a type of body.
 (BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
-
-# Actions.mode
-ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = range(3)
 
 # Columns of Scratch.note.
 ASKED, IDLE = range(2)
@@ -120,7 +196,7 @@ class Agents(NamedTuple):
 
     status: Annotated[U8, "world agent"]
     contact: Annotated[U8, "world agent"]
-    """Bit 1: overlaps another body; bit 2: not wholly on the drivable surface."""
+    """`Contact` bits."""
 
     stopped_at: Annotated[I32, "world agent"]
     """Stop line in front of which the agent has stood last, -1 for none."""
@@ -260,7 +336,7 @@ class Tallies(NamedTuple):
     """Weighted reward by term."""
 
     count: Annotated[I32, "world agent count"]  # type: ignore[assignment]
-    """How often each event came, columns in the order of the EVENT bits."""
+    """How often each event came, columns in the order of `Event`."""
 
     distance: Annotated[F32, "world agent"]
     """Driven [m]."""
@@ -314,7 +390,7 @@ class Output(NamedTuple):
     """Result of a step for every agent, learner or not."""
 
     event: Annotated[I32, "world agent"]
-    """EVENT bits."""
+    """`Event` bits."""
 
     term: Annotated[F32, "world agent term"]
     """Raw (unweighted) value of each reward term; times its weight it is in `weighted`."""

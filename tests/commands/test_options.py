@@ -223,7 +223,7 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found["presets"]) == set(PRESETS)
     assert set(found["training_presets"]) == set(TRAINING)
     assert set(found["layouts"]) == set(LAYOUTS)
-    assert found["layouts"]["lean"]["columns"] == 437
+    assert found["layouts"]["lean"]["columns"] == LAYOUTS["lean"].width
     assert main(["list", "layouts"]) == 0
-    assert "437 columns, 2 goals" in capsys.readouterr().out
+    assert f"{LAYOUTS['lean'].width} columns, 2 goals" in capsys.readouterr().out
     assert listing.catalogue("maps")["maps"]["riverside"]["lane_km"] > 5.0

@@ -16,6 +16,7 @@ from selfdrive_env.kernels.math.geometry import (
     along_arc,
     clamp,
 )
+from selfdrive_env.state import world as world_state
 from selfdrive_env.state.world import ABSENT, HALTED
 
 __all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps"]
@@ -27,7 +28,7 @@ MAX_REVERSE = np.float32(-2.0)
 TOP_SPEED = np.float32(20.0)
 MIN_SPEED_SQUARED = np.float32(1.0e-5)
 STEERING_RATE = np.float32(0.6)
-MAX_STEERING = np.float32(0.55)
+MAX_STEERING = np.float32(world_state.MAX_STEERING)
 
 
 @njit

@@ -10,8 +10,10 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import (
-    FAR,
-    NEAR,
+    BOUNDARY_FLOATS,
+    GOAL_DISTANCE,
+    GOAL_GAIN,
+    LANE_FLOATS,
     prefetch,
     write_lane_pair,
     write_lane_point,
@@ -25,8 +27,6 @@ from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 
 __all__ = [
-    "BOUNDARY_FLOATS",
-    "LANE_FLOATS",
     "ask_for_kept",
     "ask_for_lists",
     "ask_for_points",
@@ -37,12 +37,9 @@ __all__ = [
     "write_lanes",
 ]
 
-LANE_FLOATS = 7
-BOUNDARY_FLOATS = 5
-
 WIDE = 8
 PAIR_FLOATS = 2 * LANE_FLOATS
-PAIR = 15  # entries that two lane points are written to, the last one by the way
+PAIR = PAIR_FLOATS + 1  # entries that two lane points are written to, the last by the way
 LINE_WORDS = 16  # of four bytes in a cache line
 LINE_POINTS = 4
 NO_WAY = np.float32(1.0e9)
@@ -203,7 +200,7 @@ def write_way(row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycl
         write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
     else:
         write_point(row, offset, point, slot, x, y, cos, sin)
-        write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
+        write_squashed(row, offset + 4, distance, gain, GOAL_DISTANCE, GOAL_GAIN)
         row[offset + 6] = ONE
 
 

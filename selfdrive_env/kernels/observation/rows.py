@@ -7,15 +7,14 @@ Observing is a pure function of the state, noise and dropout included.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.simd import (
+    BOUNDARY_FLOATS,
+    LANE_FLOATS,
     NEAR,
-    SPEED,
     write_point,
     write_squashed,
 )
@@ -31,8 +30,8 @@ from selfdrive_env.compiler.threads import (
     warp_index,
     warp_size,
 )
+from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.kernels.drivers.idm import is_blind
-from selfdrive_env.kernels.dynamics.jerk_bicycle import MAX_STEERING
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import (
     HALF,
@@ -41,13 +40,10 @@ from selfdrive_env.kernels.math.geometry import (
     squash,
 )
 from selfdrive_env.kernels.observation.neighbours import (
-    AGENT_FLOATS,
     nearest_agents,
     write_neighbours,
 )
 from selfdrive_env.kernels.observation.road_points import (
-    BOUNDARY_FLOATS,
-    LANE_FLOATS,
     ask_for_kept,
     ask_for_lists,
     ask_for_points,
@@ -71,34 +67,24 @@ from selfdrive_env.state.world import (
     YELLOW,
 )
 
-__all__ = ["clear_row", "keep_row", "observe_wanted", "row_length"]
+__all__ = ["clear_row", "keep_row", "observe_wanted"]
 
-EGO_FLOATS = 14
-GOAL_FLOATS = 3
-LINE_FLOATS = 9
+EGO_FLOATS, GOAL_FLOATS = WIDTHS["ego"], WIDTHS["goals"]
+LINE_FLOATS = WIDTHS["stop_lines"]
 
-OFFSET = np.float32(2.0)
-CURVATURE = np.float32(0.05)
-PER_STEERING = np.float32(1.0) / MAX_STEERING
-PER_BRAKING = np.float32(1.0 / 5.0)
-PER_LATERAL = np.float32(1.0 / 4.0)
-LENGTH = np.float32(5.0)
-WIDTH = np.float32(2.0)
-PER_PI = np.float32(1.0 / math.pi)
+OFFSET = np.float32(scale_of("ego", "lateral_offset"))
+PER_ANGLE = np.float32(1.0 / scale_of("ego", "angle"))
+CURVATURE = np.float32(scale_of("ego", "lane_curvature"))
+SPEED = np.float32(scale_of("ego", "speed"))
+SPEED_LIMIT = np.float32(scale_of("ego", "speed_limit"))
+PER_STEERING = ONE / np.float32(scale_of("ego", "steering"))
+PER_ACCELERATION = np.float32(1.0 / scale_of("ego", "acceleration"))
+PER_LATERAL = np.float32(1.0 / scale_of("ego", "lateral_acceleration"))
+LENGTH = np.float32(scale_of("ego", "length"))
+"""The same for the ego and others, like the next one [m]."""
+
+WIDTH = np.float32(scale_of("ego", "width"))
 NOWHERE = np.float32(1.0e9)
-
-
-def row_length(goals, lane_points, boundary_points, stop_lines, agents):
-    """Returns the floats of a row with that many slots."""
-    return (
-        EGO_FLOATS
-        + goals * GOAL_FLOATS
-        + NUM_CONDITIONS
-        + lane_points * LANE_FLOATS
-        + boundary_points * BOUNDARY_FLOATS
-        + stop_lines * LINE_FLOATS
-        + agents * AGENT_FLOATS
-    )
 
 
 @inline
@@ -129,11 +115,11 @@ def write_ego(
 ):
     """Writes the ego group; returns the offset behind it."""
     row[offset] = squash(d, OFFSET)
-    row[offset + 1] = unit(angle_of(angle_cos, angle_sin) * PER_PI)
+    row[offset + 1] = unit(angle_of(angle_cos, angle_sin) * PER_ANGLE)
     row[offset + 2] = squash(curvature, CURVATURE)
-    write_squashed(row, offset + 3, speed, limit, SPEED, SPEED)
+    write_squashed(row, offset + 3, speed, limit, SPEED, SPEED_LIMIT)
     row[offset + 5] = unit(steering * PER_STEERING)
-    row[offset + 6] = unit(acceleration * PER_BRAKING)
+    row[offset + 6] = unit(acceleration * PER_ACCELERATION)
     row[offset + 7] = unit(lateral * PER_LATERAL)
     row[offset + 8] = unit(throttle - ONE)
     row[offset + 9] = unit(steer - ONE)

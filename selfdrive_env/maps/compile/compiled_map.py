@@ -38,6 +38,7 @@ from selfdrive_env.state.arrays import (
 from selfdrive_env.state.road import (
     LINE_X,
     LINE_Y,
+    VIEW_RANGE,
     Grid,
     Lanes,
     Routes,
@@ -45,9 +46,6 @@ from selfdrive_env.state.road import (
 )
 
 __all__ = ["CompiledMap", "compile_map", "pool"]
-
-STOP_LINE_REACH = 200.0
-"""Stop lines further away are not observed [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +260,7 @@ def _near_lists(
         ),
         "near_boundary": np.concatenate(near_boundary),
         "near_stop_line": near.nearest_points(
-            centre, line, np.full(len(line), STOP_LINE_REACH), counts[2]
+            centre, line, np.full(len(line), VIEW_RANGE), counts[2]
         ),
         "guard_first": guard_first,
         "guard": guard,
