@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import selfdrive_env
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
+from selfdrive_env.config.params import make_draws
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS
-from selfdrive_env.config.settings import (
-    CHOICES,
-    POLICIES,
-    TRAFFIC,
-    Settings,
-    make_draws,
-)
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import FINALS
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import BUILT_IN, load

@@ -36,7 +36,10 @@ LAYERS = (
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
     "state": (("arrays",), ("rewards", "road", "world", "params")),
-    "config": (("checks",), ("observation",), ("layouts", "presets"), ("settings",)),
+    "config": (
+        *(("checks", "files", "installation"), ("choices", "observation")),
+        *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
+    ),
     "compiler": (
         *(("signatures", "threads"), ("cache",), ("njit", "structs")),
         *(("workers", "cycles", "simd"), ("half",)),

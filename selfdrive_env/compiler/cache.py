@@ -29,6 +29,7 @@ import numpy as np
 from numba.core import compiler, serialize
 
 from selfdrive_env.compiler.signatures import remembered_signatures
+from selfdrive_env.config.files import write_whole
 
 try:
     import fcntl
@@ -37,7 +38,7 @@ except ImportError:  # on Windows several processes may compile the same
 
 __all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
 
-_SOURCES = ("kernels", "compiler", "state", "config/observation.py")
+_SOURCES = ("kernels", "compiler", "state", "config/observation.py", "config/files.py")
 MAP_SOURCES = ("maps", "compiler", "state")
 """Folders and files that the code of kernels, and that of the map compiler, is made from."""
 
@@ -223,7 +224,7 @@ class _Cache:
             return
         try:
             _make_folder(path.parent)  # again: it may have been removed meanwhile
-            _replace(path, hashlib.sha256(data).digest() + data)
+            write_whole(path, hashlib.sha256(data).digest() + data)
         except OSError as error:
             self._problem = error
             self._tell_problem()
@@ -302,18 +303,6 @@ def _tell(topic: str, text: str) -> None:
     if topic not in _told:
         _told.add(topic)
         print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file in one step."""
-    temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _make_folder(folder: Path) -> None:

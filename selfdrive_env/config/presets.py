@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config.checks import as_table, check_choice, check_number
+from selfdrive_env.config.checks import as_table, check_choice, check_number, suggestion
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.rewards import NUM_WEIGHTS, REWARDS, TRAINING_RANGE, WEIGHTS
 from selfdrive_env.state.world import BODY_COLUMNS
@@ -32,6 +31,14 @@ PRESETS: dict[str, dict[str, float | tuple[float, float]]] = {
 }
 """Reward weight -> number, or range from which each agent draws at each placing."""
 
+PRESET_MEANINGS = {
+    "train": "ranges from which each agent draws its weights",
+    "eval": "fixed weights, crashes dear",
+    "cautious": "as eval, comfort and the middle of the lane dearer, speeding costs",
+    "aggressive": "as eval, crashes and red lights cheaper, comfort free",
+}
+"""What each of them is."""
+
 BODY_TYPES: dict[str, tuple[float, ...]] = {
     "random": (0.0, 0.8, 7.0, 0.8, 3.0, 1.0, 1.0, 1.0, 1.0),
     "car": (0.74, 4.0, 4.8, 1.7, 1.9, 1.0, 1.0, 1.0, 1.0),
@@ -51,9 +58,8 @@ def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     values: dict[str, Any] = {**PRESETS[preset]}
     for name, value in as_table("reward", reward).items():
         if name not in WEIGHTS:
-            near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
             raise ValueError(
-                f"reward has no weight {name!r} (did you mean {near!r}?); weights are "
+                f"reward has no weight {name!r}{suggestion(name, WEIGHTS)}; weights are "
                 f"{', '.join(WEIGHTS)}"
             )
         values[name] = value

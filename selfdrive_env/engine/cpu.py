@@ -16,7 +16,8 @@ from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import run
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import row_length
-from selfdrive_env.config.settings import Settings, make_draws, make_params
+from selfdrive_env.config.params import make_draws, make_params
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import (

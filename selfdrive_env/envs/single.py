@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.config.choices import TRAFFIC
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv, Infos
 from selfdrive_env.maps import MapError

@@ -14,7 +14,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from selfdrive_env.config.settings import POLICIES, TRAFFIC, Settings
+from selfdrive_env.config.choices import POLICIES, TRAFFIC
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps.compile.compiled_map import CompiledMap

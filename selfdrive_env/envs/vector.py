@@ -22,19 +22,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import (
-    as_plain,
-    check_actions,
-    check_integer,
-    require_torch,
-)
+from selfdrive_env.config.checks import as_plain, check_actions, check_integer
+from selfdrive_env.config.choices import DRIVERS, TRAFFIC
+from selfdrive_env.config.installation import require_torch
 from selfdrive_env.config.layouts import make_layout
-from selfdrive_env.config.settings import (
-    DEFAULT_AGENTS,
-    DRIVERS,
-    TRAFFIC,
-    Settings,
-)
+from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 from selfdrive_env.engine.cpu import STATE_STRUCTS, Engine
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import compiled

@@ -6,15 +6,15 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.choices import DRIVERS
+from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.episodes.episode import Episode
 from selfdrive_env.episodes.take import Take
 from selfdrive_env.kernels.events import METRICS
@@ -112,7 +112,7 @@ class Recorder:
         key = engine.worlds.key[self._world].tolist()
         town = engine.maps[take.place]
         about = {
-            "package": _version(),
+            "package": package_version(),
             "map": town.name,
             "map_digest": town.digest,
             "world": self._world,
@@ -142,10 +142,3 @@ class Recorder:
         from selfdrive_env.episodes.page import save
 
         save(self.episode(), path)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("selfdrive_env")
-    except metadata.PackageNotFoundError:  # a source tree on the path, not installed
-        return "0.0.0"

@@ -6,7 +6,6 @@ Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
 
 from __future__ import annotations
 
-import difflib
 import io
 import json
 import zipfile
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import BASELINES, POLICIES
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.config.settings import POLICIES, Settings
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.deep_sets import SETS
 from selfdrive_env.policies.numpy_policy import load_policy
 
-__all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
+__all__ = ["Policy", "check_layout", "load"]
 
 CONSTANT = "constant:"
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
-SCRIPTED = ("idm", "random", f"{CONSTANT}N")
-"""Policies without a file; N is an action."""
 
 ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
     "Tanh": np.tanh,
@@ -94,10 +93,9 @@ def load(text: str, *, seed: int = 0) -> Policy:
     if text in POLICIES:
         return _read_run(text)
     if not path.exists():
-        near = difflib.get_close_matches(text, (*SCRIPTED, *POLICIES), 1, 0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = suggestion(text, (*BASELINES, *POLICIES), 0.5)
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), "
+            f"unknown policy {text!r}: use {', '.join(BASELINES)} (an action), "
             f"{', '.join(POLICIES)}, a run's folder, a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config.settings import DRIVERS
+from selfdrive_env.config.choices import DRIVERS
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
 from selfdrive_env.maps.compile.routes import lane_graph_distance

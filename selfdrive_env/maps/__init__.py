@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfdrive_env.config.checks import suggestion
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.maps.towns.towns import BUILT_IN, generate
 
@@ -28,10 +28,9 @@ def load(source: str | os.PathLike[str]) -> RoadNetwork:
     if text in BUILT_IN:
         return generate(text)
     if not text.endswith(FILE_ENDINGS):
-        nearest = difflib.get_close_matches(text, BUILT_IN, 1, 0.0)[0]
         raise MapError(
             f"unknown map {text!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
-            f"{', '.join(FILE_ENDINGS)} (did you mean {nearest!r}?)"
+            f"{', '.join(FILE_ENDINGS)}{suggestion(text, BUILT_IN)}"
         )
     if not Path(text).is_file():
         raise MapError(f"map file {text!r} does not exist")

@@ -8,22 +8,23 @@ SHA-256 over the content of the source, the settings, the version of the package
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import os
 import re
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from selfdrive_env.config.files import replacing
+from selfdrive_env.config.installation import package_version
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import spread
 from selfdrive_env.maps.road_network import (
@@ -121,11 +122,7 @@ def _folder() -> Path | None:
 @functools.cache
 def _code_digest() -> str:
     """Returns the SHA-256 of the package's version and of the sources that a map depends on."""
-    try:
-        version = metadata.version("selfdrive_env")
-    except metadata.PackageNotFoundError:
-        version = ""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {version}".encode())
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {package_version()}".encode())
     here = Path(__file__).parent
     for path in sorted([*here.rglob("*.py"), *(here.parent / "state").glob("*.py")]):
         digest.update(path.name.encode())
@@ -164,18 +161,10 @@ def _store(place: Path | None, encode: Callable[[], Arrays]) -> None:
     """Writes a cache file in one step; a folder that cannot be written to is no failure."""
     if place is None:
         return
-    temporary = None
-    try:
+    with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=place.parent, prefix=".", suffix=".tmp", delete=False
-        ) as file:
-            temporary = file.name
-            np.savez(file, allow_pickle=False, **encode())
-        os.replace(temporary, place)
-    except OSError:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        with replacing(place) as unfinished:
+            np.savez(unfinished, allow_pickle=False, **encode())
 
 
 def _text(value: Any) -> Any:

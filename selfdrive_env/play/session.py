@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.observation import decode
-from selfdrive_env.config.settings import DRIVERS, TRAFFIC, Settings
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive
 from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -13,8 +12,9 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.numpy
 
+from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import POLICIES
 from selfdrive_env.config.layouts import OBSERVATION_VERSION, ObservationLayout
-from selfdrive_env.config.settings import POLICIES
 from selfdrive_env.state.arrays import F32
 
 __all__ = ["HEADER", "POLICY_FILE", "POLICY_VERSION", "PolicyFile", "layout_difference"]
@@ -129,8 +129,7 @@ def find(name: str | os.PathLike[str]) -> Path:
         path = Path(__file__).with_name(f"{name}.safetensors")
     file = path / POLICY_FILE if path.is_dir() else path
     if not file.is_file():
-        near = difflib.get_close_matches(str(name), POLICIES, 1, 0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(name, POLICIES, 0.5)
         raise ValueError(f"policy {str(name)!r} does not exist, or is no folder of a run{hint}")
     if file.suffix != ".safetensors":
         raise ValueError(f"policy must be a folder or end in .safetensors, got {str(name)!r}")

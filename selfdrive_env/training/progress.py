@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from selfdrive_env.training.checkpoint import write_whole
+from selfdrive_env.config.files import write_whole
 
 __all__ = ["Progress", "Stopwatch", "clock_text"]
 

@@ -7,13 +7,14 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from selfdrive_env.config.files import write_whole
+from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.layouts import OBSERVATION_VERSION
 from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
@@ -25,7 +26,6 @@ from selfdrive_env.training.checkpoint import (
     tensor_bytes,
     tensors_from,
     write_folder,
-    write_whole,
 )
 from selfdrive_env.training.config import differences
 from selfdrive_env.training.policy import policy_bytes
@@ -145,7 +145,7 @@ def _common_files(run: Trainer) -> dict[str, bytes]:
         "observation_version": OBSERVATION_VERSION,
         "layout": dataclasses.asdict(run.env.layout),
         "layout_digest": run.env.layout_digest,
-        "package_version": _package_version(),
+        "package_version": package_version(),
         "steps": run.steps,
     }
     policy = {
@@ -194,10 +194,3 @@ def _check_fits(run: Trainer, where: str, state: Mapping[str, Any]) -> None:
 
 def _worlds_file(first_world: int) -> str:
     return f"worlds-{first_world:08d}.npz"
-
-
-def _package_version() -> str:
-    try:
-        return version("selfdrive_env")
-    except PackageNotFoundError:  # a source tree on the path, not installed
-        return "0.0.0"

@@ -283,7 +283,7 @@ def test_a_full_folder_that_may_only_be_read_is_used(folder, monkeypatch, capsys
         raise PermissionError("read-only")
 
     monkeypatch.setattr(cache, "_told", set())
-    for name in ("_make_folder", "_lock_file", "_replace"):
+    for name in ("_make_folder", "_lock_file", "write_whole"):
         monkeypatch.setattr(cache, name, refuse)
     monkeypatch.setattr(Path, "touch", refuse)
     kernel = make_kernel()

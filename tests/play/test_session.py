@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.config.settings import POLICIES
+from selfdrive_env.config.choices import POLICIES
 from selfdrive_env.evaluation.policies import load
 from selfdrive_env.play.controls import Pressed
 from selfdrive_env.play.session import Session, make_env

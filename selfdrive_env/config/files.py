@@ -1,0 +1,61 @@
+"""Files that are whole or not there, also after a crash: written aside, then renamed."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["UNFINISHED", "flush_folder", "replacing", "write_flushed", "write_whole"]
+
+UNFINISHED = ".saving-"
+"""What the names of unfinished files and folders begin with."""
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives another name in the same folder; what is written there replaces the file at the end.
+
+    After an error the file is as it was before.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The name to write under; it ends as that of the file.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes a file, whole or not at all."""
+    with replacing(path) as unfinished:
+        write_flushed(unfinished, content)
+    flush_folder(Path(path).parent)
+
+
+def write_flushed(path: Path, content: bytes) -> None:
+    """Writes a file and waits until the disk has it."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes the names in a folder last, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
