@@ -25,7 +25,6 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.np import arrayobj, numpy_support
 from numba.np.arrayobj import make_array, populate_array
-from numpy.typing import NDArray
 
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu
 from selfdrive_env.state.arrays import I64, axes
@@ -352,7 +351,7 @@ def _struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
     pointer = StructPointer(struct.instance_class)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[1], ir.IntType(64).as_pointer())
+        return _pointer(context, builder, arguments[1], ir.IntType(64))
 
     return pointer(struct, types.int64), generate
 

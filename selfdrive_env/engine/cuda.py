@@ -22,6 +22,7 @@ from selfdrive_env.engine.launch import Launcher
 from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
+from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.world import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
 
 __all__ = ["DeviceEngine"]
@@ -292,15 +293,15 @@ class DeviceEngine(Engine):
         rows, shared = self._row_threads, self._row_bytes
         stream = self._stream()
         if task == STEP:
-            launch("advance", worlds, self._threads, 0, stream, self._addresses)
-            launch("observe", worlds, rows, shared, stream, self._addresses)
-            launch("settle", worlds, self._threads, 0, stream, self._addresses)
+            launch("advance", worlds, self._threads, 0, stream, *self._addresses)
+            launch("observe", worlds, rows, shared, stream, *self._addresses)
+            launch("settle", worlds, self._threads, 0, stream, *self._addresses)
         else:
             staggered = int(task == STAGGERED)
-            launch("begin_reset", worlds, self._threads, 0, stream, self._addresses)
-            launch("observe", worlds, rows, shared, stream, self._addresses)
-            launch("settle_reset", worlds, self._threads, 0, stream, self._addresses, staggered)
-        launch("observe", worlds, rows, shared, stream, self._addresses)
+            launch("begin_reset", worlds, self._threads, 0, stream, *self._addresses)
+            launch("observe", worlds, rows, shared, stream, *self._addresses)
+            launch("settle_reset", worlds, self._threads, 0, stream, *self._addresses, staggered)
+        launch("observe", worlds, rows, shared, stream, *self._addresses)
 
     def _stream(self) -> int:
         """Returns the handle of torch's current stream."""
