@@ -47,6 +47,23 @@ def test_idm_accelerates_on_a_free_road_and_brakes_behind_others():
     assert idm_acceleration(F(10), F(10), F(15), F(10)) < -3.0
 
 
+@pytest.mark.parametrize(
+    ("speed", "wanted", "gap", "closing", "acceleration"),
+    [
+        (5.0, 10.0, 1e6, 0.0, 1.8 * (1 - 0.5**4)),
+        (8.0, 10.0, 1e6, 0.0, 1.8 * (1 - 0.8**4)),
+        (5.0, 10.0, 20.0, 0.0, 1.8 * (1 - 0.5**4 - (8.0 / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, 2.0, 1.8 * (1 - 0.5**4 - ((8.0 + 10.0 / 14.4**0.5) / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, -2.0, 1.8 * (1 - 0.5**4 - ((8.0 - 10.0 / 14.4**0.5) / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, -9.0, 1.8 * (1 - 0.5**4 - (2.0 / 20.0) ** 2)),
+    ],
+)
+def test_idm_has_the_terms_of_the_paper(speed, wanted, gap, closing, acceleration):
+    """1.8 (1 - (v/v0)^4 - (s*/s)^2), s* = 2 + max(1.2 v + v dv / (2 sqrt(1.8 * 2)), 0)."""
+    found = idm_acceleration(F(speed), F(wanted), F(gap), F(closing))
+    assert found == pytest.approx(acceleration, abs=1e-4)
+
+
 def test_an_idm_driver_stops_behind_a_standing_car():
     engine = town_engine(drivers=[IDM, STILL], agents_per_world=2)
     set_body(engine)

@@ -7,9 +7,12 @@ import shapely
 from selfdrive_env.config import BODY_TYPES
 from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.maps.compile import compile_map
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state import ABSENT, BLIND, BODY_SHARE, BRAKING
 from tests.kernels import from_python
-from tests.kernels.conftest import random_jerks, town_engine
+from tests.kernels.conftest import build, random_jerks, town_engine
+from tests.maps.conftest import strip
 from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad
 
 draw_coefficient = from_python(draw_coefficient)
@@ -161,3 +164,20 @@ def test_initial_speeds_stay_below_the_share_of_the_limit():
     assert (engine.agents.speed <= 0.5 * top + 1e-4).all()
     assert (engine.agents.speed > 0.1).any()
     assert not town_engine(agents_per_world=8, initial_speed=0.0).agents.speed.any()
+
+
+@pytest.mark.parametrize(("height", "placed"), [(6.0, 2), (0.0, 1)])
+def test_who_is_on_another_level_is_not_in_the_way_of_placing(height, placed):
+    """Two lanes so short that cars start within 3 m of where these cross, or not at all."""
+    lanes = [
+        strip("low", [[-5, 0, 0], [25, 0, 0]]),
+        strip("high", [[0, -5, height], [0, 25, height]]),
+    ]
+    engine = build(
+        [compile_map(RoadNetwork("short", lanes))],
+        agents_per_world=2, bodies={"car": 1.0}, first_goal=(5.0, 8.0), further_goals=0,
+        initial_speed=0.0,
+    )  # fmt: skip
+    present = engine.agents.status[0] != ABSENT
+    assert present.sum() == placed
+    assert len(np.unique(engine.agents.z[0, present])) == placed
