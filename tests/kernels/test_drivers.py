@@ -184,3 +184,16 @@ def test_constant_drivers_keep_their_speed_and_still_ones_stand():
     assert speed[1] == 0.0
     assert speed[2] > 8.0  # the caller's own
     assert not (engine.output.event[0] & EVENT_OFFROAD).any()
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.25])
+def test_erratic_drivers_brake_every_fifty_seconds_for_about_three(dt):
+    engine = town_engine(worlds=8, agents_per_world=16, braking_share=1.0, dt=dt)
+    steps = round(60.0 / dt)
+    brakes = np.zeros((steps + 1, 8, 16), bool)
+    for step in range(1, steps + 1):
+        engine.step(no_jerk(engine))
+        brakes[step] = engine.motion.jerk[..., 0] == -15.0
+    starts = brakes[1:] & ~brakes[:-1]
+    assert starts.sum() == pytest.approx(8 * 16 * 60.0 * 0.02, rel=0.25)
+    assert brakes.sum() / starts.sum() * dt == pytest.approx(3.0, rel=0.15)

@@ -149,6 +149,24 @@ def test_tempers_are_drawn_by_share():
     )
 
 
+def test_who_starts_anew_remembers_nothing():
+    engine = town_engine(agents_per_world=3)
+    agents, tallies = engine.agents, engine.tallies
+    carried = ("acceleration", "lateral_acceleration", "steering", "waiting", "brake_until",
+        "goal", "age", "contact")  # fmt: skip
+    sums = tallies.term, tallies.count, tallies.distance
+    for field in (*(getattr(agents, name) for name in carried), agents.stopped_at, *sums):
+        field[...] = 1
+    chosen = np.array([[0, 1, 0]], np.uint8)
+    engine.reset(chosen, np.zeros(1, np.uint8), staggered=False)
+    for name in carried:
+        assert getattr(agents, name)[0].tolist() == [1, 0, 1], name
+    assert agents.stopped_at[0].tolist() == [1, -1, 1]
+    for field in sums:
+        assert not field[0, 1].any()
+        assert (field[0, [0, 2]] == 1).all()
+
+
 def test_placing_is_a_function_of_the_seed():
     a, b, c = (town_engine(worlds=2, agents_per_world=16, seed=s) for s in (5, 5, 6))
     for name, value in a.state().items():

@@ -39,6 +39,7 @@ from selfdrive_env.state import (
     Routes,
     Signs,
 )
+from tests.maps.conftest import strip
 
 
 @pytest.fixture(scope="module", params=BUILT_IN)
@@ -86,6 +87,13 @@ def test_segments_of_a_straight_lane(road):
     assert lanes.length[3] == pytest.approx(50.5)
     assert lanes.segment_first[4] - lanes.segment_first[3] == 51
     assert lanes.speed_limit[0] == 10.0
+
+
+def test_a_lane_has_its_own_width_on_either_side():
+    lane = strip("east", [[0, 0, 0], [30, 0, 0]], 4.0, aside=-1.0)
+    segment = compile_map(RoadNetwork("lopsided", [lane])).lanes.segment
+    np.testing.assert_allclose(segment[:, SEG_LEFT], 3.0, atol=1e-5)
+    np.testing.assert_allclose(segment[:, SEG_RIGHT], 1.0, atol=1e-5)
 
 
 def test_only_drivable_lanes_are_kept_and_links_follow(road):
