@@ -103,6 +103,22 @@ def test_a_partial_reset_is_possible_while_other_rows_wait() -> None:
     assert not reward[done].any() and observation[done].any(1).all()
 
 
+def test_a_partial_reset_leaves_the_others_of_the_world_where_they_are() -> None:
+    env = ready(8, stagger=False)
+    for _ in range(5):
+        env.step(np.full(8, 7))
+    engine = env.engine
+    x, age, clock = (np.array(v) for v in (engine.agents.x, engine.agents.age, engine.worlds.clock))
+    mask = np.zeros(8, bool)
+    mask[6] = True
+    env.reset(options={"reset_mask": mask})
+    others = ~mask.reshape(2, 4)
+    np.testing.assert_array_equal(engine.agents.x[others], x[others])
+    np.testing.assert_array_equal(engine.agents.age[others], age[others])
+    np.testing.assert_array_equal(engine.worlds.clock, clock)
+    assert engine.agents.age[1, 2] == 0 and engine.agents.x[1, 2] != x[1, 2]
+
+
 def test_erratic_drivers_are_marked_as_not_to_learn_from() -> None:
     env = ready(64, blind_share=0.5)
     erratic = env.engine.bodies.erratic.ravel() != 0

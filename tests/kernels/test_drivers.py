@@ -3,9 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.conflicts import first_contact
+from selfdrive_env.kernels.conflicts import first_contact, goes_first
 from selfdrive_env.kernels.drivers import idm_acceleration
-from selfdrive_env.kernels.path import CHANGES, FAR, LEAVE_END, way_to_dead_end
+from selfdrive_env.kernels.path import (
+    ARRIVAL,
+    CHANGES,
+    FAR,
+    LEAVE_END,
+    PATH_INFO,
+    RANK,
+    way_to_dead_end,
+)
 from selfdrive_env.state import (
     CONSTANT,
     EVENT_COLLISION,
@@ -20,6 +28,7 @@ from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 
 first_contact = from_python(first_contact)
+goes_first = from_python(goes_first)
 idm_acceleration = from_python(idm_acceleration)
 way_to_dead_end = from_python(way_to_dead_end)
 
@@ -78,6 +87,37 @@ def test_an_idm_driver_stops_behind_a_standing_car():
     gap = engine.agents.s[0, 1] - engine.agents.s[0, 0] - 4.5
     assert 0.3 < gap < 8.0
     assert engine.agents.speed[0, 0] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("closer", "faster", "sign"), [(0, 0, 0), (4, 0, -1), (-6, 0, 1), (0, -3, -1)]
+)
+def test_an_idm_driver_keeps_its_distance_to_one_that_drives_on(closer, faster, sign):
+    """Where (s*/s)^2 = 1 - (v/v0)^4 it neither speeds up nor brakes."""
+    engine = town_engine(drivers=[IDM, CONSTANT], agents_per_world=2)
+    set_body(engine)
+    lane = straight_lane(engine)
+    limit = float(min(engine.lanes.speed_limit[lane], 18.5))
+    gap = (2.0 + 1.2 * 8.0) / np.sqrt(1.0 - (8.0 / limit) ** 4) - closer
+    first = int(engine.lanes.segment_first[lane])
+    put(engine, 0, first + 20, speed=8.0)
+    put(engine, 1, first + 20, gap + 4.5, speed=8.0 + faster)
+    for agent in (0, 1):
+        send(engine, agent, lane, float(engine.lanes.length[lane]) - 1.0)
+    engine.step(no_jerk(engine))
+    acceleration = engine.agents.acceleration[0, 0]
+    assert abs(acceleration) < 0.2 if sign == 0 else acceleration * sign > 0.2
+
+
+def test_who_has_the_lower_rank_goes_first_then_who_is_there_first():
+    info = np.zeros((4, PATH_INFO), np.float32)
+    info[:, RANK] = [1.0, 0.0, 1.0, 1.0]
+    info[:, ARRIVAL] = [2.0, 9.0, 1.0, 2.0]
+    order = [1, 2, 0, 3]
+    for place, agent in enumerate(order):
+        for later in order[place + 1 :]:
+            assert goes_first(info, agent, later)
+            assert not goes_first(info, later, agent)
 
 
 def test_an_idm_driver_waits_at_a_red_light():
