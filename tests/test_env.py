@@ -235,6 +235,39 @@ def test_a_state_goes_on_exactly(mode: str) -> None:
             np.testing.assert_array_equal(values[0], values[2])
 
 
+ENDING: dict[str, Any] = {"autoreset_mode": "Disabled", "max_episode_steps": 3, "stagger": False}
+"""All rows end together in the third step, and wait."""
+
+
+def test_a_world_that_has_ended_goes_on_however_its_rows_are_reset() -> None:
+    env = ready(4, **ENDING)
+    for _ in range(3):
+        *_, truncated, _ = env.step(np.full(4, 7))
+    assert truncated.all() and env.engine.worlds.ended.all()
+    for mask in (np.arange(4) == 2, np.arange(4) != 2):
+        env.reset(options={"reset_mask": mask})
+    env.engine.agents.speed[...] = 5.0
+    for step in (1, 2, 3):
+        x = env.engine.agents.x.copy()
+        *_, truncated, _ = env.step(np.full(4, 7))
+        assert truncated.all() == (step == 3)
+        assert (env.engine.agents.x != x).any()
+
+
+def test_a_state_keeps_what_rows_that_ended_show() -> None:
+    """A reset of the first world leaves the rows of the second one at their last observation."""
+    env, other = (ready(8, **ENDING) for _ in range(2))
+    for _ in range(3):
+        observation, _, _, truncated, _ = env.step(np.full(8, 7))
+    assert truncated.all()
+    other.set_state(env.get_state())
+    mask = np.arange(8) < 4
+    for one in (env, other):
+        shown, _ = one.reset(options={"reset_mask": mask})
+        np.testing.assert_array_equal(shown[4:], observation[4:])
+        assert (shown[:4] != observation[:4]).any(1).all()
+
+
 def test_a_state_survives_a_file_without_pickle(tmp_path: Any) -> None:
     env = ready(8)
     state = env.get_state()

@@ -81,6 +81,21 @@ def skew_crossing(height: float) -> CompiledMap:
     )
 
 
+def three_lanes_with_two_lights() -> CompiledMap:
+    """Three eastward lanes; the outer ones have a light of their own each, with lines at x = 150
+    that guard the whole road, the middle one along y = 0 has none.
+    """
+    lanes = [strip(str(y), [[0, y, 0], [300, y, 0]]) for y in (4.0, 0.0, -4.0)]
+    guard = np.array([150.0, 6.0, 0.0]), np.array([150.0, -6.0, 0.0])
+    signals, lines = [], []
+    for number, (lane, y) in enumerate(((0, 4.0), (2, -4.0))):
+        ends = np.array([150.0, y + 2.0, 0.0]), np.array([150.0, y - 2.0, 0.0])
+        signals.append(Signal(str(lane), "traffic_light", ends[1], 0.0, group=number))
+        lines.append(StopLine(*ends, *guard, 0.0, [(lane, 150.0)], signal=number))
+    groups = [SignalGroup("0"), SignalGroup("1")]
+    return compile_map(RoadNetwork("three", lanes, [], signals, groups, lines))
+
+
 def random_jerks(random: np.random.Generator, engine: Engine) -> np.ndarray:
     """Jerks of the discrete actions for every agent."""
     shape = engine.agents.x.shape

@@ -26,7 +26,15 @@ from selfdrive_env.state import (
     YELLOW,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import build, no_jerk, put, set_body, skew_crossing, town_engine
+from tests.kernels.conftest import (
+    build,
+    no_jerk,
+    put,
+    set_body,
+    skew_crossing,
+    three_lanes_with_two_lights,
+    town_engine,
+)
 
 advance_lights = from_python(advance_lights)
 draw_lights = from_python(draw_lights)
@@ -270,6 +278,27 @@ def test_a_light_on_a_bridge_is_not_for_those_below(height, event):
     stand_before(engine, 1, 150.0, 0.8, 8.0)
     assert engine.agents.z[0, 0] == pytest.approx(height, abs=0.01)
     assert step_with(engine, 0, RED) == EVENT_RED_LIGHT
+
+
+@pytest.mark.parametrize(
+    ("lane", "first", "second", "event"),
+    [
+        (1, RED, RED, EVENT_RED_LIGHT),
+        (1, RED, GREEN, 0),
+        (1, GREEN, RED, 0),
+        (1, GREEN, GREEN, 0),
+        (0, RED, GREEN, EVENT_RED_LIGHT),
+        (0, GREEN, RED, 0),
+        (2, GREEN, RED, EVENT_RED_LIGHT),
+        (2, RED, GREEN, 0),
+    ],
+)
+def test_a_lane_without_a_line_heeds_the_others_while_all_are_red(lane, first, second, event):
+    engine = build([three_lanes_with_two_lights()], agents_per_world=1)
+    set_body(engine)
+    stand_before(engine, lane, 150.0, 0.8, 8.0)
+    engine.lights.line_colour[0, 0] = first
+    assert step_with(engine, 1, second) == event
 
 
 def test_lights_follow_the_seed():

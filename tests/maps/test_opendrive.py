@@ -344,6 +344,19 @@ def test_lanes_of_one_approach_with_other_controllers_get_their_own_lines(tmp_pa
     assert order == ["q", "p"]
 
 
+@pytest.mark.parametrize("first", ["p", "q"])
+def test_groups_take_their_turns_by_the_sequence_of_their_controllers(
+    tmp_path: Path, first: str
+) -> None:
+    lights = signal("a", 100, inner=validity(-1, -1)) + signal("b", 100, inner=validity(-2, -2))
+    place = {name: 1 + (name != first) for name in "pq"}
+    inner = "".join(f'<controller id="{name}" sequence="{place[name]}"/>' for name in "pq")
+    text = crossing(approach=f"<signals>{lights}</signals>", controllers=inner)
+    network = read(tmp_path, text, controller("p", "a"), controller("q", "b"))
+    order = [network.signal_groups[g].name for g in network.junctions[0].signal_groups]
+    assert order == sorted(place, key=lambda name: place[name])
+
+
 def test_controller_with_crossing_approaches_is_split(tmp_path: Path) -> None:
     reference = signal("b", 0.0, tag="signalReference", inner=validity(-1, -1))
     lights = signal("a", 100) + signal("b", 90, inner=validity(0, 0))
