@@ -11,6 +11,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 import selfdrive_env  # noqa: F401
 from selfdrive_env.env import DrivingVectorEnv
+from selfdrive_env.kernels.metrics import METRICS
 from selfdrive_env.maps import MapError
 from selfdrive_env.single import DrivingEnv
 from selfdrive_env.state import REWARD_TERMS
@@ -237,6 +238,35 @@ def test_a_state_goes_on_exactly(mode: str) -> None:
 
 ENDING: dict[str, Any] = {"autoreset_mode": "Disabled", "max_episode_steps": 3, "stagger": False}
 """All rows end together in the third step, and wait."""
+
+
+def test_a_row_is_not_to_learn_from_the_step_that_starts_it_anew() -> None:
+    env = ready(4, **{**ENDING, "autoreset_mode": "NextStep"})
+    learn = [env.step(np.full(4, 7))[-1]["learn"].tolist() for _ in range(6)]
+    assert learn == [[True] * 4] * 3 + [[False] * 4] + [[True] * 4] * 2
+
+
+def test_metrics_of_rows_that_ended_a_step_before_are_zero() -> None:
+    env = ready(8, **{**ENDING, "autoreset_mode": "NextStep"})
+    env.engine.worlds.clock[...] = [1, 0]
+    for _ in range(3):
+        *_, infos = env.step(np.full(8, 7))
+    own = np.arange(8) >= 4
+    np.testing.assert_array_equal(infos["_length"], own)
+    assert infos["length"].tolist() == [0] * 4 + [3] * 4
+    for name in ("km", "uncomfortable", "reward_velocity", "reward_lane_align"):
+        assert not infos[name][:4].any(), name
+
+
+def test_the_single_form_ends_with_the_metrics_and_nothing_else() -> None:
+    env = DrivingEnv(map="riverside", layout="lean", agents_per_world=4, max_episode_steps=2)
+    env.reset(seed=1)
+    assert env.step(7)[-1] == {}
+    *_, truncated, info = env.step(7)
+    assert truncated
+    rewards = {f"reward_{name}" for name in REWARD_TERMS}
+    assert set(info) == {"length", "km", *(name for name, *_ in METRICS), *rewards}
+    assert info["length"] == 2
 
 
 def test_a_world_that_has_ended_goes_on_however_its_rows_are_reset() -> None:
