@@ -108,7 +108,7 @@ def test_incidents_a_kilometre_leave_out_red_lights_and_starts(by_idm: Evaluatio
             km=np.array([2.0, 4.0]),
             hours=np.array([1.0, 2.0]),
             goals=np.array([goals, goals]),
-            counts=np.array([[a, b, 1, 50, 70], [a, 0, 0, 60, 80]]),
+            counts=np.array([[a, b, 1, 10 * a, 70], [a, 0, 0, 60, 20 * b]]),
             routes=[(0, 1.0, score, True), (0, 1.0, 0.5, True)],
         )
         for a, b, goals, score in ((4, 3, 10, 1.0), (0, 1, 4, 0.5))
@@ -118,7 +118,7 @@ def test_incidents_a_kilometre_leave_out_red_lights_and_starts(by_idm: Evaluatio
     assert difference["goal_rate"].mean == pytest.approx((6 / 1 + 6 / 2) / 2)
     assert difference["driving_score"].mean == pytest.approx(25.0 / 2)
     assert first.km_between().mean == pytest.approx(6.0 / 12)
-    assert first.km_between("red_light").mean == pytest.approx(6.0 / 110)
+    assert first.km_between("red_light").mean == pytest.approx(6.0 / 100)
     assert first.hours_between().mean == pytest.approx(3.0 / 12)
     assert first.goal_rate == pytest.approx(20 / 3.0)
 
