@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
-from selfdrive_env.config import settings
 from selfdrive_env.config.checks import require_torch
 from selfdrive_env.config.layouts import LAYOUTS, make_layout
 from selfdrive_env.config.presets import (
@@ -25,6 +24,7 @@ from selfdrive_env.config.settings import (
     CHOICES,
     Settings,
     make_params,
+    settings,
     usable_cores,
 )
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -240,6 +240,22 @@ def test_choices_are_settings() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
     assert set(CHOICES) <= names
     assert make_params(Settings()).autoreset == CHOICES["autoreset_mode"].index("SameStep")
+
+
+@pytest.mark.parametrize(
+    ("jerks", "hold", "brake"),
+    [
+        ((-15.0, -4.0, 0.0, 4.0), -9.5, -15.0),
+        ((3.0, -1.0, -6.0, -2.0, 0.0), -4.0, -6.0),
+        ((-3.0, 0.0, 2.0), -3.0, -3.0),
+    ],
+)
+def test_standing_still_is_held_by_the_hardest_brake_alone(
+    jerks: tuple[float, ...], hold: float, brake: float
+) -> None:
+    """The bound lies half way to the second hardest one."""
+    params = make_params(Settings(jerk_long=jerks))
+    assert (params.hold_jerk, params.brake_jerk) == (hold, brake)
 
 
 @pytest.mark.parametrize(

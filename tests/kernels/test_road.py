@@ -17,6 +17,7 @@ from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile.compiled_map import pool
 from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
 from tests.kernels import from_python
+from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body
 from tests.reference import lane_cost, lane_graph, way_to
 
 lane_distance = from_python(lane_distance)
@@ -278,3 +279,19 @@ def test_segments_by_arc_length():
             segment_at(lane, F(-1), lanes.segment_first, lanes.length)
             == (lanes.segment_first[lane])
         )
+
+
+@pytest.mark.parametrize(
+    ("lane", "aside", "found"),
+    [(0, 2.5, 0), (0, -0.7, 0), (0, -1.3, 1), (0, 3.2, 0), (1, 1.2, 1), (1, 2.6, 0), (2, 1.3, 2)],
+)
+def test_a_lane_reaches_as_far_to_each_side_as_it_is_wide_there(lane, aside, found):
+    engine = build([lopsided_road()], agents_per_world=1)
+    set_body(engine)
+    put(engine, 0, int(engine.lanes.segment_first[lane]) + 200, 0.5, aside=aside)
+    engine.step(no_jerk(engine))
+    agents = engine.agents
+    assert engine.lanes.segment_lane[agents.segment[0, 0]] == found
+    y = {0: aside, 1: aside - 2.5, 2: 4.5 - aside}[lane]
+    d = {0: y, 1: y + 2.5, 2: 4.5 - y}[found]
+    assert agents.d[0, 0] == pytest.approx(d, abs=1e-4)
