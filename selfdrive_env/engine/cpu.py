@@ -127,10 +127,14 @@ class Engine:
         self.actions = allocate(Actions, **sizes)
         self._model = Table(Model(*(getattr(self, name) for name in Model._fields)))
         self._data = Table(Data(*(getattr(self, name) for name in Data._fields)))
-        addresses = self._model.address, self._data.address
-        self._arguments = np.array([*addresses, STEP, self._worker_rows], np.int64)
+        self._arguments = np.array([*self.tables, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
+
+    @property
+    def tables(self) -> tuple[int, int]:
+        """Addresses of the tables of `Model` and `Data`, as compiled code takes them."""
+        return self._model.address, self._data.address
 
     def _check_memory(self, needed: int) -> None:
         """Refuses a batch that takes more bytes than there are."""

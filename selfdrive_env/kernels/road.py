@@ -213,16 +213,28 @@ def search(lanes, grid, x, y, cos, sin, layer, map_index):
 
 
 @njit
-def locate(model, index, x, y, cos, sin, goal_lane, bend, map_index):
+def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, map_index):
     """Follows the lane from segment `index` to the box centre (x, y).
 
     Walks along the route while (x, y) stays within the lane; otherwise takes the nearest lane of
     the same level by lateral offset and heading.
 
+    Args:
+        lanes: Of the pool.
+        routes: To the goal's lane.
+        grid: To look the nearest lane up.
+        index: Segment at the step before.
+        x: Box centre, east [m].
+        y: Box centre, north [m].
+        cos: Cosine of the heading.
+        sin: Sine of the heading.
+        goal_lane: Where the agent goes.
+        bend: Largest lane curvature that its body can follow [1/m].
+        map_index: Map of the world.
+
     Returns:
         The segment.
     """
-    lanes, routes, grid = model.lanes, model.routes, model.grid
     first_lane = np.int64(lanes.map_lane_first[map_index])
     num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
     forward = False
@@ -320,7 +332,9 @@ def locate_agents(
         y = agents.y[world, agent] + ahead * sin
         goal = agents.goal[world, agent]
         index = locate(
-            model,
+            lanes,
+            model.routes,
+            grid,
             np.int64(agents.segment[world, agent]),
             x,
             y,

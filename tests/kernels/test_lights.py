@@ -10,8 +10,8 @@ from selfdrive_env.kernels.lights import (
     PHASE_RED,
     PHASE_YELLOW,
     advance_lights,
-    draw_lights,
 )
+from selfdrive_env.kernels.lights import draw_lights as redraw_lights
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
@@ -25,7 +25,7 @@ from selfdrive_env.state.world import (
     STOP_SIGN,
     YELLOW,
 )
-from tests.kernels import from_python
+from tests.kernels import of_tables
 from tests.kernels.conftest import (
     build,
     no_jerk,
@@ -36,8 +36,13 @@ from tests.kernels.conftest import (
     town_engine,
 )
 
-advance_lights = from_python(advance_lights)
-draw_lights = from_python(draw_lights)
+advance_lights = of_tables(advance_lights)
+
+
+@of_tables
+def draw_lights(model, data, worker, world):
+    redraw_lights(model, data, world)
+
 
 RANGES = {PHASE_GREEN: (1.0, 10.0), PHASE_YELLOW: (1.5, 2.25), PHASE_RED: (0.3, 10.0)}
 FIXED = {PHASE_GREEN: 10.0, PHASE_YELLOW: 3.0, PHASE_RED: 2.0}
@@ -49,7 +54,7 @@ def records(name, steps, **settings):
     out = []
     for _ in range(steps):
         engine.worlds.tick[0] += 1
-        advance_lights(engine.params, engine.signs, engine.lights, engine.worlds, 0)
+        advance_lights(*engine.tables, 0, 0)
         lights = engine.lights
         fields = lights.group_colour, lights.line_colour, lights.phase, lights.turn
         out.append([field[0].copy() for field in fields])
@@ -117,7 +122,7 @@ def test_lights_are_removed_as_often_as_said():
     modes, groups, lines = [], [], []
     for _ in range(4000):
         worlds.tick[0] += 1
-        draw_lights(engine.params, signs, lights, worlds, 0)
+        draw_lights(*engine.tables, 0, 0)
         modes.append(worlds.light_mode[0])
         groups.append(lights.group_dark[0].copy())
         lines.append(lights.line_dark[0].copy())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.drivers.conflicts import first_contact, goes_first
+from selfdrive_env.kernels.drivers.conflicts import Box, first_contact, goes_first
 from selfdrive_env.kernels.drivers.idm import idm_acceleration
 from selfdrive_env.kernels.drivers.path import (
     ARRIVAL,
@@ -14,6 +14,7 @@ from selfdrive_env.kernels.drivers.path import (
     RANK,
     way_to_dead_end,
 )
+from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
     CONSTANT,
     EVENT_COLLISION,
@@ -191,18 +192,21 @@ def test_a_way_ends_where_no_lane_goes_on_that_a_body_can_follow():
     length = np.float32([30.0, 10.0, 20.0])
     first, successor = np.int32([0, 1, 2, 2]), np.int32([1, 2])
     bends = np.float32([0.0, 0.0, 0.1])
-    arguments = (length, first, successor, bends)
-    assert way_to_dead_end(0, F(100), F(0.2), *arguments) == 60.0
-    assert way_to_dead_end(0, F(100), F(0.05), *arguments) == 40.0
-    assert way_to_dead_end(0, F(20), F(0.05), *arguments) >= FAR
+    town = compiled("riverside").lanes
+    lanes = town._replace(
+        length=length, successor_first=first, successor=successor, max_curvature=bends
+    )
+    assert way_to_dead_end(lanes, 0, F(100), F(0.2)) == 60.0
+    assert way_to_dead_end(lanes, 0, F(100), F(0.05)) == 40.0
+    assert way_to_dead_end(lanes, 0, F(20), F(0.05)) >= FAR
 
 
 @pytest.mark.parametrize(("height", "found"), [(9.0, True), (14.0, False)])
 def test_a_driver_sees_a_body_up_the_slope_but_none_on_a_bridge(height, found):
     path = np.zeros((30, 5), np.float32)
     path[:, 0], path[:, 2], path[:, 4] = 1.5 * np.arange(30), 1.0, 0.45 * np.arange(30)
-    body = (F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
-    place = first_contact(path, 30, 1, F(0.9), F(0.3), *body, F(0), F(0), F(1))
+    box = Box(F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
+    place = first_contact(path, 30, 1, F(0.9), F(0.3), box, F(0), F(0), F(1))
     assert (place < FAR) == found
     assert not found or place == pytest.approx(27.75, abs=1.5)
 
