@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from selfdrive_env.config import settings
 from selfdrive_env.config.checks import require_torch
 from selfdrive_env.config.layouts import LAYOUTS, make_layout
 from selfdrive_env.config.presets import (
@@ -24,7 +25,6 @@ from selfdrive_env.config.settings import (
     CHOICES,
     Settings,
     make_params,
-    settings,
     usable_cores,
 )
 from selfdrive_env.envs.vector import DrivingVectorEnv
