@@ -155,7 +155,7 @@ def weights() -> str:
 
 def metrics() -> str:
     """Returns what `final_info` holds of an episode that ended."""
-    known = {name: (meaning, unit) for name, meaning, unit in METRICS}
+    known = {one.name: (one.meaning, one.unit) for one in METRICS}
     known["length"] = ("steps that the episode lasted", "1")
     known["km"] = ("way driven", "km")
     rows = []

@@ -230,7 +230,7 @@ def test_links_and_file_names_lead_somewhere(page: Path) -> None:
 def test_every_page_is_checked_by_its_blocks() -> None:
     """No fence with a language that nobody runs or reads."""
     known = {"", "python", "bash", "text", "json", "{generated}", "{toctree}", "{image}",
-        "{include}", "{eval-rst}", "{figure}", "ini", "html", "javascript"}  # fmt: skip
+        "{include}", "{eval-rst}", "{figure}", "ini", "html", "javascript", "diff"}  # fmt: skip
     found = {
         block.language: f"{block.page}:{block.line}" for page in PAGES for block in blocks(page)
     }

@@ -13,9 +13,6 @@ from selfdrive_env.state.world import MAX_GOALS
 
 __all__ = ["LAYOUTS", "ObservationLayout", "make_layout"]
 
-OBSERVATION_VERSION = 1
-"""Raised with every change of what a column of the observation means."""
-
 
 @dataclass(frozen=True)
 class ObservationLayout:

@@ -18,8 +18,11 @@ from selfdrive_env.state.params import Counts
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 from selfdrive_env.state.world import MAX_STEERING
 
-__all__ = ["OBSERVATION", "WIDTHS", "Column", "Scale", "decode", "row_length", "scale_of",
-    "slices", "slots"]  # fmt: skip
+__all__ = ["OBSERVATION", "OBSERVATION_VERSION", "WIDTHS", "Column", "Scale", "decode",
+    "row_length", "scale_of", "slices", "slots"]  # fmt: skip
+
+OBSERVATION_VERSION = 1
+"""Raised with every change of the columns or of what one means: older policies are refused then."""
 
 NEARLY_ONE = 1.0 - 1.0e-6
 

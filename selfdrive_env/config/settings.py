@@ -25,7 +25,8 @@ from selfdrive_env.config.checks import (
 )
 from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
 from selfdrive_env.config.installation import usable_cores
-from selfdrive_env.config.layouts import OBSERVATION_VERSION, make_layout
+from selfdrive_env.config.layouts import make_layout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import (

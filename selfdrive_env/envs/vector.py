@@ -46,7 +46,7 @@ METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps"
 FINALS = (
     "length",
     "km",
-    *(name for name, _, _ in METRICS),
+    *(metric.name for metric in METRICS),
     *(f"reward_{name}" for name in REWARD_TERMS),
 )
 """Metrics of an episode that ended, by name."""

@@ -123,7 +123,7 @@ class Recorder:
             "focus": self._focus,
             "settings": json.loads(json.dumps(dataclasses.asdict(engine.settings), default=list)),
             "terms": list(REWARD_TERMS),
-            "events": [name for name, _, _ in METRICS],
+            "events": [metric.name for metric in METRICS],
             "body_types": list(BODY_TYPES),
             "drivers": list(DRIVERS),
             "observation": [

@@ -19,14 +19,10 @@ from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.world import (
-    EVENT_COLLISION,
-    EVENT_LAST_GOAL,
-    EVENT_OFFROAD,
-    EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN,
     EXTERNAL,
     HALTED,
     PRESENT,
+    Event,
 )
 
 __all__ = ["DEFAULTS", "Session", "make_env"]
@@ -43,16 +39,10 @@ DEFAULTS: dict[str, Any] = {
 }
 """Settings of `play` that differ from the environment's and may be changed."""
 
-CRASHES = EVENT_COLLISION | EVENT_OFFROAD
+CRASHES = Event.COLLISION | Event.OFFROAD
 
-CAUSES = (
-    (EVENT_COLLISION, "collision"),
-    (EVENT_OFFROAD, "off the road"),
-    (EVENT_RED_LIGHT, "red light"),
-    (EVENT_STOP_SIGN, "stop sign"),
-    (EVENT_LAST_GOAL, "all goals reached"),
-)
-"""Why an episode ended, by event."""
+ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal")
+"""Events that may end an episode."""
 
 
 def make_env(
@@ -154,7 +144,7 @@ class Session:
         self.total += self.last
         event = int(engine.output.event[0, 0])
         if terminated[0] or truncated[0]:
-            found = [text for bit, text in CAUSES if event & bit]
+            found = [name.replace("_", " ") for name in ENDINGS if event & Event[name.upper()]]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
         if self.ended is not None and self.env.drives_traffic:
             self.before = self.after  # a new episode has begun inside

@@ -14,7 +14,8 @@ import safetensors.numpy
 
 from selfdrive_env.config.checks import suggestion
 from selfdrive_env.config.choices import POLICIES
-from selfdrive_env.config.layouts import OBSERVATION_VERSION, ObservationLayout
+from selfdrive_env.config.layouts import ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.state.arrays import F32
 
 __all__ = ["HEADER", "POLICY_FILE", "POLICY_VERSION", "PolicyFile", "layout_difference"]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.installation import package_version
-from selfdrive_env.config.layouts import OBSERVATION_VERSION
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from selfdrive_env.config.layouts import LAYOUTS, OBSERVATION_VERSION, ObservationLayout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.training.network import Networks, Sizes
 from selfdrive_env.training.policy import policy_bytes
 
