@@ -8,27 +8,10 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 from typing import Annotated, NamedTuple
 
-from selfdrive_env.state.arrays import (
-    F32,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-)
+from selfdrive_env.state.arrays import F32, I32, I64, U8, U16, U32
 
-__all__ = [
-    "Actions",
-    "Agents",
-    "Bodies",
-    "Lights",
-    "Motion",
-    "Output",
-    "Rows",
-    "Scratch",
-    "Tallies",
-    "Worlds",
-]
+__all__ = ["Actions", "Agents", "Bodies", "Lights", "Motion", "Output", "Rows", "Scratch",
+    "Tallies", "Worlds"]  # fmt: skip
 
 MAX_GOALS = 4
 """Targets of one route: the first and up to three further ones."""
@@ -244,6 +227,12 @@ class Motion(NamedTuple):
 
     hit_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
+
+    hit_agent: Annotated[I32, "world agent"]
+    """Slot of the body that it touched first in the step, -1 if it touched none."""
+
+    hit_time: Annotated[F32, "world agent"]
+    """When in the step the two were last seen apart, 0 at its start; below 1."""
 
 
 class Bodies(NamedTuple):
