@@ -15,19 +15,22 @@ UNFINISHED = ".saving-"
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[Path]:
     """Gives another name in the same folder; what is written there replaces the file at the end.
 
     After an error the file is as it was before.
 
     Args:
         path: The file to write.
+        alone: Whether nobody else may be writing this file; what somebody left who was killed at
+            it is overwritten then.
 
     Yields:
         The name to write under; it ends as that of the file.
     """
     path = Path(path)
-    unfinished = path.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{path.name}")
+    writer = "" if alone else f"{uuid.uuid4().hex[:12]}-"
+    unfinished = path.with_name(f"{UNFINISHED}{writer}{path.name}")
     try:
         yield unfinished
         os.replace(unfinished, path)
@@ -35,9 +38,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    with replacing(path) as unfinished:
+def write_whole(path: str | os.PathLike[str], content: bytes, *, alone: bool = False) -> None:
+    """Writes a file, whole or not at all; arguments are those of `replacing`."""
+    with replacing(path, alone=alone) as unfinished:
         write_flushed(unfinished, content)
     flush_folder(Path(path).parent)
 

@@ -40,6 +40,9 @@ from selfdrive_env.state.world import (
     LIGHTS_OFF,
     LIGHTS_ON,
     NO_LIGHT,
+    PHASE_GREEN,
+    PHASE_RED,
+    PHASE_YELLOW,
     RED,
     STOP_SIGN,
     YELLOW,
@@ -52,7 +55,6 @@ YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.fl
 ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)
 STANDING = np.float32(0.3)
 STOP_ZONE = np.float32(6.0)
-PHASE_GREEN, PHASE_YELLOW, PHASE_RED = 0, 1, 2
 DRAW_GROUP_DARK = 0x4000
 DRAW_LINE_DARK = 0x8000
 

@@ -67,6 +67,15 @@ class Colour(IntEnum):
     STOP_SIGN = 4
 
 
+class Phase(IntEnum):
+    """`Lights.phase`."""
+
+    GREEN = 0
+    YELLOW = 1
+    RED = 2
+    """Of all groups."""
+
+
 class LightMode(IntEnum):
     """`Worlds.light_mode`."""
 
@@ -111,6 +120,7 @@ ABSENT, PRESENT, HALTED = map(int, Status)
 EXTERNAL, IDM, CONSTANT, STILL = map(int, Driver)
 BLIND, BRAKING = map(int, Erratic)
 NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)
+PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
 LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
 CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
 (EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
@@ -287,7 +297,7 @@ class Lights(NamedTuple):
     """Traffic lights of each world. Programs, groups and lines count from the first of its map."""
 
     phase: Annotated[I32, "world program"]
-    """0 green, 1 yellow, 2 all red."""
+    """A `Phase`."""
 
     turn: Annotated[I32, "world program"]
     """Position in the cycle: which group is green, yellow or was it last."""

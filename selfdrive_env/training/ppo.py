@@ -157,7 +157,7 @@ class Trainer:
             self._reset(self.config.seed)
         if self.ranks.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "config.json", json_bytes(self.config.to_table()))
+            write_whole(self.folder / "config.json", json_bytes(self.config.to_table()), alone=True)
             self.progress = Progress(self.folder, self.updates, self.config.tensorboard)
 
     def _reset(self, seed: int) -> None:

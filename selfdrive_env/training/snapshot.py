@@ -55,7 +55,7 @@ def save(run: Trainer) -> None:
         own[_worlds_file(run.first_world)] = array_bytes({**run.env.get_state(), **masks})
     run.checkpoints.save(run.updates, common, own)
     if run.ranks.rank == 0:
-        write_whole(run.folder / POLICY_FILE, common[POLICY_FILE])
+        write_whole(run.folder / POLICY_FILE, common[POLICY_FILE], alone=True)
 
 
 def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
@@ -99,7 +99,7 @@ def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
     run.updates, run.steps = state["updates"], state["steps"]
     run.seconds, run.level = state["seconds"], state["filter_level"]
     if run.ranks.rank == 0:  # a kill may have come between the checkpoint and the policy
-        write_whole(run.folder / POLICY_FILE, files[POLICY_FILE])
+        write_whole(run.folder / POLICY_FILE, files[POLICY_FILE], alone=True)
 
     worlds = _worlds_file(run.first_world)
     if worlds not in files or state["processes"] != run.ranks.count:

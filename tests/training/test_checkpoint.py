@@ -271,17 +271,13 @@ def test_a_damaged_piece_is_refused_by_its_name(
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> None:
     """Lets the disk be full in the middle of a file, after so many good ones of its name."""
-    write, written = whole_files.write_flushed, list[Path]()
+    write, names = whole_files.write_flushed, list[str]()
 
     def full(path: Path, content: bytes) -> None:
-        name = re.sub(
-            rf"^{re.escape(whole_files.UNFINISHED)}[0-9a-f]+-", whole_files.UNFINISHED, path.name
-        )
-        if name.startswith(victim):
-            written.append(path)
-            if len(written) > good:
-                path.write_bytes(content[:100])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        names.append(path.name)
+        if path.name.startswith(victim) and names.count(path.name) > good:
+            path.write_bytes(content[:100])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, content)
 
     for module in (whole_files, checkpoint):
@@ -371,7 +367,7 @@ def content(number):
 def save(checkpoints, number):
     same = content(number)
     checkpoints.save(number, {"a": same, "b": same}, {"own": same})
-    write_whole(checkpoints.folder.parent / "policy", same)
+    write_whole(checkpoints.folder.parent / "policy", same, alone=True)
 
 sys.addaudithook(kill_in_time)
 moment, ended = -1, False
