@@ -1,6 +1,7 @@
 """Windows on the screen, with pygame-ce: what `render_mode="human"` shows, and `play` draws on.
 
-They are given pictures and know nothing of what these show. Nothing is opened before the first picture, and no other window of the process is touched.
+They are given pictures and know nothing of what these show. Nothing is opened before the first
+picture, and no other window of the process is touched.
 """
 
 from __future__ import annotations

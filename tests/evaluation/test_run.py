@@ -13,7 +13,7 @@ from selfdrive_env.__main__ import main
 from selfdrive_env.episodes import Episode
 from selfdrive_env.evaluation import CAUSES, Evaluation, compare, evaluate, load
 from selfdrive_env.evaluation import run as run_module
-from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
+from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
 from selfdrive_env.maps import MapError, compiled
@@ -152,10 +152,7 @@ def test_films_are_written(by_random: Evaluation, tmp_path: Path) -> None:
 
 
 def test_presets_give_a_table_of_behaviour() -> None:
-    def run(**keywords: Any) -> Evaluation:
-        return evaluate(load("idm"), **{**SHORT, **keywords})
-
-    table = compare_presets(run, ["cautious", "aggressive"], {"agents_per_world": 20})
+    table = run_module.compare_presets(load("idm"), ["cautious", "aggressive"], **SHORT)
     assert list(table) == ["cautious", "aggressive"]
     assert all(set(row) == set(ROWS) for row in table.values())
     gap = table["cautious"]["gap"]
