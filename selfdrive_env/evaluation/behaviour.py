@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.evaluation.incidents import CAUSES
+from selfdrive_env.state.places import box_centre
 from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
@@ -108,8 +109,7 @@ def gaps_ahead(engine: Engine, world: int) -> NDArray[np.float64]:
     """
     agents, bodies = engine.agents, engine.bodies
     cos, sin = agents.cos[world].astype(np.float64), agents.sin[world].astype(np.float64)
-    middle = 0.5 * bodies.wheelbase[world]
-    x, y = agents.x[world] + middle * cos, agents.y[world] + middle * sin
+    x, y = box_centre(agents.x[world], agents.y[world], cos, sin, bodies.wheelbase[world])
     east, north = x[None] - x[:, None], y[None] - y[:, None]
     along = east * cos[:, None] + north * sin[:, None]
     across = np.abs(north * cos[:, None] - east * sin[:, None])

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
 from selfdrive_env.state.world import (
     ABSENT,
@@ -235,18 +236,17 @@ class Watch:
         self, found: list[Incident], step: int, world: Indices, agent: Indices
     ) -> None:
         """Adds incidents between two bodies, each pair judged from both sides."""
-        other, x, y, cos, sin = self._others(world, agent)
-        own = self._pair(world, agent, other, (x[0], y[0], cos[0], sin[0]), (x[1], y[1]),
-            (cos[1], sin[1]))  # fmt: skip
-        theirs = self._pair(world, other, agent, (x[1], y[1], cos[1], sin[1]), (x[0], y[0]),
-            (cos[0], sin[0]))  # fmt: skip
-        mine, other_one = own_faults(own), own_faults(theirs)
+        other, share = self._contacts(world, agent)
+        pose, other_pose = self._poses(world, agent, share), self._poses(world, other, share)
+        own = self._pair(world, agent, other, pose, other_pose)
+        mine = own_faults(own)
+        other_one = own_faults(self._pair(world, other, agent, other_pose, pose))
         cause = np.where(mine | ~other_one, AT_FAULT, HIT)
         age = np.minimum(self.age[world, agent], self.age[world, other])
         cause[age * self.dt < START_TIME] = START
         speed = np.hypot(own.other_speed * own.cos - own.speed, own.other_speed * own.sin)
         for k in range(len(world)):
-            place = float(x[0][k]), float(y[0][k])
+            place = float(pose[0][k]), float(pose[1][k])
             found.append(
                 Incident(
                     step,
@@ -259,66 +259,44 @@ class Watch:
                 )
             )
 
-    def _sweep(self, world: Indices) -> tuple[Floats, ...]:
-        """Returns x, y of box centres, cos and sin over the step, each [E, A, PARTS + 1]."""
-        motion = self.engine.motion
-        share = np.linspace(0.0, 1.0, PARTS + 1)
-        travel = motion.travel[world].astype(np.float64)[..., None] * share
-        turn = travel * motion.curvature[world][..., None]
-        cos0 = motion.cos[world].astype(np.float64)[..., None]
-        sin0 = motion.sin[world].astype(np.float64)[..., None]
-        ahead = travel * np.sinc(turn / np.pi)
-        left = travel * np.sinc(0.5 * turn / np.pi) * np.sin(0.5 * turn)
-        cos = cos0 * np.cos(turn) - sin0 * np.sin(turn)
-        sin = sin0 * np.cos(turn) + cos0 * np.sin(turn)
-        middle = 0.5 * self.wheelbase[world][..., None]
-        x = motion.x[world][..., None] + ahead * cos0 - left * sin0 + middle * cos
-        y = motion.y[world][..., None] + ahead * sin0 + left * cos0 + middle * sin
-        return x, y, cos, sin
-
-    def _others(self, world: Indices, agent: Indices) -> tuple[Any, ...]:
-        """Returns whom each agent touches, and x, y, cos, sin of both just before, each [2, E]."""
-        z = self.engine.agents.z[world]
-        x, y, cos, sin = self._sweep(world)
-        row = np.arange(len(world))
-        size = 0.5 * self.length[world], 0.5 * self.width[world]
-        gap = box_gap(
-            (x[row, agent][:, None], y[row, agent][:, None]),
-            (cos[row, agent][:, None], sin[row, agent][:, None]),
-            tuple(part[row, agent][:, None, None] for part in size),
-            (x, y),
-            (cos, sin),
-            tuple(part[..., None] for part in size),
+    def _contacts(self, world: Indices, agent: Indices) -> tuple[Indices, Floats]:
+        """Returns whom each agent touches, and the share of the step just before, [E] each."""
+        motion, z = self.engine.motion, self.engine.agents.z[world]
+        bodies = Bodies(
+            *(one[world] for one in (motion.x, motion.y, motion.cos, motion.sin)),
+            *(one[world] for one in (motion.travel, motion.curvature)),
+            *(one[world] for one in (self.length, self.width, self.wheelbase)),
         )
-        apart = np.abs(z - z[row, agent][:, None]) >= LEVEL_HEIGHT
-        gap[apart | ~self.present[world]] = np.inf
-        gap[row, agent] = np.inf
-        other = gap.min(2).argmin(1)
-        gaps = gap[row, other]
-        touching = gaps <= 0.0
-        first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
-        before = np.maximum(first - 1, 0)
-        both = np.stack([agent, other])
-        return other, *(value[row, both, before] for value in (x, y, cos, sin))
+        apart = np.abs(z - z[np.arange(len(z)), agent][:, None]) >= LEVEL_HEIGHT
+        return first_contacts(bodies, agent, apart | ~self.present[world])
+
+    def _poses(self, world: Indices, agent: Indices, share: Floats) -> tuple[Floats, ...]:
+        """Returns x, y of box centres, cos and sin of agents after a share of the step, [E]."""
+        motion, at = self.engine.motion, (world, agent)
+        pose = along_arc(
+            motion.x[at], motion.y[at], motion.cos[at], motion.sin[at], motion.travel[at] * share,
+            motion.curvature[at],
+        )  # fmt: skip
+        return *box_centre(*pose, self.wheelbase[at]), *pose[2:]
 
     def _pair(
         self,
         world: Indices,
         agent: Indices,
         other: Indices,
-        pose: tuple[Floats, Floats, Floats, Floats],
-        place: tuple[Floats, Floats],
-        heading: tuple[Floats, Floats],
+        pose: tuple[Floats, ...],
+        other_pose: tuple[Floats, ...],
     ) -> Pair:
         """Returns agents and those they touch as seen by the former."""
         x, y, cos, sin = pose
-        east, north = place[0] - x, place[1] - y
+        east, north = other_pose[0] - x, other_pose[1] - y
+        other_cos, other_sin = other_pose[2:]
         speed = self.engine.motion.speed
         return Pair(
             dx=east * cos + north * sin,
             dy=north * cos - east * sin,
-            cos=heading[0] * cos + heading[1] * sin,
-            sin=heading[1] * cos - heading[0] * sin,
+            cos=other_cos * cos + other_sin * sin,
+            sin=other_sin * cos - other_cos * sin,
             half_length=0.5 * self.length[world, agent],
             half_width=0.5 * self.width[world, agent],
             other_half_length=0.5 * self.length[world, other],
@@ -328,6 +306,58 @@ class Watch:
             beyond_lane=self.beyond_lane[world, agent],
             ran_light=self.ran_light[world, agent],
         )
+
+
+class Bodies(NamedTuple):
+    """The bodies of worlds with an incident and the arcs they drove, [E, A] each."""
+
+    x: Floats
+    y: Floats
+    """Rear axle at the start of the step [m]."""
+
+    cos: Floats
+    sin: Floats
+    travel: Floats
+    """[m]"""
+
+    curvature: Floats
+    """[1/m]"""
+
+    length: Floats
+    width: Floats
+    wheelbase: Floats
+    """[m]"""
+
+
+def first_contacts(bodies: Bodies, agent: Indices, apart: Bools) -> tuple[Indices, Floats]:
+    """Finds whom agents touch first, and when, by driving the step once more in `PARTS` parts.
+
+    Args:
+        bodies: Of the worlds.
+        agent: Which of them is asked about, [E].
+        apart: Bodies that it cannot touch, [E, A].
+
+    Returns:
+        The other's slot, and the share of the step at the last part before they touch, [E].
+    """
+    share = np.linspace(0.0, 1.0, PARTS + 1)
+    x, y, cos, sin, travel, curvature, length, width, wheelbase = (one[..., None] for one in bodies)
+    pose = along_arc(x, y, cos, sin, travel * share, curvature)
+    place, heading = box_centre(*pose, wheelbase), pose[2:]
+    half = 0.5 * length, 0.5 * width
+    row = np.arange(len(agent))
+
+    def own(values: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        return tuple(one[row, agent][:, None] for one in values)
+
+    gap = box_gap(own(place), own(heading), own(half), place, heading, half)
+    gap[apart] = np.inf
+    gap[row, agent] = np.inf
+    other = gap.min(2).argmin(1)
+    gaps = gap[row, other]
+    touching = gaps <= 0.0
+    first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
+    return other, share[np.maximum(first - 1, 0)]
 
 
 Two = tuple[Floats, ...]
