@@ -16,7 +16,7 @@ touch and from their speeds and lanes at the start of that step. An agent's own 
    same junction ever since.
 
 An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
-was hit by another. Where neither has one both are at fault. A contact within 0.5 s of the placing
+is not at fault. Where neither has one both are at fault. A contact within 0.5 s of the placing
 of either body is a start in collision whatever the faults, since nobody could have avoided it.
 """
 
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["APART", "CAUSES", "CRASHES", "Incident", "Pair", "RisingEdges", "Watch", "own_faults"]
 
-AT_FAULT, HIT, OFF_ROAD, RED_LIGHT, START = range(5)
-CAUSES = ("collision_at_fault", "hit_by_another", "off_road", "red_light", "start_in_collision")
+AT_FAULT, NOT_AT_FAULT, OFFROAD, RED_LIGHT, START = range(5)
+CAUSES = (
+    "collision_at_fault", "collision_not_at_fault", "offroad", "red_light", "start_in_collision",
+)  # fmt: skip
 """Names of the causes; the first three make an incident that counts between kilometres."""
 
 CRASHES = 3
@@ -206,8 +208,8 @@ class Watch:
         rising = self.edges.update((collided | offroad) & self.present, placed)
 
         found: list[Incident] = []
-        self._add(found, step, (rising & ~collided).nonzero(), "off_road")
-        self._add(found, step, ((event & EVENT_RED_LIGHT) != 0).nonzero(), "red_light")
+        self._add(found, step, (rising & ~collided).nonzero(), CAUSES[OFFROAD])
+        self._add(found, step, ((event & EVENT_RED_LIGHT) != 0).nonzero(), CAUSES[RED_LIGHT])
         world, agent = (rising & collided).nonzero()
         if len(world):
             self._add_collisions(found, step, world, agent)
@@ -241,7 +243,7 @@ class Watch:
         own = self._pair(world, agent, other, pose, other_pose)
         mine = own_faults(own)
         other_one = own_faults(self._pair(world, other, agent, other_pose, pose))
-        cause = np.where(mine | ~other_one, AT_FAULT, HIT)
+        cause = np.where(mine | ~other_one, AT_FAULT, NOT_AT_FAULT)
         age = np.minimum(self.age[world, agent], self.age[world, other])
         cause[age * self.dt < START_TIME] = START
         speed = np.hypot(own.other_speed * own.cos - own.speed, own.other_speed * own.sin)

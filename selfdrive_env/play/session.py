@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
 
 CRASHES = EVENT_COLLISION | EVENT_OFFROAD
 
-CAUSES = (
+ENDINGS = (
     (EVENT_COLLISION, "collision"),
     (EVENT_OFFROAD, "off the road"),
     (EVENT_RED_LIGHT, "red light"),
@@ -153,7 +153,7 @@ class Session:
         self.total += self.last
         event = int(engine.output.event[0, 0])
         if terminated[0] or truncated[0]:
-            found = [text for bit, text in CAUSES if event & bit]
+            found = [text for bit, text in ENDINGS if event & bit]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
         if self.ended is not None and self.env.drives_traffic:
             self.before = self.after  # a new episode has begun inside

@@ -54,7 +54,7 @@ def test_idm_drives_and_reaches_goals(by_idm: Evaluation) -> None:
 
 def test_random_drivers_leave_the_road(by_random: Evaluation) -> None:
     between = by_random.km_between()
-    assert by_random.by_cause["off_road"] > 10
+    assert by_random.by_cause["offroad"] > 10
     assert between.low < between.mean < between.high < 1.0  # type: ignore[operator]
     assert by_random.hours.sum() < 40 / 60.0  # time in incidents does not count
 
