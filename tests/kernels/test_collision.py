@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.collision import bodies_touch
+from selfdrive_env.kernels.dynamics import jerk_bicycle
 from selfdrive_env.state.world import EVENT_COLLISION, HALTED
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
@@ -23,11 +24,12 @@ def single(sweep):
 
 
 def touch(a, b):
-    values = []
+    sweeps = []
     for s in (a, b):
-        values += [s.x, s.y, math.cos(s.heading), math.sin(s.heading), s.travel, s.curvature]
+        values = [s.x, s.y, math.cos(s.heading), math.sin(s.heading), s.travel, s.curvature]
         values += [s.wheelbase / 2, s.length / 2, s.width / 2]
-    return bodies_touch(*(F(v) for v in values))
+        sweeps.append(jerk_bicycle.Sweep(*(F(v) for v in values)))
+    return bodies_touch(*sweeps)
 
 
 def random_sweep(random, spread):
