@@ -296,21 +296,8 @@ class Trainer:
     def learn_from(self, rollout: Rollout) -> dict[str, float]:
         """Improves actor and critic on the transitions that matter; returns figures by name."""
         config, ranks = self.config, self.ranks
-        with torch.no_grad(), self._precision():
-            next_values = self._values(self.state.observations)
-        advantages = estimate_advantages(
-            rollout.rewards, rollout.values, rollout.done, next_values, config.gamma,
-            config.gae_lambda,
-        )  # fmt: skip
-        targets = (advantages + rollout.values).flatten()
-        keep, filter_level = filter_advantages(
-            advantages, rollout.learn, self.state.filter_level, config.filter, config.filter_rate,
-            ranks,
-        )  # fmt: skip
-        self.state.filter_level = filter_level
-        if not math.isfinite(filter_level):
-            self._give_up("the advantages", rollout, None)
-        raw, kept = advantages.flatten(), keep.flatten().nonzero()[:, 0]
+        raw, kept, filter_level = self._advantages(rollout)
+        targets = raw + rollout.values.flatten()
         count, mean, spread = moments(raw[kept], ranks)
         advantages = ((raw - mean) / (spread + 1e-8)).float()
         learnable = ranks.sum(rollout.learn.sum()).item()
@@ -345,6 +332,24 @@ class Trainer:
             "kept": count / max(learnable, 1),
             "filter_level": filter_level,
         }
+
+    def _advantages(self, rollout: Rollout) -> tuple[Tensor, Tensor, float]:
+        """Returns raw advantages [N], the transitions learnt from, and the level of the filter."""
+        config = self.config
+        with torch.no_grad(), self._precision():
+            next_values = self._values(self.state.observations)
+        advantages = estimate_advantages(
+            rollout.rewards, rollout.values, rollout.done, next_values, config.gamma,
+            config.gae_lambda,
+        )  # fmt: skip
+        keep, filter_level = filter_advantages(
+            advantages, rollout.learn, self.state.filter_level, config.filter, config.filter_rate,
+            self.ranks,
+        )  # fmt: skip
+        self.state.filter_level = filter_level
+        if not math.isfinite(filter_level):
+            self._give_up("the advantages", rollout, None)
+        return advantages.flatten(), keep.flatten().nonzero()[:, 0], filter_level
 
     def _follow_values(self, targets: Tensor) -> None:
         """Moves the unit of the critic towards that of the newest targets."""

@@ -146,9 +146,9 @@ def test_who_leaves_its_lane_is_at_fault() -> None:
 @pytest.mark.parametrize(
     ("aside", "theirs", "found"),
     [
-        (2.0, 1.4, {0: "hit_by_another", 1: "collision_at_fault"}),
+        (2.0, 1.4, {0: "collision_not_at_fault", 1: "collision_at_fault"}),
         (2.0, 0.8, {0: "collision_at_fault", 1: "collision_at_fault"}),
-        (2.6, 0.3, {0: "collision_at_fault", 1: "hit_by_another"}),
+        (2.6, 0.3, {0: "collision_at_fault", 1: "collision_not_at_fault"}),
     ],
     ids=["the other beyond its edge", "neither beyond, by 0.2 m at most", "the own beyond"],
 )

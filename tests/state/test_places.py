@@ -46,9 +46,7 @@ def test_cells_are_those_of_the_kernel(name: str) -> None:
     points = np.concatenate([points, grid.origin[:1] - np.float32(0.5)])
     for layer in range(int(grid.shape[0, 3])):
         found = cell_at(grid, points[:, 0], points[:, 1], layer, 0)
-        expected = [
-            kernel_cell_at(x, y, layer, 0, grid.origin, grid.shape, grid.block) for x, y in points
-        ]
+        expected = [kernel_cell_at(grid, x, y, layer, 0) for x, y in points]
         assert found.tolist() == expected
         inside = found[found >= 0]
         assert len(inside)
