@@ -16,22 +16,28 @@ from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps, swee
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
 from selfdrive_env.state.world import ABSENT, EVENT_COLLISION
 
-__all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
+__all__ = ["APART", "LEVEL_HEIGHT", "collide", "first_touch"]
 
 LEVEL_HEIGHT = np.float32(2.5)
 MAX_PAIR_PARTS = 64
 CONTACT_BODY = 1
+APART = np.float32(2.0)
+"""Share of a step that stands for "do not touch in it"."""
+
 NOWHERE = np.float32(1.0e9)
 SLACK = np.float32(1.001)  # rounding must not part circles that touch
 
 
 @njit
-def bodies_touch(a, b):
-    """Whether two boxes overlap at one of the common poses of their sweeps.
+def first_touch(a, b):
+    """Returns when two boxes overlap for the first time at a common pose of their sweeps.
 
     Args:
         a: `Sweep` of the one.
         b: `Sweep` of the other.
+
+    Returns:
+        Share of the step at the last pose before, in [0, 1), or `APART`.
     """
     reach = abs(a.travel) + abs(b.travel)
     dx = (b.x + b.ahead * b.cos) - (a.x + a.ahead * a.cos)
@@ -39,7 +45,7 @@ def bodies_touch(a, b):
     turn = abs(a.travel * a.curvature) * a.ahead + abs(b.travel * b.curvature) * b.ahead
     bound = reach + turn + a.half_length + a.half_width + b.half_length + b.half_width
     if dx * dx + dy * dy > bound * bound:
-        return False
+        return APART
     parts = sub_steps(reach, MAX_PAIR_PARTS)
     for part in range(1, parts + 1):
         fraction = np.float32(part) / np.float32(parts)
@@ -57,16 +63,16 @@ def bodies_touch(a, b):
             b.half_length,
             b.half_width,
         ):
-            return True
-    return False
+            return np.float32(part - 1) / np.float32(parts)
+    return APART
 
 
 @njit
-def pair_touches(data, world, a, b):
-    """Whether agents a < b of a world touched in this step."""
+def pair_touch(data, world, a, b):
+    """Returns when agents a < b of a world touched in this step, as `first_touch` does."""
     agents, bodies, motion = data.agents, data.bodies, data.motion
     if abs(agents.z[world, a] - agents.z[world, b]) >= LEVEL_HEIGHT:
-        return False
+        return APART
     dx = motion.x[world, a] - motion.x[world, b]
     dy = motion.y[world, a] - motion.y[world, b]
     reach = (
@@ -76,8 +82,8 @@ def pair_touches(data, world, a, b):
         + (bodies.width[world, a] + bodies.width[world, b])
     )
     if dx * dx + dy * dy > reach * reach:
-        return False
-    return bodies_touch(sweep_of(data, world, a), sweep_of(data, world, b))
+        return APART
+    return first_touch(sweep_of(data, world, a), sweep_of(data, world, b))
 
 
 @njit
@@ -115,7 +121,7 @@ def count_near(agent, centre_x, centre_y, radius):
 
 @njit
 def collide(model, data, worker, world):
-    """Stage: tells which agents of a world touched another one in this step."""
+    """Stage: tells which agents of a world touched another one in this step, and whom first."""
     agents, motion, output, scratch = data.agents, data.motion, data.output, data.scratch
     bound_sweeps(data, worker, world)
     barrier()
@@ -123,9 +129,11 @@ def collide(model, data, worker, world):
     radius = scratch.radius[worker]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.hit_speed[world, agent] = ZERO
+        motion.hit_agent[world, agent] = -1
+        motion.hit_time[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
             continue
-        touches = False
+        hit_time = APART
         others = agents.x.shape[1]
         if count_near(agent, centre_x, centre_y, radius) <= 1:
             others = 0
@@ -135,12 +143,15 @@ def collide(model, data, worker, world):
             near = radius[other] + radius[agent]
             if other == agent or dx * dx + dy * dy > near * near:
                 continue
-            if agents.status[world, other] != ABSENT and pair_touches(
-                data, world, min(agent, other), max(agent, other)
-            ):
-                touches = True
-                break
+            if agents.status[world, other] == ABSENT:
+                continue
+            time = pair_touch(data, world, min(agent, other), max(agent, other))
+            if time < hit_time:
+                hit_time = time
+                motion.hit_agent[world, agent] = other
+                motion.hit_time[world, agent] = time
 
+        touches = hit_time < APART
         contact = agents.contact[world, agent]
         if touches and not contact & CONTACT_BODY:
             output.event[world, agent] |= EVENT_COLLISION

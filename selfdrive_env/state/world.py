@@ -186,6 +186,12 @@ class Motion(NamedTuple):
     hit_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
 
+    hit_agent: Annotated[I32, "world agent"]
+    """Slot of the body that it touched first in the step, -1 if it touched none."""
+
+    hit_time: Annotated[F32, "world agent"]
+    """When in the step the two were last seen apart, 0 at its start; below 1."""
+
 
 class Bodies(NamedTuple):
     """What an agent keeps from one placing to the next."""
