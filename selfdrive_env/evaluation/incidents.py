@@ -64,8 +64,6 @@ LANE_SLACK = 0.3
 """By how much a corner may stick out of the lane [m]."""
 
 ALIGNED_COS = 0.7071
-LEVEL_HEIGHT = 2.5
-PARTS = 16
 BODY_CONTACT, ROAD_CONTACT = 1, 2
 
 Bools = NDArray[np.bool_]
@@ -238,7 +236,9 @@ class Watch:
         self, found: list[Incident], step: int, world: Indices, agent: Indices
     ) -> None:
         """Adds incidents between two bodies, each pair judged from both sides."""
-        other, share = self._contacts(world, agent)
+        motion = self.engine.motion
+        other = motion.hit_agent[world, agent].astype(np.intp)
+        share = motion.hit_time[world, agent].astype(np.float64)
         pose, other_pose = self._poses(world, agent, share), self._poses(world, other, share)
         own = self._pair(world, agent, other, pose, other_pose)
         mine = own_faults(own)
@@ -260,17 +260,6 @@ class Watch:
                     *place,
                 )
             )
-
-    def _contacts(self, world: Indices, agent: Indices) -> tuple[Indices, Floats]:
-        """Returns whom each agent touches, and the share of the step just before, [E] each."""
-        motion, z = self.engine.motion, self.engine.agents.z[world]
-        bodies = Bodies(
-            *(one[world] for one in (motion.x, motion.y, motion.cos, motion.sin)),
-            *(one[world] for one in (motion.travel, motion.curvature)),
-            *(one[world] for one in (self.length, self.width, self.wheelbase)),
-        )
-        apart = np.abs(z - z[np.arange(len(z)), agent][:, None]) >= LEVEL_HEIGHT
-        return first_contacts(bodies, agent, apart | ~self.present[world])
 
     def _poses(self, world: Indices, agent: Indices, share: Floats) -> tuple[Floats, ...]:
         """Returns x, y of box centres, cos and sin of agents after a share of the step, [E]."""
@@ -308,96 +297,3 @@ class Watch:
             beyond_lane=self.beyond_lane[world, agent],
             ran_light=self.ran_light[world, agent],
         )
-
-
-class Bodies(NamedTuple):
-    """The bodies of worlds with an incident and the arcs they drove, [E, A] each."""
-
-    x: Floats
-    y: Floats
-    """Rear axle at the start of the step [m]."""
-
-    cos: Floats
-    sin: Floats
-    travel: Floats
-    """[m]"""
-
-    curvature: Floats
-    """[1/m]"""
-
-    length: Floats
-    width: Floats
-    wheelbase: Floats
-    """[m]"""
-
-
-def first_contacts(bodies: Bodies, agent: Indices, apart: Bools) -> tuple[Indices, Floats]:
-    """Finds whom agents touch first, and when, by driving the step once more in `PARTS` parts.
-
-    Args:
-        bodies: Of the worlds.
-        agent: Which of them is asked about, [E].
-        apart: Bodies that it cannot touch, [E, A].
-
-    Returns:
-        The other's slot, and the share of the step at the last part before they touch, [E].
-    """
-    share = np.linspace(0.0, 1.0, PARTS + 1)
-    x, y, cos, sin, travel, curvature, length, width, wheelbase = (one[..., None] for one in bodies)
-    pose = along_arc(x, y, cos, sin, travel * share, curvature)
-    place, heading = box_centre(*pose, wheelbase), pose[2:]
-    half = 0.5 * length, 0.5 * width
-    row = np.arange(len(agent))
-
-    def own(values: tuple[Floats, ...]) -> tuple[Floats, ...]:
-        return tuple(one[row, agent][:, None] for one in values)
-
-    gap = box_gap(own(place), own(heading), own(half), place, heading, half)
-    gap[apart] = np.inf
-    gap[row, agent] = np.inf
-    other = gap.min(2).argmin(1)
-    gaps = gap[row, other]
-    touching = gaps <= 0.0
-    first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
-    return other, share[np.maximum(first - 1, 0)]
-
-
-Two = tuple[Floats, ...]
-
-
-def box_gap(
-    place: Two, heading: Two, half: Two, other_place: Two, other_heading: Two, other_half: Two
-) -> Floats:
-    """Returns the largest gap between boxes along the four axes of theirs, negative in overlaps.
-
-    Args:
-        place: x, y of the centres [m]; all arguments broadcast against each other.
-        heading: cos and sin.
-        half: Half length and half width [m].
-        other_place: As for the first box, like those after it.
-        other_heading: Likewise.
-        other_half: Likewise.
-    """
-    east, north = other_place[0] - place[0], other_place[1] - place[1]
-    cos, sin = heading
-    other_cos, other_sin = other_heading
-    turn_cos = np.abs(cos * other_cos + sin * other_sin)
-    turn_sin = np.abs(cos * other_sin - sin * other_cos)
-    length, width = half
-    other_length, other_width = other_half
-    gaps = (
-        np.abs(east * cos + north * sin)
-        - length
-        - other_length * turn_cos
-        - other_width * turn_sin,
-        np.abs(north * cos - east * sin) - width - other_length * turn_sin - other_width * turn_cos,
-        np.abs(east * other_cos + north * other_sin)
-        - other_length
-        - length * turn_cos
-        - width * turn_sin,
-        np.abs(north * other_cos - east * other_sin)
-        - other_width
-        - length * turn_sin
-        - width * turn_cos,
-    )
-    return np.maximum.reduce(np.broadcast_arrays(*gaps))
