@@ -45,11 +45,12 @@ class Table:
             struct: A named tuple of C-contiguous arrays, of scalars and of such named tuples.
             words: Where the table lies, None for memory of its own.
         """
-        self._kind: Any = type(struct)
-        self._fields = table_fields(self._kind)
+        kind: Any = type(struct)
+        self._kind = kind
+        self._fields = table_fields(kind)
         self._kept: dict[str, Any] = {}
-        self._first = table_places(self._kind)
-        self.words: I64 = np.zeros(table_size(self._kind), np.int64) if words is None else words
+        self._first = table_places(kind)
+        self.words: I64 = np.zeros(table_size(kind), np.int64) if words is None else words
         for name, value in struct._asdict().items():
             field = self._fields[name]
             if isinstance(field, Nested):
