@@ -35,7 +35,7 @@ LAYERS = (
 
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
-    "state": (("arrays",), ("rewards", "road", "world", "params"), ("model",)),
+    "state": (("arrays",), ("rewards", "road", "world", "params"), ("model", "places")),
     "config": (
         *(("checks", "files", "installation"), ("choices", "observation")),
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),

@@ -4,7 +4,7 @@ Numba passes a named tuple by value: about nine machine words an array, copied a
 not inlined and again at each level of the compiler. Here a struct lies in memory as a table of data
 pointers and shapes (`Table`), `struct_at` turns its address into a value whose fields read like the
 named tuple's, and the loads are marked as invariant, so that the compiler keeps them in registers.
-A field may be a struct itself: then it is the address of that one's table. Arrays of a table are
+A field may be a struct itself, whose table is then a part of this one. Arrays of a table are
 C-contiguous and outlive it; nothing here counts references.
 """
 
@@ -38,20 +38,25 @@ SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
 class Table:
     """Data pointers and shapes of the arrays of one struct, as compiled code reads them."""
 
-    def __init__(self, struct: Any) -> None:
+    def __init__(self, struct: Any, words: I64 | None = None) -> None:
         """Fills the table, and those of the structs in it.
 
         Args:
             struct: A named tuple of C-contiguous arrays, of scalars and of such named tuples.
+            words: Where the table lies, None for memory of its own.
         """
-        self._kind = type(struct)
-        self._fields = table_fields(self._kind)
+        kind: Any = type(struct)
+        self._kind = kind
+        self._fields = table_fields(kind)
         self._kept: dict[str, Any] = {}
-        self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)
+        self._first = table_places(kind)
+        self.words: I64 = np.zeros(table_size(kind), np.int64) if words is None else words
         for name, value in struct._asdict().items():
-            if isinstance(self._fields[name], Nested):
-                self._kept[name] = table = Table(value)
-                self.words[self._first(name)] = table.address
+            field = self._fields[name]
+            if isinstance(field, Nested):
+                first = self._first[name]
+                part = self.words[first : first + table_size(field.struct)]
+                self._kept[name] = Table(value, part)
             else:
                 self.point(name, value)
         if SIMULATED:
@@ -84,13 +89,10 @@ class Table:
             )
         if not array.flags.c_contiguous:
             raise ValueError(f"{name} must be C-contiguous")
-        first = self._first(name)
+        first = self._first[name]
         self._kept[name] = array
         self.words[first] = array.ctypes.data
         self.words[first + 1 : first + 1 + array.ndim] = array.shape
-
-    def _first(self, name: str) -> int:
-        return SLOT * list(self._fields).index(name)
 
     @property
     def address(self) -> int:
@@ -127,7 +129,7 @@ class Leaf(NamedTuple):
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy's type of an entry."""
-        return numpy_support.as_dtype(self.element)  # type: ignore[no-any-return]
+        return numpy_support.as_dtype(self.element)
 
     def words(self, address: int, shape: Sequence[int]) -> list[int]:
         """Returns the words of a field whose data lies at an address."""
@@ -143,15 +145,11 @@ class Leaf(NamedTuple):
 class Nested(NamedTuple):
     """A field that is a struct."""
 
-    struct: type[Any]
-
-    def words(self, address: int) -> list[int]:
-        """Returns the words of a field whose table lies at an address."""
-        return [address, *[0] * MAX_AXES]
+    struct: Any
 
 
 @functools.cache
-def table_fields(struct: type[Any]) -> dict[str, Leaf | Nested]:
+def table_fields(struct: Any) -> dict[str, Leaf | Nested]:
     """Returns the fields of a struct in the order of its table."""
     arrays = axes(struct)
     out: dict[str, Leaf | Nested] = {}
@@ -164,6 +162,22 @@ def table_fields(struct: type[Any]) -> dict[str, Leaf | Nested]:
         else:
             out[name] = Leaf(types.float32 if hint is np.float32 else types.int64, -1)
     return out
+
+
+@functools.cache
+def table_places(struct: Any) -> dict[str, int]:
+    """Returns the first word of each field in the table of a struct."""
+    places, place = {}, 0
+    for name, field in table_fields(struct).items():
+        places[name] = place
+        place += table_size(field.struct) if isinstance(field, Nested) else SLOT
+    return places
+
+
+def table_size(struct: Any) -> int:
+    """Returns the number of words in the table of a struct."""
+    fields = table_fields(struct).values()
+    return sum(table_size(f.struct) if isinstance(f, Nested) else SLOT for f in fields)
 
 
 def simulate(address: int, struct: NamedTuple) -> None:
@@ -182,10 +196,6 @@ class StructPointer(types.Type):
     def __init__(self, struct: type[Any]) -> None:
         self.struct: Any = struct
         super().__init__(name=f"StructPointer({struct.__name__})")
-
-    def slot(self, name: str) -> int:
-        """Returns the number of a field."""
-        return list(table_fields(self.struct)).index(name)
 
 
 class FieldArray(types.Array):
@@ -338,10 +348,8 @@ def _load(builder: Any, pointer: Any) -> Any:
 @lower_getattr_generic(StructPointer)
 def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
     field = table_fields(kind.struct)[name]
-    place = cgutils.gep_inbounds(builder, value, SLOT * kind.slot(name))
-    if isinstance(field, Nested):
-        return _pointer(context, builder, _load(builder, place), ir.IntType(64))
-    if field.is_array:
+    place = cgutils.gep_inbounds(builder, value, table_places(kind.struct)[name])
+    if isinstance(field, Nested) or field.is_array:
         return place
     return _load(builder, _data(context, builder, place, field.element))
 

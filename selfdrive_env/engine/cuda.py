@@ -8,7 +8,7 @@ simulator the same code runs on tensors in host memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
@@ -177,12 +177,11 @@ class DeviceEngine(Engine):
         """Writes the tables of `Model` and `Data` into one tensor, behind them all scalars."""
         words: list[int] = []
         scalars: list[tuple[int, int]] = []
-        nested: list[tuple[int, int]] = []
-        firsts = {}
+        firsts = []
         for whole in (Model, Data):
+            firsts.append(len(words))
             for name, part in table_fields(whole).items():
                 assert isinstance(part, Nested)
-                firsts[name] = len(words)
                 for field, leaf in table_fields(part.struct).items():
                     assert isinstance(leaf, Leaf)
                     if name in self.tensors:
@@ -192,34 +191,26 @@ class DeviceEngine(Engine):
                         bits = leaf.bits(getattr(getattr(self, name), field))
                         scalars.append((len(words), bits))
                         words += leaf.words(0, ())
-        for whole in (Model, Data):
-            firsts[whole.__name__] = len(words)
-            for name, part in table_fields(whole).items():
-                assert isinstance(part, Nested)
-                nested.append((len(words), firsts[name]))
-                words += part.words(0)
         place = len(words)
         self._tables_tensor = torch.zeros(
             place + len(scalars), dtype=torch.int64, device=self.device
         )
         base = self._tables_tensor.data_ptr()
-        for word, first in nested:
-            words[word] = base + _WORD * first
         for number, (word, bits) in enumerate(scalars):
             words[word] = base + _WORD * (place + number)
             words.append(bits)
         self._tables_tensor.copy_(torch.from_numpy(np.array(words, np.int64)))
-        self._addresses = tuple(base + _WORD * firsts[whole.__name__] for whole in (Model, Data))
+        self._addresses = tuple(base + _WORD * first for first in firsts)
         if SIMULATED:
-            for whole, address in zip((Model, Data), self._addresses, strict=True):
-                parts = {name: self._as_simulated(name) for name in whole._fields}
-                simulate(address, whole(**parts))
+            for kind, address in zip((Model, Data), self._addresses, strict=True):
+                parts = [self._as_simulated(name) for name in table_fields(kind)]
+                simulate(address, kind(*parts))
 
     def _as_simulated(self, name: str) -> Any:
         """Returns a struct whose arrays are the tensors themselves, for Numba's simulator."""
         if name not in self.tensors:
             return Table(getattr(self, name)).struct
-        kind = table_fields(Data if name in Data._fields else Model)[name].struct
+        kind = get_type_hints(Data if name in Data._fields else Model)[name]
         elements = {field: element for field, (_, element) in axes(kind).items()}
         arrays = {f: tensor.numpy().view(elements[f]) for f, tensor in self.tensors[name].items()}
         return kind(**arrays)

@@ -150,10 +150,7 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
     map_lane_low, map_lane_high = lanes_of_map(lanes, worlds.map[world])
     first_low, first_high = np.float32(params.first_goal_low), np.float32(params.first_goal_high)
     max_further = np.int64(params.max_further_goals)
-    goal_lane_out, goal_s_out = (
-        data.bodies.goal_lane[world, agent],
-        data.bodies.goal_s[world, agent],
-    )
+    bodies = data.bodies
     amount, unit, pick, at = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, 0)
     if first_low < ZERO:
         count = map_lane_high - map_lane_low
@@ -177,8 +174,8 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
         )
     if not found:
         return 0
-    goal_lane_out[0] = goal
-    goal_s_out[0] = goal_s
+    bodies.goal_lane[world, agent, 0] = goal
+    bodies.goal_s[world, agent, 0] = goal_s
 
     further = min(np.int64(amount * np.float32(max_further + 1)), max_further)
     num_goals = 1
@@ -212,8 +209,8 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
             break
         goal = new
         goal_s = new_s
-        goal_lane_out[num_goals] = goal
-        goal_s_out[num_goals] = goal_s
+        bodies.goal_lane[world, agent, num_goals] = goal
+        bodies.goal_s[world, agent, num_goals] = goal_s
         num_goals += 1
     return num_goals
 

@@ -197,8 +197,7 @@ class Session:
         """Returns the points of the row in the world frame."""
         found, scene = self.observation(), self.after
         cos, sin = float(scene.cos[0]), float(scene.sin[0])
-        ahead = 0.5 * float(scene.wheelbase[0])
-        x, y = float(scene.x[0]) + ahead * cos, float(scene.y[0]) + ahead * sin
+        x, y = (float(one[0]) for one in scene.centre)
 
         def places(name: str) -> F32:
             rows = found[name][found[name][:, -1] > 0.5]

@@ -153,6 +153,7 @@ class Networks(nn.Module):
         self, layout: ObservationLayout, sizes: Sizes, actions: int, seed: int = 0
     ) -> None:
         super().__init__()
+        self.sizes = sizes
         generator = torch.Generator().manual_seed(seed)
         encoders = [Encoder(layout, sizes, generator) for _ in range(2 - sizes.shared_sets)]
         self.encoders = nn.ModuleList(encoders)

@@ -130,7 +130,7 @@ def test_who_runs_into_the_other_from_behind_is_at_fault(striker: int) -> None:
     env.put(0, striker, (lane, s), goal, speed=12.0)
     env.put(0, 1 - striker, (lane, s + 20.0), goal, speed=4.0)
     found = run(env, 4.0)
-    assert causes(found) == {striker: "collision_at_fault", 1 - striker: "hit_by_another"}
+    assert causes(found) == {striker: "collision_at_fault", 1 - striker: "collision_not_at_fault"}
     assert found[0].speed == pytest.approx(8.0, abs=0.1)
     assert {i.agent: i.other for i in found} == {0: 1, 1: 0}
 
@@ -140,15 +140,15 @@ def test_who_leaves_its_lane_is_at_fault() -> None:
     own, theirs = lane_at(env.scene, -40.0, -1.75, 0.0), lane_at(env.scene, -25.0, 1.75, WEST)
     env.put(0, 0, own, [(own[0], own[1] + 150.0)], speed=6.0)
     env.put(0, 1, theirs, [(theirs[0], theirs[1] + 150.0)], speed=6.0, aside=3.5)
-    assert causes(run(env, 3.5)) == {0: "hit_by_another", 1: "collision_at_fault"}
+    assert causes(run(env, 3.5)) == {0: "collision_not_at_fault", 1: "collision_at_fault"}
 
 
 @pytest.mark.parametrize(
     ("aside", "theirs", "found"),
     [
-        (2.0, 1.4, {0: "hit_by_another", 1: "collision_at_fault"}),
+        (2.0, 1.4, {0: "collision_not_at_fault", 1: "collision_at_fault"}),
         (2.0, 0.8, {0: "collision_at_fault", 1: "collision_at_fault"}),
-        (2.6, 0.3, {0: "collision_at_fault", 1: "hit_by_another"}),
+        (2.6, 0.3, {0: "collision_at_fault", 1: "collision_not_at_fault"}),
     ],
     ids=["the other beyond its edge", "neither beyond, by 0.2 m at most", "the own beyond"],
 )
@@ -202,7 +202,7 @@ def test_driving_off_the_road_is_an_incident_without_another() -> None:
     lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
     env.put(0, 0, (lane, s), [(lane, s + 250.0)], speed=10.0, aside=-1.0)
     (incident,) = run(env, 2.0)
-    assert (incident.cause, incident.other) == ("off_road", -1)
+    assert (incident.cause, incident.other) == ("offroad", -1)
     assert incident.speed == pytest.approx(10.0, abs=0.1)
 
 

@@ -209,7 +209,7 @@ class Recount:
         if not begins:
             return None
         if not touches:
-            return frozenset({"off_road"}), 1.0
+            return frozenset({"offroad"}), 1.0
         causes, factors = set(), set()
         for other, poses in self.touched(at, before, after):
             age = min(before.agents.age[at], before.agents.age[other])
@@ -221,7 +221,7 @@ class Recount:
             for pose, other_pose in poses:
                 mine = self.has_fault(at, other, pose, other_pose, before)
                 theirs = self.has_fault(other, at, other_pose, pose, before)
-                causes.add("collision_at_fault" if mine or not theirs else "hit_by_another")
+                causes.add("collision_at_fault" if mine or not theirs else "collision_not_at_fault")
         return frozenset(causes), factors.pop() if len(factors) == 1 else None
 
     def touched(
