@@ -361,7 +361,8 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "versions": {
-            "python": platform.python_version(), **{name: installed_version(name) for name in PACKAGES}
+            "python": platform.python_version(),
+            **{name: installed_version(name) for name in PACKAGES},
         },
     }  # fmt: skip
     if SIMULATED:
