@@ -18,6 +18,7 @@ from selfdrive_env.config.choices import AUTORESETS, BASELINES, POLICIES, TRAFFI
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.presets import PRESETS
+from selfdrive_env.maps.readers import endings
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
 
 __all__ = ["COMMANDS", "MAP_COMMANDS", "PROBES", "SHELLS", "Command", "make_parser"]
@@ -40,7 +41,7 @@ PROBES = (
 )
 """Of `evaluation.probes`, whose import takes long."""
 
-MAP = "a built-in town or an OpenDRIVE file (.xodr, .xodr.gz, .xodr.xz)"
+MAP = f"a built-in town or a map file ({endings()})"
 POLICY = (
     f"{', '.join(BASELINES)} (an action), {', '.join(POLICIES)}, a run's folder, a policy file, or "
     "an SB3 file (.zip)"
