@@ -265,7 +265,7 @@ def test_the_single_form_ends_with_the_metrics_and_nothing_else() -> None:
     *_, truncated, info = env.step(7)
     assert truncated
     rewards = {f"reward_{name}" for name in REWARD_TERMS}
-    assert set(info) == {"length", "km", *(name for name, *_ in METRICS), *rewards}
+    assert set(info) == {"length", "km", *(metric.name for metric in METRICS), *rewards}
     assert info["length"] == 2
 
 
