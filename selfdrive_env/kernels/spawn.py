@@ -65,21 +65,21 @@ NEXT_STEP, SAME_STEP, DISABLED = range(3)
 PLACE_TRIES = 256
 ROOMY_TRIES = 24
 FITTING_TRIES = 48
-FITTING_LENGTH = np.float32(4.5)
-FITTING_WIDTH = np.float32(1.9)
-SPREAD_SMALL = np.float32(1.25)
-SPREAD_LARGE = np.float32(1.5)
-WHEELBASE_SHARE = np.float32(0.6)
-START_LATERAL = np.float32(2.5)
-START_BRAKING = np.float32(3.0)
-MIN_CURVATURE = np.float32(1.0e-4)
+FITTING_LENGTH = np.float32(4.5)  # [m]
+FITTING_WIDTH = np.float32(1.9)  # [m]
+SPREAD_SMALL = np.float32(1.25)  # largest factor
+SPREAD_LARGE = np.float32(1.5)  # largest factor
+WHEELBASE_SHARE = np.float32(0.6)  # of the length
+START_LATERAL = np.float32(2.5)  # [m/s^2]
+START_BRAKING = np.float32(3.0)  # [m/s^2]
+MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
 TOP_SPEED = np.float32(20.0)
-HEADWAY = np.float32(0.3)
-STOPPING = np.float32(1.0 / 8.0)
-CLEARANCE = np.float32(3.0)
-CORRIDOR = np.float32(1.5)
-TIGHT = np.float32(0.3)
+HEADWAY = np.float32(0.3)  # [s]
+STOPPING = np.float32(1.0 / 8.0)  # [s^2/m]
+CLEARANCE = np.float32(3.0)  # [m]
+CORRIDOR = np.float32(1.5)  # [m]
+TIGHT = np.float32(0.3)  # [m]
 
 
 @njit
