@@ -33,7 +33,7 @@ for _name, _vector in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",
-        vector_entry_point=f"selfdrive_env.envs.vector:{_vector}",
+        vector_entry_point=f"selfdrive_env.envs.make:{_vector}",
     )
 
 

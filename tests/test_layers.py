@@ -54,7 +54,10 @@ ORDER = {
         *(("cache", "plot"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch"), ("cpu",), ("cuda",)),
-    "envs": (("vector",), ("single", "traffic", "torch"), ("make",)),
+    "envs": (
+        *(("infos", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
+        *(("single", "make"), ("__init__",)),
+    ),
 }
 
 # Library -> the parts (or modules) that may import it, at the top or inside a function.

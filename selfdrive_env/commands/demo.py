@@ -60,7 +60,7 @@ def demo(
     Returns:
         The figures of the drive, by name.
     """
-    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.envs.make import make_self_play
     from selfdrive_env.evaluation.policies import load
     from selfdrive_env.rendering import write_video
 

@@ -32,7 +32,7 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
     start = time.perf_counter()
     launcher = None if device == "cpu" else _launcher(device)
     from selfdrive_env.engine.cpu import compiled_worlds
-    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.envs.make import make_self_play
     from selfdrive_env.maps import load
     from selfdrive_env.maps.compile import near, routes
     from selfdrive_env.maps.compile.compiled_map import compile_map

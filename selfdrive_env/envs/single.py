@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.envs.infos import Infos
+from selfdrive_env.envs.spec import plain_spec
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
-from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv, Infos
+from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.world import ABSENT
@@ -44,6 +46,15 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
+
+    @property
+    def spec(self) -> Any:
+        """The `EnvSpec` that made this environment."""
+        return getattr(self, "_spec", None)
+
+    @spec.setter
+    def spec(self, value: Any) -> None:
+        self._spec = plain_spec(value)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

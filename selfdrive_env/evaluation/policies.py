@@ -25,7 +25,7 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.deep_sets import SETS
 from selfdrive_env.policies.numpy_policy import load_policy
 
-__all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
+__all__ = ["SCRIPTED", "Driver", "check_layout", "load"]
 
 CONSTANT = "constant:"
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
@@ -53,7 +53,7 @@ Encoder = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
-class Policy:
+class Driver:
     """Something that drives: actions from observations, or a scripted driver."""
 
     name: str
@@ -73,7 +73,7 @@ class Policy:
     """`dt` and `bodies` that it was trained with, where that is known."""
 
 
-def load(text: str, *, seed: int = 0) -> Policy:
+def load(text: str, *, seed: int = 0) -> Driver:
     """Returns a policy.
 
     Args:
@@ -85,11 +85,11 @@ def load(text: str, *, seed: int = 0) -> Policy:
         ValueError: For an unknown name or a file that holds no policy this package reads.
     """
     if text == "idm":
-        return Policy("idm", _nothing, settings={"driver": "idm"})
+        return Driver("idm", _nothing, settings={"driver": "idm"})
     if text == "random":
-        return Policy("random", _Random(seed))
+        return Driver("random", _Random(seed))
     if text.startswith(CONSTANT):
-        return Policy(text, _Constant(_action(text)))
+        return Driver(text, _Constant(_action(text)))
     path = Path(text)
     if text in POLICIES:
         return _read_run(text)
@@ -141,7 +141,7 @@ class _Constant:
         return np.full(len(observations), self._action, np.int64)
 
 
-def _read_run(name: str) -> Policy:
+def _read_run(name: str) -> Driver:
     """Returns a policy of this package's own training."""
     policy = load_policy(name)
 
@@ -152,10 +152,10 @@ def _read_run(name: str) -> Policy:
     env = policy.description.get("env", {})
     settings = {"reward": env["reward"]} if env.get("reward") else {}
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies")}
-    return Policy(name, act, layout=policy.layout, settings=settings, learnt=learnt)
+    return Driver(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 
-def read_sb3(path: Path) -> Policy:
+def read_sb3(path: Path) -> Driver:
     """Returns the MlpPolicy of an SB3 file, rebuilt from the shapes of its tensors.
 
     Of features extractors the Deep Sets of `examples/ppo_sb3.py` are known.
@@ -196,7 +196,7 @@ def read_sb3(path: Path) -> Policy:
         extract, layout = _read_sets(path, arrays, inputs)
     continuous = "log_std" in arrays
     act = _Perceptron(layers, _activation(path, about), arrays.get("log_std"), extract)
-    return Policy(
+    return Driver(
         str(path),
         act,
         layout=layout,
@@ -321,7 +321,7 @@ def _named(layout: Layout) -> str:
     return f"{names[0] if names else layout} ({width(layout)} values)"
 
 
-def fitting_layout(policy: Policy) -> str | dict[str, int]:
+def fitting_layout(policy: Driver) -> str | dict[str, int]:
     """Returns a layout setting that a policy can read, "lean" where it reads any."""
     if policy.layout is not None:
         return vars(policy.layout).copy()
@@ -332,7 +332,7 @@ def fitting_layout(policy: Policy) -> str | dict[str, int]:
     return "lean"
 
 
-def check_layout(policy: Policy, env: DrivingVectorEnv) -> None:
+def check_layout(policy: Driver, env: DrivingVectorEnv) -> None:
     """Raises a ValueError that names both layouts unless the policy reads this environment's."""
     there = env.layout
     if policy.layout is not None and policy.layout != there:

@@ -19,7 +19,7 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
-from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
 from selfdrive_env.maps import MapError, compiled
@@ -132,7 +132,7 @@ def _share(part: Any, whole: Any) -> float | None:
 
 
 def make_env(
-    policy: Policy, maps: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any]
+    policy: Driver, maps: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any]
 ) -> tuple[DrivingVectorEnv, dict[str, Any]]:
     """Makes the worlds of an evaluation, one a seed.
 
@@ -178,7 +178,7 @@ def _check_maps(maps: Sequence[str], layout: Layout) -> None:
 
 
 def evaluate(
-    policy: Policy,
+    policy: Driver,
     *,
     map: str | Sequence[str] = "harbour",
     minutes: float = 10.0,
@@ -219,7 +219,7 @@ def evaluate(
 class _Drive:
     """The running sums of an evaluation."""
 
-    def __init__(self, env: DrivingVectorEnv, policy: Policy, recorder: Recorder) -> None:
+    def __init__(self, env: DrivingVectorEnv, policy: Driver, recorder: Recorder) -> None:
         self.env, self.policy, self.recorder = env, policy, recorder
         self.dt = env.settings.dt
         self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)

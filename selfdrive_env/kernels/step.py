@@ -123,6 +123,18 @@ def finish_rows(worlds, agents, bodies, tallies, output, rows, scratch, worker, 
     ask(scratch, worker, any_done)
 
 
+@inline
+def placed_at_once(params, bodies, world, agent):
+    """Whether an agent whose episode ends is placed again in the same step.
+
+    In NextStep who has a row shows its last observation first; in Disabled only learners wait, for
+    the caller.
+    """
+    if params.autoreset == NEXT_STEP:
+        return bodies.row[world, agent] < 0
+    return params.autoreset == SAME_STEP or bodies.learner[world, agent] == 0
+
+
 @njit
 def place_agents(
     params, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, tallies, output,
@@ -141,12 +153,12 @@ def place_agents(
     for agent in range(worlds.num_agents[world]):
         done = output.terminated[world, agent] or output.truncated[world, agent]
         waited = output.waits[world, agent] != 0
-        own_row = bodies.row[world, agent] >= 0
-        if done and own_row and params.autoreset != SAME_STEP:
+        at_once = placed_at_once(params, bodies, world, agent)
+        if done and not at_once:
             agents.status[world, agent] = ABSENT
             output.waits[world, agent] = 1
             continue
-        due = done or (waited and (not own_row or params.autoreset != DISABLED))
+        due = done or (waited and (at_once or params.autoreset == NEXT_STEP))
         if not due or worlds.ended[world]:
             continue
         output.waits[world, agent] = not place_agent(
@@ -165,18 +177,19 @@ def choose_rows(params, agents, bodies, output, rows, scratch, worker, world):
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT
-        same_step = params.autoreset == SAME_STEP
+        at_once = placed_at_once(params, bodies, world, agent)
         kept = output.terminated[world, agent] or output.truncated[world, agent]
-        placed = not same_step and status != ABSENT and agents.age[world, agent] == 0
-        drives = status == PRESENT or (kept and not same_step)
+        placed = params.autoreset == NEXT_STEP and agents.age[world, agent] == 0
+        placed = placed and status != ABSENT
+        drives = status == PRESENT or (kept and not at_once)
         rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
         if status != ABSENT:
             scratch.wanted[worker, agent] = 1
             wanted = True
             continue
-        if kept and not same_step:
+        if kept and not at_once:
             rows.valid[row] = 1
-        if same_step or not (kept or output.waits[world, agent]):
+        if at_once or not (kept or output.waits[world, agent]):
             clear_row(rows, row)
         else:
             keep_row(rows, row)
@@ -313,7 +326,7 @@ def reset_slots(
             output, world, staggered,
         )  # fmt: skip
     for agent in range(agents.x.shape[1]):
-        if not chosen[agent] and not (whole and bodies.row[world, agent] < 0):
+        if not chosen[agent] and not (whole and bodies.learner[world, agent] == 0):
             ended = output.terminated[world, agent] or output.truncated[world, agent]
             if whole and ended:
                 agents.status[world, agent] = ABSENT
@@ -349,8 +362,8 @@ def settle_reset(
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.wanted[worker, agent] = 0
         row = bodies.row[world, agent]
-        fresh = whole and not output.waits[world, agent]
-        if not touched or row < 0 or not (chosen[agent] or fresh):
+        drawn = bodies.learner[world, agent] == 0 or not output.waits[world, agent]
+        if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT
