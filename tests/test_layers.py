@@ -30,6 +30,7 @@ LAYERS = (
     ("training", "evaluation", "testing"),
     ("play",),
     ("commands",),
+    ("moved",),
     ("__init__", "__main__"),
 )
 

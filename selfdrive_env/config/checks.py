@@ -7,13 +7,26 @@ import importlib.util
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_list", "as_plain", "as_table", "check_actions", "check_choice",
+__all__ = ["Network", "as_list", "as_plain", "as_table", "check_actions", "check_choice",
     "check_integer", "check_number", "require_torch"]  # fmt: skip
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What a setting knows of a `RoadNetwork`, which lies in a layer above."""
+
+    name: str
+
+    def digest(self) -> str:
+        """Returns what changes with anything that the network holds."""
+
+    def save(self, path: Any) -> None:
+        """Writes the network to a file, whose path stands for it where only text can."""
 
 
 def require_torch(what: str, extra: str) -> None:

@@ -67,7 +67,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         super().reset(seed=seed)
         observation, _ = self.vector.reset(seed=seed)
         if self.vector.engine.agents.status[0, 0] == ABSENT:
-            raise MapError(f"no free place for the ego on {self.vector.settings.map}")
+            raise MapError(f"no free place for the ego on {self.vector.settings.map_names}")
         return self._own(observation), {}
 
     def _own(self, observation: F32) -> F32:
