@@ -140,6 +140,7 @@ class DrivingVectorEnv(VectorEnv):
         else:
             self.single_action_space = Box(-1.0, 1.0, (2,), np.float32)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._all = np.ones(self.num_envs, np.bool_)
 
     @functools.cached_property
     def observation_space(self) -> Space[Any]:  # type: ignore[override]
@@ -186,7 +187,7 @@ class DrivingVectorEnv(VectorEnv):
             raise ResetNeeded("reset_mask must be all True in the first reset")
 
         chosen = np.zeros((self.num_worlds, self.settings.slots), np.uint8)
-        rows = np.ones(self.num_envs, np.bool_) if mask is None else mask
+        rows = self._all if mask is None else mask
         chosen[:, : self.rows_per_world] = rows.reshape(self.num_worlds, -1)
         whole = rows.reshape(self.num_worlds, -1).all(1)
         whole |= (self.engine.worlds.ended != 0) & chosen.any(1)
