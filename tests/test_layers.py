@@ -51,8 +51,8 @@ ORDER = {
     "kernels.drivers": (("path",), ("conflicts",), ("idm",)),
     "kernels.observation": (("road_points",), ("neighbours",), ("rows",)),
     "maps": (
-        *(("road_network",), ("network", "inspection"), ("opendrive", "towns", "compile")),
-        *(("cache", "plot"), ("__init__",)),
+        *(("columns",), ("road_network",), ("network", "inspection")),
+        *(("opendrive", "towns", "compile"), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch"), ("cpu",), ("cuda",)),
     "envs": (
@@ -67,7 +67,7 @@ LIBRARIES = {
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "testing", "commands"),
     "torch": ("engine.cuda", "engine.devices", "envs.torch", "adapters", "training", "evaluation"),
-    "safetensors": ("policies.files", "training"),
+    "safetensors": ("maps.columns", "policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
     "torchrl": ("adapters.torchrl",),
@@ -81,7 +81,7 @@ LIBRARIES = {
     "av": ("rendering",),
     "pygame": ("rendering.window",),
     "shtab": ("commands",),
-    "matplotlib": ("evaluation", "maps.plot"),
+    "matplotlib": ("evaluation",),
 }
 
 # (module, import) -> why it is allowed inside functions.

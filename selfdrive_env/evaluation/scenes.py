@@ -14,8 +14,8 @@ from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.builder import Node
 from selfdrive_env.maps.towns.streets import (
     Entry,
-    Layout,
     Street,
+    TownPlan,
     build,
 )
 from selfdrive_env.state.road import (
@@ -42,18 +42,18 @@ ENDS = {
 }
 
 
-def _crossing(middle: Node) -> Layout:
+def _crossing(middle: Node) -> TownPlan:
     """Four arms of one lane each way."""
-    return Layout({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
+    return TownPlan({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
 
 
-def _street(lanes: tuple[int, int]) -> Layout:
+def _street(lanes: tuple[int, int]) -> TownPlan:
     """A straight street."""
     ends = {name: ENDS[name] for name in RAMP}
-    return Layout(ends, (Street("west", "east", lanes=lanes),))
+    return TownPlan(ends, (Street("west", "east", lanes=lanes),))
 
 
-def _motorway() -> Layout:
+def _motorway() -> TownPlan:
     """A motorway with one ramp onto it."""
     nodes = {
         "west": Node(-400.0, 0.0, "stop"),
@@ -62,7 +62,7 @@ def _motorway() -> Layout:
     }
     street = Street("west", "east", lanes=(2, 2), width=3.75, limit=22.2, motorway=True)
     entry = Entry(RAMP, (0.0, 0.0), 160.0, "ramp", ((-180.0, -60.0, 60.0),))
-    return Layout(nodes, (street,), (), (entry,))
+    return TownPlan(nodes, (street,), (), (entry,))
 
 
 LAYOUTS = {
