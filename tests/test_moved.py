@@ -55,6 +55,7 @@ def test_a_module_that_moved_is_the_same_object(old: str) -> None:
 
 def test_classes_have_one_identity_and_pickle_by_their_new_path() -> None:
     from selfdrive_env.env import DrivingVectorEnv as before
+
     from selfdrive_env.envs import DrivingVectorEnv as after
 
     assert before is after

@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -238,14 +239,7 @@ class Settings:
         if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
-        single = isinstance(self.map, str | os.PathLike | Network)
-        maps = [self.map] if single else as_list("map", self.map)
-        if not maps or not all(isinstance(m, str | os.PathLike | Network) for m in maps):
-            raise ValueError(
-                "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
-                f"{self.map!r}"
-            )
-        self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
+        self._check_map()
         low, high = self._agents()
         self._set("agents_per_world", (low, high))
         for name, low_value, high_value in (
@@ -290,6 +284,16 @@ class Settings:
         make_layout(self.layout)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
+
+    def _check_map(self) -> None:
+        many = isinstance(self.map, list | tuple | np.ndarray)
+        maps = tuple(self.map) if many else (self.map,)  # type: ignore[arg-type]
+        if not maps or not all(isinstance(m, str | os.PathLike | Network) for m in maps):
+            raise ValueError(
+                "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
+                f"{reprlib.repr(self.map)}"
+            )
+        self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
@@ -372,9 +376,14 @@ class Settings:
         return usable_cores()
 
     @property
+    def maps(self) -> tuple[Any, ...]:
+        """Names, paths and networks, one a map."""
+        return self.map  # type: ignore[return-value]
+
+    @property
     def map_names(self) -> tuple[str, ...]:
         """Maps by name or path, networks by name."""
-        return tuple(m if isinstance(m, str) else m.name for m in self.map)  # type: ignore[union-attr]
+        return tuple(m if isinstance(m, str) else m.name for m in self.maps)
 
     def plain(self) -> dict[str, Any]:
         """Returns all settings as JSON can hold them; of networks only the names."""
@@ -390,7 +399,7 @@ class Settings:
     def digest(self) -> str:
         """Returns a digest of all settings that influence results."""
         values = {name: one for name, one in vars(self).items() if name not in NOT_IN_DIGEST}
-        values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.map]  # type: ignore[union-attr]
+        values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.maps]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
 
 

@@ -476,7 +476,7 @@ def _compiled_maps(settings: Settings, layout: Layout) -> list[CompiledMap]:
             boundary_points=max(layout.boundary_points, 1),
             stop_lines=max(layout.stop_lines, 1),
         )
-        for source in settings.map
+        for source in settings.maps
         for variant in range(settings.map_variants)
     ]
     for one in maps:

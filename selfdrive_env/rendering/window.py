@@ -142,7 +142,7 @@ class _Show:
         most = MAX_EDGE // self._columns if env.num_envs > 1 else env.settings.render_size
         self._edge = max(min(env.settings.render_size, most), 16)
         size = self._columns * self._edge, lines * self._edge
-        self._window = Window(size, f"selfdrive_env: {', '.join(env.settings.map)}")
+        self._window = Window(size, f"selfdrive_env: {', '.join(env.settings.map_names)}")
         self._clock = import_pygame().time.Clock()
 
     def draw(self, env: DrivingVectorEnv) -> None:

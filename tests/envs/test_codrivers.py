@@ -37,9 +37,7 @@ def classes() -> list[ast.ClassDef]:
 
 
 def test_no_subclass_overrides_a_private_method_of_the_vector_environment() -> None:
-    private = {
-        name for name in vars(DrivingVectorEnv) if name.startswith("_") and name[:2] != "__"
-    }
+    private = {name for name in vars(DrivingVectorEnv) if name.startswith("_") and name[:2] != "__"}
     assert {"_take_actions", "_results"} <= private
     names, found = set(ENVIRONMENTS), set()
     for _ in range(4):  # deep enough for subclasses of subclasses
