@@ -21,7 +21,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.checks import check_integer, check_seeds
 from selfdrive_env.config.layouts import Layout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings
 from selfdrive_env.envs.backend import NumpyBackend
@@ -37,7 +37,6 @@ __all__ = ["METADATA", "DrivingVectorEnv"]
 
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
-MAX_SEED = 2**64 - 1
 MAX_STEPS = 2**31 - 1
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
@@ -215,23 +214,8 @@ class DrivingVectorEnv(VectorEnv):
             raise ValueError(
                 "seed and a partial reset_mask do not go together: streams are per world"
             )
-        if isinstance(seed, int | np.integer):
-            seeds: Any = int(seed)
-            values = [seeds]
-        else:
-            seeds = [int(s) for s in seed]
-            if len(seeds) == self.num_envs:
-                seeds = seeds[:: self.rows_per_world]
-            if len(seeds) != self.num_worlds:
-                raise ValueError(
-                    f"seed must have one entry a world ({self.num_worlds}) or a row "
-                    f"({self.num_envs}), got {len(seeds)}"
-                )
-            values = seeds
-        for value in values:
-            if not 0 <= value <= MAX_SEED:
-                raise ValueError(f"seed must be from 0 to 2**64 - 1, got {value}")
-        super().reset(seed=values[0])
+        seeds = check_seeds(seed, self.num_worlds, self.num_envs)
+        super().reset(seed=seeds if isinstance(seeds, int) else seeds[0])
         self.engine.seed(seeds)
 
     def _check_placed(self, chosen: NDArray[np.uint8]) -> None:
