@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from selfdrive_env.maps.readers import READERS, reader_of
 from selfdrive_env.maps.road_network import SUFFIX, MapError, RoadNetwork
-from selfdrive_env.maps.towns.towns import BUILT_IN, generate
+from selfdrive_env.maps.towns import BUILT_IN
 
 if TYPE_CHECKING:
     from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -30,6 +30,8 @@ def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
         return source
     text = os.fspath(source)
     if text in BUILT_IN:
+        from selfdrive_env.maps.towns.towns import generate
+
         return generate(text)
     reader = reader_of(text)
     if text.lower().endswith(SUFFIX):  # nothing to parse, so nothing to keep

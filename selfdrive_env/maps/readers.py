@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
-from selfdrive_env.maps.towns.towns import BUILT_IN
+from selfdrive_env.maps.towns import BUILT_IN
 
 __all__ = ["READERS", "endings", "reader_of"]
 

@@ -296,7 +296,9 @@ class RoadNetwork:
         if not all(isinstance(problem, str) for problem in about["problems"]):
             raise ValueError("problems holds what is no text")
         about["origin"] = tuple(about["origin"])
-        parts: dict[str, Any] = {name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()}
+        parts: dict[str, Any] = {
+            name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()
+        }
         return cls(**about, **parts)
 
     def check(self) -> None:
@@ -337,9 +339,9 @@ class RoadNetwork:
                 raise ValueError(f"centre of lane {lane.name!r} is {list(shape)}, not [P >= 2, 3]")
             for side in ("left", "right"):
                 if np.shape(getattr(lane, side)) != shape:
-                    raise ValueError(
-                        f"{side} of lane {lane.name!r} has not the shape of its centre"
-                    )
+                    raise ValueError(f"{side} of lane {lane.name!r} is not shaped like its centre")
+            if not all(isinstance(p, np.ndarray) for p in (lane.centre, lane.left, lane.right)):
+                raise ValueError(f"the lines of lane {lane.name!r} must be arrays of NumPy")
         for name, axes in _AXES.items():
             owner, attribute = name.split(".")
             for number, item in enumerate(getattr(self, owner)):

@@ -22,7 +22,7 @@ from selfdrive_env.rendering.canvas import (
     flat,
     import_pillow,
 )
-from selfdrive_env.rendering.ground import CHEVRON, COARSE, FINE, GRASS, Ground
+from selfdrive_env.rendering.ground import COARSE, FINE, GRASS, Ground
 from selfdrive_env.rendering.painter import LIGHT_COLOURS, OUTLINE
 from selfdrive_env.state.arrays import F64, U8
 from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, Lanes
@@ -47,6 +47,7 @@ ARROW_SPACING = 40.0
 """One arrow for so much of a lane where the ground shows none [m]."""
 
 VERGE = (184, 194, 175)
+ARROW = (176, 181, 189)
 STRIPE = (240, 241, 238)
 WARNING = (240, 160, 0)
 PLATE = (43, 108, 176)
@@ -103,7 +104,7 @@ class _Sheet:
         self._network, self._scale = network, scale
         self._ground = Ground(compiled.lanes, compiled.grid)
         self._stop_lines = stop_line_ends(compiled.signs.line)
-        self._arrows = _arrows(compiled.lanes) if COARSE <= scale < FINE else np.zeros((0, 4))
+        self._arrows = _arrows(compiled.lanes)
 
     def piece(self, left: int, top: int) -> U8:
         """Returns a piece, [PIECE, PIECE, 3]; its corner in drawn pixels."""
@@ -115,7 +116,8 @@ class _Sheet:
         pen = draw_module.Draw(image, "RGBA")
         for crosswalk in self._network.crosswalks:
             _draw_crosswalk(pen, crosswalk.outline, view)
-        self._draw_arrows(pen, view)
+        if COARSE <= view.scale < FINE:
+            self._draw_lanes(pen, view)
         self._draw_signs(pen, view)
         return np.array(image.reduce(OVERSAMPLING), np.uint8)
 
@@ -134,13 +136,17 @@ class _Sheet:
         out: Image = image_module.fromarray(pixels)
         return out
 
-    def _draw_arrows(self, pen: ImageDraw, view: View) -> None:
-        """Draws the direction of lanes where the ground is too coarse for it."""
+    def _draw_lanes(self, pen: ImageDraw, view: View) -> None:
+        """Draws lines between lanes, and arrows, where the ground is too coarse for its own."""
+        for lane in self._network.lanes:
+            if lane.left_neighbour >= 0 and _shows(view, lane.left):
+                points = view.pixels(lane.left[:, 0], lane.left[:, 1])
+                pen.line(flat(points), fill=ARROW, width=1)
         at = view.pixels(self._arrows[:, 0], self._arrows[:, 1])
         for (x, y), (cos, sin) in zip(at.tolist(), self._arrows[:, 2:].tolist(), strict=True):
-            shape = ((-3.0, 3.0), (3.0, 0.0), (-3.0, -3.0))
-            points = [(x + a * cos - b * sin, y - a * sin - b * cos) for a, b in shape]
-            pen.line([n for point in points for n in point], fill=CHEVRON, width=2)
+            shape = ((-4.0, 3.0), (2.0, 0.0), (-4.0, -3.0))
+            ends = [n for a, b in shape for n in (x + a * cos - b * sin, y - a * sin - b * cos)]
+            pen.line(ends, fill=ARROW, width=2)
 
     def _draw_signs(self, pen: ImageDraw, view: View) -> None:
         """Draws stop lines, then the lights and signs where they stand."""
@@ -196,12 +202,12 @@ def _draw_sign(pen: ImageDraw, kind: str, at: F64, radius: float) -> None:
         draw_disc(pen, at, radius, OUTLINE)
         draw_disc(pen, at, 0.72 * radius, LIGHT_COLOURS[GREEN])
         return
-    shapes: dict[str, tuple[int, float, Colour]] = {
-        "stop_sign": (8, math.pi / 8.0, SIGN_RED),
-        "yield_sign": (3, math.pi / 2.0, WARNING),
-        "speed_limit": (4, math.pi / 4.0, PLATE),
+    shapes: dict[str, tuple[int, float, float, Colour]] = {
+        "stop_sign": (8, math.pi / 8.0, 1.1, SIGN_RED),
+        "yield_sign": (3, math.pi / 2.0, 1.6, WARNING),
+        "speed_limit": (4, math.pi / 4.0, 1.2, PLATE),
     }
-    corners, turn, colour = shapes.get(kind, (4, 0.0, OUTLINE))
+    corners, turn, larger, colour = shapes.get(kind, (4, 0.0, 1.0, OUTLINE))
     angles = turn + 2.0 * math.pi / corners * np.arange(corners)
-    shape = at + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    pen.polygon(flat(shape), fill=colour, outline=LIGHT_COLOURS[STOP_SIGN])
+    shape = at + larger * radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    pen.polygon(flat(shape), fill=colour, outline=OUTLINE)

@@ -10,6 +10,7 @@ import difflib
 import math
 
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.towns import BUILT_IN
 from selfdrive_env.maps.towns.builder import Node
 from selfdrive_env.maps.towns.streets import (
     Entry,
@@ -19,10 +20,7 @@ from selfdrive_env.maps.towns.streets import (
     build,
 )
 
-__all__ = ["BUILT_IN", "generate"]
-
-BUILT_IN: tuple[str, ...] = ("riverside", "hillcrest", "harbour")
-"""Names that `generate` knows."""
+__all__ = ["generate"]
 
 
 def generate(name: str) -> RoadNetwork:
