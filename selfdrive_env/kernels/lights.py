@@ -11,12 +11,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    segments_cross,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.road import (

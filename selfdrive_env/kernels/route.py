@@ -7,23 +7,10 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
-from selfdrive_env.state.road import (
-    SEG_COS,
-    SEG_LENGTH,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-    SEG_Z,
-)
+from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_GOAL,

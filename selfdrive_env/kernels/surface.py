@@ -9,12 +9,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ZERO,
-    box_cuts_edge,
-    segments_cross,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ZERO, box_cuts_edge, segments_cross
 from selfdrive_env.state.road import CELL
 
 __all__ = ["box_offroad", "cell_at", "observation_cell", "point_on_surface"]

@@ -2,15 +2,20 @@
 
 Every reader and generator returns a `RoadNetwork`; `compile` turns it into flat arrays. All
 coordinates are centred (`origin` was subtracted), in metres; headings run counter-clockwise from
-+x.
++x. `RoadNetwork.save` keeps one in a file that ends in .roads.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfdrive_env.maps import columns
 
 __all__ = [
     "DRIVABLE_TYPES",
@@ -30,6 +35,15 @@ DRIVABLE_TYPES = frozenset({"driving", "bidirectional", "entry", "exit", "onRamp
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""
 
+SUFFIX = ".roads"
+"""Of the files that `RoadNetwork.save` writes."""
+
+FILE_HEADER, FILE_VERSION = "selfdrive_env_roads", 1
+"""What such a file is called in its header, and the version of its format."""
+
+MAX_COORDINATE = 1e9
+"""Largest coordinate, and largest number of any kind [m]."""
+
 Points = NDArray[np.float64]
 
 
@@ -45,7 +59,7 @@ class Lane:
     """Unique within the network, "road/section/lane id" for OpenDRIVE."""
 
     type: str
-    """The OpenDRIVE lane type, such as "driving", "biking", "sidewalk" or "parking"."""
+    """In the words of OpenDRIVE, such as "driving", "biking", "sidewalk" or "parking"."""
 
     centre: Points
     """Centre line, [P, 3], P >= 2 [m]. `left` and `right` are sampled at the same stations."""
@@ -207,6 +221,133 @@ class RoadNetwork:
     source: str = ""
     """The file or the built-in name it came from."""
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the network to a file that `selfdrive_env.maps.load` reads.
+
+        All is kept to the bit but `source`, which becomes the path that the file is read from.
+
+        Args:
+            path: Ends in .roads.
+
+        Raises:
+            MapError: The path ends otherwise, or `check` finds something that cannot be used.
+        """
+        path = Path(path)
+        if not path.name.lower().endswith(SUFFIX):
+            raise MapError(f"a road network is saved to a file that ends in {SUFFIX}, not {path}")
+        self.check()
+        columns.write(path, FILE_HEADER, FILE_VERSION, self.arrays())
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> RoadNetwork:
+        """Returns the network that `save` wrote.
+
+        Args:
+            path: Of the file.
+
+        Raises:
+            MapError: The file is damaged, of another version, or none that `save` wrote.
+            FileNotFoundError: There is no such file.
+        """
+        path = Path(path)
+        try:
+            network = cls.from_arrays(columns.read(path, FILE_HEADER, FILE_VERSION))
+            network.check()
+        except ValueError as error:
+            raise MapError(f"{path.name} is no road network: {error}") from None
+        network.source = str(path)
+        return network
+
+    def digest(self) -> str:
+        """Returns 64 hexadecimal digits that change with anything but `source`."""
+        return columns.digest(self.arrays())
+
+    def arrays(self) -> columns.Arrays:
+        """Returns everything but `source` as named arrays; a MapError where a value is none."""
+        about = {
+            "name": str(self.name),
+            "origin": [float(value) for value in self.origin],
+            "left_hand": bool(self.left_hand),
+            "num_roads": int(self.num_roads),
+            "driving_lane_km": float(self.driving_lane_km),
+            "problems": [str(problem) for problem in self.problems],
+        }
+        out = {"about": columns.to_text(about)}
+        try:
+            for name, kind in _PARTS.items():
+                out.update(columns.pack(getattr(self, name), kind, name))
+        except ValueError as error:
+            raise MapError(f"map {self.name!r}: {error}") from None
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays: columns.Arrays) -> RoadNetwork:
+        """Returns the network that `arrays` was made from; a ValueError for other arrays."""
+        about = columns.from_text(arrays, "about")
+        kinds = {"name": str, "left_hand": bool, "num_roads": int, "driving_lane_km": float}
+        kinds |= {"origin": list, "problems": list}
+        if not isinstance(about, dict) or about.keys() != kinds.keys():
+            raise ValueError(f"about has not the entries {', '.join(kinds)}")
+        for name, kind in kinds.items():
+            if type(about[name]) is not kind:
+                raise ValueError(f"{name} is {about[name]!r}, which is no {kind.__name__}")
+        if [type(value) for value in about["origin"]] != [float] * 3:
+            raise ValueError(f"origin is {about['origin']}, not three numbers")
+        if not all(isinstance(problem, str) for problem in about["problems"]):
+            raise ValueError("problems holds what is no text")
+        about["origin"] = tuple(about["origin"])
+        parts: dict[str, Any] = {
+            name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()
+        }
+        return cls(**about, **parts)
+
+    def check(self) -> None:
+        """Raises a MapError where an index leads nowhere or a line has no shape.
+
+        What it lets pass compiles, given that some lane is drivable.
+        """
+        try:
+            self._check_numbers()
+            self._check_indices()
+            self._check_lines()
+        except ValueError as error:
+            raise MapError(f"map {self.name!r}: {error}") from None
+
+    def _check_numbers(self) -> None:
+        for name, kind in _PARTS.items():
+            for part, array in columns.pack(getattr(self, name), kind, name).items():
+                if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
+                    raise ValueError(f"{part} has a number that is none, or beyond 1e9")
+
+    def _check_indices(self) -> None:
+        num = {name: len(getattr(self, name)) for name in _PARTS}
+        for name, (part, low) in _INDICES.items():
+            owner, attribute = name.split(".")
+            for number, item in enumerate(getattr(self, owner)):
+                value = getattr(item, attribute)
+                for index in value if isinstance(value, list | tuple) else (value,):
+                    place = index[0] if isinstance(index, list | tuple) else index
+                    if not low <= place < num[part]:
+                        raise ValueError(
+                            f"{name} of entry {number} is {place}; there are {num[part]} {part}"
+                        )
+
+    def _check_lines(self) -> None:
+        for lane in self.lanes:
+            shape = np.shape(lane.centre)
+            if len(shape) != 2 or shape[0] < 2:
+                raise ValueError(f"centre of lane {lane.name!r} is {list(shape)}, not [P >= 2, 3]")
+            for side in ("left", "right"):
+                if np.shape(getattr(lane, side)) != shape:
+                    raise ValueError(f"{side} of lane {lane.name!r} is not shaped like its centre")
+            if not all(isinstance(p, np.ndarray) for p in (lane.centre, lane.left, lane.right)):
+                raise ValueError(f"the lines of lane {lane.name!r} must be arrays of NumPy")
+        for name, axes in _AXES.items():
+            owner, attribute = name.split(".")
+            for number, item in enumerate(getattr(self, owner)):
+                if np.ndim(getattr(item, attribute)) != axes:
+                    raise ValueError(f"{name} of entry {number} must have {axes} axes")
+
     def mirrored(self) -> RoadNetwork:
         """Returns the network reflected in the x axis; traffic changes its side."""
         return self.transformed(np.diag([1.0, -1.0]))
@@ -295,3 +436,38 @@ class RoadNetwork:
         shear = random.uniform(-0.1, 0.1)
         matrix = np.array([[scale[0], shear], [0.0, flip * scale[1]]])
         return replace(self.transformed(matrix), name=f"{self.name}#{seed}")
+
+
+_PARTS: dict[str, Any] = {
+    "lanes": Lane,
+    "junctions": Junction,
+    "signals": Signal,
+    "signal_groups": SignalGroup,
+    "stop_lines": StopLine,
+    "crosswalks": Crosswalk,
+}
+"""The lists of a network and what they hold."""
+
+_INDICES = {
+    "lanes.junction": ("junctions", -1),
+    "lanes.successors": ("lanes", 0),
+    "lanes.predecessors": ("lanes", 0),
+    "lanes.left_neighbour": ("lanes", -1),
+    "lanes.right_neighbour": ("lanes", -1),
+    "junctions.lanes": ("lanes", 0),
+    "junctions.signal_groups": ("signal_groups", 0),
+    "signals.lanes": ("lanes", 0),
+    "signals.group": ("signal_groups", -1),
+    "signal_groups.signals": ("signals", 0),
+    "signal_groups.junction": ("junctions", -1),
+    "stop_lines.lanes": ("lanes", 0),
+    "stop_lines.signal": ("signals", -1),
+}
+"""Which list an index counts in, and the smallest that is allowed."""
+
+_AXES = {
+    "signals.position": 1,
+    **{f"stop_lines.{name}": 1 for name in ("left", "right", "guard_left", "guard_right")},
+    "crosswalks.outline": 2,
+}
+"""Axes of what holds points beside lanes."""

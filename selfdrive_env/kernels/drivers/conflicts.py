@@ -31,15 +31,10 @@ from selfdrive_env.kernels.drivers.path import (
     RANK,
     STAYS,
     TWO,
-    UNREACHABLE,
     WAITED,
 )
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.road import UNREACHABLE
 
 __all__ = ["Box", "conflict_gap", "first_contact", "may_meet"]
 

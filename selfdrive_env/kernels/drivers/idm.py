@@ -44,17 +44,11 @@ from selfdrive_env.kernels.drivers.path import (
     POINTS,
     RANK,
     TWO,
-    UNREACHABLE,
     build_path,
 )
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
-from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,

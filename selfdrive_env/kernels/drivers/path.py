@@ -23,19 +23,13 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import (
-    ABSENT,
-    GREEN,
-    NO_LIGHT,
-    RED,
-    STOP_SIGN,
-    YELLOW,
-)
+from selfdrive_env.state.world import ABSENT, GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
 
 __all__ = ["MAX_PATH_POINTS", "PATH_INFO", "PATH_STEP", "build_path"]
 
 MAX_PATH_POINTS = 48
 PATH_STEP = np.float32(1.5)  # [m]
+
 # Columns of Scratch.path_info: points in use; way of the box centre to the next junction (negative
 # inside one) and to its end; rank and arrival, by which the first to go is chosen; way of the front
 # to a stop line and its colour; way to where the lane ends; bounding box; whether it goes over to
@@ -329,9 +323,8 @@ def build_path(model, data, world, agent, path, info):
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
-    dead_end = way_to_dead_end(
-        lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bodies.bend[world, agent]
-    )
+    bend = bodies.bend[world, agent]
+    dead_end = way_to_dead_end(lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bend)
     room = dead_end - agents.s[world, agent] if dead_end < UNREACHABLE else UNREACHABLE
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane = own
@@ -376,19 +369,10 @@ def build_path(model, data, world, agent, path, info):
             before = lane
             inside = lanes.junction[lane] >= 0
             base += lanes.length[lane]
-            lane = next_lane(
-                lanes, routes, before, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
-            )
+            lane = next_lane(lanes, routes, before, goal_lane, bend, first_lane, num_lanes)
             if lane < 0:
-                lane = next_lane(
-                    lanes,
-                    routes,
-                    before,
-                    goal_lane,
-                    bodies.bend[world, agent] * TIGHT,
-                    first_lane,
-                    num_lanes,
-                )
+                tight = bend * TIGHT
+                lane = next_lane(lanes, routes, before, goal_lane, tight, first_lane, num_lanes)
             if lane < 0:
                 info[PATH_END] = base
                 break

@@ -12,12 +12,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ZERO,
-    along_arc,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state.world import ABSENT, HALTED
 
 __all__ = [

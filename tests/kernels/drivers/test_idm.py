@@ -11,9 +11,9 @@ from selfdrive_env.kernels.drivers.path import (
     LEAVE_END,
     PATH_INFO,
     RANK,
-    UNREACHABLE,
     way_to_dead_end,
 )
+from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
     CONSTANT,

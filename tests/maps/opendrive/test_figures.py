@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfdrive_env.maps.opendrive.reader import connectivity, read_opendrive
+from selfdrive_env.maps.inspection import connectivity
+from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import RoadNetwork
 
 FIGURES = {
