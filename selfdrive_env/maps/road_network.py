@@ -235,8 +235,9 @@ class RoadNetwork:
         path = Path(path)
         if not path.name.lower().endswith(SUFFIX):
             raise MapError(f"a road network is saved to a file that ends in {SUFFIX}, not {path}")
-        self.check()
-        columns.write(path, FILE_HEADER, FILE_VERSION, self.arrays())
+        arrays = self.arrays()
+        self._check(arrays)
+        columns.write(path, FILE_HEADER, FILE_VERSION, arrays)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> RoadNetwork:
@@ -251,8 +252,9 @@ class RoadNetwork:
         """
         path = Path(path)
         try:
-            network = cls.from_arrays(columns.read(path, FILE_HEADER, FILE_VERSION))
-            network.check()
+            arrays = columns.read(path, FILE_HEADER, FILE_VERSION)
+            network = cls.from_arrays(arrays)
+            network._check(arrays)
         except ValueError as error:
             raise MapError(f"{path.name} is no road network: {error}") from None
         network.source = str(path)
@@ -306,47 +308,30 @@ class RoadNetwork:
 
         What it lets pass compiles, given that some lane is drivable.
         """
-        try:
-            self._check_numbers()
-            self._check_indices()
-            self._check_lines()
-        except ValueError as error:
-            raise MapError(f"map {self.name!r}: {error}") from None
-
-    def _check_numbers(self) -> None:
-        for name, kind in _PARTS.items():
-            for part, array in columns.pack(getattr(self, name), kind, name).items():
-                if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
-                    raise ValueError(f"{part} has a number that is none, or beyond 1e9")
-
-    def _check_indices(self) -> None:
-        num = {name: len(getattr(self, name)) for name in _PARTS}
-        for name, (part, low) in _INDICES.items():
-            owner, attribute = name.split(".")
-            for number, item in enumerate(getattr(self, owner)):
-                value = getattr(item, attribute)
-                for index in value if isinstance(value, list | tuple) else (value,):
-                    place = index[0] if isinstance(index, list | tuple) else index
-                    if not low <= place < num[part]:
-                        raise ValueError(
-                            f"{name} of entry {number} is {place}; there are {num[part]} {part}"
-                        )
-
-    def _check_lines(self) -> None:
+        self._check(self.arrays())
         for lane in self.lanes:
-            shape = np.shape(lane.centre)
-            if len(shape) != 2 or shape[0] < 2:
-                raise ValueError(f"centre of lane {lane.name!r} is {list(shape)}, not [P >= 2, 3]")
-            for side in ("left", "right"):
-                if np.shape(getattr(lane, side)) != shape:
-                    raise ValueError(f"{side} of lane {lane.name!r} is not shaped like its centre")
             if not all(isinstance(p, np.ndarray) for p in (lane.centre, lane.left, lane.right)):
-                raise ValueError(f"the lines of lane {lane.name!r} must be arrays of NumPy")
-        for name, axes in _AXES.items():
-            owner, attribute = name.split(".")
-            for number, item in enumerate(getattr(self, owner)):
-                if np.ndim(getattr(item, attribute)) != axes:
-                    raise ValueError(f"{name} of entry {number} must have {axes} axes")
+                raise MapError(
+                    f"map {self.name!r}: the lines of lane {lane.name!r} must be arrays of NumPy"
+                )
+
+    def _check(self, arrays: columns.Arrays) -> None:
+        """Checks the network in the form of `arrays`."""
+        flaw = _flawed_number(arrays) or _flawed_index(arrays) or self._flawed_line(arrays)
+        if flaw:
+            raise MapError(f"map {self.name!r}: {flaw}")
+
+    def _flawed_line(self, arrays: columns.Arrays) -> str | None:
+        lengths = [arrays[f"lanes.{line}.length"] for line in ("centre", "left", "right")]
+        for lane in np.flatnonzero(lengths[0] < 2).tolist():
+            return f"centre of lane {self.lanes[lane].name!r} has no two points in rows"
+        for side, length in zip(("left", "right"), lengths[1:], strict=True):
+            for lane in np.flatnonzero(length != lengths[0]).tolist():
+                return f"{side} of lane {self.lanes[lane].name!r} is not shaped like its centre"
+        for name, single in _SINGLE.items():
+            for number in np.flatnonzero((arrays[f"{name}.length"] < 0) != single).tolist():
+                return f"{name} of entry {number} must be {'one point' if single else 'a list'}"
+        return None
 
     def mirrored(self) -> RoadNetwork:
         """Returns the network reflected in the x axis; traffic changes its side."""
@@ -465,9 +450,28 @@ _INDICES = {
 }
 """Which list an index counts in, and the smallest that is allowed."""
 
-_AXES = {
-    "signals.position": 1,
-    **{f"stop_lines.{name}": 1 for name in ("left", "right", "guard_left", "guard_right")},
-    "crosswalks.outline": 2,
+_SINGLE = {
+    "signals.position": True,
+    **{f"stop_lines.{name}": True for name in ("left", "right", "guard_left", "guard_right")},
+    "crosswalks.outline": False,
 }
-"""Axes of what holds points beside lanes."""
+"""Whether a field beside those of lanes is one point and no list of them."""
+
+
+def _flawed_number(arrays: columns.Arrays) -> str | None:
+    for name, array in arrays.items():
+        if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
+            return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
+    return None
+
+
+def _flawed_index(arrays: columns.Arrays) -> str | None:
+    for name, (part, low) in _INDICES.items():
+        array, num = arrays[name], int(arrays[f"{part}.count"][0])
+        for place in np.flatnonzero((array < low) | (array >= num)).tolist():
+            number = place
+            if f"{name}.length" in arrays:
+                ends = np.cumsum(arrays[f"{name}.length"])
+                number = int(np.searchsorted(ends, place, "right"))
+            return f"{name} of entry {number} is {array[place]}; there are {num} {part}"
+    return None

@@ -177,9 +177,9 @@ FLAWS = [
     (wrong("lanes.successors", [0.5]), "whole number"),
     (wrong("lanes.left_neighbour", -2), "left_neighbour of entry 0 is -2"),
     (wrong("lanes.junction", 0), "there are 0 junctions"),
-    (wrong("lanes.centre", np.zeros((1, 3))), "centre of lane 'east'"),
+    (wrong("lanes.centre", np.zeros((1, 3))), "centre of lane 'east' has no two points"),
+    (wrong("lanes.centre", np.zeros(3)), "centre of lane 'east' has no two points"),
     (wrong("lanes.centre", np.zeros((3, 2))), r"points must be \[P, 3\]"),
-    (wrong("lanes.left", [[0.0] * 3] * 3), "must be arrays of NumPy"),
     (wrong("lanes.left", np.zeros((2, 3))), "left of lane 'east' is not shaped"),
     (wrong("lanes.right", np.full((3, 3), np.nan)), "lanes.right has a number"),
     (wrong("lanes.speed_limit", float("inf")), "lanes.speed_limit has a number"),
@@ -197,6 +197,17 @@ def test_flawed_networks_are_neither_saved_nor_loaded(
     with pytest.raises(MapError, match=message):
         load(road)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_in_place_of_arrays_are_saved_but_not_compiled(
+    tmp_path: Path, road: RoadNetwork
+) -> None:
+    left = road.lanes[0].left
+    road.lanes[0].left = left.tolist()
+    with pytest.raises(MapError, match="must be arrays of NumPy"):
+        load(road)
+    road.save(tmp_path / "road.roads")
+    assert same(load(tmp_path / "road.roads").lanes[0].left, left)
 
 
 def test_other_endings_are_refused(tmp_path: Path, road: RoadNetwork) -> None:
