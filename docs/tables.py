@@ -22,7 +22,7 @@ from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.params import make_draws
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.vector import FINALS
+from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import describe

@@ -14,6 +14,7 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
+from selfdrive_env import moved
 from selfdrive_env.config.choices import ENVIRONMENTS
 from selfdrive_env.config.installation import package_version
 
@@ -22,11 +23,13 @@ __version__ = package_version()
 __all__ = ["ENVIRONMENTS", "__version__", "load_policy"]
 
 
+moved.install()
+
 for _name, _vector, _ in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",
-        vector_entry_point=f"selfdrive_env.envs.vector:{_vector}",
+        vector_entry_point=f"selfdrive_env.envs.make:{_vector}",
     )
 
 

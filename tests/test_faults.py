@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,

@@ -54,7 +54,7 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
     Args:
         settings: The settings.
         driver: Driver of each slot, [A].
-        learner: Whether each slot is a row, [A].
+        learner: Whether the caller drives, or learns from, each slot, [A].
     """
     condition = np.zeros((2, NUM_WEIGHTS), np.float32)
     for column, (low, high) in enumerate(TRAINING_RANGE.values()):

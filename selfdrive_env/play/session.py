@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.observation import decode
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive
+from selfdrive_env.envs.make import make_drive
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.episodes import Episode, Recorder
-from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load
+from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout, load
 from selfdrive_env.play.controls import Body, Hands, Pressed
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
@@ -46,7 +47,7 @@ ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal")
 
 
 def make_env(
-    map: str, traffic: str, policy: Policy | None, settings: Mapping[str, Any]
+    map: str, traffic: str, policy: Driver | None, settings: Mapping[str, Any]
 ) -> DrivingVectorEnv:
     """Returns an environment with one ego that keys or a policy can drive.
 
@@ -98,7 +99,7 @@ class Session:
     """
 
     def __init__(
-        self, env: DrivingVectorEnv, policy: Policy | None = None, seed: int | None = None
+        self, env: DrivingVectorEnv, policy: Driver | None = None, seed: int | None = None
     ) -> None:
         self.env, self.policy = env, policy
         self.manual = policy is None
@@ -146,9 +147,6 @@ class Session:
         if terminated[0] or truncated[0]:
             found = [name.replace("_", " ") for name in ENDINGS if event & Event[name.upper()]]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
-        if self.ended is not None and self.env.drives_traffic:
-            self.before = self.after  # a new episode has begun inside
-            return
         self.before, self.after = self.after, kept(scene_of(engine, 0, 0))
         if self.ended is not None:  # who has ended is not in the world any more, but still shown
             self.after.status[0] = HALTED if event & CRASHES else PRESENT

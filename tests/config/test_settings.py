@@ -24,7 +24,7 @@ from selfdrive_env.config.presets import (
     weight_ranges,
 )
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
 from selfdrive_env.state.road import LANE_CHANGE_COST
 

@@ -11,7 +11,7 @@ import pytest
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.engine import buffers, cpu
 from selfdrive_env.engine.buffers import Recycler, check_memory
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive, make_self_play
+from selfdrive_env.envs import DrivingVectorEnv, make_drive, make_self_play
 
 FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
