@@ -19,7 +19,7 @@ from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION
 
 __all__ = ["APART", "LEVEL_HEIGHT", "collide", "first_touch"]
 
-LEVEL_HEIGHT = np.float32(road.LEVEL_HEIGHT)
+LEVEL_HEIGHT = np.float32(road.LEVEL_HEIGHT)  # [m]
 MAX_PAIR_PARTS = 64
 APART = np.float32(2.0)
 """Share of a step that stands for "do not touch in it"."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,17 +23,53 @@ from selfdrive_env.state.world import (
     HALTED,
 )
 
-__all__ = ["give_rewards", "lane_align", "lane_centre"]
+__all__ = ["Outcome", "give_rewards", "lane_align", "lane_centre"]
 
 IMPACT = np.float32(0.1)
 """Cost of a contact for each m/s [s/m]."""
 
-ALIGN_BONUS = np.float32(0.0025)
+ALIGN_BONUS = np.float32(0.0025)  # [1/s]
 TWO_OVER_PI = np.float32(2.0 / math.pi)
 CENTRE_COS = np.float32(0.5)
-CENTRE_BONUS = np.float32(0.05)
-MAX_OFFSET = np.float32(4.0)
-MOVING = np.float32(2.5)
+CENTRE_BONUS = np.float32(0.05)  # [1/s]
+MAX_OFFSET = np.float32(4.0)  # [m]
+MOVING = np.float32(2.5)  # [m/s]
+
+
+class Outcome(NamedTuple):
+    """What a step made of an agent, as far as terms of the reward ask."""
+
+    event: int
+    """`Event` bits."""
+
+    cos: np.float32
+    """Of the angle to the lane."""
+
+    sin: np.float32
+    d: np.float32
+    """Lateral offset from the lane centre [m]."""
+
+    speed: np.float32
+    """At the end of the step [m/s]."""
+
+    hit_speed: np.float32
+    """At the start of the step, where a contact began in it [m/s]."""
+
+    acceleration: np.float32
+    """Along the heading [m/s^2]."""
+
+    lateral: np.float32
+    """Acceleration to the left [m/s^2]."""
+
+    jerk_long: np.float32
+    """Commanded [m/s^3]."""
+
+    jerk_lat: np.float32
+    limit: np.float32
+    """Speed limit of the lane [m/s]."""
+
+    progress: np.float32
+    """By how much the way to the next goal shrank [m]."""
 
 
 @njit
@@ -55,43 +92,36 @@ def lane_centre(cos, d, bias, dt):
 
 
 @njit
-def agent_terms(
-    event,
-    cos,
-    sin,
-    d,
-    speed,
-    hit_speed,
-    acceleration,
-    lateral,
-    jerk_long,
-    jerk_lat,
-    limit,
-    progress,
-    weight,
-    dt,
-    raw,
-    weighted,
-):
-    """Writes the raw and the weighted terms of one agent; returns their weighted sum."""
-    moves = abs(speed) > ZERO or abs(acceleration) > ZERO
-    raw[TERM.goal] = np.float32((event & EVENT_GOAL) != 0)
-    raw[TERM.collision] = -np.float32((event & EVENT_COLLISION) != 0)
-    raw[TERM.offroad] = -np.float32((event & EVENT_OFFROAD) != 0)
-    raw[TERM.comfort] = -np.float32(uncomfortable(acceleration, lateral, jerk_long, jerk_lat))
-    raw[TERM.lane_align] = lane_align(cos, sin, speed, weight[WEIGHT.velocity_align], dt)
-    raw[TERM.lane_centre] = lane_centre(cos, d, weight[WEIGHT.centre_bias], dt)
+def agent_terms(step, weight, dt, raw, weighted):
+    """Writes the raw and the weighted terms of one agent; returns their weighted sum.
+
+    Args:
+        step: The agent's `Outcome`.
+        weight: Its weights, [NUM_WEIGHTS].
+        dt: Length of the step [s].
+        raw: Receives the terms, [NUM_TERMS].
+        weighted: Receives the terms times their weights, [NUM_TERMS].
+    """
+    cos, speed = step.cos, step.speed
+    moves = abs(speed) > ZERO or abs(step.acceleration) > ZERO
+    discomfort = uncomfortable(step.acceleration, step.lateral, step.jerk_long, step.jerk_lat)
+    raw[TERM.goal] = np.float32((step.event & EVENT_GOAL) != 0)
+    raw[TERM.collision] = -np.float32((step.event & EVENT_COLLISION) != 0)
+    raw[TERM.offroad] = -np.float32((step.event & EVENT_OFFROAD) != 0)
+    raw[TERM.comfort] = -np.float32(discomfort)
+    raw[TERM.lane_align] = lane_align(cos, step.sin, speed, weight[WEIGHT.velocity_align], dt)
+    raw[TERM.lane_centre] = lane_centre(cos, step.d, weight[WEIGHT.centre_bias], dt)
     raw[TERM.velocity] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
     raw[TERM.reverse] = -dt if speed < ZERO else ZERO
-    raw[TERM.stop_line] = -np.float32((event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
+    raw[TERM.stop_line] = -np.float32((step.event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
     raw[TERM.timestep] = -dt if moves else ZERO
-    raw[TERM.overspeed] = -dt * max(speed - limit, ZERO)
-    raw[TERM.progress] = progress
+    raw[TERM.overspeed] = -dt * max(speed - step.limit, ZERO)
+    raw[TERM.progress] = step.progress
 
     for term in range(NUM_TERMS):
         weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
     # What a contact costs rises with the speed, whatever the weight.
-    cost = weight[WEIGHT.collision] + IMPACT * hit_speed
+    cost = weight[WEIGHT.collision] + IMPACT * step.hit_speed
     weighted[TERM.collision] = raw[TERM.collision] * cost
     total = ZERO
     for term in range(NUM_TERMS):
@@ -117,7 +147,7 @@ def give_rewards(model, data, worker, world):
                 output.weighted[world, agent, term] = ZERO
             continue
         lane = lanes.segment_lane[agents.segment[world, agent]]
-        output.reward[world, agent] = agent_terms(
+        step = Outcome(
             output.event[world, agent],
             agents.angle_cos[world, agent],
             agents.angle_sin[world, agent],
@@ -130,10 +160,10 @@ def give_rewards(model, data, worker, world):
             motion.jerk[world, agent, 1],
             lanes.speed_limit[lane],
             motion.progress[world, agent],
-            bodies.weight[world, agent],
-            dt,
-            output.term[world, agent],
-            output.weighted[world, agent],
+        )
+        raw, weighted = output.term[world, agent], output.weighted[world, agent]
+        output.reward[world, agent] = agent_terms(
+            step, bodies.weight[world, agent], dt, raw, weighted
         )
         for term in range(NUM_TERMS):
             tallies.term[world, agent, term] += output.weighted[world, agent, term]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE
-from selfdrive_env.kernels.reward import agent_terms, lane_align, lane_centre
+from selfdrive_env.kernels.reward import Outcome, agent_terms, lane_align, lane_centre
 from selfdrive_env.state.rewards import (
     NUM_CONDITIONS,
     NUM_TERMS,
@@ -48,7 +48,8 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
     numbers += [*(values.pop(n, 0.0) for n in names), *jerk]
     numbers += [values.pop("limit", 13.9), values.pop("progress", 0.0)]
     assert not values
-    total = agent_terms(np.int32(event), *(F(n) for n in numbers), row, F(DT), raw, weighted)
+    step = Outcome(np.int32(event), *(F(n) for n in numbers))
+    total = agent_terms(step, row, F(DT), raw, weighted)
     by_name = (dict(zip(REWARD_TERMS, column.tolist(), strict=True)) for column in (raw, weighted))
     return *by_name, total
 

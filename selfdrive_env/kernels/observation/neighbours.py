@@ -16,8 +16,8 @@ from selfdrive_env.state.road import VIEW_RANGE
 __all__ = ["AGENT_FLOATS", "nearest_agents", "write_neighbours"]
 
 AGENT_FLOATS = WIDTHS["agents"]
-VIEW_SQUARED = np.float32(VIEW_RANGE * VIEW_RANGE)
-PER_HEIGHT = np.float32(1.0 / scale_of("agents", "height"))
+VIEW_SQUARED = np.float32(VIEW_RANGE * VIEW_RANGE)  # [m^2]
+PER_HEIGHT = np.float32(1.0 / scale_of("agents", "height"))  # [1/m]
 HUGE = np.float32(1.0e12)
 SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)

@@ -73,19 +73,17 @@ NO_ROW, _, LAST_OBSERVATION = (int(request) for request in RowRequest)
 EGO_FLOATS, GOAL_FLOATS = WIDTHS["ego"], WIDTHS["goals"]
 LINE_FLOATS = WIDTHS["stop_lines"]
 
-OFFSET = np.float32(scale_of("ego", "lateral_offset"))
-PER_ANGLE = np.float32(1.0 / scale_of("ego", "angle"))
-CURVATURE = np.float32(scale_of("ego", "lane_curvature"))
-SPEED = np.float32(scale_of("ego", "speed"))
-SPEED_LIMIT = np.float32(scale_of("ego", "speed_limit"))
-PER_STEERING = ONE / np.float32(scale_of("ego", "steering"))
-PER_ACCELERATION = np.float32(1.0 / scale_of("ego", "acceleration"))
-PER_LATERAL = np.float32(1.0 / scale_of("ego", "lateral_acceleration"))
-LENGTH = np.float32(scale_of("ego", "length"))
-"""The same for the ego and others, like the next one [m]."""
-
-WIDTH = np.float32(scale_of("ego", "width"))
-NOWHERE = np.float32(1.0e9)
+OFFSET = np.float32(scale_of("ego", "lateral_offset"))  # [m]
+PER_ANGLE = np.float32(1.0 / scale_of("ego", "angle"))  # [1/rad]
+CURVATURE = np.float32(scale_of("ego", "lane_curvature"))  # [1/m]
+SPEED = np.float32(scale_of("ego", "speed"))  # [m/s]
+SPEED_LIMIT = np.float32(scale_of("ego", "speed_limit"))  # [m/s]
+PER_STEERING = ONE / np.float32(scale_of("ego", "steering"))  # [1/rad]
+PER_ACCELERATION = np.float32(1.0 / scale_of("ego", "acceleration"))  # [s^2/m]
+PER_LATERAL = np.float32(1.0 / scale_of("ego", "lateral_acceleration"))  # [s^2/m]
+LENGTH = np.float32(scale_of("ego", "length"))  # the same for the ego and others [m]
+WIDTH = np.float32(scale_of("ego", "width"))  # likewise [m]
+NOWHERE = np.float32(1.0e9)  # [m]
 
 
 @inline
