@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import hashlib
 import os
 import pickle
@@ -19,7 +18,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,14 +26,12 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
-from selfdrive_env.compiler.signatures import remembered_signatures
-
 try:
     import fcntl
 except ImportError:  # on Windows several processes may compile the same
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
+__all__ = ["MAP_SOURCES", "Kind", "cached"]
 
 _SOURCES = ("kernels", "compiler", "state")
 MAP_SOURCES = ("maps", "compiler", "state")
@@ -49,15 +45,6 @@ _CODE_OPTIONS = (
 
 COMPILE_TIME = 15
 """What the user is told that compiling takes, on one core of a server CPU [s]."""
-
-DEVICE_COMPILE_TIME = 60
-"""Likewise for the kernels of a CUDA device [s]."""
-
-_TOOLKIT = (
-    *("numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"),
-    *("nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
-)
-"""Packages that turn kernels into code for a device, those of CUDA 12 and of 13."""
 
 PATIENCE = 300.0
 """So long a process waits for another one that compiles the same, then compiles itself [s]."""
@@ -102,7 +89,7 @@ def source_digest(sources: tuple[str, ...] = _SOURCES) -> str:
     return sha.hexdigest()[:16]
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """What differs between code for the processor and for a CUDA device."""
 
     name: str
@@ -131,37 +118,7 @@ def _unpack(target: Any, data: bytes) -> Any:
     return compiler.CompileResult._rebuild(target, *pickle.loads(data))
 
 
-_PROCESSOR = _Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
-
-
-def _pack_kernel(kernel: Any) -> bytes:
-    """Returns what launching a CUDA kernel takes: machine code, without what it was made from."""
-    from numba.cuda.serialize import dumps
-
-    library = kernel.library
-    states = library._reduce_states() | {"llvm_strs": [], "ptx_cache": {}}
-    code = {"codelibrary": type(library)._rebuild(**states)}
-    return dumps(kernel._reduce_states() | code)
-
-
-def _unpack_kernel(target: Any, data: bytes) -> Any:
-    from numba.cuda.dispatcher import _Kernel
-
-    return _Kernel._rebuild(**pickle.loads(data))
-
-
-def toolkit_versions() -> list[tuple[str, str]]:
-    """Returns names and versions of all that turns kernels into code for a device."""
-    found = []
-    for name in _TOOLKIT:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found.append((name, metadata.version(name)))
-    if not any(name.startswith(("nvidia-nvvm", "nvidia-cuda-nvcc")) for name, _ in found):
-        from numba.cuda.cuda_paths import get_cuda_paths
-
-        library = os.stat(get_cuda_paths()["nvvm"].info)  # a toolkit from elsewhere
-        found.append(("nvvm", f"{library.st_size} {library.st_mtime_ns}"))
-    return found
+_PROCESSOR = Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
 
 
 class _Cache:
@@ -172,7 +129,7 @@ class _Cache:
     step. Of several processes that lack a file one compiles, under a lock that ends with it.
     """
 
-    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...], kind: _Kind) -> None:
+    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...], kind: Kind) -> None:
         self._function = function
         self._kind = kind
         self._turn: int | None = None
@@ -377,7 +334,7 @@ def _lock_file(path: Path) -> int | None:
     return None
 
 
-def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PROCESSOR) -> Any:
+def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: Kind = _PROCESSOR) -> Any:
     """Gives a compiled function the on-disk cache; where nothing can be kept it does without.
 
     Args:
@@ -391,35 +348,11 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PR
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        collects = gc.isenabled()
-        gc.disable()  # the compiler's objects live until it is done; looking at them takes a tenth
         try:
-            with remembered_signatures():
-                return compile_one(signature)
+            return compile_one(signature)
         finally:
-            if collects:
-                gc.enable()
             cache.release()
 
     function._cache = cache
     function.compile = compile_in_turn
     return function
-
-
-def cached_on_device(kernel: Any, **options: Any) -> Any:
-    """Gives a CUDA kernel the on-disk cache; its files depend on the device's capability as well.
-
-    What comes from it serves devices of that capability only.
-
-    Args:
-        kernel: Of `cuda.jit`.
-        **options: That it is compiled with besides those `cuda.jit` got.
-    """
-
-    def machine(codegen: Any) -> Any:
-        jit = sorted((name, repr(value)) for name, value in kernel.targetoptions.items())
-        return codegen.magic_tuple(), toolkit_versions(), jit, sorted(options.items())
-
-    name = "kernels for the GPU"
-    kind = _Kind(name, DEVICE_COMPILE_TIME, machine, _pack_kernel, _unpack_kernel)
-    return cached(kernel, kind=kind)

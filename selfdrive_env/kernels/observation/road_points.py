@@ -19,7 +19,7 @@ from selfdrive_env.compiler.simd import (
     write_point_pair,
     write_squashed,
 )
-from selfdrive_env.compiler.threads import lane_index, warp_barrier, warp_size
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.kernels.math.geometry import ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
@@ -51,7 +51,7 @@ NO_WAY = np.float32(1.0e9)
 @inline
 def write_empty(row, offset, count):
     """Zeroes `count` entries; returns the offset behind them."""
-    for entry in range(offset + lane_index(), offset + count, warp_size()):
+    for entry in range(offset + warp_lane(), offset + count, warp_size()):
         row[entry] = ZERO
     return offset + count
 
@@ -92,7 +92,7 @@ def keep_points(
     low = route_first[goal_lane]
     dense = route_first[goal_lane + 1] - low == num_lanes
     count = listed(near_lane_point, near, lane_points)
-    for slot in range(lane_index(), count, warp_size()):
+    for slot in range(warp_lane(), count, warp_size()):
         at = np.uint32(near_lane_point[near, slot])  # unsigned: no test for negative indices
         lane = np.int64(lane_point[at, 5])
         base = UNREACHABLE
@@ -112,12 +112,12 @@ def keep_points(
         for column in range(4):
             kept_lane[agent, slot, column] = lane_point[at, column]
     boundaries = listed(near_boundary, near, boundary_points)
-    for slot in range(lane_index(), boundaries, warp_size()):
+    for slot in range(warp_lane(), boundaries, warp_size()):
         at = np.uint32(near_boundary[near, slot])
         for column in range(4):
             kept_boundary[agent, slot, column] = boundary_point[at, column]
     warp_barrier()  # everybody has looked whose points these are
-    if lane_index() == 0:
+    if warp_lane() == 0:
         kept[agent, 0] = np.int32(near + 1)
         kept[agent, 1] = np.int32(goal_lane)
         kept[agent, 2] = np.int32(count)
@@ -216,14 +216,14 @@ def write_lanes(
     end = offset + slots * LANE_FLOATS
     if share <= ZERO:
         pairs = min(count >> 1, (row.shape[0] - offset + PAIR_FLOATS - PAIR) // PAIR_FLOATS)
-        for pair in range(lane_index(), pairs, warp_size()):
+        for pair in range(warp_lane(), pairs, warp_size()):
             write_lane_pair(
                 row, offset + pair * PAIR_FLOATS, point, 2 * pair, x, y, cos, sin, way, goal_s,
                 slack, cycle, own_distance,
             )  # fmt: skip
         first = 2 * pairs
         offset += pairs * PAIR_FLOATS
-        for slot in range(first + lane_index(), count, warp_size()):
+        for slot in range(first + warp_lane(), count, warp_size()):
             place = offset + (slot - first) * LANE_FLOATS
             write_way(
                 row, place, point, slot, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
@@ -234,7 +234,7 @@ def write_lanes(
         for slot in range(count):
             if dropped(share, key0, key1, stream, agent, tick, slot):
                 continue
-            if written % warp_size() == lane_index():
+            if written % warp_size() == warp_lane():
                 write_way(
                     row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycle,
                     own_distance,
@@ -260,7 +260,7 @@ def write_boundaries(
     for slot in range(first, count):
         if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
             continue
-        if written % warp_size() == lane_index():
+        if written % warp_size() == warp_lane():
             write_point(row, offset, point, slot, x, y, cos, sin)
             row[offset + 4] = ONE
         written += 1
