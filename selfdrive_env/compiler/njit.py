@@ -12,12 +12,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numba
 from llvmlite import binding
 from numba import types
-from numba.core import cgutils, typing
+from numba.core import cgutils, externals, typing, utils
 from numba.core.codegen import CodeLibrary, JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import AnalysisPass, register_pass
@@ -25,8 +25,17 @@ from numba.core.cpu import CPUContext
 from numba.core.datamodel.models import OpaqueModel
 from numba.core.dispatcher import Dispatcher
 from numba.core.extending import register_model
+from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUTarget
-from numba.core.target_extension import CPU, dispatcher_registry, jit_registry, target_registry
+from numba.core.runtime import rtsys
+from numba.core.ssa import reconstruct_ssa
+from numba.core.target_extension import (
+    CPU,
+    dispatcher_registry,
+    jit_registry,
+    target_override,
+    target_registry,
+)
 from numba.core.targetconfig import ConfigStack
 from numba.core.typed_passes import (
     AnnotateTypes,
@@ -34,26 +43,38 @@ from numba.core.typed_passes import (
     InlineOverloads,
     NativeLowering,
     NopythonRewrites,
+    PreLowerStripPhis,
 )
+from numba.core.typing import mathdecl, npydecl
 from numba.core.untyped_passes import (
     DeadBranchPrune,
     FindLiterallyCalls,
     InlineClosureLikes,
     InlineInlinables,
+    IRProcessing,
     LiteralPropagationSubPipelinePass,
     LiteralUnroll,
     MakeFunctionToJitFunction,
+    ReconstructSSA,
     RewriteDynamicRaises,
     RewriteSemanticConstants,
     WithLifting,
 )
-from numba.core.utils import threadsafe_cached_property
+from numba.cpython import builtins, iterators, mathimpl, numbers, rangeobj, slicing, tupleobj  # noqa: F401
+from numba.np import arraymath, arrayobj, npyimpl  # noqa: F401
+from numba.np.unsafe import ndarray  # noqa: F401
 
 from selfdrive_env.compiler.threads import SIMULATED
 
 __all__ = ["Kernel", "entry", "host", "inline", "njit"]
 
 _NAME = "selfdrive_env"
+
+
+_TYPED = (mathdecl, npydecl)
+_LOWERED = (mathimpl, npyimpl)
+"""What kernels need of Numba besides its built-in functions, numbers, tuples and arrays: no lists,
+dictionaries, strings, random numbers or linear algebra."""
 
 
 class _LinkedLibrary(JITCodeLibrary):
@@ -73,7 +94,11 @@ class _LinkedLibrary(JITCodeLibrary):
                 function.linkage = "linkonce_odr"
         module = binding.parse_assembly(cgutils.normalize_ir_text(str(ir_module)))
         module.name = ir_module.name
-        self._optimize_functions(module)
+        module.data_layout = self._codegen._data_layout
+        for function in module.functions:
+            if not function.is_declaration:
+                passes, builder = self._codegen._function_pass_manager()
+                passes.run(function, builder)
         if self._final_module is None:
             self._final_module = module
         else:
@@ -118,15 +143,13 @@ class _TypingContext(typing.Context):  # type: ignore[name-defined]
     """Types functions, built-in ones as `_Builtin`."""
 
     def init(self) -> None:
-        self._loaded = False
         self._options: Any = None
         self._numbers: dict[Any, int] = {}
         super().init()
 
     def load_additional_registries(self) -> None:
-        if not self._loaded:
-            super().load_additional_registries()
-            self._loaded = True
+        for module in _TYPED:
+            self.install_registry(module.registry)
 
     def _insert_global(self, gv: Any, gty: Any) -> None:
         if type(gty) is types.Function:
@@ -134,12 +157,17 @@ class _TypingContext(typing.Context):  # type: ignore[name-defined]
         super()._insert_global(gv, gty)
 
     def options(self) -> int:
-        """Returns a number that stands for the options of the function that is being compiled."""
+        """Returns a number that stands for what code takes over from the function that calls it."""
         options = ConfigStack.top_or_none()
         if options is not self._options:
             self._options = options
-            self._number = self._numbers.setdefault(options, len(self._numbers))
+            taken = tuple(repr(getattr(options, name, None)) for name in _TAKEN_OVER)
+            self._number = self._numbers.setdefault(taken, len(self._numbers))
         return self._number
+
+
+_TAKEN_OVER = ("nrt", "fastmath", "error_model", "boundscheck", "debuginfo")
+"""Options of a function that others have that are compiled for it; all are inlined."""
 
 
 class _Builtin(types.Function):
@@ -182,21 +210,29 @@ def _is_plain(kind: Any) -> bool:
 
 
 class _Context(CPUContext):
-    """Generates code."""
+    """Generates code; what Numba does each time that something might be new is done once."""
 
     def init(self) -> None:
-        self._loaded = False
         self._sizes: dict[Any, int] = {}
-        super().init()
+        self._refreshing: list[bool] = []  # copies for other options share it
+        self.is32bit = utils.MACHINE_BITS == 32
         self._internal_codegen = _Codegen("selfdrive_env.exec")
+        externals.c_math_functions.install(self)
+
+    def refresh(self) -> None:
+        if self._refreshing:
+            return  # templates ask for it while they are loaded
+        self._refreshing.append(True)
+        try:
+            with target_override(_NAME):
+                super().refresh()
+        finally:
+            self._refreshing.pop()
 
     def load_additional_registries(self) -> None:
-        if self._loaded:  # intrinsics go into one of the registries when they are typed
-            for registry in self._registries:
-                self.install_registry(registry)
-            return
-        super().load_additional_registries()
-        self._loaded = True
+        rtsys.initialize(self)
+        for module in _LOWERED:  # again and again: intrinsics go into one when they are typed
+            self.install_registry(module.registry)
 
     def get_abi_sizeof(self, ty: Any) -> int:
         if ty not in self._sizes:
@@ -205,11 +241,11 @@ class _Context(CPUContext):
 
 
 class _Target(CPUTarget):
-    @threadsafe_cached_property
+    @utils.threadsafe_cached_property
     def _toplevel_target_context(self) -> Any:
         return _Context(self.typing_context, self._target_name)
 
-    @threadsafe_cached_property
+    @utils.threadsafe_cached_property
     def _toplevel_typing_context(self) -> Any:
         return _TypingContext()
 
@@ -225,6 +261,31 @@ class _LinkOnly(AnalysisPass):
         state.library = _LinkedLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         return False
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _Rename(ReconstructSSA):
+    """Gives each assignment a variable of its own; what is known of variables comes later."""
+
+    _name = "rename"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = reconstruct_ssa(state.func_ir)
+        self._patch_locals(state)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _StripPhis(PreLowerStripPhis):
+    """The same for the assignments where branches meet."""
+
+    _name = "strip_phis_only"
+
+    def run_pass(self, state: Any) -> bool:
+        state.func_ir = self._strip_phi_nodes(state.func_ir)
+        state.func_ir._definitions = build_definitions(state.func_ir.blocks)
+        return True
 
 
 @register_pass(mutates_CFG=False, analysis_only=True)
@@ -252,30 +313,35 @@ _UNUSED = {
     WithLifting, InlineClosureLikes, RewriteSemanticConstants, DeadBranchPrune,
     RewriteDynamicRaises, MakeFunctionToJitFunction, InlineInlinables, FindLiterallyCalls,
     LiteralUnroll, LiteralPropagationSubPipelinePass, InlineOverloads, NopythonRewrites,
-    DumpParforDiagnostics,
+    DumpParforDiagnostics, IRProcessing,
 }  # fmt: skip
 """Steps of Numba's compiler for what no kernel contains: closures, `with`, array expressions."""
+
+_SHORTER = {ReconstructSSA: _Rename, PreLowerStripPhis: _StripPhis}
+"""Steps that find out what a later one, which makes code legal, finds out again."""
 
 
 class _LinkedCompiler(CompilerBase):
     """Numba's compiler for functions that end up in others, such as those Numba brings along."""
 
-    skipped: frozenset[Any] = frozenset()
+    steps: ClassVar[dict[Any, Any]] = {}
+    """Step -> what takes its place, None for nothing."""
 
     def define_pipelines(self) -> list[Any]:
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [step for step in passes.passes if step[0] not in self.skipped]
+        steps = [(self.steps.get(step, step), about) for step, about in passes.passes]
+        passes.passes = [step for step in steps if step[0] is not None]
         passes.add_pass_after(_LinkOnly, AnnotateTypes)
         passes.add_pass_after(_NotFromPython, NativeLowering)
         passes.finalize()
-        passes._ENFORCING = not self.skipped  # analysis after each step
+        passes._ENFORCING = not self.steps  # analysis after each step
         return [passes]
 
 
 class _KernelCompiler(_LinkedCompiler):
     """The same for kernels, with the steps only that they need."""
 
-    skipped = frozenset(_UNUSED)
+    steps: ClassVar[dict[Any, Any]] = {**dict.fromkeys(_UNUSED), **_SHORTER}
 
 
 def _plain_type(kind: Any) -> Any:
@@ -357,7 +423,7 @@ def _for_overloads(**options: Any) -> Callable[..., Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         own = function.__module__.startswith("selfdrive_env.")
         pipeline = _KernelCompiler if own else _LinkedCompiler
-        flags = {"nopython": True, "boundscheck": None, **options, **_LINKED}
+        flags = {"nopython": True, "boundscheck": None, "forceinline": True, **options, **_LINKED}
         return _Overload(function, targetoptions=flags, pipeline_class=pipeline)
 
     return decorate
