@@ -38,7 +38,7 @@ ORDER = {
     "state": (("arrays",), ("road", "world", "params")),
     "config": (("checks",), ("observation",), ("layouts", "presets"), ("settings",)),
     "compiler": (
-        *(("signatures", "threads"), ("cache",), ("njit", "structs")),
+        *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),
         *(("workers", "cycles", "simd"), ("half",)),
     ),
     "kernels": (

@@ -13,6 +13,7 @@ import pickle
 import platform
 import re
 import shutil
+import stat
 import sys
 import threading
 import time
@@ -57,7 +58,7 @@ def cache_folder() -> Path:
     """Returns where compiled kernels are kept; `SELFDRIVE_CACHE` moves it.
 
     What lies there is unpickled and run, so whoever may write there may run code as the user. The
-    folder is made with mode 0700; one that exists is taken as it is.
+    folder is made with mode 0700; `_check_private` says which ones that exist are taken.
 
     Raises:
         RuntimeError: If the home folder is needed and unknown.
@@ -180,6 +181,8 @@ class _Cache:
             return
         try:
             _make_folder(path.parent)  # again: it may have been removed meanwhile
+            if path.exists():
+                _check_private(path, path.stat())
             _replace(path, hashlib.sha256(data).digest() + data)
         except OSError as error:
             self._problem = error
@@ -218,7 +221,10 @@ class _Cache:
         if path is None:
             return None
         try:
-            content = path.read_bytes()
+            content = _read_private(path)
+        except NotPrivateError as error:
+            self._problem = error
+            return None
         except OSError:
             return None
         size = hashlib.sha256().digest_size
@@ -247,7 +253,7 @@ class _Cache:
         _tell(
             "problem",
             f"kernels cannot be kept in {where} ({self._problem}), so they compile anew in each "
-            "process; set SELFDRIVE_CACHE to a writable folder",
+            "process; set SELFDRIVE_CACHE to a folder that you, and only you, may write to",
         )
 
 
@@ -261,10 +267,45 @@ def _tell(topic: str, text: str) -> None:
         print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
 
 
+class NotPrivateError(PermissionError):
+    """A folder or file may have been written by somebody else."""
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    """Refuses a folder or file that somebody else may have written: what is read gets unpickled.
+
+    The folders above are not looked at: in one that all may write to, such as /tmp, others cannot
+    give theirs this user's name. Root may write everywhere, so what is root's is taken.
+
+    Raises:
+        NotPrivateError: If it belongs to another user, or if group or others may write to it.
+    """
+    user = getattr(os, "getuid", lambda: None)()
+    if user is None:  # Windows has no such owners and modes
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid not in (user, 0) or mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NotPrivateError(
+            f"{path} belongs to user {found.st_uid} and has mode {mode:04o}; allowed is what "
+            f"belongs to user {user} or root and neither group nor others may write to, such as "
+            "mode 0700"
+        )
+
+
+def _read_private(path: Path) -> bytes:
+    """Returns what is in a file that only this user may have written, in folders likewise."""
+    for folder in (path.parents[1], path.parent):
+        _check_private(folder, folder.stat())
+    with path.open("rb") as file:
+        _check_private(path, os.fstat(file.fileno()))
+        return file.read()
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Writes a file in one step."""
     temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}.tmp")
     try:
+        temporary.touch(mode=0o600, exist_ok=False)
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError:
@@ -275,11 +316,13 @@ def _replace(path: Path, content: bytes) -> None:
 
 def _make_folder(folder: Path) -> None:
     """Makes the folder of a digest; a new one is the occasion to remove old ones."""
-    if folder.is_dir():
-        return
+    is_new = not folder.is_dir()
     folder.parents[1].mkdir(parents=True, exist_ok=True)
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, exist_ok=True)
+        _check_private(path, path.stat())
+    if not is_new:
+        return
     with contextlib.suppress(OSError):
         _remove_unused(folder.parent)
 

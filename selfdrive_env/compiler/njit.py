@@ -10,6 +10,7 @@ of other functions is not touched.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -362,6 +363,11 @@ class Kernel(Dispatcher):
 
     targetdescr = _Target(_NAME)
 
+    def compile(self, sig: Any) -> Any:
+        """Compiles for the types of a signature, or reads what is kept."""
+        with target_override(_NAME):  # what Numba asks the target for while code is generated
+            return super().compile(sig)
+
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Finds the code for a call by a kernel; literals and widths of integers make no variants.
 
@@ -375,13 +381,16 @@ class Kernel(Dispatcher):
         return super().get_call_template(*_plain_types(args, kws))
 
     @cached_property
-    def _CUDATypingContext__dispatcher(self) -> Any:
-        """The device function that numba-cuda compiles in place of this one; it asks so for it.
+    def on_device(self) -> Any:
+        """The device function that numba-cuda compiles in place of this one.
 
         By itself it would take options that are the processor's, and make a variant for each
         literal.
         """
         return _device_function()(self.py_func, dict(_DEVICE))
+
+    _CUDATypingContext__dispatcher = property(operator.attrgetter("on_device"))
+    """Where numba-cuda looks for it."""
 
 
 _DEVICE: Any = {
