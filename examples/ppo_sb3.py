@@ -20,15 +20,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # torch leaves the cores to
 
 import matplotlib
 import numpy as np
-import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import nn
 
-from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
+from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
 from selfdrive_env.rendering import write_video
 from selfdrive_env.state.world import (
     EVENT_COLLISION,
@@ -60,29 +58,6 @@ EVENTS = {
 COLUMNS = ("goals/h", "±", "m/s", "collisions/km", "off-road/km", "red lights/km", "km")
 
 Rates = dict[str, float]
-
-
-class Sets(BaseFeaturesExtractor):
-    """Deep Sets: what is seen of each kind goes through one small network, then the maximum."""
-
-    SCALARS = 31
-    LISTS = ((24, 7), (24, 5), (2, 9), (10, 10))  # lanes, boundaries, stop lines, agents of "lean"
-
-    def __init__(self, space: Any, width: int = 32) -> None:
-        super().__init__(space, self.SCALARS + width * len(self.LISTS))
-        self.encoders = nn.ModuleList(
-            nn.Sequential(nn.Linear(features, width), nn.ReLU(), nn.Linear(width, width))
-            for _, features in self.LISTS
-        )
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        sizes = [self.SCALARS, *(slots * features for slots, features in self.LISTS)]
-        scalars, *lists = rows.split(sizes, dim=1)
-        pooled = [
-            encode(part.unflatten(1, shape)).amax(1)
-            for encode, part, shape in zip(self.encoders, lists, self.LISTS, strict=True)
-        ]
-        return torch.cat([scalars, *pooled], dim=1)
 
 
 class Drives(BaseCallback):
@@ -141,7 +116,7 @@ def train(options: argparse.Namespace) -> tuple[PPO, list[tuple[int, Rates]]]:
         ent_coef=0.005,
         learning_rate=lambda left: 5e-4 * max(min(left, (end - time.monotonic()) / limit), 0.05),
         policy_kwargs=dict(
-            net_arch=[128, 128], activation_fn=nn.ReLU, features_extractor_class=Sets
+            net_arch=[128, 128], activation_fn=nn.ReLU, features_extractor_class=DeepSets
         ),
         seed=options.seed,
         device="cpu",

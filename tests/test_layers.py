@@ -35,7 +35,7 @@ LAYERS = (
 
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
-    "state": (("arrays",), ("road", "world", "params")),
+    "state": (("arrays",), ("road", "world", "params"), ("model", "places")),
     "config": (("checks",), ("observation",), ("layouts", "presets"), ("settings",)),
     "compiler": (
         *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),

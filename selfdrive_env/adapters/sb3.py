@@ -1,17 +1,26 @@
-"""The vector environment as a Stable-Baselines3 `VecEnv`, and batched values for truncated rows.
+"""The vector environment as a Stable-Baselines3 `VecEnv`, batched values, Deep Sets, saved actors.
 
 Every row of the environment is one sub-environment. SB3 has no row mask: rows whose
 `infos["learn"]` is False are trained on like others, so leave `blind_share` and `braking_share` at
 0; rows whose `infos["valid"]` is False (no free place for the agent) see zeros and get no reward.
+
+`read_actor` unpickles nothing, unlike SB3's own `load`: of a file only the policy's tensors are
+read, by `torch.load(weights_only=True)`, and the name of the activation from the JSON beside them.
 """
 
 from __future__ import annotations
 
+import io
+import json
+import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
@@ -19,6 +28,8 @@ try:
     import torch
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from stable_baselines3.common.utils import obs_as_tensor
     from stable_baselines3.common.vec_env import VecEnv
 except ImportError as error:
@@ -26,11 +37,26 @@ except ImportError as error:
         "the SB3 adapter needs Stable-Baselines3: pip install 'selfdrive_env[sb3]'"
     ) from error
 
+from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.policies.deep_sets import SETS
 from selfdrive_env.state.arrays import F32
 
-__all__ = ["BatchedBootstrap", "SB3VecEnv"]
+__all__ = ["Actor", "BatchedBootstrap", "DeepSets", "SB3VecEnv", "read_actor"]
 
 Info = dict[str, Any]
+Tensors = Mapping[str, torch.Tensor]
+
+ACTIVATIONS = ("Tanh", "ReLU", "ELU", "LeakyReLU")
+ACTOR = ("features_extractor.", "mlp_extractor.policy_net.", "action_net.", "log_std")
+"""What the names of an actor's tensors begin with in an SB3 policy, the action's layer included."""
+
+PARTS = {
+    *("mlp_extractor", "action_net", "value_net", "log_std"),
+    *("features_extractor", "pi_features_extractor", "vf_features_extractor"),
+}
+"""First words of the tensors of an SB3 policy; whether or not actor and critic share an extractor,
+the first of the three is the actor's."""
 
 
 class SB3VecEnv(VecEnv):
@@ -198,3 +224,180 @@ class BatchedBootstrap(BaseCallback):
             for row in cut:
                 infos[row]["TimeLimit.truncated"] = False
         return True
+
+
+class DeepSets(BaseFeaturesExtractor):
+    """Deep Sets: each slot of a group goes through two layers, then the maximum over the slots.
+
+    Args:
+        observation_space: Rows of the layout.
+        layout: Slots of a row, by name or as such.
+        width: Of the layers.
+    """
+
+    def __init__(
+        self, observation_space: Box, layout: str | Layout = "lean", width: int = 32
+    ) -> None:
+        slots = LAYOUTS[layout] if isinstance(layout, str) else layout
+        parts = [slots.slices[name] for name in SETS]
+        if observation_space.shape != (parts[-1].stop,):
+            raise ValueError(
+                f"layout {layout} has rows of {parts[-1].stop} values, got observations of shape "
+                f"{observation_space.shape}"
+            )
+        super().__init__(observation_space, parts[0].start + width * len(SETS))
+        self._sizes = [parts[0].start, *(part.stop - part.start for part in parts)]
+        self.encoders = torch.nn.ModuleList(
+            torch.nn.Sequential(
+                torch.nn.Linear(len(OBSERVATION[name]), width),
+                torch.nn.ReLU(),
+                torch.nn.Linear(width, width),
+            )
+            for name in SETS
+        )
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Returns the scalars of rows, and what each group comes to, [B, features_dim]."""
+        scalars, *groups = observations.split(self._sizes, dim=1)
+        pooled = [
+            encode(group.unflatten(1, (-1, len(OBSERVATION[name])))).amax(1)
+            for encode, group, name in zip(self.encoders, groups, SETS, strict=True)
+        ]
+        return torch.cat([scalars, *pooled], dim=1)
+
+
+class Actor(NamedTuple):
+    """What drives, of an SB3 file."""
+
+    policy: ActorCriticPolicy
+    """Its critic is not that of the file."""
+
+    features: int
+    """Numbers of a row that it reads."""
+
+    layout: Layout | None
+    """Layout of these rows, where the shapes of Deep Sets tell it."""
+
+    continuous: bool
+
+    def act(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
+        """Returns an action for each row, [B] or [B, 2].
+
+        Args:
+            observations: [B, features].
+            deterministic: Whether to take the likeliest action, or draw one.
+        """
+        rows = np.asarray(observations, np.float32)
+        return self.policy.predict(rows, deterministic=deterministic)[0]
+
+
+def read_actor(path: Path) -> Actor:
+    """Reads the actor of a saved MlpPolicy; the shapes of its tensors tell its layers.
+
+    Of features extractors `DeepSets` is known.
+
+    Args:
+        path: What `model.save` of PPO or A2C wrote.
+
+    Raises:
+        ValueError: For a file that is damaged or holds another kind of policy.
+    """
+    tensors, about = _read_zip(path)
+    strange = sorted({name.split(".")[0] for name in tensors} - PARTS)
+    weight = tensors.get("action_net.weight")
+    if strange or weight is None:
+        raise ValueError(
+            f"{path} is no MlpPolicy of PPO or A2C with flat observations: it has "
+            f"{', '.join(strange) or 'no action_net'}"
+        )
+    found = (re.fullmatch(r"mlp_extractor\.policy_net\.(\d{1,4})\.weight", n) for n in tensors)
+    layers = [tensors[m[0]] for m in sorted(filter(None, found), key=lambda m: int(m[1]))]
+    if any(layer.ndim != 2 or not layer.numel() for layer in (*layers, weight)):
+        raise ValueError(f"{path} has a layer of policy_net or action_net that is no matrix")
+    inputs = int([*layers, weight][0].shape[1])
+    options: dict[str, Any] = {}
+    layout, features = None, inputs
+    if any("features_extractor." in name for name in tensors):
+        layout, width = _deep_sets(path, tensors, inputs)
+        features = layout.slices[SETS[-1]].stop
+        options["features_extractor_class"] = DeepSets
+        options["features_extractor_kwargs"] = {"layout": layout, "width": width}
+    continuous = "log_std" in tensors
+    actions = len(weight)
+    policy = ActorCriticPolicy(
+        Box(-1.0, 1.0, (features,)),
+        Box(-1.0, 1.0, (actions,)) if continuous else Discrete(actions),
+        lambda _: 0.0,
+        net_arch={"pi": [len(layer) for layer in layers], "vf": []},
+        activation_fn=_activation(path, about),
+        ortho_init=False,
+        **options,
+    )
+    _fill(path, policy, tensors)
+    policy.set_training_mode(False)
+    return Actor(policy, features, layout, continuous)
+
+
+def _read_zip(path: Path) -> tuple[Tensors, dict[str, Any]]:
+    """Returns the tensors of a policy, and what JSON says of the model."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            weights = io.BytesIO(archive.read("policy.pth"))
+            about = json.loads(archive.read("data"))
+        tensors = torch.load(weights, map_location="cpu", weights_only=True)
+        found = {str(name): tensor.float() for name, tensor in tensors.items()}
+    except (zipfile.BadZipFile, KeyError, AttributeError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is not a file of an SB3 policy: {error}") from error
+    except Exception as error:  # what torch raises for tensors that would need unpickling
+        raise ValueError(f"{path} holds more than tensors and is not read: {error}") from error
+    return found, about if isinstance(about, dict) else {}
+
+
+def _deep_sets(path: Path, tensors: Tensors, inputs: int) -> tuple[Layout, int]:
+    """Returns the layout that Deep Sets of a file read, and their width.
+
+    Args:
+        path: Of the file.
+        tensors: All tensors of the policy.
+        inputs: Width of what they give: the scalars, and a maximum for each set.
+    """
+    last = tensors.get("features_extractor.encoders.0.2.weight", torch.empty(0))
+    width = len(last) if last.ndim else 0
+    scalars = inputs - width * len(SETS)
+    starts = {name: layout.slices[SETS[0]].start for name, layout in LAYOUTS.items()}
+    if not width:
+        raise ValueError(f"{path} has an unknown features_extractor: only DeepSets is read")
+    for name, start in starts.items():
+        if start == scalars:
+            return LAYOUTS[name], width
+    known = ", ".join(f"{name} {start}" for name, start in starts.items())
+    raise ValueError(
+        f"{path} has a features_extractor for rows with {scalars} scalars, which no layout by name "
+        f"has ({known})"
+    )
+
+
+def _activation(path: Path, about: Mapping[str, Any]) -> type[torch.nn.Module]:
+    """Returns the activation named in the JSON of a file, Tanh where it names none."""
+    keywords = about.get("policy_kwargs")
+    text = str(keywords.get("activation_fn", "Tanh")) if isinstance(keywords, dict) else "Tanh"
+    name = text.strip("<>'").split(".")[-1].split("'")[-1]
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{path} has the activation {text!r}; known are {', '.join(ACTIVATIONS)}")
+    activation: type[torch.nn.Module] = getattr(torch.nn, name)
+    return activation
+
+
+def _fill(path: Path, policy: ActorCriticPolicy, tensors: Tensors) -> None:
+    """Gives an actor its tensors; the critic stays as it is."""
+    own = {name: tensor for name, tensor in tensors.items() if name.startswith(ACTOR)}
+    try:
+        result = policy.load_state_dict(own, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{path} has other layers: {' '.join(str(error).split())}") from None
+    odd = sorted(n for n in (*result.missing_keys, *result.unexpected_keys) if n.startswith(ACTOR))
+    if odd:
+        raise ValueError(
+            f"{path} has other layers ({odd[0]} is missing or unknown): of features extractors "
+            f"DeepSets is read, one encoder each for {', '.join(SETS)}"
+        )

@@ -94,24 +94,11 @@ def benchmark(
     compile_s = time.perf_counter() - start
     for step in range(50):  # past the first, synchronous steps of all agents
         env.step(actions[step % 64])
-    runs = []
-    cycles = env.engine.scratch.cycles
-    cycles[:] = 0
-    begin = time.perf_counter()
-    for _ in range(repeats):
-        start = time.perf_counter()
-        for step in range(steps):
-            env.step(actions[step % 64])
-        runs.append(rows * steps / (time.perf_counter() - start))
-    spent = time.perf_counter() - begin
-    stages = _stage_times(cycles.sum(0), spent * threads, rows * steps * repeats)
+    runs, stages = _timed(env, actions, steps, repeats, threads)
     floats = env.single_observation_space.shape[0]  # type: ignore[index]
     env.close()
-    median = statistics.median(runs)
-    store = store_bandwidth()
     return {
-        "agent_steps_per_s": median,
-        "best_agent_steps_per_s": max(runs),
+        **_speed(runs, 4 * floats),
         "runs": runs,
         "worlds": worlds,
         "agents_per_world": agents,
@@ -119,9 +106,6 @@ def benchmark(
         "layout": layout,
         "obs_floats": floats,
         "row_bytes": 4 * floats,
-        "store_gb_per_s": store,
-        "share_of_store_bandwidth": median * 4 * floats / (store * 1e9),
-        "best_share_of_store_bandwidth": max(runs) * 4 * floats / (store * 1e9),
         "compute_m_per_s": compute_rate(),
         "stages_ns": stages,
         "compile_s": compile_s,
@@ -132,6 +116,35 @@ def benchmark(
             **{name: _version(name) for name in ("selfdrive_env", "gymnasium", "numba", "numpy")},
         },
     }
+
+
+def _speed(runs: list[float], row_bytes: int) -> dict[str, float]:
+    """Returns the speed of runs, and its share of how fast memory could take their rows."""
+    median, store = statistics.median(runs), store_bandwidth()
+    return {
+        "agent_steps_per_s": median,
+        "best_agent_steps_per_s": max(runs),
+        "store_gb_per_s": store,
+        "share_of_store_bandwidth": median * row_bytes / (store * 1e9),
+        "best_share_of_store_bandwidth": max(runs) * row_bytes / (store * 1e9),
+    }
+
+
+def _timed(
+    env: Any, actions: Any, steps: int, repeats: int, threads: int
+) -> tuple[list[float], dict[str, float]]:
+    """Returns agent-steps per second of each run, and the time of each stage [ns]."""
+    rows, runs = env.num_envs, []
+    cycles = env.engine.scratch.cycles
+    cycles[:] = 0
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        start = time.perf_counter()
+        for step in range(steps):
+            env.step(actions[step % len(actions)])
+        runs.append(rows * steps / (time.perf_counter() - start))
+    spent = time.perf_counter() - begin
+    return runs, _stage_times(cycles.sum(0), spent * threads, rows * steps * repeats)
 
 
 def _stage_times(cycles: Any, seconds: float, agent_steps: int) -> dict[str, float]:

@@ -60,20 +60,12 @@ def demo(
     Returns:
         The figures of the drive, by name.
     """
-    from selfdrive_env.envs.vector import make_self_play
     from selfdrive_env.evaluation.policies import load
     from selfdrive_env.rendering import write_video
 
     begun = time.perf_counter()
     policy = load(POLICY)
-    assert policy.layout is not None
-    env = make_self_play(
-        agents, map=map, agents_per_world=agents, dt=1.0 / STEPS_PER_SECOND, stagger=False,
-        bodies="typed", preset="eval", layout=vars(policy.layout), on_collision="ignore",
-        on_offroad="ignore", on_goal="new_route", light_removal=0.0, lights_off=0.0,
-        lights_green=0.0,
-        horizon=float(seconds + 1), render_mode="rgb_array", **policy.settings,
-    )  # fmt: skip
+    env = _make_env(policy, map, agents, seconds)
     try:
         if tell is not None:
             tell("starting (the first time compiles)", 0.0)
@@ -92,6 +84,19 @@ def demo(
         **drive.figures(),
         "wall_seconds": round(time.perf_counter() - begun, 1),
     }
+
+
+def _make_env(policy: Any, map: str, agents: int, seconds: int) -> Any:
+    """Returns the world of a film, which nothing ends."""
+    from selfdrive_env.envs.vector import make_self_play
+
+    return make_self_play(
+        agents, map=map, agents_per_world=agents, dt=1.0 / STEPS_PER_SECOND, stagger=False,
+        bodies="typed", preset="eval", layout=vars(policy.layout), on_collision="ignore",
+        on_offroad="ignore", on_goal="new_route", light_removal=0.0, lights_off=0.0,
+        lights_green=0.0,
+        horizon=float(seconds + 1), render_mode="rgb_array", **policy.settings,
+    )  # fmt: skip
 
 
 class _Drive:

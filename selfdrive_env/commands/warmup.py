@@ -32,34 +32,15 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
     start = time.perf_counter()
     launcher = None if device == "cpu" else _launcher(device)
     from selfdrive_env.engine.cpu import compiled_worlds
-    from selfdrive_env.envs.vector import make_self_play
-    from selfdrive_env.maps import load
-    from selfdrive_env.maps.compile import near, routes
-    from selfdrive_env.maps.compile.compiled_map import compile_map
-    from selfdrive_env.policies import deep_sets as sets
 
     worlds = compiled_worlds()
     entries = {"kernels.run_worlds": worlds}
     if launcher is not None:
         entries |= {f"engine.launch.{name}": one for name, one in launcher.kernels().items()}
-    functions = dict(entries)
-    for module in (routes, near):
-        for name, function in vars(module).items():
-            functions[f"{module.__name__.split('.', 1)[1]}.{name}"] = function
-    functions |= {
-        f"policies.deep_sets.{name}": function for name, function in sets.kernels().items()
-    }
-    functions = {name: f for name, f in functions.items() if hasattr(f, "stats")}
-    if not functions:
-        raise ValueError("nothing to compile: NUMBA_DISABLE_JIT is set")
+    functions = _functions(entries)
     before = {name: f.stats.cache_misses.total() for name, f in functions.items()}
 
-    compile_map(load("riverside"), lane_points=1, boundary_points=1, stop_lines=1)
-    env = make_self_play(1, num_threads=1)
-    env.reset(seed=0)
-    env.step(np.zeros(1, np.int64))
-    env.close()
-    sets.compile_all()
+    _use()
     if launcher is not None:
         launcher.compile_all()
 
@@ -76,6 +57,39 @@ def warm_up(device: str = "cpu") -> dict[str, Any]:
         "present": [n for n, f in functions.items() if f.signatures and n not in compiled],
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _functions(entries: dict[str, Any]) -> dict[str, Any]:
+    """Returns all that is compiled, by name."""
+    from selfdrive_env.maps.compile import near, routes
+    from selfdrive_env.policies import deep_sets as sets
+
+    functions = dict(entries)
+    for module in (routes, near):
+        for name, function in vars(module).items():
+            functions[f"{module.__name__.split('.', 1)[1]}.{name}"] = function
+    functions |= {
+        f"policies.deep_sets.{name}": function for name, function in sets.kernels().items()
+    }
+    functions = {name: f for name, f in functions.items() if hasattr(f, "stats")}
+    if not functions:
+        raise ValueError("nothing to compile: NUMBA_DISABLE_JIT is set")
+    return functions
+
+
+def _use() -> None:
+    """Calls each of them once on the processor."""
+    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.maps import load
+    from selfdrive_env.maps.compile.compiled_map import compile_map
+    from selfdrive_env.policies import deep_sets as sets
+
+    compile_map(load("riverside"), lane_points=1, boundary_points=1, stop_lines=1)
+    env = make_self_play(1, num_threads=1)
+    env.reset(seed=0)
+    env.step(np.zeros(1, np.int64))
+    env.close()
+    sets.compile_all()
 
 
 def _launcher(device: str) -> Any:

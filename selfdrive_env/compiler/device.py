@@ -44,14 +44,9 @@ _TOOLKIT = (
 """Packages that turn kernels into code for a device, those of CUDA 12 and of 13."""
 
 
-def signature(tables: int, numbers: int) -> Any:
-    """Returns the signature of a kernel.
-
-    Args:
-        tables: How many addresses its first argument is a tuple of.
-        numbers: How many integers follow.
-    """
-    return types.void(types.UniTuple(types.int64, tables), *[types.int64] * numbers)
+def signature(numbers: int) -> Any:
+    """Returns the signature of a kernel that takes so many integers."""
+    return types.void(*[types.int64] * numbers)
 
 
 def on_device(number: int) -> AbstractContextManager[Any]:

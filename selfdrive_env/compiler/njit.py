@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.extending import register_model
 from numba.core.ir_utils import build_definitions
 from numba.core.registry import CPUTarget
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 from numba.core.ssa import reconstruct_ssa
 from numba.core.target_extension import (
     CPU,
@@ -216,7 +217,7 @@ class _Context(CPUContext):
     def init(self) -> None:
         self._sizes: dict[Any, int] = {}
         self._refreshing: list[bool] = []  # copies for other options share it
-        self.is32bit = utils.MACHINE_BITS == 32
+        self.is32bit = sys.maxsize < 2**32
         self._internal_codegen = _Codegen("selfdrive_env.exec")
         externals.c_math_functions.install(self)
 

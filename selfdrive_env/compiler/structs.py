@@ -4,7 +4,8 @@ Numba passes a named tuple by value: about nine machine words an array, copied a
 not inlined and again at each level of the compiler. Here a struct lies in memory as a table of data
 pointers and shapes (`Table`), `struct_at` turns its address into a value whose fields read like the
 named tuple's, and the loads are marked as invariant, so that the compiler keeps them in registers.
-Arrays of a table are C-contiguous and outlive it; nothing here counts references.
+A field may be a struct itself, whose table is then a part of this one. Arrays of a table are
+C-contiguous and outlive it; nothing here counts references.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 from numba.np import arrayobj, numpy_support
 from numba.np.arrayobj import make_array, populate_array
-from numpy.typing import NDArray
 
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu
 from selfdrive_env.state.arrays import I64, axes
 
-__all__ = ["Table", "array_of", "simulate", "struct_at", "table_words"]
+__all__ = ["Leaf", "Nested", "Table", "array_of", "simulate", "struct_at", "table_fields"]
 
 MAX_AXES = 4
 SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
@@ -38,70 +38,98 @@ SLOT = 1 + MAX_AXES  # words a field: data pointer, then the shape
 class Table:
     """Data pointers and shapes of the arrays of one struct, as compiled code reads them."""
 
-    def __init__(self, struct: NamedTuple) -> None:
-        """Fills the table.
+    def __init__(self, struct: Any, words: I64 | None = None) -> None:
+        """Fills the table, and those of the structs in it.
 
         Args:
-            struct: A named tuple of C-contiguous arrays and of scalars.
+            struct: A named tuple of C-contiguous arrays, of scalars and of such named tuples.
+            words: Where the table lies, None for memory of its own.
         """
-        self._struct: Any = struct if SIMULATED else None
-        self._fields = _fields(type(struct))
+        kind: Any = type(struct)
+        self._kind = kind
+        self._fields = table_fields(kind)
         self._kept: dict[str, Any] = {}
-        self.words: I64 = np.zeros(SLOT * len(self._fields), np.int64)
+        self._first = table_places(kind)
+        self.words: I64 = np.zeros(table_size(kind), np.int64) if words is None else words
         for name, value in struct._asdict().items():
-            if self._fields[name][1] < 0:
-                value = np.array([value], numpy_support.as_dtype(self._fields[name][0]))
-            self.point(name, value)
+            field = self._fields[name]
+            if isinstance(field, Nested):
+                first = self._first[name]
+                part = self.words[first : first + table_size(field.struct)]
+                self._kept[name] = Table(value, part)
+            else:
+                self.point(name, value)
+        if SIMULATED:
+            _simulated[self.address] = self
 
-    def point(self, name: str, array: NDArray[Any]) -> None:
+    def __getitem__(self, name: str) -> Table:
+        """Returns the table of a field that is a struct."""
+        table = self._kept[name]
+        assert isinstance(table, Table)
+        return table
+
+    def point(self, name: str, value: Any) -> None:
         """Lets a field point to an array.
+
+        Args:
+            name: Of the field.
+            value: The array, or the value of a scalar.
 
         Raises:
             ValueError: If the array is not what the struct declares, or not C-contiguous.
         """
-        element, ndim = self._fields[name]
-        wanted = numpy_support.as_dtype(element)
-        if array.dtype != wanted or array.ndim != abs(ndim):
+        field = self._fields[name]
+        assert isinstance(field, Leaf)
+        array = value if field.is_array else np.array([value], field.dtype)
+        axes_wanted = field.ndim if field.is_array else 1
+        if array.dtype != field.dtype or array.ndim != axes_wanted:
             raise ValueError(
-                f"{name} must be {wanted} with {abs(ndim)} axes, got {array.dtype} with "
+                f"{name} must be {field.dtype} with {axes_wanted} axes, got {array.dtype} with "
                 f"{array.ndim}"
             )
         if not array.flags.c_contiguous:
             raise ValueError(f"{name} must be C-contiguous")
-        first = SLOT * list(self._fields).index(name)
+        first = self._first[name]
         self._kept[name] = array
         self.words[first] = array.ctypes.data
         self.words[first + 1 : first + 1 + array.ndim] = array.shape
-        if SIMULATED:
-            value = array if ndim >= 0 else array[0]
-            self._struct = self._struct._replace(**{name: value})
-            _simulated[self.address] = self._struct
 
     @property
     def address(self) -> int:
         """Where the table lies."""
         return int(self.words.ctypes.data)
 
-
-@functools.cache
-def _fields(struct: type[Any]) -> dict[str, tuple[Any, int]]:
-    """Returns field name -> (element type, number of axes, -1 for a scalar)."""
-    arrays = axes(struct)
-    out = {}
-    for name, hint in get_type_hints(struct).items():
-        if name in arrays:
-            names, element = arrays[name]
-            out[name] = (numpy_support.from_dtype(element), len(names))
-        else:
-            out[name] = (types.float32 if hint is np.float32 else types.int64, -1)
-    return out
+    @property
+    def struct(self) -> Any:
+        """The named tuple that the table stands for, scalars as compiled code has them."""
+        values = {}
+        for name, field in self._fields.items():
+            kept = self._kept[name]
+            if isinstance(field, Nested):
+                values[name] = kept.struct
+            else:
+                values[name] = kept if field.is_array else kept[0]
+        return self._kind(**values)
 
 
-class Slot(NamedTuple):
-    """One field of a table."""
+class Leaf(NamedTuple):
+    """A field that is an array or a scalar."""
 
-    element: np.dtype[Any]
-    is_array: bool
+    element: Any
+    """Numba's type of an entry."""
+
+    ndim: int
+    """Number of axes, -1 for a scalar."""
+
+    @property
+    def is_array(self) -> bool:
+        """Whether it is no scalar."""
+        return self.ndim >= 0
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's type of an entry."""
+        return numpy_support.as_dtype(self.element)
 
     def words(self, address: int, shape: Sequence[int]) -> list[int]:
         """Returns the words of a field whose data lies at an address."""
@@ -109,17 +137,47 @@ class Slot(NamedTuple):
 
     def bits(self, value: Any) -> int:
         """Returns a scalar as the word that holds it."""
-        word = np.zeros(8 // self.element.itemsize, self.element)
+        word = np.zeros(8 // self.dtype.itemsize, self.dtype)
         word[0] = value
         return int(word.view(np.int64)[0])
 
 
-def table_words(struct: type[Any]) -> dict[str, Slot]:
+class Nested(NamedTuple):
+    """A field that is a struct."""
+
+    struct: Any
+
+
+@functools.cache
+def table_fields(struct: Any) -> dict[str, Leaf | Nested]:
     """Returns the fields of a struct in the order of its table."""
-    return {
-        name: Slot(numpy_support.as_dtype(element), ndim >= 0)
-        for name, (element, ndim) in _fields(struct).items()  # type: ignore[arg-type]
-    }
+    arrays = axes(struct)
+    out: dict[str, Leaf | Nested] = {}
+    for name, hint in get_type_hints(struct).items():
+        if name in arrays:
+            names, element = arrays[name]
+            out[name] = Leaf(numpy_support.from_dtype(element), len(names))
+        elif isinstance(hint, type) and issubclass(hint, tuple):
+            out[name] = Nested(hint)
+        else:
+            out[name] = Leaf(types.float32 if hint is np.float32 else types.int64, -1)
+    return out
+
+
+@functools.cache
+def table_places(struct: Any) -> dict[str, int]:
+    """Returns the first word of each field in the table of a struct."""
+    places, place = {}, 0
+    for name, field in table_fields(struct).items():
+        places[name] = place
+        place += table_size(field.struct) if isinstance(field, Nested) else SLOT
+    return places
+
+
+def table_size(struct: Any) -> int:
+    """Returns the number of words in the table of a struct."""
+    fields = table_fields(struct).values()
+    return sum(table_size(f.struct) if isinstance(f, Nested) else SLOT for f in fields)
 
 
 def simulate(address: int, struct: NamedTuple) -> None:
@@ -138,10 +196,6 @@ class StructPointer(types.Type):
     def __init__(self, struct: type[Any]) -> None:
         self.struct: Any = struct
         super().__init__(name=f"StructPointer({struct.__name__})")
-
-    def slot(self, name: str) -> int:
-        """Returns the number of a field."""
-        return list(_fields(self.struct)).index(name)
 
 
 class FieldArray(types.Array):
@@ -165,8 +219,11 @@ def _word(builder: Any, field: Any, number: int) -> Any:
 
 def _data(context: Any, builder: Any, field: Any, element: Any) -> Any:
     """Returns a pointer to the first entry of a field; CUDA is told that it is global memory."""
-    kind = context.get_data_type(element)
-    address = _word(builder, field, 0)
+    return _pointer(context, builder, _word(builder, field, 0), context.get_data_type(element))
+
+
+def _pointer(context: Any, builder: Any, address: Any, kind: Any) -> Any:
+    """Returns the pointer to a value of some kind that is an address; likewise."""
     if on_cpu(context):
         return builder.inttoptr(address, kind.as_pointer())
     return builder.addrspacecast(builder.inttoptr(address, kind.as_pointer(1)), kind.as_pointer())
@@ -273,11 +330,12 @@ class _StructPointerFields(AttributeTemplate):
     key = StructPointer
 
     def generic_resolve(self, kind: Any, name: str) -> Any:  # type: ignore[override]
-        fields = _fields(kind.struct)
-        if name not in fields:
+        field = table_fields(kind.struct).get(name)
+        if field is None:
             return None
-        element, ndim = fields[name]
-        return element if ndim < 0 else FieldArray(element, ndim, "C")
+        if isinstance(field, Nested):
+            return StructPointer(field.struct)
+        return FieldArray(field.element, field.ndim, "C") if field.is_array else field.element
 
 
 def _load(builder: Any, pointer: Any) -> Any:
@@ -289,11 +347,11 @@ def _load(builder: Any, pointer: Any) -> Any:
 
 @lower_getattr_generic(StructPointer)
 def _get_field(context: Any, builder: Any, kind: Any, value: Any, name: str) -> Any:
-    element, ndim = _fields(kind.struct)[name]
-    field = cgutils.gep_inbounds(builder, value, SLOT * kind.slot(name))
-    if ndim >= 0:
-        return field
-    return _load(builder, _data(context, builder, field, element))
+    field = table_fields(kind.struct)[name]
+    place = cgutils.gep_inbounds(builder, value, table_places(kind.struct)[name])
+    if isinstance(field, Nested) or field.is_array:
+        return place
+    return _load(builder, _data(context, builder, place, field.element))
 
 
 @intrinsic
@@ -301,17 +359,19 @@ def _struct_at(typing_context: Any, struct: Any, address: Any) -> Any:
     pointer = StructPointer(struct.instance_class)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[1], ir.IntType(64).as_pointer())
+        return _pointer(context, builder, arguments[1], ir.IntType(64))
 
     return pointer(struct, types.int64), generate
 
 
 _simulated: dict[int, Any] = {}
+"""Tables, or structs, by address."""
 
 
 def _simulated_struct_at(struct: Any, address: Any) -> Any:
     """Returns the struct itself, its scalars as compiled code reads them."""
-    return _simulated[int(address)]
+    found = _simulated[int(address)]
+    return found.struct if isinstance(found, Table) else found
 
 
 struct_at: Any = _simulated_struct_at if SIMULATED else _struct_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,19 +13,13 @@ from numpy.typing import NDArray
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.structs import Table
-from selfdrive_env.compiler.workers import run
+from selfdrive_env.compiler.workers import ARGUMENTS, run
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.settings import Settings, make_draws, make_params
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.observation.rows import row_length
-from selfdrive_env.kernels.step import (
-    RESET,
-    STAGGERED,
-    STEP,
-    STRUCTS,
-    run_worlds,
-)
+from selfdrive_env.kernels.step import RESET, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
 from selfdrive_env.state.arrays import (
     F32,
@@ -33,6 +27,7 @@ from selfdrive_env.state.arrays import (
     allocate,
     nbytes,
 )
+from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
@@ -54,7 +49,7 @@ from selfdrive_env.state.world import (
     Worlds,
 )
 
-__all__ = ["OWN", "STATE_STRUCTS", "Engine", "compiled_worlds"]
+__all__ = ["BATCH_STRUCTS", "STATE_STRUCTS", "Engine", "compiled_worlds"]
 
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
@@ -69,7 +64,7 @@ CACHE_LINE_PAD = 128
 """Bytes from what one thread writes to the next one's: threads that write to one cache line, or
 to neighbours, wait for each other."""
 
-OWN = (Worlds, Lights, Agents, Bodies, Motion, Tallies, Output, Rows, Scratch, Actions)
+BATCH_STRUCTS = tuple(get_type_hints(Data).values())
 """Structs that a batch has of its own."""
 
 
@@ -119,7 +114,7 @@ class Engine:
 
     def _allocate(self, sizes: Mapping[str, int]) -> None:
         """Makes the buffers, and the tables by which kernels find them."""
-        self._check_memory(sum(nbytes(struct, **sizes) for struct in OWN))
+        self._check_memory(sum(nbytes(struct, **sizes) for struct in BATCH_STRUCTS))
         self.worlds = allocate(Worlds, **sizes)
         self.lights = allocate(Lights, **sizes)
         self.agents = allocate(Agents, **sizes)
@@ -130,18 +125,16 @@ class Engine:
         self.rows = allocate(Rows, **sizes)
         self.scratch = allocate(Scratch, **sizes)
         self.actions = allocate(Actions, **sizes)
-        self._tables = [
-            Table(struct)
-            for struct in (
-                self.params, self.counts, self.draws, self.lanes, self.routes, self.grid,
-                self.signs, self.lights, self.worlds, self.agents, self.bodies, self.motion,
-                self.tallies, self.output, self.rows, self.scratch, self.actions,
-            )
-        ]  # fmt: skip
-        addresses = [table.address for table in self._tables]
-        self._arguments = np.array([*addresses, STEP, self._worker_rows], np.int64)
+        self._model = Table(Model(*(getattr(self, name) for name in Model._fields)))
+        self._data = Table(Data(*(getattr(self, name) for name in Data._fields)))
+        self._arguments = np.array([*self.tables, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
+
+    @property
+    def tables(self) -> tuple[int, int]:
+        """Addresses of the tables of `Model` and `Data`, as compiled code takes them."""
+        return self._model.address, self._data.address
 
     def _check_memory(self, needed: int) -> None:
         """Refuses a batch that takes more bytes than there are."""
@@ -256,7 +249,7 @@ class Engine:
         name = full
         if self.settings.obs_dtype == "float16":
             name, array = half, array.view(np.uint16)
-        self._tables[STRUCTS.index(Rows)].point(name, array)
+        self._data["rows"].point(name, array)
         self.rows = self.rows._replace(**{name: array})
 
     def reset(self, chosen: U8, whole: U8, *, staggered: bool) -> None:
@@ -296,7 +289,7 @@ class Engine:
             self._write("actions", scale=actions, mode=ACTIONS_SCALE)
 
     def _run(self, task: int) -> None:
-        self._arguments[len(STRUCTS)] = task
+        self._arguments[TASK - ARGUMENTS] = task
         run(compiled_worlds(), self.num_worlds, self.settings.threads, self._arguments)
 
     def state(self) -> dict[str, Any]:

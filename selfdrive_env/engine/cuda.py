@@ -8,20 +8,21 @@ simulator the same code runs on tensors in host memory.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from selfdrive_env.compiler.structs import simulate, table_words
+from selfdrive_env.compiler.structs import Leaf, Nested, Table, simulate, table_fields
 from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.cpu import OWN, STATE_STRUCTS, Engine
+from selfdrive_env.engine.cpu import BATCH_STRUCTS, STATE_STRUCTS, Engine
 from selfdrive_env.engine.launch import Launcher
-from selfdrive_env.kernels.step import STAGGERED, STEP, STRUCTS
+from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
+from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.world import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
 
 __all__ = ["DeviceEngine"]
@@ -53,7 +54,7 @@ _ROW_TYPES = {
     "bfloat16": torch.bfloat16,
 }
 
-_own_names = {struct.__name__.lower(): struct for struct in OWN}
+_own_names = {struct.__name__.lower(): struct for struct in BATCH_STRUCTS}
 
 
 class DeviceEngine(Engine):
@@ -148,7 +149,7 @@ class DeviceEngine(Engine):
     def _allocate(self, sizes: Mapping[str, int]) -> None:
         self.params = self.params._replace(prefetch=0)
         self._check_memory(self._needed(sizes))
-        for struct in OWN:
+        for struct in BATCH_STRUCTS:
             self.tensors[struct.__name__.lower()] = {
                 name: torch.zeros(
                     tuple(int(n) if n.isdigit() else sizes[n] for n in names),
@@ -173,21 +174,23 @@ class DeviceEngine(Engine):
         return torch.from_numpy(flat.view(signed) if signed else flat.copy()).to(self.device)
 
     def _make_tables(self) -> None:
-        """Writes the tables of all structs into one tensor, scalars behind them."""
+        """Writes the tables of `Model` and `Data` into one tensor, behind them all scalars."""
         words: list[int] = []
-        firsts: list[int] = []
-        scalars: list[tuple[int, Any]] = []
-        for struct in STRUCTS:
-            name = struct.__name__.lower()
-            tensors = self.tensors.get(name)
+        scalars: list[tuple[int, int]] = []
+        firsts = []
+        for whole in (Model, Data):
             firsts.append(len(words))
-            for field, slot in table_words(struct).items():
-                if tensors is not None:
-                    shape = tuple(tensors[field].shape)
-                    words += slot.words(tensors[field].data_ptr(), shape)
-                else:
-                    scalars.append((len(words), slot.bits(getattr(getattr(self, name), field))))
-                    words += slot.words(0, ())
+            for name, part in table_fields(whole).items():
+                assert isinstance(part, Nested)
+                for field, leaf in table_fields(part.struct).items():
+                    assert isinstance(leaf, Leaf)
+                    if name in self.tensors:
+                        tensor = self.tensors[name][field]
+                        words += leaf.words(tensor.data_ptr(), tuple(tensor.shape))
+                    else:
+                        bits = leaf.bits(getattr(getattr(self, name), field))
+                        scalars.append((len(words), bits))
+                        words += leaf.words(0, ())
         place = len(words)
         self._tables_tensor = torch.zeros(
             place + len(scalars), dtype=torch.int64, device=self.device
@@ -199,24 +202,24 @@ class DeviceEngine(Engine):
         self._tables_tensor.copy_(torch.from_numpy(np.array(words, np.int64)))
         self._addresses = tuple(base + _WORD * first for first in firsts)
         if SIMULATED:
-            self._show_to_simulator()
+            for kind, address in zip((Model, Data), self._addresses, strict=True):
+                parts = [self._as_simulated(name) for name in table_fields(kind)]
+                simulate(address, kind(*parts))
 
-    def _show_to_simulator(self) -> None:
-        for struct, address in zip(STRUCTS, self._addresses, strict=True):
-            name = struct.__name__.lower()
-            tensors = self.tensors.get(name)
-            if tensors is None:
-                simulate(address, getattr(self, name))
-                continue
-            elements = {field: element for field, (_, element) in axes(struct).items()}
-            arrays = {f: tensor.numpy().view(elements[f]) for f, tensor in tensors.items()}
-            simulate(address, struct(**arrays))
+    def _as_simulated(self, name: str) -> Any:
+        """Returns a struct whose arrays are the tensors themselves, for Numba's simulator."""
+        if name not in self.tensors:
+            return Table(getattr(self, name)).struct
+        kind = get_type_hints(Data if name in Data._fields else Model)[name]
+        elements = {field: element for field, (_, element) in axes(kind).items()}
+        arrays = {f: tensor.numpy().view(elements[f]) for f, tensor in self.tensors[name].items()}
+        return kind(**arrays)
 
     def _needed(self, sizes: Mapping[str, int]) -> int:
         """Returns the bytes of all buffers of the batch."""
         static = (self.lanes, self.routes, self.grid, self.signs)
         maps = sum(array.nbytes for part in static for array in part)
-        return maps + sum(nbytes(struct, **sizes) for struct in OWN)
+        return maps + sum(nbytes(struct, **sizes) for struct in BATCH_STRUCTS)
 
     def _write(self, struct: str, **fields: Any) -> None:
         for name, value in fields.items():
@@ -281,15 +284,15 @@ class DeviceEngine(Engine):
         rows, shared = self._row_threads, self._row_bytes
         stream = self._stream()
         if task == STEP:
-            launch("advance", worlds, self._threads, 0, stream, self._addresses)
-            launch("observe", worlds, rows, shared, stream, self._addresses)
-            launch("settle", worlds, self._threads, 0, stream, self._addresses)
+            launch("advance", worlds, self._threads, 0, stream, *self._addresses)
+            launch("observe", worlds, rows, shared, stream, *self._addresses)
+            launch("settle", worlds, self._threads, 0, stream, *self._addresses)
         else:
             staggered = int(task == STAGGERED)
-            launch("begin_reset", worlds, self._threads, 0, stream, self._addresses)
-            launch("observe", worlds, rows, shared, stream, self._addresses)
-            launch("settle_reset", worlds, self._threads, 0, stream, self._addresses, staggered)
-        launch("observe", worlds, rows, shared, stream, self._addresses)
+            launch("begin_reset", worlds, self._threads, 0, stream, *self._addresses)
+            launch("observe", worlds, rows, shared, stream, *self._addresses)
+            launch("settle_reset", worlds, self._threads, 0, stream, *self._addresses, staggered)
+        launch("observe", worlds, rows, shared, stream, *self._addresses)
 
     def _stream(self) -> int:
         """Returns the handle of torch's current stream."""

@@ -19,96 +19,40 @@ from selfdrive_env.compiler.device import (
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import SIMULATED, block_index
 from selfdrive_env.kernels.observation.rows import observe_wanted
-from selfdrive_env.kernels.step import (
-    STRUCTS,
-    advance_world,
-    begin_reset,
-    settle_reset,
-    settle_world,
-)
-from selfdrive_env.state.params import Counts, Draws, Params
-from selfdrive_env.state.road import (
-    Grid,
-    Lanes,
-    Routes,
-    Signs,
-)
-from selfdrive_env.state.world import (
-    Actions,
-    Agents,
-    Bodies,
-    Lights,
-    Motion,
-    Output,
-    Rows,
-    Scratch,
-    Tallies,
-    Worlds,
-)
+from selfdrive_env.kernels.step import advance_world, begin_reset, settle_reset, settle_world
+from selfdrive_env.state.model import Data, Model
 
 __all__ = ["KERNELS", "SIGNATURES", "Launcher", "compiled_kernel"]
 
 
-def advance_kernel(tables):
+def advance_kernel(model, data):
     """First part of a step."""
     world = block_index()
-    advance_world(
-        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Actions, tables[16]),
-        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
-        struct_at(Signs, tables[6]), struct_at(Lights, tables[7]),
-        struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
-        struct_at(Motion, tables[11]), struct_at(Tallies, tables[12]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]), world, world,
-    )  # fmt: skip
+    advance_world(struct_at(Model, model), struct_at(Data, data), world, world)
 
 
-def observe_kernel(tables):
+def observe_kernel(model, data):
     """Writes the rows that the part before it wants."""
     world = block_index()
-    observe_wanted(
-        struct_at(Params, tables[0]), struct_at(Counts, tables[1]), struct_at(Draws, tables[2]),
-        struct_at(Lanes, tables[3]), struct_at(Routes, tables[4]), struct_at(Grid, tables[5]),
-        struct_at(Signs, tables[6]), struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]),
-        struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]), world, world,
-    )  # fmt: skip
+    observe_wanted(struct_at(Model, model), struct_at(Data, data), world, world)
 
 
-def settle_kernel(tables):
+def settle_kernel(model, data):
     """Last part of a step but the observation."""
     world = block_index()
-    settle_world(
-        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Lanes, tables[3]),
-        struct_at(Routes, tables[4]), struct_at(Grid, tables[5]), struct_at(Signs, tables[6]),
-        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
-        struct_at(Bodies, tables[10]), struct_at(Tallies, tables[12]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]), world, world,
-    )  # fmt: skip
+    settle_world(struct_at(Model, model), struct_at(Data, data), world, world)
 
 
-def begin_reset_kernel(tables):
+def begin_reset_kernel(model, data):
     """First part of a reset."""
     world = block_index()
-    begin_reset(
-        struct_at(Params, tables[0]), struct_at(Agents, tables[9]), struct_at(Bodies, tables[10]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]), world, world,
-    )  # fmt: skip
+    begin_reset(struct_at(Model, model), struct_at(Data, data), world, world)
 
 
-def settle_reset_kernel(tables, staggered):
+def settle_reset_kernel(model, data, staggered):
     """Last part of a reset but the observation."""
     world = block_index()
-    settle_reset(
-        struct_at(Params, tables[0]), struct_at(Draws, tables[2]), struct_at(Lanes, tables[3]),
-        struct_at(Routes, tables[4]), struct_at(Grid, tables[5]), struct_at(Signs, tables[6]),
-        struct_at(Lights, tables[7]), struct_at(Worlds, tables[8]), struct_at(Agents, tables[9]),
-        struct_at(Bodies, tables[10]), struct_at(Tallies, tables[12]),
-        struct_at(Output, tables[13]), struct_at(Rows, tables[14]),
-        struct_at(Scratch, tables[15]), staggered != 0, world, world,
-    )  # fmt: skip
+    settle_reset(struct_at(Model, model), struct_at(Data, data), staggered != 0, world, world)
 
 
 KERNELS: dict[str, Any] = {
@@ -121,9 +65,9 @@ KERNELS: dict[str, Any] = {
 """Functions to launch by name; a step is advance, observe, settle, observe."""
 
 SIGNATURES: dict[str, Any] = {
-    name: signature(len(STRUCTS), 1 if name == "settle_reset" else 0) for name in KERNELS
+    name: signature(function.__code__.co_argcount) for name, function in KERNELS.items()
 }
-"""Of each kernel: the addresses of the tables of `STRUCTS`, and whether clocks are staggered."""
+"""Of each kernel: the addresses of the tables of `Model` and `Data`, and what else it takes."""
 
 
 class Launcher:

@@ -133,6 +133,7 @@ class DrivingVectorEnv(VectorEnv):
         self.closed = False
         self._ready = False
         self._painter: Any = None
+        self._viewer: Any = None
         self._background: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
         self._recorder: Any = None
@@ -490,9 +491,18 @@ class DrivingVectorEnv(VectorEnv):
         if self._recorder is not None:
             self._recorder.record()
         if self.render_mode == "human":
-            from selfdrive_env.rendering.window import show
+            self._show()
 
-            show(self)
+    def _show(self) -> None:
+        """Shows the present state in a window."""
+        from selfdrive_env.rendering.window import Viewer
+
+        if self._viewer is None:
+            title = f"selfdrive_env: {', '.join(self.settings.map)}"
+            self._viewer = Viewer(self.num_envs, self.settings.render_size, title)
+        edge = self._viewer.edge
+        frames = (self.frame(row, size=edge) for row in range(self.num_envs))
+        self._viewer.show(frames, float(self.metadata["render_fps"]))
 
     def frame(
         self, row: int = 0, *, span: float | None = None, size: int | None = None
@@ -553,10 +563,8 @@ class DrivingVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         """Waits for a step in the background; closes the window."""
-        if self.render_mode == "human":
-            from selfdrive_env.rendering.window import hide
-
-            hide(self)
+        if self._viewer is not None:
+            self._viewer.close()
         if self._background is not None:
             self._background.shutdown()
             self._background = None

@@ -145,30 +145,33 @@ def _problem(about: Mapping[str, Any], tracks: Tracks) -> str | None:
 def _bad_index(about: Mapping[str, Any], tracks: Tracks) -> str | None:
     """Returns which array points beyond what there is, None if none does."""
     agents, frames = tracks.x.shape
-    lives, goals = tracks.goal_x.shape
+    count, goals = tracks.goal_x.shape
     ranges = {
-        "life": (-1, lives - 1),
-        "leg": (-1, len(tracks.leg_life) - 1),
+        "track": (-1, count - 1),
+        "route_leg": (-1, len(tracks.route_leg_track) - 1),
         "status": (0, 2),
         "light": (0, 4),
         "observed_agent": (0, agents - 1),
-        "life_agent": (0, agents - 1),
-        "life_frame": (0, frames - 1),
-        "life_type": (0, len(about["body_types"]) - 1),
-        "life_driver": (0, len(about["drivers"]) - 1),
-        "life_goals": (0, goals),
+        "track_agent": (0, agents - 1),
+        "track_frame": (0, frames - 1),
+        "track_type": (0, len(about["body_types"]) - 1),
+        "track_driver": (0, len(about["drivers"]) - 1),
+        "track_goals": (0, goals),
         "left_frame": (-1, frames - 1),
-        "leg_life": (0, lives - 1),
-        "leg_goal": (0, goals - 1),
+        "route_leg_track": (0, count - 1),
+        "route_leg_goal": (0, goals - 1),
         "outline_kind": (0, len(OUTLINES) - 1),
     }
     for name, (low, high) in ranges.items():
         array = getattr(tracks, name)
         if array.size and not low <= array.min() <= array.max() <= high:
             return f"{name} goes from {array.min()} to {array.max()}, allowed are {low} to {high}"
-    if ((tracks.status != 0) & (tracks.life < 0)).any():
-        return "an agent is present without a life"
-    for first, of in ((tracks.leg_first, tracks.leg_x), (tracks.outline_first, tracks.outline_x)):
+    if ((tracks.status != 0) & (tracks.track < 0)).any():
+        return "an agent is present without a track"
+    for first, of in (
+        (tracks.route_leg_first, tracks.route_leg_x),
+        (tracks.outline_first, tracks.outline_x),
+    ):
         if first[0] != 0 or first[-1] != len(of) or (np.diff(first) < 0).any():
             return "its polylines do not follow each other"
     return None

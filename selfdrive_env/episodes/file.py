@@ -35,7 +35,7 @@ from selfdrive_env.episodes.tracks import SCHEMA, Tracks
 __all__ = ["VERSION", "EpisodeError", "decode", "encode", "write_whole"]
 
 MAGIC = b"SDEPISOD"
-VERSION = 1
+VERSION = 2
 HEAD = struct.Struct("<8sIQQ")
 HEAD_LENGTH = HEAD.size + 32
 LEVEL = 9

@@ -16,7 +16,7 @@ from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.episodes.episode import Episode
-from selfdrive_env.episodes.take import Take
+from selfdrive_env.episodes.frame_recorder import FrameRecorder
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.world import REWARD_TERMS
 
@@ -74,28 +74,28 @@ class Recorder:
                 raise ValueError(f"observed names agent {agent}, which has no observation")
         self._observed = np.array(list(observed), np.int32)
         self._title = title
-        self._take: Take | None = None
-        self._ended: Take | None = None
+        self._frames: FrameRecorder | None = None
+        self._ended: FrameRecorder | None = None
 
     def record(self) -> None:
         """Notes the state of the world: to be called after each reset and after each step."""
-        worlds, take = self._engine.worlds, self._take
+        worlds, now = self._engine.worlds, self._frames
         clock, place = int(worlds.clock[self._world]), int(worlds.map[self._world])
-        if take is not None and take.place == place:
-            if clock == take.clock + 1:
-                take.note(clock)
+        if now is not None and now.place == place:
+            if clock == now.clock + 1:
+                now.note(clock)
                 return
-            if clock == take.clock and len(take.frames) > 1:
-                take.note(clock, again=True)
+            if clock == now.clock and len(now.frames) > 1:
+                now.note(clock, again=True)
                 return
         output = self._engine.output
         stepped = bool((output.terminated | output.truncated)[self._world].any())
         self._ended = None
-        if take is not None and clock == 0 and stepped:  # the step itself drew the world anew
-            take.close()
-            self._ended = take
-        self._take = Take(self._engine, self._world, self._observed)
-        self._take.note(clock)
+        if now is not None and clock == 0 and stepped:  # the step itself drew the world anew
+            now.close()
+            self._ended = now
+        self._frames = FrameRecorder(self._engine, self._world, self._observed)
+        self._frames.note(clock)
 
     def episode(self) -> Episode:
         """Returns the running episode; of a world that was just drawn anew the one before.
@@ -103,14 +103,14 @@ class Recorder:
         Raises:
             ValueError: If nothing was recorded.
         """
-        take = self._take
-        if take is None:
+        frames = self._frames
+        if frames is None:
             raise ValueError("nothing was recorded: call record() after reset() and each step()")
-        if self._ended is not None and len(take.frames) == 1:
-            take = self._ended
+        if self._ended is not None and len(frames.frames) == 1:
+            frames = self._ended
         engine = self._engine
         key = engine.worlds.key[self._world].tolist()
-        town = engine.maps[take.place]
+        town = engine.maps[frames.place]
         about = {
             "package": _version(),
             "map": town.name,
@@ -119,7 +119,7 @@ class Recorder:
             "seed": str(key[0] | key[1] << 32),
             "title": self._title,
             "dt": float(engine.settings.dt),
-            "start": take.start * float(engine.settings.dt),
+            "start": frames.start * float(engine.settings.dt),
             "focus": self._focus,
             "settings": json.loads(json.dumps(dataclasses.asdict(engine.settings), default=list)),
             "terms": list(REWARD_TERMS),
@@ -131,7 +131,7 @@ class Recorder:
                 for name, count in slots(engine.counts).items()
             ],
         }
-        return Episode(about, take.tracks())
+        return Episode(about, frames.arrays())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the episode, as .html (a web page) or .episode.

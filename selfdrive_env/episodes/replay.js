@@ -1,7 +1,7 @@
 "use strict";
 // Plays an episode. Text of the episode reaches the page through textContent alone.
 (() => {
-  const MAGIC = "SDEPISOD", VERSION = 1, HEAD = 60;
+  const MAGIC = "SDEPISOD", VERSION = 2, HEAD = 60;
   const ABSENT = 0, HALTED = 2;
   const NO_LIGHT = 0, STOP_SIGN = 4;
   const LIGHTS = ["#969aa0", "#34d35c", "#ffd028", "#f03036", "#fafafa"];
@@ -71,10 +71,10 @@
   function open({ about, tracks }) {
     const agents = tracks.x.shape[0], frames = tracks.x.shape[1], last = frames - 1, dt = about.dt;
     const at = (name, ...index) => {
-      const track = tracks[name];
+      const array = tracks[name];
       let place = index[0];
-      for (let i = 1; i < index.length; i++) place = place * track.shape[i] + index[i];
-      return track.data[place] * track.scale;
+      for (let i = 1; i < index.length; i++) place = place * array.shape[i] + index[i];
+      return array.data[place] * array.scale;
     };
 
     // View: metres at the middle of the canvas and pixels a metre.
@@ -84,27 +84,27 @@
     let width = 1, height = 1, ratio = 1, colours = {};
 
     const frame = () => Math.min(last, Math.floor(state.time + 1e-6));
-    const typeName = (life) => about.body_types[at("life_type", life)];
+    const typeName = (track) => about.body_types[at("track_type", track)];
 
-    /** Pose of an agent between frames: [x, y, heading, life], or null while it is absent. */
+    /** Pose of an agent between frames: [x, y, heading, track], or null while it is absent. */
     function pose(agent, time) {
       const f = Math.min(last, Math.floor(time + 1e-6)), u = Math.min(1, Math.max(0, time - f));
       if (at("status", agent, f) === ABSENT) return null;
-      const life = at("life", agent, f);
+      const track = at("track", agent, f);
       const x = at("x", agent, f), y = at("y", agent, f), heading = at("heading", agent, f);
-      if (f === last || u === 0) return [x, y, heading, life];
-      const next = at("life", agent, f + 1);
+      if (f === last || u === 0) return [x, y, heading, track];
+      const next = at("track", agent, f + 1);
       let x1, y1, h1;
-      if (next === life || (next >= 0 && !at("life_placed", next))) {
+      if (next === track || (next >= 0 && !at("track_placed", next))) {
         [x1, y1, h1] = [at("x", agent, f + 1), at("y", agent, f + 1), at("heading", agent, f + 1)];
-      } else if (at("left_frame", life) === f + 1) {
-        [x1, y1, h1] = [at("left_x", life), at("left_y", life), at("left_heading", life)];
+      } else if (at("left_frame", track) === f + 1) {
+        [x1, y1, h1] = [at("left_x", track), at("left_y", track), at("left_heading", track)];
       } else {
         const way = at("speed", agent, f) * dt;
         [x1, y1, h1] = [x + way * Math.cos(heading), y + way * Math.sin(heading), heading];
       }
       const turn = Math.atan2(Math.sin(h1 - heading), Math.cos(h1 - heading));
-      return [x + u * (x1 - x), y + u * (y1 - y), heading + u * turn, life];
+      return [x + u * (x1 - x), y + u * (y1 - y), heading + u * turn, track];
     }
 
     function lines(prefix, count) {
@@ -125,7 +125,7 @@
       return found;
     }
     const outlines = lines("outline", tracks.outline_kind.shape[0]);
-    const legs = lines("leg", tracks.leg_life.shape[0]);
+    const legs = lines("route_leg", tracks.route_leg_track.shape[0]);
     const byKind = [0, 1, 2, 3].map((kind) => outlines.filter((_, i) => tracks.outline_kind.data[i] === kind));
 
     const incidents = [];
@@ -135,7 +135,7 @@
         if (!event) continue;
         about.events.forEach((name, bit) => {
           if (!(event >> bit & 1) || !Object.hasOwn(MARKED, name)) return;
-          const before = at("life", a, f - 1);
+          const before = at("track", a, f - 1);
           const left = before >= 0 && at("left_frame", before) === f;
           const x = left ? at("left_x", before) : at("x", a, f), y = left ? at("left_y", before) : at("y", a, f);
           incidents.push({ frame: f, agent: a, name, x, y });
@@ -228,7 +228,7 @@
     }
 
     function drawRoute(f) {
-      const leg = at("leg", state.agent, f), here = pose(state.agent, state.time);
+      const leg = at("route_leg", state.agent, f), here = pose(state.agent, state.time);
       if (leg < 0 || !here) return;
       const { points } = legs[leg];
       if (points.length >= 4) {
@@ -250,26 +250,26 @@
         pen.globalAlpha = 1;
         pen.lineCap = "butt";
       }
-      const life = at("leg_life", leg), radius = at("goal_radius", life);
-      for (let g = at("leg_goal", leg); g < at("life_goals", life); g++) {
+      const track = at("route_leg_track", leg), radius = at("goal_radius", track);
+      for (let g = at("route_leg_goal", leg); g < at("track_goals", track); g++) {
         pen.beginPath();
-        pen.arc(at("goal_x", life, g), at("goal_y", life, g), Math.max(radius, 6 / view.scale), 0, 7);
+        pen.arc(at("goal_x", track, g), at("goal_y", track, g), Math.max(radius, 6 / view.scale), 0, 7);
         pen.globalAlpha = 0.25;
         pen.fillStyle = colours.route;
-        if (g === at("leg_goal", leg)) pen.fill();
+        if (g === at("route_leg_goal", leg)) pen.fill();
         pen.globalAlpha = 1;
         stroke(colours.route, 0.3, 1.5);
       }
     }
 
-    function colourOf(agent, life, f) {
+    function colourOf(agent, track, f) {
       if (at("status", agent, f) === HALTED) return colours.halted;
       if (agent === state.agent) return colours.focus;
-      const type = typeName(life);
+      const type = typeName(track);
       if (type === "pedestrian") return colours.walker;
       if (TWO_WHEELERS.includes(type)) return colours.cyclist;
-      if (at("life_learner", life)) return colours.learner;
-      return at("life_driver", life) > 1 ? colours.other : colours.scripted;
+      if (at("track_learner", track)) return colours.learner;
+      return at("track_driver", track) > 1 ? colours.other : colours.scripted;
     }
 
     function box(c, s, x, y, shape) {
@@ -283,12 +283,12 @@
     function drawAgent(agent, f) {
       const here = pose(agent, state.time);
       if (!here) return;
-      const [x, y, heading, life] = here;
-      const half = 0.5 * at("life_length", life), wide = 0.5 * at("life_width", life);
+      const [x, y, heading, track] = here;
+      const half = 0.5 * at("track_length", track), wide = 0.5 * at("track_width", track);
       if (!visible([x - half - 3, y - half - 3, x + half + 3, y + half + 3])) return;
       const c = Math.cos(heading), s = Math.sin(heading);
       const coarse = 2 * Math.max(half, 1.5) * view.scale < 9;
-      pen.fillStyle = colourOf(agent, life, f);
+      pen.fillStyle = colourOf(agent, track, f);
       pen.beginPath();
       if (coarse) {
         const a = (agent === state.agent ? 8 : 5) / view.scale;
@@ -488,13 +488,13 @@
     }
 
     function fillReward(f) {
-      const a = state.agent, life = at("life", a, f);
-      // The reward in the frame of a placing belongs to the life before.
+      const a = state.agent, track = at("track", a, f);
+      // The reward in the frame of a placing belongs to the track before.
       let first = f + 1;
-      for (let g = f; g > 0 && life >= 0; g--) {
-        const there = at("life", a, g);
+      for (let g = f; g > 0 && track >= 0; g--) {
+        const there = at("track", a, g);
         if (there < 0) break;
-        if (at("life_placed", there) && at("life_frame", there) === g) break;
+        if (at("track_placed", there) && at("track_frame", there) === g) break;
         first = g;
       }
       const now = [], sums = [];
@@ -528,11 +528,11 @@
     }
 
     function fillFacts(f) {
-      const a = state.agent, life = at("life", a, f), leg = at("leg", a, f);
+      const a = state.agent, track = at("track", a, f), leg = at("route_leg", a, f);
       const chips = [];
-      if (life < 0) chips.push("not in the world");
+      if (track < 0) chips.push("not in the world");
       else {
-        chips.push(typeName(life), at("life_learner", life) ? "learner" : about.drivers[at("life_driver", life)]);
+        chips.push(typeName(track), at("track_learner", track) ? "learner" : about.drivers[at("track_driver", track)]);
         if (at("status", a, f) === HALTED) chips.push("!halted");
       }
       const ended = at("ended", a, f);
@@ -545,14 +545,14 @@
         return chip;
       }));
       const speed = at("speed", a, f), distance = at("goal_distance", a, f);
-      byId("speed").textContent = life < 0 ? "–" : speed.toFixed(2);
-      byId("kmh").textContent = life < 0 ? "" : `· ${(3.6 * speed).toFixed(0)} km/h`;
-      const values = life < 0 ? [] : [
+      byId("speed").textContent = track < 0 ? "–" : speed.toFixed(2);
+      byId("kmh").textContent = track < 0 ? "" : `· ${(3.6 * speed).toFixed(0)} km/h`;
+      const values = track < 0 ? [] : [
         `${at("acceleration", a, f).toFixed(2)} m/s²`,
         `${(at("steering", a, f) * 180 / Math.PI).toFixed(1)}°`,
         leg < 0 ? "–" : distance > 99999 ? "no way" : `${distance.toFixed(1)} m`,
-        leg < 0 ? "–" : `${at("leg_goal", leg)} of ${at("life_goals", life)} reached`,
-        `${at("life_length", life).toFixed(2)} × ${at("life_width", life).toFixed(2)} m`,
+        leg < 0 ? "–" : `${at("route_leg_goal", leg)} of ${at("track_goals", track)} reached`,
+        `${at("track_length", track).toFixed(2)} × ${at("track_width", track).toFixed(2)} m`,
         `${at("x", a, f).toFixed(2)}, ${at("y", a, f).toFixed(2)} m`,
         `${(at("heading", a, f) * 180 / Math.PI).toFixed(1)}°`,
       ];
@@ -581,9 +581,9 @@
       brush.lineWidth = 1.5;
       brush.beginPath();
       for (let g = 0, down = false; g < frames; g++) {
-        const life = at("life", state.agent, g);
-        if (life < 0) { down = false; continue; }
-        const jump = at("life_frame", life) === g && at("life_placed", life);
+        const track = at("track", state.agent, g);
+        if (track < 0) { down = false; continue; }
+        const jump = at("track_frame", track) === g && at("track_placed", track);
         if (down && !jump) brush.lineTo(px(g), py(at("speed", state.agent, g)));
         else brush.moveTo(px(g), py(at("speed", state.agent, g)));
         down = true;
@@ -661,10 +661,10 @@
       const chooser = byId("agent");
       make("option", "none", chooser).value = "-1";
       for (let a = 0; a < agents; a++) {
-        let life = -1;
-        for (let f = 0; f < frames && life < 0; f++) life = at("life", a, f);
+        let track = -1;
+        for (let f = 0; f < frames && track < 0; f++) track = at("track", a, f);
         const kept = observedAt(a) >= 0 ? " · observation" : "";
-        make("option", life < 0 ? `${a} · absent` : `${a} · ${typeName(life)}${kept}`, chooser).value = String(a);
+        make("option", track < 0 ? `${a} · absent` : `${a} · ${typeName(track)}${kept}`, chooser).value = String(a);
       }
     }
 
@@ -734,7 +734,7 @@
         const here = pose(a, state.time);
         if (!here) continue;
         const [sx, sy] = screen(here[0], here[1]);
-        const reach = Math.max(10, 0.5 * at("life_length", here[3]) * view.scale + 3);
+        const reach = Math.max(10, 0.5 * at("track_length", here[3]) * view.scale + 3);
         const distance = Math.hypot(px - sx, py - sy);
         if (distance < reach && distance < best) [best, found] = [distance, a];
       }

@@ -1,10 +1,10 @@
 """What an episode holds: every array declared once, with axes, element type, meaning and scale.
 
 Axes: agent (slot of the world), frame (the first state and that after each step), term and feature
-(of reward and observation), observed (agents whose observation is kept), life (what an agent keeps
-from one placing or new route to the next), leg (way to one goal), way and point (places along legs
-and outlines), outline (one polyline of the map), line (stop line). Time is the last axis wherever
-there is one: differences along it are small, so that they pack well.
+(of reward and observation), observed (agents whose observation is kept), track (what an agent
+keeps from one placing or new route to the next), route_leg (way to one goal), way and point (places
+along these and along outlines), outline (one polyline of the map), line (stop line). Time is the
+last axis wherever there is one: differences along it are small, so that they pack well.
 
 A whole number stands for itself times the scale in its annotation; 1 where there is none.
 """
@@ -78,11 +78,11 @@ class Tracks(NamedTuple):
     reward: Annotated[F16, "term agent frame"]
     """Weighted terms of the reward of the step that led here."""
 
-    life: Annotated[I32, "agent frame"]
-    """Row of the fields `life_*`, -1 while absent."""
+    track: Annotated[I32, "agent frame"]
+    """Row of the fields `track_*`, `goal_*` and `left_*`, -1 while absent."""
 
-    leg: Annotated[I32, "agent frame"]
-    """Row of the fields `leg_*`, -1 without a goal."""
+    route_leg: Annotated[I32, "agent frame"]
+    """Row of the fields `route_leg_*`, -1 without a goal."""
 
     light: Annotated[U8, "line frame"]
     """Colour of each stop line: `state.NO_LIGHT`, `GREEN`, `YELLOW`, `RED` or `STOP_SIGN`."""
@@ -93,51 +93,51 @@ class Tracks(NamedTuple):
     observation: Annotated[I16, "observed feature frame", FEATURE]
     """Its rows, from -1 to 1."""
 
-    life_agent: Annotated[I32, "life"]
-    life_frame: Annotated[I32, "life"]
+    track_agent: Annotated[I32, "track"]
+    track_frame: Annotated[I32, "track"]
     """First frame."""
 
-    life_placed: Annotated[U8, "life"]
+    track_placed: Annotated[U8, "track"]
     """1 if it begins with a placing, 0 if the agent drove on with another route."""
 
-    life_length: Annotated[I16, "life", CM]
-    life_width: Annotated[I16, "life", CM]
+    track_length: Annotated[I16, "track", CM]
+    track_width: Annotated[I16, "track", CM]
     """Of the body [m]."""
 
-    life_type: Annotated[U8, "life"]
+    track_type: Annotated[U8, "track"]
     """Row of the table `body_types`."""
 
-    life_driver: Annotated[U8, "life"]
+    track_driver: Annotated[U8, "track"]
     """`state.EXTERNAL`, `IDM`, `CONSTANT` or `STILL`."""
 
-    life_learner: Annotated[U8, "life"]
-    life_goals: Annotated[U8, "life"]
+    track_learner: Annotated[U8, "track"]
+    track_goals: Annotated[U8, "track"]
     """Number of goals."""
 
-    goal_x: Annotated[I32, "life goal", CM]
-    goal_y: Annotated[I32, "life goal", CM]
+    goal_x: Annotated[I32, "track goal", CM]
+    goal_y: Annotated[I32, "track goal", CM]
     """Place of each goal [m]."""
 
-    goal_radius: Annotated[I16, "life", CM]
+    goal_radius: Annotated[I16, "track", CM]
     """[m]"""
 
-    left_frame: Annotated[I32, "life"]
+    left_frame: Annotated[I32, "track"]
     """Frame in which the agent was elsewhere: its episode had ended; -1 if it was not."""
 
-    left_x: Annotated[I32, "life", CM]
-    left_y: Annotated[I32, "life", CM]
-    left_heading: Annotated[I16, "life", ANGLE]
+    left_x: Annotated[I32, "track", CM]
+    left_y: Annotated[I32, "track", CM]
+    left_heading: Annotated[I16, "track", ANGLE]
     """Where it was at that time, before it was placed anew [m], [rad]."""
 
-    leg_life: Annotated[I32, "leg"]
-    leg_goal: Annotated[U8, "leg"]
-    """Which of the life's goals."""
+    route_leg_track: Annotated[I32, "route_leg"]
+    route_leg_goal: Annotated[U8, "route_leg"]
+    """Which of the track's goals."""
 
-    leg_first: Annotated[I32, "leg+1"]
-    """Places of leg l: leg_x[leg_first[l]:leg_first[l + 1]], the way as it was when it began."""
+    route_leg_first: Annotated[I32, "route_leg+1"]
+    """Places of leg l, as the way was when it began: route_leg_x[first[l]:first[l + 1]]."""
 
-    leg_x: Annotated[I32, "way", CM]
-    leg_y: Annotated[I32, "way", CM]
+    route_leg_x: Annotated[I32, "way", CM]
+    route_leg_y: Annotated[I32, "way", CM]
     """[m]"""
 
     line_x: Annotated[I32, "line 2", CM]

@@ -5,20 +5,19 @@ These are the figures that tell whether behaviour follows the reward weights an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.evaluation.incidents import CAUSES
+from selfdrive_env.state.places import box_centre
 from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
-    from selfdrive_env.evaluation.run import Evaluation
 
-__all__ = ["ROWS", "Behaviour", "compare_presets"]
+__all__ = ["ROWS", "Behaviour"]
 
 EVERY = 0.5
 """Time between two looks at the gaps [s]."""
@@ -110,8 +109,7 @@ def gaps_ahead(engine: Engine, world: int) -> NDArray[np.float64]:
     """
     agents, bodies = engine.agents, engine.bodies
     cos, sin = agents.cos[world].astype(np.float64), agents.sin[world].astype(np.float64)
-    middle = 0.5 * bodies.wheelbase[world]
-    x, y = agents.x[world] + middle * cos, agents.y[world] + middle * sin
+    x, y = box_centre(agents.x[world], agents.y[world], cos, sin, bodies.wheelbase[world])
     east, north = x[None] - x[:, None], y[None] - y[:, None]
     along = east * cos[:, None] + north * sin[:, None]
     across = np.abs(north * cos[:, None] - east * sin[:, None])
@@ -123,16 +121,3 @@ def gaps_ahead(engine: Engine, world: int) -> NDArray[np.float64]:
     ahead &= (gap <= FOLLOWING_REACH) & (agents.status[world] != ABSENT)[None]
     np.fill_diagonal(ahead, False)
     return np.where(ahead, gap, np.inf).min(1)
-
-
-def compare_presets(
-    run: Callable[..., Evaluation], presets: Sequence[str], settings: Mapping[str, Any]
-) -> dict[str, dict[str, float | None]]:
-    """Returns how a policy drives under each preset of reward weights.
-
-    Args:
-        run: Evaluates, given `settings`.
-        presets: Names of presets.
-        settings: Of the environment.
-    """
-    return {preset: run(settings={**settings, "preset": preset}).behaviour for preset in presets}

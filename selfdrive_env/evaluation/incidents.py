@@ -16,7 +16,7 @@ touch and from their speeds and lanes at the start of that step. An agent's own 
    same junction ever since.
 
 An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
-was hit by another. Where neither has one both are at fault. A contact within 0.5 s of the placing
+is not at fault. Where neither has one both are at fault. A contact within 0.5 s of the placing
 of either body is a start in collision whatever the faults, since nobody could have avoided it.
 """
 
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
 from selfdrive_env.state.world import (
     ABSENT,
@@ -41,8 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["APART", "CAUSES", "CRASHES", "Incident", "Pair", "RisingEdges", "Watch", "own_faults"]
 
-AT_FAULT, HIT, OFF_ROAD, RED_LIGHT, START = range(5)
-CAUSES = ("collision_at_fault", "hit_by_another", "off_road", "red_light", "start_in_collision")
+AT_FAULT, NOT_AT_FAULT, OFFROAD, RED_LIGHT, START = range(5)
+CAUSES = (
+    "collision_at_fault", "collision_not_at_fault", "offroad", "red_light", "start_in_collision",
+)  # fmt: skip
 """Names of the causes; the first three make an incident that counts between kilometres."""
 
 CRASHES = 3
@@ -61,8 +64,6 @@ LANE_SLACK = 0.3
 """By how much a corner may stick out of the lane [m]."""
 
 ALIGNED_COS = 0.7071
-LEVEL_HEIGHT = 2.5
-PARTS = 16
 BODY_CONTACT, ROAD_CONTACT = 1, 2
 
 Bools = NDArray[np.bool_]
@@ -205,8 +206,8 @@ class Watch:
         rising = self.edges.update((collided | offroad) & self.present, placed)
 
         found: list[Incident] = []
-        self._add(found, step, (rising & ~collided).nonzero(), "off_road")
-        self._add(found, step, ((event & EVENT_RED_LIGHT) != 0).nonzero(), "red_light")
+        self._add(found, step, (rising & ~collided).nonzero(), CAUSES[OFFROAD])
+        self._add(found, step, ((event & EVENT_RED_LIGHT) != 0).nonzero(), CAUSES[RED_LIGHT])
         world, agent = (rising & collided).nonzero()
         if len(world):
             self._add_collisions(found, step, world, agent)
@@ -235,18 +236,19 @@ class Watch:
         self, found: list[Incident], step: int, world: Indices, agent: Indices
     ) -> None:
         """Adds incidents between two bodies, each pair judged from both sides."""
-        other, x, y, cos, sin = self._others(world, agent)
-        own = self._pair(world, agent, other, (x[0], y[0], cos[0], sin[0]), (x[1], y[1]),
-            (cos[1], sin[1]))  # fmt: skip
-        theirs = self._pair(world, other, agent, (x[1], y[1], cos[1], sin[1]), (x[0], y[0]),
-            (cos[0], sin[0]))  # fmt: skip
-        mine, other_one = own_faults(own), own_faults(theirs)
-        cause = np.where(mine | ~other_one, AT_FAULT, HIT)
+        motion = self.engine.motion
+        other = motion.hit_agent[world, agent].astype(np.intp)
+        share = motion.hit_time[world, agent].astype(np.float64)
+        pose, other_pose = self._poses(world, agent, share), self._poses(world, other, share)
+        own = self._pair(world, agent, other, pose, other_pose)
+        mine = own_faults(own)
+        other_one = own_faults(self._pair(world, other, agent, other_pose, pose))
+        cause = np.where(mine | ~other_one, AT_FAULT, NOT_AT_FAULT)
         age = np.minimum(self.age[world, agent], self.age[world, other])
         cause[age * self.dt < START_TIME] = START
         speed = np.hypot(own.other_speed * own.cos - own.speed, own.other_speed * own.sin)
         for k in range(len(world)):
-            place = float(x[0][k]), float(y[0][k])
+            place = float(pose[0][k]), float(pose[1][k])
             found.append(
                 Incident(
                     step,
@@ -259,66 +261,33 @@ class Watch:
                 )
             )
 
-    def _sweep(self, world: Indices) -> tuple[Floats, ...]:
-        """Returns x, y of box centres, cos and sin over the step, each [E, A, PARTS + 1]."""
-        motion = self.engine.motion
-        share = np.linspace(0.0, 1.0, PARTS + 1)
-        travel = motion.travel[world].astype(np.float64)[..., None] * share
-        turn = travel * motion.curvature[world][..., None]
-        cos0 = motion.cos[world].astype(np.float64)[..., None]
-        sin0 = motion.sin[world].astype(np.float64)[..., None]
-        ahead = travel * np.sinc(turn / np.pi)
-        left = travel * np.sinc(0.5 * turn / np.pi) * np.sin(0.5 * turn)
-        cos = cos0 * np.cos(turn) - sin0 * np.sin(turn)
-        sin = sin0 * np.cos(turn) + cos0 * np.sin(turn)
-        middle = 0.5 * self.wheelbase[world][..., None]
-        x = motion.x[world][..., None] + ahead * cos0 - left * sin0 + middle * cos
-        y = motion.y[world][..., None] + ahead * sin0 + left * cos0 + middle * sin
-        return x, y, cos, sin
-
-    def _others(self, world: Indices, agent: Indices) -> tuple[Any, ...]:
-        """Returns whom each agent touches, and x, y, cos, sin of both just before, each [2, E]."""
-        z = self.engine.agents.z[world]
-        x, y, cos, sin = self._sweep(world)
-        row = np.arange(len(world))
-        size = 0.5 * self.length[world], 0.5 * self.width[world]
-        gap = box_gap(
-            (x[row, agent][:, None], y[row, agent][:, None]),
-            (cos[row, agent][:, None], sin[row, agent][:, None]),
-            tuple(part[row, agent][:, None, None] for part in size),
-            (x, y),
-            (cos, sin),
-            tuple(part[..., None] for part in size),
-        )
-        apart = np.abs(z - z[row, agent][:, None]) >= LEVEL_HEIGHT
-        gap[apart | ~self.present[world]] = np.inf
-        gap[row, agent] = np.inf
-        other = gap.min(2).argmin(1)
-        gaps = gap[row, other]
-        touching = gaps <= 0.0
-        first = np.where(touching.any(1), touching.argmax(1), gaps.argmin(1))
-        before = np.maximum(first - 1, 0)
-        both = np.stack([agent, other])
-        return other, *(value[row, both, before] for value in (x, y, cos, sin))
+    def _poses(self, world: Indices, agent: Indices, share: Floats) -> tuple[Floats, ...]:
+        """Returns x, y of box centres, cos and sin of agents after a share of the step, [E]."""
+        motion, at = self.engine.motion, (world, agent)
+        pose = along_arc(
+            motion.x[at], motion.y[at], motion.cos[at], motion.sin[at], motion.travel[at] * share,
+            motion.curvature[at],
+        )  # fmt: skip
+        return *box_centre(*pose, self.wheelbase[at]), *pose[2:]
 
     def _pair(
         self,
         world: Indices,
         agent: Indices,
         other: Indices,
-        pose: tuple[Floats, Floats, Floats, Floats],
-        place: tuple[Floats, Floats],
-        heading: tuple[Floats, Floats],
+        pose: tuple[Floats, ...],
+        other_pose: tuple[Floats, ...],
     ) -> Pair:
         """Returns agents and those they touch as seen by the former."""
         x, y, cos, sin = pose
-        east, north = place[0] - x, place[1] - y
+        east, north = other_pose[0] - x, other_pose[1] - y
+        other_cos, other_sin = other_pose[2:]
         speed = self.engine.motion.speed
         return Pair(
             dx=east * cos + north * sin,
             dy=north * cos - east * sin,
-            cos=heading[0] * cos + heading[1] * sin,
-            sin=heading[1] * cos - heading[0] * sin,
+            cos=other_cos * cos + other_sin * sin,
+            sin=other_sin * cos - other_cos * sin,
             half_length=0.5 * self.length[world, agent],
             half_width=0.5 * self.width[world, agent],
             other_half_length=0.5 * self.length[world, other],
@@ -328,44 +297,3 @@ class Watch:
             beyond_lane=self.beyond_lane[world, agent],
             ran_light=self.ran_light[world, agent],
         )
-
-
-Two = tuple[Floats, ...]
-
-
-def box_gap(
-    place: Two, heading: Two, half: Two, other_place: Two, other_heading: Two, other_half: Two
-) -> Floats:
-    """Returns the largest gap between boxes along the four axes of theirs, negative in overlaps.
-
-    Args:
-        place: x, y of the centres [m]; all arguments broadcast against each other.
-        heading: cos and sin.
-        half: Half length and half width [m].
-        other_place: As for the first box, like those after it.
-        other_heading: Likewise.
-        other_half: Likewise.
-    """
-    east, north = other_place[0] - place[0], other_place[1] - place[1]
-    cos, sin = heading
-    other_cos, other_sin = other_heading
-    turn_cos = np.abs(cos * other_cos + sin * other_sin)
-    turn_sin = np.abs(cos * other_sin - sin * other_cos)
-    length, width = half
-    other_length, other_width = other_half
-    gaps = (
-        np.abs(east * cos + north * sin)
-        - length
-        - other_length * turn_cos
-        - other_width * turn_sin,
-        np.abs(north * cos - east * sin) - width - other_length * turn_sin - other_width * turn_cos,
-        np.abs(east * other_cos + north * other_sin)
-        - other_length
-        - length * turn_cos
-        - width * turn_sin,
-        np.abs(north * other_cos - east * other_sin)
-        - other_width
-        - length * turn_sin
-        - width * turn_cos,
-    )
-    return np.maximum.reduce(np.broadcast_arrays(*gaps))

@@ -1,15 +1,11 @@
 """Policies by name: scripted, random and constant drivers, policies of runs, and SB3 files.
 
-Nothing is unpickled. Of an SB3 file only the policy's tensors are read, by
-`torch.load(weights_only=True)`, and the name of the activation from the JSON beside them.
+Nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import difflib
-import io
-import json
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +18,6 @@ from selfdrive_env.config.layouts import LAYOUTS, Layout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.config.settings import POLICIES, Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.policies.deep_sets import SETS
 from selfdrive_env.policies.numpy_policy import load_policy
 
 __all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
@@ -32,24 +27,7 @@ NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
 SCRIPTED = ("idm", "random", f"{CONSTANT}N")
 """Policies without a file; N is an action."""
 
-ACTIVATIONS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    "Tanh": np.tanh,
-    "ReLU": lambda x: np.maximum(x, 0.0),
-    "ELU": lambda x: np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0))),
-    "LeakyReLU": lambda x: np.where(x > 0.0, x, 0.01 * x),
-}
-HIDDEN = "mlp_extractor.policy_net."
-EXTRACTOR = "features_extractor."
-PARTS = {
-    *("mlp_extractor", "action_net", "value_net", "log_std"),
-    *("features_extractor", "pi_features_extractor", "vf_features_extractor"),
-}
-"""First words of the tensors of an SB3 policy; whether or not actor and critic share an extractor,
-the first of the three is the actor's."""
-
 Act = Callable[..., NDArray[Any]]
-Encoder = tuple[NDArray[Any], ...]
-"""Weight and bias of the first layer, then of the second."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +79,7 @@ def load(text: str, *, seed: int = 0) -> Policy:
             f"{', '.join(POLICIES)}, a run's folder, a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
-        return read_sb3(path)
+        return _read_sb3(path)
     return _read_run(text)
 
 
@@ -155,159 +133,18 @@ def _read_run(name: str) -> Policy:
     return Policy(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 
-def read_sb3(path: Path) -> Policy:
-    """Returns the MlpPolicy of an SB3 file, rebuilt from the shapes of its tensors.
+def _read_sb3(path: Path) -> Policy:
+    """Returns the policy of an SB3 file."""
+    from selfdrive_env.adapters.sb3 import read_actor
 
-    Of features extractors the Deep Sets of `examples/ppo_sb3.py` are known.
-
-    Args:
-        path: What `model.save` of PPO or A2C wrote.
-
-    Raises:
-        ValueError: For a file that is damaged or holds another kind of policy.
-    """
-    import torch
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(archive.read("policy.pth"))
-            about = json.loads(archive.read("data"))
-        tensors = torch.load(weights, map_location="cpu", weights_only=True)
-        arrays = {name: tensor.float().numpy() for name, tensor in tensors.items()}
-    except (zipfile.BadZipFile, KeyError, AttributeError, RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is not a file of an SB3 policy: {error}") from error
-    except Exception as error:  # what torch raises for tensors that would need unpickling
-        raise ValueError(f"{path} holds more than tensors and is not read: {error}") from error
-
-    strange = sorted({name.split(".")[0] for name in arrays} - PARTS)
-    if strange or "action_net.weight" not in arrays:
-        raise ValueError(
-            f"{path} is no MlpPolicy of PPO or A2C with flat observations: it has "
-            f"{', '.join(strange) or 'no action_net'}"
-        )
-    numbers = sorted(
-        {int(name[len(HIDDEN) :].split(".")[0]) for name in arrays if name.startswith(HIDDEN)}
-    )
-    names = [*(f"{HIDDEN}{number}" for number in numbers), "action_net"]
-    layers = [(arrays[f"{name}.weight"], arrays[f"{name}.bias"]) for name in names]
-    inputs = int(layers[0][0].shape[1])
-    extract, layout = None, None
-    if any(EXTRACTOR in name for name in arrays):
-        extract, layout = _read_sets(path, arrays, inputs)
-    continuous = "log_std" in arrays
-    act = _Perceptron(layers, _activation(path, about), arrays.get("log_std"), extract)
+    actor = read_actor(path)
     return Policy(
         str(path),
-        act,
-        layout=layout,
-        features=inputs if layout is None else None,
-        settings={"action_type": "continuous"} if continuous else {},
+        actor.act,
+        layout=actor.layout,
+        features=actor.features if actor.layout is None else None,
+        settings={"action_type": "continuous"} if actor.continuous else {},
     )
-
-
-def _read_sets(path: Path, arrays: Mapping[str, NDArray[Any]], inputs: int) -> tuple[_Sets, Layout]:
-    """Returns a Deep-Sets extractor, and the layout whose rows it reads.
-
-    Args:
-        path: Of the file.
-        arrays: All tensors of the policy.
-        inputs: Width of what the extractor gives: the scalars, and a maximum for each set.
-    """
-    own = {
-        name.removeprefix(EXTRACTOR): array
-        for name, array in arrays.items()
-        if name.startswith(EXTRACTOR)
-    }
-    names = [
-        [f"encoders.{number}.{layer}.{kind}" for layer in (0, 2) for kind in ("weight", "bias")]
-        for number in range(len(SETS))
-    ]
-    odd = sorted(set(own) ^ {name for four in names for name in four})
-    if odd:
-        raise ValueError(
-            f"{path} has an unknown features_extractor ({odd[0]} is missing or unknown): only the "
-            f"Deep Sets of examples/ppo_sb3.py are read, one encoder each for {', '.join(SETS)}"
-        )
-    encoders = {
-        group: _encoder(path, group, [own[name] for name in four])
-        for group, four in zip(SETS, names, strict=True)
-    }
-    scalars = inputs - sum(len(encoder[-1]) for encoder in encoders.values())
-    for layout in LAYOUTS.values():
-        if layout.slices[SETS[0]].start == scalars:
-            return _Sets(encoders, layout), layout
-    known = ", ".join(f"{name} {layout.slices[SETS[0]].start}" for name, layout in LAYOUTS.items())
-    raise ValueError(
-        f"{path} has a features_extractor for rows with {scalars} scalars, which no layout by name "
-        f"has ({known})"
-    )
-
-
-def _encoder(path: Path, group: str, tensors: list[NDArray[Any]]) -> Encoder:
-    """Returns the encoder of a group after a look at its shapes."""
-    shapes = [tensor.shape for tensor in tensors]
-    columns, hidden, out = len(OBSERVATION[group]), shapes[1][:1], shapes[3][:1]
-    if shapes != [(*hidden, columns), hidden, (*out, *hidden), out]:
-        raise ValueError(
-            f"{path} has a features_extractor whose encoder for {group} has tensors of shapes "
-            f"{', '.join(map(str, shapes))}: they do not fit {columns} columns"
-        )
-    return tuple(tensors)
-
-
-class _Sets:
-    """Deep Sets: each slot of a group goes through two layers, then the maximum over the slots."""
-
-    def __init__(self, encoders: Mapping[str, Encoder], layout: Layout) -> None:
-        self._encoders, self._slices = encoders, layout.slices
-
-    def __call__(self, rows: NDArray[Any]) -> NDArray[Any]:
-        parts = [rows[:, : self._slices[SETS[0]].start]]
-        for group, (weight, bias, out_weight, out_bias) in self._encoders.items():
-            slots = rows[:, self._slices[group]].reshape(len(rows), -1, weight.shape[1])
-            hidden = np.maximum(slots @ weight.T + bias, 0.0)
-            parts.append((hidden @ out_weight.T + out_bias).max(1))
-        return np.concatenate(parts, 1)
-
-
-def _activation(path: Path, about: Mapping[str, Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Returns the activation named in the JSON of an SB3 file, Tanh where it names none."""
-    keywords = about.get("policy_kwargs")
-    text = str(keywords.get("activation_fn", "Tanh")) if isinstance(keywords, dict) else "Tanh"
-    name = text.strip("<>'").split(".")[-1].split("'")[-1]
-    if name not in ACTIVATIONS:
-        raise ValueError(f"{path} has the activation {text!r}; known are {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
-
-
-class _Perceptron:
-    """A multilayer perceptron that gives actions."""
-
-    def __init__(
-        self,
-        layers: list[tuple[NDArray[Any], NDArray[Any]]],
-        activation: Callable[[NDArray[Any]], NDArray[Any]],
-        log_std: NDArray[Any] | None,
-        extract: Callable[[NDArray[Any]], NDArray[Any]] | None,
-    ) -> None:
-        self._layers, self._activation, self._log_std = layers, activation, log_std
-        self._extract = extract
-        self._random = np.random.default_rng(0)
-
-    def __call__(self, observations: Any, deterministic: bool = True) -> NDArray[Any]:
-        values = np.asarray(observations, np.float32)
-        if self._extract is not None:
-            values = self._extract(values)
-        for weight, bias in self._layers[:-1]:
-            values = self._activation(values @ weight.T + bias)
-        values = values @ self._layers[-1][0].T + self._layers[-1][1]
-        if self._log_std is not None:
-            if not deterministic:
-                values = values + np.exp(self._log_std) * self._random.normal(size=values.shape)
-            return np.clip(values, -1.0, 1.0).astype(np.float32)
-        if not deterministic:  # the largest of logits plus Gumbel noise is a sample
-            values = values + self._random.gumbel(size=values.shape)
-        return values.argmax(1)
 
 
 def width(layout: Layout) -> int:

@@ -119,7 +119,7 @@ def _drive(env: DrivingVectorEnv, policy: Policy, name: str) -> NDArray[Any]:
         env.step(policy.act(engine.observations))
         event = engine.output.event[:, 0]
         for incident in watch.after_step(step):
-            at_fault = incident.cause in ("collision_at_fault", "off_road", "start_in_collision")
+            at_fault = incident.cause in ("collision_at_fault", "offroad", "start_in_collision")
             if incident.agent == 0 and at_fault and not reached[incident.world]:
                 failed[incident.world] = True
         if name == "four_way_stop":
@@ -154,7 +154,7 @@ def _dense(policy: Policy, trials: int, first_seed: int) -> NDArray[Any]:
         watch.before_step()
         env.step(policy.act(engine.observations))
         for incident in watch.after_step(step):
-            if incident.cause in ("collision_at_fault", "off_road"):
+            if incident.cause in ("collision_at_fault", "offroad"):
                 failed[incident.world, incident.agent] = True
         reached |= (engine.output.event & EVENT_GOAL) != 0
     env.close()

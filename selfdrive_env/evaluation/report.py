@@ -12,11 +12,11 @@ from typing import Any
 from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
-from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
+from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import write_films
 from selfdrive_env.evaluation.incidents import CAUSES
 from selfdrive_env.evaluation.probes import PROBES, probe
-from selfdrive_env.evaluation.run import Evaluation, compare, evaluate
+from selfdrive_env.evaluation.run import Evaluation, compare, compare_presets, evaluate
 from selfdrive_env.evaluation.statistics import Interval
 from selfdrive_env.rendering.canvas import import_pillow
 
@@ -178,11 +178,9 @@ def _presets(
     options: Mapping[str, Any],
 ) -> int:
     """Prints how a policy drives under several presets."""
-
-    def run_one(**keywords: Any) -> Evaluation:
-        return evaluate(policy, **options, **keywords, progress=_progress())
-
-    table = compare_presets(run_one, parsed.preset, settings)
+    table = compare_presets(
+        policy, parsed.preset, settings=settings, **options, progress=_progress()
+    )
     _erase()
     if parsed.json:
         print(json.dumps(table, allow_nan=False))

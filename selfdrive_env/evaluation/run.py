@@ -25,7 +25,7 @@ from selfdrive_env.evaluation.statistics import Interval, km_between, paired_dif
 from selfdrive_env.maps import MapError, compiled
 from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
-__all__ = ["DEFAULTS", "Evaluation", "compare", "evaluate"]
+__all__ = ["DEFAULTS", "Evaluation", "compare", "compare_presets", "evaluate"]
 
 TOW_TIME = 10.0
 """After this long in an incident an agent is placed anew [s]."""
@@ -319,6 +319,29 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Interval]:
             "goal_rate": lambda e: e.goals / np.maximum(e.hours, 1e-9),
             "driving_score": _scores,
         }.items()
+    }
+
+
+def compare_presets(
+    policy: Policy,
+    presets: Sequence[str],
+    *,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, dict[str, float | None]]:
+    """Returns how a policy drives under each preset of reward weights, in figures of `ROWS`.
+
+    Args:
+        policy: Drives every agent.
+        presets: Names of presets.
+        settings: Of the environment.
+        **options: Other keywords of `evaluate`.
+    """
+    return {
+        preset: evaluate(
+            policy, settings={**(settings or {}), "preset": preset}, **options
+        ).behaviour
+        for preset in presets
     }
 
 

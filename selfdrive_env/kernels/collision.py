@@ -12,88 +12,67 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
-from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps
+from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps, sweep_of
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
 from selfdrive_env.state.world import ABSENT, EVENT_COLLISION
 
-__all__ = ["LEVEL_HEIGHT", "bodies_touch", "collide"]
+__all__ = ["APART", "LEVEL_HEIGHT", "collide", "first_touch"]
 
 LEVEL_HEIGHT = np.float32(2.5)
 MAX_PAIR_PARTS = 64
 CONTACT_BODY = 1
+APART = np.float32(2.0)
+"""Share of a step that stands for "do not touch in it"."""
+
 NOWHERE = np.float32(1.0e9)
 SLACK = np.float32(1.001)  # rounding must not part circles that touch
 
 
 @njit
-def bodies_touch(
-    x_a,
-    y_a,
-    cos_a,
-    sin_a,
-    travel_a,
-    curvature_a,
-    ahead_a,
-    long_a,
-    wide_a,
-    x_b,
-    y_b,
-    cos_b,
-    sin_b,
-    travel_b,
-    curvature_b,
-    ahead_b,
-    long_b,
-    wide_b,
-):
-    """Whether two boxes overlap at one of the common poses of their sweeps.
+def first_touch(a, b):
+    """Returns when two boxes overlap for the first time at a common pose of their sweeps.
 
     Args:
-        x_a: Rear axle of a at the start of the step [m].
-        y_a: Likewise [m].
-        cos_a: Heading at the start.
-        sin_a: Heading at the start.
-        travel_a: Arc length driven in the step [m].
-        curvature_a: Of the arc [1/m].
-        ahead_a: From the rear axle to the box centre [m].
-        long_a: Half length [m].
-        wide_a: Half width [m].
-        x_b: As for a, like all arguments after it.
-        y_b: Likewise.
-        cos_b: Likewise.
-        sin_b: Likewise.
-        travel_b: Likewise.
-        curvature_b: Likewise.
-        ahead_b: Likewise.
-        long_b: Likewise.
-        wide_b: Likewise.
+        a: `Sweep` of the one.
+        b: `Sweep` of the other.
+
+    Returns:
+        Share of the step at the last pose before, in [0, 1), or `APART`.
     """
-    reach = abs(travel_a) + abs(travel_b)
-    dx = (x_b + ahead_b * cos_b) - (x_a + ahead_a * cos_a)
-    dy = (y_b + ahead_b * sin_b) - (y_a + ahead_a * sin_a)
-    turn = abs(travel_a * curvature_a) * ahead_a + abs(travel_b * curvature_b) * ahead_b
-    bound = reach + turn + long_a + wide_a + long_b + wide_b
+    reach = abs(a.travel) + abs(b.travel)
+    dx = (b.x + b.ahead * b.cos) - (a.x + a.ahead * a.cos)
+    dy = (b.y + b.ahead * b.sin) - (a.y + a.ahead * a.sin)
+    turn = abs(a.travel * a.curvature) * a.ahead + abs(b.travel * b.curvature) * b.ahead
+    bound = reach + turn + a.half_length + a.half_width + b.half_length + b.half_width
     if dx * dx + dy * dy > bound * bound:
-        return False
+        return APART
     parts = sub_steps(reach, MAX_PAIR_PARTS)
     for part in range(1, parts + 1):
         fraction = np.float32(part) / np.float32(parts)
-        pax, pay, pac, pas = pose_at(
-            x_a, y_a, cos_a, sin_a, travel_a, curvature_a, fraction, ahead_a
-        )
-        pbx, pby, pbc, pbs = pose_at(
-            x_b, y_b, cos_b, sin_b, travel_b, curvature_b, fraction, ahead_b
-        )
-        if boxes_overlap(pbx - pax, pby - pay, pac, pas, long_a, wide_a, pbc, pbs, long_b, wide_b):
-            return True
-    return False
+        ax, ay, a_cos, a_sin = pose_at(a, fraction)
+        bx, by, b_cos, b_sin = pose_at(b, fraction)
+        if boxes_overlap(
+            bx - ax,
+            by - ay,
+            a_cos,
+            a_sin,
+            a.half_length,
+            a.half_width,
+            b_cos,
+            b_sin,
+            b.half_length,
+            b.half_width,
+        ):
+            return np.float32(part - 1) / np.float32(parts)
+    return APART
 
 
 @njit
-def pair_touches(agents, bodies, motion, world, a, b):
-    """Whether agents a < b of a world touched in this step."""
+def pair_touch(data, world, a, b):
+    """Returns when agents a < b of a world touched in this step, as `first_touch` does."""
+    agents, bodies, motion = data.agents, data.bodies, data.motion
     if abs(agents.z[world, a] - agents.z[world, b]) >= LEVEL_HEIGHT:
-        return False
+        return APART
     dx = motion.x[world, a] - motion.x[world, b]
     dy = motion.y[world, a] - motion.y[world, b]
     reach = (
@@ -103,32 +82,14 @@ def pair_touches(agents, bodies, motion, world, a, b):
         + (bodies.width[world, a] + bodies.width[world, b])
     )
     if dx * dx + dy * dy > reach * reach:
-        return False
-    return bodies_touch(
-        motion.x[world, a],
-        motion.y[world, a],
-        motion.cos[world, a],
-        motion.sin[world, a],
-        motion.travel[world, a],
-        motion.curvature[world, a],
-        HALF * bodies.wheelbase[world, a],
-        HALF * bodies.length[world, a],
-        HALF * bodies.width[world, a],
-        motion.x[world, b],
-        motion.y[world, b],
-        motion.cos[world, b],
-        motion.sin[world, b],
-        motion.travel[world, b],
-        motion.curvature[world, b],
-        HALF * bodies.wheelbase[world, b],
-        HALF * bodies.length[world, b],
-        HALF * bodies.width[world, b],
-    )
+        return APART
+    return first_touch(sweep_of(data, world, a), sweep_of(data, world, b))
 
 
 @njit
-def bound_sweeps(agents, bodies, motion, scratch, worker, world):
+def bound_sweeps(data, worker, world):
     """Writes a circle round what each body covers in the step, far away for absent ones."""
+    agents, bodies, motion, scratch = data.agents, data.bodies, data.motion, data.scratch
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
@@ -159,17 +120,20 @@ def count_near(agent, centre_x, centre_y, radius):
 
 
 @njit
-def collide(agents, bodies, motion, output, scratch, worker, world):
-    """Stage: tells which agents of a world touched another one in this step."""
-    bound_sweeps(agents, bodies, motion, scratch, worker, world)
+def collide(model, data, worker, world):
+    """Stage: tells which agents of a world touched another one in this step, and whom first."""
+    agents, motion, output, scratch = data.agents, data.motion, data.output, data.scratch
+    bound_sweeps(data, worker, world)
     barrier()
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.hit_speed[world, agent] = ZERO
+        motion.hit_agent[world, agent] = -1
+        motion.hit_time[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
             continue
-        touches = False
+        hit_time = APART
         others = agents.x.shape[1]
         if count_near(agent, centre_x, centre_y, radius) <= 1:
             others = 0
@@ -179,12 +143,15 @@ def collide(agents, bodies, motion, output, scratch, worker, world):
             near = radius[other] + radius[agent]
             if other == agent or dx * dx + dy * dy > near * near:
                 continue
-            if agents.status[world, other] != ABSENT and pair_touches(
-                agents, bodies, motion, world, min(agent, other), max(agent, other)
-            ):
-                touches = True
-                break
+            if agents.status[world, other] == ABSENT:
+                continue
+            time = pair_touch(data, world, min(agent, other), max(agent, other))
+            if time < hit_time:
+                hit_time = time
+                motion.hit_agent[world, agent] = other
+                motion.hit_time[world, agent] = time
 
+        touches = hit_time < APART
         contact = agents.contact[world, agent]
         if touches and not contact & CONTACT_BODY:
             output.event[world, agent] |= EVENT_COLLISION

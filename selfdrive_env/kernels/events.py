@@ -20,7 +20,7 @@ from selfdrive_env.state.world import (
     NUM_COUNTS,
 )
 
-__all__ = ["METRICS", "measure", "uncomfortable"]
+__all__ = ["METRICS", "begin_step", "measure", "uncomfortable"]
 
 COMFORT_ACCELERATION = np.float32(3.0)
 COMFORT_JERK = np.float32(5.0)
@@ -58,8 +58,20 @@ def ends_episode(event, mask, behaviour, wanted):
 
 
 @njit
-def measure(params, lanes, worlds, agents, motion, tallies, output, world):
+def begin_step(model, data, worker, world):
+    """Clears the events and notes who was halted before."""
+    agents, output, scratch = data.agents, data.output, data.scratch
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        output.event[world, agent] = 0
+        scratch.halted[worker, agent] = agents.status[world, agent] == HALTED
+
+
+@njit
+def measure(model, data, worker, world):
     """Stage: completes the events of a step, decides who is done, and adds to the tallies."""
+    params, lanes = model.params, model.lanes
+    worlds, agents, motion, tallies = data.worlds, data.agents, data.motion, data.tallies
+    output = data.output
     clock = worlds.clock[world] + 1
     time_up = clock >= params.horizon
     barrier()

@@ -68,8 +68,10 @@ def phase_length(phase, unit, drawn):
 
 
 @njit
-def draw_lights(params, signs, lights, worlds, world):
+def draw_lights(model, data, world):
     """Draws which lights of a world work and where in its cycle each junction starts."""
+    params, signs = model.params, model.signs
+    lights, worlds = data.lights, data.worlds
     key0 = worlds.key[world, 0]
     key1 = worlds.key[world, 1]
     stream = worlds.stream[world]
@@ -102,12 +104,14 @@ def draw_lights(params, signs, lights, worlds, world):
         lights.remaining[world, program] = (
             phase_length(PHASE_GREEN, b, params.random_lights != 0) * c
         )
-    show_lights(signs, lights, worlds, world)
+    show_lights(model, data, world)
 
 
 @njit
-def show_turn(signs, lights, worlds, world, program, turn):
+def show_turn(model, data, world, program, turn):
     """Writes the colours of one group of a program, and of its stop lines, from its phase."""
+    signs = model.signs
+    lights, worlds = data.lights, data.worlds
     map_index = worlds.map[world]
     first_group = signs.map_group_first[map_index]
     first_line = signs.map_line_first[map_index]
@@ -129,14 +133,16 @@ def show_turn(signs, lights, worlds, world, program, turn):
 
 
 @njit
-def show_lights(signs, lights, worlds, world):
+def show_lights(model, data, world):
     """Writes the colours of all groups and stop lines."""
+    signs = model.signs
+    lights, worlds = data.lights, data.worlds
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     for program in range(signs.map_program_first[map_index + 1] - first):
         begin = signs.program_first[first + program]
         for turn in range(signs.program_first[first + program + 1] - begin):
-            show_turn(signs, lights, worlds, world, program, turn)
+            show_turn(model, data, world, program, turn)
     first_line = signs.map_line_first[map_index]
     for line in range(signs.map_line_first[map_index + 1] - first_line):
         if signs.line_group[first_line + line] < 0:
@@ -144,8 +150,10 @@ def show_lights(signs, lights, worlds, world):
 
 
 @njit
-def advance_lights(params, signs, lights, worlds, world):
+def advance_lights(model, data, worker, world):
     """Stage: moves the programs of a world on by one step."""
+    params, signs = model.params, model.signs
+    lights, worlds = data.lights, data.worlds
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
@@ -178,7 +186,7 @@ def advance_lights(params, signs, lights, worlds, world):
         lights.phase[world, program] = phase
         remaining[program] = phase_length(phase, unit, params.random_lights != 0)
         # The group whose turn it is is the only one that is not red, before and after.
-        show_turn(signs, lights, worlds, world, program, lights.turn[world, program])
+        show_turn(model, data, world, program, lights.turn[world, program])
 
 
 @inline
@@ -217,42 +225,29 @@ def violation(colour, stopped_at, index):
 
 
 @njit
-def line_event(
-    lane,
-    stopped_at,
-    x0,
-    y0,
-    x1,
-    y1,
-    cos,
-    sin,
-    z,
-    guard_low,
-    guard_high,
-    guard,
-    line,
-    lane_line_first,
-    lane_line,
-    colours,
-    first_line,
-):
+def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
     """Returns the violation of a front bumper that moved from (x0, y0) to (x1, y1), 0 for none.
 
     A line over the agent's own lane decides alone. On a lane without one (the oncoming lane, say)
     the lines of the carriageway count, and one that is not red among them lets the agent pass.
     """
+    grid, signs, agents = model.grid, model.signs, data.agents
+    first_line = signs.map_line_first[data.worlds.map[world]]
+    lane = np.int64(model.lanes.segment_lane[agents.segment[world, agent]])
     own = 0
     own_crossed = False
     other = 0
     other_free = False
-    for entry in range(guard_low, guard_high):
-        index = np.int64(guard[entry])
-        if not crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
+    cos, sin, z = agents.cos[world, agent], agents.sin[world, agent], agents.z[world, agent]
+    stopped_at = agents.stopped_at[world, agent]
+    for entry in range(grid.guard_first[cell], grid.guard_first[cell + 1]):
+        index = np.int64(grid.guard[entry])
+        if not crosses_guard(signs.line, index, x0, y0, x1, y1, cos, sin, z):
             continue
-        event = violation(colours[index - first_line], stopped_at, index)
+        event = violation(data.lights.line_colour[world, index - first_line], stopped_at, index)
         mine = False
-        for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
-            mine = mine or lane_line[link] == index
+        for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+            mine = mine or signs.lane_line[link] == index
         if mine:
             own_crossed = True
             own |= event
@@ -266,8 +261,11 @@ def line_event(
 
 
 @njit
-def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion, output, world):
+def check_stop_lines(model, data, worker, world):
     """Stage: tells who passed a red light or a stop sign without having stopped."""
+    lanes, grid, signs = model.lanes, model.grid, model.signs
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
+    motion, output = data.motion, data.output
     map_index = np.int64(worlds.map[world])
     first_line = np.int64(signs.map_line_first[map_index])
     if signs.map_line_first[map_index + 1] == first_line:
@@ -285,32 +283,14 @@ def check_stop_lines(lanes, grid, signs, lights, worlds, agents, bodies, motion,
         y0 = motion.y[world, agent] + front * motion.sin[world, agent]
         lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
         layer = np.int64(lanes.segment_layer[agents.segment[world, agent]])
-        cell = cell_at(x1, y1, layer, map_index, grid.origin, grid.shape, grid.block)
+        cell = cell_at(grid, x1, y1, layer, map_index)
         if cell < 0:
             continue
 
         cell = observation_cell(cell)
         moved = motion.travel[world, agent] != ZERO
         if moved and grid.guard_first[cell] < grid.guard_first[cell + 1]:
-            event = line_event(
-                lane,
-                agents.stopped_at[world, agent],
-                x0,
-                y0,
-                x1,
-                y1,
-                cos,
-                sin,
-                agents.z[world, agent],
-                grid.guard_first[cell],
-                grid.guard_first[cell + 1],
-                grid.guard,
-                signs.line,
-                signs.lane_line_first,
-                signs.lane_line,
-                lights.line_colour[world],
-                first_line,
-            )
+            event = line_event(model, data, world, agent, cell, x0, y0, x1, y1)
             output.event[world, agent] |= event
 
         if abs(agents.speed[world, agent]) > STANDING:

@@ -158,8 +158,12 @@ def agent_terms(
 
 
 @njit
-def give_rewards(params, lanes, agents, bodies, motion, tallies, output, halted_before, world):
+def give_rewards(model, data, worker, world):
     """Stage: the reward of every agent of a world, by term; absent and halted ones get none."""
+    params, lanes = model.params, model.lanes
+    agents, bodies, motion, tallies = data.agents, data.bodies, data.motion, data.tallies
+    output = data.output
+    halted_before = data.scratch.halted[worker]
     dt = np.float32(params.dt)
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]

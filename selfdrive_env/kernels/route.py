@@ -52,43 +52,21 @@ DRAWS_PER_GOAL = 512
 
 
 @njit
-def walk_lanes(
-    lane,
-    s,
-    distance,
-    max_curvature,
-    key0,
-    key1,
-    stream,
-    agent,
-    tick,
-    draw,
-    lane_length,
-    lane_curvature,
-    successor_first,
-    successor,
-    left,
-    right,
-):
+def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agent, tick, draw):
     """Walks `distance` metres forward over random successors and some lane changes.
 
     Args:
+        lanes: The lane graph.
         lane: Start.
         s: Arc length on it [m].
         distance: [m]
         max_curvature: Lanes that bend more are avoided [1/m].
-        key0: Seed of the random numbers, like the next five.
-        key1: Likewise.
-        stream: Likewise.
-        agent: Likewise.
-        tick: Likewise.
+        key0: Of the random numbers, the first half of the seed.
+        key1: The second half of the seed.
+        stream: Of the random numbers.
+        agent: Whose random numbers.
+        tick: Of the world.
         draw: First draw of this walk.
-        lane_length: Field of `Lanes`, like all arguments after it.
-        lane_curvature: Likewise.
-        successor_first: Likewise.
-        successor: Likewise.
-        left: Likewise.
-        right: Likewise.
 
     Returns:
         lane, s, and whether the walk came to its end (no dead end before).
@@ -96,35 +74,37 @@ def walk_lanes(
     remaining = distance
     for hop in range(MAX_HOPS):
         a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
-        room = lane_length[lane] - s
+        room = lanes.length[lane] - s
         if a < LANE_CHANGE_SHARE and room > np.float32(30.0) and remaining > np.float32(30.0):
-            beside = left[lane] if b < NO_LANE_CHANGE else right[lane]
+            beside = lanes.left[lane] if b < NO_LANE_CHANGE else lanes.right[lane]
             if beside >= 0:
-                s = s / max(lane_length[lane], ONE) * lane_length[beside]
+                s = s / max(lanes.length[lane], ONE) * lanes.length[beside]
                 lane = np.int64(beside)
-                room = lane_length[lane] - s
-        begin = np.int64(successor_first[lane])
-        count = np.int64(successor_first[lane + 1]) - begin
+                room = lanes.length[lane] - s
+        begin = np.int64(lanes.successor_first[lane])
+        count = np.int64(lanes.successor_first[lane + 1]) - begin
         if remaining <= room:
             goes_on = remaining <= room - DEAD_END
             for turn in range(count):
-                goes_on = goes_on or lane_curvature[successor[begin + turn]] <= max_curvature
+                goes_on = (
+                    goes_on or lanes.max_curvature[lanes.successor[begin + turn]] <= max_curvature
+                )
             return lane, s + remaining, goes_on
 
         if count == 0:
-            beside = left[lane] if left[lane] >= 0 else right[lane]
-            if beside < 0 or successor_first[beside] == successor_first[beside + 1]:
+            beside = lanes.left[lane] if lanes.left[lane] >= 0 else lanes.right[lane]
+            if beside < 0 or lanes.successor_first[beside] == lanes.successor_first[beside + 1]:
                 return lane, s, False
             lane = np.int64(beside)
-            begin = np.int64(successor_first[lane])
-            count = np.int64(successor_first[lane + 1]) - begin
+            begin = np.int64(lanes.successor_first[lane])
+            count = np.int64(lanes.successor_first[lane + 1]) - begin
         remaining -= max(room, ZERO)
         pick = min(np.int64(c * np.float32(count)), count - 1)
         for turn in range(count):
-            chosen = np.int64(successor[begin + (pick + turn) % count])
-            if lane_curvature[chosen] <= max_curvature:
+            chosen = np.int64(lanes.successor[begin + (pick + turn) % count])
+            if lanes.max_curvature[chosen] <= max_curvature:
                 break
-        if lane_curvature[chosen] > max_curvature:
+        if lanes.max_curvature[chosen] > max_curvature:
             return lane, s, False
         lane = chosen
         s = ZERO
@@ -132,117 +112,54 @@ def walk_lanes(
 
 
 @njit
-def way_fits(
-    lane,
-    goal_lane,
-    bend,
-    first_lane,
-    num_lanes,
-    lane_curvature,
-    successor_first,
-    successor,
-    left,
-    right,
-    route_first,
-    route_lane,
-    route_length,
-):
+def lanes_of_map(lanes, map_index):
+    """Returns the first lane of a map and the one after its last."""
+    return np.int64(lanes.map_lane_first[map_index]), np.int64(lanes.map_lane_first[map_index + 1])
+
+
+@njit
+def way_fits(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes):
     """Whether the way that `next_lane` leads to a goal has no lane that bends more than `bend`."""
     for _ in range(MAX_HOPS):
         if lane == goal_lane:
             return True
-        beside = lane_change_target(
-            lane,
-            goal_lane,
-            first_lane,
-            num_lanes,
-            left,
-            right,
-            route_first,
-            route_lane,
-            route_length,
-        )
+        beside = lane_change_target(lanes, routes, lane, goal_lane, first_lane, num_lanes)
         if beside != lane:
             lane = beside
             continue
-        lane = next_lane(
-            lane,
-            goal_lane,
-            bend,
-            first_lane,
-            num_lanes,
-            successor_first,
-            successor,
-            lane_curvature,
-            route_first,
-            route_lane,
-            route_length,
-        )
+        lane = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
         if lane < 0:
             return False
     return False
 
 
 @njit
-def draw_goals(
-    lane,
-    s,
-    max_curvature,
-    first_low,
-    first_high,
-    max_further,
-    key0,
-    key1,
-    stream,
-    agent,
-    tick,
-    map_lane_low,
-    map_lane_high,
-    lane_length,
-    lane_curvature,
-    segment,
-    segment_first,
-    successor_first,
-    successor,
-    left,
-    right,
-    route_first,
-    route_lane,
-    route_length,
-    route_cycle,
-    goal_lane_out,
-    goal_s_out,
-):
-    """Draws a route of one to four targets.
+def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
+    """Draws a route of one to four targets from (lane, s) on, and writes their lanes and places.
 
-    The first lies `first_low` to `first_high` metres ahead along the lane graph (anywhere reachable
-    where `first_low` < 0); each further one 20 to 200 m on, with at most 60 degrees between the
-    lane headings of successive targets.
+    The first lies as far ahead along the lane graph as `params` say (anywhere reachable where that
+    is negative); each further one 20 to 200 m on, with at most 60 degrees between the lane headings
+    of successive targets.
 
     Returns:
         Number of targets, 0 if the first could not be drawn.
     """
+    params, lanes, routes, worlds = model.params, model.lanes, model.routes, data.worlds
+    key0, key1, stream = worlds.key[world, 0], worlds.key[world, 1], worlds.stream[world]
+    map_lane_low, map_lane_high = lanes_of_map(lanes, worlds.map[world])
+    first_low, first_high = np.float32(params.first_goal_low), np.float32(params.first_goal_high)
+    max_further = np.int64(params.max_further_goals)
+    bodies = data.bodies
     amount, unit, pick, at = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, 0)
     if first_low < ZERO:
         count = map_lane_high - map_lane_low
         goal = map_lane_low + min(np.int64(pick * np.float32(count)), count - 1)
-        goal_s = at * lane_length[goal]
-        way = route_distance(
-            goal,
-            goal_s,
-            lane,
-            s,
-            ZERO,
-            map_lane_low,
-            count,
-            route_first,
-            route_lane,
-            route_length,
-            route_cycle,
-        )
+        goal_s = at * lanes.length[goal]
+        way = route_distance(routes, goal, goal_s, lane, s, ZERO, map_lane_low, count)
         found = way < LOST
     else:
         goal, goal_s, found = walk_lanes(
+            lanes,
             lane,
             s,
             uniform(first_low, first_high, unit),
@@ -253,27 +170,22 @@ def draw_goals(
             agent,
             tick,
             1,
-            lane_length,
-            lane_curvature,
-            successor_first,
-            successor,
-            left,
-            right,
         )
     if not found:
         return 0
-    goal_lane_out[0] = goal
-    goal_s_out[0] = goal_s
+    bodies.goal_lane[world, agent, 0] = goal
+    bodies.goal_s[world, agent, 0] = goal_s
 
     further = min(np.int64(amount * np.float32(max_further + 1)), max_further)
     num_goals = 1
     draw = DRAWS_PER_GOAL
     for _ in range(further):
-        before = segment_at(goal, goal_s, segment_first, lane_length)
+        before = segment_at(lanes, goal, goal_s)
         found = False
         for _ in range(GOAL_TRIES):
             unit, _a, _b, _c = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw)
             new, new_s, ended = walk_lanes(
+                lanes,
                 goal,
                 goal_s,
                 uniform(FURTHER_LOW, FURTHER_HIGH, unit),
@@ -284,17 +196,11 @@ def draw_goals(
                 agent,
                 tick,
                 draw + 1,
-                lane_length,
-                lane_curvature,
-                successor_first,
-                successor,
-                left,
-                right,
             )
             draw += MAX_HOPS + 1
-            after = segment_at(new, new_s, segment_first, lane_length)
-            turn_cos = segment[before, SEG_COS] * segment[after, SEG_COS]
-            turn_cos += segment[before, SEG_SIN] * segment[after, SEG_SIN]
+            after = segment_at(lanes, new, new_s)
+            turn_cos = lanes.segment[before, SEG_COS] * lanes.segment[after, SEG_COS]
+            turn_cos += lanes.segment[before, SEG_SIN] * lanes.segment[after, SEG_SIN]
             if ended and turn_cos >= MIN_TURN_COS:
                 found = True
                 break
@@ -302,64 +208,23 @@ def draw_goals(
             break
         goal = new
         goal_s = new_s
-        goal_lane_out[num_goals] = goal
-        goal_s_out[num_goals] = goal_s
+        bodies.goal_lane[world, agent, num_goals] = goal
+        bodies.goal_s[world, agent, num_goals] = goal_s
         num_goals += 1
     return num_goals
 
 
 @njit
-def draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tick, max_curvature):
+def draw_route(model, data, world, agent, lane, s, tick, max_curvature):
     """Gives an agent a new route from (lane, s) on; returns whether one was found."""
-    map_index = worlds.map[world]
-    num_goals = draw_goals(
-        np.int64(lane),
-        s,
-        max_curvature,
-        np.float32(params.first_goal_low),
-        np.float32(params.first_goal_high),
-        np.int64(params.max_further_goals),
-        worlds.key[world, 0],
-        worlds.key[world, 1],
-        worlds.stream[world],
-        agent,
-        tick,
-        np.int64(lanes.map_lane_first[map_index]),
-        np.int64(lanes.map_lane_first[map_index + 1]),
-        lanes.length,
-        lanes.max_curvature,
-        lanes.segment,
-        lanes.segment_first,
-        lanes.successor_first,
-        lanes.successor,
-        lanes.left,
-        lanes.right,
-        routes.first,
-        routes.lane,
-        routes.distance,
-        routes.cycle,
-        bodies.goal_lane[world, agent],
-        bodies.goal_s[world, agent],
-    )
+    lanes, routes, bodies = model.lanes, model.routes, data.bodies
+    num_goals = draw_goals(model, data, world, agent, np.int64(lane), s, tick, max_curvature)
+    first_lane, last_lane = lanes_of_map(lanes, data.worlds.map[world])
+    num_lanes = last_lane - first_lane
     from_lane = np.int64(lane)
     for goal in range(num_goals):
         to_lane = np.int64(bodies.goal_lane[world, agent, goal])
-        first_lane = np.int64(lanes.map_lane_first[map_index])
-        if not way_fits(
-            from_lane,
-            to_lane,
-            max_curvature,
-            first_lane,
-            np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
-            lanes.max_curvature,
-            lanes.successor_first,
-            lanes.successor,
-            lanes.left,
-            lanes.right,
-            routes.first,
-            routes.lane,
-            routes.distance,
-        ):
+        if not way_fits(lanes, routes, from_lane, to_lane, max_curvature, first_lane, num_lanes):
             num_goals = goal
             break
         from_lane = to_lane
@@ -367,7 +232,7 @@ def draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tic
     for goal in range(num_goals):
         goal_lane = bodies.goal_lane[world, agent, goal]
         goal_s = bodies.goal_s[world, agent, goal]
-        index = segment_at(goal_lane, goal_s, lanes.segment_first, lanes.length)
+        index = segment_at(lanes, goal_lane, goal_s)
         t = clamp(goal_s - lanes.segment[index, SEG_S], ZERO, lanes.segment[index, SEG_LENGTH])
         x = lanes.segment[index, SEG_X] + t * lanes.segment[index, SEG_COS]
         y = lanes.segment[index, SEG_Y] + t * lanes.segment[index, SEG_SIN]
@@ -379,11 +244,14 @@ def draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, tic
 
 
 @njit
-def goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal):
+def goal_distance(model, data, world, agent, goal):
     """Returns the lane-graph distance from an agent to one of its targets [m]."""
+    lanes, routes = model.lanes, model.routes
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     map_index = worlds.map[world]
     first_lane = np.int64(lanes.map_lane_first[map_index])
     return route_distance(
+        routes,
         np.int64(bodies.goal_lane[world, agent, goal]),
         bodies.goal_s[world, agent, goal],
         np.int64(lanes.segment_lane[agents.segment[world, agent]]),
@@ -391,35 +259,23 @@ def goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal):
         bodies.weight[world, agent, WEIGHT_GOAL_RADIUS],
         first_lane,
         np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
-        routes.first,
-        routes.lane,
-        routes.distance,
-        routes.cycle,
     )
 
 
 @njit
-def is_lost(lanes, routes, worlds, agents, bodies, world, agent, distance):
+def is_lost(model, data, world, agent, distance):
     """Whether no way leads from an agent's lane to its goal, or none that its body can take."""
+    lanes, routes = model.lanes, model.routes
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     if distance >= LOST:
         return True
     map_index = worlds.map[world]
-    first_lane = np.int64(lanes.map_lane_first[map_index])
-    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    first_lane, last_lane = lanes_of_map(lanes, map_index)
+    num_lanes = last_lane - first_lane
     lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
     following = next_lane(
-        lane,
-        goal_lane,
-        bodies.bend[world, agent],
-        first_lane,
-        num_lanes,
-        lanes.successor_first,
-        lanes.successor,
-        lanes.max_curvature,
-        routes.first,
-        routes.lane,
-        routes.distance,
+        lanes, routes, lane, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
     )
     if following >= 0:
         return False
@@ -428,17 +284,7 @@ def is_lost(lanes, routes, worlds, agents, bodies, world, agent, distance):
         return left_over < DEAD_END and abs(agents.speed[world, agent]) < STANDING
     if left_over < DEAD_END:
         return True
-    beside = lane_change_target(
-        lane,
-        goal_lane,
-        first_lane,
-        num_lanes,
-        lanes.left,
-        lanes.right,
-        routes.first,
-        routes.lane,
-        routes.distance,
-    )
+    beside = lane_change_target(lanes, routes, lane, goal_lane, first_lane, num_lanes)
     return beside == lane
 
 
@@ -456,30 +302,28 @@ def closest_approach(x0, y0, x1, y1, x, y):
 
 
 @njit
-def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output, world):
+def follow_routes(model, data, worker, world):
     """Stage: progress towards the next goal, and whether it was reached.
 
     An intermediate target needs proximity of the box centre anywhere in the step, the last one also
     |v| < 3 m/s at its end. In endless driving an agent that has lost its way (it overshot a goal in
     front of a dead end) gets a new route; where there is none, its episode ends.
     """
+    params, lanes = model.params, model.lanes
+    agents, bodies, motion, output = data.agents, data.bodies, data.motion, data.output
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.progress[world, agent] = ZERO
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):
             continue
         goal = agents.goal[world, agent]
-        distance = goal_distance(lanes, routes, worlds, agents, bodies, world, agent, goal)
+        distance = goal_distance(model, data, world, agent, goal)
         progress = agents.goal_distance[world, agent] - distance
         motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
         agents.goal_distance[world, agent] = distance
-        if params.on_goal != 0 and is_lost(
-            lanes, routes, worlds, agents, bodies, world, agent, distance
-        ):
+        if params.on_goal != 0 and is_lost(model, data, world, agent, distance):
             lane = lanes.segment_lane[agents.segment[world, agent]]
-            if not draw_route_onwards(
-                params, lanes, routes, worlds, agents, bodies, world, agent, lane
-            ):
+            if not draw_route_onwards(model, data, world, agent, lane):
                 output.event[world, agent] |= EVENT_LAST_GOAL
             continue
 
@@ -498,10 +342,7 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
         if closest_approach(x0, y0, x1, y1, goal_x, goal_y) > radius * radius:
             continue
         index = segment_at(
-            bodies.goal_lane[world, agent, goal],
-            bodies.goal_s[world, agent, goal],
-            lanes.segment_first,
-            lanes.length,
+            lanes, bodies.goal_lane[world, agent, goal], bodies.goal_s[world, agent, goal]
         )
         if abs(lanes.segment[index, SEG_Z] - agents.z[world, agent]) >= LEVEL_HEIGHT:
             continue
@@ -516,19 +357,18 @@ def follow_routes(params, lanes, routes, worlds, agents, bodies, motion, output,
             continue
         else:
             lane = lanes.segment_lane[agents.segment[world, agent]]
-            if not draw_route_onwards(
-                params, lanes, routes, worlds, agents, bodies, world, agent, lane
-            ):
+            if not draw_route_onwards(model, data, world, agent, lane):
                 output.event[world, agent] |= EVENT_LAST_GOAL
                 continue
         agents.goal_distance[world, agent] = goal_distance(
-            lanes, routes, worlds, agents, bodies, world, agent, agents.goal[world, agent]
+            model, data, world, agent, agents.goal[world, agent]
         )
 
 
 @njit
-def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, agent, lane):
+def draw_route_onwards(model, data, world, agent, lane):
     """Draws the next route of an agent that keeps driving; returns whether there is one."""
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     old = bodies.num_goals[world, agent] - 1
     old_lane = bodies.goal_lane[world, agent, old]
     old_s = bodies.goal_s[world, agent, old]
@@ -540,7 +380,7 @@ def draw_route_onwards(params, lanes, routes, worlds, agents, bodies, world, age
     limit = bodies.bend[world, agent]
     for attempt in range(ROUTE_TRIES):
         draw = tick + attempt * 7919
-        if draw_route(params, lanes, routes, worlds, bodies, world, agent, lane, s, draw, limit):
+        if draw_route(model, data, world, agent, lane, s, draw, limit):
             return True
     bodies.num_goals[world, agent] = 1
     bodies.goal_lane[world, agent, 0] = old_lane

@@ -12,6 +12,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.dynamics.jerk_bicycle import Sweep
 from selfdrive_env.kernels.lights import draw_lights
 from selfdrive_env.kernels.math.geometry import (
     HALF,
@@ -57,7 +58,9 @@ from selfdrive_env.state.world import (
     PRESENT,
 )
 
-__all__ = ["draw_world", "place_agent"]
+__all__ = ["draw_world", "place_agents", "reset_slots"]
+
+NEXT_STEP, SAME_STEP, DISABLED = range(3)
 
 PLACE_TRIES = 256
 ROOMY_TRIES = 24
@@ -102,8 +105,10 @@ def draw_type(unit, body):
 
 
 @njit
-def draw_body(params, draws, worlds, bodies, world, agent):
+def draw_body(model, data, world, agent):
     """Draws body, coefficients, weights and temper of an agent."""
+    params, draws = model.params, model.draws
+    worlds, bodies = data.worlds, data.bodies
     key0 = worlds.key[world, 0]
     key1 = worlds.key[world, 1]
     stream = worlds.stream[world]
@@ -152,8 +157,11 @@ def count_around(agents, bodies, world, agent, x, y, speed):
     """Returns how many others are so near (x, y) that they may be in the way (conservative)."""
     status, all_speed = agents.status[world], agents.speed[world]
     all_x, all_y, all_cos, all_sin = (
-        agents.x[world], agents.y[world], agents.cos[world], agents.sin[world]
-    )  # fmt: skip
+        agents.x[world],
+        agents.y[world],
+        agents.cos[world],
+        agents.sin[world],
+    )
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
     size = HALF * (length[agent] + width[agent]) + CLEARANCE + TIGHT + CORRIDOR
     count = np.int64(0)
@@ -209,41 +217,31 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
 
 
 @njit
-def safe_start(
-    lane,
-    s,
-    half_length,
-    lane_length,
-    lane_curvature,
-    successor_first,
-    successor,
-    lane_line_first,
-    lane_line_s,
-):
+def safe_start(lanes, signs, lane, s, half_length):
     """Returns the speed from which a driver can take the bends ahead and stop at a line [m/s]."""
-    room = max(lane_length[lane] - s - half_length, ZERO)
-    square = START_LATERAL / max(lane_curvature[lane], MIN_CURVATURE)
-    for link in range(successor_first[lane], successor_first[lane + 1]):
-        after = np.int64(successor[link])
-        bend = max(lane_curvature[after], MIN_CURVATURE)
+    room = max(lanes.length[lane] - s - half_length, ZERO)
+    square = START_LATERAL / max(lanes.max_curvature[lane], MIN_CURVATURE)
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        after = np.int64(lanes.successor[link])
+        bend = max(lanes.max_curvature[after], MIN_CURVATURE)
         square = min(square, START_LATERAL / bend + TWO * START_BRAKING * room)
-        for entry in range(lane_line_first[after], lane_line_first[after + 1]):
-            gap = max(room + lane_line_s[entry] - TWO, ZERO)
+        for entry in range(signs.lane_line_first[after], signs.lane_line_first[after + 1]):
+            gap = max(room + signs.lane_line_s[entry] - TWO, ZERO)
             square = min(square, TWO * START_BRAKING * gap)
-    if successor_first[lane] == successor_first[lane + 1]:
+    if lanes.successor_first[lane] == lanes.successor_first[lane + 1]:
         square = min(square, TWO * START_BRAKING * room)
-    for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
-        gap = lane_line_s[link] - s - half_length
+    for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+        gap = signs.lane_line_s[link] - s - half_length
         if gap > ZERO:
             square = min(square, TWO * START_BRAKING * max(gap - TWO, ZERO))
     return math.sqrt(square)
 
 
 @njit
-def try_place(
-    params, lanes, routes, grid, signs, worlds, agents, bodies, world, agent, attempt, speed_unit
-):
+def try_place(model, data, world, agent, attempt, speed_unit):
     """Tries one random lane position; returns whether the agent could be placed there."""
+    params, lanes, grid, signs = model.params, model.lanes, model.grid, model.signs
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     map_index = np.int64(worlds.map[world])
     tick = worlds.tick[world]
     first = np.int64(lanes.map_spawn_first[map_index])
@@ -278,15 +276,7 @@ def try_place(
     top = min(
         top,
         safe_start(
-            lane,
-            segment[index, SEG_S] + t,
-            HALF * bodies.length[world, agent],
-            lanes.length,
-            lanes.max_curvature,
-            lanes.successor_first,
-            lanes.successor,
-            signs.lane_line_first,
-            signs.lane_line_s,
+            lanes, signs, lane, segment[index, SEG_S] + t, HALF * bodies.length[world, agent]
         ),
     )
     speed = speed_unit * np.float32(params.initial_speed) * top
@@ -298,35 +288,32 @@ def try_place(
     agents.y[world, agent] = y - ahead * sin
     agents.cos[world, agent] = cos
     agents.sin[world, agent] = sin
-    place_on_segment(agents, segment, world, agent, index, x, y)
+    place_on_segment(lanes, agents, world, agent, index, x, y)
     if not is_free(
         agents, bodies, world, agent, x, y, agents.z[world, agent], cos, sin, speed, relaxed
     ):
         return False
     rear_x = agents.x[world, agent]
     rear_y = agents.y[world, agent]
-    if box_offroad(
-        rear_x, rear_y, cos, sin, rear_x, rear_y, cos, sin, ZERO, ZERO, ahead,
-        HALF * bodies.length[world, agent], HALF * bodies.width[world, agent],
-        np.int64(lanes.segment_layer[index]), map_index, grid,
-    ):  # fmt: skip
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    standing = Sweep(rear_x, rear_y, cos, sin, ZERO, ZERO, ahead, half_length, half_width)
+    layer = np.int64(lanes.segment_layer[index])
+    if box_offroad(grid, standing, rear_x, rear_y, cos, sin, layer, map_index):
         return False
     s = agents.s[world, agent]
-    if not draw_route(
-        params, lanes, routes, worlds, bodies, world, agent, lane, s, tick + attempt * 7919, limit
-    ):
+    if not draw_route(model, data, world, agent, lane, s, tick + attempt * 7919, limit):
         return False
     agents.speed[world, agent] = speed
     return True
 
 
 @njit
-def place_agent(
-    params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
-):
+def place_agent(model, data, world, agent):
     """Starts a new episode of an agent; returns whether a place was found."""
+    agents, bodies, tallies = data.agents, data.bodies, data.tallies
     agents.status[world, agent] = ABSENT
-    speed_unit = draw_body(params, draws, worlds, bodies, world, agent)
+    speed_unit = draw_body(model, data, world, agent)
     agents.speed[world, agent] = ZERO
     agents.acceleration[world, agent] = ZERO
     agents.lateral_acceleration[world, agent] = ZERO
@@ -349,24 +336,9 @@ def place_agent(
             bodies.length[world, agent] = length
             bodies.width[world, agent] = min(bodies.width[world, agent], FITTING_WIDTH)
             bodies.wheelbase[world, agent] = WHEELBASE_SHARE * length
-        if try_place(
-            params,
-            lanes,
-            routes,
-            grid,
-            signs,
-            worlds,
-            agents,
-            bodies,
-            world,
-            agent,
-            attempt,
-            speed_unit,
-        ):
+        if try_place(model, data, world, agent, attempt, speed_unit):
             agents.status[world, agent] = PRESENT
-            agents.goal_distance[world, agent] = goal_distance(
-                lanes, routes, worlds, agents, bodies, world, agent, 0
-            )
+            agents.goal_distance[world, agent] = goal_distance(model, data, world, agent, 0)
             return True
     return False
 
@@ -386,23 +358,10 @@ def radical_inverse(number):
 
 
 @njit
-def draw_world(
-    params,
-    draws,
-    lanes,
-    routes,
-    grid,
-    signs,
-    lights,
-    worlds,
-    agents,
-    bodies,
-    tallies,
-    output,
-    world,
-    first_time,
-):
+def draw_world(model, data, world, first_time):
     """Draws a world anew: map, number of agents, lights, and every agent."""
+    params, draws, lanes = model.params, model.draws, model.lanes
+    worlds, agents, bodies, output = data.worlds, data.agents, data.bodies, data.output
     pick, amount, _, _ = uniforms(
         worlds.key[world, 0],
         worlds.key[world, 1],
@@ -422,7 +381,7 @@ def draw_world(
     if first_time and params.stagger != 0:
         start = radical_inverse(worlds.number[world]) * np.float32(params.horizon)
         worlds.clock[world] = min(np.int64(start), params.horizon - 1)
-    draw_lights(params, signs, lights, worlds, world)
+    draw_lights(model, data, world)
 
     num_agents = worlds.num_agents[world]
     for agent in range(agents.x.shape[1]):
@@ -431,7 +390,53 @@ def draw_world(
     for agent in range(num_agents):
         bodies.driver[world, agent] = draws.driver[agent]
         bodies.learner[world, agent] = draws.learner[agent]
-        placed = place_agent(
-            params, draws, lanes, routes, grid, signs, worlds, agents, bodies, tallies, world, agent
-        )
+        placed = place_agent(model, data, world, agent)
         output.waits[world, agent] = not placed
+
+
+@njit
+def place_agents(model, data, world):
+    """Stage: re-places finished agents, or takes them out until they are due.
+
+    One thread does it, slot by slot: where an agent may start depends on those before it.
+    """
+    params = model.params
+    worlds, agents, bodies, output = data.worlds, data.agents, data.bodies, data.output
+    if worlds.ended[world] and params.autoreset == SAME_STEP:
+        draw_world(model, data, world, False)
+        return
+    for agent in range(worlds.num_agents[world]):
+        done = output.terminated[world, agent] or output.truncated[world, agent]
+        waited = output.waits[world, agent] != 0
+        own_row = bodies.row[world, agent] >= 0
+        if done and own_row and params.autoreset != SAME_STEP:
+            agents.status[world, agent] = ABSENT
+            output.waits[world, agent] = 1
+            continue
+        due = done or (waited and (not own_row or params.autoreset != DISABLED))
+        if not due or worlds.ended[world]:
+            continue
+        output.waits[world, agent] = not place_agent(model, data, world, agent)
+
+
+@njit
+def reset_slots(model, data, staggered, world):
+    """Starts new episodes of the slots of a world that are chosen in `scratch`, slot by slot."""
+    worlds, agents, bodies, output = data.worlds, data.agents, data.bodies, data.output
+    scratch = data.scratch
+    chosen, whole = scratch.chosen[world], scratch.whole[world] != 0
+    worlds.tick[world] += np.uint32(1)
+    if whole:
+        draw_world(model, data, world, staggered)
+    for agent in range(agents.x.shape[1]):
+        if not chosen[agent] and not (whole and bodies.row[world, agent] < 0):
+            ended = output.terminated[world, agent] or output.truncated[world, agent]
+            if whole and ended:
+                agents.status[world, agent] = ABSENT
+                output.waits[world, agent] = agent < worlds.num_agents[world]
+            continue
+        output.terminated[world, agent] = 0
+        output.truncated[world, agent] = 0
+        output.event[world, agent] = 0
+        if not whole and agent < worlds.num_agents[world]:
+            output.waits[world, agent] = not place_agent(model, data, world, agent)

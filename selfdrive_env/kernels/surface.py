@@ -26,34 +26,34 @@ CLEAR_MARGIN = np.float32(0.01)
 
 
 @njit
-def cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block):
+def cell_at(grid, x, y, layer, map_index):
     """Returns the number of the grid cell that holds (x, y) on a layer, -1 away from roads."""
-    along = (x - grid_origin[map_index, 0]) * INVERSE_CELL
-    up = (y - grid_origin[map_index, 1]) * INVERSE_CELL
+    along = (x - grid.origin[map_index, 0]) * INVERSE_CELL
+    up = (y - grid.origin[map_index, 1]) * INVERSE_CELL
     if not (along >= ZERO and up >= ZERO):
         return np.int64(-1)
     i = np.int64(along)
     j = np.int64(up)
-    blocks_x = np.int64(grid_shape[map_index, 0])
-    blocks_y = np.int64(grid_shape[map_index, 1])
+    blocks_x = np.int64(grid.shape[map_index, 0])
+    blocks_y = np.int64(grid.shape[map_index, 1])
     block_i = i >> 4
     block_j = j >> 4
     if block_i >= blocks_x or block_j >= blocks_y:
         return np.int64(-1)
-    start = np.int64(grid_shape[map_index, 2])
-    block = np.int64(grid_block[start + (layer * blocks_y + block_j) * blocks_x + block_i])
+    start = np.int64(grid.shape[map_index, 2])
+    block = np.int64(grid.block[start + (layer * blocks_y + block_j) * blocks_x + block_i])
     if block < 0:
         return np.int64(-1)
     return block * 256 + ((j & 15) << 4) + (i & 15)
 
 
 @inline
-def cell_range(low_x, high_x, low_y, high_y, map_index, grid_origin, grid_shape):
+def cell_range(grid, low_x, high_x, low_y, high_y, map_index):
     """Returns the first and last column and row of cells that a rectangle meets."""
-    x = grid_origin[map_index, 0]
-    y = grid_origin[map_index, 1]
-    columns = np.int64(grid_shape[map_index, 0]) << 4
-    rows = np.int64(grid_shape[map_index, 1]) << 4
+    x = grid.origin[map_index, 0]
+    y = grid.origin[map_index, 1]
+    columns = np.int64(grid.shape[map_index, 0]) << 4
+    rows = np.int64(grid.shape[map_index, 1]) << 4
     left = np.int64(max((low_x - x) * INVERSE_CELL, ZERO))
     right = min(np.int64((high_x - x) * INVERSE_CELL), columns - 1)
     bottom = np.int64(max((low_y - y) * INVERSE_CELL, ZERO))
@@ -62,16 +62,16 @@ def cell_range(low_x, high_x, low_y, high_y, map_index, grid_origin, grid_shape)
 
 
 @inline
-def row_cells(i, last, j, layer, map_index, grid_shape, grid_block):
+def row_cells(grid, i, last, j, layer, map_index):
     """Returns the numbers of the cells from column i to `last` of row j, within one block.
 
     Such cells are numbered one after the other, and so are their entries. Without a block the first
     number is negative.
     """
-    blocks_x = np.int64(grid_shape[map_index, 0])
-    blocks_y = np.int64(grid_shape[map_index, 1])
-    line = np.int64(grid_shape[map_index, 2]) + (layer * blocks_y + (j >> 4)) * blocks_x
-    base = np.int64(grid_block[line + (i >> 4)]) * 256 + ((j & 15) << 4)
+    blocks_x = np.int64(grid.shape[map_index, 0])
+    blocks_y = np.int64(grid.shape[map_index, 1])
+    line = np.int64(grid.shape[map_index, 2]) + (layer * blocks_y + (j >> 4)) * blocks_x
+    base = np.int64(grid.block[line + (i >> 4)]) * 256 + ((j & 15) << 4)
     return base + (i & 15), base + min(last - (i & ~15), 15)
 
 
@@ -82,87 +82,83 @@ def observation_cell(cell):
 
 
 @njit
-def on_surface(x, y, cell, map_index, grid_origin, grid_shape, edge_first, edge, inside, i, j):
+def on_surface(grid, x, y, cell, map_index, i, j):
     """Whether (x, y), which lies in a cell with corner indices (i, j), is on the surface.
 
     The way from the point to the cell's centre stays in the cell, so the number of the cell's
     edges that it crosses tells whether both are on the same side.
     """
-    centre_x = grid_origin[map_index, 0] + (np.float32(i) + HALF) * CELL_EDGE
-    centre_y = grid_origin[map_index, 1] + (np.float32(j) + HALF) * CELL_EDGE
-    result = inside[cell] != 0
-    for entry in range(edge_first[cell], edge_first[cell + 1]):
+    centre_x = grid.origin[map_index, 0] + (np.float32(i) + HALF) * CELL_EDGE
+    centre_y = grid.origin[map_index, 1] + (np.float32(j) + HALF) * CELL_EDGE
+    result = grid.inside[cell] != 0
+    for entry in range(grid.edge_first[cell], grid.edge_first[cell + 1]):
         crosses = segments_cross(
             x - centre_x,
             y - centre_y,
             ZERO,
             ZERO,
-            edge[entry, 0] - centre_x,
-            edge[entry, 1] - centre_y,
-            edge[entry, 2] - centre_x,
-            edge[entry, 3] - centre_y,
+            grid.edge[entry, 0] - centre_x,
+            grid.edge[entry, 1] - centre_y,
+            grid.edge[entry, 2] - centre_x,
+            grid.edge[entry, 3] - centre_y,
         )
         result = result != crosses
     return result
 
 
 @njit
-def point_on_surface(
-    x, y, layer, map_index, grid_origin, grid_shape, grid_block, edge_first, edge, inside
-):
+def point_on_surface(grid, x, y, layer, map_index):
     """Whether a point lies on the drivable surface of a layer."""
-    cell = cell_at(x, y, layer, map_index, grid_origin, grid_shape, grid_block)
+    cell = cell_at(grid, x, y, layer, map_index)
     if cell < 0:
         return False
-    if edge_first[cell] == edge_first[cell + 1]:
-        return inside[cell] != 0
-    i = np.int64((x - grid_origin[map_index, 0]) * INVERSE_CELL)
-    j = np.int64((y - grid_origin[map_index, 1]) * INVERSE_CELL)
-    return on_surface(
-        x, y, cell, map_index, grid_origin, grid_shape, edge_first, edge, inside, i, j
-    )
+    if grid.edge_first[cell] == grid.edge_first[cell + 1]:
+        return grid.inside[cell] != 0
+    i = np.int64((x - grid.origin[map_index, 0]) * INVERSE_CELL)
+    j = np.int64((y - grid.origin[map_index, 1]) * INVERSE_CELL)
+    return on_surface(grid, x, y, cell, map_index, i, j)
 
 
 @njit
-def sweep_cuts_edge(
-    x0, y0, x1, y1, x, y, cos, sin, travel, curvature, ahead, half_length, half_width
-):
+def sweep_cuts_edge(x0, y0, x1, y1, sweep):
     """Whether the edge (x0, y0)-(x1, y1) meets the box at one of the poses of its sweep."""
-    parts = sub_steps(travel, MAX_SWEEP_PARTS)
+    parts = sub_steps(sweep.travel, MAX_SWEEP_PARTS)
     for part in range(1, parts + 1):
-        fraction = np.float32(part) / np.float32(parts)
-        px, py, pc, ps = pose_at(x, y, cos, sin, travel, curvature, fraction, ahead)
-        ax = x0 - px
-        ay = y0 - py
-        bx = x1 - px
-        by = y1 - py
+        x, y, cos, sin = pose_at(sweep, np.float32(part) / np.float32(parts))
+        ax = x0 - x
+        ay = y0 - y
+        bx = x1 - x
+        by = y1 - y
         if box_cuts_edge(
-            ax * pc + ay * ps,
-            ay * pc - ax * ps,
-            bx * pc + by * ps,
-            by * pc - bx * ps,
-            half_length,
-            half_width,
+            ax * cos + ay * sin,
+            ay * cos - ax * sin,
+            bx * cos + by * sin,
+            by * cos - bx * sin,
+            sweep.half_length,
+            sweep.half_width,
         ):
             return True
     return False
 
 
 @njit
-def edge_is_clear(x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width):
+def edge_is_clear(x0, y0, x1, y1, sweep):
     """Whether an edge stays clear of everything that a box covers on its arc (conservative).
 
     In the frame of the pose at the start the arc lies within |ds| ahead (or behind) and
     |ds| |dtheta| to either side, and the corners move by at most reach |dtheta| more.
     """
-    bend = abs(turn) * (abs(travel) + ahead + half_length + half_width) + CLEAR_MARGIN
-    front = ahead + half_length + max(travel, ZERO) + bend
-    back = ahead - half_length + min(travel, ZERO) - bend
-    side = half_width + bend
-    ax = x0 - x
-    ay = y0 - y
-    bx = x1 - x
-    by = y1 - y
+    cos, sin, half_length = sweep.cos, sweep.sin, sweep.half_length
+    turn = sweep.travel * sweep.curvature
+    reach = abs(sweep.travel) + sweep.ahead + half_length + sweep.half_width
+    bend = abs(turn) * reach + CLEAR_MARGIN
+    front = sweep.ahead + half_length + max(sweep.travel, ZERO) + bend
+    back = sweep.ahead - half_length + min(sweep.travel, ZERO) - bend
+    side = sweep.half_width + bend
+    ax = x0 - sweep.x
+    ay = y0 - sweep.y
+    bx = x1 - sweep.x
+    by = y1 - sweep.y
     u0 = ax * cos + ay * sin
     u1 = bx * cos + by * sin
     v0 = ay * cos - ax * sin
@@ -172,47 +168,35 @@ def edge_is_clear(x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_leng
 
 
 @njit
-def box_offroad(
-    x, y, cos, sin, end_x, end_y, end_cos, end_sin, travel, curvature, ahead, half_length,
-    half_width, layer, map_index, grid,
-):  # fmt: skip
+def box_offroad(grid, sweep, end_x, end_y, end_cos, end_sin, layer, map_index):
     """Whether a box leaves the drivable surface anywhere on its arc.
 
     The box lies wholly on the surface exactly if its centre does and no edge of the surface meets
     it. The arc is cut into equal parts of at most one metre and the box tested at the end of each.
 
     Args:
-        x: Rear axle at the start of the arc [m].
-        y: Likewise [m].
-        cos: Heading at the start.
-        sin: Heading at the start.
-        end_x: Rear axle at the end of the arc [m].
-        end_y: Likewise [m].
-        end_cos: Heading at the end.
-        end_sin: Heading at the end.
-        travel: Arc length [m].
-        curvature: Of the arc [1/m].
-        ahead: Distance from the rear axle to the centre of the box [m].
-        half_length: [m]
-        half_width: [m]
+        grid: Cells and edges.
+        sweep: The box and its arc, a `Sweep`.
+        end_x: Rear axle at the end of the arc, east [m].
+        end_y: Rear axle at the end of the arc, north [m].
+        end_cos: Cosine of the heading at the end.
+        end_sin: Sine of the heading at the end.
         layer: Surface the agent drives on.
         map_index: Map of the world.
-        grid: Cells and edges.
     """
-    origin, shape, block = grid.origin, grid.shape, grid.block
     edge_first, edge = grid.edge_first, grid.edge
-    start_x = x + ahead * cos
-    start_y = y + ahead * sin
-    centre_x = end_x + ahead * end_cos
-    centre_y = end_y + ahead * end_sin
-    if not point_on_surface(
-        centre_x, centre_y, layer, map_index, origin, shape, block, edge_first, edge, grid.inside
-    ):
+    cos, sin = sweep.cos, sweep.sin
+    half_length, half_width = sweep.half_length, sweep.half_width
+    start_x = sweep.x + sweep.ahead * cos
+    start_y = sweep.y + sweep.ahead * sin
+    centre_x = end_x + sweep.ahead * end_cos
+    centre_y = end_y + sweep.ahead * end_sin
+    if not point_on_surface(grid, centre_x, centre_y, layer, map_index):
         return True
 
     # What the sweep covers, along the axes: both ends, and how far the turn carries it beyond.
-    turn = travel * curvature
-    bend = abs(turn) * (abs(travel) + ahead + half_length + half_width)
+    turn = sweep.travel * sweep.curvature
+    bend = abs(turn) * (abs(sweep.travel) + sweep.ahead + half_length + half_width)
     reach_x = half_length * max(abs(cos), abs(end_cos)) + half_width * max(abs(sin), abs(end_sin))
     reach_y = half_length * max(abs(sin), abs(end_sin)) + half_width * max(abs(cos), abs(end_cos))
     low_x = min(start_x, centre_x) - reach_x - bend
@@ -220,11 +204,11 @@ def box_offroad(
     low_y = min(start_y, centre_y) - reach_y - bend
     high_y = max(start_y, centre_y) + reach_y + bend
 
-    left, right, bottom, top = cell_range(low_x, high_x, low_y, high_y, map_index, origin, shape)
+    left, right, bottom, top = cell_range(grid, low_x, high_x, low_y, high_y, map_index)
     for j in range(bottom, top + 1):
         i = left
         while i <= right:
-            first, last = row_cells(i, right, j, layer, map_index, shape, block)
+            first, last = row_cells(grid, i, right, j, layer, map_index)
             i = (i | 15) + 1
             if first < 0:
                 continue
@@ -236,13 +220,8 @@ def box_offroad(
                 beside = (max(x0, x1) < low_x) | (min(x0, x1) > high_x)
                 if beside | (max(y0, y1) < low_y) | (min(y0, y1) > high_y):
                     continue
-                if edge_is_clear(
-                    x0, y0, x1, y1, x, y, cos, sin, travel, turn, ahead, half_length, half_width
-                ):
+                if edge_is_clear(x0, y0, x1, y1, sweep):
                     continue
-                if sweep_cuts_edge(
-                    x0, y0, x1, y1, x, y, cos, sin, travel, curvature, ahead, half_length,
-                    half_width,
-                ):  # fmt: skip
+                if sweep_cuts_edge(x0, y0, x1, y1, sweep):
                     return True
     return False

@@ -44,7 +44,7 @@ DEFAULTS: dict[str, Any] = {
 
 CRASHES = EVENT_COLLISION | EVENT_OFFROAD
 
-CAUSES = (
+ENDINGS = (
     (EVENT_COLLISION, "collision"),
     (EVENT_OFFROAD, "off the road"),
     (EVENT_RED_LIGHT, "red light"),
@@ -153,7 +153,7 @@ class Session:
         self.total += self.last
         event = int(engine.output.event[0, 0])
         if terminated[0] or truncated[0]:
-            found = [text for bit, text in CAUSES if event & bit]
+            found = [text for bit, text in ENDINGS if event & bit]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
         if self.ended is not None and self.env.drives_traffic:
             self.before = self.after  # a new episode has begun inside
@@ -206,8 +206,7 @@ class Session:
         """Returns the points of the row in the world frame."""
         found, scene = self.observation(), self.after
         cos, sin = float(scene.cos[0]), float(scene.sin[0])
-        ahead = 0.5 * float(scene.wheelbase[0])
-        x, y = float(scene.x[0]) + ahead * cos, float(scene.y[0]) + ahead * sin
+        x, y = (float(one[0]) for one in scene.centre)
 
         def places(name: str) -> F32:
             rows = found[name][found[name][:, -1] > 0.5]

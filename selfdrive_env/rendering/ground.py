@@ -17,8 +17,8 @@ from selfdrive_env.state.arrays import (
     I32,
     I64,
 )
+from selfdrive_env.state.places import cell_at
 from selfdrive_env.state.road import (
-    BLOCK_CELLS,
     CELL,
     SEG_COS,
     SEG_LEFT,
@@ -197,7 +197,7 @@ class Ground:
 
     def _segments_at(self, map_index: int, layer: int, points: F64) -> tuple[I64, I32]:
         """Pairs of a point, [N, 2] [m], and a segment that holds it."""
-        cell = _cell_at(self._grid, map_index, layer, points[:, 0], points[:, 1])
+        cell = cell_at(self._grid, points[:, 0], points[:, 1], layer, map_index)
         row = np.flatnonzero(cell >= 0)
         listed, source = _listed(self._grid.segment_first, cell[row])
         row, index = row[source], self._grid.segment[listed]
@@ -257,7 +257,7 @@ def _asphalt(grid: Grid, map_index: int, u: F64, v: F64) -> Bools:
     rows, row = np.unique(np.floor((v - origin[1]) / CELL), return_inverse=True)
     x, y = np.meshgrid(origin[0] + CELL * (columns + 0.5), origin[1] + CELL * (rows + 0.5))
     for layer in range(int(grid.shape[map_index, 3])):
-        cell = _cell_at(grid, map_index, layer, x, y)
+        cell = cell_at(grid, x, y, layer, map_index)
         known = cell >= 0
         cell = np.where(known, cell, 0)
         has_edge = known & (grid.edge_first[cell + 1] > grid.edge_first[cell])
@@ -276,7 +276,7 @@ def _on_surface(grid: Grid, map_index: int, x: F64, y: F64) -> Bools:
     """
     out = np.zeros(len(x), bool)
     for layer in range(int(grid.shape[map_index, 3])):
-        cell = _cell_at(grid, map_index, layer, x, y)
+        cell = cell_at(grid, x, y, layer, map_index)
         row = np.flatnonzero(cell >= 0)
         listed, source = _listed(grid.edge_first, cell[row])
         origin = grid.origin[map_index].astype(np.float64)
@@ -303,21 +303,8 @@ def _cells_below(grid: Grid, map_index: int, layer: int, view: View) -> I64:
     j = np.arange(math.floor((y[0] - origin[1]) / CELL) - 1, (y[1] - origin[1]) / CELL + 1)
     i, j = (n.ravel() for n in np.meshgrid(i, j))
     at = origin[0] + CELL * (i + 0.5), origin[1] + CELL * (j + 0.5)
-    cells = _cell_at(grid, map_index, layer, *at)
+    cells = cell_at(grid, *at, layer, map_index)
     return cells[cells >= 0]
-
-
-def _cell_at(grid: Grid, map_index: int, layer: int, x: F64, y: F64) -> I64:
-    """Number of the cell that holds each point, -1 where there is no road."""
-    blocks_x, blocks_y, offset, _ = (int(n) for n in grid.shape[map_index])
-    i = np.floor((x - grid.origin[map_index, 0]) / CELL).astype(np.int64)
-    j = np.floor((y - grid.origin[map_index, 1]) / CELL).astype(np.int64)
-    known = (i >= 0) & (j >= 0) & (i < blocks_x * BLOCK_CELLS) & (j < blocks_y * BLOCK_CELLS)
-    i, j = np.where(known, i, 0), np.where(known, j, 0)
-    entry = offset + (layer * blocks_y + j // BLOCK_CELLS) * blocks_x + i // BLOCK_CELLS
-    block = np.where(known, grid.block[entry], -1).astype(np.int64)
-    cell = block * BLOCK_CELLS**2 + j % BLOCK_CELLS * BLOCK_CELLS + i % BLOCK_CELLS
-    return np.where(block >= 0, cell, -1)
 
 
 def _listed(first: NDArray[Any], rows: I64) -> tuple[I64, I64]:

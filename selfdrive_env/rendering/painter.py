@@ -24,6 +24,7 @@ from selfdrive_env.rendering.canvas import (
 from selfdrive_env.rendering.ground import GRASS, Ground
 from selfdrive_env.rendering.way import draw_way
 from selfdrive_env.state.arrays import F32, F64, U8
+from selfdrive_env.state.places import box_centre
 from selfdrive_env.state.road import (
     LINE_X,
     LINE_Y,
@@ -147,6 +148,11 @@ class Scene(NamedTuple):
 
     observed: Observed | None = None
 
+    @property
+    def centre(self) -> tuple[F32, F32]:
+        """x, y of the middle of each body, [A] [m]."""
+        return box_centre(self.x, self.y, self.cos, self.sin, self.wheelbase)
+
 
 class Painter:
     """Draws the worlds of one pool of maps.
@@ -228,7 +234,7 @@ class Painter:
         if span is None:
             span = 1.04 * float((high - low).max())
         elif centre is None and scene.focus >= 0:
-            x, y = _box_centre(scene)
+            x, y = scene.centre
             centre = float(x[scene.focus]), float(y[scene.focus])
         if centre is None:
             centre = float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
@@ -290,7 +296,7 @@ def _draw_observed_agents(pen: ImageDraw, observed: Observed, view: View) -> Non
 
 def _draw_agents(pen: ImageDraw, scene: Scene, view: View) -> None:
     """Draws every agent that is in the world, the ego last."""
-    points = view.pixels(*_box_centre(scene))
+    points = view.pixels(*scene.centre)
     margin = float(np.max(scene.length, initial=1.0)) * view.scale + 20.0
     drawn = np.flatnonzero(view.holds(points, margin) & (scene.status != ABSENT)).tolist()
     for agent in sorted(drawn, key=lambda index: index == scene.focus):
@@ -375,9 +381,3 @@ def _draw_text(pen: ImageDraw, scene: Scene, size: int) -> None:
     box = (x, y + top - pad, x + right - left + 2 * pad, y + bottom + pad)
     pen.rounded_rectangle(box, pad, (24, 28, 34, 190))
     pen.text((x + pad - left, y), text, (250, 250, 250), font)
-
-
-def _box_centre(scene: Scene) -> tuple[F32, F32]:
-    """Centre of each body: half a wheelbase ahead of its rear axle [m]."""
-    half = 0.5 * scene.wheelbase
-    return scene.x + half * scene.cos, scene.y + half * scene.sin

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.rendering.painter import Observed, Scene
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.road import BLOCK_CELLS, CELL
-from selfdrive_env.state.world import ABSENT, WEIGHT_GOAL_RADIUS
-
-if TYPE_CHECKING:
-    from selfdrive_env.engine.cpu import Engine
+from selfdrive_env.state.params import Counts, Params
+from selfdrive_env.state.places import box_centre, cell_at, observation_cell
+from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.world import (
+    ABSENT,
+    WEIGHT_GOAL_RADIUS,
+    Agents,
+    Bodies,
+    Lights,
+    Worlds,
+)
 
 __all__ = ["between", "kept", "scene_of"]
 
@@ -24,7 +30,22 @@ VIEW = 200.0
 """How far an agent sees others [m]."""
 
 
-def scene_of(engine: Engine, world: int, agent: int, *, observed: bool = False) -> Scene:
+class Tables(Protocol):
+    """What a scene is read from: the structs of an engine."""
+
+    params: Params
+    counts: Counts
+    lanes: Lanes
+    routes: Routes
+    grid: Grid
+    signs: Signs
+    lights: Lights
+    worlds: Worlds
+    agents: Agents
+    bodies: Bodies
+
+
+def scene_of(engine: Tables, world: int, agent: int, *, observed: bool = False) -> Scene:
     """Returns one world as a scene that follows an agent.
 
     Args:
@@ -87,7 +108,7 @@ def between(before: Scene, after: Scene, share: float) -> Scene:
     return after._replace(x=x, y=y, cos=cos, sin=sin, speed=mix("speed"))
 
 
-def _route(engine: Engine, world: int, agent: int) -> F32:
+def _route(engine: Tables, world: int, agent: int) -> F32:
     goal = engine.agents.goal[world, agent]
     return route_points(
         engine.lanes,
@@ -98,7 +119,7 @@ def _route(engine: Engine, world: int, agent: int) -> F32:
     )
 
 
-def _goals(engine: Engine, world: int, agent: int) -> F32:
+def _goals(engine: Tables, world: int, agent: int) -> F32:
     bodies = engine.bodies
     left = slice(engine.agents.goal[world, agent], bodies.num_goals[world, agent])
     x, y = bodies.goal_x[world, agent, left], bodies.goal_y[world, agent, left]
@@ -106,36 +127,15 @@ def _goals(engine: Engine, world: int, agent: int) -> F32:
     return np.stack([x, y, radius], 1)
 
 
-def _centres(engine: Engine, world: int) -> F32:
-    agents = engine.agents
-    ahead = 0.5 * engine.bodies.wheelbase[world]
-    return np.stack(
-        [
-            agents.x[world] + ahead * agents.cos[world],
-            agents.y[world] + ahead * agents.sin[world],
-        ],
-        1,
-    )
-
-
-def observation_row(engine: Engine, world: int, agent: int) -> int:
-    """Returns the row of the grid's near lists that an agent looks up, -1 away from roads."""
-    grid, place = engine.grid, int(engine.worlds.map[world])
-    i, j = ((_centres(engine, world)[agent] - grid.origin[place]) / CELL).astype(int)
-    blocks_x, blocks_y, start, _ = grid.shape[place]
-    block_i, block_j = i // BLOCK_CELLS, j // BLOCK_CELLS
-    if min(i, j) < 0 or block_i >= blocks_x or block_j >= blocks_y:
-        return -1
-    layer = int(engine.lanes.segment_layer[engine.agents.segment[world, agent]])
-    block = int(grid.block[start + (layer * blocks_y + block_j) * blocks_x + block_i])
-    if block < 0:
-        return -1
-    cell = block * 64 + (j % BLOCK_CELLS // 2) * 8 + i % BLOCK_CELLS // 2
-    return int(grid.near[cell])
-
-
-def _observed(engine: Engine, world: int, agent: int) -> Observed:
-    grid, row = engine.grid, observation_row(engine, world, agent)
+def _observed(engine: Tables, world: int, agent: int) -> Observed:
+    grid, agents = engine.grid, engine.agents
+    x, y = box_centre(
+        agents.x[world], agents.y[world], agents.cos[world], agents.sin[world],
+        engine.bodies.wheelbase[world],
+    )  # fmt: skip
+    layer = int(engine.lanes.segment_layer[agents.segment[world, agent]])
+    cell = int(cell_at(grid, x[agent], y[agent], layer, int(engine.worlds.map[world])))
+    row = int(grid.near[observation_cell(cell)]) if cell >= 0 else -1
     lists = (grid.near_lane_point, grid.near_boundary, grid.near_stop_line)
     counts = (
         engine.counts.lane_points,
@@ -146,9 +146,8 @@ def _observed(engine: Engine, world: int, agent: int) -> Observed:
         near[row, :count][near[row, :count] >= 0] if row >= 0 else np.zeros(0, np.int32)
         for near, count in zip(lists, counts, strict=True)
     ]
-    centres = _centres(engine, world)
-    distance = np.hypot(*(centres - centres[agent]).T)
-    distance[(engine.agents.status[world] == ABSENT) | (distance > VIEW)] = np.inf
+    distance = np.hypot(x - x[agent], y - y[agent])
+    distance[(agents.status[world] == ABSENT) | (distance > VIEW)] = np.inf
     distance[agent] = np.inf
     order = np.argsort(distance, kind="stable")[: engine.counts.agents]
     nearest = order[np.isfinite(distance[order])]
@@ -156,5 +155,5 @@ def _observed(engine: Engine, world: int, agent: int) -> Observed:
         lane_points=grid.lane_point[found[0], :4],
         boundary_points=grid.boundary_point[found[1], :2],
         stop_lines=engine.signs.line[found[2], :2],
-        agents=centres[nearest],
+        agents=np.stack([x, y], 1)[nearest],
     )

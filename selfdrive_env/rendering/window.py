@@ -1,6 +1,7 @@
 """Windows on the screen, with pygame-ce: what `render_mode="human"` shows, and `play` draws on.
 
-Nothing is opened before the first picture, and no other window of the process is touched.
+They are given pictures and know nothing of what these show. Nothing is opened before the first
+picture, and no other window of the process is touched.
 """
 
 from __future__ import annotations
@@ -8,17 +9,15 @@ from __future__ import annotations
 import math
 import os
 import sys
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary, WeakSet
+from collections.abc import Iterable
+from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
 from selfdrive_env.state.arrays import U8
 
-if TYPE_CHECKING:
-    from selfdrive_env.envs.vector import DrivingVectorEnv
-
-__all__ = ["MAX_ROWS", "Window", "hide", "import_pygame", "show"]
+__all__ = ["MAX_ROWS", "Viewer", "Window", "import_pygame"]
 
 MAX_ROWS = 16
 """Rows that `render_mode="human"` shows beside each other."""
@@ -129,60 +128,52 @@ class Window:
             self._pygame.display.quit()
 
 
-class _Show:
-    """The window of one environment: a tile a row."""
-
-    def __init__(self, env: DrivingVectorEnv) -> None:
-        if env.num_envs > MAX_ROWS:
-            raise ValueError(
-                f"render_mode='human' shows at most {MAX_ROWS} rows, got num_envs={env.num_envs}"
-            )
-        self._columns = math.ceil(math.sqrt(env.num_envs))
-        lines = math.ceil(env.num_envs / self._columns)
-        most = MAX_EDGE // self._columns if env.num_envs > 1 else env.settings.render_size
-        self._edge = max(min(env.settings.render_size, most), 16)
-        size = self._columns * self._edge, lines * self._edge
-        self._window = Window(size, f"selfdrive_env: {', '.join(env.settings.map)}")
-        self._clock = import_pygame().time.Clock()
-
-    def draw(self, env: DrivingVectorEnv) -> None:
-        """Shows the present state, and waits until it is time for the next."""
-        self._window.events()
-        if self._window.closed:  # by the user: the environment goes on without it
-            self._window.close()
-            return
-        for row in range(env.num_envs):
-            place = row % self._columns * self._edge, row // self._columns * self._edge
-            self._window.paste(env.frame(row, size=self._edge), place)
-        self._window.flip()
-        self._clock.tick(float(env.metadata["render_fps"]))
-
-    def close(self) -> None:
-        """Closes the window."""
-        self._window.close()
-
-
-_SHOWN: WeakKeyDictionary[DrivingVectorEnv, _Show] = WeakKeyDictionary()
-
-
-def show(env: DrivingVectorEnv) -> None:
-    """Shows the rows of an environment beside each other, at its `metadata["render_fps"]`.
+class Viewer:
+    """A window that shows the rows of an environment beside each other.
 
     Args:
-        env: Up to `MAX_ROWS` rows. A window that the user closes stays closed.
+        rows: How many there are, up to `MAX_ROWS`.
+        size: Edge of the picture of a single row, and the largest of several [px].
+        title: Above the window.
 
     Raises:
-        ImportError: Without pygame-ce or pillow.
+        ImportError: Without pygame-ce.
         OSError: Without a display.
         ValueError: With too many rows.
     """
-    if env not in _SHOWN:
-        _SHOWN[env] = _Show(env)
-    _SHOWN[env].draw(env)
 
+    def __init__(self, rows: int, size: int, title: str) -> None:
+        if rows > MAX_ROWS:
+            raise ValueError(
+                f"render_mode='human' shows at most {MAX_ROWS} rows, got num_envs={rows}"
+            )
+        self._columns = math.ceil(math.sqrt(rows))
+        lines = math.ceil(rows / self._columns)
+        most = MAX_EDGE // self._columns if rows > 1 else size
+        self.edge = max(min(size, most), 16)
+        """Of the picture of a row [px]."""
 
-def hide(env: DrivingVectorEnv) -> None:
-    """Closes the window of an environment, if there is one."""
-    shown = _SHOWN.pop(env, None)
-    if shown is not None:
-        shown.close()
+        self._window = Window((self._columns * self.edge, lines * self.edge), title)
+        self._clock = import_pygame().time.Clock()
+
+    def show(self, pictures: Iterable[U8], fps: float) -> None:
+        """Shows pictures, and waits until it is time for the next ones.
+
+        Args:
+            pictures: One a row, RGB [edge, edge, 3]; none is asked for once the user has closed
+                the window, which then stays closed.
+            fps: Pictures a second.
+        """
+        self._window.events()
+        if self._window.closed:
+            self._window.close()
+            return
+        for row, picture in enumerate(pictures):
+            place = row % self._columns * self.edge, row // self._columns * self.edge
+            self._window.paste(picture, place)
+        self._window.flip()
+        self._clock.tick(fps)
+
+    def close(self) -> None:
+        """Closes the window; twice is fine."""
+        self._window.close()

@@ -5,6 +5,7 @@ Axes: W worlds, A agents, T stop lines, G signal groups, J signal programs.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 from selfdrive_env.state.arrays import (
@@ -83,8 +84,17 @@ BODY_COLUMNS = 9
 # Actions.mode
 ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = range(3)
 
-# Columns of Scratch.note.
-ASKED, IDLE = range(2)
+
+class RowRequest(IntEnum):
+    """Which row of an agent is to be written."""
+
+    NONE = 0
+    OBSERVATION = 1
+    LAST_OBSERVATION = 2
+
+
+# Columns of Scratch.flags.
+REQUESTED, IDLE = range(2)
 
 
 class Agents(NamedTuple):
@@ -175,6 +185,12 @@ class Motion(NamedTuple):
 
     hit_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
+
+    hit_agent: Annotated[I32, "world agent"]
+    """Slot of the body that it touched first in the step, -1 if it touched none."""
+
+    hit_time: Annotated[F32, "world agent"]
+    """When in the step the two were last seen apart, 0 at its start; below 1."""
 
 
 class Bodies(NamedTuple):
@@ -358,8 +374,8 @@ class Scratch(NamedTuple):
     halted: Annotated[U8, "worker agent"]
     """Whether the agent was halted before the step."""
 
-    wanted: Annotated[U8, "worker agent"]
-    """Which row of the agent to write: 0 none, 1 the observation, 2 the last observation."""
+    request: Annotated[U8, "worker agent"]
+    """Which row of the agent to write, a `RowRequest`."""
 
     known: Annotated[I32, "world agent slot"]
     """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
@@ -377,9 +393,9 @@ class Scratch(NamedTuple):
     kept_boundary: Annotated[F32, "world agent boundary_point 4"]
     """Boundary points, likewise."""
 
-    note: Annotated[I32, "worker 32"]
-    """Columns `ASKED`: whether any row is wanted, `IDLE`: whether the world had ended before the
-    step; the others keep those of two threads in different cache lines."""
+    flags: Annotated[I32, "worker 32"]
+    """Columns `REQUESTED`: whether any row is wanted, `IDLE`: whether the world had ended before
+    the step; the others keep those of two threads in different cache lines."""
 
     key: Annotated[I64, "thread slot"]
     """Squared distance and slot of the nearest agents, in one number each."""

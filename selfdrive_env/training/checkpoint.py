@@ -1,8 +1,7 @@
 """Checkpoints that are whole or not there: folders of files, renamed into place, with checksums.
 
 A checkpoint is written into a temporary folder, every file is flushed to the disk, `manifest.json`
-gets length and SHA-256 of each, and one rename makes it visible. Nothing in it is pickled. A large
-file may be cut into pieces, `NAME.00001-of-00003` and so on, each with a checksum of its own.
+gets length and SHA-256 of each, and one rename makes it visible. Nothing in it is pickled.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +43,6 @@ __all__ = [
 CHECKPOINT_VERSION = 1
 MANIFEST = "manifest.json"
 TEMPORARY = ".saving-"
-PIECE = re.compile(r"(.+)\.(\d{5,9})-of-(\d{5,9})", re.DOTALL)
-"""Name of a piece: the file, the number of the piece from 1, how many there are."""
 
 
 class CheckpointError(ValueError):
@@ -59,16 +56,12 @@ class Checkpoints:
         folder: Where they are.
         keep: So many of the newest stay.
         ranks: The processes of the run; the first one writes what all have in common.
-        shard_bytes: Larger files are cut into pieces, None cuts none.
     """
 
-    def __init__(
-        self, folder: Path, keep: int, ranks: Ranks, shard_bytes: int | None = None
-    ) -> None:
+    def __init__(self, folder: Path, keep: int, ranks: Ranks) -> None:
         self.folder = folder
         self.keep = keep
         self.ranks = ranks
-        self.shard_bytes = shard_bytes
 
     def numbers(self) -> list[int]:
         """Returns the updates of which there is a checkpoint, newest first."""
@@ -103,7 +96,7 @@ class Checkpoints:
             problem = error
         if not self.ranks.any(problem is not None):
             try:
-                _write_files(temporary, {**(common if first else {}), **own}, self.shard_bytes)
+                _write_files(temporary, {**(common if first else {}), **own})
             except OSError as error:
                 problem = error
         failed = self.ranks.any(problem is not None)
@@ -122,8 +115,11 @@ class Checkpoints:
                 f"checkpoint {self.path(number)} could not be written ({problem}); {kept}"
             )
 
-    def newest(self) -> tuple[int, dict[str, bytes]]:
+    def newest(self, needed: Sequence[str] = ()) -> tuple[int, dict[str, bytes]]:
         """Reads the newest whole checkpoint; damaged ones are announced and set aside.
+
+        Args:
+            needed: Names of files without which it is damaged.
 
         Returns:
             Its number and its files, name -> content.
@@ -137,7 +133,7 @@ class Checkpoints:
                 shutil.rmtree(left, ignore_errors=True)
             for number in self.numbers():
                 try:
-                    read_folder(self.path(number))
+                    read_folder(self.path(number), needed)
                     chosen = number
                     break
                 except CheckpointError as error:
@@ -157,12 +153,12 @@ class Checkpoints:
             shutil.rmtree(self.path(number), ignore_errors=True)
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], shard_bytes: int | None = None) -> None:
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes a folder of files with their checksums, whole or not at all."""
     temporary = folder.parent / f"{TEMPORARY}{folder.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    _write_files(temporary, files, shard_bytes)
+    _write_files(temporary, files)
     _finish(temporary, folder)
 
 
@@ -177,24 +173,32 @@ def write_whole(path: Path, content: bytes) -> None:
     _flush_folder(path.parent)
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
+def read_folder(folder: Path, needed: Sequence[str] = ()) -> dict[str, bytes]:
     """Returns the files of a folder, name -> content, compared with their checksums.
+
+    Args:
+        folder: What `write_folder` wrote.
+        needed: Names of files that must be there.
 
     Raises:
         CheckpointError: If something is missing, cut short or altered.
     """
     manifest = _read_manifest(folder)
-    return _join(folder, {name: _read(folder, name, *manifest[name]) for name in manifest})
+    for name in needed:
+        _check_listed(folder, name, manifest)
+    return {name: _read(folder, name, *manifest[name]) for name in manifest}
 
 
 def read_file(folder: Path, name: str) -> bytes:
     """Returns one file of a folder, see `read_folder`."""
     manifest = _read_manifest(folder)
-    pieces = [piece for piece in manifest if _title(piece) == name]
-    files = _join(folder, {piece: _read(folder, piece, *manifest[piece]) for piece in pieces})
-    if name not in files:
+    _check_listed(folder, name, manifest)
+    return _read(folder, name, *manifest[name])
+
+
+def _check_listed(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:
+    if name not in manifest:
         raise CheckpointError(f"{folder} is damaged: {name} is missing from {MANIFEST}")
-    return files[name]
 
 
 def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
@@ -221,42 +225,9 @@ def _read(folder: Path, name: str, length: int, checksum: str) -> bytes:
     return content
 
 
-def _title(name: str) -> str:
-    """Returns the file that a piece, or a whole file, belongs to."""
-    match = PIECE.fullmatch(name)
-    return match[1] if match else name
-
-
-def _cut(name: str, content: bytes, shard_bytes: int | None) -> Iterator[tuple[str, bytes]]:
-    """Yields the names and contents of the files that hold a content."""
-    if shard_bytes is None or len(content) <= shard_bytes:
-        yield name, content
-        return
-    count = -(-len(content) // shard_bytes)
-    for number in range(count):
-        piece = content[number * shard_bytes : (number + 1) * shard_bytes]
-        yield f"{name}.{number + 1:05d}-of-{count:05d}", piece
-
-
-def _join(folder: Path, files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Returns files with the pieces put together again."""
-    matches = [PIECE.fullmatch(name) for name in files]
-    joined = {name: files[name] for name, match in zip(files, matches, strict=True) if not match}
-    for title, count in sorted({(match[1], match[3]) for match in matches if match}):
-        pieces = []
-        for number in range(int(count)):
-            piece = f"{title}.{number + 1:05d}-of-{count}"
-            if piece not in files:
-                raise CheckpointError(f"{folder} is damaged: {piece} is missing from {MANIFEST}")
-            pieces.append(files[piece])
-        joined[title] = b"".join(pieces)
-    return joined
-
-
-def _write_files(folder: Path, files: Mapping[str, bytes], shard_bytes: int | None) -> None:
+def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
-        for piece, part in _cut(name, content, shard_bytes):
-            _write(folder / piece, part)
+        _write(folder / name, content)
 
 
 def _finish(temporary: Path, final: Path) -> None:

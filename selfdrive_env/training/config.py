@@ -49,8 +49,7 @@ OWN_ENV_SETTINGS = {
 
 FREE_ON_RESUME = (
     *("steps", "minutes", "out_dir", "device", "torch_threads", "checkpoint_minutes"),
-    *("keep_checkpoints", "save_worlds", "moments_dtype", "shard_megabytes"),
-    *("tensorboard", "compile"),
+    *("keep_checkpoints", "save_worlds", "tensorboard", "compile"),
 )
 """Settings that may differ from those of the checkpoint that a run goes on from."""
 
@@ -135,13 +134,6 @@ class TrainConfig:
     save_worlds: bool = True
     """Whether checkpoints hold the state of the worlds; without, resuming starts new episodes."""
 
-    moments_dtype: str = "float32"
-    """Of Adam's moments in checkpoints: "float32" or, in half the space, "bfloat16", with which
-    resuming is not exact; while training they are float32."""
-
-    shard_megabytes: float | None = None
-    """Files of a checkpoint above this size are cut into numbered pieces; None cuts none [MB]."""
-
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
@@ -171,9 +163,8 @@ class TrainConfig:
             ("checkpoint_minutes", 0.0, 1e6),
         ):
             self._set(name, check_number(name, getattr(self, name), least, most))
-        for name, most in (("minutes", 1e7), ("shard_megabytes", 1e6)):
-            if getattr(self, name) is not None:
-                self._set(name, check_number(name, getattr(self, name), 1e-3, most))
+        if self.minutes is not None:
+            self._set("minutes", check_number("minutes", self.minutes, 1e-3, 1e7))
         if self.torch_threads is not None:
             check_integer("torch_threads", self.torch_threads, 1, 4096)
         for name in ("set_widths", "trunk_widths"):
@@ -191,8 +182,7 @@ class TrainConfig:
             if not isinstance(self.start_from, str | os.PathLike) or not os.fspath(self.start_from):
                 raise ValueError(f"start_from must be a policy, got {self.start_from!r}")
             self._set("start_from", os.fspath(self.start_from))
-        for name in ("precision", "moments_dtype"):
-            check_choice(name, getattr(self, name), ("float32", "bfloat16"))
+        check_choice("precision", self.precision, ("float32", "bfloat16"))
         self._check_env()
         self._check_together()
 
@@ -247,11 +237,6 @@ class TrainConfig:
     def batch(self) -> int:
         """Transitions of a rollout over all processes."""
         return self.rollout * self.num_worlds * self.settings().slots
-
-    @property
-    def shard_bytes(self) -> int | None:
-        """Largest file of a checkpoint, None without a limit."""
-        return None if self.shard_megabytes is None else round(1e6 * self.shard_megabytes)
 
     def to_table(self) -> dict[str, Any]:
         """Returns all settings as JSON holds them."""

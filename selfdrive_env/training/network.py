@@ -151,6 +151,7 @@ class Networks(nn.Module):
 
     def __init__(self, layout: Layout, sizes: Sizes, actions: int, seed: int = 0) -> None:
         super().__init__()
+        self.sizes = sizes
         generator = torch.Generator().manual_seed(seed)
         encoders = [Encoder(layout, sizes, generator) for _ in range(2 - sizes.shared_sets)]
         self.encoders = nn.ModuleList(encoders)

@@ -52,7 +52,7 @@ class Policy:
                 checkpoint the checksums are compared, too.
         """
         folder = Path(path)
-        if (folder / MANIFEST).is_file():  # a checkpoint, of which the file may be in pieces
+        if (folder / MANIFEST).is_file():  # a checkpoint, which has the digest of its file
             content = read_file(folder, POLICY_FILE)
             file = PolicyFile.from_bytes(folder / POLICY_FILE, content)
         else:

@@ -7,9 +7,10 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_differe
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,
     CheckpointError,
+    Checkpoints,
     array_bytes,
     arrays_from,
     json_bytes,
@@ -27,38 +29,78 @@ from selfdrive_env.training.checkpoint import (
     write_folder,
     write_whole,
 )
-from selfdrive_env.training.config import differences
+from selfdrive_env.training.config import TrainConfig, differences
+from selfdrive_env.training.distributed import Ranks
+from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import policy_bytes
 
-if TYPE_CHECKING:
-    from selfdrive_env.training.ppo import Trainer
-
-__all__ = ["restore", "save", "save_failure", "start_from"]
+__all__ = ["RunState", "restore", "save", "save_failure", "start_from"]
 
 OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE = (
     "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
-MOMENTS = ("exp_avg", "exp_avg_sq")
-"""What Adam keeps of each parameter beside the number of its steps."""
 
 
-def save(run: Trainer) -> None:
+@dataclass
+class RunState:
+    """A run between two updates: what changes with them, and what files of it are about."""
+
+    config: TrainConfig
+    ranks: Ranks
+    env: Any
+    """The worlds of this process."""
+
+    first_world: int
+    """Number of the first of them among all."""
+
+    networks: Networks
+    optimizer: torch.optim.Adam
+    generator: torch.Generator
+    """Alike in all processes: each draws for all rows and takes its own."""
+
+    observations: Tensor
+    """Rows to act on next, [R, features]."""
+
+    learn: Tensor
+    """Whether the transitions of these rows may be learnt from, [R]."""
+
+    updates: int = 0
+    steps: int = 0
+    """Transitions so far, over all processes."""
+
+    seconds: float = 0.0
+    filter_level: float | None = None
+    """Running largest advantage, None before the first update."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the files of the run are."""
+        return Path(self.config.out_dir)
+
+    @property
+    def actions(self) -> int:
+        """Number of discrete actions."""
+        return int(self.env.single_action_space.n)
+
+
+def save(run: RunState, checkpoints: Checkpoints) -> None:
     """Writes a checkpoint, and the policy of the run.
 
     Args:
         run: The run; every process of it calls this.
+        checkpoints: Of the run.
     """
     common = _common_files(run)
     own = {}
     if run.config.save_worlds:
         masks = {"training.learn": run.learn.cpu().numpy()}
         own[_worlds_file(run.first_world)] = array_bytes({**run.env.get_state(), **masks})
-    run.checkpoints.save(run.updates, common, own)
+    checkpoints.save(run.updates, common, own)
     if run.ranks.rank == 0:
         write_whole(run.folder / POLICY_FILE, common[POLICY_FILE])
 
 
-def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
+def save_failure(run: RunState, batch: Mapping[str, Tensor]) -> Path:
     """Writes the state and a batch apart from the checkpoints, to be looked at.
 
     Args:
@@ -69,35 +111,37 @@ def save_failure(run: Trainer, batch: Mapping[str, Tensor]) -> Path:
         The folder.
     """
     folder = run.folder / f"failed-{run.updates:08d}-{run.ranks.rank}"
-    files = {**_common_files(run), "batch.safetensors": tensor_bytes(batch)}
-    write_folder(folder, files, run.config.shard_bytes)
+    write_folder(folder, {**_common_files(run), "batch.safetensors": tensor_bytes(batch)})
     return folder
 
 
-def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
-    """Puts a run, and the policy in its folder, into the state of a checkpoint.
+def restore(run: RunState, checkpoints: Checkpoints) -> bool:
+    """Puts a run, and the policy in its folder, into the state of its newest good checkpoint.
 
     Args:
         run: The run.
-        number: Of the checkpoint.
-        files: Name -> content.
+        checkpoints: Of the run.
 
     Returns:
         Whether the worlds are there, too; otherwise new episodes must be started.
 
     Raises:
-        CheckpointError: If it is of another version, layout or settings; the difference is named.
+        CheckpointError: If there is none, or it is of another version, layout or settings; the
+            difference is named.
     """
-    where = str(run.checkpoints.path(number))
+    number, files = checkpoints.newest((POLICY_FILE, OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE))
+    where = str(checkpoints.path(number))
     state = json.loads(files[STATE_FILE])
     _check_fits(run, where, state)
     run.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
+    parameters = list(run.networks.parameters())
     for name, value in tensors_from(files[OPTIMIZER_FILE]).items():
         place, _, field = name.partition(".")
-        run.optimizer.state[run.parameters[int(place)]][field] = value.to(run.device, torch.float32)
+        moved = value.to(run.ranks.device, torch.float32)
+        run.optimizer.state[parameters[int(place)]][field] = moved
     run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
     run.updates, run.steps = state["updates"], state["steps"]
-    run.seconds, run.level = state["seconds"], state["filter_level"]
+    run.seconds, run.filter_level = state["seconds"], state["filter_level"]
     if run.ranks.rank == 0:  # a kill may have come between the checkpoint and the policy
         write_whole(run.folder / POLICY_FILE, files[POLICY_FILE])
 
@@ -108,12 +152,12 @@ def restore(run: Trainer, number: int, files: Mapping[str, bytes]) -> bool:
             print(text, file=sys.stderr)
         return False
     arrays = arrays_from(files[worlds])
-    run.learn = torch.from_numpy(arrays.pop("training.learn")).to(run.device)
-    run.rows = run.env.set_state(arrays)
+    run.learn = torch.from_numpy(arrays.pop("training.learn")).to(run.ranks.device)
+    run.observations = run.env.set_state(arrays)
     return True
 
 
-def start_from(run: Trainer, name: str) -> None:
+def start_from(run: RunState, name: str) -> None:
     """Gives a run the weights of a policy, actor and critic.
 
     Args:
@@ -127,7 +171,7 @@ def start_from(run: Trainer, name: str) -> None:
     difference = layout_difference(file.description, run.env.layout)
     if difference is not None:
         raise ValueError(f"start_from {name!r} has another observation layout: {difference}")
-    here = {**run.sizes._asdict(), "actions": int(run.env.single_action_space.n)}
+    here = {**run.networks.sizes._asdict(), "actions": run.actions}
     there = {**file.description["sizes"], "actions": file.description["actions"]}
     found = differences(there, json.loads(json.dumps(here)), "in the policy")
     if found:
@@ -138,7 +182,7 @@ def start_from(run: Trainer, name: str) -> None:
         raise ValueError(f"start_from {name!r} does not fit its own description: {error}") from None
 
 
-def _common_files(run: Trainer) -> dict[str, bytes]:
+def _common_files(run: RunState) -> dict[str, bytes]:
     """Returns the files that are the same in all processes."""
     config = run.config.to_table()
     description = {
@@ -150,24 +194,23 @@ def _common_files(run: Trainer) -> dict[str, bytes]:
     }
     policy = {
         **description,
-        "sizes": run.sizes._asdict(),
-        "actions": int(run.env.single_action_space.n),
+        "sizes": run.networks.sizes._asdict(),
+        "actions": run.actions,
         "env": config["env"],
     }
-    dtype = getattr(torch, run.config.moments_dtype)
     moments = {
-        f"{number}.{name}": value.to(dtype) if name in MOMENTS else value
-        for number, parameter in enumerate(run.parameters)
+        f"{number}.{name}": value
+        for number, parameter in enumerate(run.networks.parameters())
         for name, value in run.optimizer.state[parameter].items()
     }
-    known = run.level is not None and math.isfinite(run.level)
+    known = run.filter_level is not None and math.isfinite(run.filter_level)
     state = {
         "version": CHECKPOINT_VERSION,
         **description,
         "config": config,
         "updates": run.updates,
         "seconds": run.seconds,
-        "filter_level": run.level if known else None,
+        "filter_level": run.filter_level if known else None,
         "processes": run.ranks.count,
     }
     return {
@@ -178,7 +221,7 @@ def _common_files(run: Trainer) -> dict[str, bytes]:
     }
 
 
-def _check_fits(run: Trainer, where: str, state: Mapping[str, Any]) -> None:
+def _check_fits(run: RunState, where: str, state: Mapping[str, Any]) -> None:
     """Refuses a checkpoint of another version, layout or settings."""
     if state.get("version") != CHECKPOINT_VERSION:
         raise CheckpointError(

@@ -84,3 +84,29 @@ def test_an_unknown_field_does_not_compile():
 
     with pytest.raises(Exception, match="missing"):
         wrong(Table(example()).address)
+
+
+class Whole(NamedTuple):
+    first: Mixed
+    second: Mixed
+
+
+@entry
+def read_whole(address, out):
+    whole = struct_at(Whole, address)
+    out[0] = whole.first.count
+    out[1] = whole.second.count
+    second = whole.second
+    out[2] = second.values[1, 2]
+    whole.first.flags[0] = np.uint8(7)
+
+
+def test_a_struct_may_hold_structs():
+    first, second = example(), example()._replace(count=5)
+    table, out = Table(Whole(first, second)), np.zeros(3, np.float32)
+    read_whole(table.address, out)
+    np.testing.assert_array_equal(out, [-7.0, 5.0, 5.0])
+    assert first.flags[0] == 7
+    table["second"].point("values", np.full((2, 3), np.float32(4.0)))
+    read_whole(table.address, out)
+    assert out[2] == 4.0

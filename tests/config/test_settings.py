@@ -243,6 +243,22 @@ def test_choices_are_settings() -> None:
 
 
 @pytest.mark.parametrize(
+    ("jerks", "hold", "brake"),
+    [
+        ((-15.0, -4.0, 0.0, 4.0), -9.5, -15.0),
+        ((3.0, -1.0, -6.0, -2.0, 0.0), -4.0, -6.0),
+        ((-3.0, 0.0, 2.0), -3.0, -3.0),
+    ],
+)
+def test_standing_still_is_held_by_the_hardest_brake_alone(
+    jerks: tuple[float, ...], hold: float, brake: float
+) -> None:
+    """The bound lies half way to the second hardest one."""
+    params = make_params(Settings(jerk_long=jerks))
+    assert (params.hold_jerk, params.brake_jerk) == (hold, brake)
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"dt": 0.0}, r"dt must be a number from 0.01 to 0.4, got 0.0"),

@@ -32,7 +32,7 @@ def on_cpu(case, folder):
     path = folder / "cpu.npz"
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
     done = subprocess.run(
-        [sys.executable, "-m", "tests.device_rollouts", case, str(path)],
+        [sys.executable, "-m", "tests.engine.device_rollouts", case, str(path)],
         cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

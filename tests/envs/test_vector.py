@@ -12,6 +12,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 import selfdrive_env  # noqa: F401
 from selfdrive_env.envs.single import DrivingEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.world import REWARD_TERMS
 
@@ -101,6 +102,22 @@ def test_a_partial_reset_is_possible_while_other_rows_wait() -> None:
     env.reset(options={"reset_mask": ~done})
     observation, reward, *_ = env.step(env.action_space.sample())
     assert not reward[done].any() and observation[done].any(1).all()
+
+
+def test_a_partial_reset_leaves_the_others_of_the_world_where_they_are() -> None:
+    env = ready(8, stagger=False)
+    for _ in range(5):
+        env.step(np.full(8, 7))
+    engine = env.engine
+    x, age, clock = (np.array(v) for v in (engine.agents.x, engine.agents.age, engine.worlds.clock))
+    mask = np.zeros(8, bool)
+    mask[6] = True
+    env.reset(options={"reset_mask": mask})
+    others = ~mask.reshape(2, 4)
+    np.testing.assert_array_equal(engine.agents.x[others], x[others])
+    np.testing.assert_array_equal(engine.agents.age[others], age[others])
+    np.testing.assert_array_equal(engine.worlds.clock, clock)
+    assert engine.agents.age[1, 2] == 0 and engine.agents.x[1, 2] != x[1, 2]
 
 
 def test_erratic_drivers_are_marked_as_not_to_learn_from() -> None:
@@ -217,6 +234,68 @@ def test_a_state_goes_on_exactly(mode: str) -> None:
         for values in zip(*runs, strict=True):
             np.testing.assert_array_equal(values[0], values[1])
             np.testing.assert_array_equal(values[0], values[2])
+
+
+ENDING: dict[str, Any] = {"autoreset_mode": "Disabled", "max_episode_steps": 3, "stagger": False}
+"""All rows end together in the third step, and wait."""
+
+
+def test_a_row_is_not_to_learn_from_the_step_that_starts_it_anew() -> None:
+    env = ready(4, **{**ENDING, "autoreset_mode": "NextStep"})
+    learn = [env.step(np.full(4, 7))[-1]["learn"].tolist() for _ in range(6)]
+    assert learn == [[True] * 4] * 3 + [[False] * 4] + [[True] * 4] * 2
+
+
+def test_metrics_of_rows_that_ended_a_step_before_are_zero() -> None:
+    env = ready(8, **{**ENDING, "autoreset_mode": "NextStep"})
+    env.engine.worlds.clock[...] = [1, 0]
+    for _ in range(3):
+        *_, infos = env.step(np.full(8, 7))
+    own = np.arange(8) >= 4
+    np.testing.assert_array_equal(infos["_length"], own)
+    assert infos["length"].tolist() == [0] * 4 + [3] * 4
+    for name in ("km", "uncomfortable", "reward_velocity", "reward_lane_align"):
+        assert not infos[name][:4].any(), name
+
+
+def test_the_single_form_ends_with_the_metrics_and_nothing_else() -> None:
+    env = DrivingEnv(map="riverside", layout="lean", agents_per_world=4, max_episode_steps=2)
+    env.reset(seed=1)
+    assert env.step(7)[-1] == {}
+    *_, truncated, info = env.step(7)
+    assert truncated
+    rewards = {f"reward_{name}" for name in REWARD_TERMS}
+    assert set(info) == {"length", "km", *(name for name, *_ in METRICS), *rewards}
+    assert info["length"] == 2
+
+
+def test_a_world_that_has_ended_goes_on_however_its_rows_are_reset() -> None:
+    env = ready(4, **ENDING)
+    for _ in range(3):
+        *_, truncated, _ = env.step(np.full(4, 7))
+    assert truncated.all() and env.engine.worlds.ended.all()
+    for mask in (np.arange(4) == 2, np.arange(4) != 2):
+        env.reset(options={"reset_mask": mask})
+    env.engine.agents.speed[...] = 5.0
+    for step in (1, 2, 3):
+        x = env.engine.agents.x.copy()
+        *_, truncated, _ = env.step(np.full(4, 7))
+        assert truncated.all() == (step == 3)
+        assert (env.engine.agents.x != x).any()
+
+
+def test_a_state_keeps_what_rows_that_ended_show() -> None:
+    """A reset of the first world leaves the rows of the second one at their last observation."""
+    env, other = (ready(8, **ENDING) for _ in range(2))
+    for _ in range(3):
+        observation, _, _, truncated, _ = env.step(np.full(8, 7))
+    assert truncated.all()
+    other.set_state(env.get_state())
+    mask = np.arange(8) < 4
+    for one in (env, other):
+        shown, _ = one.reset(options={"reset_mask": mask})
+        np.testing.assert_array_equal(shown[4:], observation[4:])
+        assert (shown[:4] != observation[:4]).any(1).all()
 
 
 def test_a_state_survives_a_file_without_pickle(tmp_path: Any) -> None:

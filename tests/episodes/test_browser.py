@@ -134,9 +134,9 @@ def test_a_click_shows_the_numbers_of_the_episode(player: Browser, long: Episode
             assert facts["position"] == f"{x:.2f}, {y:.2f} m"
             assert facts["to the goal"] == f"{distance:.1f} m"
             assert float(facts["acceleration"].split()[0]) == pytest.approx(acceleration, abs=0.006)
-            leg = long.tracks.leg[agent, frame]
-            goals = long.tracks.life_goals[long.tracks.leg_life[leg]]
-            assert facts["goals"] == f"{long.tracks.leg_goal[leg]} of {goals} reached"
+            leg = long.tracks.route_leg[agent, frame]
+            goals = long.tracks.track_goals[long.tracks.route_leg_track[leg]]
+            assert facts["goals"] == f"{long.tracks.route_leg_goal[leg]} of {goals} reached"
             check_reward(player, long, agent, frame)
             clicked += 1
     assert clicked >= 12
@@ -147,9 +147,9 @@ def check_reward(player: Browser, episode: Episode, agent: int, frame: int) -> N
     rewards = episode.values("reward")[:, agent]
     placed = [
         f
-        for life, f in enumerate(episode.tracks.life_frame)
-        if episode.tracks.life_agent[life] == agent
-        and episode.tracks.life_placed[life]
+        for track, f in enumerate(episode.tracks.track_frame)
+        if episode.tracks.track_agent[track] == agent
+        and episode.tracks.track_placed[track]
         and f <= frame
     ]
     sums = rewards[:, placed[-1] + 1 : frame + 1].sum(1)

@@ -138,9 +138,10 @@ def test_a_missing_entry_is_named(small: Episode, key: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("life", 10_000), ("leg", -2), ("leg_life", -1), ("life_type", 200), ("observed_agent", 3),
+        ("track", 10_000), ("route_leg", -2), ("route_leg_track", -1), ("track_type", 200),
+        ("observed_agent", 3),
         ("status", 9), ("light", 7), ("outline_kind", 4), ("outline_first", -5), ("left_frame", 99),
-        ("life_goals", 5),
+        ("track_goals", 5),
     ],
 )  # fmt: skip
 def test_an_index_beyond_its_table_is_named(small: Episode, name: str, value: int) -> None:
@@ -153,7 +154,7 @@ def test_an_index_beyond_its_table_is_named(small: Episode, name: str, value: in
 
 def test_another_version_is_named(small: Episode) -> None:
     content = signed(body_of(small), version=7)
-    with pytest.raises(EpisodeError, match=r"'a\.episode' has version 7, this package reads .* 1"):
+    with pytest.raises(EpisodeError, match=r"'a\.episode' has version 7, this package reads .* 2"):
         Episode.from_bytes(content, "a.episode")
 
 

@@ -60,15 +60,15 @@ def test_frames_show_what_the_environment_did(mode: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(episode.tracks.status.T, status)
     np.testing.assert_allclose(episode.values("speed").T, speed, atol=0.0051)
     there = status != ABSENT
-    life = episode.tracks.life.T[there]
+    track = episode.tracks.track.T[there]
     apart = np.abs(episode.values("x").T - rear)[there]
-    assert (apart <= 0.51 * episode.values("life_length")[life]).all()  # middle and rear axle
+    assert (apart <= 0.51 * episode.values("track_length")[track]).all()  # middle and rear axle
     observation = np.array(seen)[:, [0, 7]]
     kept = episode.values("observation").transpose(2, 0, 1)
     np.testing.assert_allclose(kept, observation, atol=0.00026)
 
 
-def test_lives_are_what_was_placed() -> None:
+def test_tracks_are_what_was_placed() -> None:
     env = vector()
     env.reset(seed=1)
     recorder = Recorder(env)
@@ -82,15 +82,15 @@ def test_lives_are_what_was_placed() -> None:
     episode = recorder.episode()
     tracks = episode.tracks
     assert ends > 5
-    assert tracks.life_placed.sum() == 12 + ends == len(tracks.life_agent)
+    assert tracks.track_placed.sum() == 12 + ends == len(tracks.track_agent)
     assert (tracks.left_frame >= 0).sum() == ends
     # Who was placed anew had come to within a step's way of where it was before.
-    for life in np.flatnonzero(tracks.left_frame >= 0):
-        agent, frame = tracks.life_agent[life], tracks.left_frame[life]
+    for track in np.flatnonzero(tracks.left_frame >= 0):
+        agent, frame = tracks.track_agent[track], tracks.left_frame[track]
         assert tracks.ended[agent, frame]
-        assert tracks.life[agent, frame - 1] == life
+        assert tracks.track[agent, frame - 1] == track
         before = np.array([episode.values(n)[agent, frame - 1] for n in ("x", "y")])
-        left = np.array([episode.values(f"left_{n}")[life] for n in ("x", "y")])
+        left = np.array([episode.values(f"left_{n}")[track] for n in ("x", "y")])
         way = abs(episode.values("speed")[agent, frame - 1]) * episode.dt
         assert np.hypot(*(left - before)) < way + 1.0
 
@@ -111,13 +111,13 @@ def test_where_an_agent_left_is_where_it_would_be_seen_without_a_placing() -> No
                 break
         agent = int(np.flatnonzero(ended)[0])
         episode = recorder.episode()
-        life = int(np.flatnonzero(episode.tracks.left_frame == frames)[0])
-        assert episode.tracks.life_agent[life] == agent
-        poses.append([episode.values(f"left_{n}")[life] for n in ("x", "y", "heading")])
+        track = int(np.flatnonzero(episode.tracks.left_frame == frames)[0])
+        assert episode.tracks.track_agent[track] == agent
+        poses.append([episode.values(f"left_{n}")[track] for n in ("x", "y", "heading")])
     assert poses[0] == poses[1]
 
 
-def test_legs_lead_from_the_agent_to_its_goal() -> None:
+def test_route_legs_lead_from_the_agent_to_its_goal() -> None:
     env = vector(driver="idm", on_goal="new_route")
     env.reset(seed=2)
     recorder = Recorder(env)
@@ -127,16 +127,18 @@ def test_legs_lead_from_the_agent_to_its_goal() -> None:
         recorder.record()
     episode = recorder.episode()
     tracks = episode.tracks
-    assert len(tracks.leg_life) > 24
-    x, y = episode.values("leg_x"), episode.values("leg_y")
+    assert len(tracks.route_leg_track) > 24
+    x, y = episode.values("route_leg_x"), episode.values("route_leg_y")
     goals = np.stack([episode.values("goal_x"), episode.values("goal_y")], -1)
-    for leg, (life, goal) in enumerate(zip(tracks.leg_life, tracks.leg_goal, strict=True)):
-        first, end = tracks.leg_first[leg : leg + 2]
-        agent = tracks.life_agent[life]
-        frame = int(np.flatnonzero(tracks.leg[agent] == leg)[0])
+    for leg, (track, goal) in enumerate(
+        zip(tracks.route_leg_track, tracks.route_leg_goal, strict=True)
+    ):
+        first, end = tracks.route_leg_first[leg : leg + 2]
+        agent = tracks.track_agent[track]
+        frame = int(np.flatnonzero(tracks.route_leg[agent] == leg)[0])
         start = np.array([episode.values(n)[agent, frame] for n in ("x", "y")])
         assert np.hypot(*(start - (x[first], y[first]))) < 8.0
-        assert np.hypot(*(goals[life, goal] - (x[end - 1], y[end - 1]))) < 2.0
+        assert np.hypot(*(goals[track, goal] - (x[end - 1], y[end - 1]))) < 2.0
 
 
 def test_lights_and_the_map_are_there() -> None:
@@ -210,9 +212,9 @@ def test_a_partial_reset_replaces_the_last_frame() -> None:
     np.testing.assert_array_equal(after.tracks.reward, before.tracks.reward)
     moved = np.flatnonzero((after.tracks.x != before.tracks.x).any(1))
     assert moved.tolist() == [4]
-    life = before.tracks.life[4, 1]
-    assert after.tracks.left_frame[life] == 1
-    assert after.tracks.left_x[life] == before.tracks.x[4, 1]
+    track = before.tracks.track[4, 1]
+    assert after.tracks.left_frame[track] == 1
+    assert after.tracks.left_x[track] == before.tracks.x[4, 1]
 
 
 def test_recording_changes_no_result() -> None:

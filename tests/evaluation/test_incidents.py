@@ -16,7 +16,9 @@ from hypothesis.extra import numpy as hnp
 from selfdrive_env.evaluation import incidents
 from selfdrive_env.evaluation.incidents import Incident, Pair, RisingEdges, Watch, own_faults
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
-from selfdrive_env.state.world import EVENT_RED_LIGHT
+from selfdrive_env.state.world import EVENT_OFFROAD, EVENT_RED_LIGHT
+from tests.evaluation.conftest import scene
+from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body
 
 WEST, NORTH = math.pi, 0.5 * math.pi
 
@@ -105,18 +107,6 @@ def test_the_rule_in_the_docs_has_the_numbers_of_the_code() -> None:
         assert f"apart for {incidents.APART:g} s" in rule
 
 
-def scene(road: str, agents: int = 2) -> SceneEnv:
-    """One world in which everybody keeps speed and direction."""
-    env = SceneEnv(
-        road, 1, agents_per_world=agents, bodies={"car": 1.0}, driver="constant",
-        traffic="constant", layout="lean", on_collision="ignore", on_offroad="ignore",
-        on_goal="new_route", dt=0.1, stagger=False, lights_off=1.0, num_threads=1,
-    )  # fmt: skip
-    env.reset(seed=[1])
-    env.clear()
-    return env
-
-
 def run(env: SceneEnv, seconds: float) -> list[Incident]:
     watch, found = Watch(env.engine), []
     for step in range(round(seconds / 0.1)):
@@ -140,7 +130,7 @@ def test_who_runs_into_the_other_from_behind_is_at_fault(striker: int) -> None:
     env.put(0, striker, (lane, s), goal, speed=12.0)
     env.put(0, 1 - striker, (lane, s + 20.0), goal, speed=4.0)
     found = run(env, 4.0)
-    assert causes(found) == {striker: "collision_at_fault", 1 - striker: "hit_by_another"}
+    assert causes(found) == {striker: "collision_at_fault", 1 - striker: "collision_not_at_fault"}
     assert found[0].speed == pytest.approx(8.0, abs=0.1)
     assert {i.agent: i.other for i in found} == {0: 1, 1: 0}
 
@@ -150,7 +140,35 @@ def test_who_leaves_its_lane_is_at_fault() -> None:
     own, theirs = lane_at(env.scene, -40.0, -1.75, 0.0), lane_at(env.scene, -25.0, 1.75, WEST)
     env.put(0, 0, own, [(own[0], own[1] + 150.0)], speed=6.0)
     env.put(0, 1, theirs, [(theirs[0], theirs[1] + 150.0)], speed=6.0, aside=3.5)
-    assert causes(run(env, 3.5)) == {0: "hit_by_another", 1: "collision_at_fault"}
+    assert causes(run(env, 3.5)) == {0: "collision_not_at_fault", 1: "collision_at_fault"}
+
+
+@pytest.mark.parametrize(
+    ("aside", "theirs", "found"),
+    [
+        (2.0, 1.4, {0: "collision_not_at_fault", 1: "collision_at_fault"}),
+        (2.0, 0.8, {0: "collision_at_fault", 1: "collision_at_fault"}),
+        (2.6, 0.3, {0: "collision_at_fault", 1: "collision_not_at_fault"}),
+    ],
+    ids=["the other beyond its edge", "neither beyond, by 0.2 m at most", "the own beyond"],
+)
+def test_a_lane_is_left_where_its_own_edge_lies(
+    aside: float, theirs: float, found: dict[int, str]
+) -> None:
+    """Head-on beside the edge between a lane 3 m wide on that side and one of 1.5 m."""
+    engine = build([lopsided_road()], agents_per_world=2)
+    set_body(engine)
+    engine.bodies.width[0] = 1.8
+    first = engine.lanes.segment_first
+    put(engine, 0, int(first[0]) + 150, aside=aside, speed=8.0)
+    put(engine, 1, int(first[2]) + 200, aside=theirs, speed=8.0)
+    engine.agents.age[0] = 100
+    watch, incidents = Watch(engine), []
+    for step in range(30):
+        watch.before_step()
+        engine.step(no_jerk(engine))
+        incidents += watch.after_step(step)
+    assert causes(incidents) == found
 
 
 def test_where_nobody_has_a_fault_both_are_at_fault() -> None:
@@ -169,12 +187,22 @@ def test_a_contact_just_after_placing_is_a_start_in_collision() -> None:
     assert set(causes(run(env, 0.3)).values()) == {"start_in_collision"}
 
 
+@pytest.mark.parametrize("fresh", [0, 1])
+def test_a_start_in_collision_is_one_for_who_has_long_been_there_too(fresh: int) -> None:
+    env = scene("narrow")
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    for agent in (0, 1):
+        env.put(0, agent, (lane, s + agent), [(lane, s + 200.0)], speed=5.0)
+        env.engine.agents.age[0, agent] = 0 if agent == fresh else 100
+    assert set(causes(run(env, 0.3)).values()) == {"start_in_collision"}
+
+
 def test_driving_off_the_road_is_an_incident_without_another() -> None:
     env = scene("narrow", 1)
     lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
     env.put(0, 0, (lane, s), [(lane, s + 250.0)], speed=10.0, aside=-1.0)
     (incident,) = run(env, 2.0)
-    assert (incident.cause, incident.other) == ("off_road", -1)
+    assert (incident.cause, incident.other) == ("offroad", -1)
     assert incident.speed == pytest.approx(10.0, abs=0.1)
 
 
@@ -209,6 +237,28 @@ def test_a_red_light_is_remembered_until_the_junction_is_left() -> None:
     left = entered + inside[entered:].index(False)
     assert entered < 50 < left, "it is in the junction when 5 s are over"
     assert ran == [step < left for step in range(250)]
+
+
+def test_a_red_light_is_forgotten_when_its_agent_starts_anew() -> None:
+    env = scene("narrow", 1, on_offroad="terminate")
+    lane, s = lane_at(env.scene, -100.0, -1.75, 0.0)
+    env.put(0, 0, (lane, s), [(lane, s + 250.0)], speed=10.0, aside=-1.0)
+    watch = Watch(env.engine)
+    for step in range(10):
+        watch.before_step()
+        env.step(np.zeros(1, np.int64))
+        if env.engine.output.event[0, 0] & EVENT_OFFROAD:
+            break
+        env.engine.output.event[0, 0] |= EVENT_RED_LIGHT
+        watch.after_step(step)
+        assert watch.ran_light[0, 0]
+    assert env.engine.agents.age[0, 0] == 0
+    watch.after_step(step)
+    watch.before_step()
+    env.step(np.zeros(1, np.int64))
+    watch.after_step(step + 1)
+    env.close()
+    assert not watch.ran_light[0, 0]
 
 
 def test_the_touched_body_is_found_among_many() -> None:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,9 @@ from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Policy, check_layout, load
 
 torch = pytest.importorskip("torch")
+needs_sb3 = pytest.mark.skipif(
+    importlib.util.find_spec("stable_baselines3") is None, reason="needs extra sb3"
+)
 
 
 def write_zip(path: Path, tensors: Any, about: dict[str, Any] | None = None) -> Path:
@@ -81,6 +83,7 @@ def test_the_names_allowed_are_those_of_the_default_actions() -> None:
         load("nobody")
 
 
+@needs_sb3
 @pytest.mark.parametrize(("text", "function"), [("Tanh", np.tanh), ("ReLU", lambda x: x.clip(0))])
 def test_an_sb3_file_acts_as_its_layers_say(tmp_path: Path, text: str, function: Any) -> None:
     tensors = mlp()
@@ -109,35 +112,16 @@ def test_a_saved_ppo_model_acts_as_in_sb3(tmp_path: Path) -> None:
     env.close()
 
 
-@pytest.fixture
-def example(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The SB3 example, read by its path."""
-    pytest.importorskip("stable_baselines3")
-    pytest.importorskip("matplotlib")
-    for name in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):  # the example sets them
-        monkeypatch.setenv(name, os.environ.get(name, "1" if "NUM" in name else "passive"))
-    path = Path(__file__).parents[2] / "examples" / "ppo_sb3.py"
-    spec = importlib.util.spec_from_file_location("ppo_sb3_example", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("share", [True, False], ids=["shared", "apart"])
-def test_the_deep_sets_of_the_example_act_as_in_sb3(
-    tmp_path: Path, example: ModuleType, share: bool
-) -> None:
-    from stable_baselines3 import PPO
-
-    from selfdrive_env.adapters.sb3 import SB3VecEnv
+def test_deep_sets_act_as_in_sb3(tmp_path: Path, share: bool) -> None:
+    PPO = pytest.importorskip("stable_baselines3").PPO
+    from selfdrive_env.adapters.sb3 import DeepSets, SB3VecEnv
 
     env = SB3VecEnv("selfdrive_env/SelfPlay-v0", num_envs=64, layout="lean", map="riverside")
     model = PPO(
         "MlpPolicy", env, n_steps=4, batch_size=64, device="cpu", seed=1,
         policy_kwargs=dict(
-            net_arch=[32, 32], activation_fn=torch.nn.ReLU, features_extractor_class=example.Sets,
+            net_arch=[32, 32], activation_fn=torch.nn.ReLU, features_extractor_class=DeepSets,
             share_features_extractor=share,
         ),
     )  # fmt: skip
@@ -172,6 +156,7 @@ def sets(columns: tuple[int, ...] = (7, 5, 9, 10), width: int = 3) -> dict[str, 
     return tensors
 
 
+@needs_sb3
 def test_the_scalars_tell_the_layout_of_deep_sets(tmp_path: Path) -> None:
     for number, layout in enumerate(LAYOUTS.values()):
         scalars = layout.slices["lane_points"].start
@@ -179,6 +164,7 @@ def test_the_scalars_tell_the_layout_of_deep_sets(tmp_path: Path) -> None:
         assert load(str(path)).layout == layout
 
 
+@needs_sb3
 def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
     tensors = mlp(actions=2, log_std=torch.zeros(2))
     policy = load(str(write_zip(tmp_path / "a.zip", tensors)))
@@ -188,16 +174,32 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
     assert np.abs(actions).max() <= 1.0
 
 
+@needs_sb3
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
         (mlp(**{"features_extractor.cnn.weight": torch.zeros(1)}), "features_extractor"),
         ({"q_net.0.weight": torch.zeros(1)}, "q_net"),
-        (mlp(43, **sets((7, 5, 9))), r"features_extractor \(encoders\.3\.0\.bias is missing"),
-        (mlp(43, **sets((7, 5, 9, 10, 3))), r"\(encoders\.4\.0\.bias is missing or unknown"),
-        (mlp(43, **sets((7, 5, 8, 10))), r"encoder for stop_lines .*do not fit 9 columns"),
+        (
+            mlp(43, **sets((7, 5, 9))),
+            r"\(features_extractor\.encoders\.3\.0\.bias is missing or unknown",
+        ),
+        (
+            mlp(43, **sets((7, 5, 9, 10, 3))),
+            r"\(features_extractor\.encoders\.4\.0\.bias is missing or unknown",
+        ),
+        (
+            mlp(43, **sets((7, 5, 8, 10))),
+            r"encoders\.2\.0\.weight: .*\[3, 8\].* is torch\.Size\(\[3, 9\]\)",
+        ),
         (mlp(31, **{"pi_features_extractor.a.weight": torch.zeros(1)}), "features_extractor"),
         (mlp(44, **sets()), r"rows with 32 scalars, .*\(full 37, lean 31\)"),
+        (
+            mlp(**{"mlp_extractor.policy_net.7.weight": torch.zeros(4, 8)}),
+            "other layers: .* action_net",
+        ),
+        (mlp(**{"mlp_extractor.policy_net.2.bias": torch.zeros(9)}), r"policy_net\.2\.bias"),
+        (mlp(**{"action_net.weight": torch.zeros(12)}), "action_net that is no matrix"),
         (
             mlp(43, **sets(), **{"features_extractor.encoders.0.1.weight": torch.zeros(3)}),
             r"encoders\.0\.1\.weight is missing or unknown",
@@ -209,6 +211,7 @@ def test_other_networks_are_refused(tmp_path: Path, tensors: Any, message: str) 
         load(str(write_zip(tmp_path / "a.zip", tensors)))
 
 
+@needs_sb3
 def test_an_unknown_activation_is_refused(tmp_path: Path) -> None:
     about = {"policy_kwargs": {"activation_fn": "<class 'mine.Strange'>"}}
     with pytest.raises(ValueError, match="Strange"):
@@ -220,15 +223,28 @@ class Planted:
         return Path.touch, (Path("/tmp/planted_by_a_pickle"),)
 
 
-def test_nothing_is_unpickled(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-        archive.writestr("policy.pth", pickle.dumps(Planted()))
+@needs_sb3
+@pytest.mark.parametrize("place", ["weights", "tensors", "data"])
+def test_nothing_is_unpickled(tmp_path: Path, place: str) -> None:
+    planted = pickle.dumps(Planted())
+    about = {"policy_kwargs": {":type:": "x", ":serialized:": base64.b64encode(planted).decode()}}
+    path = write_zip(tmp_path / "a.zip", mlp(), about)
+    if place == "data":  # what SB3 itself would unpickle is not looked at
+        load(str(path))
+        assert not Path("/tmp/planted_by_a_pickle").exists()
+        return
+    weights = io.BytesIO(planted)
+    if place == "tensors":
+        torch.save({**mlp(), "log_std": Planted()}, weights)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("policy.pth", weights.getvalue())
         archive.writestr("data", "{}")
     with pytest.raises(ValueError, match=r"a\.zip"):
         load(str(tmp_path / "a.zip"))
     assert not Path("/tmp/planted_by_a_pickle").exists()
 
 
+@needs_sb3
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK nothing")
     with pytest.raises(ValueError, match="not a file of an SB3 policy"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from selfdrive_env.__main__ import main
 from selfdrive_env.episodes import Episode
 from selfdrive_env.evaluation import CAUSES, Evaluation, compare, evaluate, load
 from selfdrive_env.evaluation import run as run_module
-from selfdrive_env.evaluation.behaviour import ROWS, compare_presets
+from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
 from selfdrive_env.maps import MapError, compiled
@@ -54,7 +55,7 @@ def test_idm_drives_and_reaches_goals(by_idm: Evaluation) -> None:
 
 def test_random_drivers_leave_the_road(by_random: Evaluation) -> None:
     between = by_random.km_between()
-    assert by_random.by_cause["off_road"] > 10
+    assert by_random.by_cause["offroad"] > 10
     assert between.low < between.mean < between.high < 1.0  # type: ignore[operator]
     assert by_random.hours.sum() < 40 / 60.0  # time in incidents does not count
 
@@ -99,6 +100,43 @@ def test_policies_are_compared_seed_by_seed(by_idm: Evaluation) -> None:
     assert compare(by_idm, by_idm)["goal_rate"] == (0.0, 0.0, 0.0)
     with pytest.raises(ValueError, match="same seeds"):
         compare(by_idm, evaluate(load("random"), **{**SHORT, "seeds": (5, 6), "minutes": 0.05}))
+
+
+def test_incidents_a_kilometre_leave_out_red_lights_and_starts(by_idm: Evaluation) -> None:
+    first, second = (
+        dataclasses.replace(
+            by_idm,
+            km=np.array([2.0, 4.0]),
+            hours=np.array([1.0, 2.0]),
+            goals=np.array([goals, goals]),
+            counts=np.array([[a, b, 1, 10 * a, 70], [a, 0, 0, 60, 20 * b]]),
+            routes=[(0, 1.0, score, True), (0, 1.0, 0.5, True)],
+        )
+        for a, b, goals, score in ((4, 3, 10, 1.0), (0, 1, 4, 0.5))
+    )
+    difference = compare(first, second)
+    assert difference["incidents_per_km"].mean == pytest.approx((8 / 2 - 2 / 2 + 4 / 4) / 2)
+    assert difference["goal_rate"].mean == pytest.approx((6 / 1 + 6 / 2) / 2)
+    assert difference["driving_score"].mean == pytest.approx(25.0 / 2)
+    assert first.km_between().mean == pytest.approx(6.0 / 12)
+    assert first.km_between("red_light").mean == pytest.approx(6.0 / 100)
+    assert first.hours_between().mean == pytest.approx(3.0 / 12)
+    assert first.goal_rate == pytest.approx(20 / 3.0)
+
+
+def test_figures_by_seed_are_those_of_its_world(by_random: Evaluation) -> None:
+    rows = details(by_random)["by_seed"]
+    for world, row in enumerate(rows):
+        assert row["seed"] == by_random.seeds[world]
+        assert row["km"] == by_random.km[world]
+        assert row["hours"] == by_random.hours[world]
+        assert row["goals"] == by_random.goals[world]
+        assert list(row["incidents"].values()) == by_random.counts[world].tolist()
+
+
+def test_who_brakes_all_the_time_is_uncomfortable_in_every_step() -> None:
+    settings = {**SHORT, "minutes": 0.1}
+    assert evaluate(load("constant:0"), **settings).uncomfortable == 1.0
 
 
 def test_a_recording_plays_the_same_incident(by_random: Evaluation) -> None:
@@ -152,10 +190,7 @@ def test_films_are_written(by_random: Evaluation, tmp_path: Path) -> None:
 
 
 def test_presets_give_a_table_of_behaviour() -> None:
-    def run(**keywords: Any) -> Evaluation:
-        return evaluate(load("idm"), **{**SHORT, **keywords})
-
-    table = compare_presets(run, ["cautious", "aggressive"], {"agents_per_world": 20})
+    table = run_module.compare_presets(load("idm"), ["cautious", "aggressive"], **SHORT)
     assert list(table) == ["cautious", "aggressive"]
     assert all(set(row) == set(ROWS) for row in table.values())
     gap = table["cautious"]["gap"]

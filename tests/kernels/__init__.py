@@ -7,12 +7,25 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.compiler.njit import entry
+from selfdrive_env.compiler.njit import entry, njit
+from selfdrive_env.compiler.structs import struct_at
+from selfdrive_env.state.model import Data, Model
 
 
 def from_python(kernel: Any) -> Any:
     """Returns a kernel that Python may call; the package compiles them without wrappers."""
     return entry(getattr(kernel, "py_func", kernel))
+
+
+def of_tables(stage: Any) -> Any:
+    """Returns a stage that takes the addresses of the tables of `Model` and `Data`."""
+    kernel = stage if hasattr(stage, "py_func") else njit(stage)
+
+    @entry
+    def run(model, data, worker, world):  # type: ignore[no-untyped-def]
+        kernel(struct_at(Model, model), struct_at(Data, data), worker, world)
+
+    return run
 
 
 def plain(kernel: Any) -> FunctionType:

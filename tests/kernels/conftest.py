@@ -9,8 +9,10 @@ import numpy as np
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.maps import compiled
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
+from selfdrive_env.maps.road_network import Junction, RoadNetwork, Signal, SignalGroup, StopLine
 from selfdrive_env.state.world import EXTERNAL
+from tests.maps.conftest import strip
 
 PLAIN: dict[str, Any] = dict(
     num_threads=1,
@@ -44,6 +46,54 @@ def build(
 
 def town_engine(name: str = "riverside", **settings: Any) -> Engine:
     return build([compiled(name)], **settings)
+
+
+def lopsided_road() -> CompiledMap:
+    """Eastward along y = 0, 3 m wide to the left and 1 m to the right; beside it, along y = -2.5,
+    another one that is 1.5 m wide on both sides, and a westward one like that along y = 4.5.
+    """
+    lanes = [
+        strip("east", [[0, 0, 0], [400, 0, 0]], 4.0, aside=-1.0),
+        strip("slow", [[0, -2.5, 0], [400, -2.5, 0]], 3.0),
+        strip("west", [[400, 4.5, 0], [0, 4.5, 0]], 3.0),
+    ]
+    lanes[0].right_neighbour, lanes[1].left_neighbour = 1, 0
+    return compile_map(RoadNetwork("lopsided", lanes))
+
+
+def skew_crossing(height: float) -> CompiledMap:
+    """An eastward lane on the ground, and one to the north-east across it, `height` above and with
+    a light over the place where they cross.
+    """
+    along = np.linspace(-150.0, 150.0, 301)
+    z = height * np.clip((120.0 - np.abs(along)) / 80.0, 0.0, 1.0)
+    diagonal = np.stack([along, along, z], axis=1) * [0.5**0.5, 0.5**0.5, 1.0]
+    ends = [np.array([-2.0, 2.0, height]), np.array([2.0, -2.0, height])]
+    return compile_map(
+        RoadNetwork(
+            "skew",
+            [strip("low", [[-150, 0, 0], [150, 0, 0]]), strip("high", diagonal)],
+            [Junction("0", signal_groups=[0])],
+            [Signal("a", "traffic_light", np.array([2.0, -2.0, height]), np.pi / 4, group=0)],
+            [SignalGroup("0")],
+            [StopLine(*ends, *ends, np.pi / 4, [(1, 150.0)], signal=0)],
+        )
+    )
+
+
+def three_lanes_with_two_lights() -> CompiledMap:
+    """Three eastward lanes; the outer ones have a light of their own each, with lines at x = 150
+    that guard the whole road, the middle one along y = 0 has none.
+    """
+    lanes = [strip(str(y), [[0, y, 0], [300, y, 0]]) for y in (4.0, 0.0, -4.0)]
+    guard = np.array([150.0, 6.0, 0.0]), np.array([150.0, -6.0, 0.0])
+    signals, lines = [], []
+    for number, (lane, y) in enumerate(((0, 4.0), (2, -4.0))):
+        ends = np.array([150.0, y + 2.0, 0.0]), np.array([150.0, y - 2.0, 0.0])
+        signals.append(Signal(str(lane), "traffic_light", ends[1], 0.0, group=number))
+        lines.append(StopLine(*ends, *guard, 0.0, [(lane, 150.0)], signal=number))
+    groups = [SignalGroup("0"), SignalGroup("1")]
+    return compile_map(RoadNetwork("three", lanes, [], signals, groups, lines))
 
 
 def random_jerks(random: np.random.Generator, engine: Engine) -> np.ndarray:

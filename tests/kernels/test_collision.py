@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.kernels.collision import bodies_touch
+from selfdrive_env.kernels.collision import APART, first_touch
+from selfdrive_env.kernels.dynamics import jerk_bicycle
 from selfdrive_env.state.world import EVENT_COLLISION, HALTED
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 from tests.reference import MILLIMETRE, Sweep, gap, swept_contact
 
-bodies_touch = from_python(bodies_touch)
+first_touch = from_python(first_touch)
 
 F = np.float32
 
@@ -23,11 +24,16 @@ def single(sweep):
 
 
 def touch(a, b):
-    values = []
+    return touched_at(a, b) < APART
+
+
+def touched_at(a, b):
+    sweeps = []
     for s in (a, b):
-        values += [s.x, s.y, math.cos(s.heading), math.sin(s.heading), s.travel, s.curvature]
+        values = [s.x, s.y, math.cos(s.heading), math.sin(s.heading), s.travel, s.curvature]
         values += [s.wheelbase / 2, s.length / 2, s.width / 2]
-    return bodies_touch(*(F(v) for v in values))
+        sweeps.append(jerk_bicycle.Sweep(*(F(v) for v in values)))
+    return first_touch(*sweeps)
 
 
 def random_sweep(random, spread):
@@ -180,3 +186,33 @@ def test_a_halted_body_can_be_hit():
     engine.agents.contact[0] = 0
     engine.step(no_jerk(engine))
     assert engine.output.event[0, 0] & EVENT_COLLISION
+
+
+def test_when_two_bodies_touch_is_told_by_the_last_pose_before():
+    """Three metres in four parts: 0.75, 1.5, 2.25, 3; the gap of 1.6 m is closed by the third."""
+    a = Sweep(0.0, 0.0, 0.0, 3.0, 0.0, 4.0, 2.0, 2.4)
+    standing = a._replace(x=5.6, travel=0.0)
+    assert touched_at(a, standing) == touched_at(standing, a) == 0.5
+    assert touched_at(a, a._replace(x=3.9)) == 0.0
+    assert touched_at(a, a._replace(x=7.1, travel=0.0)) >= APART
+
+
+@pytest.mark.parametrize("slots", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_who_is_hit_first_is_told(slots):
+    engine = town_engine(agents_per_world=3)
+    set_body(engine)
+    lanes = engine.lanes
+    lane = int(np.argmax(lanes.length * (lanes.junction < 0) * (lanes.max_curvature < 0.001)))
+    segment = int(lanes.segment_first[lane]) + 20
+    own, near, far = slots
+    put(engine, own, segment, speed=20.0)
+    put(engine, near, segment + 8)
+    put(engine, far, segment + 9, aside=1.0)
+    engine.step(no_jerk(engine))
+    hit, time = engine.motion.hit_agent[0], engine.motion.hit_time[0]
+    assert hit[own] == near
+    assert {hit[near], hit[far]} == {near, far}  # they overlap from the start
+    assert time[near] == time[far] == 0.0 < time[own] < 1.0
+    engine.agents.x[0] += np.float32([0.0, 100.0, 200.0])
+    engine.step(no_jerk(engine))
+    assert engine.motion.hit_agent[0].tolist() == [-1, -1, -1]

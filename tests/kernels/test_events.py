@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from selfdrive_env.kernels.events import METRICS, uncomfortable
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import Junction, RoadNetwork
 from selfdrive_env.state.world import (
     EVENT_COMFORT,
     EVENT_GOAL,
@@ -15,7 +17,8 @@ from selfdrive_env.state.world import (
     PRESENT,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import no_jerk, put, random_jerks, set_body, town_engine
+from tests.kernels.conftest import build, no_jerk, put, random_jerks, set_body, town_engine
+from tests.maps.conftest import strip
 
 uncomfortable = from_python(uncomfortable)
 
@@ -57,6 +60,19 @@ def test_wrong_way_is_driving_against_the_lane(turned, speed, wrong):
     agents = engine.agents
     assert bool(engine.output.event[0, 0] & EVENT_WRONG_WAY) == wrong
     assert (agents.angle_cos[0, 0] < -0.5) == (turned == np.pi)
+
+
+@pytest.mark.parametrize("junction", [-1, 0])
+def test_nobody_drives_the_wrong_way_within_a_junction(junction):
+    lane = strip("only", [[0, 0, 0], [100, 0, 0]], junction=junction)
+    junctions = [Junction("0", lanes=[0])] if junction == 0 else []
+    engine = build(
+        [compile_map(RoadNetwork("road", [lane], junctions))],
+        agents_per_world=1, first_goal=(20.0, 30.0), further_goals=0,
+    )  # fmt: skip
+    put(engine, 0, 50, speed=5.0, turned=np.pi)
+    engine.step(no_jerk(engine))
+    assert bool(engine.output.event[0, 0] & EVENT_WRONG_WAY) == (junction < 0)
 
 
 def test_tallies_are_the_sums_of_events_and_rewards():

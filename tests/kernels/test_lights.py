@@ -10,8 +10,8 @@ from selfdrive_env.kernels.lights import (
     PHASE_RED,
     PHASE_YELLOW,
     advance_lights,
-    draw_lights,
 )
+from selfdrive_env.kernels.lights import draw_lights as redraw_lights
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
@@ -25,11 +25,24 @@ from selfdrive_env.state.world import (
     STOP_SIGN,
     YELLOW,
 )
-from tests.kernels import from_python
-from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+from tests.kernels import of_tables
+from tests.kernels.conftest import (
+    build,
+    no_jerk,
+    put,
+    set_body,
+    skew_crossing,
+    three_lanes_with_two_lights,
+    town_engine,
+)
 
-advance_lights = from_python(advance_lights)
-draw_lights = from_python(draw_lights)
+advance_lights = of_tables(advance_lights)
+
+
+@of_tables
+def draw_lights(model, data, worker, world):
+    redraw_lights(model, data, world)
+
 
 RANGES = {PHASE_GREEN: (1.0, 10.0), PHASE_YELLOW: (1.5, 2.25), PHASE_RED: (0.3, 10.0)}
 FIXED = {PHASE_GREEN: 10.0, PHASE_YELLOW: 3.0, PHASE_RED: 2.0}
@@ -41,7 +54,7 @@ def records(name, steps, **settings):
     out = []
     for _ in range(steps):
         engine.worlds.tick[0] += 1
-        advance_lights(engine.params, engine.signs, engine.lights, engine.worlds, 0)
+        advance_lights(*engine.tables, 0, 0)
         lights = engine.lights
         fields = lights.group_colour, lights.line_colour, lights.phase, lights.turn
         out.append([field[0].copy() for field in fields])
@@ -109,7 +122,7 @@ def test_lights_are_removed_as_often_as_said():
     modes, groups, lines = [], [], []
     for _ in range(4000):
         worlds.tick[0] += 1
-        draw_lights(engine.params, signs, lights, worlds, 0)
+        draw_lights(*engine.tables, 0, 0)
         modes.append(worlds.light_mode[0])
         groups.append(lights.group_dark[0].copy())
         lines.append(lights.line_dark[0].copy())
@@ -258,3 +271,49 @@ def test_stopping_far_before_a_stop_sign_does_not_count():
     stand_before(engine, lane, s, 12.0, 0.0)
     step_with(engine, line, STOP_SIGN)
     assert engine.agents.stopped_at[0, 0] == -1
+
+
+@pytest.mark.parametrize(("height", "event"), [(0.0, EVENT_RED_LIGHT), (6.0, 0)])
+def test_a_light_on_a_bridge_is_not_for_those_below(height, event):
+    engine = build([skew_crossing(height)], agents_per_world=1)
+    set_body(engine)
+    stand_before(engine, 0, 150.0, 0.8, 8.0)
+    assert engine.agents.z[0, 0] == 0.0
+    assert step_with(engine, 0, RED) == event
+    stand_before(engine, 1, 150.0, 0.8, 8.0)
+    assert engine.agents.z[0, 0] == pytest.approx(height, abs=0.01)
+    assert step_with(engine, 0, RED) == EVENT_RED_LIGHT
+
+
+@pytest.mark.parametrize(
+    ("lane", "first", "second", "event"),
+    [
+        (1, RED, RED, EVENT_RED_LIGHT),
+        (1, RED, GREEN, 0),
+        (1, GREEN, RED, 0),
+        (1, GREEN, GREEN, 0),
+        (0, RED, GREEN, EVENT_RED_LIGHT),
+        (0, GREEN, RED, 0),
+        (2, GREEN, RED, EVENT_RED_LIGHT),
+        (2, RED, GREEN, 0),
+    ],
+)
+def test_a_lane_without_a_line_heeds_the_others_while_all_are_red(lane, first, second, event):
+    engine = build([three_lanes_with_two_lights()], agents_per_world=1)
+    set_body(engine)
+    stand_before(engine, lane, 150.0, 0.8, 8.0)
+    engine.lights.line_colour[0, 0] = first
+    assert step_with(engine, 1, second) == event
+
+
+def test_lights_follow_the_seed():
+    """Worlds that differ in nothing but their seeds have other lights, equal ones the same."""
+    settings = dict(lights_off=0.4, lights_green=0.3, light_removal=0.3)
+    for seeds in ([*range(30), 29], [*(n << 32 for n in range(30)), 29 << 32]):
+        engine = town_engine(worlds=31, agents_per_world=1, seed=seeds, **settings)
+        modes = engine.worlds.light_mode
+        assert set(modes.tolist()) == {LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN}
+        for name in ("group_dark", "line_dark", "turn", "remaining"):
+            values = getattr(engine.lights, name)
+            assert (values[1:30] != values[0]).any(axis=1).sum() > 20, name
+            assert (values[29] == values[30]).all()

@@ -17,6 +17,7 @@ from selfdrive_env.maps import BUILT_IN, compiled
 from selfdrive_env.maps.compile.compiled_map import pool
 from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
 from tests.kernels import from_python
+from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body
 from tests.reference import lane_cost, lane_graph, way_to
 
 lane_distance = from_python(lane_distance)
@@ -31,28 +32,9 @@ WIDE = F(10.0)
 
 
 def place(town, index, x, y, heading, goal_lane=-1):
-    lanes, routes, grid = town.lanes, town.routes, town.grid
+    cos, sin = F(math.cos(heading)), F(math.sin(heading))
     return locate(
-        index,
-        F(x),
-        F(y),
-        F(math.cos(heading)),
-        F(math.sin(heading)),
-        goal_lane,
-        WIDE,
-        0,
-        lanes.map_lane_first,
-        lanes.segment,
-        lanes.segment_lane,
-        lanes.segment_layer,
-        lanes.segment_first,
-        lanes.successor_first,
-        lanes.successor,
-        lanes.max_curvature,
-        routes.first,
-        routes.lane,
-        routes.distance,
-        grid,
+        town.lanes, town.routes, town.grid, index, F(x), F(y), cos, sin, goal_lane, WIDE, 0
     )
 
 
@@ -64,16 +46,14 @@ def pose_on(town, segment, along, aside=0.0):
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_an_agent_is_found_on_the_nearest_lane(name):
     town, random = compiled(name), np.random.default_rng(7)
-    segments, layers, grid = town.lanes.segment, town.lanes.segment_layer, town.grid
+    segments, layers = town.lanes.segment, town.lanes.segment_layer
     wrong = 0
     for _ in range(800):
         true = random.integers(len(segments))
         x, y, heading = pose_on(town, true, random.random(), random.uniform(-2.5, 2.5))
         heading += random.normal(0.0, 0.2)
-        found = search(
-            F(x), F(y), F(math.cos(heading)), F(math.sin(heading)), np.int64(layers[true]), 0,
-            segments, grid,
-        )  # fmt: skip
+        cos, sin, layer = F(math.cos(heading)), F(math.sin(heading)), np.int64(layers[true])
+        found = search(town.lanes, town.grid, F(x), F(y), cos, sin, layer, 0)
         cost = lane_cost(segments, x, y, heading)
         cost[layers != layers[true]] = np.inf
         wrong += cost[found] > cost.min() + 1e-3
@@ -170,7 +150,7 @@ def test_lane_distances_agree_with_floyd_and_warshall(name):
     way = lane_graph(lanes, LANE_CHANGE_COST)
     random = np.random.default_rng(11)
     for goal, lane in random.integers(num, size=(3000, 2)):
-        found = lane_distance(goal, lane, 0, num, routes.first, routes.lane, routes.distance)
+        found = lane_distance(routes, goal, lane, 0, num)
         wanted = min(way[goal, lane], UNREACHABLE)
         assert found == pytest.approx(wanted, rel=1e-5, abs=1e-3)
 
@@ -187,12 +167,10 @@ def test_distances_in_a_pool_and_in_windowed_rows_are_the_same():
     random = np.random.default_rng(12)
     for goal, lane in random.integers(num, size=(1000, 2)):
         plain = own.routes
-        wanted = lane_distance(goal, lane, 0, num, plain.first, plain.lane, plain.distance)
-        pooled = lane_distance(
-            goal + base, lane + base, base, num, routes.first, routes.lane, routes.distance
-        )
+        wanted = lane_distance(plain, goal, lane, 0, num)
+        pooled = lane_distance(routes, goal + base, lane + base, base, num)
         assert pooled == wanted
-        cut = lane_distance(goal, lane, 0, num, windowed.first, windowed.lane, windowed.distance)
+        cut = lane_distance(windowed, goal, lane, 0, num)
         assert cut == (wanted if wanted <= 400.0 else UNREACHABLE)
 
 
@@ -204,10 +182,7 @@ def test_route_distance_by_definition():
     cases[::4, 1] = cases[::4, 0]
     for goal, lane in cases:
         goal_s, s = random.random(2) * lanes.length[[goal, lane]]
-        found = route_distance(
-            goal, F(goal_s), lane, F(s), F(8.0), 0, num, routes.first, routes.lane,
-            routes.distance, routes.cycle,
-        )  # fmt: skip
+        found = route_distance(routes, goal, F(goal_s), lane, F(s), F(8.0), 0, num)
         wanted = way_to(routes, goal, goal_s, lane, s, 8.0)
         assert found == pytest.approx(wanted, rel=1e-5, abs=2e-3)
 
@@ -219,10 +194,7 @@ def test_a_goal_just_behind_is_at_distance_zero_and_one_farther_behind_a_round_a
     goal = int(rounds[0])
 
     def way(s):
-        return route_distance(
-            goal, F(20), goal, F(s), F(6), 0, len(lanes.length), routes.first, routes.lane,
-            routes.distance, routes.cycle,
-        )  # fmt: skip
+        return route_distance(routes, goal, F(20), goal, F(s), F(6), 0, len(lanes.length))
 
     assert way(15.0) == 5.0
     assert way(25.0) == 0.0
@@ -237,10 +209,7 @@ def test_the_next_lane_leads_to_the_goal(bend):
     num = len(lanes.length)
     way = np.minimum(lane_graph(lanes, LANE_CHANGE_COST), UNREACHABLE)
     for goal, lane in random.integers(num, size=(1000, 2)):
-        found = next_lane(
-            lane, goal, F(bend), 0, num, lanes.successor_first, lanes.successor,
-            lanes.max_curvature, routes.first, routes.lane, routes.distance,
-        )  # fmt: skip
+        found = next_lane(lanes, routes, lane, goal, F(bend), 0, num)
         after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
         after = after[lanes.max_curvature[after] <= bend]
         if not len(after):
@@ -256,10 +225,7 @@ def test_the_next_lane_is_none_that_the_body_cannot_follow():
     num = len(lanes.length)
     for lane in range(num):
         after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
-        found = next_lane(
-            lane, -1, F(0.05), 0, num, lanes.successor_first, lanes.successor,
-            lanes.max_curvature, routes.first, routes.lane, routes.distance,
-        )  # fmt: skip
+        found = next_lane(lanes, routes, lane, -1, F(0.05), 0, num)
         fitting = [n for n in after if lanes.max_curvature[n] <= 0.05]
         assert found == (fitting[0] if fitting else -1)
 
@@ -270,11 +236,24 @@ def test_segments_by_arc_length():
         own = lanes.segment[lanes.segment_first[lane] : lanes.segment_first[lane + 1]]
         for share in (0.0, 0.3, 0.77, 1.0):
             s = F(share * lanes.length[lane])
-            found = segment_at(lane, s, lanes.segment_first, lanes.length)
+            found = segment_at(lanes, lane, s)
             row = lanes.segment[found]
             assert lanes.segment_lane[found] == lane
             assert row[9] - 1e-3 <= s <= row[9] + row[4] + 1e-3 or len(own) == 1
-        assert (
-            segment_at(lane, F(-1), lanes.segment_first, lanes.length)
-            == (lanes.segment_first[lane])
-        )
+        assert segment_at(lanes, lane, F(-1)) == (lanes.segment_first[lane])
+
+
+@pytest.mark.parametrize(
+    ("lane", "aside", "found"),
+    [(0, 2.5, 0), (0, -0.7, 0), (0, -1.3, 1), (0, 3.2, 0), (1, 1.2, 1), (1, 2.6, 0), (2, 1.3, 2)],
+)
+def test_a_lane_reaches_as_far_to_each_side_as_it_is_wide_there(lane, aside, found):
+    engine = build([lopsided_road()], agents_per_world=1)
+    set_body(engine)
+    put(engine, 0, int(engine.lanes.segment_first[lane]) + 200, 0.5, aside=aside)
+    engine.step(no_jerk(engine))
+    agents = engine.agents
+    assert engine.lanes.segment_lane[agents.segment[0, 0]] == found
+    y = {0: aside, 1: aside - 2.5, 2: 4.5 - aside}[lane]
+    d = {0: y, 1: y + 2.5, 2: 4.5 - y}[found]
+    assert agents.d[0, 0] == pytest.approx(d, abs=1e-4)

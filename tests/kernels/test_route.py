@@ -174,6 +174,15 @@ def test_a_new_route_goes_on_where_the_old_one_ended():
     assert engine.agents.age[0, 0] > 0
 
 
+def test_a_new_route_begins_where_the_agent_is():
+    engine, segment = scene(last=True, on_goal="new_route", first_goal=(30.0, 33.0))
+    assert reach(engine, segment, 0.5, 1.0) & EVENT_GOAL
+    changes = (engine.agents.goal_distance[0, 0] - 30.0) // LANE_CHANGE_COST
+    assert 0 <= changes <= 2
+    left = engine.agents.goal_distance[0, 0] - changes * LANE_CHANGE_COST
+    assert 29.9 <= left <= 33.1
+
+
 def test_progress_is_the_way_driven_along_the_route():
     engine, segment = scene(last=False)
     put(engine, 0, segment, speed=10.0)
@@ -184,3 +193,13 @@ def test_progress_is_the_way_driven_along_the_route():
     engine.agents.goal_distance[0, 0] = 20.0
     engine.step(no_jerk(engine))
     assert engine.motion.progress[0, 0] == pytest.approx(-0.6, abs=0.02)
+
+
+@pytest.mark.parametrize(("before", "progress"), [(200.0, 15.0), (2.0, -15.0), (25.0, 8.0)])
+def test_progress_of_a_step_is_at_most_fifteen_metres(before, progress):
+    """A lane change or a missed turn makes the way a lot shorter or longer at once."""
+    engine, segment = scene(last=False)
+    put(engine, 0, segment, speed=10.0)
+    engine.agents.goal_distance[0, 0] = before
+    engine.step(no_jerk(engine))
+    assert engine.motion.progress[0, 0] == pytest.approx(progress, abs=0.02)

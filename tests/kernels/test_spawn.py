@@ -7,6 +7,8 @@ import shapely
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -14,7 +16,8 @@ from selfdrive_env.state.world import (
     BRAKING,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import random_jerks, town_engine
+from tests.kernels.conftest import build, random_jerks, town_engine
+from tests.maps.conftest import connect, strip
 from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad
 
 draw_coefficient = from_python(draw_coefficient)
@@ -151,6 +154,24 @@ def test_tempers_are_drawn_by_share():
     )
 
 
+def test_who_starts_anew_remembers_nothing():
+    engine = town_engine(agents_per_world=3)
+    agents, tallies = engine.agents, engine.tallies
+    carried = ("acceleration", "lateral_acceleration", "steering", "waiting", "brake_until",
+        "goal", "age", "contact")  # fmt: skip
+    sums = tallies.term, tallies.count, tallies.distance
+    for field in (*(getattr(agents, name) for name in carried), agents.stopped_at, *sums):
+        field[...] = 1
+    chosen = np.array([[0, 1, 0]], np.uint8)
+    engine.reset(chosen, np.zeros(1, np.uint8), staggered=False)
+    for name in carried:
+        assert getattr(agents, name)[0].tolist() == [1, 0, 1], name
+    assert agents.stopped_at[0].tolist() == [1, -1, 1]
+    for field in sums:
+        assert not field[0, 1].any()
+        assert (field[0, [0, 2]] == 1).all()
+
+
 def test_placing_is_a_function_of_the_seed():
     a, b, c = (town_engine(worlds=2, agents_per_world=16, seed=s) for s in (5, 5, 6))
     for name, value in a.state().items():
@@ -166,3 +187,60 @@ def test_initial_speeds_stay_below_the_share_of_the_limit():
     assert (engine.agents.speed <= 0.5 * top + 1e-4).all()
     assert (engine.agents.speed > 0.1).any()
     assert not town_engine(agents_per_world=8, initial_speed=0.0).agents.speed.any()
+
+
+@pytest.mark.parametrize(("height", "placed"), [(6.0, 2), (0.0, 1)])
+def test_who_is_on_another_level_is_not_in_the_way_of_placing(height, placed):
+    """Two lanes so short that cars start within 3 m of where these cross, or not at all."""
+    lanes = [
+        strip("low", [[-5, 0, 0], [25, 0, 0]]),
+        strip("high", [[0, -5, height], [0, 25, height]]),
+    ]
+    engine = build(
+        [compile_map(RoadNetwork("short", lanes))],
+        agents_per_world=2, bodies={"car": 1.0}, first_goal=(5.0, 8.0), further_goals=0,
+        initial_speed=0.0,
+    )  # fmt: skip
+    present = engine.agents.status[0] != ABSENT
+    assert present.sum() == placed
+    assert len(np.unique(engine.agents.z[0, present])) == placed
+
+
+@pytest.mark.parametrize(("mode", "placed"), [("Disabled", False), ("NextStep", True)])
+def test_who_has_ended_is_placed_anew_unasked_in_some_modes_only(mode, placed):
+    settings = dict(autoreset_mode=mode, on_offroad="terminate", initial_speed=0.0)
+    engine = town_engine(agents_per_world=2, **settings)
+    engine.agents.y[0, 0] += 1000.0
+    engine.step(np.zeros((1, 2, 2), np.float32))
+    assert engine.output.terminated[0].tolist() == [1, 0]
+    assert (engine.agents.status[0] != ABSENT).tolist() == [False, True]
+    for _ in range(3):
+        engine.step(np.zeros((1, 2, 2), np.float32))
+    assert (engine.agents.status[0] != ABSENT).tolist() == [placed, True]
+    assert engine.output.waits[0].tolist() == [not placed, False]
+
+
+def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():
+    """v^2 <= 2.5 / curvature + 2 * 3 * room before a bend, 2 * 3 * room before the end."""
+    angle = np.linspace(0.0, np.pi / 2, 91)
+    bend = np.stack([60 + 10 * np.sin(angle), 10 - 10 * np.cos(angle), 0 * angle], axis=1)
+    points = ([[0, 0, 0], [60, 0, 0]], bend, [[70, 10, 0], [70, 70, 0]])
+    lanes = [strip(str(n), p, speed_limit=40.0) for n, p in enumerate(points)]
+    connect(lanes, (0, 1), (1, 2))
+    engine = build(
+        [compile_map(RoadNetwork("bend", lanes))],
+        worlds=600, agents_per_world=1, bodies={"car": 1.0}, first_goal=(5.0, 8.0),
+        further_goals=0, initial_speed=1.0,
+    )  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    lane = engine.lanes.segment_lane[agents.segment[:, 0]]
+    room = engine.lanes.length[lane] - agents.s[:, 0] - 0.5 * bodies.length[:, 0]
+    room = np.maximum(room, 0.0)
+    top = 20.0 * bodies.pace[:, 0]
+    for here, square in ((0, 25.0 + 6.0 * room), (2, 6.0 * room)):
+        bound = np.sqrt(square)
+        mine = (lane == here) & (agents.status[:, 0] != ABSENT)
+        limit = np.minimum(bound, top)
+        assert (agents.speed[mine, 0] <= 1.01 * limit[mine]).all()
+        binds = mine & (bound < top) & (room > 5.0)
+        assert (agents.speed[binds, 0] / limit[binds]).max() > 0.97

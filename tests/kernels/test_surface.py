@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import shapely
 
+from selfdrive_env.kernels.dynamics import jerk_bicycle
 from selfdrive_env.kernels.math.geometry import along_arc
 from selfdrive_env.kernels.surface import box_offroad, cell_at, observation_cell, point_on_surface
 from selfdrive_env.maps import BUILT_IN, compiled
@@ -29,7 +30,8 @@ def is_offroad(town, sweep, layer):
     travel, curvature = F(sweep.travel), F(sweep.curvature)
     end = tuple(F(v) for v in along_arc(*pose, travel, curvature))
     sizes = (F(sweep.wheelbase / 2), F(sweep.length / 2), F(sweep.width / 2))
-    return box_offroad(*pose, *end, travel, curvature, *sizes, layer, 0, town.grid)
+    swept = jerk_bicycle.Sweep(*pose, travel, curvature, *sizes)
+    return box_offroad(town.grid, swept, *end, layer, 0)
 
 
 def random_sweep(random, town, moving):
@@ -117,13 +119,7 @@ def test_points_agree_with_the_polygons_of_the_map(name, surfaces):
     surface = surfaces(name)[0]
     wanted = shapely.covers(surface, shapely.points(points))
     close = shapely.distance(surface.boundary, shapely.points(points)) < MILLIMETRE
-    found = [
-        point_on_surface(
-            *point, 0, 0, grid.origin, grid.shape, grid.block, grid.edge_first, grid.edge,
-            grid.inside,
-        )
-        for point in points
-    ]  # fmt: skip
+    found = [point_on_surface(grid, *point, 0, 0) for point in points]
     assert (np.array(found) == wanted)[~close].all()
     assert 100 < wanted.sum() < 2900
 
@@ -143,7 +139,7 @@ def test_cells_follow_their_definition():
         if 0 <= i < 16 * nx and 0 <= j < 16 * ny:
             block = grid.block[start + (layer * ny + j // 16) * nx + i // 16]
             wanted = block * 256 + j % 16 * 16 + i % 16 if block >= 0 else -1
-        found = cell_at(x, y, layer, 0, grid.origin, grid.shape, grid.block)
+        found = cell_at(grid, x, y, layer, 0)
         assert found == wanted
         if found >= 0:
             assert observation_cell(found) == block * 64 + j % 16 // 2 * 8 + i % 16 // 2

@@ -10,8 +10,8 @@ import pytest
 from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork
 
 
-def strip(name: str, points: Any, width: float = 4.0, **fields: Any) -> Lane:
-    """A lane of constant width along points [P, 3]."""
+def strip(name: str, points: Any, width: float = 4.0, *, aside: float = 0.0, **fields: Any) -> Lane:
+    """A lane of constant width along points [P, 3], which lie `aside` to the left of its middle."""
     centre = np.asarray(points, np.float64)
     ahead = np.gradient(centre[:, :2], axis=0)
     ahead /= np.hypot(*ahead.T)[:, None]
@@ -20,8 +20,8 @@ def strip(name: str, points: Any, width: float = 4.0, **fields: Any) -> Lane:
     return Lane(
         name,
         centre=centre,
-        left=centre + left * width / 2,
-        right=centre - left * width / 2,
+        left=centre + left * (width / 2 - aside),
+        right=centre - left * (width / 2 + aside),
         **fields,
     )
 

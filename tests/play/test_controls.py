@@ -9,7 +9,7 @@ import pytest
 
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.kernels.dynamics.actions import scaled_jerk
-from selfdrive_env.kernels.dynamics.jerk_bicycle import bicycle_step
+from selfdrive_env.kernels.dynamics.jerk_bicycle import Scales, bicycle_step
 from selfdrive_env.play.controls import BRAKE, LATERAL, THROTTLE, Body, Hands, Pressed
 from tests.kernels import from_python
 
@@ -42,7 +42,7 @@ def drive(kind: str, keys: list[Pressed], speed: float = 0.0) -> list[Any]:
             )
         one = np.float32(1)
         state = bicycle_step(
-            *state, np.float32(jerk[0]), np.float32(jerk[1]), one, one, one, one,
+            *state, np.float32(jerk[0]), np.float32(jerk[1]), Scales(one, one, one, one),
             np.float32(2.7), HOLD, dt,
         )[:4]  # fmt: skip
         seen.append(tuple(float(value) for value in state))

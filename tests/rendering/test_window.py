@@ -39,9 +39,9 @@ def test_a_single_environment_shows_each_step() -> None:
     env = gymnasium.make("selfdrive_env/Drive-v0", render_mode="human", render_size=200, **SMALL)
     own = env.unwrapped
     own.vector.metadata["render_fps"] = 1000
-    assert own.vector not in window._SHOWN
+    assert own.vector._viewer is None
     env.reset(seed=1)
-    shown = window._SHOWN[own.vector]
+    shown = own.vector._viewer
     first = pixels(shown).copy()
     assert first.shape == (200, 200, 3)
     assert (np.abs(first.astype(int) - EGO).max(2) < 12).sum() > 10
@@ -59,7 +59,7 @@ def test_rows_stand_beside_each_other() -> None:
     env.metadata["render_fps"] = 1000
     env.reset(seed=1)
     env.step(env.action_space.sample())
-    shown = pixels(window._SHOWN[env])
+    shown = pixels(env._viewer)
     assert shown.shape == (640, 960, 3)
     for row in range(6):
         top, left = 320 * (row // 3), 320 * (row % 3)
@@ -72,7 +72,7 @@ def test_a_closed_window_stays_closed_and_the_run_goes_on() -> None:
     env = make_self_play(1, render_mode="human", **{**SMALL, "agents_per_world": 1})
     env.metadata["render_fps"] = 1000
     env.reset(seed=1)
-    shown = window._SHOWN[env]
+    shown = env._viewer
     event = pygame.event.Event(pygame.WINDOWCLOSE, window=shown._window._window)
     pygame.event.post(event)
     for _ in range(3):

@@ -17,14 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from selfdrive_env.training import TrainConfig, load_policy, train
+from selfdrive_env.training.advantages import estimate_advantages, filter_advantages
 from selfdrive_env.training.checkpoint import tensors_from
 from selfdrive_env.training.distributed import Ranks
-from selfdrive_env.training.ppo import (
-    NotFiniteError,
-    Trainer,
-    estimate_advantages,
-    filter_advantages,
-)
+from selfdrive_env.training.ppo import NotFiniteError, Trainer
 from tests.training.conftest import tiny_config
 
 ALONE = Ranks("cpu")
@@ -123,7 +119,7 @@ def test_rows_without_an_agent_are_masked(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, env={"agents_per_world": [2, 4]})
     trainer = started(config)
     rollout, _ = trainer.drive()
-    absent = (rollout.rows == 0.0).all(2)
+    absent = (rollout.observations == 0.0).all(2)
     assert absent.any()
     assert not rollout.learn[absent].any()
     trainer.close()
@@ -179,7 +175,7 @@ def test_half_precision_rows_train(tmp_path: Path) -> None:
     trainer = started(config)
     figures = trainer.update()
     assert trainer.buffers is not None
-    assert trainer.buffers.rows.dtype == torch.float16
+    assert trainer.buffers.observations.dtype == torch.float16
     assert math.isfinite(figures["policy_loss"])
     trainer.close()
 
@@ -192,10 +188,10 @@ def test_a_loss_that_is_no_number_stops_with_state_and_batch(
 
     def spoilt(self: Trainer) -> Any:
         rollout, tallies = drive(self)
-        if self.updates == 2 and where == "rewards":
+        if self.state.updates == 2 and where == "rewards":
             rollout.rewards[0, 0] = math.nan
-        elif self.updates == 2:
-            rollout.rows[:, :] = math.nan
+        elif self.state.updates == 2:
+            rollout.observations[:, :] = math.nan
         return rollout, tallies
 
     monkeypatch.setattr(Trainer, "drive", spoilt)
@@ -204,7 +200,7 @@ def test_a_loss_that_is_no_number_stops_with_state_and_batch(
         train(config)
     failed = Path(tiny.out_dir) / "failed-00000002-0"
     batch = tensors_from((failed / "batch.safetensors").read_bytes())
-    assert torch.isnan(batch["rewards" if where == "rewards" else "rows"]).any()
+    assert torch.isnan(batch["rewards" if where == "rewards" else "observations"]).any()
     weights = tensors_from((failed / "policy.safetensors").read_bytes())
     assert all(torch.isfinite(one).all() for one in weights.values())
     assert sorted(path.name for path in (Path(tiny.out_dir) / "checkpoints").iterdir()) == [

@@ -8,6 +8,7 @@ in junctions, on open roads the one that is there first.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +41,7 @@ from selfdrive_env.kernels.math.geometry import (
     clamp,
 )
 
-__all__ = ["conflict_gap", "first_contact", "may_meet"]
+__all__ = ["Box", "conflict_gap", "first_contact", "may_meet"]
 
 SIDE_MARGIN = np.float32(0.3)
 CONFLICT_MARGIN = np.float32(0.6)
@@ -58,47 +59,61 @@ def points_within(distance):
     return max(np.int64(distance / PATH_STEP), 1)
 
 
+class Box(NamedTuple):
+    """A body as others see it."""
+
+    x: np.float32
+    """Of its centre, east [m]."""
+
+    y: np.float32
+    z: np.float32
+    cos: np.float32
+    """Heading."""
+
+    sin: np.float32
+    half_length: np.float32
+    """[m]"""
+
+    half_width: np.float32
+    """[m]"""
+
+
 @njit
-def first_contact(
-    path,
-    count,
-    skip,
-    half_width,
-    margin,
-    x,
-    y,
-    z,
-    cos,
-    sin,
-    half_length,
-    other_width,
-    aside,
-    hold,
-    approach,
-):
+def first_contact(path, count, skip, half_width, margin, box, aside, hold, approach):
     """Returns how far along a path the first point within a body (widened by ours) lies, or FAR.
 
     An agent `aside` of its path (left positive) keeps so for `hold` metres and then comes back to
     it over `approach` metres.
+
+    Args:
+        path: Points, [count, 5].
+        count: How many of them.
+        skip: The first to look at.
+        half_width: Of our body [m].
+        margin: Added to our body on all sides [m].
+        box: The `Box` of the other.
+        aside: Of our body [m].
+        hold: [m]
+        approach: [m]
     """
-    wide = half_width + other_width + margin
-    bound = wide + half_length + half_width + margin + abs(aside)
+    wide = half_width + box.half_width + margin
+    bound = wide + box.half_length + half_width + margin + abs(aside)
     point = skip
     while point < count:
         back = (PATH_STEP * np.float32(point) - hold) / approach
         shift = aside * clamp(ONE - back, ZERO, ONE)
-        dx = path[point, 0] - shift * path[point, 3] - x
-        dy = path[point, 1] + shift * path[point, 2] - y
+        dx = path[point, 0] - shift * path[point, 3] - box.x
+        dy = path[point, 1] + shift * path[point, 2] - box.y
         square = dx * dx + dy * dy
         if square > bound * bound:
             point += points_within(math.sqrt(square) - bound)
             continue
-        u = dx * cos + dy * sin
-        v = dy * cos - dx * sin
-        align = path[point, 2] * cos + path[point, 3] * sin
-        turned = abs(path[point, 3] * cos - path[point, 2] * sin)
-        reach = half_length + turned * (half_width + margin)
-        apart = abs(path[point, 4] - z) >= LEVEL_HEIGHT
+        u = dx * box.cos + dy * box.sin
+        v = dy * box.cos - dx * box.sin
+        align = path[point, 2] * box.cos + path[point, 3] * box.sin
+        turned = abs(path[point, 3] * box.cos - path[point, 2] * box.sin)
+        reach = box.half_length + turned * (half_width + margin)
+        apart = abs(path[point, 4] - box.z) >= LEVEL_HEIGHT
         if abs(u) > reach or abs(v) > wide or apart:
             point += 1
             continue
@@ -246,12 +261,7 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         return FAR
 
     ahead = HALF * bodies.wheelbase[world, agent]
-    body = first_contact(
-        paths[other],
-        min(other_point + 2, other_count),
-        0,
-        HALF * bodies.width[world, other],
-        SIDE_MARGIN,
+    own = Box(
         agents.x[world, agent] + ahead * agents.cos[world, agent],
         agents.y[world, agent] + ahead * agents.sin[world, agent],
         agents.z[world, agent],
@@ -259,9 +269,11 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         agents.sin[world, agent],
         half_length,
         HALF * bodies.width[world, agent],
-        ZERO,
-        ZERO,
-        ONE,
+    )
+    points = min(other_point + 2, other_count)
+    other_half_width = HALF * bodies.width[world, other]
+    body = first_contact(
+        paths[other], points, 0, other_half_width, SIDE_MARGIN, own, ZERO, ZERO, ONE
     )
     if body < FAR:
         return FAR

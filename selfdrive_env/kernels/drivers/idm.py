@@ -21,6 +21,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     PATIENCE,
     SIDE_MARGIN,
+    Box,
     conflict_gap,
     first_contact,
     may_meet,
@@ -184,8 +185,10 @@ def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed
 
 
 @njit
-def idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent):
+def idm_wish(model, data, paths, info, world, agent):
     """Returns the acceleration an IDM driver wants [m/s^2]."""
+    lanes = model.lanes
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     speed = agents.speed[world, agent]
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
@@ -273,40 +276,25 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
         )
         if not outside:
             approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
+            other_length = HALF * bodies.length[world, other]
+            other_width = HALF * bodies.width[world, other]
+            box = Box(x, y, agents.z[world, other], cos, sin, other_length, other_width)
             place = first_contact(
-                path,
-                count,
-                1,
-                half_width,
-                margin_beside,
-                x,
-                y,
-                agents.z[world, other],
-                cos,
-                sin,
-                HALF * bodies.length[world, other],
-                HALF * bodies.width[world, other],
-                aside,
-                half_length,
-                approach,
+                path, count, 1, half_width, margin_beside, box, aside, half_length, approach
             )
             if place >= FAR and info[other, CHANGES] > ZERO:
-                place = first_contact(
-                    path,
-                    count,
-                    min(np.int64(half_length / PATH_STEP) + 2, count - 1),
-                    half_width,
-                    ZERO,
+                box = Box(
                     paths[other, 0, 0],
                     paths[other, 0, 1],
                     paths[other, 0, 4],
                     paths[other, 0, 2],
                     paths[other, 0, 3],
-                    HALF * bodies.length[world, other],
-                    HALF * bodies.width[world, other],
-                    aside,
-                    half_length,
-                    approach,
+                    other_length,
+                    other_width,
+                )
+                skip = min(np.int64(half_length / PATH_STEP) + 2, count - 1)
+                place = first_contact(
+                    path, count, skip, half_width, ZERO, box, aside, half_length, approach
                 )
             if place < FAR:
                 point = min(np.int64(place / PATH_STEP), count - 1)
@@ -346,8 +334,9 @@ def stop_wish(speed, wanted, gap):
 
 
 @njit
-def drive_scripted(lanes, agents, bodies, worlds, motion, paths, info, world, agent, dt):
+def drive_scripted(model, data, paths, info, world, agent, dt):
     """Chooses the jerks of one scripted agent."""
+    agents, bodies, motion = data.agents, data.bodies, data.motion
     driver = bodies.driver[world, agent]
     speed = agents.speed[world, agent]
     acceleration = agents.acceleration[world, agent]
@@ -355,7 +344,7 @@ def drive_scripted(lanes, agents, bodies, worlds, motion, paths, info, world, ag
     if driver == STILL:
         wish = -HARD_BRAKING
     elif driver == IDM:
-        wish = idm_wish(lanes, agents, bodies, worlds, paths, info, world, agent)
+        wish = idm_wish(model, data, paths, info, world, agent)
     wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
     if speed < HALF and wish <= ZERO and driver != CONSTANT:
         agents.waiting[world, agent] += dt
@@ -396,8 +385,10 @@ def is_blind(erratic, key0, key1, stream, agent, tick):
 
 
 @njit
-def brakes_at_random(params, worlds, agents, bodies, world, agent):
+def brakes_at_random(model, data, world, agent):
     """Whether an erratic driver brakes hard now, for about three seconds at a time."""
+    params = model.params
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     if not bodies.erratic[world, agent] & BRAKING:
         return False
     tick = np.int64(worlds.tick[world])
@@ -421,10 +412,10 @@ def brakes_at_random(params, worlds, agents, bodies, world, agent):
 
 
 @njit
-def drive(
-    params, lanes, routes, signs, lights, worlds, agents, bodies, motion, scratch, worker, world
-):
+def drive(model, data, worker, world):
     """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
+    params = model.params
+    agents, bodies, motion, scratch = data.agents, data.bodies, data.motion, data.scratch
     dt = np.float32(params.dt)
     scripted = False
     for agent in range(agents.x.shape[1]):
@@ -435,13 +426,8 @@ def drive(
             if agents.status[world, agent] == ABSENT:
                 continue
             build_path(
-                lanes,
-                routes,
-                signs,
-                lights,
-                worlds,
-                agents,
-                bodies,
+                model,
+                data,
                 world,
                 agent,
                 scratch.path[worker, agent],
@@ -454,16 +440,7 @@ def drive(
             continue
         if bodies.driver[world, agent] != EXTERNAL:
             drive_scripted(
-                lanes,
-                agents,
-                bodies,
-                worlds,
-                motion,
-                scratch.path[worker],
-                scratch.path_info[worker],
-                world,
-                agent,
-                dt,
+                model, data, scratch.path[worker], scratch.path_info[worker], world, agent, dt
             )
-        if brakes_at_random(params, worlds, agents, bodies, world, agent):
+        if brakes_at_random(model, data, world, agent):
             motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

@@ -133,29 +133,18 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
 
 
 @njit
-def next_line(
-    world,
-    lane,
-    low,
-    high,
-    stopped_at,
-    first_line,
-    lane_line_first,
-    lane_line,
-    lane_line_s,
-    line_colour,
-):
+def next_line(signs, world, lane, low, high, stopped_at, first_line, line_colour):
     """Returns s and colour of the first line on [low, high] of a lane that shows something.
 
     A stop sign where the agent has stood already counts as passed; the third value tells of it.
     """
     passed = False
-    for link in range(lane_line_first[lane], lane_line_first[lane + 1]):
-        at = lane_line_s[link]
+    for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+        at = signs.lane_line_s[link]
         if at < low or at > high:
             continue
-        colour = line_colour[world, lane_line[link] - first_line]
-        if colour == STOP_SIGN and stopped_at == lane_line[link]:
+        colour = line_colour[world, signs.lane_line[link] - first_line]
+        if colour == STOP_SIGN and stopped_at == signs.lane_line[link]:
             passed = True
         elif colour != NO_LIGHT:
             return at, np.int64(colour), passed
@@ -172,45 +161,47 @@ def note_line(info, at, colour, passed, base, half_length):
 
 
 @njit
-def way_to_dead_end(lane, sight, bend, length, successor_first, successor, max_curvature):
+def way_to_dead_end(lanes, lane, sight, bend):
     """Returns the way from the start of a lane to where a body finds none to go on [m], or FAR."""
-    way = length[lane]
+    way = lanes.length[lane]
     for _ in range(DEAD_END_LANES):
         if way > sight:
             return FAR
         fitting = 0
         following = lane
-        for link in range(successor_first[lane], successor_first[lane + 1]):
-            if max_curvature[successor[link]] <= bend:
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            if lanes.max_curvature[lanes.successor[link]] <= bend:
                 fitting += 1
-                following = np.int64(successor[link])
+                following = np.int64(lanes.successor[link])
         if fitting == 0:
             return way
         if fitting > 1:
             return FAR
         lane = following
-        way += length[lane]
+        way += lanes.length[lane]
     return FAR
 
 
 @njit
-def lane_to_leave_for(lane, sight, bend, lanes_beside, length, first, successor, max_curvature):
+def lane_to_leave_for(lanes, lane, sight, bend, lanes_beside):
     """Returns the neighbour of a dead end that leads on, or the lane itself."""
     for side in range(2):
         beside = lanes_beside[side]
-        if beside < 0 or max_curvature[beside] > bend:
+        if beside < 0 or lanes.max_curvature[beside] > bend:
             continue
-        if way_to_dead_end(beside, sight, bend, length, first, successor, max_curvature) >= FAR:
+        if way_to_dead_end(lanes, beside, sight, bend) >= FAR:
             return beside
     return lane
 
 
 @njit
-def wanted_lane(lanes, routes, agents, bodies, worlds, world, agent, lane, goal_lane, room):
+def wanted_lane(model, data, world, agent, lane, goal_lane, room):
     """Returns the neighbour lane that the route wants or that leads out of a dead end, or the lane.
 
     The dead end lies `room` metres ahead.
     """
+    lanes, routes = model.lanes, model.routes
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
     bend = bodies.bend[world, agent]
     needed = LEAVE_ROOM + bodies.length[world, agent] + LEAVE_TIME * agents.speed[world, agent]
     inside = lanes.junction[lane] >= 0
@@ -218,54 +209,42 @@ def wanted_lane(lanes, routes, agents, bodies, worlds, world, agent, lane, goal_
         return lane
     if inside or room < needed:
         return lane_to_leave_for(
+            lanes,
             lane,
             agents.s[world, agent] + DEAD_END_SIGHT,
             bend,
             (np.int64(lanes.left[lane]), np.int64(lanes.right[lane])),
-            lanes.length,
-            lanes.successor_first,
-            lanes.successor,
-            lanes.max_curvature,
         )
     map_index = np.int64(worlds.map[world])
     first_lane = np.int64(lanes.map_lane_first[map_index])
     target = lane_change_target(
+        lanes,
+        routes,
         lane,
         goal_lane,
         first_lane,
         np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
-        lanes.left,
-        lanes.right,
-        routes.first,
-        routes.lane,
-        routes.distance,
     )
     if target == lane:
         return lane
     if lanes.max_curvature[target] > bend:
         return lane
-    end = way_to_dead_end(
-        target,
-        agents.s[world, agent] + DEAD_END_SIGHT,
-        bend,
-        lanes.length,
-        lanes.successor_first,
-        lanes.successor,
-        lanes.max_curvature,
-    )
+    end = way_to_dead_end(lanes, target, agents.s[world, agent] + DEAD_END_SIGHT, bend)
     return target if end - agents.s[world, agent] > needed + CHANGE_ROOM else lane
 
 
 @njit
-def may_change(lanes, agents, bodies, world, agent, lane, target, room):
+def may_change(model, data, world, agent, lane, target, room):
     """Whether an agent goes over to a neighbour lane now.
 
     It begins only with a gap beside it and room ahead; once begun, it goes on beside a free place.
     """
+    lanes = model.lanes
+    agents, bodies = data.agents, data.bodies
     left_side = target == lanes.left[lane]
     aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
     begun = aside > BEGUN
-    if not begun and too_late(lanes, agents, bodies, world, agent, lane, room):
+    if not begun and too_late(model, data, world, agent, lane, room):
         return False
     return side_is_free(agents, bodies, world, agent, left_side, begun)
 
@@ -277,8 +256,10 @@ def turn_out_room(length):
 
 
 @njit
-def too_late(lanes, agents, bodies, world, agent, lane, room):
+def too_late(model, data, world, agent, lane, room):
     """Whether a lane ends too soon to begin a change, in `room` metres if it is a dead end."""
+    lanes = model.lanes
+    agents, bodies = data.agents, data.bodies
     speed = agents.speed[world, agent]
     length = bodies.length[world, agent]
     if room < FAR:
@@ -289,20 +270,20 @@ def too_late(lanes, agents, bodies, world, agent, lane, room):
 
 
 @njit
-def write_path_point(path, count, segment, index, on_lane, jump):
+def write_path_point(lanes, path, count, index, on_lane, jump):
     """Writes the point of a lane centre at arc length `on_lane`.
 
     A lane may begin `jump` metres to the side (left positive) of where the one before it ends: the
     path then comes over to it along a slope.
     """
-    t = on_lane - segment[index, SEG_S]
-    cos = segment[index, SEG_COS]
-    sin = segment[index, SEG_SIN]
-    path[count, 0] = segment[index, SEG_X] + t * cos
-    path[count, 1] = segment[index, SEG_Y] + t * sin
+    t = on_lane - lanes.segment[index, SEG_S]
+    cos = lanes.segment[index, SEG_COS]
+    sin = lanes.segment[index, SEG_SIN]
+    path[count, 0] = lanes.segment[index, SEG_X] + t * cos
+    path[count, 1] = lanes.segment[index, SEG_Y] + t * sin
     path[count, 2] = cos
     path[count, 3] = sin
-    path[count, 4] = segment[index, SEG_Z]
+    path[count, 4] = lanes.segment[index, SEG_Z]
     shift = abs(jump) - JUMP_SLOPE * on_lane
     if shift <= ZERO:
         return
@@ -314,23 +295,25 @@ def write_path_point(path, count, segment, index, on_lane, jump):
 
 
 @njit
-def link_jump(segment, last, first):
+def link_jump(lanes, last, first):
     """Returns how far to the left of the lane that begins with segment `first` one ends [m]."""
-    x = segment[last, SEG_X] + segment[last, SEG_LENGTH] * segment[last, SEG_COS]
-    y = segment[last, SEG_Y] + segment[last, SEG_LENGTH] * segment[last, SEG_SIN]
-    dx = x - segment[first, SEG_X]
-    dy = y - segment[first, SEG_Y]
-    jump = dy * segment[first, SEG_COS] - dx * segment[first, SEG_SIN]
+    x = lanes.segment[last, SEG_X] + lanes.segment[last, SEG_LENGTH] * lanes.segment[last, SEG_COS]
+    y = lanes.segment[last, SEG_Y] + lanes.segment[last, SEG_LENGTH] * lanes.segment[last, SEG_SIN]
+    dx = x - lanes.segment[first, SEG_X]
+    dy = y - lanes.segment[first, SEG_Y]
+    jump = dy * lanes.segment[first, SEG_COS] - dx * lanes.segment[first, SEG_SIN]
     return jump if abs(jump) > LINK_JUMP else ZERO
 
 
 @njit
-def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agent, path, info):
+def build_path(model, data, world, agent, path, info):
     """Writes the way ahead of an agent: points every 1.5 m on lane centres along its route.
 
     It ends at the first line where the agent has to stop and where its lane ends or gets narrower
     than its body.
     """
+    lanes, routes, signs = model.lanes, model.routes, model.signs
+    lights, worlds, agents, bodies = data.lights, data.worlds, data.agents, data.bodies
     map_index = np.int64(worlds.map[world])
     first_lane = np.int64(lanes.map_lane_first[map_index])
     num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
@@ -342,18 +325,12 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     dead_end = way_to_dead_end(
-        own,
-        agents.s[world, agent] + DEAD_END_SIGHT,
-        bodies.bend[world, agent],
-        lanes.length,
-        lanes.successor_first,
-        lanes.successor,
-        lanes.max_curvature,
+        lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bodies.bend[world, agent]
     )
     room = dead_end - agents.s[world, agent] if dead_end < FAR else FAR
-    target = wanted_lane(lanes, routes, agents, bodies, worlds, world, agent, own, goal_lane, room)
+    target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane = own
-    if target != own and may_change(lanes, agents, bodies, world, agent, own, target, room):
+    if target != own and may_change(model, data, world, agent, own, target, room):
         lane = target
     first = lane
     s = agents.s[world, agent] * lanes.length[lane] / max(lanes.length[own], PATH_STEP)
@@ -372,21 +349,19 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
     jump = ZERO
     base = -s
     line_from = s + half_length - STOP_MARGIN
-    index = segment_at(lane, s, lanes.segment_first, lanes.length)
+    index = segment_at(lanes, lane, s)
     count = np.int64(0)
     while count < wanted:
         place = PATH_STEP * np.float32(count)
         if place - base > lanes.length[lane]:
             at, colour, passed = next_line(
+                signs,
                 world,
                 lane,
                 line_from,
                 FAR,
                 agents.stopped_at[world, agent],
                 first_line,
-                signs.lane_line_first,
-                signs.lane_line,
-                signs.lane_line_s,
                 lights.line_colour,
             )
             served = note_line(info, at, colour, passed, base, half_length) or served
@@ -397,31 +372,17 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
             inside = lanes.junction[lane] >= 0
             base += lanes.length[lane]
             lane = next_lane(
-                before,
-                goal_lane,
-                bodies.bend[world, agent],
-                first_lane,
-                num_lanes,
-                lanes.successor_first,
-                lanes.successor,
-                lanes.max_curvature,
-                routes.first,
-                routes.lane,
-                routes.distance,
+                lanes, routes, before, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
             )
             if lane < 0:
                 lane = next_lane(
+                    lanes,
+                    routes,
                     before,
                     goal_lane,
                     bodies.bend[world, agent] * TIGHT,
                     first_lane,
                     num_lanes,
-                    lanes.successor_first,
-                    lanes.successor,
-                    lanes.max_curvature,
-                    routes.first,
-                    routes.lane,
-                    routes.distance,
                 )
             if lane < 0:
                 info[PATH_END] = base
@@ -429,7 +390,7 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
             line_from = ZERO
             before = np.int64(lanes.segment_first[before + 1]) - 1
             index = np.int64(lanes.segment_first[lane])
-            jump = link_jump(lanes.segment, before, index)
+            jump = link_jump(lanes, before, index)
             if lanes.junction[lane] < 0:
                 info[EXIT] = base if inside and info[EXIT] >= FAR else info[EXIT]
             elif info[ENTRY] >= FAR:
@@ -443,7 +404,7 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
         if lanes.segment[index, SEG_LEFT] + lanes.segment[index, SEG_RIGHT] < narrow:
             info[PATH_END] = place
             break
-        write_path_point(path, count, lanes.segment, index, on_lane, jump)
+        write_path_point(lanes, path, count, index, on_lane, jump)
         count += 1
 
     stays = lane == first and lane == own and lanes.junction[own] < 0
@@ -454,15 +415,13 @@ def build_path(lanes, routes, signs, lights, worlds, agents, bodies, world, agen
         info[PATH_END] -= turn_out_room(bodies.length[world, agent])
     if lane >= 0:
         at, colour, passed = next_line(
+            signs,
             world,
             lane,
             line_from,
             PATH_STEP * np.float32(count) - base + half_length,
             agents.stopped_at[world, agent],
             first_line,
-            signs.lane_line_first,
-            signs.lane_line,
-            signs.lane_line_s,
             lights.line_colour,
         )
         served = note_line(info, at, colour, passed, base, half_length) or served

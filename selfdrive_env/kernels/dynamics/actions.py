@@ -19,11 +19,13 @@ def scaled_jerk(action, low, high):
 
 
 @njit
-def take_actions(draws, actions, bodies, motion, world):
+def take_actions(model, data, worker, world):
     """Stage: the jerks that the rows of a world are given; scripted drivers overwrite theirs.
 
     An action that is none leaves the agent without a jerk and its row in `actions.fault`.
     """
+    draws = model.draws
+    bodies, motion, actions = data.bodies, data.motion, data.actions
     mode = actions.mode[0]
     for agent in range(thread_index(), bodies.row.shape[1], block_size()):
         row = bodies.row[world, agent]

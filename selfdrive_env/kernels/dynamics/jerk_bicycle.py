@@ -5,6 +5,8 @@ The state is the middle of the rear axle; the centre of the box lies half a whee
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
@@ -18,7 +20,15 @@ from selfdrive_env.kernels.math.geometry import (
 )
 from selfdrive_env.state.world import ABSENT, HALTED
 
-__all__ = ["advance_bodies", "bicycle_step", "pose_at", "sub_steps"]
+__all__ = [
+    "Scales",
+    "Sweep",
+    "advance_bodies",
+    "bicycle_step",
+    "pose_at",
+    "sub_steps",
+    "sweep_of",
+]
 
 MAX_BRAKING = np.float32(-5.0)
 MAX_ACCELERATION = np.float32(2.5)
@@ -28,6 +38,49 @@ TOP_SPEED = np.float32(20.0)
 MIN_SPEED_SQUARED = np.float32(1.0e-5)
 STEERING_RATE = np.float32(0.6)
 MAX_STEERING = np.float32(0.55)
+
+
+class Scales(NamedTuple):
+    """What a body scales the dynamics by."""
+
+    jerk: np.float32
+    """C_throttle, of the longitudinal jerk."""
+
+    lateral_jerk: np.float32
+    """C_steer, of the lateral jerk."""
+
+    acceleration: np.float32
+    """C_acc, of the largest acceleration."""
+
+    speed: np.float32
+    """C_vel, of the largest speed."""
+
+
+class Sweep(NamedTuple):
+    """What a body covers in a step: its box, carried along the arc that its rear axle drives."""
+
+    x: np.float32
+    """Rear axle at the start [m]."""
+
+    y: np.float32
+    cos: np.float32
+    """Heading at the start."""
+
+    sin: np.float32
+    travel: np.float32
+    """Arc length, negative in reverse [m]."""
+
+    curvature: np.float32
+    """Of the arc, positive to the left [1/m]."""
+
+    ahead: np.float32
+    """From the rear axle to the centre of the box [m]."""
+
+    half_length: np.float32
+    """[m]"""
+
+    half_width: np.float32
+    """[m]"""
 
 
 @njit
@@ -44,10 +97,7 @@ def bicycle_step(
     steering,
     jerk_long,
     jerk_lat,
-    throttle,
-    steer,
-    pull,
-    pace,
+    scales,
     wheelbase,
     hold_jerk,
     dt,
@@ -64,10 +114,7 @@ def bicycle_step(
         steering: Steering angle [rad].
         jerk_long: Command [m/s^3].
         jerk_lat: Command [m/s^3].
-        throttle: C_throttle.
-        steer: C_steer.
-        pull: C_acc.
-        pace: C_vel.
+        scales: `Scales` of the body.
         wheelbase: [m]
         hold_jerk: Commands at or below it stop a vehicle that stands or reverses [m/s^3].
         dt: [s]
@@ -80,14 +127,18 @@ def bicycle_step(
     if holds:
         jerk_long = -jerk_long
 
-    changed = clamp(acceleration + throttle * jerk_long * dt, MAX_BRAKING, MAX_ACCELERATION * pull)
+    changed = clamp(
+        acceleration + scales.jerk * jerk_long * dt,
+        MAX_BRAKING,
+        MAX_ACCELERATION * scales.acceleration,
+    )
     new_acceleration = without_sign_change(acceleration, changed)
     new_lateral = without_sign_change(
-        lateral, clamp(lateral + steer * jerk_lat * dt, -MAX_LATERAL, MAX_LATERAL)
+        lateral, clamp(lateral + scales.lateral_jerk * jerk_lat * dt, -MAX_LATERAL, MAX_LATERAL)
     )
 
     free = speed + HALF * (acceleration + new_acceleration) * dt
-    new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * pace))
+    new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * scales.speed))
     if holds and (new_speed >= ZERO or speed == ZERO):
         new_speed = ZERO
     if new_speed != free:
@@ -110,8 +161,10 @@ def bicycle_step(
 
 
 @njit
-def advance_bodies(params, agents, bodies, motion, world):
+def advance_bodies(model, data, worker, world):
     """Stage: moves every agent of a world by its commanded jerk and records the arc it drove."""
+    params = model.params
+    agents, bodies, motion = data.agents, data.bodies, data.motion
     dt = np.float32(params.dt)
     hold_jerk = np.float32(params.hold_jerk)
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
@@ -133,10 +186,12 @@ def advance_bodies(params, agents, bodies, motion, world):
             agents.steering[world, agent],
             motion.jerk[world, agent, 0],
             motion.jerk[world, agent, 1],
-            bodies.throttle[world, agent],
-            bodies.steer[world, agent],
-            bodies.pull[world, agent],
-            bodies.pace[world, agent],
+            Scales(
+                bodies.throttle[world, agent],
+                bodies.steer[world, agent],
+                bodies.pull[world, agent],
+                bodies.pace[world, agent],
+            ),
             bodies.wheelbase[world, agent],
             hold_jerk,
             dt,
@@ -163,10 +218,29 @@ def advance_bodies(params, agents, bodies, motion, world):
 
 
 @njit
-def pose_at(x, y, cos, sin, travel, curvature, fraction, ahead):
-    """Box centre and heading after a fraction of the arc, `ahead` metres before the rear axle."""
-    px, py, pc, ps = along_arc(x, y, cos, sin, travel * fraction, curvature)
-    return px + ahead * pc, py + ahead * ps, pc, ps
+def sweep_of(data, world, agent):
+    """Returns the `Sweep` of an agent in the step."""
+    bodies, motion = data.bodies, data.motion
+    return Sweep(
+        motion.x[world, agent],
+        motion.y[world, agent],
+        motion.cos[world, agent],
+        motion.sin[world, agent],
+        motion.travel[world, agent],
+        motion.curvature[world, agent],
+        HALF * bodies.wheelbase[world, agent],
+        HALF * bodies.length[world, agent],
+        HALF * bodies.width[world, agent],
+    )
+
+
+@njit
+def pose_at(sweep, fraction):
+    """Returns x, y of the box centre and cos, sin of the heading after a fraction of the arc."""
+    x, y, cos, sin = along_arc(
+        sweep.x, sweep.y, sweep.cos, sweep.sin, sweep.travel * fraction, sweep.curvature
+    )
+    return x + sweep.ahead * cos, y + sweep.ahead * sin, cos, sin
 
 
 @njit

@@ -8,13 +8,14 @@ on how a batch is split or on the device.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.elementary import direction, logarithm
 
-__all__ = ["normal_pair", "philox", "uniform", "uniforms"]
+__all__ = ["Source", "normal_pair", "philox", "uniform", "uniforms"]
 
 M0 = np.uint64(0xD2511F53)
 M1 = np.uint64(0xCD9E8D57)
@@ -40,6 +41,22 @@ MINUS_TWO = np.float32(-2.0)
     DRAW_DROPOUT,
     DRAW_ROUTE,
 ) = range(10)
+
+
+class Source(NamedTuple):
+    """Where the random numbers of a world come from at a tick."""
+
+    key0: np.uint32
+    """Low half of the seed."""
+
+    key1: np.uint32
+    """High half of the seed."""
+
+    stream: np.uint32
+    """Number of the world."""
+
+    tick: np.uint32
+    """Steps since the seed was set."""
 
 
 @njit

@@ -107,10 +107,28 @@ def square_of(key):
 
 @inline
 def write_neighbours(
-    row, offset, slots, x, y, z, cos, sin, agent, noise, key0, key1, stream, tick, known, pose,
-    all_z, all_speed, size_part,
-):  # fmt: skip
-    """Writes the agents that `known` lists; returns the offset behind them."""
+    row, offset, slots, eye, agent, noise, source, known, pose, all_z, all_speed, size_part
+):
+    """Writes the agents that `known` lists.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        eye: The `Eye`.
+        agent: Who observes.
+        noise: Standard deviation of what is seen [m], [m/s].
+        source: Of random numbers, a `Source`.
+        known: Slots + 1 of the nearest agents, [slots].
+        pose: Of everybody's box, and a row a thread, [A + threads, 4].
+        all_z: Elevations, [A] [m].
+        all_speed: Speeds, [A] [m/s].
+        size_part: Observed lengths and widths, [A, 2].
+
+    Returns:
+        The offset behind the group.
+    """
+    z = all_z[agent]
     end = offset + slots * AGENT_FLOATS
     own_pose = all_z.shape[0] + thread_index()  # a pose of this thread's own
     count = np.int64(0)
@@ -122,7 +140,9 @@ def write_neighbours(
         speed = all_speed[other]
         seen = other
         if noise > ZERO:
-            a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_NOISE, other)
+            a, b, c, d = uniforms(
+                source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE, other
+            )
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
             seen = own_pose
@@ -132,8 +152,9 @@ def write_neighbours(
             pose[seen, 3] = pose[other, 3]
             speed += noise * noise_speed
         write_mover(
-            row, place, pose, seen, x, y, cos, sin, speed, size_part[other, 0], size_part[other, 1]
-        )
+            row, place, pose, seen, eye.x, eye.y, eye.cos, eye.sin, speed, size_part[other, 0],
+            size_part[other, 1],
+        )  # fmt: skip
         row[place + 8] = clamp((all_z[other] - z) * PER_HEIGHT, -ONE, ONE)
         row[place + 9] = ONE
     offset += count * AGENT_FLOATS

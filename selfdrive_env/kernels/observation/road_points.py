@@ -6,6 +6,8 @@ cell side by side, with their ways to its goal, until the cell or the goal chang
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline
@@ -27,11 +29,13 @@ from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 __all__ = [
     "BOUNDARY_FLOATS",
     "LANE_FLOATS",
-    "ask_for_kept",
-    "ask_for_lists",
-    "ask_for_points",
-    "ask_for_ways",
+    "Eye",
+    "Target",
     "keep_points",
+    "prefetch_distances",
+    "prefetch_kept",
+    "prefetch_lists",
+    "prefetch_points",
     "write_boundaries",
     "write_empty",
     "write_lanes",
@@ -48,6 +52,35 @@ LINE_POINTS = 4
 NO_WAY = np.float32(1.0e9)
 
 
+class Eye(NamedTuple):
+    """The box of the agent that observes."""
+
+    x: np.float32
+    """Of its centre, east [m]."""
+
+    y: np.float32
+    cos: np.float32
+    """Heading."""
+
+    sin: np.float32
+
+
+class Target(NamedTuple):
+    """The next goal of the agent that observes."""
+
+    s: np.float32
+    """Along its lane [m]."""
+
+    slack: np.float32
+    """How far behind a goal counts as reached [m]."""
+
+    distance: np.float32
+    """From the agent to it, along the lane graph [m]."""
+
+    cycle: np.float32
+    """Shortest way from the start of its lane back to there [m]."""
+
+
 @inline
 def write_empty(row, offset, count):
     """Zeroes `count` entries; returns the offset behind them."""
@@ -57,9 +90,11 @@ def write_empty(row, offset, count):
 
 
 @inline
-def dropped(share, key0, key1, stream, agent, tick, index):
+def dropped(share, source, agent, index):
     """Whether feature dropout leaves out entry `index` of an agent's lists."""
-    a, b, c, d = uniforms(key0, key1, stream, agent, tick, DRAW_DROPOUT, index >> 2)
+    a, b, c, d = uniforms(
+        source.key0, source.key1, source.stream, agent, source.tick, DRAW_DROPOUT, index >> 2
+    )
     which = index & 3
     number = a if which == 0 else (b if which == 1 else (c if which == 2 else d))
     return number < share
@@ -80,125 +115,115 @@ def listed(near, row, limit):
 
 
 @inline
-def keep_points(
-    kept, agent, near, goal_lane, lane_points, boundary_points, near_lane_point, near_boundary,
-    lane_point, boundary_point, kept_lane, kept_boundary, kept_way, first_lane, num_lanes,
-    route_first, route_lane, route_length,
-):  # fmt: skip
+def keep_points(model, data, world, agent, near, goal_lane):
     """Copies the points of a near row, and their ways to a lane's start, to where the agent reads.
 
     What is kept depends on the row and the goal's lane alone; both change only now and then.
     """
-    low = route_first[goal_lane]
-    dense = route_first[goal_lane + 1] - low == num_lanes
-    count = listed(near_lane_point, near, lane_points)
+    grid, lanes, routes, counts = model.grid, model.lanes, model.routes, model.counts
+    scratch = data.scratch
+    map_index = np.int64(data.worlds.map[world])
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    low = routes.first[goal_lane]
+    dense = routes.first[goal_lane + 1] - low == num_lanes
+    count = listed(grid.near_lane_point, near, np.int64(counts.lane_points))
     for slot in range(warp_lane(), count, warp_size()):
-        at = np.uint32(near_lane_point[near, slot])  # unsigned: no test for negative indices
-        lane = np.int64(lane_point[at, 5])
+        at = np.uint32(grid.near_lane_point[near, slot])  # unsigned: no test for negative indices
+        lane = np.int64(grid.lane_point[at, 5])
         base = UNREACHABLE
         if dense:
-            base = route_length[np.uint64(low + lane)]
+            base = routes.distance[np.uint64(low + lane)]
         else:
-            base = lane_distance(
-                goal_lane,
-                first_lane + lane,
-                first_lane,
-                num_lanes,
-                route_first,
-                route_lane,
-                route_length,
-            )
-        kept_way[agent, slot] = base - lane_point[at, 4] if base < UNREACHABLE else NO_WAY
+            base = lane_distance(routes, goal_lane, first_lane + lane, first_lane, num_lanes)
+        way = base - grid.lane_point[at, 4] if base < UNREACHABLE else NO_WAY
+        scratch.kept_way[world, agent, slot] = way
         for column in range(4):
-            kept_lane[agent, slot, column] = lane_point[at, column]
-    boundaries = listed(near_boundary, near, boundary_points)
+            scratch.kept_lane[world, agent, slot, column] = grid.lane_point[at, column]
+    boundaries = listed(grid.near_boundary, near, np.int64(counts.boundary_points))
     for slot in range(warp_lane(), boundaries, warp_size()):
-        at = np.uint32(near_boundary[near, slot])
+        at = np.uint32(grid.near_boundary[near, slot])
         for column in range(4):
-            kept_boundary[agent, slot, column] = boundary_point[at, column]
+            scratch.kept_boundary[world, agent, slot, column] = grid.boundary_point[at, column]
     warp_barrier()  # everybody has looked whose points these are
     if warp_lane() == 0:
-        kept[agent, 0] = np.int32(near + 1)
-        kept[agent, 1] = np.int32(goal_lane)
-        kept[agent, 2] = np.int32(count)
-        kept[agent, 3] = np.int32(boundaries)
+        scratch.kept[world, agent, 0] = np.int32(near + 1)
+        scratch.kept[world, agent, 1] = np.int32(goal_lane)
+        scratch.kept[world, agent, 2] = np.int32(count)
+        scratch.kept[world, agent, 3] = np.int32(boundaries)
     warp_barrier()
 
 
 @inline
-def ask_for_lists(
-    agent, around, kept, near_lane_point, near_boundary, near_stop_line, lane_points,
-    boundary_points,
-):  # fmt: skip
+def prefetch_lists(model, scratch, worker, world, agent):
     """Asks for the near lists of an agent."""
-    near = np.int64(around[agent])
+    grid, counts = model.grid, model.counts
+    near = np.int64(scratch.around[worker, agent])
     if near < 0:
         return
-    prefetch(near_stop_line, near)
-    if kept[agent, 0] == near + 1:
+    prefetch(grid.near_stop_line, near)
+    if scratch.kept[world, agent, 0] == near + 1:
         return
-    row, length = near_lane_point[near], near_lane_point.shape[1]
-    for place in range(0, min(lane_points, length), LINE_WORDS):
+    row, length = grid.near_lane_point[near], grid.near_lane_point.shape[1]
+    for place in range(0, min(np.int64(counts.lane_points), length), LINE_WORDS):
         prefetch(row, place)
-    row, length = near_boundary[near], near_boundary.shape[1]
-    for place in range(0, min(boundary_points, length), LINE_WORDS):
+    row, length = grid.near_boundary[near], grid.near_boundary.shape[1]
+    for place in range(0, min(np.int64(counts.boundary_points), length), LINE_WORDS):
         prefetch(row, place)
 
 
 @inline
-def ask_for_points(
-    agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point, lane_points,
-    boundary_points,
-):  # fmt: skip
+def prefetch_points(model, scratch, worker, world, agent):
     """Asks for the points in the near lists of an agent."""
-    near = np.int64(around[agent])
-    if near < 0 or kept[agent, 0] == near + 1:
+    grid, counts = model.grid, model.counts
+    near = np.int64(scratch.around[worker, agent])
+    if near < 0 or scratch.kept[world, agent, 0] == near + 1:
         return
-    for slot in range(min(lane_points, near_lane_point.shape[1])):
-        index = np.int64(near_lane_point[near, slot])
+    for slot in range(min(np.int64(counts.lane_points), grid.near_lane_point.shape[1])):
+        index = np.int64(grid.near_lane_point[near, slot])
         if index < 0:
             break
-        prefetch(lane_point, index)
-    for slot in range(min(boundary_points, near_boundary.shape[1])):
-        index = np.int64(near_boundary[near, slot])
+        prefetch(grid.lane_point, index)
+    for slot in range(min(np.int64(counts.boundary_points), grid.near_boundary.shape[1])):
+        index = np.int64(grid.near_boundary[near, slot])
         if index < 0:
             break
-        prefetch(boundary_point, index)
+        prefetch(grid.boundary_point, index)
 
 
 @inline
-def ask_for_ways(
-    agent, around, kept, near_lane_point, lane_point, lane_points, goal_lane, route_first,
-    route_length,
-):  # fmt: skip
+def prefetch_distances(model, scratch, worker, world, agent, goal_lane):
     """Asks for the distances from the lane points near an agent to its goal."""
-    near = np.int64(around[agent])
-    if near < 0 or goal_lane < 0 or kept[agent, 0] == near + 1:
+    grid, routes = model.grid, model.routes
+    near = np.int64(scratch.around[worker, agent])
+    if near < 0 or goal_lane < 0 or scratch.kept[world, agent, 0] == near + 1:
         return
-    first = route_first[goal_lane]
-    for slot in range(min(lane_points, near_lane_point.shape[1])):
-        index = np.int64(near_lane_point[near, slot])
+    first = routes.first[goal_lane]
+    for slot in range(min(np.int64(model.counts.lane_points), grid.near_lane_point.shape[1])):
+        index = np.int64(grid.near_lane_point[near, slot])
         if index < 0:
             break
-        prefetch(route_length, first + np.int64(lane_point[index, 5]))
+        prefetch(routes.distance, first + np.int64(grid.lane_point[index, 5]))
 
 
 @inline
-def ask_for_kept(agent, count, boundary_count, kept_lane, kept_boundary, kept_way):
+def prefetch_kept(scratch, world, agent):
     """Asks for the points that an agent keeps."""
+    count = np.int64(scratch.kept[world, agent, 2])
     for slot in range(0, count, LINE_POINTS):
-        prefetch(kept_lane[agent], slot)
+        prefetch(scratch.kept_lane[world, agent], slot)
     for slot in range(0, count, LINE_WORDS):
-        prefetch(kept_way[agent], slot)
-    for slot in range(0, boundary_count, LINE_POINTS):
-        prefetch(kept_boundary[agent], slot)
+        prefetch(scratch.kept_way[world, agent], slot)
+    for slot in range(0, np.int64(scratch.kept[world, agent, 3]), LINE_POINTS):
+        prefetch(scratch.kept_boundary[world, agent], slot)
 
 
 @inline
-def write_way(row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycle, own_distance):
+def write_way(row, offset, point, slot, eye, way, target):
     """Writes one lane point with its way to the next goal."""
-    distance = way_ahead(way[slot], goal_s, slack, cycle)
-    gain = distance - own_distance
+    distance = way_ahead(way[slot], target.s, target.slack, target.cycle)
+    gain = distance - target.distance
+    x, y, cos, sin = eye.x, eye.y, eye.cos, eye.sin
     if offset + WIDE <= row.shape[0] and warp_size() == 1:
         write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
     else:
@@ -208,47 +233,69 @@ def write_way(row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycl
 
 
 @inline
-def write_lanes(
-    row, offset, slots, count, x, y, cos, sin, point, way, goal_s, slack, own_distance, cycle,
-    share, key0, key1, stream, agent, tick,
-):  # fmt: skip
-    """Writes lane points with their way to the next goal; returns the offset behind them."""
+def write_lanes(row, offset, slots, count, eye, point, way, target, share, source, agent):
+    """Writes lane points with their way to the next goal.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        count: Points that the agent keeps.
+        eye: The `Eye`.
+        point: Points, [count, 4].
+        way: From each to the start of the goal's lane, [count] [m].
+        target: The `Target`.
+        share: That dropout leaves out.
+        source: Of random numbers, a `Source`.
+        agent: Who observes.
+
+    Returns:
+        The offset behind the group.
+    """
     end = offset + slots * LANE_FLOATS
     if share <= ZERO:
         pairs = min(count >> 1, (row.shape[0] - offset + PAIR_FLOATS - PAIR) // PAIR_FLOATS)
         for pair in range(warp_lane(), pairs, warp_size()):
             write_lane_pair(
-                row, offset + pair * PAIR_FLOATS, point, 2 * pair, x, y, cos, sin, way, goal_s,
-                slack, cycle, own_distance,
+                row, offset + pair * PAIR_FLOATS, point, 2 * pair, eye.x, eye.y, eye.cos, eye.sin,
+                way, target.s, target.slack, target.cycle, target.distance,
             )  # fmt: skip
         first = 2 * pairs
         offset += pairs * PAIR_FLOATS
         for slot in range(first + warp_lane(), count, warp_size()):
-            place = offset + (slot - first) * LANE_FLOATS
-            write_way(
-                row, place, point, slot, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-            )
+            write_way(row, offset + (slot - first) * LANE_FLOATS, point, slot, eye, way, target)
         offset += (count - first) * LANE_FLOATS
     else:
         written = np.int64(0)
         for slot in range(count):
-            if dropped(share, key0, key1, stream, agent, tick, slot):
+            if dropped(share, source, agent, slot):
                 continue
             if written % warp_size() == warp_lane():
-                write_way(
-                    row, offset, point, slot, x, y, cos, sin, way, goal_s, slack, cycle,
-                    own_distance,
-                )  # fmt: skip
+                write_way(row, offset, point, slot, eye, way, target)
             written += 1
             offset += LANE_FLOATS
     return write_empty(row, offset, end - offset)
 
 
 @inline
-def write_boundaries(
-    row, offset, slots, count, x, y, cos, sin, point, share, key0, key1, stream, agent, tick
-):
-    """Writes boundary points; returns the offset behind them."""
+def write_boundaries(row, offset, slots, count, eye, point, share, source, agent):
+    """Writes boundary points.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        count: Points that the agent keeps.
+        eye: The `Eye`.
+        point: Points, [count, 4].
+        share: That dropout leaves out.
+        source: Of random numbers, a `Source`.
+        agent: Who observes.
+
+    Returns:
+        The offset behind the group.
+    """
+    x, y, cos, sin = eye.x, eye.y, eye.cos, eye.sin
     end = offset + slots * BOUNDARY_FLOATS
     first = np.int64(0)
     if share <= ZERO:
@@ -258,7 +305,7 @@ def write_boundaries(
             first += 2
     written = np.int64(0)
     for slot in range(first, count):
-        if share > ZERO and dropped(share, key0, key1, stream, agent, tick, 0x8000 + slot):
+        if share > ZERO and dropped(share, source, agent, 0x8000 + slot):
             continue
         if written % warp_size() == warp_lane():
             write_point(row, offset, point, slot, x, y, cos, sin)

@@ -40,6 +40,7 @@ from selfdrive_env.kernels.math.geometry import (
     clamp,
     squash,
 )
+from selfdrive_env.kernels.math.random import Source
 from selfdrive_env.kernels.observation.neighbours import (
     AGENT_FLOATS,
     nearest_agents,
@@ -48,11 +49,13 @@ from selfdrive_env.kernels.observation.neighbours import (
 from selfdrive_env.kernels.observation.road_points import (
     BOUNDARY_FLOATS,
     LANE_FLOATS,
-    ask_for_kept,
-    ask_for_lists,
-    ask_for_points,
-    ask_for_ways,
+    Eye,
+    Target,
     keep_points,
+    prefetch_distances,
+    prefetch_kept,
+    prefetch_lists,
+    prefetch_points,
     write_boundaries,
     write_empty,
     write_lanes,
@@ -61,18 +64,21 @@ from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.road import SEG_CURVATURE
 from selfdrive_env.state.world import (
     ABSENT,
-    ASKED,
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
     NUM_CONDITIONS,
     RED,
+    REQUESTED,
     STOP_SIGN,
     WEIGHT_GOAL_RADIUS,
     YELLOW,
+    RowRequest,
 )
 
 __all__ = ["clear_row", "keep_row", "observe_wanted", "row_length"]
+
+NO_ROW, _, LAST_OBSERVATION = (int(request) for request in RowRequest)
 
 EGO_FLOATS = 14
 GOAL_FLOATS = 3
@@ -109,51 +115,38 @@ def unit(value):
 
 
 @inline
-def write_ego(
-    row,
-    offset,
-    d,
-    angle_cos,
-    angle_sin,
-    curvature,
-    speed,
-    limit,
-    steering,
-    acceleration,
-    lateral,
-    throttle,
-    steer,
-    pull,
-    pace,
-    length_part,
-    width_part,
-):
-    """Writes the ego group; returns the offset behind it."""
-    row[offset] = squash(d, OFFSET)
-    row[offset + 1] = unit(angle_of(angle_cos, angle_sin) * PER_PI)
-    row[offset + 2] = squash(curvature, CURVATURE)
-    write_squashed(row, offset + 3, speed, limit, SPEED, SPEED)
-    row[offset + 5] = unit(steering * PER_STEERING)
-    row[offset + 6] = unit(acceleration * PER_BRAKING)
-    row[offset + 7] = unit(lateral * PER_LATERAL)
-    row[offset + 8] = unit(throttle - ONE)
-    row[offset + 9] = unit(steer - ONE)
-    row[offset + 10] = unit(pull - ONE)
-    row[offset + 11] = unit(pace - ONE)
-    row[offset + 12] = length_part
-    row[offset + 13] = width_part
-    return offset + EGO_FLOATS
+def write_ego(row, lanes, agents, bodies, world, agent, length_part, width_part):
+    """Writes the ego group, the first of a row; returns the offset behind it."""
+    index = np.int64(agents.segment[world, agent])
+    limit = lanes.speed_limit[lanes.segment_lane[index]]
+    turned = angle_of(agents.angle_cos[world, agent], agents.angle_sin[world, agent])
+    row[0] = squash(agents.d[world, agent], OFFSET)
+    row[1] = unit(turned * PER_PI)
+    row[2] = squash(lanes.segment[index, SEG_CURVATURE], CURVATURE)
+    write_squashed(row, 3, agents.speed[world, agent], limit, SPEED, SPEED)
+    row[5] = unit(agents.steering[world, agent] * PER_STEERING)
+    row[6] = unit(agents.acceleration[world, agent] * PER_BRAKING)
+    row[7] = unit(agents.lateral_acceleration[world, agent] * PER_LATERAL)
+    row[8] = unit(bodies.throttle[world, agent] - ONE)
+    row[9] = unit(bodies.steer[world, agent] - ONE)
+    row[10] = unit(bodies.pull[world, agent] - ONE)
+    row[11] = unit(bodies.pace[world, agent] - ONE)
+    row[12] = length_part
+    row[13] = width_part
+    return EGO_FLOATS
 
 
 @inline
-def write_goals(row, offset, slots, x, y, cos, sin, first, num_goals, goal_x, goal_y):
+def write_goals(row, offset, slots, eye, first, num_goals, goal_x, goal_y):
     """Writes the remaining targets; returns the offset behind them."""
     count = min(slots, num_goals - first)
     for slot in range(warp_lane(), count, warp_size()):
         place = offset + slot * GOAL_FLOATS
-        dx = goal_x[first + slot] - x
-        dy = goal_y[first + slot] - y
-        write_squashed(row, place, dx * cos + dy * sin, dy * cos - dx * sin, NEAR, NEAR)
+        dx = goal_x[first + slot] - eye.x
+        dy = goal_y[first + slot] - eye.y
+        ahead = dx * eye.cos + dy * eye.sin
+        aside = dy * eye.cos - dx * eye.sin
+        write_squashed(row, place, ahead, aside, NEAR, NEAR)
         row[place + 2] = ONE
     return write_empty(row, offset + count * GOAL_FLOATS, (slots - count) * GOAL_FLOATS)
 
@@ -167,7 +160,7 @@ def write_conditions(row, offset, weight, condition):
 
 
 @inline
-def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line, colours):
+def write_stop_lines(row, offset, slots, eye, near, line, first_line, colours):
     """Writes stop lines with their state, those without a light left out; returns the offset."""
     end = offset + slots * LINE_FLOATS
     for slot in range(near.shape[0]):
@@ -180,7 +173,7 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
         if colour == NO_LIGHT:
             continue
         if slot % warp_size() == warp_lane():
-            write_point(row, offset, line, index, x, y, cos, sin)
+            write_point(row, offset, line, index, eye.x, eye.y, eye.cos, eye.sin)
             row[offset + 4] = np.float32(colour == RED)
             row[offset + 5] = np.float32(colour == YELLOW)
             row[offset + 6] = np.float32(colour == GREEN)
@@ -191,10 +184,12 @@ def write_stop_lines(row, offset, slots, x, y, cos, sin, near, line, first_line,
 
 
 @njit
-def note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world):
+def note_poses(model, data, map_index, worker, world):
     """Writes where everybody is, how large, and on which row of the near lists."""
+    lanes, grid = model.lanes, model.grid
+    agents, bodies, scratch = data.agents, data.bodies, data.scratch
     segment_layer = lanes.segment_layer
-    origin, shape, block, near_row = grid.origin, grid.shape, grid.block, grid.near
+    near_row = grid.near
     all_x, all_y, status = agents.x[world], agents.y[world], agents.status[world]
     all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
@@ -214,19 +209,21 @@ def note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world):
         centre_x[agent] = x if present else NOWHERE
         centre_y[agent] = y
         place = all_segment[agent] if present else 0
-        cell = cell_at(x, y, np.int64(segment_layer[place]), map_index, origin, shape, block)
+        cell = cell_at(grid, x, y, np.int64(segment_layer[place]), map_index)
         around[agent] = near_row[observation_cell(cell)] if cell >= 0 else -1
         size_part[agent, 0] = squash(length[agent], LENGTH)
         size_part[agent, 1] = squash(width[agent], WIDTH)
 
 
 @njit
-def look_around(counts, worlds, bodies, scratch, worker, world):
+def look_around(model, data, worker, world):
     """Finds the nearest agents of everybody whose row is wanted; the blind see none."""
+    counts = model.counts
+    worlds, bodies, scratch = data.worlds, data.bodies, data.scratch
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
     stream, tick = worlds.stream[world], worlds.tick[world]
     neighbours = np.int64(counts.agents)
-    erratic, wanted, known = bodies.erratic[world], scratch.wanted[worker], scratch.known[world]
+    erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.known[world]
     pose, centre_x, centre_y = (
         scratch.pose[worker], scratch.centre_x[worker], scratch.centre_y[worker]
     )  # fmt: skip
@@ -243,134 +240,86 @@ def look_around(counts, worlds, bodies, scratch, worker, world):
 
 
 @inline
-def ask_ahead(
-    wanted, around, kept, near_lane_point, near_boundary, near_stop_line, lane_point,
-    boundary_point, lane_points, boundary_points,
-):  # fmt: skip
+def prefetch_first(model, scratch, worker, world):
     """Asks for the near lists of all agents whose row is wanted, and for the first two's points."""
-    for agent in range(wanted.shape[0]):
-        around[agent] = around[agent] if wanted[agent] != 0 else -1
-        ask_for_lists(
-            agent, around, kept, near_lane_point, near_boundary, near_stop_line, lane_points,
-            boundary_points,
-        )  # fmt: skip
-    for agent in range(min(2, wanted.shape[0])):
-        ask_for_points(
-            agent, around, kept, near_lane_point, near_boundary, lane_point, boundary_point,
-            lane_points, boundary_points,
-        )  # fmt: skip
+    around, request = scratch.around[worker], scratch.request[worker]
+    for agent in range(request.shape[0]):
+        around[agent] = around[agent] if request[agent] != NO_ROW else -1
+        prefetch_lists(model, scratch, worker, world, agent)
+    for agent in range(min(2, request.shape[0])):
+        prefetch_points(model, scratch, worker, world, agent)
+
+
+@inline
+def prefetch_next(model, data, worker, world, agent):
+    """Asks for the points of the agents whose turn is after that of `agent`."""
+    scratch, num_agents = data.scratch, data.agents.x.shape[1]
+    if agent + 2 < num_agents:
+        prefetch_points(model, scratch, worker, world, agent + 2)
+    if agent + 1 < num_agents:
+        goal = data.agents.goal[world, agent + 1]
+        target = np.int64(data.bodies.goal_lane[world, agent + 1, goal])
+        prefetch_distances(model, scratch, worker, world, agent + 1, target)
+        prefetch_kept(scratch, world, agent + 1)
 
 
 @njit
-def write_rows(
-    params,
-    counts,
-    draws,
-    lanes,
-    routes,
-    grid,
-    signs,
-    lights,
-    worlds,
-    agents,
-    bodies,
-    rows,
-    scratch,
-    worker,
-    world,
-):
+def write_rows(model, data, worker, world):
     """Writes the rows that are wanted, once poses are noted and neighbours found.
 
-    Every array is taken out of its struct before the loop: doing so within it costs more than
-    writing the row.
+    Arrays that each row reads in loops are taken out of their struct before the loop: doing so
+    within it costs more than writing the row.
     """
-    map_index = np.int64(worlds.map[world])
-    first_lane = np.int64(lanes.map_lane_first[map_index])
-    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
-    first_line = np.int64(signs.map_line_first[map_index])
-    key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
-    stream, tick = worlds.stream[world], worlds.tick[world]
+    params, counts, lanes, grid = model.params, model.counts, model.lanes, model.grid
+    worlds, agents, bodies, rows = data.worlds, data.agents, data.bodies, data.rows
+    scratch = data.scratch
+    first_line = np.int64(model.signs.map_line_first[worlds.map[world]])
+    source = Source(
+        worlds.key[world, 0], worlds.key[world, 1], worlds.stream[world], worlds.tick[world]
+    )
     goals = min(np.int64(counts.goals), MAX_GOALS)
     lane_points, boundary_points = np.int64(counts.lane_points), np.int64(counts.boundary_points)
     stop_lines, neighbours = np.int64(counts.stop_lines), np.int64(counts.agents)
     noise = np.float32(params.noise)
     lane_dropout = np.float32(params.lane_dropout)
     boundary_dropout = np.float32(params.boundary_dropout)
-    condition = draws.condition
-    segment, segment_lane = lanes.segment, lanes.segment_lane
-    speed_limit = lanes.speed_limit
-    route_first, route_lane, route_length = routes.first, routes.lane, routes.distance
-    route_cycle = routes.cycle
-    near_lane_point, near_boundary = grid.near_lane_point, grid.near_boundary
-    near_stop_line = grid.near_stop_line
-    lane_point = grid.lane_point
-    boundary_point = grid.boundary_point
-    line, colours = signs.line, lights.line_colour[world]
-    all_z = agents.z[world]
-    all_cos, all_sin, all_speed = agents.cos[world], agents.sin[world], agents.speed[world]
-    all_d, angle_cos, angle_sin = agents.d[world], agents.angle_cos[world], agents.angle_sin[world]
-    steering, acceleration = agents.steering[world], agents.acceleration[world]
-    lateral, all_segment = agents.lateral_acceleration[world], agents.segment[world]
+    condition, route_cycle = model.draws.condition, model.routes.cycle
+    near_stop_line, line, colours = (
+        grid.near_stop_line,
+        model.signs.line,
+        data.lights.line_colour[world],
+    )
+    all_z, all_speed = agents.z[world], agents.speed[world]
     all_goal, goal_distance = agents.goal[world], agents.goal_distance[world]
-    throttle, steer, pull = bodies.throttle[world], bodies.steer[world], bodies.pull[world]
-    pace, weight = bodies.pace[world], bodies.weight[world]
+    weight, num_goals, all_row = bodies.weight[world], bodies.num_goals[world], bodies.row[world]
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
-    goal_x, goal_y, num_goals = bodies.goal_x[world], bodies.goal_y[world], bodies.num_goals[world]
-    all_row = bodies.row[world]
+    goal_x, goal_y = bodies.goal_x[world], bodies.goal_y[world]
     known, kept, kept_way = scratch.known[world], scratch.kept[world], scratch.kept_way[world]
     kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
-    pose = scratch.pose[worker]
-    size_part, around = scratch.size_part[worker], scratch.around[worker]
-    wanted = scratch.wanted[worker]
-    observation, final_observation = rows.observation, rows.final_observation
-    half, final_half = rows.half, rows.final_half
-    narrow = half.shape[0] > 0
+    pose, size_part = scratch.pose[worker], scratch.size_part[worker]
+    around, request = scratch.around[worker], scratch.request[worker]
+    narrow = rows.half.shape[0] > 0
 
     if params.prefetch != 0:
-        ask_ahead(
-            wanted, around, kept, near_lane_point, near_boundary, near_stop_line, lane_point,
-            boundary_point, lane_points, boundary_points,
-        )  # fmt: skip
+        prefetch_first(model, scratch, worker, world)
     for agent in range(warp_index(), all_z.shape[0], num_warps()):
-        if params.prefetch != 0 and agent + 2 < all_z.shape[0]:
-            ask_for_points(
-                agent + 2, around, kept, near_lane_point, near_boundary, lane_point,
-                boundary_point, lane_points, boundary_points,
-            )  # fmt: skip
-        if params.prefetch != 0 and agent + 1 < all_z.shape[0]:
-            target = np.int64(goal_lane[agent + 1, all_goal[agent + 1]])
-            ask_for_ways(
-                agent + 1, around, kept, near_lane_point, lane_point, lane_points, target,
-                route_first, route_length,
-            )  # fmt: skip
-            ask_for_kept(
-                agent + 1, np.int64(kept[agent + 1, 2]), np.int64(kept[agent + 1, 3]), kept_lane,
-                kept_boundary, kept_way,
-            )  # fmt: skip
-        if wanted[agent] == 0:
+        if params.prefetch != 0:
+            prefetch_next(model, data, worker, world, agent)
+        if request[agent] == NO_ROW:
             continue
+        last = request[agent] == LAST_OBSERVATION
         number = np.int64(all_row[agent])
         row = shared_row(scratch.row[worker])
         if not narrow and not stages_rows():
-            row = observation[number]
-            if wanted[agent] == 2:
-                row = final_observation[number]
-        cos = all_cos[agent]
-        sin = all_sin[agent]
-        x = pose[agent, 0]
-        y = pose[agent, 1]
-        index = np.int64(all_segment[agent])
+            row = rows.final_observation[number] if last else rows.observation[number]
+        eye = Eye(pose[agent, 0], pose[agent, 1], pose[agent, 2], pose[agent, 3])
         goal = np.int64(all_goal[agent])
         offset = write_ego(
-            row, 0, all_d[agent], angle_cos[agent], angle_sin[agent],
-            segment[index, SEG_CURVATURE], all_speed[agent], speed_limit[segment_lane[index]],
-            steering[agent], acceleration[agent], lateral[agent], throttle[agent], steer[agent],
-            pull[agent], pace[agent], size_part[agent, 0], size_part[agent, 1],
-        )  # fmt: skip
+            row, lanes, agents, bodies, world, agent, size_part[agent, 0], size_part[agent, 1]
+        )
         offset = write_goals(
-            row, offset, goals, x, y, cos, sin, goal, np.int64(num_goals[agent]), goal_x[agent],
-            goal_y[agent],
-        )  # fmt: skip
+            row, offset, goals, eye, goal, np.int64(num_goals[agent]), goal_x[agent], goal_y[agent]
+        )
         offset = write_conditions(row, offset, weight[agent], condition)
 
         near = np.int64(around[agent])
@@ -378,58 +327,56 @@ def write_rows(
             floats = lane_points * LANE_FLOATS + boundary_points * BOUNDARY_FLOATS
             offset = write_empty(row, offset, floats + stop_lines * LINE_FLOATS)
         else:
-            target = np.int64(goal_lane[agent, goal])
-            if kept[agent, 0] != near + 1 or kept[agent, 1] != target:
-                keep_points(
-                    kept, agent, near, target, lane_points, boundary_points, near_lane_point,
-                    near_boundary, lane_point, boundary_point, kept_lane, kept_boundary, kept_way,
-                    first_lane, num_lanes, route_first, route_lane, route_length,
-                )  # fmt: skip
+            lane = np.int64(goal_lane[agent, goal])
+            if kept[agent, 0] != near + 1 or kept[agent, 1] != lane:
+                keep_points(model, data, world, agent, near, lane)
+            slack = weight[agent, WEIGHT_GOAL_RADIUS]
+            target = Target(goal_s[agent, goal], slack, goal_distance[agent], route_cycle[lane])
             offset = write_lanes(
-                row, offset, lane_points, np.int64(kept[agent, 2]), x, y, cos, sin,
-                kept_lane[agent], kept_way[agent], goal_s[agent, goal],
-                weight[agent, WEIGHT_GOAL_RADIUS], goal_distance[agent], route_cycle[target],
-                lane_dropout, key0, key1, stream, agent, tick,
+                row, offset, lane_points, np.int64(kept[agent, 2]), eye, kept_lane[agent],
+                kept_way[agent], target, lane_dropout, source, agent,
             )  # fmt: skip
             offset = write_boundaries(
-                row, offset, boundary_points, np.int64(kept[agent, 3]), x, y, cos, sin,
-                kept_boundary[agent], boundary_dropout, key0, key1, stream, agent, tick,
+                row, offset, boundary_points, np.int64(kept[agent, 3]), eye, kept_boundary[agent],
+                boundary_dropout, source, agent,
             )  # fmt: skip
             offset = write_stop_lines(
-                row, offset, stop_lines, x, y, cos, sin, near_stop_line[near], line, first_line,
-                colours,
-            )  # fmt: skip
+                row, offset, stop_lines, eye, near_stop_line[near], line, first_line, colours
+            )
         offset = write_neighbours(
-            row, offset, neighbours, x, y, all_z[agent], cos, sin, agent, noise, key0, key1, stream,
-            tick, known[agent], pose, all_z, all_speed, size_part,
+            row, offset, neighbours, eye, agent, noise, source, known[agent], pose, all_z,
+            all_speed, size_part,
         )  # fmt: skip
-        if narrow:
-            warp_barrier()
-            write_half(row, final_half if wanted[agent] == 2 else half, number, params.bfloat16)
-            warp_barrier()
-        elif stages_rows():
-            warp_barrier()
-            copy_row(row, final_observation if wanted[agent] == 2 else observation, number)
-            warp_barrier()
+        hand_over(rows, row, number, last, params.bfloat16)
+
+
+@inline
+def hand_over(rows, row, number, last, bfloat16):
+    """Copies a row from where it was put together to where it goes, if these are two places."""
+    if rows.half.shape[0] > 0:
+        warp_barrier()
+        write_half(row, rows.final_half if last else rows.half, number, bfloat16)
+        warp_barrier()
+    elif stages_rows():
+        warp_barrier()
+        copy_row(row, rows.final_observation if last else rows.observation, number)
+        warp_barrier()
 
 
 @njit
 def observe_wanted(
-    params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
-    scratch, worker, world,
-):  # fmt: skip
-    """Stage: writes the rows that `scratch.wanted` marks: 1 observation, 2 last observation."""
-    if scratch.note[worker, ASKED] == 0:
+    model, data, worker, world):  # fmt: skip
+    """Stage: writes the rows that `scratch.request` asks for."""
+    worlds, scratch = data.worlds, data.scratch
+    if scratch.flags[worker, REQUESTED] == 0:
         return
     map_index = np.int64(worlds.map[world])
-    note_poses(lanes, grid, agents, bodies, scratch, map_index, worker, world)
+    note_poses(model, data, map_index, worker, world)
     barrier()
-    look_around(counts, worlds, bodies, scratch, worker, world)
+    look_around(model, data, worker, world)
     barrier()
     write_rows(
-        params, counts, draws, lanes, routes, grid, signs, lights, worlds, agents, bodies, rows,
-        scratch, worker, world,
-    )  # fmt: skip
+        model, data, worker, world)  # fmt: skip
 
 
 @inline

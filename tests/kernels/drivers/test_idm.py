@@ -3,14 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.drivers.conflicts import first_contact
+from selfdrive_env.kernels.drivers.conflicts import Box, first_contact, goes_first
 from selfdrive_env.kernels.drivers.idm import idm_acceleration
 from selfdrive_env.kernels.drivers.path import (
+    ARRIVAL,
     CHANGES,
     FAR,
     LEAVE_END,
+    PATH_INFO,
+    RANK,
     way_to_dead_end,
 )
+from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
     CONSTANT,
     EVENT_COLLISION,
@@ -25,6 +29,7 @@ from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 
 first_contact = from_python(first_contact)
+goes_first = from_python(goes_first)
 idm_acceleration = from_python(idm_acceleration)
 way_to_dead_end = from_python(way_to_dead_end)
 
@@ -52,6 +57,23 @@ def test_idm_accelerates_on_a_free_road_and_brakes_behind_others():
     assert idm_acceleration(F(10), F(10), F(15), F(10)) < -3.0
 
 
+@pytest.mark.parametrize(
+    ("speed", "wanted", "gap", "closing", "acceleration"),
+    [
+        (5.0, 10.0, 1e6, 0.0, 1.8 * (1 - 0.5**4)),
+        (8.0, 10.0, 1e6, 0.0, 1.8 * (1 - 0.8**4)),
+        (5.0, 10.0, 20.0, 0.0, 1.8 * (1 - 0.5**4 - (8.0 / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, 2.0, 1.8 * (1 - 0.5**4 - ((8.0 + 10.0 / 14.4**0.5) / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, -2.0, 1.8 * (1 - 0.5**4 - ((8.0 - 10.0 / 14.4**0.5) / 20.0) ** 2)),
+        (5.0, 10.0, 20.0, -9.0, 1.8 * (1 - 0.5**4 - (2.0 / 20.0) ** 2)),
+    ],
+)
+def test_idm_has_the_terms_of_the_paper(speed, wanted, gap, closing, acceleration):
+    """1.8 (1 - (v/v0)^4 - (s*/s)^2), s* = 2 + max(1.2 v + v dv / (2 sqrt(1.8 * 2)), 0)."""
+    found = idm_acceleration(F(speed), F(wanted), F(gap), F(closing))
+    assert found == pytest.approx(acceleration, abs=1e-4)
+
+
 def test_an_idm_driver_stops_behind_a_standing_car():
     engine = town_engine(drivers=[IDM, STILL], agents_per_world=2)
     set_body(engine)
@@ -66,6 +88,37 @@ def test_an_idm_driver_stops_behind_a_standing_car():
     gap = engine.agents.s[0, 1] - engine.agents.s[0, 0] - 4.5
     assert 0.3 < gap < 8.0
     assert engine.agents.speed[0, 0] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("closer", "faster", "sign"), [(0, 0, 0), (4, 0, -1), (-6, 0, 1), (0, -3, -1)]
+)
+def test_an_idm_driver_keeps_its_distance_to_one_that_drives_on(closer, faster, sign):
+    """Where (s*/s)^2 = 1 - (v/v0)^4 it neither speeds up nor brakes."""
+    engine = town_engine(drivers=[IDM, CONSTANT], agents_per_world=2)
+    set_body(engine)
+    lane = straight_lane(engine)
+    limit = float(min(engine.lanes.speed_limit[lane], 18.5))
+    gap = (2.0 + 1.2 * 8.0) / np.sqrt(1.0 - (8.0 / limit) ** 4) - closer
+    first = int(engine.lanes.segment_first[lane])
+    put(engine, 0, first + 20, speed=8.0)
+    put(engine, 1, first + 20, gap + 4.5, speed=8.0 + faster)
+    for agent in (0, 1):
+        send(engine, agent, lane, float(engine.lanes.length[lane]) - 1.0)
+    engine.step(no_jerk(engine))
+    acceleration = engine.agents.acceleration[0, 0]
+    assert abs(acceleration) < 0.2 if sign == 0 else acceleration * sign > 0.2
+
+
+def test_who_has_the_lower_rank_goes_first_then_who_is_there_first():
+    info = np.zeros((4, PATH_INFO), np.float32)
+    info[:, RANK] = [1.0, 0.0, 1.0, 1.0]
+    info[:, ARRIVAL] = [2.0, 9.0, 1.0, 2.0]
+    order = [1, 2, 0, 3]
+    for place, agent in enumerate(order):
+        for later in order[place + 1 :]:
+            assert goes_first(info, agent, later)
+            assert not goes_first(info, later, agent)
 
 
 def test_an_idm_driver_waits_at_a_red_light():
@@ -139,18 +192,21 @@ def test_a_way_ends_where_no_lane_goes_on_that_a_body_can_follow():
     length = np.float32([30.0, 10.0, 20.0])
     first, successor = np.int32([0, 1, 2, 2]), np.int32([1, 2])
     bends = np.float32([0.0, 0.0, 0.1])
-    arguments = (length, first, successor, bends)
-    assert way_to_dead_end(0, F(100), F(0.2), *arguments) == 60.0
-    assert way_to_dead_end(0, F(100), F(0.05), *arguments) == 40.0
-    assert way_to_dead_end(0, F(20), F(0.05), *arguments) >= FAR
+    town = compiled("riverside").lanes
+    lanes = town._replace(
+        length=length, successor_first=first, successor=successor, max_curvature=bends
+    )
+    assert way_to_dead_end(lanes, 0, F(100), F(0.2)) == 60.0
+    assert way_to_dead_end(lanes, 0, F(100), F(0.05)) == 40.0
+    assert way_to_dead_end(lanes, 0, F(20), F(0.05)) >= FAR
 
 
 @pytest.mark.parametrize(("height", "found"), [(9.0, True), (14.0, False)])
 def test_a_driver_sees_a_body_up_the_slope_but_none_on_a_bridge(height, found):
     path = np.zeros((30, 5), np.float32)
     path[:, 0], path[:, 2], path[:, 4] = 1.5 * np.arange(30), 1.0, 0.45 * np.arange(30)
-    body = (F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
-    place = first_contact(path, 30, 1, F(0.9), F(0.3), *body, F(0), F(0), F(1))
+    box = Box(F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
+    place = first_contact(path, 30, 1, F(0.9), F(0.3), box, F(0), F(0), F(1))
     assert (place < FAR) == found
     assert not found or place == pytest.approx(27.75, abs=1.5)
 
@@ -172,3 +228,16 @@ def test_constant_drivers_keep_their_speed_and_still_ones_stand():
     assert speed[1] == 0.0
     assert speed[2] > 8.0  # the caller's own
     assert not (engine.output.event[0] & EVENT_OFFROAD).any()
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.25])
+def test_erratic_drivers_brake_every_fifty_seconds_for_about_three(dt):
+    engine = town_engine(worlds=8, agents_per_world=16, braking_share=1.0, dt=dt)
+    steps = round(60.0 / dt)
+    brakes = np.zeros((steps + 1, 8, 16), bool)
+    for step in range(1, steps + 1):
+        engine.step(no_jerk(engine))
+        brakes[step] = engine.motion.jerk[..., 0] == -15.0
+    starts = brakes[1:] & ~brakes[:-1]
+    assert starts.sum() == pytest.approx(8 * 16 * 60.0 * 0.02, rel=0.25)
+    assert brakes.sum() / starts.sum() * dt == pytest.approx(3.0, rel=0.15)

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.kernels.dynamics.jerk_bicycle import bicycle_step, pose_at, sub_steps
+from selfdrive_env.kernels.dynamics.jerk_bicycle import (
+    Scales,
+    Sweep,
+    bicycle_step,
+    pose_at,
+    sub_steps,
+)
 from selfdrive_env.kernels.math.geometry import along_arc
 from tests.kernels import from_python
 from tests.reference import Car, arc_pose, bicycle
@@ -40,10 +46,11 @@ CHECKS = (
 
 def step(car: Car, jerk: tuple[float, float], dt: float = DT, hold: float = HOLD) -> Car:
     """One step of the kernels, as the reference does it."""
-    values = (car.speed, car.acceleration, car.lateral, car.steering, *jerk, car.throttle)
-    values += (car.steer, car.pull, car.pace, car.wheelbase, hold, dt)
+    values = (car.speed, car.acceleration, car.lateral, car.steering, *jerk)
+    scales = Scales(*(np.float32(v) for v in (car.throttle, car.steer, car.pull, car.pace)))
+    rest = (car.wheelbase, hold, dt)
     speed, acceleration, lateral, steering, travel, curvature = bicycle_step(
-        *(np.float32(v) for v in values)
+        *(np.float32(v) for v in values), scales, *(np.float32(v) for v in rest)
     )
     x, y, cos, sin = along_arc(
         np.float32(car.x),
@@ -224,7 +231,8 @@ def test_arcs_agree_with_float64(heading, travel, curvature):
 
 def test_the_box_centre_lies_ahead_of_the_rear_axle():
     one, zero = np.float32(1), np.float32(0)
-    pose = pose_at(zero, zero, zero, one, np.float32(4), zero, np.float32(0.5), np.float32(1.5))
+    sweep = Sweep(zero, zero, zero, one, np.float32(4), zero, np.float32(1.5), one, one)
+    pose = pose_at(sweep, np.float32(0.5))
     np.testing.assert_allclose(pose, [0.0, 3.5, 0.0, 1.0], atol=1e-6)
 
 

@@ -159,3 +159,21 @@ def test_others_goals_and_weights_are_hidden():
     engine.bodies.goal_x[0, 1:] += 50.0
     engine.agents.acceleration[0, 1:] = -2.0
     np.testing.assert_allclose(rows[0], Observer(engine).row(0, 0), atol=TOLERANCE)
+
+
+def test_noise_and_dropout_follow_the_seed():
+    """The same scene seen under the same seed again, and under another one."""
+    noisy = dict(observation_noise=0.5, lane_dropout=0.5, boundary_dropout=0.5)
+    seeds = [5, 5, 6, 5 << 32]
+    engine = town_engine(worlds=4, agents_per_world=12, layout="lean", seed=seeds, **noisy)
+    for struct in (engine.agents, engine.bodies):
+        for name, field in struct._asdict().items():
+            if name != "row":
+                field[...] = field[0]
+    engine.step(np.zeros((4, 12, 2), np.float32))
+    rows = engine.rows.observation.reshape(4, 12, -1)
+    np.testing.assert_array_equal(rows[1], rows[0])
+    for name, (own, _) in groups(engine).items():
+        if name != "stop_lines":
+            for other in (rows[2], rows[3]):
+                assert (other[:, own] != rows[0][:, own]).any(axis=1).all(), name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import resource
 import time
 from dataclasses import replace
@@ -39,6 +40,7 @@ from selfdrive_env.state.road import (
     Routes,
     Signs,
 )
+from tests.maps.conftest import connect, strip
 
 
 @pytest.fixture(scope="module", params=BUILT_IN)
@@ -86,6 +88,13 @@ def test_segments_of_a_straight_lane(road):
     assert lanes.length[3] == pytest.approx(50.5)
     assert lanes.segment_first[4] - lanes.segment_first[3] == 51
     assert lanes.speed_limit[0] == 10.0
+
+
+def test_a_lane_has_its_own_width_on_either_side():
+    lane = strip("east", [[0, 0, 0], [30, 0, 0]], 4.0, aside=-1.0)
+    segment = compile_map(RoadNetwork("lopsided", [lane])).lanes.segment
+    np.testing.assert_allclose(segment[:, SEG_LEFT], 3.0, atol=1e-5)
+    np.testing.assert_allclose(segment[:, SEG_RIGHT], 1.0, atol=1e-5)
 
 
 def test_only_drivable_lanes_are_kept_and_links_follow(road):
@@ -140,6 +149,26 @@ def test_agents_are_placed_with_road_ahead(road):
     road.lanes[0].type = "bidirectional"
     lanes = compile_map(road).lanes
     assert 0 not in lanes.segment_lane[lanes.spawn_segment]
+
+
+@pytest.mark.parametrize(
+    ("width", "aside", "placed"),
+    [(1.7, 0.4, True), (1.7, -0.4, True), (1.5, 0.2, False), (1.5, -0.2, False)],
+)
+def test_agents_are_placed_where_both_sides_together_are_wide_enough(width, aside, placed):
+    lane = strip("slim", [[0, 0, 0], [60, 0, 0]], width, aside=aside)
+    lanes = compile_map(RoadNetwork("slim", [lane])).lanes
+    assert bool(len(lanes.spawn_segment)) == placed
+
+
+def test_the_road_ahead_goes_over_short_lanes_and_ends_with_the_last():
+    ends = np.cumsum([0.0, 40.0, 4.0, 4.0])
+    lanes = [strip(str(a), [[a, 0, 0], [b, 0, 0]]) for a, b in itertools.pairwise(ends)]
+    connect(lanes, (0, 1), (1, 2))
+    lanes = compile_map(RoadNetwork("chain", lanes)).lanes
+    s = lanes.segment[lanes.spawn_segment, SEG_S]
+    assert not lanes.segment_lane[lanes.spawn_segment].any()
+    assert s.tolist() == pytest.approx(range(24))  # 25 m before the end at 48 m
 
 
 def test_maps_that_cannot_be_used_are_named():
@@ -356,6 +385,13 @@ def test_pool_adds_the_offsets_of_the_maps_before(signals, overpass, fork):
     point = np.array([[50.0, 0.5]])
     cells = cell_of(grid, point, world_map=3)
     np.testing.assert_array_equal(cells, cell_of(last.grid, point) + num_blocks * 256)
+
+
+def test_junctions_of_pooled_maps_are_told_apart(fork):
+    one = compile_map(fork)
+    lanes, *_ = pool([one, one])
+    assert one.lanes.junction.tolist() == [-1, 0, 0, -1]
+    assert lanes.junction.tolist() == [-1, 0, 0, -1, -1, 1, 1, -1]
 
 
 def test_same_network_same_digest(road):

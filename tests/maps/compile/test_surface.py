@@ -193,6 +193,15 @@ def test_roads_that_cross_above_one_another_have_two_layers(overpass):
     check_parity(overpass, 5000)
 
 
+def test_roads_just_above_one_another_have_two_layers_too(overpass):
+    overpass.lanes[1].centre[:, 2] *= 3.5 / 6.0
+    assert compile_map(overpass).grid.shape[0, 3] == 2
+    low, high = surface_polygons(overpass)
+    for surface, beside in ((low, shapely.Point(0.0, 5.0)), (high, shapely.Point(5.0, 0.0))):
+        assert surface.contains(shapely.Point(0.0, 0.0))
+        assert not surface.contains(beside)
+
+
 def test_layers_share_the_blocks_where_they_are_the_same(overpass):
     grid = compile_map(overpass).grid
     ground, bridge = grid.block.reshape(2, -1)

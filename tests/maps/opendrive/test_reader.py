@@ -321,6 +321,16 @@ def test_light_on_the_approach_heeds_orientation_validity_and_drawn_line(tmp_pat
     assert all(s == pytest.approx(96.0) for _, s in line.lanes)
 
 
+@pytest.mark.parametrize(("first", "last"), [(-2, -1), (-1, -2)])
+def test_the_lanes_of_a_light_are_named_from_either_end(
+    tmp_path: Path, first: int, last: int
+) -> None:
+    light = signal("a", 100, inner=validity(first, last))
+    network = read(tmp_path, crossing(approach=f"<signals>{light}</signals>"))
+    (line,) = network.stop_lines
+    assert {network.lanes[i].name for i, _ in line.lanes} == {"1/0/-1", "1/0/-2"}
+
+
 def test_lanes_of_one_approach_with_other_controllers_get_their_own_lines(tmp_path: Path) -> None:
     lights = signal("a", 100, inner=validity(-1, -1)) + signal("b", 100, inner=validity(-2, -2))
     text = crossing(
@@ -332,6 +342,19 @@ def test_lanes_of_one_approach_with_other_controllers_get_their_own_lines(tmp_pa
     assert [len(line.lanes) for line in network.stop_lines] == [1, 1]
     order = [network.signal_groups[g].name for g in network.junctions[0].signal_groups]
     assert order == ["q", "p"]
+
+
+@pytest.mark.parametrize("first", ["p", "q"])
+def test_groups_take_their_turns_by_the_sequence_of_their_controllers(
+    tmp_path: Path, first: str
+) -> None:
+    lights = signal("a", 100, inner=validity(-1, -1)) + signal("b", 100, inner=validity(-2, -2))
+    place = {name: 1 + (name != first) for name in "pq"}
+    inner = "".join(f'<controller id="{name}" sequence="{place[name]}"/>' for name in "pq")
+    text = crossing(approach=f"<signals>{lights}</signals>", controllers=inner)
+    network = read(tmp_path, text, controller("p", "a"), controller("q", "b"))
+    order = [network.signal_groups[g].name for g in network.junctions[0].signal_groups]
+    assert order == sorted(place, key=lambda name: place[name])
 
 
 def test_controller_with_crossing_approaches_is_split(tmp_path: Path) -> None:
@@ -418,6 +441,22 @@ def test_speed_limits_come_from_lane_road_or_sign(tmp_path: Path) -> None:
     )
     limits = [entry.speed_limit for entry in network.lanes]
     assert limits == pytest.approx([10.0, 4.4704, 50 / 3.6, DEFAULT_SPEED_LIMIT, 130 / 3.6, 7.0])
+
+
+def test_a_sign_faces_the_traffic_of_its_orientation(tmp_path: Path) -> None:
+    """Both signs stand where no lane says which way; without a unit the number is in km/h."""
+    sign = {o: signal(o, 10, kind="274", orientation=o, extra='value="36"') for o in "+-"}
+    network = read(
+        tmp_path,
+        road("1", hdg=0.3, right=lane(-1, "sidewalk"), tail=f"<signals>{sign['+']}</signals>"),
+        road("2", y=50.0, hdg=0.3, right=lane(-1, "sidewalk"),
+             tail=f"<signals>{sign['-']}</signals>"),
+        road("3", y=100.0, tail=f"<signals>{sign['+']}</signals>"),
+    )  # fmt: skip
+    assert [s.kind for s in network.signals] == ["speed_limit"] * 3
+    headings = [s.heading for s in network.signals]
+    assert headings == pytest.approx([0.3, 0.3 - np.pi, 0.0], abs=1e-6)
+    assert network.lanes[-1].speed_limit == pytest.approx(10.0)
 
 
 def test_crosswalks_have_outlines_in_the_plane(tmp_path: Path) -> None:

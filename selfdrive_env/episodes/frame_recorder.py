@@ -11,12 +11,13 @@ from selfdrive_env.episodes.tracks import SCHEMA, TERMINATED, TRUNCATED, Tracks,
 from selfdrive_env.maps.compile.outline import outline, simplified, stop_line_ends
 from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.state.arrays import F64
+from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.world import ABSENT, HALTED, WEIGHT_GOAL_RADIUS
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
 
-__all__ = ["Take"]
+__all__ = ["FrameRecorder"]
 
 SAME_PLACE = 0.1
 """An agent further from where it was did not begin the step there: it was placed in between [m]."""
@@ -28,17 +29,17 @@ Arrays = dict[str, NDArray[Any]]
 Bools = NDArray[np.bool_]
 
 
-class Leg(NamedTuple):
+class RouteLeg(NamedTuple):
     """Where a way begins and ends."""
 
-    life: int
+    track: int
     goal: int
     segment: int
     goal_lane: int
     goal_s: float
 
 
-class Take:
+class FrameRecorder:
     """Frames of one world from one drawing to the next."""
 
     def __init__(self, engine: Engine, world: int, observed: NDArray[np.int32]) -> None:
@@ -54,17 +55,17 @@ class Take:
         first, last = engine.signs.map_line_first[self.place : self.place + 2].tolist()
         self.lines = engine.signs.line[first:last]
         self.frames: list[Arrays] = []
-        self.lives: list[Arrays] = []
-        """Fields `life_*`, `goal_*` and `left_*` of each life."""
+        self.tracks: list[Arrays] = []
+        """Fields `track_*`, `goal_*` and `left_*` of each track."""
 
-        self.legs: list[Leg] = []
+        self.route_legs: list[RouteLeg] = []
         self.clock = self.start = 0
         agents = engine.num_slots
-        self.life, self.leg = np.full(agents, -1), np.full(agents, -1)
+        self.track, self.route_leg = np.full(agents, -1), np.full(agents, -1)
         self.age = np.zeros(agents, np.int64)
         self.axle = np.zeros((2, agents))
-        self.half = np.zeros(agents)
-        """Middle of the rear axles, and half the wheelbases, as the last frame shows them [m]."""
+        self.wheelbase = np.zeros(agents)
+        """Middle of the rear axles, and the wheelbases, as the last frame shows them [m]."""
 
         self.kept: NDArray[Any] = np.zeros((0, agents))
         self.goal = np.zeros(agents, np.int64)
@@ -85,19 +86,19 @@ class Take:
         status, age = agents.status[world], agents.age[world].astype(np.int64)
         present = status != ABSENT
         goes_on = (age == self.age + (not again)) | ((status == HALTED) & (age == self.age))
-        placed = present & ((self.life < 0) | ~goes_on)
+        placed = present & ((self.track < 0) | ~goes_on)
         if old is not None:
-            gone = (old["status"] != ABSENT) & (placed | ~present) & (self.life >= 0)
+            gone = (old["status"] != ABSENT) & (placed | ~present) & (self.track >= 0)
             self._leave(gone, old if again else None)
         kept = self._kept()
         other = (kept != self.kept).any(0) if len(self.kept) else np.ones_like(present)
-        self.life[~present] = -1
+        self.track[~present] = -1
         for agent in np.flatnonzero(present & (placed | other)).tolist():
-            self._begin_life(agent, bool(placed[agent]))
-        self._begin_legs(present, placed | other)
+            self._begin_track(agent, bool(placed[agent]))
+        self._begin_route_legs(present, placed | other)
         self.clock, self.age, self.kept = clock, age, kept
         self.axle = np.stack([agents.x[world], agents.y[world]]).astype(np.float64)
-        self.half = 0.5 * self.engine.bodies.wheelbase[world].astype(np.float64)
+        self.wheelbase = self.engine.bodies.wheelbase[world].astype(np.float64)
         frame = self._frame()
         for name in ("event", "ended", "reward"):
             if old is None:  # no step led here
@@ -120,15 +121,15 @@ class Take:
             **self._results(),
         })  # fmt: skip
 
-    def tracks(self) -> Tracks:
+    def arrays(self) -> Tracks:
         """Returns all arrays."""
         frames = {name: np.stack([f[name] for f in self.frames], -1) for name in self.frames[0]}
-        lives = {name: np.array([life[name] for life in self.lives]) for name in self.lives[0]}
+        tracks = {name: np.array([track[name] for track in self.tracks]) for name in self.tracks[0]}
         found = {
             **frames,
-            **lives,
+            **tracks,
             "observed_agent": self.observed,
-            **self._leg_arrays(),
+            **self._route_leg_arrays(),
             **self._map_arrays(),
         }
         return Tracks(
@@ -138,9 +139,12 @@ class Take:
     def _frame(self) -> Arrays:
         """Returns the fields of a frame that show the state of the world."""
         world, agents = self.world, self.engine.agents
+        x, y = box_centre(
+            self.axle[0], self.axle[1], agents.cos[world], agents.sin[world], self.wheelbase
+        )
         state = {
-            "x": self.axle[0] + self.half * agents.cos[world],
-            "y": self.axle[1] + self.half * agents.sin[world],
+            "x": x,
+            "y": y,
             "heading": np.arctan2(agents.sin[world], agents.cos[world]),
             "speed": agents.speed[world],
             "acceleration": agents.acceleration[world],
@@ -150,8 +154,8 @@ class Take:
         return {
             **{name: as_whole(name, value) for name, value in state.items()},
             "status": agents.status[world].copy(),
-            "life": self.life.astype(np.int32),
-            "leg": self.leg.astype(np.int32),
+            "track": self.track.astype(np.int32),
+            "route_leg": self.route_leg.astype(np.int32),
             "light": self.engine.lights.line_colour[world, : len(self.lines)].copy(),
             "observation": self._observations(self.engine.observations),
             **self._results(),
@@ -173,18 +177,18 @@ class Take:
         return as_whole("observation", np.asarray(rows[row], np.float64))
 
     def _kept(self) -> NDArray[Any]:
-        """Returns what an agent keeps as long as one of its lives, [fields, A]."""
+        """Returns what an agent keeps as long as one of its tracks, [fields, A]."""
         bodies, world = self.engine.bodies, self.world
         return np.concatenate([
             bodies.length[world][None], bodies.width[world][None], bodies.type[world][None],
             bodies.num_goals[world][None], bodies.goal_x[world].T, bodies.goal_y[world].T,
         ])  # fmt: skip
 
-    def _begin_life(self, agent: int, placed: bool) -> None:
+    def _begin_track(self, agent: int, placed: bool) -> None:
         bodies, at = self.engine.bodies, (self.world, agent)
         numbers = {
-            "life_length": bodies.length[at],
-            "life_width": bodies.width[at],
+            "track_length": bodies.length[at],
+            "track_width": bodies.width[at],
             "goal_x": bodies.goal_x[at],
             "goal_y": bodies.goal_y[at],
             "goal_radius": bodies.weight[at][WEIGHT_GOAL_RADIUS],
@@ -193,35 +197,35 @@ class Take:
             "left_heading": 0.0,
         }
         whole = {
-            "life_agent": agent,
-            "life_frame": len(self.frames),
-            "life_placed": placed,
-            "life_type": bodies.type[at],
-            "life_driver": bodies.driver[at],
-            "life_learner": bodies.learner[at],
-            "life_goals": bodies.num_goals[at],
+            "track_agent": agent,
+            "track_frame": len(self.frames),
+            "track_placed": placed,
+            "track_type": bodies.type[at],
+            "track_driver": bodies.driver[at],
+            "track_learner": bodies.learner[at],
+            "track_goals": bodies.num_goals[at],
             "left_frame": -1,
         }
-        self.life[agent] = len(self.lives)
-        self.lives.append(
+        self.track[agent] = len(self.tracks)
+        self.tracks.append(
             {name: as_whole(name, value) for name, value in numbers.items()}
             | {name: np.asarray(value) for name, value in whole.items()}
         )
 
-    def _begin_legs(self, present: Bools, new: Bools) -> None:
+    def _begin_route_legs(self, present: Bools, new: Bools) -> None:
         """Begins the way to the next goal of every agent that has another one than before."""
         agents, bodies, world = self.engine.agents, self.engine.bodies, self.world
         goal = agents.goal[world].astype(np.int64)
         has = present & (goal < bodies.num_goals[world])
-        begins = has & (new | (goal != self.goal) | (self.leg < 0))
-        self.leg[~has] = -1
+        begins = has & (new | (goal != self.goal) | (self.route_leg < 0))
+        self.route_leg[~has] = -1
         self.goal = goal
         for agent in np.flatnonzero(begins).tolist():
             at, number = (world, agent), int(goal[agent])
-            self.leg[agent] = len(self.legs)
+            self.route_leg[agent] = len(self.route_legs)
             lane, s = int(bodies.goal_lane[at][number]), float(bodies.goal_s[at][number])
             segment = int(agents.segment[at])
-            self.legs.append(Leg(int(self.life[agent]), number, segment, lane, s))
+            self.route_legs.append(RouteLeg(int(self.track[agent]), number, segment, lane, s))
 
     def _leave(self, gone: Bools, old: Arrays | None) -> None:
         """Notes where agents were that the end of the step placed anew or took away.
@@ -244,36 +248,32 @@ class Take:
         else:
             pose = {f"left_{name}": old[name] for name in ("x", "y", "heading")}
         for agent in np.flatnonzero(gone).tolist():
-            life = self.lives[self.life[agent]]
-            life["left_frame"] = np.asarray(len(self.frames))
-            life.update({name: value[agent] for name, value in pose.items()})
+            track = self.tracks[self.track[agent]]
+            track["left_frame"] = np.asarray(len(self.frames))
+            track.update({name: value[agent] for name, value in pose.items()})
 
     def _end_poses(self) -> tuple[F64, F64, F64]:
         """Returns x, y and heading after the step's arc, before anybody was placed anew."""
         motion, world = self.engine.motion, self.world
-        travel = motion.travel[world].astype(np.float64)
-        turn = travel * motion.curvature[world]
-        cos, sin = motion.cos[world].astype(np.float64), motion.sin[world].astype(np.float64)
-        ahead = travel * np.sinc(turn / np.pi)
-        left = travel * np.sinc(0.5 * turn / np.pi) * np.sin(0.5 * turn)
-        heading = np.arctan2(sin, cos) + turn
-        x = motion.x[world] + ahead * cos - left * sin + self.half * np.cos(heading)
-        y = motion.y[world] + ahead * sin + left * cos + self.half * np.sin(heading)
-        return x, y, heading
+        x, y, cos, sin = along_arc(
+            motion.x[world], motion.y[world], motion.cos[world], motion.sin[world],
+            motion.travel[world], motion.curvature[world],
+        )  # fmt: skip
+        return *box_centre(x, y, cos, sin, self.wheelbase), np.arctan2(sin, cos)
 
-    def _leg_arrays(self) -> Arrays:
+    def _route_leg_arrays(self) -> Arrays:
         engine = self.engine
         ways = [
             route_points(engine.lanes, engine.routes, leg.segment, leg.goal_lane, leg.goal_s)
-            for leg in self.legs
+            for leg in self.route_legs
         ]
         x, y, first = _joined(simplified(ways, ROUTE_TOLERANCE))
         return {
-            "leg_life": np.array([leg.life for leg in self.legs]),
-            "leg_goal": np.array([leg.goal for leg in self.legs]),
-            "leg_first": first,
-            "leg_x": as_whole("leg_x", x),
-            "leg_y": as_whole("leg_y", y),
+            "route_leg_track": np.array([leg.track for leg in self.route_legs]),
+            "route_leg_goal": np.array([leg.goal for leg in self.route_legs]),
+            "route_leg_first": first,
+            "route_leg_x": as_whole("route_leg_x", x),
+            "route_leg_y": as_whole("route_leg_y", y),
         }
 
     def _map_arrays(self) -> Arrays:
