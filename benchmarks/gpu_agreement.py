@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 
 
 def rollout(settings: dict[str, Any], steps: int) -> dict[str, np.ndarray]:

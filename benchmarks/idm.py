@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.world import (
     EVENT_COLLISION,

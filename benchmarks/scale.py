@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from selfdrive_env.commands.bench import processor
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_self_play
+from selfdrive_env.envs import DrivingVectorEnv, make_self_play
 
 WORK = 40_000
 """Agent-steps of one run."""

@@ -18,7 +18,7 @@ import torch
 
 from selfdrive_env.commands.bench import processor
 from selfdrive_env.config.layouts import LAYOUTS
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.training.network import Encoder, Sizes
 
 

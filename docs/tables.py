@@ -26,7 +26,7 @@ from selfdrive_env.config.settings import (
     Settings,
     make_draws,
 )
-from selfdrive_env.envs.vector import FINALS
+from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.kernels.reward import REWARDS
 from selfdrive_env.maps import BUILT_IN, load

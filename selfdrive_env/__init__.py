@@ -15,6 +15,8 @@ from typing import Any
 
 from gymnasium.envs.registration import register
 
+from selfdrive_env import moved
+
 try:
     __version__ = version("selfdrive_env")
 except PackageNotFoundError:  # a source tree on the path, not installed
@@ -28,12 +30,13 @@ ENVIRONMENTS = (
 )
 """Id and what makes its vector form: every agent is a row, or one ego among scripted drivers."""
 
+moved.install()
 
 for _name, _vector in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",
-        vector_entry_point=f"selfdrive_env.envs.vector:{_vector}",
+        vector_entry_point=f"selfdrive_env.envs.make:{_vector}",
     )
 
 

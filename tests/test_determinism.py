@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 
 SETTINGS: dict[str, Any] = {
     "map": ["riverside", "hillcrest"],

@@ -32,7 +32,7 @@ from selfdrive_env.config.layouts import LAYOUTS, Layout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.vector import FINALS
+from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.world import REWARD_TERMS, WEIGHTS
 from tests.conftest import missing_device

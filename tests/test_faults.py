@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from selfdrive_env.config.layouts import LAYOUTS, Layout
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,

@@ -17,8 +17,7 @@ from matplotlib import pyplot as plt
 
 from selfdrive_env.maps import BUILT_IN, MapError, load
 from selfdrive_env.maps.inspection import describe
-from selfdrive_env.maps.plot import plot
-from selfdrive_env.rendering import Painter, scene_of, write_video
+from selfdrive_env.rendering import Painter, draw_network, scene_of, write_video
 
 RUNS = Path("runs")
 RUNS.mkdir(exist_ok=True)
@@ -37,17 +36,16 @@ for name in BUILT_IN:
 
 
 # %% [markdown]
-# `plot` (`map plot FILE -o map.png`) writes a picture: lanes with their directions, stop lines in
-# pink, traffic lights as green dots, signs in their colours.
+# `draw_network` (`map plot FILE -o map.png`) draws a picture: lanes with their directions, stop
+# lines in red, traffic lights as green dots, signs in their shapes.
 
 
 # %%
 def show(*networks, width=12):
-    """Plots road networks side by side."""
+    """Shows road networks side by side."""
     _, axes = plt.subplots(1, len(networks), figsize=(width, 4), layout="constrained")
     for axis, network in zip(np.atleast_1d(axes), networks, strict=True):
-        plot(network, RUNS / "map.png", size=900)
-        axis.imshow(plt.imread(RUNS / "map.png"))
+        axis.imshow(draw_network(network, size=900))
         axis.set_title(network.name)
         axis.set_axis_off()
     plt.show()

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_integer
 from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
-from selfdrive_env.envs.vector import DrivingVectorEnv, Infos
+from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.infos import Infos
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
 
@@ -31,16 +33,11 @@ NOT_HERE = ("num_envs", "autoreset_mode", "device", "output", "traffic", "driver
 """Settings that one world of learning agents has no use for."""
 
 
-class _Scene(DrivingVectorEnv):
-    """One world in which finished agents stay away until they are placed again."""
+class _NoneWaits(NumpyBackend):
+    """Finished agents stay away until they are placed again, and stop nobody until then."""
 
-    def _waiting(self) -> NDArray[np.bool_]:
+    def waiting(self) -> NDArray[np.bool_]:
         return np.zeros(1, np.bool_)
-
-    def place(self, slots: NDArray[np.bool_]) -> tuple[NDArray[Any], Infos]:
-        """Places agents in these slots of the running world; returns as `reset` does."""
-        self.engine.reset(slots[None].astype(np.uint8), np.zeros(1, np.uint8), staggered=False)
-        return self._observations(), self._masks()
 
 
 class DrivingParallelEnv(ParallelEnv):
@@ -69,7 +66,13 @@ class DrivingParallelEnv(ParallelEnv):
         settings = {"agents_per_world": DEFAULT_AGENTS, "stagger": False, **settings}
         slots = Settings.from_keywords(settings).slots
         check_integer("entrants", entrants, 0, 1_000_000)
-        self.vector = _Scene(slots, autoreset_mode="Disabled", render_mode=render_mode, **settings)
+        self.vector = DrivingVectorEnv(
+            slots,
+            autoreset_mode="Disabled",
+            render_mode=render_mode,
+            backend=_NoneWaits,
+            **settings,
+        )
         self.metadata = {
             "name": "selfdrive_v0",
             "is_parallelizable": True,
@@ -110,7 +113,7 @@ class DrivingParallelEnv(ParallelEnv):
         self._slots, self._free, self._named = {}, set(), 0
         self._enter(np.flatnonzero(infos["valid"]).tolist())
         if not self.agents:
-            raise MapError(f"no free place for any agent on {self.vector.settings.map}")
+            raise MapError(f"no free place for any agent on {self.vector.settings.map_names}")
         learn = {agent: {"learn": bool(infos["learn"][i])} for agent, i in self._slots.items()}
         return {agent: self._rows[i] for agent, i in self._slots.items()}, learn
 
@@ -177,7 +180,10 @@ class DrivingParallelEnv(ParallelEnv):
         slots = sorted(self._free)[:left]
         chosen = np.zeros(self.vector.num_envs, np.bool_)
         chosen[slots] = True
-        self._rows, infos = self.vector.place(chosen)
+        none_whole = np.zeros(1, np.uint8)
+        self.vector.engine.reset(chosen[None].astype(np.uint8), none_whole, staggered=False)
+        self._rows = self.vector.backend.observations()
+        infos = self.vector.backend.infos()
         return self._enter([i for i in slots if infos["valid"][i]])
 
     def state(self) -> F32:

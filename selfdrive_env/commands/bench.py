@@ -80,7 +80,7 @@ def benchmark(
     Returns:
         The figures by name; `agent_steps_per_s` is the median of `runs`.
     """
-    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.envs.make import make_self_play
 
     rows = worlds * agents
     env = make_self_play(

@@ -94,7 +94,7 @@ def _first_step() -> dict[str, Any]:
     """Returns how long it takes to the first step; compiles if nothing was kept."""
     import numpy as np
 
-    from selfdrive_env.envs.vector import make_drive
+    from selfdrive_env.envs.make import make_drive
 
     start = time.perf_counter()
     env = make_drive(1, agents_per_world=8, num_threads=1, horizon=30.0)

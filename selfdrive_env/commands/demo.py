@@ -88,7 +88,7 @@ def demo(
 
 def _make_env(policy: Any, map: str, agents: int, seconds: int) -> Any:
     """Returns the world of a film, which nothing ends."""
-    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.envs.make import make_self_play
 
     return make_self_play(
         agents, map=map, agents_per_world=agents, dt=1.0 / STEPS_PER_SECOND, stagger=False,

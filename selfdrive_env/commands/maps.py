@@ -29,7 +29,10 @@ def info(parsed: argparse.Namespace) -> int:
 def draw(parsed: argparse.Namespace) -> int:
     """Writes the picture of one map; returns 0."""
     from selfdrive_env.maps import load
-    from selfdrive_env.maps.plot import plot
+    from selfdrive_env.rendering import draw_network
+    from selfdrive_env.rendering.canvas import import_pillow
 
-    plot(load(parsed.file), parsed.output, size=parsed.size)
+    image = import_pillow()[0]
+    picture = draw_network(load(parsed.file), size=parsed.size)
+    image.fromarray(picture).save(parsed.output, format="PNG")
     return 0

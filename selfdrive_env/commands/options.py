@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selfdrive_env.config.presets import PRESETS
+from selfdrive_env.maps.readers import endings
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
 
 __all__ = ["COMMANDS", "MAP_COMMANDS", "PROBES", "SHELLS", "Command", "make_parser"]
@@ -37,7 +38,7 @@ PROBES = (
 )
 """Of `evaluation.probes`, whose import takes long."""
 
-MAP = "a built-in town or an OpenDRIVE file (.xodr, .xodr.gz, .xodr.xz)"
+MAP = f"a built-in town or a map file ({endings()})"
 POLICY = (
     "idm, random, constant:N (always action N, 0 to 11), selfplay, a run's folder, a policy file, "
     "or an SB3 file (.zip)"

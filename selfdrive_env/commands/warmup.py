@@ -79,7 +79,7 @@ def _functions(entries: dict[str, Any]) -> dict[str, Any]:
 
 def _use() -> None:
     """Calls each of them once on the processor."""
-    from selfdrive_env.envs.vector import make_self_play
+    from selfdrive_env.envs.make import make_self_play
     from selfdrive_env.maps import load
     from selfdrive_env.maps.compile.compiled_map import compile_map
     from selfdrive_env.policies import deep_sets as sets

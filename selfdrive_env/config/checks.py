@@ -6,14 +6,29 @@ import enum
 import importlib.util
 import math
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_list", "as_plain", "as_table", "check_actions", "check_choice",
-    "check_integer", "check_number", "require_torch"]  # fmt: skip
+__all__ = ["Network", "as_list", "as_plain", "as_table", "check_actions", "check_choice",
+    "check_integer", "check_number", "check_seeds", "require_torch"]  # fmt: skip
+
+MAX_SEED = 2**64 - 1
+
+
+@runtime_checkable
+class Network(Protocol):
+    """What a setting knows of a `RoadNetwork`, which lies in a layer above."""
+
+    name: str
+
+    def digest(self) -> str:
+        """Returns what changes with anything that the network holds."""
+
+    def save(self, path: Any) -> None:
+        """Writes the network to a file, whose path stands for it where only text can."""
 
 
 def require_torch(what: str, extra: str) -> None:
@@ -67,6 +82,33 @@ def as_table(name: str, value: Any) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
     return value
+
+
+def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list[int]:
+    """Returns one seed for all worlds, or one each.
+
+    Args:
+        seed: A number of 64 bits, or a list with one a world or one a row.
+        worlds: How many worlds there are.
+        rows: How many rows, the same number in each world.
+
+    Raises:
+        ValueError: For another number of them, or one out of range.
+    """
+    single = isinstance(seed, int | np.integer)
+    given: Any = [seed] if single else seed
+    seeds = [int(one) for one in given]
+    if not single:
+        if len(seeds) == rows:
+            seeds = seeds[:: rows // worlds]
+        if len(seeds) != worlds:
+            raise ValueError(
+                f"seed must have one entry a world ({worlds}) or a row ({rows}), got {len(seeds)}"
+            )
+    for value in seeds:
+        if not 0 <= value <= MAX_SEED:
+            raise ValueError(f"seed must be from 0 to 2**64 - 1, got {value}")
+    return seeds[0] if single else seeds
 
 
 def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:

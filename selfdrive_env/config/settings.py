@@ -11,6 +11,7 @@ import difflib
 import json
 import os
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from selfdrive_env.config.checks import (
+    Network,
     as_list,
     check_choice,
     check_integer,
@@ -93,8 +95,9 @@ DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STIL
 class Settings:
     """All settings of an environment, checked."""
 
-    map: str | Sequence[str] = DEFAULT_MAPS
-    """Built-in town or file, or several; each world draws one of them anew with each episode."""
+    map: str | Network | Sequence[str | Network] = DEFAULT_MAPS
+    """Built-in town or file, or several; each world draws one of them anew with each episode. In
+    Python also a `RoadNetwork`."""
 
     map_variants: int = 1
     """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""
@@ -236,10 +239,7 @@ class Settings:
         if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
-        maps = [self.map] if isinstance(self.map, str | os.PathLike) else as_list("map", self.map)
-        if not maps or not all(isinstance(m, str | os.PathLike) for m in maps):
-            raise ValueError(f"map must be a name or path, or a list of them, got {self.map!r}")
-        self._set("map", tuple(os.fspath(m) for m in maps))
+        self._check_map()
         low, high = self._agents()
         self._set("agents_per_world", (low, high))
         for name, low_value, high_value in (
@@ -284,6 +284,16 @@ class Settings:
         make_layout(self.layout)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
+
+    def _check_map(self) -> None:
+        many = isinstance(self.map, list | tuple | np.ndarray)
+        maps = tuple(self.map) if many else (self.map,)  # type: ignore[arg-type]
+        if not maps or not all(isinstance(m, str | os.PathLike | Network) for m in maps):
+            raise ValueError(
+                "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
+                f"{reprlib.repr(self.map)}"
+            )
+        self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
@@ -365,6 +375,22 @@ class Settings:
             return 1
         return usable_cores()
 
+    @property
+    def maps(self) -> tuple[Any, ...]:
+        """Names, paths and networks, one a map."""
+        return self.map  # type: ignore[return-value]
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """Maps by name or path, networks by name."""
+        return tuple(m if isinstance(m, str) else m.name for m in self.maps)
+
+    def plain(self) -> dict[str, Any]:
+        """Returns all settings as JSON can hold them; of networks only the names."""
+        values = {**vars(self), "map": self.map_names}
+        plain: dict[str, Any] = json.loads(json.dumps(values, default=list))
+        return plain
+
     def layout_digest(self) -> str:
         """Returns what tells whether a checkpoint fits: changes with layout and version."""
         layout = dataclasses.asdict(make_layout(self.layout))
@@ -372,9 +398,8 @@ class Settings:
 
     def digest(self) -> str:
         """Returns a digest of all settings that influence results."""
-        values = dataclasses.asdict(self)
-        for name in NOT_IN_DIGEST:
-            del values[name]
+        values = {name: one for name, one in vars(self).items() if name not in NOT_IN_DIGEST}
+        values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.maps]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
 
 
@@ -418,7 +443,7 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
     Args:
         settings: The settings.
         driver: Driver of each slot, [A].
-        learner: Whether each slot is a row, [A].
+        learner: Whether the caller drives, or learns from, each slot, [A].
     """
     condition = np.zeros((2, NUM_WEIGHTS), np.float32)
     for column, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):

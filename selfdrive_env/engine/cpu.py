@@ -32,6 +32,7 @@ from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
     ACTIONS_SCALE,
+    EXTERNAL,
     HALTED,
     MAX_GOALS,
     NUM_COUNTS,
@@ -53,6 +54,9 @@ __all__ = ["BATCH_STRUCTS", "STATE_STRUCTS", "Engine", "compiled_worlds"]
 
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
+
+SHOWN_OUTPUT = ("waits", "terminated", "truncated")
+"""Fields of `Output` that a state has beside these."""
 
 CACHED_MAP = 100 * 2**20
 """Maps of more bytes are read ahead of their use."""
@@ -86,7 +90,8 @@ class Engine:
             maps: The pool of maps.
             num_worlds: Worlds of this batch.
             driver: Driver of each slot, [A].
-            learner: Whether each slot is a row, [A].
+            learner: Whether the caller drives, or learns from, each slot, [A]. Learners have rows,
+                and so have co-drivers: slots that listen to actions (`EXTERNAL`) and are none.
         """
         self.settings = settings
         self.num_worlds = num_worlds
@@ -101,12 +106,14 @@ class Engine:
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
         self._worker_rows = 1 + math.ceil(CACHE_LINE_PAD / self.num_slots)
-        self.num_rows = num_worlds * int(np.count_nonzero(learner))
-        self._allocate(self._sizes(int(np.count_nonzero(learner))))
+        has_row = (learner != 0) | (driver == EXTERNAL)
+        self.rows_per_world = int(np.count_nonzero(has_row))
+        self.num_rows = num_worlds * self.rows_per_world
+        self._allocate(self._sizes(self.rows_per_world))
 
         row = np.full(self.num_slots, -1, np.int64)
-        row[learner != 0] = np.arange(np.count_nonzero(learner))
-        base = np.arange(num_worlds)[:, None] * np.count_nonzero(learner)
+        row[has_row] = np.arange(self.rows_per_world)
+        base = np.arange(num_worlds)[:, None] * self.rows_per_world
         self._write("bodies", row=np.where(row >= 0, base + row, -1))
         self._write("bodies", driver=driver, learner=learner)
         number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
@@ -294,11 +301,48 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Returns copies of all arrays that make up the state, by "struct.field"."""
+        return {name: array.copy() for name, array in self._arrays(STATE_STRUCTS).items()}
+
+    def shown(self) -> dict[str, Any]:
+        """Returns copies of the flags and rows that callers have seen last, by "struct.field"."""
+        output, rows = self._arrays(("output",)), self._arrays(("rows",))
+        found = {f"output.{name}": output[f"output.{name}"] for name in SHOWN_OUTPUT}
+        found |= {name: array for name, array in rows.items() if not name.startswith("rows.final_")}
+        return {name: array.copy() for name, array in found.items()}
+
+    def _arrays(self, structs: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Returns the arrays of some structs, by "struct.field"."""
         return {
-            f"{name}.{key}": value.copy()
-            for name in STATE_STRUCTS
+            f"{name}.{key}": value
+            for name in structs
             for key, value in getattr(self, name)._asdict().items()
         }
+
+    def check_state(self, arrays: Mapping[str, Any]) -> None:
+        """Refuses arrays that `restore` cannot take.
+
+        Args:
+            arrays: By "struct.field", as `state` and `shown` give them.
+
+        Raises:
+            ValueError: If one is missing, unknown, of another type or shape, or damaged.
+        """
+        targets = self._arrays((*STATE_STRUCTS, "output", "rows"))
+        missing = [n for n in targets if n.split(".")[0] in STATE_STRUCTS and n not in arrays]
+        if missing:
+            raise ValueError(f"state lacks {missing[0]}")
+        for name in arrays:
+            if name not in targets:
+                raise ValueError(f"state has an unknown entry {name!r}")
+            value = np.asarray(arrays[name])
+            if value.shape != targets[name].shape or value.dtype != targets[name].dtype:
+                raise ValueError(
+                    f"state entry {name!r} must be {targets[name].dtype} of shape "
+                    f"{targets[name].shape}, got {value.dtype} of shape {value.shape}"
+                )
+            low, high = self.index_range(name)
+            if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
+                raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfdrive_env.compiler.structs import Leaf, Nested, Table, simulate, table_fields
 from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.cpu import BATCH_STRUCTS, STATE_STRUCTS, Engine
+from selfdrive_env.engine.cpu import BATCH_STRUCTS, Engine
 from selfdrive_env.engine.launch import Launcher
 from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -76,7 +76,7 @@ class DeviceEngine(Engine):
             maps: The pool of maps.
             num_worlds: Worlds of this batch.
             driver: Driver of each slot, [A].
-            learner: Whether each slot is a row, [A].
+            learner: Whether the caller drives, or learns from, each slot, [A].
             device: Where.
 
         Raises:
@@ -299,14 +299,6 @@ class DeviceEngine(Engine):
         if self.device.type != "cuda":
             return 0
         return int(torch.cuda.current_stream(self.device).cuda_stream)
-
-    def state(self) -> dict[str, Any]:
-        """Returns copies of all arrays that make up the state, in host memory."""
-        return {
-            f"{name}.{key}": value
-            for name in STATE_STRUCTS
-            for key, value in self.read(name)._asdict().items()
-        }
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field"."""

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.envs.infos import Infos
+from selfdrive_env.envs.spec import plain_spec
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
-from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv, Infos
+from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.world import ABSENT
@@ -45,6 +47,15 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
 
+    @property
+    def spec(self) -> Any:
+        """The `EnvSpec` that made this environment."""
+        return getattr(self, "_spec", None)
+
+    @spec.setter
+    def spec(self, value: Any) -> None:
+        self._spec = plain_spec(value)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[F32, Infos]:
@@ -56,7 +67,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         super().reset(seed=seed)
         observation, _ = self.vector.reset(seed=seed)
         if self.vector.engine.agents.status[0, 0] == ABSENT:
-            raise MapError(f"no free place for the ego on {self.vector.settings.map}")
+            raise MapError(f"no free place for the ego on {self.vector.settings.map_names}")
         return self._own(observation), {}
 
     def _own(self, observation: F32) -> F32:

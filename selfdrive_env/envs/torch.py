@@ -6,7 +6,7 @@ none raises at the next read of the host (`check`, `reset`, `get_state`, `render
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import sparse_zeros
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.engine.cuda import DeviceEngine
 from selfdrive_env.engine.devices import choose_device
-from selfdrive_env.envs.vector import (
-    FINAL_MASKS,
-    FINALS,
-    DrivingVectorEnv,
-    Infos,
-)
+from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import U8
 
 __all__ = ["CapturedStep", "CudaVectorEnv", "TorchVectorEnv", "environment_class"]
+
+FINAL_ROWS = ("final_age", "final_km", "final_count", "final_term")
 
 
 def environment_class(device: str) -> type[DrivingVectorEnv]:
@@ -37,32 +37,34 @@ def environment_class(device: str) -> type[DrivingVectorEnv]:
     return CudaVectorEnv
 
 
-class TorchVectorEnv(DrivingVectorEnv):
-    """Road scenes on the CPU whose arrays are torch tensors, sharing memory with NumPy's.
+class TorchBackend(NumpyBackend):
+    """Worlds on the CPU whose arrays go out as torch tensors of the same memory.
 
     With `output="numpy"` they stay arrays: `device="auto"` found no CUDA device.
     """
 
-    def _new_engine(self, maps: list[CompiledMap], driver: U8, learner: U8) -> Engine:
-        if self.settings.obs_dtype == "bfloat16":
+    @staticmethod
+    def make_engine(
+        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+    ) -> Engine:
+        """See `NumpyBackend.make_engine`."""
+        if settings.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
-        return Engine(self.settings, maps, self.num_worlds, driver, learner)
+        return Engine(settings, maps, num_worlds, driver, learner)
 
-    device = torch.device("cpu")
+    def observations(self) -> Any:
+        """See `NumpyBackend.observations`."""
+        return self._outward(super().observations())
 
-    def check(self) -> None:
-        """Raises nothing: bad actions raised in the step that they were given to."""
+    def infos(self) -> Infos:
+        """See `NumpyBackend.infos`."""
+        infos: Infos = self._outward(super().infos())
+        return infos
 
-    def reset(self, **keywords: Any) -> Any:
-        """See `DrivingVectorEnv.reset`."""
-        return self._outward(super().reset(**keywords))
-
-    def _results(self) -> Any:
-        return self._outward(super()._results())
-
-    def set_state(self, state: Mapping[str, Any]) -> Any:
-        """See `DrivingVectorEnv.set_state`."""
-        return self._outward(super().set_state(state))
+    def results(self) -> tuple[Any, ...]:
+        """See `NumpyBackend.results`."""
+        results: tuple[Any, ...] = self._outward(super().results())
+        return results
 
     def _outward(self, value: Any) -> Any:
         return _as_tensors(value) if self.settings.output == "torch" else value
@@ -79,24 +81,23 @@ def _as_tensors(value: Any) -> Any:
     return value
 
 
-class CudaVectorEnv(DrivingVectorEnv):
-    """Road scenes on a CUDA device.
-
-    With `output="torch"` all that `reset` and `step` return are tensors there: copies with
-    `copy=True`, else always the same ones. Infos are dense: `final_obs` and `final_info` come with
-    every step; of `final_obs` only the rows of its mask `_final_obs` are defined. With
-    `output="numpy"` everything is copied to the host and looks like that of the CPU.
-    """
+class DeviceBackend(NumpyBackend):
+    """Worlds on a CUDA device; what its two forms share."""
 
     engine: DeviceEngine
 
-    def _new_engine(self, maps: list[CompiledMap], driver: U8, learner: U8) -> Engine:
-        if self.render_mode == "human":
-            raise ValueError("render_mode='human' is for device='cpu'; 'rgb_array' works here, too")
-        chosen = choose_device(self.settings.device)
-        self.device = torch.device("cpu" if SIMULATED else chosen)
-        self._pinned: dict[str, torch.Tensor] = {}
-        return DeviceEngine(self.settings, maps, self.num_worlds, driver, learner, self.device)
+    def __init__(self, engine: Engine, num_envs: int) -> None:
+        super().__init__(engine, num_envs)
+        self.device = self.engine.device
+        self._started = False
+
+    @staticmethod
+    def make_engine(
+        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+    ) -> Engine:
+        """See `NumpyBackend.make_engine`."""
+        device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
+        return DeviceEngine(settings, maps, num_worlds, driver, learner, device)
 
     def check(self) -> None:
         """Waits for the device and raises what went wrong in the steps before.
@@ -115,30 +116,45 @@ class CudaVectorEnv(DrivingVectorEnv):
             f"actions must be {allowed}: row {row} was given another since the last check"
         )
 
-    def reset(self, **keywords: Any) -> Any:
-        """See `DrivingVectorEnv.reset`; a mask may be a tensor, too."""
-        if self._ready:
-            self.check()
-        options = dict(keywords.pop("options", None) or {})
-        mask = options.get("reset_mask")
-        if isinstance(mask, torch.Tensor):
-            options["reset_mask"] = mask.cpu().numpy()
-        observations, infos = super().reset(options=options, **keywords)
-        return self._handed_out(observations), infos
+    def mask(self, mask: Any) -> NDArray[Any]:
+        """Returns a mask of rows, an array or a tensor, as an array of the host."""
+        return super().mask(mask.cpu().numpy() if isinstance(mask, torch.Tensor) else mask)
 
-    def _checked(self, actions: Any) -> Any:
-        if self.settings.output == "numpy":
-            return super()._checked(actions)
+    def start(self) -> None:
+        """Starts a step; the device works on it in any case after this returns."""
+        self.engine.step()
+        self._started = True
+
+    def wait(self) -> None:
+        """Checks that a step was started; the results are ready when the device is."""
+        if not self._started:
+            raise RuntimeError("call step_async() before step_wait()")
+        self._started = False
+
+
+class CudaBackend(DeviceBackend):
+    """Worlds on a CUDA device: tensors there come in and go out, and a step reads nothing.
+
+    Infos are dense: metrics come with every step.
+    """
+
+    def __init__(self, engine: Engine, num_envs: int) -> None:
+        super().__init__(engine, num_envs)
+        self._all_rows = torch.ones(num_envs, dtype=torch.bool, device=self.device)
+
+    def actions(self, actions: Any) -> Any:
+        """Returns actions as a tensor on the device, which checks the values.
+
+        Args:
+            actions: A tensor there, or what shares its memory by DLPack.
+
+        Raises:
+            TypeError: If they are none.
+            ValueError: If they are elsewhere, or of another type or shape.
+        """
         discrete = self.settings.action_type == "discrete"
         if not isinstance(actions, torch.Tensor):
-            if hasattr(actions, "__dlpack__") and not SIMULATED:
-                actions = torch.utils.dlpack.from_dlpack(actions)
-            elif hasattr(actions, "__cuda_array_interface__") or hasattr(actions, "__dlpack__"):
-                actions = torch.as_tensor(actions)
-            else:
-                raise TypeError(
-                    f"actions must be a tensor on {self.device}, got {type(actions).__name__}"
-                )
+            actions = self._shared(actions)
         if actions.device != self.device:
             raise ValueError(
                 f"actions must be on {self.device}, got a tensor on {actions.device}: move it with "
@@ -154,56 +170,44 @@ class CudaVectorEnv(DrivingVectorEnv):
             )
         return actions
 
-    def _waiting(self) -> NDArray[np.bool_]:
-        """Returns which rows have ended: none, so that a step reads nothing from the device."""
-        if self.settings.output == "numpy":
-            return super()._waiting()
+    def _shared(self, actions: Any) -> torch.Tensor:
+        """Returns an array of another library as a tensor of the same memory."""
+        if hasattr(actions, "__dlpack__") and not SIMULATED:
+            return torch.utils.dlpack.from_dlpack(actions)
+        if hasattr(actions, "__cuda_array_interface__") or hasattr(actions, "__dlpack__"):
+            return torch.as_tensor(actions)
+        raise TypeError(f"actions must be a tensor on {self.device}, got {type(actions).__name__}")
+
+    def waiting(self) -> NDArray[np.bool_]:
+        """Returns which rows wait: none, so that a step reads nothing from the device."""
         return np.zeros(1, np.bool_)
 
-    def step_async(self, actions: Any) -> None:
-        """Starts a step; the device works on it in any case after this returns."""
-        self._take_actions(actions)
-        self.engine.step()
-        self._started = True
+    def observations(self) -> Any:
+        """Returns the observations, a copy as the settings say."""
+        return self._handed_out(self.engine.observations)
 
-    def step_wait(self) -> Any:
-        """Returns what the step that `step_async` started gives."""
-        if not self.__dict__.pop("_started", False):
-            raise RuntimeError("call step_async() before step_wait()")
-        return self._results()
-
-    def _results(self) -> Any:
-        if self.settings.output == "numpy":
-            return self._host_results()
-        terminated, truncated = self._row("terminated", True), self._row("truncated", True)
-        infos = self._masks()
-        self._add_dense_finals(infos, terminated | truncated)
-        return (
-            self._handed_out(self.engine.observations), self._row("reward"), terminated, truncated,
-            infos,
-        )  # fmt: skip
-
-    def _row(self, field: str, flag: bool = False) -> torch.Tensor:
-        tensor = self.engine.tensors["rows"][field]
-        return self._handed_out(tensor.view(torch.bool) if flag else tensor)
-
-    def _handed_out(self, tensor: Any) -> Any:
-        """Returns rows for the caller: copied as the settings say, to where they say."""
-        if self.settings.output == "numpy":
-            return self._to_host("observation", tensor)
-        return tensor.clone() if self.settings.copy else tensor
-
-    def _masks(self) -> Infos:
-        if self.settings.output == "numpy":
-            return super()._masks()
-        if not hasattr(self, "_all_rows"):
-            self._all_rows = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
+    def infos(self) -> Infos:
+        """Returns the masks `valid` and `learn`."""
         return {
             "valid": self._row("valid", True),
             "_valid": self._all_rows,
             "learn": self._row("learn", True),
             "_learn": self._all_rows,
         }
+
+    def results(self) -> tuple[Any, ...]:
+        """Returns what the last step gave."""
+        terminated, truncated = self._row("terminated", True), self._row("truncated", True)
+        infos = self.infos()
+        self._add_dense_finals(infos, terminated | truncated)
+        return self.observations(), self._row("reward"), terminated, truncated, infos
+
+    def _row(self, field: str, flag: bool = False) -> torch.Tensor:
+        tensor = self.engine.tensors["rows"][field]
+        return self._handed_out(tensor.view(torch.bool) if flag else tensor)
+
+    def _handed_out(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone() if self.settings.copy else tensor
 
     def _add_dense_finals(self, infos: Infos, done: torch.Tensor) -> None:
         same_step = self.settings.autoreset_mode == "SameStep"
@@ -219,13 +223,25 @@ class CudaVectorEnv(DrivingVectorEnv):
             infos["_final_obs"] = infos["_final_info"] = done
             infos["final_info"] = target
 
-    def _host_results(self) -> Any:
+
+class CudaArrayBackend(DeviceBackend):
+    """Worlds on a CUDA device; arrays come in and go out, all copied, as on the CPU."""
+
+    def __init__(self, engine: Engine, num_envs: int) -> None:
+        super().__init__(engine, num_envs)
+        self._pinned: dict[str, torch.Tensor] = {}
+
+    def observations(self) -> Any:
+        """Returns the observations in host memory."""
+        return self._to_host("observation", self.engine.observations)
+
+    def results(self) -> tuple[Any, ...]:
         """Returns the results of a step in host memory, read in one go."""
         self.check()
         rows = self.engine.tensors["rows"]
         names = ("reward", "terminated", "truncated", "valid", "learn")
         host = {name: self._to_host(name, rows[name], wait=False) for name in names}
-        observations = self._to_host("observation", self.engine.observations)
+        observations = self.observations()
         terminated, truncated = (host[n].astype(np.bool_) for n in ("terminated", "truncated"))
         infos: Infos = {}
         for name in ("valid", "learn"):
@@ -233,7 +249,10 @@ class CudaVectorEnv(DrivingVectorEnv):
             infos[f"_{name}"] = self._all.copy()
         done = terminated | truncated
         if done.any():
-            self._add_finals(infos, done)
+            finals = tuple(self._to_host(name, rows[name]).T for name in FINAL_ROWS)
+            same_step = self.settings.autoreset_mode == "SameStep"
+            last = self._last_rows(done) if same_step else None
+            add_finals(infos, done, finals, last, copies=self.settings.copy)
         return observations, host["reward"].copy(), terminated, truncated, infos
 
     def _to_host(self, name: str, tensor: torch.Tensor, wait: bool = True) -> NDArray[Any]:
@@ -248,34 +267,62 @@ class CudaVectorEnv(DrivingVectorEnv):
         array: NDArray[Any] = pinned.numpy()
         return array.copy() if wait and self.settings.copy else array
 
-    def _finals(self) -> tuple[NDArray[Any], ...]:
-        names = ("final_age", "final_km", "final_count", "final_term")
-        rows = self.engine.tensors["rows"]
-        age, km, counts, terms = (self._to_host(name, rows[name]) for name in names)
-        return age, km, counts.T, terms.T
-
-    def _final_observations(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+    def _last_rows(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+        """Returns the last observations of rows that ended, zero elsewhere."""
         finals, rows = self.engine.final_observations, np.flatnonzero(done)
         out = sparse_zeros(tuple(finals.shape), np.dtype(self.settings.obs_dtype))
         out[rows] = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
         return out
 
-    def get_state(self) -> dict[str, NDArray[Any]]:
-        """See `DrivingVectorEnv.get_state`; the state fits environments on the CPU, too."""
-        self.check()
-        return super().get_state()
 
-    def set_state(self, state: Mapping[str, Any]) -> Any:
-        """See `DrivingVectorEnv.set_state`; a state may come from an environment on the CPU."""
-        super().set_state(state)
-        return self._handed_out(self.engine.observations)
+class TorchVectorEnv(DrivingVectorEnv):
+    """Road scenes on the CPU whose arrays are torch tensors, sharing memory with NumPy's.
 
-    def frame(
-        self, row: int = 0, *, span: float | None = None, size: int | None = None
-    ) -> NDArray[np.uint8]:
-        """See `DrivingVectorEnv.frame`."""
-        self.check()
-        return super().frame(row, span=span, size=size)
+    With `output="numpy"` they stay arrays: `device="auto"` found no CUDA device.
+
+    Args:
+        num_envs: As for `DrivingVectorEnv`.
+        **settings: Likewise.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
+        super().__init__(num_envs, backend=TorchBackend, **settings)
+
+    def check(self) -> None:
+        """Raises nothing: bad actions raised in the step that they were given to."""
+
+
+class CudaVectorEnv(DrivingVectorEnv):
+    """Road scenes on a CUDA device.
+
+    With `output="torch"` all that `reset` and `step` return are tensors there: copies with
+    `copy=True`, else always the same ones. Infos are dense: `final_obs` and `final_info` come with
+    every step; of `final_obs` only the rows of its mask `_final_obs` are defined. With
+    `output="numpy"` everything is copied to the host and looks like that of the CPU.
+
+    Args:
+        num_envs: As for `DrivingVectorEnv`.
+        **settings: Likewise.
+    """
+
+    engine: DeviceEngine
+
+    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
+        if settings.get("render_mode") == "human":
+            raise ValueError("render_mode='human' is for device='cpu'; 'rgb_array' works here, too")
+        arrays = settings.get("output") == "numpy"
+        super().__init__(num_envs, backend=CudaArrayBackend if arrays else CudaBackend, **settings)
+        self.device = self.engine.device
+
+    def check(self) -> None:
+        """Waits for the device and raises what went wrong in the steps before.
+
+        Raises:
+            ValueError: If a row was given an action that is none; it drove without a jerk.
+        """
+        self.backend.check()
 
     def capture(self) -> CapturedStep:
         """Returns a step as a CUDA graph, started as a whole; call it after the first step.
@@ -309,7 +356,7 @@ class CapturedStep:
         with torch.cuda.device(env.device), torch.cuda.graph(self.graph, stream=stream):
             env.engine.command(self.actions)
             env.engine.step()
-            self.results = env._results()
+            self.results = env.backend.results()
 
     def step(self, actions: Any = None) -> Any:
         """Advances all worlds; returns what `step` of the environment does.
@@ -319,7 +366,7 @@ class CapturedStep:
         """
         self._env._check_open()
         if actions is not None:
-            self.actions.copy_(self._env._checked(actions))
+            self.actions.copy_(self._env.backend.actions(actions))
         self.graph.replay()
         return self.results
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from collections.abc import Sequence
 from importlib import metadata
@@ -121,7 +119,7 @@ class Recorder:
             "dt": float(engine.settings.dt),
             "start": frames.start * float(engine.settings.dt),
             "focus": self._focus,
-            "settings": json.loads(json.dumps(dataclasses.asdict(engine.settings), default=list)),
+            "settings": engine.settings.plain(),
             "terms": list(REWARD_TERMS),
             "events": [name for name, _, _ in METRICS],
             "body_types": list(BODY_TYPES),

@@ -20,7 +20,7 @@ from selfdrive_env.config.settings import POLICIES, Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.numpy_policy import load_policy
 
-__all__ = ["SCRIPTED", "Policy", "check_layout", "load"]
+__all__ = ["SCRIPTED", "Driver", "check_layout", "load"]
 
 CONSTANT = "constant:"
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
@@ -31,7 +31,7 @@ Act = Callable[..., NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Policy:
+class Driver:
     """Something that drives: actions from observations, or a scripted driver."""
 
     name: str
@@ -51,7 +51,7 @@ class Policy:
     """`dt` and `bodies` that it was trained with, where that is known."""
 
 
-def load(text: str, *, seed: int = 0) -> Policy:
+def load(text: str, *, seed: int = 0) -> Driver:
     """Returns a policy.
 
     Args:
@@ -63,11 +63,11 @@ def load(text: str, *, seed: int = 0) -> Policy:
         ValueError: For an unknown name or a file that holds no policy this package reads.
     """
     if text == "idm":
-        return Policy("idm", _nothing, settings={"driver": "idm"})
+        return Driver("idm", _nothing, settings={"driver": "idm"})
     if text == "random":
-        return Policy("random", _Random(seed))
+        return Driver("random", _Random(seed))
     if text.startswith(CONSTANT):
-        return Policy(text, _Constant(_action(text)))
+        return Driver(text, _Constant(_action(text)))
     path = Path(text)
     if text in POLICIES:
         return _read_run(text)
@@ -119,7 +119,7 @@ class _Constant:
         return np.full(len(observations), self._action, np.int64)
 
 
-def _read_run(name: str) -> Policy:
+def _read_run(name: str) -> Driver:
     """Returns a policy of this package's own training."""
     policy = load_policy(name)
 
@@ -130,15 +130,15 @@ def _read_run(name: str) -> Policy:
     env = policy.description.get("env", {})
     settings = {"reward": env["reward"]} if env.get("reward") else {}
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies")}
-    return Policy(name, act, layout=policy.layout, settings=settings, learnt=learnt)
+    return Driver(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 
-def _read_sb3(path: Path) -> Policy:
+def _read_sb3(path: Path) -> Driver:
     """Returns the policy of an SB3 file."""
     from selfdrive_env.adapters.sb3 import read_actor
 
     actor = read_actor(path)
-    return Policy(
+    return Driver(
         str(path),
         actor.act,
         layout=actor.layout,
@@ -158,7 +158,7 @@ def _named(layout: Layout) -> str:
     return f"{names[0] if names else layout} ({width(layout)} values)"
 
 
-def fitting_layout(policy: Policy) -> str | dict[str, int]:
+def fitting_layout(policy: Driver) -> str | dict[str, int]:
     """Returns a layout setting that a policy can read, "lean" where it reads any."""
     if policy.layout is not None:
         return vars(policy.layout).copy()
@@ -169,7 +169,7 @@ def fitting_layout(policy: Policy) -> str | dict[str, int]:
     return "lean"
 
 
-def check_layout(policy: Policy, env: DrivingVectorEnv) -> None:
+def check_layout(policy: Driver, env: DrivingVectorEnv) -> None:
     """Raises a ValueError that names both layouts unless the policy reads this environment's."""
     there = env.layout
     if policy.layout is not None and policy.layout != there:

@@ -19,13 +19,16 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
-from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
-from selfdrive_env.maps import MapError, compiled
+from selfdrive_env.maps import MapError, RoadNetwork, compiled
 from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
 __all__ = ["DEFAULTS", "Evaluation", "compare", "compare_presets", "evaluate"]
+
+Maps = Sequence[str | RoadNetwork]
+"""Names, files and networks."""
 
 TOW_TIME = 10.0
 """After this long in an incident an agent is placed anew [s]."""
@@ -132,7 +135,7 @@ def _share(part: Any, whole: Any) -> float | None:
 
 
 def make_env(
-    policy: Policy, maps: Sequence[str], seeds: Sequence[int], settings: Mapping[str, Any]
+    policy: Driver, maps: Maps, seeds: Sequence[int], settings: Mapping[str, Any]
 ) -> tuple[DrivingVectorEnv, dict[str, Any]]:
     """Makes the worlds of an evaluation, one a seed.
 
@@ -161,15 +164,16 @@ def make_env(
     return env, keywords
 
 
-def _check_maps(maps: Sequence[str], layout: Layout) -> None:
+def _check_maps(maps: Maps, layout: Layout) -> None:
     """Raises a MapError for a map on which nobody can drive anywhere."""
     counts = {
         name: max(getattr(layout, name), 1)
         for name in ("lane_points", "boundary_points", "stop_lines")
     }
-    for name in maps:
-        lanes = compiled(name, **counts).lanes
+    for one in maps:
+        lanes = compiled(one, **counts).lanes
         if not len(lanes.spawn_segment) or not len(lanes.successor):
+            name = one.name if isinstance(one, RoadNetwork) else one
             raise MapError(
                 f"map {name} has no routes: it has {len(lanes.length)} drivable lanes, "
                 f"{len(lanes.successor)} links between them and {len(lanes.spawn_segment)} places "
@@ -178,9 +182,9 @@ def _check_maps(maps: Sequence[str], layout: Layout) -> None:
 
 
 def evaluate(
-    policy: Policy,
+    policy: Driver,
     *,
-    map: str | Sequence[str] = "harbour",
+    map: str | RoadNetwork | Maps = "harbour",
     minutes: float = 10.0,
     seeds: Sequence[int] = (0, 1, 2, 3),
     settings: Mapping[str, Any] | None = None,
@@ -191,7 +195,7 @@ def evaluate(
 
     Args:
         policy: Drives every agent.
-        map: Built-in town or file, or several of which each world draws one.
+        map: Built-in town, file or network, or several of which each world draws one.
         minutes: Simulated time of each world.
         seeds: One a world; equal seeds give two policies the same starts and lights.
         settings: Of the environment, where they differ from `DEFAULTS`.
@@ -202,7 +206,7 @@ def evaluate(
         raise ValueError(f"minutes must be a number above 0 and up to 1e6, got {minutes}")
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
-    maps = [map] if isinstance(map, str) else list(map)
+    maps = [map] if isinstance(map, str | RoadNetwork) else list(map)
     env, keywords = make_env(policy, maps, seeds, settings or {})
     env.reset(seed=list(seeds))
     drive = _Drive(env, policy, Recorder(env, keywords, keep))
@@ -211,7 +215,8 @@ def evaluate(
         drive.step(step)
         if progress is not None and step % 100 == 0:
             progress(step / steps)
-    result = drive.result(policy.name, tuple(seeds), keywords, minutes)
+    told = {**keywords, "map": list(env.settings.map_names)}
+    result = drive.result(policy.name, tuple(seeds), told, minutes)
     env.close()
     return result
 
@@ -219,7 +224,7 @@ def evaluate(
 class _Drive:
     """The running sums of an evaluation."""
 
-    def __init__(self, env: DrivingVectorEnv, policy: Policy, recorder: Recorder) -> None:
+    def __init__(self, env: DrivingVectorEnv, policy: Driver, recorder: Recorder) -> None:
         self.env, self.policy, self.recorder = env, policy, recorder
         self.dt = env.settings.dt
         self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)
@@ -323,7 +328,7 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Interval]:
 
 
 def compare_presets(
-    policy: Policy,
+    policy: Driver,
     presets: Sequence[str],
     *,
     settings: Mapping[str, Any] | None = None,

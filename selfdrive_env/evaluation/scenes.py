@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.builder import Node
 from selfdrive_env.maps.towns.streets import (
     Entry,
-    Layout,
     Street,
+    TownPlan,
     build,
 )
 from selfdrive_env.state.road import (
@@ -28,7 +28,7 @@ from selfdrive_env.state.road import (
 )
 from selfdrive_env.state.world import MAX_GOALS, PRESENT, STILL
 
-__all__ = ["SceneEnv", "lane_at", "scene_map"]
+__all__ = ["SceneEnv", "lane_at", "scene_network"]
 
 ARM = 260.0
 """Length of each arm of a crossing [m]."""
@@ -42,18 +42,18 @@ ENDS = {
 }
 
 
-def _crossing(middle: Node) -> Layout:
+def _crossing(middle: Node) -> TownPlan:
     """Four arms of one lane each way."""
-    return Layout({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
+    return TownPlan({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
 
 
-def _street(lanes: tuple[int, int]) -> Layout:
+def _street(lanes: tuple[int, int]) -> TownPlan:
     """A straight street."""
     ends = {name: ENDS[name] for name in RAMP}
-    return Layout(ends, (Street("west", "east", lanes=lanes),))
+    return TownPlan(ends, (Street("west", "east", lanes=lanes),))
 
 
-def _motorway() -> Layout:
+def _motorway() -> TownPlan:
     """A motorway with one ramp onto it."""
     nodes = {
         "west": Node(-400.0, 0.0, "stop"),
@@ -62,7 +62,7 @@ def _motorway() -> Layout:
     }
     street = Street("west", "east", lanes=(2, 2), width=3.75, limit=22.2, motorway=True)
     entry = Entry(RAMP, (0.0, 0.0), 160.0, "ramp", ((-180.0, -60.0, 60.0),))
-    return Layout(nodes, (street,), (), (entry,))
+    return TownPlan(nodes, (street,), (), (entry,))
 
 
 LAYOUTS = {
@@ -76,32 +76,22 @@ LAYOUTS = {
 """Roads by name; all but the motorway lie around (0, 0)."""
 
 
-@functools.lru_cache(maxsize=16)
-def scene_map(name: str, lane_points: int, boundary_points: int, stop_lines: int) -> CompiledMap:
-    """Returns one of `LAYOUTS`, compiled with lists of near points of given lengths."""
-    return compile_map(
-        build(name, LAYOUTS[name]()),
-        lane_points=max(lane_points, 1),
-        boundary_points=max(boundary_points, 1),
-        stop_lines=max(stop_lines, 1),
-    )
+@functools.cache
+def scene_network(name: str) -> RoadNetwork:
+    """Returns one of `LAYOUTS` as a map."""
+    return build(name, LAYOUTS[name]())
 
 
 class SceneEnv(DrivingVectorEnv):
     """One ego a world on one of `LAYOUTS`, with bodies that `put` places."""
 
     def __init__(self, road: str, num_envs: int, **settings: Any) -> None:
-        self.road = road
-        super().__init__(num_envs, learners="one", map="riverside", **settings)
+        super().__init__(num_envs, learners="one", map=scene_network(road), **settings)
 
-    def _make_engine(self) -> None:
-        slots, layout = self.settings.slots, self.layout
-        learner = np.zeros(slots, np.uint8)
-        learner[0] = 1
-        driver = np.where(learner, DRIVERS[self.settings.driver], DRIVERS[self.settings.traffic])
-        points = layout.lane_points, layout.boundary_points, layout.stop_lines
-        self.scene = scene_map(self.road, *points)
-        self.engine = self._new_engine([self.scene], driver.astype(np.uint8), learner)
+    @property
+    def scene(self) -> CompiledMap:
+        """The road."""
+        return self.engine.maps[0]
 
     def clear(self) -> None:
         """Takes all bodies but the egos out of the worlds, for good."""

@@ -24,8 +24,8 @@ CONTACT_BODY = 1
 APART = np.float32(2.0)
 """Share of a step that stands for "do not touch in it"."""
 
-NOWHERE = np.float32(1.0e9)
-SLACK = np.float32(1.001)  # rounding must not part circles that touch
+NOWHERE = np.float32(1.0e9)  # [m]
+SLACK = np.float32(1.001)  # factor: rounding must not part circles that touch
 
 
 @njit

@@ -22,10 +22,10 @@ from selfdrive_env.state.world import (
 
 __all__ = ["METRICS", "begin_step", "measure", "uncomfortable"]
 
-COMFORT_ACCELERATION = np.float32(3.0)
-COMFORT_JERK = np.float32(5.0)
+COMFORT_ACCELERATION = np.float32(3.0)  # [m/s^2]
+COMFORT_JERK = np.float32(5.0)  # [m/s^3]
 WRONG_WAY_COS = np.float32(-0.5)
-WRONG_WAY_SPEED = np.float32(1.0)
+WRONG_WAY_SPEED = np.float32(1.0)  # [m/s]
 TERMINATE, STOP = 0, 1
 
 METRICS = (

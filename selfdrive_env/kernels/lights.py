@@ -11,12 +11,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    segments_cross,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.road import (
@@ -47,11 +42,11 @@ from selfdrive_env.state.world import (
 
 __all__ = ["advance_lights", "check_stop_lines", "draw_lights"]
 
-GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)
-YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)
-ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)
-STANDING = np.float32(0.3)
-STOP_ZONE = np.float32(6.0)
+GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)  # [s]
+YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)  # [s]
+ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)  # [s]
+STANDING = np.float32(0.3)  # [m/s]
+STOP_ZONE = np.float32(6.0)  # [m]
 PHASE_GREEN, PHASE_YELLOW, PHASE_RED = 0, 1, 2
 DRAW_GROUP_DARK = 0x4000
 DRAW_LINE_DARK = 0x8000

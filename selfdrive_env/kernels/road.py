@@ -21,6 +21,7 @@ from selfdrive_env.kernels.surface import (
     observation_cell,
     row_cells,
 )
+from selfdrive_env.state import road
 from selfdrive_env.state.road import (
     LANE_CHANGE_COST,
     SEG_COS,
@@ -33,7 +34,6 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.road import UNREACHABLE as FAR
 from selfdrive_env.state.world import ABSENT, EVENT_OFFROAD
 
 __all__ = [
@@ -48,14 +48,15 @@ __all__ = [
     "widest_bend",
 ]
 
-UNREACHABLE = np.float32(FAR)
-ALIGN_COST = np.float32(0.5)
-CENTRE_COST = np.float32(0.05)
-LANE_SLACK = np.float32(0.2)
-LANE_CHANGE = np.float32(LANE_CHANGE_COST)
-FRONT_SHARE = np.float32(0.8)
-LANE_ROOM = np.float32(3.1)
-STEERING_LIMIT = np.float32(0.5)
+UNREACHABLE = np.float32(road.UNREACHABLE)  # [m]
+ALIGN_COST = np.float32(0.5)  # [m] at right angles to a lane
+CENTRE_COST = np.float32(0.05)  # [m/m] from the centre of a lane
+LANE_SLACK = np.float32(0.2)  # [m]
+LANE_CHANGE = np.float32(LANE_CHANGE_COST)  # [m]
+FRONT_SHARE = np.float32(0.8)  # of the length
+TINY = np.float32(1.0e-3)  # [m]
+LANE_ROOM = np.float32(3.1)  # [m]
+STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 TWO = np.float32(2.0)
 MAX_WALK = 64
 CONTACT_OFFROAD = 2
@@ -148,7 +149,7 @@ def segment_at(lanes, lane, s):
     """Returns the segment of a lane at arc length s (segments of a lane are equally long)."""
     first = np.int64(lanes.segment_first[lane])
     count = np.int64(lanes.segment_first[lane + 1]) - first
-    step = np.int64(max(s, ZERO) / max(lanes.length[lane], np.float32(1e-3)) * np.float32(count))
+    step = np.int64(max(s, ZERO) / max(lanes.length[lane], TINY) * np.float32(count))
     return first + min(step, count - 1)
 
 

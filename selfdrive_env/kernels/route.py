@@ -7,23 +7,10 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
-from selfdrive_env.state.road import (
-    SEG_COS,
-    SEG_LENGTH,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-    SEG_Z,
-)
+from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_GOAL,
@@ -35,17 +22,18 @@ from selfdrive_env.state.world import (
 
 __all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
 
-FURTHER_LOW = np.float32(20.0)
-FURTHER_HIGH = np.float32(200.0)
-MAX_GOAL_SPEED = np.float32(3.0)
+FURTHER_LOW = np.float32(20.0)  # [m]
+FURTHER_HIGH = np.float32(200.0)  # [m]
+MAX_GOAL_SPEED = np.float32(3.0)  # [m/s]
 MIN_TURN_COS = np.float32(0.5)
-MAX_PROGRESS = np.float32(15.0)
-LANE_CHANGE_SHARE = np.float32(0.25)
-NO_LANE_CHANGE = np.float32(0.5)
+MAX_PROGRESS = np.float32(15.0)  # [m]
+LANE_CHANGE_SHARE = np.float32(0.25)  # of the lanes walked over
+LANE_CHANGE_ROOM = np.float32(30.0)  # [m]
+LEFT_SHARE = np.float32(0.5)  # of lane changes
 ROUTE_TRIES = 6
-LOST = np.float32(5.0e5)
-STANDING = np.float32(0.3)
-DEAD_END = np.float32(12.0)
+LOST = np.float32(5.0e5)  # [m]
+STANDING = np.float32(0.3)  # [m/s]
+DEAD_END = np.float32(12.0)  # [m]
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
@@ -75,8 +63,8 @@ def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agen
     for hop in range(MAX_HOPS):
         a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
         room = lanes.length[lane] - s
-        if a < LANE_CHANGE_SHARE and room > np.float32(30.0) and remaining > np.float32(30.0):
-            beside = lanes.left[lane] if b < NO_LANE_CHANGE else lanes.right[lane]
+        if a < LANE_CHANGE_SHARE and room > LANE_CHANGE_ROOM and remaining > LANE_CHANGE_ROOM:
+            beside = lanes.left[lane] if b < LEFT_SHARE else lanes.right[lane]
             if beside >= 0:
                 s = s / max(lanes.length[lane], ONE) * lanes.length[beside]
                 lane = np.int64(beside)

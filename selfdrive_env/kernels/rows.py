@@ -7,15 +7,8 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.observation.rows import clear_row, keep_row
-from selfdrive_env.kernels.spawn import SAME_STEP
-from selfdrive_env.state.world import (
-    ABSENT,
-    NUM_COUNTS,
-    NUM_TERMS,
-    PRESENT,
-    REQUESTED,
-    RowRequest,
-)
+from selfdrive_env.kernels.spawn import NEXT_STEP, placed_at_once
+from selfdrive_env.state.world import ABSENT, NUM_COUNTS, NUM_TERMS, PRESENT, REQUESTED, RowRequest
 
 __all__ = ["choose_reset_rows", "choose_rows", "clear_step", "finish_rows", "request_rows"]
 
@@ -90,18 +83,19 @@ def choose_rows(model, data, worker, world):
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT
-        same_step = params.autoreset == SAME_STEP
+        at_once = placed_at_once(params, bodies, world, agent)
         kept = output.terminated[world, agent] or output.truncated[world, agent]
-        placed = not same_step and status != ABSENT and agents.age[world, agent] == 0
-        drives = status == PRESENT or (kept and not same_step)
+        placed = params.autoreset == NEXT_STEP and agents.age[world, agent] == 0
+        placed = placed and status != ABSENT
+        drives = status == PRESENT or (kept and not at_once)
         rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
         if status != ABSENT:
             scratch.request[worker, agent] = OBSERVATION
             wanted = True
             continue
-        if kept and not same_step:
+        if kept and not at_once:
             rows.valid[row] = 1
-        if same_step or not (kept or output.waits[world, agent]):
+        if at_once or not (kept or output.waits[world, agent]):
             clear_row(rows, row)
         else:
             keep_row(rows, row)
@@ -139,8 +133,8 @@ def choose_reset_rows(data, touched, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.request[worker, agent] = NO_ROW
         row = bodies.row[world, agent]
-        fresh = whole and not output.waits[world, agent]
-        if not touched or row < 0 or not (chosen[agent] or fresh):
+        drawn = bodies.learner[world, agent] == 0 or not output.waits[world, agent]
+        if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
         status = agents.status[world, agent]
         rows.valid[row] = status != ABSENT

@@ -10,16 +10,11 @@ import math
 
 import numpy as np
 
-from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.dynamics.jerk_bicycle import Sweep
 from selfdrive_env.kernels.lights import draw_lights
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    boxes_overlap,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
     DRAW_PLACE,
@@ -31,14 +26,7 @@ from selfdrive_env.kernels.math.random import (
 from selfdrive_env.kernels.road import place_on_segment, widest_bend
 from selfdrive_env.kernels.route import draw_route, goal_distance
 from selfdrive_env.kernels.surface import box_offroad
-from selfdrive_env.state.road import (
-    SEG_COS,
-    SEG_LENGTH,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-)
+from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -65,21 +53,21 @@ NEXT_STEP, SAME_STEP, DISABLED = range(3)
 PLACE_TRIES = 256
 ROOMY_TRIES = 24
 FITTING_TRIES = 48
-FITTING_LENGTH = np.float32(4.5)
-FITTING_WIDTH = np.float32(1.9)
-SPREAD_SMALL = np.float32(1.25)
-SPREAD_LARGE = np.float32(1.5)
-WHEELBASE_SHARE = np.float32(0.6)
-START_LATERAL = np.float32(2.5)
-START_BRAKING = np.float32(3.0)
-MIN_CURVATURE = np.float32(1.0e-4)
+FITTING_LENGTH = np.float32(4.5)  # [m]
+FITTING_WIDTH = np.float32(1.9)  # [m]
+SPREAD_SMALL = np.float32(1.25)  # largest factor
+SPREAD_LARGE = np.float32(1.5)  # largest factor
+WHEELBASE_SHARE = np.float32(0.6)  # of the length
+START_LATERAL = np.float32(2.5)  # [m/s^2]
+START_BRAKING = np.float32(3.0)  # [m/s^2]
+MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
 TOP_SPEED = np.float32(20.0)
-HEADWAY = np.float32(0.3)
-STOPPING = np.float32(1.0 / 8.0)
-CLEARANCE = np.float32(3.0)
-CORRIDOR = np.float32(1.5)
-TIGHT = np.float32(0.3)
+HEADWAY = np.float32(0.3)  # [s]
+STOPPING = np.float32(1.0 / 8.0)  # [s^2/m]
+CLEARANCE = np.float32(3.0)  # [m]
+CORRIDOR = np.float32(1.5)  # [m]
+TIGHT = np.float32(0.3)  # [m]
 
 
 @njit
@@ -394,6 +382,18 @@ def draw_world(model, data, world, first_time):
         output.waits[world, agent] = not placed
 
 
+@inline
+def placed_at_once(params, bodies, world, agent):
+    """Whether an agent whose episode ends is placed again in the same step.
+
+    In NextStep who has a row shows its last observation first; in Disabled only learners wait, for
+    the caller.
+    """
+    if params.autoreset == NEXT_STEP:
+        return bodies.row[world, agent] < 0
+    return params.autoreset == SAME_STEP or bodies.learner[world, agent] == 0
+
+
 @njit
 def place_agents(model, data, world):
     """Stage: re-places finished agents, or takes them out until they are due.
@@ -408,12 +408,12 @@ def place_agents(model, data, world):
     for agent in range(worlds.num_agents[world]):
         done = output.terminated[world, agent] or output.truncated[world, agent]
         waited = output.waits[world, agent] != 0
-        own_row = bodies.row[world, agent] >= 0
-        if done and own_row and params.autoreset != SAME_STEP:
+        at_once = placed_at_once(params, bodies, world, agent)
+        if done and not at_once:
             agents.status[world, agent] = ABSENT
             output.waits[world, agent] = 1
             continue
-        due = done or (waited and (not own_row or params.autoreset != DISABLED))
+        due = done or (waited and (at_once or params.autoreset == NEXT_STEP))
         if not due or worlds.ended[world]:
             continue
         output.waits[world, agent] = not place_agent(model, data, world, agent)
@@ -429,7 +429,7 @@ def reset_slots(model, data, staggered, world):
     if whole:
         draw_world(model, data, world, staggered)
     for agent in range(agents.x.shape[1]):
-        if not chosen[agent] and not (whole and bodies.row[world, agent] < 0):
+        if not chosen[agent] and not (whole and bodies.learner[world, agent] == 0):
             ended = output.terminated[world, agent] or output.truncated[world, agent]
             if whole and ended:
                 agents.status[world, agent] = ABSENT

@@ -9,20 +9,15 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ZERO,
-    box_cuts_edge,
-    segments_cross,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ZERO, box_cuts_edge, segments_cross
 from selfdrive_env.state.road import CELL
 
 __all__ = ["box_offroad", "cell_at", "observation_cell", "point_on_surface"]
 
-INVERSE_CELL = np.float32(1.0 / CELL)
-CELL_EDGE = np.float32(CELL)
+INVERSE_CELL = np.float32(1.0 / CELL)  # [1/m]
+CELL_EDGE = np.float32(CELL)  # [m]
 MAX_SWEEP_PARTS = 32
-CLEAR_MARGIN = np.float32(0.01)
+CLEAR_MARGIN = np.float32(0.01)  # [m]
 
 
 @njit

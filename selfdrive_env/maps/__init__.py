@@ -1,49 +1,49 @@
-"""Road maps: built-in towns and OpenDRIVE files, read into a `RoadNetwork`."""
+"""Road maps: a name, a file or a `RoadNetwork`, read, compiled to arrays, and kept on disk."""
 
 from __future__ import annotations
 
-import difflib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdrive_env.maps.road_network import MapError, RoadNetwork
-from selfdrive_env.maps.towns.towns import BUILT_IN, generate
+from selfdrive_env.maps.readers import READERS, reader_of
+from selfdrive_env.maps.road_network import SUFFIX, MapError, RoadNetwork
+from selfdrive_env.maps.towns import BUILT_IN
 
 if TYPE_CHECKING:
     from selfdrive_env.maps.compile.compiled_map import CompiledMap
 
-__all__ = ["BUILT_IN", "MapError", "RoadNetwork", "compiled", "load"]
+__all__ = ["BUILT_IN", "READERS", "MapError", "RoadNetwork", "compiled", "load"]
 
-FILE_ENDINGS = (".xodr", ".xodr.gz", ".xodr.xz")
+LISTED_STOP_LINES = 4
+"""Lists of near stop lines are compiled this long, and cut for layouts that show fewer."""
 
 
-def load(source: str | os.PathLike[str]) -> RoadNetwork:
-    """Returns the road network of a built-in town or of an OpenDRIVE file.
+def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
+    """Returns a map as a road network: a built-in town, that of a file, or the one given.
 
     Args:
-        source: One of `BUILT_IN`, or the path of a file that ends in .xodr, .xodr.gz or .xodr.xz.
+        source: One of `BUILT_IN`, a network, or the path of a file whose name ends in one of
+            `READERS`.
     """
+    if isinstance(source, RoadNetwork):
+        source.check()
+        return source
     text = os.fspath(source)
     if text in BUILT_IN:
+        from selfdrive_env.maps.towns.towns import generate
+
         return generate(text)
-    if not text.endswith(FILE_ENDINGS):
-        nearest = difflib.get_close_matches(text, BUILT_IN, 1, 0.0)[0]
-        raise MapError(
-            f"unknown map {text!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
-            f"{', '.join(FILE_ENDINGS)} (did you mean {nearest!r}?)"
-        )
-    if not Path(text).is_file():
-        raise MapError(f"map file {text!r} does not exist")
+    reader = reader_of(text)
+    if text.lower().endswith(SUFFIX):  # nothing to parse, so nothing to keep
+        return reader(text)
 
     from selfdrive_env.maps.cache import cached_network
-    from selfdrive_env.maps.opendrive.reader import read_opendrive
 
-    return cached_network(text, read_opendrive)
+    return cached_network(text, reader)
 
 
 def compiled(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | RoadNetwork,
     *,
     variant: int = 0,
     lane_points: int = 80,
@@ -51,6 +51,10 @@ def compiled(
     stop_lines: int = 4,
 ) -> CompiledMap:
     """Returns a map as flat arrays, from the cache on disk where possible.
+
+    How far points of lanes and edges are seen depends on how many of them a list has room for, so
+    maps for other counts of these are compiled apart. A shorter list of stop lines is the beginning
+    of a longer one: one entry of the cache serves all the usual lengths.
 
     Args:
         source: As for `load`.
@@ -60,15 +64,17 @@ def compiled(
         stop_lines: Length of the lists of near stop lines.
     """
     from selfdrive_env.maps.cache import cached_map
-    from selfdrive_env.maps.compile.compiled_map import compile_map
+    from selfdrive_env.maps.compile.compiled_map import compile_map, with_stop_lines
 
+    if not isinstance(source, RoadNetwork):
+        source = os.fspath(source)
     counts = {
         "lane_points": lane_points,
         "boundary_points": boundary_points,
-        "stop_lines": stop_lines,
+        "stop_lines": max(stop_lines, LISTED_STOP_LINES),
     }
 
     def build() -> CompiledMap:
         return compile_map(load(source).varied(variant), **counts)
 
-    return cached_map(os.fspath(source), build, variant=variant, **counts)
+    return with_stop_lines(cached_map(source, build, variant=variant, **counts), stop_lines)

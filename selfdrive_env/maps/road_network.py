@@ -2,15 +2,20 @@
 
 Every reader and generator returns a `RoadNetwork`; `compile` turns it into flat arrays. All
 coordinates are centred (`origin` was subtracted), in metres; headings run counter-clockwise from
-+x.
++x. `RoadNetwork.save` keeps one in a file that ends in .roads.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from selfdrive_env.maps import columns
 
 __all__ = [
     "DRIVABLE_TYPES",
@@ -30,6 +35,15 @@ DRIVABLE_TYPES = frozenset({"driving", "bidirectional", "entry", "exit", "onRamp
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""
 
+SUFFIX = ".roads"
+"""Of the files that `RoadNetwork.save` writes."""
+
+FILE_HEADER, FILE_VERSION = "selfdrive_env_roads", 1
+"""What such a file is called in its header, and the version of its format."""
+
+MAX_COORDINATE = 1e9
+"""Largest coordinate, and largest number of any kind [m]."""
+
 Points = NDArray[np.float64]
 
 
@@ -45,7 +59,7 @@ class Lane:
     """Unique within the network, "road/section/lane id" for OpenDRIVE."""
 
     type: str
-    """The OpenDRIVE lane type, such as "driving", "biking", "sidewalk" or "parking"."""
+    """In the words of OpenDRIVE, such as "driving", "biking", "sidewalk" or "parking"."""
 
     centre: Points
     """Centre line, [P, 3], P >= 2 [m]. `left` and `right` are sampled at the same stations."""
@@ -207,6 +221,118 @@ class RoadNetwork:
     source: str = ""
     """The file or the built-in name it came from."""
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the network to a file that `selfdrive_env.maps.load` reads.
+
+        All is kept to the bit but `source`, which becomes the path that the file is read from.
+
+        Args:
+            path: Ends in .roads.
+
+        Raises:
+            MapError: The path ends otherwise, or `check` finds something that cannot be used.
+        """
+        path = Path(path)
+        if not path.name.lower().endswith(SUFFIX):
+            raise MapError(f"a road network is saved to a file that ends in {SUFFIX}, not {path}")
+        arrays = self.arrays()
+        self._check(arrays)
+        columns.write(path, FILE_HEADER, FILE_VERSION, arrays)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> RoadNetwork:
+        """Returns the network that `save` wrote.
+
+        Args:
+            path: Of the file.
+
+        Raises:
+            MapError: The file is damaged, of another version, or none that `save` wrote.
+            FileNotFoundError: There is no such file.
+        """
+        path = Path(path)
+        try:
+            arrays = columns.read(path, FILE_HEADER, FILE_VERSION)
+            network = cls.from_arrays(arrays)
+            network._check(arrays)
+        except ValueError as error:
+            raise MapError(f"{path.name} is no road network: {error}") from None
+        network.source = str(path)
+        return network
+
+    def digest(self) -> str:
+        """Returns 64 hexadecimal digits that change with anything but `source`."""
+        return columns.digest(self.arrays())
+
+    def arrays(self) -> columns.Arrays:
+        """Returns everything but `source` as named arrays; a MapError where a value is none."""
+        about = {
+            "name": str(self.name),
+            "origin": [float(value) for value in self.origin],
+            "left_hand": bool(self.left_hand),
+            "num_roads": int(self.num_roads),
+            "driving_lane_km": float(self.driving_lane_km),
+            "problems": [str(problem) for problem in self.problems],
+        }
+        out = {"about": columns.to_text(about)}
+        try:
+            for name, kind in _PARTS.items():
+                out.update(columns.pack(getattr(self, name), kind, name))
+        except ValueError as error:
+            raise MapError(f"map {self.name!r}: {error}") from None
+        return out
+
+    @classmethod
+    def from_arrays(cls, arrays: columns.Arrays) -> RoadNetwork:
+        """Returns the network that `arrays` was made from; a ValueError for other arrays."""
+        about = columns.from_text(arrays, "about")
+        kinds = {"name": str, "left_hand": bool, "num_roads": int, "driving_lane_km": float}
+        kinds |= {"origin": list, "problems": list}
+        if not isinstance(about, dict) or about.keys() != kinds.keys():
+            raise ValueError(f"about has not the entries {', '.join(kinds)}")
+        for name, kind in kinds.items():
+            if type(about[name]) is not kind:
+                raise ValueError(f"{name} is {about[name]!r}, which is no {kind.__name__}")
+        if [type(value) for value in about["origin"]] != [float] * 3:
+            raise ValueError(f"origin is {about['origin']}, not three numbers")
+        if not all(isinstance(problem, str) for problem in about["problems"]):
+            raise ValueError("problems holds what is no text")
+        about["origin"] = tuple(about["origin"])
+        parts: dict[str, Any] = {
+            name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()
+        }
+        return cls(**about, **parts)
+
+    def check(self) -> None:
+        """Raises a MapError where an index leads nowhere or a line has no shape.
+
+        What it lets pass compiles, given that some lane is drivable.
+        """
+        self._check(self.arrays())
+        for lane in self.lanes:
+            if not all(isinstance(p, np.ndarray) for p in (lane.centre, lane.left, lane.right)):
+                raise MapError(
+                    f"map {self.name!r}: the lines of lane {lane.name!r} must be arrays of NumPy"
+                )
+
+    def _check(self, arrays: columns.Arrays) -> None:
+        """Checks the network in the form of `arrays`."""
+        flaw = _flawed_number(arrays) or _flawed_index(arrays) or self._flawed_line(arrays)
+        if flaw:
+            raise MapError(f"map {self.name!r}: {flaw}")
+
+    def _flawed_line(self, arrays: columns.Arrays) -> str | None:
+        lengths = [arrays[f"lanes.{line}.length"] for line in ("centre", "left", "right")]
+        for lane in np.flatnonzero(lengths[0] < 2).tolist():
+            return f"centre of lane {self.lanes[lane].name!r} has no two points in rows"
+        for side, length in zip(("left", "right"), lengths[1:], strict=True):
+            for lane in np.flatnonzero(length != lengths[0]).tolist():
+                return f"{side} of lane {self.lanes[lane].name!r} is not shaped like its centre"
+        for name, single in _SINGLE.items():
+            for number in np.flatnonzero((arrays[f"{name}.length"] < 0) != single).tolist():
+                return f"{name} of entry {number} must be {'one point' if single else 'a list'}"
+        return None
+
     def mirrored(self) -> RoadNetwork:
         """Returns the network reflected in the x axis; traffic changes its side."""
         return self.transformed(np.diag([1.0, -1.0]))
@@ -295,3 +421,57 @@ class RoadNetwork:
         shear = random.uniform(-0.1, 0.1)
         matrix = np.array([[scale[0], shear], [0.0, flip * scale[1]]])
         return replace(self.transformed(matrix), name=f"{self.name}#{seed}")
+
+
+_PARTS: dict[str, Any] = {
+    "lanes": Lane,
+    "junctions": Junction,
+    "signals": Signal,
+    "signal_groups": SignalGroup,
+    "stop_lines": StopLine,
+    "crosswalks": Crosswalk,
+}
+"""The lists of a network and what they hold."""
+
+_INDICES = {
+    "lanes.junction": ("junctions", -1),
+    "lanes.successors": ("lanes", 0),
+    "lanes.predecessors": ("lanes", 0),
+    "lanes.left_neighbour": ("lanes", -1),
+    "lanes.right_neighbour": ("lanes", -1),
+    "junctions.lanes": ("lanes", 0),
+    "junctions.signal_groups": ("signal_groups", 0),
+    "signals.lanes": ("lanes", 0),
+    "signals.group": ("signal_groups", -1),
+    "signal_groups.signals": ("signals", 0),
+    "signal_groups.junction": ("junctions", -1),
+    "stop_lines.lanes": ("lanes", 0),
+    "stop_lines.signal": ("signals", -1),
+}
+"""Which list an index counts in, and the smallest that is allowed."""
+
+_SINGLE = {
+    "signals.position": True,
+    **{f"stop_lines.{name}": True for name in ("left", "right", "guard_left", "guard_right")},
+    "crosswalks.outline": False,
+}
+"""Whether a field beside those of lanes is one point and no list of them."""
+
+
+def _flawed_number(arrays: columns.Arrays) -> str | None:
+    for name, array in arrays.items():
+        if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
+            return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
+    return None
+
+
+def _flawed_index(arrays: columns.Arrays) -> str | None:
+    for name, (part, low) in _INDICES.items():
+        array, num = arrays[name], int(arrays[f"{part}.count"][0])
+        for place in np.flatnonzero((array < low) | (array >= num)).tolist():
+            number = place
+            if f"{name}.length" in arrays:
+                ends = np.cumsum(arrays[f"{name}.length"])
+                number = int(np.searchsorted(ends, place, "right"))
+            return f"{name} of entry {number} is {array[place]}; there are {num} {part}"
+    return None

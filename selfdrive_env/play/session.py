@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.observation import decode
 from selfdrive_env.config.settings import DRIVERS, TRAFFIC, Settings
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive
+from selfdrive_env.envs.make import make_drive
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.episodes import Episode, Recorder
-from selfdrive_env.evaluation.policies import Policy, check_layout, fitting_layout, load
+from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout, load
 from selfdrive_env.play.controls import Body, Hands, Pressed
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
@@ -55,7 +56,7 @@ ENDINGS = (
 
 
 def make_env(
-    map: str, traffic: str, policy: Policy | None, settings: Mapping[str, Any]
+    map: str, traffic: str, policy: Driver | None, settings: Mapping[str, Any]
 ) -> DrivingVectorEnv:
     """Returns an environment with one ego that keys or a policy can drive.
 
@@ -107,7 +108,7 @@ class Session:
     """
 
     def __init__(
-        self, env: DrivingVectorEnv, policy: Policy | None = None, seed: int | None = None
+        self, env: DrivingVectorEnv, policy: Driver | None = None, seed: int | None = None
     ) -> None:
         self.env, self.policy = env, policy
         self.manual = policy is None
@@ -155,9 +156,6 @@ class Session:
         if terminated[0] or truncated[0]:
             found = [text for bit, text in ENDINGS if event & bit]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
-        if self.ended is not None and self.env.drives_traffic:
-            self.before = self.after  # a new episode has begun inside
-            return
         self.before, self.after = self.after, kept(scene_of(engine, 0, 0))
         if self.ended is not None:  # who has ended is not in the world any more, but still shown
             self.after.status[0] = HALTED if event & CRASHES else PRESENT

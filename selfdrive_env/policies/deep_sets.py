@@ -25,11 +25,11 @@ __all__ = [
     "SETS",
     "SIMD_WIDTH",
     "SetWeights",
+    "backward",
     "compile_all",
     "dense",
     "encode",
     "kernels",
-    "pull_back",
     "set_plan",
 ]
 
@@ -239,7 +239,7 @@ def compile_all() -> None:
     weights = SetWeights(plan, inner, np.zeros((len(plan), SIMD_WIDTH, SIMD_WIDTH), np.float32))
     rows = np.zeros((1, int(plan[:, :2].sum(1).max() * plan[:, 2].max())), np.float32)
     out, best = encode(rows, weights)
-    pull_back(rows, weights, best, out)
+    backward(rows, weights, best, out)
     dense(rows, np.zeros((rows.shape[1], SIMD_WIDTH), np.float32))
 
 
@@ -305,8 +305,8 @@ def dense(x: F32, weights: F32, threads: int = 1) -> F32:
     return out[:rows, :width]
 
 
-def pull_back(
-    rows: F32, weights: SetWeights, best: I32, pull: F32, threads: int = 1
+def backward(
+    rows: F32, weights: SetWeights, best: I32, grad_output: F32, threads: int = 1
 ) -> tuple[F32, F32]:
     """Returns the gradients of the weights, `inner` and `outer`.
 
@@ -314,14 +314,15 @@ def pull_back(
         rows: As given to `encode`.
         weights: Likewise.
         best: From `encode`.
-        pull: Gradient of what the sets come to, float32 [B, S, H2].
+        grad_output: Gradient of what the sets come to, float32 [B, S, H2].
         threads: Number of threads; the result does not depend on it.
     """
     chunks = -(-len(rows) // CHUNK)
     turned = np.ascontiguousarray(weights.outer.transpose(0, 2, 1))
     d_inner = np.zeros((chunks, weights.inner.size), np.float32)
     d_turned = np.zeros((chunks, *turned.shape), np.float32)
-    flat = [array.reshape(-1) for array in (weights.inner, turned, best, pull, d_inner, d_turned)]
+    arrays = weights.inner, turned, best, grad_output, d_inner, d_turned
+    flat = [array.reshape(-1) for array in arrays]
     arguments = (rows, weights.plan, *flat)
     _over_rows(_pull_back, len(rows), threads, *arguments)
     total = d_turned.sum(0).transpose(0, 2, 1)

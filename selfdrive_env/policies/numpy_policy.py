@@ -20,13 +20,13 @@ from selfdrive_env.policies.deep_sets import (
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32, I64
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["NumpyPolicy", "load_policy"]
 
 Layer = tuple[F32, F32]
 """Weights [outputs, inputs] and bias [outputs]."""
 
 
-class Policy:
+class NumpyPolicy:
     """The actor of a policy file: Deep Sets, then a perceptron.
 
     Args:
@@ -145,7 +145,11 @@ class Policy:
         self._random = np.random.default_rng(seed)
 
 
-def load_policy(name: str | os.PathLike[str], *, threads: int = 1) -> Policy:
+Policy = NumpyPolicy
+"""The earlier name."""
+
+
+def load_policy(name: str | os.PathLike[str], *, threads: int = 1) -> NumpyPolicy:
     """Returns a trained policy to drive with on the CPU; it needs no torch.
 
     Args:
@@ -157,4 +161,4 @@ def load_policy(name: str | os.PathLike[str], *, threads: int = 1) -> Policy:
         ValueError: If there is no such file, or it is damaged, none of ours, of another version or
             of another observation layout.
     """
-    return Policy(PolicyFile.read(name), threads)
+    return NumpyPolicy(PolicyFile.read(name), threads)

@@ -154,10 +154,6 @@ class Grid(NamedTuple):
     """x, y [m], cos, sin of the lane's heading; arc length along the lane [m]; the lane, counted
     from the first of its map; 0, 0 (half a cache line for all that an observation needs)."""
 
-    lane_point_lane: Annotated[I32, "point"]
-    lane_point_s: Annotated[F32, "point"]
-    """Arc length along its lane [m]."""
-
     boundary_point: Annotated[F32, "point 4"]
     """Midpoint of a piece of road edge x, y [m] and its direction cos, sin, road on the left."""
 

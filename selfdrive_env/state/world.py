@@ -225,6 +225,8 @@ class Bodies(NamedTuple):
 
     driver: Annotated[U8, "world agent"]
     learner: Annotated[U8, "world agent"]
+    """Whether the caller drives it or learns from it; in Disabled it waits for the caller."""
+
     erratic: Annotated[U8, "world agent"]
     row: Annotated[I32, "world agent"]
     """Row of the observation, -1 for agents that are not observed."""
@@ -302,7 +304,7 @@ class Tallies(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What the caller sees, one entry a row (a learning agent)."""
+    """What is seen of agents, one entry a row: of learners and, in their worlds, of co-drivers."""
 
     observation: Annotated[F32, "full_row feature"]
     """Rows in single precision, none where they are in half precision."""

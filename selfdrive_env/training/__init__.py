@@ -12,9 +12,9 @@ from selfdrive_env.config.checks import require_torch
 from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
 
 if TYPE_CHECKING:
-    from selfdrive_env.training.policy import Policy
+    from selfdrive_env.training.policy import TorchPolicy
 
-__all__ = ["PRESETS", "TrainConfig", "load_config", "load_policy", "train"]
+__all__ = ["PRESETS", "TrainConfig", "load_config", "load_torch_policy", "train"]
 
 
 def train(
@@ -44,14 +44,18 @@ def train(
     return run(config, resume=resume, updates=updates)
 
 
-def load_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> Policy:
+def load_torch_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> TorchPolicy:
     """Returns the policy in a run's folder, in one of its checkpoints or in a policy file.
 
     Args:
         path: The folder or the file that ends in .safetensors.
         device: Where it computes.
     """
-    require_torch("training.load_policy", "train")
-    from selfdrive_env.training.policy import Policy
+    require_torch("training.load_torch_policy", "train")
+    from selfdrive_env.training.policy import TorchPolicy
 
-    return Policy.load(path, device=device)
+    return TorchPolicy.load(path, device=device)
+
+
+load_policy = load_torch_policy
+"""The earlier name; `selfdrive_env.load_policy` is the loader that needs no torch."""

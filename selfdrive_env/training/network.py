@@ -21,8 +21,8 @@ from selfdrive_env.policies.deep_sets import (
     SETS,
     SIMD_WIDTH,
     SetWeights,
+    backward,
     encode,
-    pull_back,
     set_plan,
 )
 
@@ -50,8 +50,9 @@ class _LargestOfSets(Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        pull = grads[0].contiguous().numpy()
-        found = pull_back(ctx.rows.numpy(), ctx.weights, ctx.best, pull, torch.get_num_threads())
+        grad_output = grads[0].contiguous().numpy()
+        threads = torch.get_num_threads()
+        found = backward(ctx.rows.numpy(), ctx.weights, ctx.best, grad_output, threads)
         return None, torch.from_numpy(found[0]), torch.from_numpy(found[1]), None
 
 

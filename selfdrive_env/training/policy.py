@@ -18,13 +18,13 @@ from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, Po
 from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks, Sizes
 
-__all__ = ["Policy", "policy_bytes"]
+__all__ = ["TorchPolicy", "policy_bytes"]
 
 Description = dict[str, Any]
 
 
-class Policy:
-    """A policy to drive with.
+class TorchPolicy:
+    """A trained policy in torch: actor and critic, on any device, for use and for study.
 
     Args:
         networks: Actor and critic.
@@ -44,7 +44,7 @@ class Policy:
         self._generator = torch.Generator(self.device).manual_seed(0)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> Policy:
+    def load(cls, path: str | os.PathLike[str], *, device: str = "cpu") -> TorchPolicy:
         """Reads the policy in a run's folder, a checkpoint or a policy file.
 
         Raises:

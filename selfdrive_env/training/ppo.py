@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from selfdrive_env.engine.devices import choose_device
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs.make import make_self_play
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages, moments
 from selfdrive_env.training.checkpoint import Checkpoints, json_bytes, write_whole
 from selfdrive_env.training.config import TrainConfig

@@ -50,7 +50,7 @@ def test_a_factory_that_breaks_a_promise_gives_exit_code_1(
 ) -> None:
     (tmp_path / "factory_of_mine.py").write_text(
         textwrap.dedent("""
-        from selfdrive_env.envs.vector import make_self_play
+        from selfdrive_env.envs import make_self_play
 
         def make(num_envs, autoreset_mode, **settings):
             env = make_self_play(

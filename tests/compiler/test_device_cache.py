@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_made_costs_a_message(tmp_path, monkeypatch, cap
 
 def test_warmup_fills_the_cache_for_a_device(folder, monkeypatch, capsys):
     for place in (
-        "envs.vector.make_self_play",
+        "envs.make.make_self_play",
         "maps.compile.compiled_map.compile_map",
     ):  # what warms up the CPU
         monkeypatch.setattr(f"selfdrive_env.{place}", MagicMock())

@@ -10,7 +10,7 @@ from selfdrive_env.config.observation import (
     slices,
     slots,
 )
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.kernels.observation.rows import row_length
 
 SETTINGS = {"map": "riverside", "agents_per_world": 16, "num_threads": 1}

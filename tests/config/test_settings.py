@@ -27,7 +27,7 @@ from selfdrive_env.config.settings import (
     make_params,
     usable_cores,
 )
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.road import LANE_CHANGE_COST
 from selfdrive_env.state.world import REWARD_TERMS, WEIGHTS
 

@@ -10,7 +10,7 @@ import pytest
 
 from selfdrive_env.engine import buffers, cpu
 from selfdrive_env.engine.buffers import Recycler, check_memory
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive, make_self_play
+from selfdrive_env.envs import DrivingVectorEnv, make_drive, make_self_play
 
 ROWS = 32
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.envs.vector import make_drive, make_self_play
+from selfdrive_env.envs import make_drive, make_self_play
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.gpu

@@ -10,7 +10,7 @@ import pytest
 
 from selfdrive_env.compiler.threads import SIMULATED
 from selfdrive_env.engine import devices
-from selfdrive_env.envs.vector import DrivingVectorEnv, make_drive, make_self_play
+from selfdrive_env.envs import DrivingVectorEnv, make_drive, make_self_play
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(SIMULATED, reason="the simulator has a device")

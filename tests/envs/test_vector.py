@@ -10,8 +10,7 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 import selfdrive_env  # noqa: F401
-from selfdrive_env.envs.single import DrivingEnv
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingEnv, DrivingVectorEnv
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.world import REWARD_TERMS

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
-from selfdrive_env.evaluation.policies import Policy, check_layout, load
+from selfdrive_env.evaluation.policies import Driver, check_layout, load
 
 torch = pytest.importorskip("torch")
 needs_sb3 = pytest.mark.skipif(
@@ -252,11 +252,11 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None:
-    from selfdrive_env.training import load_policy
+    from selfdrive_env.training import load_torch_policy
     from tests.policies.policy_files import write_policy
 
     file = write_policy(tmp_path / "policy.safetensors")
-    policy, torch_policy = load(str(tmp_path)), load_policy(file)
+    policy, torch_policy = load(str(tmp_path)), load_torch_policy(file)
     assert policy.layout == torch_policy.layout
     rows = np.random.default_rng(0).uniform(-1, 1, (50, torch_policy.features)).astype(np.float32)
     assert np.array_equal(policy.act(rows), torch_policy.act(rows))
@@ -265,11 +265,11 @@ def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "policy",
     [
-        Policy("mine", lambda rows: rows, layout=LAYOUTS["full"]),
-        Policy("mine", lambda rows: rows, features=1233),
+        Driver("mine", lambda rows: rows, layout=LAYOUTS["full"]),
+        Driver("mine", lambda rows: rows, features=1233),
     ],
 )
-def test_another_layout_is_refused_with_both_named(policy: Policy) -> None:
+def test_another_layout_is_refused_with_both_named(policy: Driver) -> None:
     env = DrivingVectorEnv(2, layout="lean", map="riverside")
     with pytest.raises(ValueError, match=r"mine.*1233.*lean \(437 values\)"):
         check_layout(policy, env)

@@ -5,7 +5,8 @@ import pytest
 
 from selfdrive_env.evaluation import load
 from selfdrive_env.evaluation.probes import PROBES, probe
-from selfdrive_env.evaluation.scenes import LAYOUTS, scene_map
+from selfdrive_env.evaluation.scenes import LAYOUTS, scene_network
+from selfdrive_env.maps import compiled
 
 MASTERED = [name for name in PROBES if name not in ("overtaking", "dense")]
 
@@ -45,6 +46,6 @@ def test_unknown_probes_are_refused() -> None:
 
 @pytest.mark.parametrize("name", list(LAYOUTS))
 def test_scenes_compile_without_loose_ends(name: str) -> None:
-    scene = scene_map(name, 24, 24, 2)
+    scene = compiled(scene_network(name), lane_points=24, boundary_points=24, stop_lines=2)
     assert len(scene.lanes.spawn_segment) > 0
     assert np.isfinite(scene.lanes.segment).all()

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import connectivity, describe
-from selfdrive_env.maps.plot import plot
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 
@@ -83,24 +81,3 @@ def test_connectivity_of_a_large_map_is_quick() -> None:
     start = time.perf_counter()
     assert connectivity(network(*lanes)) == 0.0
     assert time.perf_counter() - start < 4.0
-
-
-def test_plot_writes_a_picture_of_the_asked_size(tmp_path: Path) -> None:
-    image = pytest.importorskip("matplotlib.image")
-    plot(load("hillcrest"), tmp_path / "map.png", size=500)
-    pixels = image.imread(tmp_path / "map.png")
-    assert max(pixels.shape[:2]) == 500
-    assert len(np.unique(pixels.reshape(-1, pixels.shape[-1]), axis=0)) > 10
-
-
-def test_plot_refuses_a_silly_size(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="size is 3"):
-        plot(load("riverside"), tmp_path / "map.png", size=3)
-
-
-def test_plot_without_matplotlib_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "selfdrive_env\[render\]"'):
-        plot(load("riverside"), tmp_path / "map.png")

@@ -10,17 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.policies.deep_sets import (
     CHUNK,
     SetWeights,
+    backward,
     encode,
-    pull_back,
 )
 from selfdrive_env.state.arrays import F32
 
 
-def by_torch(rows: F32, weights: SetWeights, pull: F32) -> tuple[F32, F32, F32]:
+def by_torch(rows: F32, weights: SetWeights, grad_output: F32) -> tuple[F32, F32, F32]:
     """What the sets come to and both gradients, layer by layer."""
     inner = torch.tensor(weights.inner, requires_grad=True)
     outer = torch.tensor(weights.outer, requires_grad=True)
@@ -31,7 +31,7 @@ def by_torch(rows: F32, weights: SetWeights, pull: F32) -> tuple[F32, F32, F32]:
         parts.append(torch.relu((hidden @ outer[number]).amax(1)))
         base += columns
     out = torch.stack(parts, 1)
-    out.backward(torch.from_numpy(pull))
+    out.backward(torch.from_numpy(grad_output))
     assert inner.grad is not None and outer.grad is not None
     return out.detach().numpy(), inner.grad.numpy(), outer.grad.numpy()
 
@@ -51,8 +51,8 @@ def random_case(
         first += slots * columns
     inner = random.normal(size=(sum(c for _, c in sets), widths[0])).astype(np.float32)
     outer = random.normal(size=(len(sets), *widths)).astype(np.float32)
-    pull = random.normal(size=(rows, len(sets), widths[1])).astype(np.float32)
-    return np.concatenate(parts, 1), SetWeights(np.array(plan), inner, outer), pull
+    grad_output = random.normal(size=(rows, len(sets), widths[1])).astype(np.float32)
+    return np.concatenate(parts, 1), SetWeights(np.array(plan), inner, outer), grad_output
 
 
 def assert_alike(found: Any, wanted: Any) -> None:
@@ -70,13 +70,13 @@ def assert_alike(found: Any, wanted: Any) -> None:
 def test_values_and_gradients_are_those_of_plain_layers(
     seed: int, sets: list[tuple[int, int]], widths: tuple[int, int], rows: int, used: float
 ) -> None:
-    observations, weights, pull = random_case(seed, sets, widths, rows, used)
+    observations, weights, grad_output = random_case(seed, sets, widths, rows, used)
     out, best = encode(observations, weights)
-    wanted = by_torch(observations, weights, pull)
+    wanted = by_torch(observations, weights, grad_output)
     assert_alike(out, wanted[0])
     assert ((best < 0) == (out == 0)).all()
     for found, gradient in zip(
-        pull_back(observations, weights, best, pull), wanted[1:], strict=True
+        backward(observations, weights, best, grad_output), wanted[1:], strict=True
     ):
         assert_alike(found, gradient)
 
@@ -92,11 +92,11 @@ def test_rows_of_the_environment() -> None:
     random = np.random.default_rng(0)
     inner = random.normal(size=(plan[:, 2].sum(), 32)).astype(np.float32)
     weights = SetWeights(plan, inner, random.normal(size=(len(plan), 32, 16)).astype(np.float32))
-    pull = random.normal(size=(64, len(plan), 16)).astype(np.float32)
+    grad_output = random.normal(size=(64, len(plan), 16)).astype(np.float32)
     out, best = encode(rows, weights)
-    wanted = by_torch(rows, weights, pull)
+    wanted = by_torch(rows, weights, grad_output)
     assert_alike(out, wanted[0])
-    for found, gradient in zip(pull_back(rows, weights, best, pull), wanted[1:], strict=True):
+    for found, gradient in zip(backward(rows, weights, best, grad_output), wanted[1:], strict=True):
         assert_alike(found, gradient)
     assert len(np.unique(best)) > 5
     env.close()
@@ -104,20 +104,20 @@ def test_rows_of_the_environment() -> None:
 
 @pytest.mark.parametrize("rows", (1, CHUNK, 3 * CHUNK + 7))
 def test_threads_change_no_bit(rows: int) -> None:
-    observations, weights, pull = random_case(5, [(6, 7), (4, 5)], (32, 16), rows, 0.7)
+    observations, weights, grad_output = random_case(5, [(6, 7), (4, 5)], (32, 16), rows, 0.7)
     out, best = encode(observations, weights)
-    gradients = pull_back(observations, weights, best, pull)
+    gradients = backward(observations, weights, best, grad_output)
     for threads in (2, 3):
         again, where = encode(observations, weights, threads)
         assert np.array_equal(out, again) and np.array_equal(best, where)
         for a, b in zip(
-            gradients, pull_back(observations, weights, best, pull, threads), strict=True
+            gradients, backward(observations, weights, best, grad_output, threads), strict=True
         ):
             assert np.array_equal(a, b)
 
 
 def test_rows_without_a_set_in_use_have_no_gradient() -> None:
-    observations, weights, pull = random_case(1, [(3, 4)], (16, 16), 5, 0.0)
+    observations, weights, grad_output = random_case(1, [(3, 4)], (16, 16), 5, 0.0)
     out, best = encode(observations, weights)
-    inner, outer = pull_back(observations, weights, best, pull)
+    inner, outer = backward(observations, weights, best, grad_output)
     assert not out.any() and (best == -1).all() and not inner.any() and not outer.any()

@@ -18,10 +18,10 @@ from gymnasium.utils.env_checker import check_env
 
 import selfdrive_env
 from selfdrive_env.config.layouts import LAYOUTS, Layout
-from selfdrive_env.envs.vector import make_drive, make_self_play
+from selfdrive_env.envs import make_drive, make_self_play
 from selfdrive_env.policies.files import HEADER
 from selfdrive_env.state.world import PRESENT
-from selfdrive_env.training import load_policy as load_for_torch
+from selfdrive_env.training import load_torch_policy
 from selfdrive_env.training.network import Sizes
 from tests.policies.policy_files import SIZES, write_policy
 
@@ -43,7 +43,7 @@ def policy(tmp_path: Path) -> str:
 )  # fmt: skip
 def test_logits_are_those_of_torch(tmp_path: Path, sizes: Sizes, layout: Layout) -> None:
     file = write_policy(tmp_path / "a.safetensors", layout, sizes)
-    ours, theirs = selfdrive_env.load_policy(file), load_for_torch(file)
+    ours, theirs = selfdrive_env.load_policy(file), load_torch_policy(file)
     random = np.random.default_rng(1)
     rows = random.uniform(-1, 1, (40, ours.features)).astype(np.float32)
     for name, part in layout.slices.items():

@@ -445,8 +445,8 @@ class Observer:
                 e.routes,
                 e.bodies.goal_lane[w, i, goal],
                 float(e.bodies.goal_s[w, i, goal]),
-                e.grid.lane_point_lane[index],
-                float(e.grid.lane_point_s[index]),
+                int(e.grid.lane_point[index, 5]) + e.lanes.map_lane_first[e.worlds.map[w]],
+                float(e.grid.lane_point[index, 4]),
                 float(e.bodies.weight[w, i, 0]),
             )
             relative = way - float(e.agents.goal_distance[w, i])

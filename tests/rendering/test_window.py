@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import selfdrive_env  # noqa: F401 registers the environments
-from selfdrive_env.envs.vector import make_self_play
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.rendering import window
 from selfdrive_env.rendering.painter import EGO
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import selfdrive_env
 from selfdrive_env.__main__ import main
-from selfdrive_env.training import TrainConfig, checkpoint, load_policy, train
+from selfdrive_env.training import TrainConfig, checkpoint, load_torch_policy, train
 from selfdrive_env.training.checkpoint import (
     CheckpointError,
     read_file,
@@ -190,9 +190,9 @@ def test_a_damaged_file_is_refused_by_its_name(
         read_folder(newest, [path.name])
     if file == "policy":
         with pytest.raises(ValueError, match=re.escape(expected)):
-            load_policy(newest)
+            load_torch_policy(newest)
     else:
-        load_policy(newest)
+        load_torch_policy(newest)
     assert train(config, resume=True, updates=1)["update"] == 6
     assert f"{expected}" in capsys.readouterr().err
 
@@ -267,7 +267,7 @@ def test_a_run_killed_while_saving_resumes_from_the_interval_before(
     assert result.returncode == -signal.SIGKILL, result.stderr
     names = sorted(path.name for path in (Path(config.out_dir) / "checkpoints").iterdir())
     assert names == [".saving-00000003", "00000001", "00000002"]
-    load_policy(config.out_dir)
+    load_torch_policy(config.out_dir)
     train(config, resume=True)
     assert same_training(files_of(config, 6), files_of(whole, 6))
 
@@ -343,12 +343,12 @@ def test_a_policy_file_that_is_damaged_or_none_of_ours_is_refused(tmp_path: Path
     file = tmp_path / "policy.safetensors"
     file.write_bytes(b"\x10" * 20)
     with pytest.raises(ValueError, match="is damaged"):
-        load_policy(file)
+        load_torch_policy(file)
     safetensors.torch.save_file({"a": torch.zeros(1)}, file)
     with pytest.raises(ValueError, match="not written by us"):
-        load_policy(file)
+        load_torch_policy(file)
     with pytest.raises(ValueError, match="does not exist"):
-        load_policy(tmp_path / "none.safetensors")
+        load_torch_policy(tmp_path / "none.safetensors")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

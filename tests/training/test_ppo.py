@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from selfdrive_env.training import TrainConfig, load_policy, train
+from selfdrive_env.training import TrainConfig, load_torch_policy, train
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages
 from selfdrive_env.training.checkpoint import tensors_from
 from selfdrive_env.training.distributed import Ranks
@@ -161,7 +161,7 @@ def test_training_leaves_figures_policy_and_checkpoint(tiny: TrainConfig) -> Non
     assert float(rows[3]["learning_rate"]) == pytest.approx(tiny.learning_rate / 2)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["00000006"]
 
-    policy = load_policy(folder)
+    policy = load_torch_policy(folder)
     observations = np.zeros((3, policy.features), np.float32)
     assert policy.act(observations).shape == (3,)
     assert isinstance(policy.act(torch.from_numpy(observations), deterministic=False), torch.Tensor)
@@ -215,7 +215,7 @@ def test_a_signal_ends_the_run_with_its_state_saved(tmp_path: Path) -> None:
     timer.start()
     figures = train(config)
     assert 0 < figures["steps"] < 10**9
-    assert load_policy(tmp_path).description["steps"] == figures["steps"]
+    assert load_torch_policy(tmp_path).description["steps"] == figures["steps"]
 
 
 def test_a_folder_in_use_is_not_written_over(tiny: TrainConfig) -> None:

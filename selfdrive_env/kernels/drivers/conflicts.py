@@ -20,7 +20,6 @@ from selfdrive_env.kernels.drivers.path import (
     BESIDE_RIGHT,
     CHANGES,
     ENTRY,
-    FAR,
     HIGH_X,
     HIGH_Y,
     HIGH_Z,
@@ -34,23 +33,22 @@ from selfdrive_env.kernels.drivers.path import (
     TWO,
     WAITED,
 )
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.road import UNREACHABLE
 
 __all__ = ["Box", "conflict_gap", "first_contact", "may_meet"]
 
-SIDE_MARGIN = np.float32(0.3)
-CONFLICT_MARGIN = np.float32(0.6)
-CONFLICT_GAP = np.float32(2.0)
-SPEEDING_UP = np.float32(1.2)
-TIME_MARGIN = np.float32(2.0)
-PATIENCE = np.float32(8.0)
-SAME_WAY = np.float32(0.9)
-RIGHT_ANGLE = np.float32(0.5)
+SIDE_MARGIN = np.float32(0.3)  # [m]
+CONFLICT_MARGIN = np.float32(0.6)  # [m]
+CONFLICT_GAP = np.float32(2.0)  # [m]
+SPEEDING_UP = np.float32(1.2)  # [m/s^2]
+TIME_MARGIN = np.float32(2.0)  # [s]
+CLEARING_SPEED = np.float32(3.0)  # [m/s]
+STANDING = np.float32(0.3)  # [m/s]
+STARTING_SPEED = np.float32(1.5)  # [m/s]
+PATIENCE = np.float32(8.0)  # [s]
+SAME_WAY = np.float32(0.9)  # cosine
+RIGHT_ANGLE = np.float32(0.5)  # cosine
 
 
 @njit
@@ -80,7 +78,9 @@ class Box(NamedTuple):
 
 @njit
 def first_contact(path, count, skip, half_width, margin, box, aside, hold, approach):
-    """Returns how far along a path the first point within a body (widened by ours) lies, or FAR.
+    """Returns how far along a path the first point within a body lies, widened by ours.
+
+    `UNREACHABLE` stands for none.
 
     An agent `aside` of its path (left positive) keeps so for `hold` metres and then comes back to
     it over `approach` metres.
@@ -121,7 +121,7 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
         if align > RIGHT_ANGLE:
             return place - max(u + reach, ZERO)
         return max(place - PATH_STEP, ZERO)
-    return FAR
+    return UNREACHABLE
 
 
 @njit
@@ -134,7 +134,7 @@ def first_conflict(path, count, skip, other_path, other_count, other_skip, width
     while point < count:
         x = path[point, 0]
         y = path[point, 1]
-        margin = FAR
+        margin = UNREACHABLE
         other = other_skip
         while other < other_count:
             dx = other_path[other, 0] - x
@@ -200,7 +200,7 @@ def may_meet(info, agent, other):
         return False
     if keep_apart(info, agent, other):
         return False
-    open_road = info[agent, ENTRY] >= FAR and info[other, ENTRY] >= FAR
+    open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     return open_road or not goes_first(info, agent, other)
 
 
@@ -218,8 +218,8 @@ def comes_later(path, other_path, point, other_point, other_front, speed, other_
 
 @njit
 def conflict_gap(agents, bodies, paths, info, world, agent, other):
-    """Returns how far an agent may go because another crosses its way first [m], or FAR."""
-    open_road = info[agent, ENTRY] >= FAR and info[other, ENTRY] >= FAR
+    """Returns how far an agent may go because another crosses its way first [m], or UNREACHABLE."""
+    open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     changes = info[agent, CHANGES] > ZERO
     if (open_road or changes) and not heads_for(
         agents.x[world, other] - agents.x[world, agent],
@@ -230,7 +230,7 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         agents.sin[world, other],
         changes,
     ):
-        return FAR
+        return UNREACHABLE
     half_length = HALF * bodies.length[world, agent]
     other_length = HALF * bodies.length[world, other]
     count = np.int64(info[agent, POINTS])
@@ -247,7 +247,7 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
             paths[agent], count, skip, paths[other], other_count, other_skip, width
         )
     if point < 0:
-        return FAR
+        return UNREACHABLE
     if open_road and not comes_later(
         paths[agent],
         paths[other],
@@ -258,7 +258,7 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         agents.speed[world, other],
         other < agent,
     ):
-        return FAR
+        return UNREACHABLE
 
     ahead = HALF * bodies.wheelbase[world, agent]
     own = Box(
@@ -275,27 +275,27 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
     body = first_contact(
         paths[other], points, 0, other_half_width, SIDE_MARGIN, own, ZERO, ZERO, ONE
     )
-    if body < FAR:
-        return FAR
+    if body < UNREACHABLE:
+        return UNREACHABLE
 
     speed = max(agents.speed[world, agent], ONE)
     pace = agents.speed[world, other]
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
-    clears = (place + half_length + TWO * width) / max(speed, np.float32(3.0))
+    clears = (place + half_length + TWO * width) / max(speed, CLEARING_SPEED)
     arrives = time_to_go(max(other_place - other_length, ZERO), pace)
-    if pace < np.float32(0.3):
+    if pace < STANDING:
         impatient = info[agent, WAITED] > PATIENCE
         if impatient and info[other, WAITED] > PATIENCE * HALF:
-            return FAR
+            return UNREACHABLE
     if clears + TIME_MARGIN < arrives:
-        return FAR
+        return UNREACHABLE
     return place - half_length - CONFLICT_GAP
 
 
 @njit
 def time_to_go(way, pace):
     """Returns in what time another drives some way, speeding up if it moves [s]."""
-    if pace < np.float32(0.3):
-        return way / np.float32(1.5)
+    if pace < STANDING:
+        return way / STARTING_SPEED
     return (math.sqrt(pace * pace + TWO * SPEEDING_UP * way) - pace) / SPEEDING_UP

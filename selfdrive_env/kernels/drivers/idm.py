@@ -30,7 +30,6 @@ from selfdrive_env.kernels.drivers.path import (
     CHANGES,
     ENTRY,
     EXIT,
-    FAR,
     HIGH_X,
     HIGH_Y,
     HIGH_Z,
@@ -47,14 +46,9 @@ from selfdrive_env.kernels.drivers.path import (
     TWO,
     build_path,
 )
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    ZERO,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
-from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -70,50 +64,60 @@ from selfdrive_env.state.world import (
 
 __all__ = ["drive", "is_blind"]
 
-MAX_ACCELERATION = np.float32(1.8)
-COMFORTABLE_BRAKING = np.float32(2.0)
-IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))
-HEADWAY = np.float32(1.2)
-STANDSTILL_GAP = np.float32(2.0)
-LATERAL_COMFORT = np.float32(1.3)
-SLOWING = np.float32(3.0)
-SLOWING_TIME = np.float32(0.8)
-INWARD_ROOM = np.float32(0.5)
-INWARD_SHARE = np.float32(0.2)
+THREE = np.float32(3.0)
+MAX_ACCELERATION = np.float32(1.8)  # [m/s^2]
+COMFORTABLE_BRAKING = np.float32(2.0)  # [m/s^2]
+IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))  # 2 sqrt(a b) [m/s^2]
+HEADWAY = np.float32(1.2)  # [s]
+STANDSTILL_GAP = np.float32(2.0)  # [m]
+LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
+SLOWING = np.float32(3.0)  # [m/s^2]
+SLOWING_TIME = np.float32(0.8)  # [s]
+INWARD_ROOM = np.float32(0.5)  # share of the room beside a body
+INWARD_SHARE = np.float32(0.2)  # of the swing of its front
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
-SLOW_TURN = np.float32(0.4)
-APPROACH = np.float32(4.5)
-APPROACH_SHARE = np.float32(0.8)
-CALM = np.float32(0.2)
-LOOKAHEAD = np.float32(1.2)
-LOOKAHEAD_TIME = np.float32(0.6)
-SIGNAL_SPEED = np.float32(6.5)
-SIGNAL_ZONE = np.float32(10.0)
-HARD_BRAKING = np.float32(5.0)
-LEAST_MARGIN = np.float32(0.1)
-LEAVE_PACE = np.float32(0.35)
-LEAVE_SPEED = np.float32(1.5)
-LEAVE_REACH = np.float32(0.6)
+SLOW_TURN = np.float32(0.4)  # [rad/s]
+APPROACH = np.float32(4.5)  # [m/m]
+APPROACH_SHARE = np.float32(0.8)  # [1/m] of the length
+CALM = np.float32(0.2)  # [m/m]
+LOOKAHEAD = np.float32(1.2)  # [m]
+LOOKAHEAD_TIME = np.float32(0.6)  # [s]
+SIGNAL_SPEED = np.float32(6.5)  # [m/s]
+SIGNAL_ZONE = np.float32(10.0)  # [m]
+TINY_SPEED = np.float32(0.1)  # [m/s]
+TINY_GAP = np.float32(0.05)  # [m]
+STRAIGHT = np.float32(0.004)  # [1/m]
+BEND_MARGIN = np.float32(3.0)  # [m]
+BEND_BRAKING = np.float32(1.5)  # [m/s^2]
+ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
+GOAL_ZONE = np.float32(60.0)  # [m]
+GOAL_BRAKING = np.float32(1.2)  # [m/s^2]
+FIRMER = np.float32(1.15)  # factor on the braking that is just enough
+HARD_BRAKING = np.float32(5.0)  # [m/s^2]
+LEAST_MARGIN = np.float32(0.1)  # [m]
+LEAVE_PACE = np.float32(0.35)  # [1/s]
+LEAVE_SPEED = np.float32(1.5)  # [m/s]
+LEAVE_REACH = np.float32(0.6)  # [m/m]
 BLIND_TICKS = 16
-BLIND_TIME = np.float32(0.5)
-BRAKE_TIME = np.float32(3.0)
-BRAKE_RATE = np.float32(0.02)
-LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)
-LATERAL_JERK = np.float32(4.0)
-GOAL_SPEED = np.float32(2.0)
+BLIND_TIME = np.float32(0.5)  # share of spells
+BRAKE_TIME = np.float32(3.0)  # [s]
+BRAKE_RATE = np.float32(0.02)  # [1/s]
+LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
+LATERAL_JERK = np.float32(4.0)  # [m/s^3]
+GOAL_SPEED = np.float32(2.0)  # [m/s]
 
 
 @njit
 def idm_acceleration(speed, wanted, gap, closing):
     """Returns the IDM acceleration behind something `gap` ahead [m/s^2]."""
-    free = speed / max(wanted, np.float32(0.1))
+    free = speed / max(wanted, TINY_SPEED)
     free = free * free
     result = MAX_ACCELERATION * (ONE - free * free)
     if speed > wanted + HALF:
         result = max((wanted - speed) / SLOWING_TIME, -SLOWING)
-    if gap < FAR:
+    if gap < UNREACHABLE:
         desired = STANDSTILL_GAP + max(speed * HEADWAY + speed * closing / IDM_ROOT, ZERO)
-        ratio = desired / max(gap, np.float32(0.05))
+        ratio = desired / max(gap, TINY_GAP)
         result = min(result, MAX_ACCELERATION * (ONE - free * free - ratio * ratio))
     return result
 
@@ -124,12 +128,12 @@ def bend_speed(path, count, speed_limit):
     wanted = speed_limit
     for point in range(1, count - 2):
         turn = path[point - 1, 2] * path[point + 2, 3] - path[point - 1, 3] * path[point + 2, 2]
-        curvature = abs(turn) / (np.float32(3.0) * PATH_STEP)
-        if curvature < np.float32(0.004):
+        curvature = abs(turn) / (THREE * PATH_STEP)
+        if curvature < STRAIGHT:
             continue
         square = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
-        room = max(PATH_STEP * np.float32(point) - np.float32(3.0), ZERO)
-        wanted = min(wanted, math.sqrt(square + TWO * np.float32(1.5) * room))
+        room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
+        wanted = min(wanted, math.sqrt(square + TWO * BEND_BRAKING * room))
     return wanted
 
 
@@ -170,7 +174,9 @@ def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed
     length = bodies.length[world, agent]
     aside = path_offset(path, agents, bodies, world, agent)
     offset = abs(aside)
-    reach = max(offset * approach_ratio(length), speed * math.sqrt(TWO * offset / np.float32(1.5)))
+    reach = max(
+        offset * approach_ratio(length), speed * math.sqrt(TWO * offset / ASIDE_ACCELERATION)
+    )
     reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
     reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
@@ -201,13 +207,13 @@ def idm_wish(model, data, paths, info, world, agent):
 
     gap = info[agent, LINE_GAP]
     colour = np.int64(info[agent, LINE_COLOUR])
-    wish = FAR
+    wish = UNREACHABLE
     if colour == GREEN:
         room = max(gap - SIGNAL_ZONE, ZERO)
         wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
     elif colour != 0:
         wish = stop_wish(speed, wanted, gap)
-    if info[agent, PATH_END] < FAR:
+    if info[agent, PATH_END] < UNREACHABLE:
         wish = min(wish, stop_wish(speed, wanted, info[agent, PATH_END] - half_length))
     last = agents.goal[world, agent] == bodies.num_goals[world, agent] - 1
     if last:
@@ -215,11 +221,11 @@ def idm_wish(model, data, paths, info, world, agent):
             agents.goal_distance[world, agent]
             - HALF * bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
         )
-        if room < np.float32(60.0):
+        if room < GOAL_ZONE:
             wanted = min(
-                wanted, math.sqrt(GOAL_SPEED * GOAL_SPEED + TWO * np.float32(1.2) * max(room, ZERO))
+                wanted, math.sqrt(GOAL_SPEED * GOAL_SPEED + TWO * GOAL_BRAKING * max(room, ZERO))
             )
-    wish = min(wish, idm_acceleration(speed, wanted, FAR, ZERO))
+    wish = min(wish, idm_acceleration(speed, wanted, UNREACHABLE, ZERO))
 
     blind = is_blind(
         bodies.erratic[world, agent],
@@ -254,8 +260,8 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
     aside = path_offset(path, agents, bodies, world, agent)
     impatient = agents.waiting[world, agent] > PATIENCE
     margin_beside = LEAST_MARGIN if impatient else SIDE_MARGIN
-    wish = FAR
-    nearest = FAR
+    wish = UNREACHABLE
+    nearest = UNREACHABLE
     nearest_pace = ZERO
     for other in range(agents.x.shape[1]):
         if other == agent or agents.status[world, other] == ABSENT:
@@ -282,7 +288,7 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
             place = first_contact(
                 path, count, 1, half_width, margin_beside, box, aside, half_length, approach
             )
-            if place >= FAR and info[other, CHANGES] > ZERO:
+            if place >= UNREACHABLE and info[other, CHANGES] > ZERO:
                 box = Box(
                     paths[other, 0, 0],
                     paths[other, 0, 1],
@@ -296,7 +302,7 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
                 place = first_contact(
                     path, count, skip, half_width, ZERO, box, aside, half_length, approach
                 )
-            if place < FAR:
+            if place < UNREACHABLE:
                 point = min(np.int64(place / PATH_STEP), count - 1)
                 align = path[point, 2] * cos + path[point, 3] * sin
                 pace = max(agents.speed[world, other] * align, ZERO)
@@ -310,11 +316,11 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
         if not may_meet(info, agent, other):
             continue
         free = conflict_gap(agents, bodies, paths, info, world, agent, other)
-        if free < FAR:
+        if free < UNREACHABLE:
             wish = min(wish, stop_wish(speed, wanted, free))
 
     keeps_clear = info[agent, ENTRY] - half_length > ZERO and info[agent, ENTRY] < nearest
-    blocked = nearest < FAR and nearest_pace < TWO and info[agent, RANK] > ZERO
+    blocked = nearest < UNREACHABLE and nearest_pace < TWO and info[agent, RANK] > ZERO
     if keeps_clear and blocked and nearest - TWO * half_length - TWO < info[agent, EXIT]:
         wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
     return wish
@@ -324,12 +330,12 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
 def stop_wish(speed, wanted, gap):
     """Returns the acceleration that stops `gap` metres ahead [m/s^2]."""
     room = gap - HALF
-    if room <= np.float32(0.05):
+    if room <= TINY_GAP:
         return -HARD_BRAKING
     needed = speed * speed / (TWO * room)
     comfortable = idm_acceleration(speed, wanted, room + STANDSTILL_GAP, speed)
     if needed > COMFORTABLE_BRAKING:
-        return min(comfortable, -min(needed * np.float32(1.15), HARD_BRAKING))
+        return min(comfortable, -min(needed * FIRMER, HARD_BRAKING))
     return comfortable
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import lane_change_target, next_lane, segment_at
+from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target, next_lane, segment_at
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,
@@ -23,19 +23,12 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import (
-    ABSENT,
-    GREEN,
-    NO_LIGHT,
-    RED,
-    STOP_SIGN,
-    YELLOW,
-)
+from selfdrive_env.state.world import ABSENT, GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
 
 __all__ = ["MAX_PATH_POINTS", "PATH_INFO", "PATH_STEP", "build_path"]
 
 MAX_PATH_POINTS = 48
-PATH_STEP = np.float32(1.5)
+PATH_STEP = np.float32(1.5)  # [m]
 
 # Columns of Scratch.path_info: points in use; way of the box centre to the next junction (negative
 # inside one) and to its end; rank and arrival, by which the first to go is chosen; way of the front
@@ -66,32 +59,38 @@ PATH_STEP = np.float32(1.5)
 ) = range(20)
 PATH_INFO = 20
 
-FAR = np.float32(1.0e6)
 TWO = np.float32(2.0)
-PATH_BRAKING = np.float32(2.0)
-PATH_MARGIN = np.float32(18.0)
-STOP_MARGIN = np.float32(0.8)
-CHANGE_ROOM = np.float32(10.5)
-CHANGE_TIME = np.float32(2.5)
+PATH_BRAKING = np.float32(2.0)  # [m/s^2]
+PATH_MARGIN = np.float32(18.0)  # [m]
+STOP_MARGIN = np.float32(0.8)  # [m]
+CHANGE_ROOM = np.float32(10.5)  # [m]
+CHANGE_TIME = np.float32(2.5)  # [s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
 DEAD_END_LANES = 4
-DEAD_END_SIGHT = np.float32(70.0)
-LEAVE_ROOM = np.float32(15.0)
-LEAVE_TIME = np.float32(3.0)
-TURN_OUT_ROOM = np.float32(6.0)
-TURN_OUT_SLACK = np.float32(3.0)
-TURN_OUT_SHARE = np.float32(0.8)
-TURN_OUT_TIME = np.float32(2.0)
-LINK_JUMP = np.float32(0.5)
-JUMP_SLOPE = np.float32(1.0 / 4.5)
+DEAD_END_SIGHT = np.float32(70.0)  # [m]
+LEAVE_ROOM = np.float32(15.0)  # [m]
+LEAVE_TIME = np.float32(3.0)  # [s]
+TURN_OUT_ROOM = np.float32(6.0)  # [m]
+TURN_OUT_SLACK = np.float32(3.0)  # [m]
+TURN_OUT_SHARE = np.float32(0.8)  # of the length
+TURN_OUT_TIME = np.float32(2.0)  # [s]
+LINK_JUMP = np.float32(0.5)  # [m]
+JUMP_SLOPE = np.float32(1.0 / 4.5)  # [m/m]
 TIGHT = np.float32(1.15)  # bends that a body takes where there is no other way
-STRAIGHT = np.float32(0.03)
-GRADE = np.float32(0.2)
-NARROW_MARGIN = np.float32(0.4)
-REACTION = np.float32(0.5)
-STOP_SIGN_DELAY = np.float32(30.0)
-TURN_DELAY = np.float32(3.0)
-TURNING = np.float32(0.5)
+STRAIGHT = np.float32(0.03)  # [1/m]
+GRADE = np.float32(0.2)  # [m/m]
+NARROW_MARGIN = np.float32(0.4)  # [m]
+BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
+BEHIND_TIME = np.float32(2.5)  # [s]
+TINY_GAP = np.float32(0.05)  # [m]
+YELLOW_BRAKING = np.float32(4.2)  # [m/s^2]
+YELLOW_BRAKING_ON = np.float32(5.5)  # [m/s^2], of one who brakes already
+COMMITTED_BRAKING = np.float32(8.0)  # twice the braking [m/s^2]
+COMMITTED_SPEED = np.float32(3.0)  # [m/s]
+REACTION = np.float32(0.5)  # [s]
+STOP_SIGN_DELAY = np.float32(30.0)  # [s]
+TURN_DELAY = np.float32(3.0)  # [s]
+TURNING = np.float32(0.5)  # [rad]
 
 
 @njit
@@ -116,7 +115,7 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
         across = dy * cos - dx * sin
         if not left_side:
             across = -across
-        if across < np.float32(1.2) or across > np.float32(6.0):
+        if across < BESIDE_LOW or across > BESIDE_HIGH:
             continue
         room = HALF * (bodies.length[world, agent] + bodies.length[world, other])
         room += HALF if begun else TWO
@@ -124,7 +123,7 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
         if begun:
             pass
         elif along < ZERO:
-            room += max(pace - speed, ZERO) * np.float32(2.5) + HALF * pace
+            room += max(pace - speed, ZERO) * BEHIND_TIME + HALF * pace
         else:
             room += max(speed - pace, ZERO) * TWO
         if abs(along) < room:
@@ -148,13 +147,13 @@ def next_line(signs, world, lane, low, high, stopped_at, first_line, line_colour
             passed = True
         elif colour != NO_LIGHT:
             return at, np.int64(colour), passed
-    return FAR, np.int64(NO_LIGHT), passed
+    return UNREACHABLE, np.int64(NO_LIGHT), passed
 
 
 @njit
 def note_line(info, at, colour, passed, base, half_length):
     """Writes the first stop line of a path; returns whether a stop sign has been served."""
-    if colour != NO_LIGHT and info[LINE_GAP] >= FAR:
+    if colour != NO_LIGHT and info[LINE_GAP] >= UNREACHABLE:
         info[LINE_GAP] = base + at - half_length
         info[LINE_COLOUR] = np.float32(colour)
     return passed
@@ -162,11 +161,11 @@ def note_line(info, at, colour, passed, base, half_length):
 
 @njit
 def way_to_dead_end(lanes, lane, sight, bend):
-    """Returns the way from the start of a lane to where a body finds none to go on [m], or FAR."""
+    """Returns the way from the start of a lane to where a body finds none to go on [m]."""
     way = lanes.length[lane]
     for _ in range(DEAD_END_LANES):
         if way > sight:
-            return FAR
+            return UNREACHABLE
         fitting = 0
         following = lane
         for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
@@ -176,10 +175,10 @@ def way_to_dead_end(lanes, lane, sight, bend):
         if fitting == 0:
             return way
         if fitting > 1:
-            return FAR
+            return UNREACHABLE
         lane = following
         way += lanes.length[lane]
-    return FAR
+    return UNREACHABLE
 
 
 @njit
@@ -189,7 +188,7 @@ def lane_to_leave_for(lanes, lane, sight, bend, lanes_beside):
         beside = lanes_beside[side]
         if beside < 0 or lanes.max_curvature[beside] > bend:
             continue
-        if way_to_dead_end(lanes, beside, sight, bend) >= FAR:
+        if way_to_dead_end(lanes, beside, sight, bend) >= UNREACHABLE:
             return beside
     return lane
 
@@ -205,7 +204,7 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
     bend = bodies.bend[world, agent]
     needed = LEAVE_ROOM + bodies.length[world, agent] + LEAVE_TIME * agents.speed[world, agent]
     inside = lanes.junction[lane] >= 0
-    if inside and (room >= FAR or lanes.max_curvature[lane] > STRAIGHT):
+    if inside and (room >= UNREACHABLE or lanes.max_curvature[lane] > STRAIGHT):
         return lane
     if inside or room < needed:
         return lane_to_leave_for(
@@ -262,7 +261,7 @@ def too_late(model, data, world, agent, lane, room):
     agents, bodies = data.agents, data.bodies
     speed = agents.speed[world, agent]
     length = bodies.length[world, agent]
-    if room < FAR:
+    if room < UNREACHABLE:
         needed = turn_out_room(length) - TURN_OUT_SLACK + HALF * length
         return room < needed + TURN_OUT_TIME * max(speed - HALF, ZERO)
     left_over = lanes.length[lane] - agents.s[world, agent]
@@ -324,10 +323,9 @@ def build_path(model, data, world, agent, path, info):
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
-    dead_end = way_to_dead_end(
-        lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bodies.bend[world, agent]
-    )
-    room = dead_end - agents.s[world, agent] if dead_end < FAR else FAR
+    bend = bodies.bend[world, agent]
+    dead_end = way_to_dead_end(lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bend)
+    room = dead_end - agents.s[world, agent] if dead_end < UNREACHABLE else UNREACHABLE
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane = own
     if target != own and may_change(model, data, world, agent, own, target, room):
@@ -337,13 +335,13 @@ def build_path(model, data, world, agent, path, info):
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     wanted = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
-    info[ENTRY] = -s if lanes.junction[lane] >= 0 else FAR
-    info[EXIT] = FAR
-    info[LINE_GAP] = FAR
+    info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
+    info[EXIT] = UNREACHABLE
+    info[LINE_GAP] = UNREACHABLE
     info[LINE_COLOUR] = ZERO
-    info[PATH_END] = FAR
+    info[PATH_END] = UNREACHABLE
     info[CHANGES] = ONE if lane != own else ZERO
-    info[LEAVE_END] = room if lane != own else FAR
+    info[LEAVE_END] = room if lane != own else UNREACHABLE
     turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
     served = False
     jump = ZERO
@@ -359,7 +357,7 @@ def build_path(model, data, world, agent, path, info):
                 world,
                 lane,
                 line_from,
-                FAR,
+                UNREACHABLE,
                 agents.stopped_at[world, agent],
                 first_line,
                 lights.line_colour,
@@ -371,19 +369,10 @@ def build_path(model, data, world, agent, path, info):
             before = lane
             inside = lanes.junction[lane] >= 0
             base += lanes.length[lane]
-            lane = next_lane(
-                lanes, routes, before, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
-            )
+            lane = next_lane(lanes, routes, before, goal_lane, bend, first_lane, num_lanes)
             if lane < 0:
-                lane = next_lane(
-                    lanes,
-                    routes,
-                    before,
-                    goal_lane,
-                    bodies.bend[world, agent] * TIGHT,
-                    first_lane,
-                    num_lanes,
-                )
+                tight = bend * TIGHT
+                lane = next_lane(lanes, routes, before, goal_lane, tight, first_lane, num_lanes)
             if lane < 0:
                 info[PATH_END] = base
                 break
@@ -392,8 +381,8 @@ def build_path(model, data, world, agent, path, info):
             index = np.int64(lanes.segment_first[lane])
             jump = link_jump(lanes, before, index)
             if lanes.junction[lane] < 0:
-                info[EXIT] = base if inside and info[EXIT] >= FAR else info[EXIT]
-            elif info[ENTRY] >= FAR:
+                info[EXIT] = base if inside and info[EXIT] >= UNREACHABLE else info[EXIT]
+            elif info[ENTRY] >= UNREACHABLE:
                 info[ENTRY] = base
                 turn = lanes.turn[lane]
             continue
@@ -411,7 +400,7 @@ def build_path(model, data, world, agent, path, info):
     info[STAYS] = np.float32(own) if stays else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
-    if info[PATH_END] < FAR and target != own and target != first:
+    if info[PATH_END] < UNREACHABLE and target != own and target != first:
         info[PATH_END] -= turn_out_room(bodies.length[world, agent])
     if lane >= 0:
         at, colour, passed = next_line(
@@ -452,7 +441,7 @@ def held_points(info, speed, acceleration, half_length):
     if must_stop:
         return np.int64(max(info[LINE_GAP] + half_length, ZERO) / PATH_STEP) + 1
     if colour != GREEN:
-        info[LINE_GAP] = FAR
+        info[LINE_GAP] = UNREACHABLE
         info[LINE_COLOUR] = ZERO
     return np.int64(MAX_PATH_POINTS)
 
@@ -461,22 +450,22 @@ def held_points(info, speed, acceleration, half_length):
 def stops_at_yellow(speed, acceleration, gap):
     """Whether a driver stops for a light that is yellow; keeps the decision while braking."""
     if acceleration < -ONE:
-        return speed * speed <= TWO * np.float32(5.5) * max(gap, np.float32(0.05))
-    room = max(gap - REACTION * speed, np.float32(0.05))
-    return speed * speed <= TWO * np.float32(4.2) * room
+        return speed * speed <= TWO * YELLOW_BRAKING_ON * max(gap, TINY_GAP)
+    room = max(gap - REACTION * speed, TINY_GAP)
+    return speed * speed <= TWO * YELLOW_BRAKING * room
 
 
 @njit
 def write_rank(info, speed, half_length, turn, stop_sign):
     """Writes who goes first: a lower rank, then the earlier arrival."""
     entry = info[ENTRY]
-    if entry >= FAR:
+    if entry >= UNREACHABLE:
         info[RANK] = ONE
-        info[ARRIVAL] = FAR
+        info[ARRIVAL] = UNREACHABLE
         return
     gap = entry - half_length
-    committed = gap < speed * speed / np.float32(8.0) + HALF * speed and (
-        gap <= ZERO or speed > np.float32(3.0)
+    committed = gap < speed * speed / COMMITTED_BRAKING + HALF * speed and (
+        gap <= ZERO or speed > COMMITTED_SPEED
     )
     if committed:
         info[RANK] = ZERO

@@ -12,12 +12,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ZERO,
-    along_arc,
-    clamp,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state.world import ABSENT, HALTED
 
 __all__ = [
@@ -30,14 +25,14 @@ __all__ = [
     "sweep_of",
 ]
 
-MAX_BRAKING = np.float32(-5.0)
-MAX_ACCELERATION = np.float32(2.5)
-MAX_LATERAL = np.float32(4.0)
-MAX_REVERSE = np.float32(-2.0)
+MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
+MAX_ACCELERATION = np.float32(2.5)  # [m/s^2]
+MAX_LATERAL = np.float32(4.0)  # [m/s^2]
+MAX_REVERSE = np.float32(-2.0)  # [m/s]
 TOP_SPEED = np.float32(20.0)
-MIN_SPEED_SQUARED = np.float32(1.0e-5)
-STEERING_RATE = np.float32(0.6)
-MAX_STEERING = np.float32(0.55)
+MIN_SPEED_SQUARED = np.float32(1.0e-5)  # [m^2/s^2]
+STEERING_RATE = np.float32(0.6)  # [rad/s]
+MAX_STEERING = np.float32(0.55)  # [rad]
 
 
 class Scales(NamedTuple):

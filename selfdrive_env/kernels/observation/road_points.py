@@ -49,7 +49,7 @@ PAIR_FLOATS = 2 * LANE_FLOATS
 PAIR = 15  # entries that two lane points are written to, the last one by the way
 LINE_WORDS = 16  # of four bytes in a cache line
 LINE_POINTS = 4
-NO_WAY = np.float32(1.0e9)
+NO_WAY = np.float32(1.0e9)  # [m]
 
 
 class Eye(NamedTuple):

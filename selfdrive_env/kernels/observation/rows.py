@@ -13,12 +13,7 @@ import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import (
-    NEAR,
-    SPEED,
-    write_point,
-    write_squashed,
-)
+from selfdrive_env.compiler.simd import NEAR, SPEED, write_point, write_squashed
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
@@ -34,12 +29,7 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.kernels.drivers.idm import is_blind
 from selfdrive_env.kernels.dynamics.jerk_bicycle import MAX_STEERING
 from selfdrive_env.kernels.math.elementary import angle_of
-from selfdrive_env.kernels.math.geometry import (
-    HALF,
-    ONE,
-    clamp,
-    squash,
-)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, clamp, squash
 from selfdrive_env.kernels.math.random import Source
 from selfdrive_env.kernels.observation.neighbours import (
     AGENT_FLOATS,

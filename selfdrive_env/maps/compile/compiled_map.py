@@ -7,7 +7,7 @@ offsets, so that every stored index is global.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ from selfdrive_env.state.road import (
     Signs,
 )
 
-__all__ = ["CompiledMap", "compile_map", "pool"]
+__all__ = ["CompiledMap", "compile_map", "pool", "with_stop_lines"]
 
 STOP_LINE_REACH = 200.0
 """Stop lines further away are not observed [m]."""
@@ -56,7 +56,7 @@ class CompiledMap:
 
     name: str
     digest: str
-    """Changes with anything the arrays hold."""
+    """Changes with anything the arrays hold; the length of the lists of stop lines is left out."""
 
     network_lane: I32
     """Index in `RoadNetwork.lanes` of each compiled lane, [L]."""
@@ -125,6 +125,20 @@ def compile_map(
     )
 
 
+def with_stop_lines(compiled: CompiledMap, count: int) -> CompiledMap:
+    """Returns a map with shorter lists of near stop lines: nearest first, they are only cut.
+
+    Args:
+        compiled: With lists of at least `count`.
+        count: New length.
+    """
+    grid = compiled.grid
+    if count == grid.near_stop_line.shape[1]:
+        return compiled
+    shorter = np.ascontiguousarray(grid.near_stop_line[:, :count])
+    return replace(compiled, grid=grid._replace(near_stop_line=shorter))
+
+
 def pool(maps: list[CompiledMap]) -> tuple[Lanes, Routes, Grid, Signs]:
     """Returns one set of arrays that holds all maps; with a single map its own arrays.
 
@@ -167,7 +181,6 @@ _COUNTED = {
     "near_boundary": "boundary_point",
     "near_stop_line": "line",
     "guard": "line",
-    "lane_point_lane": "lane",
     "line_group": "group",
     "group_line": "line",
     "lane_line": "line",
@@ -269,19 +282,22 @@ def _near_lists(
         "lane_point": np.concatenate(
             [point, point_s[:, None], point_lane[:, None], np.zeros((len(point), 2))], axis=1
         ).astype(np.float32),
-        "lane_point_lane": point_lane,
-        "lane_point_s": point_s,
         "boundary_point": np.concatenate(boundary),
     }
 
 
 def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
-    """Returns 16 hexadecimal digits of the SHA-256 of all arrays but the routes, which follow."""
+    """Returns 16 hexadecimal digits of the SHA-256 of all arrays but those that follow from others.
+
+    These are the routes and the lists of near stop lines.
+    """
     digest = hashlib.sha256()
     for struct in structs:
         if isinstance(struct, Routes):
             continue
-        for array in struct:
+        for name, array in struct._asdict().items():
+            if name == "near_stop_line":
+                continue
             digest.update(str((array.shape, array.dtype)).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]

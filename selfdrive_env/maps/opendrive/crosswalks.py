@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
 from selfdrive_env.maps.opendrive.records import (
     Contents,
     CrosswalkRecord,
-    Problems,
     Road,
 )
 from selfdrive_env.maps.road_network import Crosswalk, RoadNetwork

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
-from selfdrive_env.maps.opendrive.records import (
+from selfdrive_env.maps.opendrive.records import LaneRecord, Road, Section
+from selfdrive_env.maps.road_network import (
+    DEFAULT_SPEED_LIMIT,
+    DRIVABLE_TYPES,
     MAX_COORDINATE,
-    LaneRecord,
-    Problems,
-    Road,
-    Section,
+    Lane,
+    MapError,
 )
-from selfdrive_env.maps.road_network import DEFAULT_SPEED_LIMIT, DRIVABLE_TYPES, Lane, MapError
 
 __all__ = ["SampledSection", "sample_road"]
 

@@ -1,28 +1,24 @@
-"""Links lanes to their successors: from the links of an OpenDRIVE file, checked and completed.
+"""Links lanes to their successors: from the links of an OpenDRIVE file, checked.
 
-Links whose ends lie apart are dropped, and links that are missing although an end and a start
-coincide are added; both are listed among the problems.
+Links whose ends lie apart are dropped and listed among the problems.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
-from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import Problems, directions
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
 from selfdrive_env.maps.opendrive.records import (
     Connection,
     Contents,
     JunctionRecord,
-    Problems,
     Road,
     RoadLink,
 )
-from selfdrive_env.maps.road_network import Lane, RoadNetwork
+from selfdrive_env.maps.road_network import Lane
 
-__all__ = ["connectivity", "link_lanes"]
+__all__ = ["link_lanes"]
 
 MAX_GAP = 4.0
 """Links over a larger distance are wrong [m]; half a lane is usual where lanes split."""
@@ -32,15 +28,6 @@ MAX_STEP_UP = 2.0
 
 MAX_KINK = np.cos(np.radians(75.0))
 """Links over a larger change of heading are wrong (its cosine)."""
-
-NEAR = 0.5
-"""An end and a start this near each other are joined where the file has no link [m]."""
-
-NEAR_HEIGHT = 1.0
-"""The same for the height [m]."""
-
-NEAR_KINK = np.cos(np.radians(15.0))
-"""The same for the change of heading (its cosine)."""
 
 End = tuple[int, bool]
 """A lane and whether its end in the direction of the reference line is meant."""
@@ -67,7 +54,6 @@ def link_lanes(
         for connection in junction.connections:
             linker.link_connection(junction, connection)
     linker.write()
-    _join_coincident(lanes, problems)
 
 
 class _Linker:
@@ -84,7 +70,6 @@ class _Linker:
         self.index: dict[tuple[str, int, int], int] = {}
         self.forward = np.zeros(len(lanes), bool)
         self.edges: dict[tuple[int, int], None] = {}
-        self.ends = [_Ends.of(lane) for lane in lanes]
         for name, sections in sampled.items():
             road = contents.roads[name]
             for number, (section, record) in enumerate(zip(sections, road.sections, strict=True)):
@@ -183,11 +168,13 @@ class _Linker:
     def write(self) -> None:
         """Writes the sound links."""
         wrong = set()
+        headings = [directions(lane.centre) for lane in self.lanes]
         for a, b in self.edges:
-            end, start = self.ends[a], self.ends[b]
-            gap = np.hypot(*(end.last - start.first)[:2])
-            rise = abs(end.last[2] - start.first[2])
-            if gap > MAX_GAP or rise > MAX_STEP_UP or end.leaving @ start.entering < MAX_KINK:
+            end, start = self.lanes[a].centre, self.lanes[b].centre
+            gap = np.hypot(*(end[-1] - start[0])[:2])
+            rise = abs(end[-1, 2] - start[0, 2])
+            kink = headings[a][1] @ headings[b][0]
+            if gap > MAX_GAP or rise > MAX_STEP_UP or kink < MAX_KINK:
                 wrong.add((a, b))
                 name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({gap:.1f} m)"
                 self.problems.add("{} lane links join ends that lie apart and are dropped", name)
@@ -196,87 +183,6 @@ class _Linker:
             self.lanes[b].predecessors.append(a)
 
 
-class _Ends:
-    """First and last point of a lane [m] and the unit directions there."""
-
-    __slots__ = ("entering", "first", "last", "leaving")
-
-    def __init__(self, centre: NDArray[np.float64]) -> None:
-        self.first, self.last = centre[0], centre[-1]
-        self.entering = _direction(centre, 0)
-        self.leaving = _direction(centre[::-1], 0) * -1.0
-
-    @staticmethod
-    def of(lane: Lane) -> _Ends:
-        """Returns the ends of a lane."""
-        return _Ends(lane.centre)
-
-
-def _direction(centre: NDArray[np.float64], start: int) -> NDArray[np.float64]:
-    """Returns the unit direction from a point to the next one that is apart from it, [2]."""
-    for point in centre[start + 1 :]:
-        dx, dy = point[0] - centre[start, 0], point[1] - centre[start, 1]
-        length = float(np.hypot(dx, dy))
-        if length > 1e-6:
-            return np.array([dx / length, dy / length])
-    return np.zeros(2)
-
-
 def _points_at(link: RoadLink | None, road: str) -> bool:
     """Returns whether a link leads to the road."""
     return link is not None and link.kind == "road" and link.id == road
-
-
-def _coincident(lanes: list[Lane]) -> list[tuple[int, int]]:
-    """Returns pairs of driving lanes where the second starts at the end of the first."""
-    ends = {i: _Ends.of(lane) for i, lane in enumerate(lanes) if lane.drivable}
-    cells: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for i, end in ends.items():
-        cells[int(end.first[0] // 1.0), int(end.first[1] // 1.0)].append(i)
-    pairs = []
-    for i, end in ends.items():
-        column, row = int(end.last[0] // 1.0), int(end.last[1] // 1.0)
-        near = [
-            j for c in (-1, 0, 1) for r in (-1, 0, 1) for j in cells.get((column + c, row + r), ())
-        ]
-        for j in near:
-            start = ends[j]
-            apart = start.first - end.last
-            if (
-                i != j
-                and np.hypot(apart[0], apart[1]) <= NEAR
-                and abs(apart[2]) < NEAR_HEIGHT
-                and end.leaving @ start.entering >= NEAR_KINK
-            ):
-                pairs.append((i, j))
-    return pairs
-
-
-def _join_coincident(lanes: list[Lane], problems: Problems) -> None:
-    """Joins ends without successor and starts without predecessor where they coincide."""
-    open_ends = {i for i, lane in enumerate(lanes) if lane.drivable and not lane.successors}
-    open_starts = {i for i, lane in enumerate(lanes) if lane.drivable and not lane.predecessors}
-    if not open_ends and not open_starts:
-        return
-    for i, j in _coincident(lanes):
-        if (i in open_ends or j in open_starts) and j not in lanes[i].successors:
-            lanes[i].successors.append(j)
-            lanes[j].predecessors.append(i)
-            name = f"{lanes[i].name} -> {lanes[j].name}"
-            problems.add("{} lane links were missing and are taken from geometry", name)
-
-
-def connectivity(network: RoadNetwork) -> float:
-    """Returns how completely the lanes are linked.
-
-    Args:
-        network: Any road network.
-
-    Returns:
-        Of the driving-lane ends at which another driving lane of the same level starts within
-        0.5 m and 15 degrees, the share that has a successor; 1 where there is no such end.
-    """
-    continued = {i for i, _ in _coincident(network.lanes)}
-    if not continued:
-        return 1.0
-    return sum(bool(network.lanes[i].successors) for i in continued) / len(continued)

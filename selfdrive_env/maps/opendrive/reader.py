@@ -1,31 +1,23 @@
 """Reads ASAM OpenDRIVE maps (1.4 to 1.8) into a `RoadNetwork`.
 
-The steps: XML -> records -> sampled lanes -> links -> signals, stop lines and crosswalks -> centred
-coordinates. Superelevation, crossfall and lane heights are not applied.
+The steps: XML -> records -> sampled lanes -> links -> signals, stop lines and crosswalks -> what
+every format needs (`network.finish`). Superelevation, crossfall and lane heights are not applied.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from selfdrive_env.maps.network.guards import widen_guards
+from selfdrive_env.maps.network.finish import Problems, finish, join_lanes
 from selfdrive_env.maps.opendrive.crosswalks import place_crosswalks
 from selfdrive_env.maps.opendrive.lanes import SampledSection, sample_road
-from selfdrive_env.maps.opendrive.links import connectivity, link_lanes
-from selfdrive_env.maps.opendrive.records import Contents, Problems, read_contents
+from selfdrive_env.maps.opendrive.links import link_lanes
+from selfdrive_env.maps.opendrive.records import Contents, read_contents
 from selfdrive_env.maps.opendrive.signals import place_signals
 from selfdrive_env.maps.opendrive.xml import SUFFIXES, read_elements
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Junction, MapError, RoadNetwork
 
-__all__ = ["connectivity", "read_opendrive"]
-
-MAX_HEIGHT = 1000.0
-"""Maps within this height of zero keep their z [m]."""
-
-WALKING_PACE = 1.5
-"""Speed limits below this are listed as doubtful [m/s]."""
+__all__ = ["read_opendrive"]
 
 
 def read_opendrive(path: str | Path) -> RoadNetwork:
@@ -60,24 +52,12 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
             sampled[road.id] = sample_road(road, junction, network.lanes, problems)
     except MapError as error:
         raise MapError(f"{path.name}: {error}") from None
-    if not any(lane.drivable for lane in network.lanes):
-        raise MapError(
-            f"{path.name}: none of {len(network.lanes)} lanes in {contents.num_roads} roads is "
-            f"drivable; at least one of type {', '.join(sorted(DRIVABLE_TYPES))} is needed"
-        )
-    for index, lane in enumerate(network.lanes):
-        if lane.junction >= 0 and lane.drivable:
-            network.junctions[lane.junction].lanes.append(index)
-        if lane.drivable and lane.speed_limit < WALKING_PACE:
-            problems.add("{} driving lanes have a speed limit below 1.5 m/s", lane.name)
     link_lanes(contents, sampled, network.lanes, problems)
+    join_lanes(network, problems)
     place_signals(contents, sampled, network, problems)
-    widen_guards(network)
     place_crosswalks(contents, network, problems)
     _summarise(contents, network, problems)
-    _centre(network, sampled)
-    network.problems = problems.sentences()
-    return network
+    return finish(network, problems)
 
 
 def _stem(path: Path) -> str:
@@ -103,25 +83,3 @@ def _summarise(contents: Contents, network: RoadNetwork, problems: Problems) -> 
         for road in contents.roads.values():
             if road.left_hand != network.left_hand:
                 problems.add("{} roads keep to the other side than most", f"road {road.id}")
-
-
-def _centre(network: RoadNetwork, sampled: dict[str, list[SampledSection]]) -> None:
-    """Moves the middle of the drivable lanes to the origin."""
-    edges = [side for lane in network.lanes if lane.drivable for side in (lane.left, lane.right)]
-    low = np.min([points.min(axis=0) for points in edges], axis=0)
-    high = np.max([points.max(axis=0) for points in edges], axis=0)
-    origin = 0.5 * (low + high)
-    if max(abs(low[2]), abs(high[2])) <= MAX_HEIGHT:
-        origin[2] = 0.0
-    network.origin = (float(origin[0]), float(origin[1]), float(origin[2]))
-    for sections in sampled.values():
-        for section in sections:
-            section.boundaries -= origin
-            section.centres -= origin
-    for signal in network.signals:
-        signal.position -= origin
-    for crosswalk in network.crosswalks:
-        crosswalk.outline -= origin
-    for line in network.stop_lines:
-        for point in (line.left, line.right, line.guard_left, line.guard_right):
-            point -= origin

@@ -5,7 +5,6 @@ Names follow ASAM OpenDRIVE 1.8; polynomials are rows (start, a, b, c, d).
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import isfinite
@@ -13,16 +12,16 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import CubicCurve, ReferenceLine
 from selfdrive_env.maps.opendrive.xml import Element
+from selfdrive_env.maps.road_network import MAX_COORDINATE
 
 __all__ = [
-    "MAX_COORDINATE",
     "Contents",
     "Controller",
     "JunctionRecord",
     "LaneRecord",
-    "Problems",
     "Road",
     "RoadLink",
     "Section",
@@ -41,32 +40,10 @@ MAX_TURN = 1000.0
 MIN_SECTION = 1e-6
 """Lane sections at most this long are left out [m]."""
 
-MAX_COORDINATE = 1e9
-"""Largest coordinate [m]."""
-
 SPEED_UNITS = {"": 1.0, "m/s": 1.0, "km/h": 1.0 / 3.6, "kmh": 1.0 / 3.6, "mph": 0.44704}
 
 NO_LIMIT = 130.0 / 3.6
 """Stands for "no limit" [m/s]."""
-
-
-class Problems:
-    """Collects flaws as one sentence a kind, with a count and the first few names."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, list[str]] = defaultdict(list)
-
-    def add(self, sentence: str, name: str) -> None:
-        """Notes that `sentence` ("{} lanes are ...", with the count in braces) holds for `name`."""
-        self.names[sentence].append(name)
-
-    def sentences(self) -> list[str]:
-        """Returns one sentence a kind of flaw."""
-        result = []
-        for sentence, names in self.names.items():
-            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-            result.append(f"{sentence.format(len(names))}: {', '.join(names[:4])}{more}")
-        return result
 
 
 @dataclass(slots=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
 from selfdrive_env.maps.opendrive.records import (
     Contents,
-    Problems,
     Road,
     SignalRecord,
 )

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.finish import move
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.builder import (
     TOWN_LIMIT,
@@ -35,7 +36,7 @@ from selfdrive_env.maps.towns.centre_lines import (
 )
 from selfdrive_env.maps.towns.junctions import build_junction, build_roundabout
 
-__all__ = ["Entry", "Exit", "Layout", "Street", "build"]
+__all__ = ["Entry", "Exit", "Street", "TownPlan", "build"]
 
 Floats = NDArray[np.float64]
 
@@ -109,7 +110,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TownPlan:
     """A town."""
 
     nodes: dict[str, Node]
@@ -120,55 +121,40 @@ class Layout:
     """The whole town is turned by this [rad]."""
 
 
-def build(name: str, layout: Layout) -> RoadNetwork:
+def build(name: str, plan: TownPlan) -> RoadNetwork:
     """Returns the road network of a town, centred on (0, 0).
 
     Args:
         name: Of the network.
-        layout: What to build.
+        plan: What to build.
     """
     town = Town(RoadNetwork(name, source=name))
-    for street in layout.streets:
-        _build_street(town, layout, street)
-    for key, node in layout.nodes.items():
+    for street in plan.streets:
+        _build_street(town, plan, street)
+    for key, node in plan.nodes.items():
         if node.kind == "roundabout":
             build_roundabout(town, key, node)
         else:
             build_junction(town, key, node)
 
-    cosine, sine = math.cos(layout.angle), math.sin(layout.angle)
+    cosine, sine = math.cos(plan.angle), math.sin(plan.angle)
     network = town.network.transformed(np.array([[cosine, -sine], [sine, cosine]]))
     network.driving_lane_km = float(network.driving_lane_km)
-    _centre(network)
+    points = np.concatenate([np.concatenate([lane.left, lane.right]) for lane in network.lanes])
+    move(network, np.append(-0.5 * (points.min(0) + points.max(0))[:2], 0.0))
+    network.origin = (0.0, 0.0, 0.0)
     return network
 
 
-def _centre(network: RoadNetwork) -> None:
-    """Moves the middle of the bounding box to (0, 0)."""
-    points = np.concatenate([np.concatenate([lane.left, lane.right]) for lane in network.lanes])
-    shift = np.append(-0.5 * (points.min(0) + points.max(0))[:2], 0.0)
-    for lane in network.lanes:
-        lane.centre, lane.left, lane.right = (
-            p + shift for p in (lane.centre, lane.left, lane.right)
-        )
-    for signal in network.signals:
-        signal.position = signal.position + shift
-    for line in network.stop_lines:
-        line.left, line.right = line.left + shift, line.right + shift
-        line.guard_left, line.guard_right = line.guard_left + shift, line.guard_right + shift
-    for crosswalk in network.crosswalks:
-        crosswalk.outline = crosswalk.outline + shift
-
-
-def _mouth_distance(layout: Layout, key: str) -> float:
+def _mouth_distance(plan: TownPlan, key: str) -> float:
     """Distance from a node's centre at which its arms end [m]."""
-    node = layout.nodes[key]
+    node = plan.nodes[key]
     if node.kind == "roundabout":
         return node.radius + RING_REACH
     if node.radius > 0.0:
         return node.radius
     widest = 0.5 * 3.75
-    for street in layout.streets:
+    for street in plan.streets:
         if key in (street.start, street.end):
             widest = max(widest, (max(street.lanes) - 0.5) * street.width)
     return widest + TURN_RADIUS
@@ -183,16 +169,16 @@ def _elevation(line: CentreLine, street: Street) -> tuple[Floats, Floats]:
     return samples, CREST_HEIGHT * (1.0 - smooth(away / CLIMB_LENGTH))
 
 
-def _build_street(town: Town, layout: Layout, street: Street) -> None:
+def _build_street(town: Town, plan: TownPlan, street: Street) -> None:
     """Adds a street, in sections, with its ramps if it is a motorway."""
-    ends = [layout.nodes[street.start], layout.nodes[street.end]]
+    ends = [plan.nodes[street.start], plan.nodes[street.end]]
     corners = [(ends[0].x, ends[0].y), *((x, y) for x, y, _ in street.via), (ends[1].x, ends[1].y)]
     line = polyline_with_arcs(corners, [radius for *_, radius in street.via])
-    first = _mouth_distance(layout, street.start)
-    last = line.length - _mouth_distance(layout, street.end)
+    first = _mouth_distance(plan, street.start)
+    last = line.length - _mouth_distance(plan, street.end)
     key = (street.start, street.end)
-    exits = {nearest_station(line, *e.at): e for e in layout.exits if e.motorway == key}
-    entries = {nearest_station(line, *e.at): e for e in layout.entries if e.motorway == key}
+    exits = {nearest_station(line, *e.at): e for e in plan.exits if e.motorway == key}
+    entries = {nearest_station(line, *e.at): e for e in plan.entries if e.motorway == key}
 
     breaks = {first, last}
     breaks |= {first + street.slow, last - street.slow}
@@ -221,9 +207,9 @@ def _build_street(town: Town, layout: Layout, street: Street) -> None:
         for lane, successor in zip(backward, previous[1], strict=False):
             link(town, lane, successor)
         if leaving:
-            _build_exit(town, layout, leaving, previous[0][-1], junction, street)
+            _build_exit(town, plan, leaving, previous[0][-1], junction, street)
         if joining:
-            _build_entry(town, layout, joining, f"{road}/{section}", line, s, z, forward, street)
+            _build_entry(town, plan, joining, f"{road}/{section}", line, s, z, forward, street)
         previous = (forward, backward)
         outer.append(previous)
 
@@ -288,14 +274,14 @@ def _add_section(
 
 
 def _build_exit(
-    town: Town, layout: Layout, ramp: Exit, lane: int, junction: int, street: Street
+    town: Town, plan: TownPlan, ramp: Exit, lane: int, junction: int, street: Street
 ) -> None:
     """Adds the ramp that leaves `lane` at its end."""
     start = town.poses[lane][1]
-    lead, node = start.moved(RAMP_LEAD), layout.nodes[ramp.end]
+    lead, node = start.moved(RAMP_LEAD), plan.nodes[ramp.end]
     corners = [start[:2], lead[:2], *((x, y) for x, y, _ in ramp.via), (node.x, node.y)]
     line = polyline_with_arcs(corners, [RAMP_RADIUS, *(radius for *_, radius in ramp.via)])
-    last = line.length - _mouth_distance(layout, ramp.end)
+    last = line.length - _mouth_distance(plan, ramp.end)
     road, half = new_road(town), 0.5 * street.width
     before = lane
     for section, (low, high) in enumerate(((0.0, DIVERGING_LENGTH), (DIVERGING_LENGTH, last))):
@@ -320,7 +306,7 @@ def _build_exit(
 
 def _build_entry(
     town: Town,
-    layout: Layout,
+    plan: TownPlan,
     ramp: Entry,
     prefix: str,
     line: CentreLine,
@@ -346,11 +332,11 @@ def _build_entry(
     )
     pair(town, forward[-1], acceleration)
 
-    end, node = town.poses[acceleration][0], layout.nodes[ramp.start]
+    end, node = town.poses[acceleration][0], plan.nodes[ramp.start]
     lead = end.moved(-RAMP_LEAD)
     corners = [(node.x, node.y), *((x, y) for x, y, _ in ramp.via), lead[:2], end[:2]]
     line = polyline_with_arcs(corners, [*(radius for *_, radius in ramp.via), RAMP_RADIUS])
-    first = _mouth_distance(layout, ramp.start)
+    first = _mouth_distance(plan, ramp.start)
     s = stations(line, first, line.length)
     road, half = new_road(town), 0.5 * street.width
     lane = add_lane(

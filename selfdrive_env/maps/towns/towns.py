@@ -10,19 +10,17 @@ import difflib
 import math
 
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.towns import BUILT_IN
 from selfdrive_env.maps.towns.builder import Node
 from selfdrive_env.maps.towns.streets import (
     Entry,
     Exit,
-    Layout,
     Street,
+    TownPlan,
     build,
 )
 
-__all__ = ["BUILT_IN", "generate"]
-
-BUILT_IN: tuple[str, ...] = ("riverside", "hillcrest", "harbour")
-"""Names that `generate` knows."""
+__all__ = ["generate"]
 
 
 def generate(name: str) -> RoadNetwork:
@@ -39,8 +37,8 @@ def generate(name: str) -> RoadNetwork:
         raise MapError(
             f"no built-in map {name!r}: use one of {BUILT_IN} (did you mean {nearest!r}?)"
         )
-    layouts = {"riverside": _riverside, "hillcrest": _hillcrest, "harbour": _harbour}
-    return build(name, layouts[name]())
+    plans = {"riverside": _riverside, "hillcrest": _hillcrest, "harbour": _harbour}
+    return build(name, plans[name]())
 
 
 def _motorway(
@@ -55,7 +53,7 @@ def _motorway(
     return Street(start, end, via, (2, 2), 3.75, 22.0, True, slow, bridge)
 
 
-def _riverside() -> Layout:
+def _riverside() -> TownPlan:
     """A grid with an avenue of two lanes per direction and a motorway along its northern edge."""
     nodes = {
         "west": Node(-330.0, 0.0),
@@ -90,10 +88,10 @@ def _riverside() -> Layout:
     )
     exits = (Exit(motorway, (-240.0, 190.0), "ramps", ((-110.0, 125.0, 60.0),)),)
     entries = (Entry(motorway, (85.0, 190.0), 160.0, "ramps", ((-15.0, 125.0, 60.0),)),)
-    return Layout(nodes, streets, exits, entries)
+    return TownPlan(nodes, streets, exits, entries)
 
 
-def _hillcrest() -> Layout:
+def _hillcrest() -> TownPlan:
     """Winding streets on both sides of a motorway that bridges the road between them."""
     nodes = {
         "west": Node(-450.0, 60.0),
@@ -124,10 +122,10 @@ def _hillcrest() -> Layout:
     )
     exits = (Exit(motorway, (-320.0, 71.5), "ramps", ((-110.0, 10.0, 80.0),)),)
     entries = (Entry(motorway, (192.0, 84.0), 165.0, "ramps", ((70.0, 10.0, 80.0),)),)
-    return Layout(nodes, streets, exits, entries)
+    return TownPlan(nodes, streets, exits, entries)
 
 
-def _harbour() -> Layout:
+def _harbour() -> TownPlan:
     """A turned ring road with spokes; the motorway goes around one of its corners."""
     nodes = {
         "centre": Node(0.0, 0.0),
@@ -168,4 +166,4 @@ def _harbour() -> Layout:
     )
     exits = (Exit(motorway, (434.0, -92.0), "ramps", ((380.0, -180.0, 50.0),)),)
     entries = (Entry(motorway, (85.0, -434.0), 160.0, "ramps", ((180.0, -380.0, 50.0),)),)
-    return Layout(nodes, streets, exits, entries, math.radians(28.0))
+    return TownPlan(nodes, streets, exits, entries, math.radians(28.0))

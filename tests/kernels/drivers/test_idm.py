@@ -8,12 +8,12 @@ from selfdrive_env.kernels.drivers.idm import idm_acceleration
 from selfdrive_env.kernels.drivers.path import (
     ARRIVAL,
     CHANGES,
-    FAR,
     LEAVE_END,
     PATH_INFO,
     RANK,
     way_to_dead_end,
 )
+from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
     CONSTANT,
@@ -175,7 +175,7 @@ def changes_lane(engine, aside, ahead=18.0, speed=4.0):
     send(engine, 0, left, float(engine.lanes.length[left]) - 1.0)
     engine.step(no_jerk(engine))
     info = engine.scratch.path_info[0, 0]
-    assert info[LEAVE_END] >= FAR
+    assert info[LEAVE_END] >= UNREACHABLE
     return info[CHANGES] > 0.0
 
 
@@ -198,7 +198,7 @@ def test_a_way_ends_where_no_lane_goes_on_that_a_body_can_follow():
     )
     assert way_to_dead_end(lanes, 0, F(100), F(0.2)) == 60.0
     assert way_to_dead_end(lanes, 0, F(100), F(0.05)) == 40.0
-    assert way_to_dead_end(lanes, 0, F(20), F(0.05)) >= FAR
+    assert way_to_dead_end(lanes, 0, F(20), F(0.05)) >= UNREACHABLE
 
 
 @pytest.mark.parametrize(("height", "found"), [(9.0, True), (14.0, False)])
@@ -207,7 +207,7 @@ def test_a_driver_sees_a_body_up_the_slope_but_none_on_a_bridge(height, found):
     path[:, 0], path[:, 2], path[:, 4] = 1.5 * np.arange(30), 1.0, 0.45 * np.arange(30)
     box = Box(F(30), F(0), F(height), F(1), F(0), F(2.25), F(0.9))
     place = first_contact(path, 30, 1, F(0.9), F(0.3), box, F(0), F(0), F(1))
-    assert (place < FAR) == found
+    assert (place < UNREACHABLE) == found
     assert not found or place == pytest.approx(27.75, abs=1.5)
 
 

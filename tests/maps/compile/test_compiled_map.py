@@ -249,8 +249,8 @@ def test_reaches_follow_the_lengths_of_the_lists():
 
 def test_lane_points_lie_every_five_metres(road):
     grid = compile_map(road).grid
-    mine = grid.lane_point_lane == 0
-    np.testing.assert_allclose(grid.lane_point_s[mine], np.arange(2.5, 200, 5), atol=1e-4)
+    mine = grid.lane_point[:, 5] == 0
+    np.testing.assert_allclose(grid.lane_point[mine, 4], np.arange(2.5, 200, 5), atol=1e-4)
     np.testing.assert_allclose(grid.lane_point[mine, 0], np.arange(2.5, 200, 5), atol=1e-4)
     np.testing.assert_allclose(grid.lane_point[mine, 1:4], [[0, 1, 0]] * mine.sum(), atol=1e-5)
 
@@ -366,7 +366,6 @@ def test_pool_adds_the_offsets_of_the_maps_before(signals, overpass, fork):
         (grid.near_stop_line, last.grid.near_stop_line, num_lines),
         (grid.guard_first, last.grid.guard_first, count("grid", "guard")),
         (grid.guard, last.grid.guard, num_lines),
-        (grid.lane_point_lane, last.grid.lane_point_lane, num_lanes),
         (signs.line_group, last.signs.line_group, groups),
         (signs.lane_line_first, last.signs.lane_line_first, count("signs", "lane_line")),
         (signs.lane_line, last.signs.lane_line, num_lines),
@@ -381,6 +380,9 @@ def test_pool_adds_the_offsets_of_the_maps_before(signals, overpass, fork):
         grid.shape[:, 2].tolist() == np.cumsum([0] + [len(m.grid.block) for m in before]).tolist()
     )
     np.testing.assert_array_equal(grid.edge[-len(last.grid.edge) :], last.grid.edge)
+    np.testing.assert_array_equal(
+        grid.lane_point[-len(last.grid.lane_point) :], last.grid.lane_point
+    )
     np.testing.assert_array_equal(grid.origin[3], last.grid.origin[0])
     point = np.array([[50.0, 0.5]])
     cells = cell_of(grid, point, world_map=3)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.maps.opendrive.reader import connectivity, read_opendrive
+from selfdrive_env.maps.inspection import connectivity
+from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import DEFAULT_SPEED_LIMIT, Lane, MapError, RoadNetwork
 
 LINE = '<geometry s="0" x="{x}" y="{y}" hdg="{hdg}" length="{length}"><line/></geometry>'

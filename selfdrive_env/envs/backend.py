@@ -1,0 +1,160 @@
+"""Where worlds live and in what form a caller hands in actions and gets results.
+
+`NumpyBackend` has worlds on the CPU and arrays; `envs.torch` has the others, with the same methods.
+A vector environment is given one of these classes, and knows neither devices nor tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.checks import check_actions
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.engine.cpu import Engine
+from selfdrive_env.envs.infos import Infos, add_finals
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.state.arrays import U8
+
+__all__ = ["NumpyBackend"]
+
+
+class NumpyBackend:
+    """Worlds on the CPU, of which arrays come in and go out.
+
+    The rows that the caller sees are those of the learners; co-drivers have theirs behind them in
+    each world, and only the engine's arrays hold them.
+
+    Args:
+        engine: As `make_engine` gives it.
+        num_envs: Rows of the caller: all rows of the engine, or the first of each world.
+    """
+
+    def __init__(self, engine: Engine, num_envs: int) -> None:
+        self.engine: Any = engine
+        self.settings = engine.settings
+        self.num_envs = num_envs
+        self._stride = engine.num_rows // num_envs
+        self._all = np.ones(num_envs, np.bool_)
+        self._background: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
+
+    @staticmethod
+    def make_engine(
+        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+    ) -> Engine:
+        """Returns the engine; the arguments are those of `Engine`.
+
+        Raises:
+            ValueError: If the settings are for another device or another output.
+        """
+        if settings.device != "cpu" or settings.output != "numpy":
+            raise ValueError(
+                "device and output are settings of make_vec: gymnasium.make and DrivingVectorEnv "
+                "run on the CPU and give arrays"
+            )
+        return Engine(settings, maps, num_worlds, driver, learner)
+
+    def check(self) -> None:
+        """Raises what went wrong in earlier steps: nothing, bad actions raise at once."""
+
+    def mask(self, mask: Any) -> NDArray[Any]:
+        """Returns a mask of rows that the caller gave as an array of the host."""
+        return np.asarray(mask)
+
+    def actions(self, actions: Any) -> Any:
+        """Returns actions as the engine takes them.
+
+        Args:
+            actions: What the caller gave.
+
+        Raises:
+            ValueError: If they are not what the action space holds.
+        """
+        discrete = self.settings.action_type == "discrete"
+        return check_actions(actions, self.num_envs, len(self.engine.draws.jerk) if discrete else 0)
+
+    def waiting(self) -> NDArray[np.bool_]:
+        """Returns which rows wait for a reset, bool [rows]."""
+        learners = self.num_envs // self.engine.num_worlds
+        waits = self.engine.output.waits[:, :learners] != 0
+        return waits.reshape(-1)
+
+    @property
+    def running(self) -> bool:
+        """Whether a step that `start` began is not waited for yet."""
+        return self._pending is not None
+
+    def start(self) -> None:
+        """Starts a step in the background."""
+        if self._background is None:
+            self._background = ThreadPoolExecutor(1, thread_name_prefix="selfdrive_env_step")
+        self._pending = self._background.submit(self.engine.step)
+
+    def wait(self) -> None:
+        """Waits for the step that `start` began."""
+        if self._pending is None:
+            raise RuntimeError("call step_async() before step_wait()")
+        pending, self._pending = self._pending, None
+        pending.result()
+
+    def close(self) -> None:
+        """Waits for a step in the background and ends its thread."""
+        if self._background is not None:
+            self._background.shutdown()
+            self._background = None
+            self._pending = None
+
+    def observations(self) -> Any:
+        """Returns the observations for the caller, [rows, features]."""
+        rows = self._own(self.engine.observations)
+        return rows.copy() if self._stride > 1 and self.settings.copy else rows
+
+    def infos(self) -> Infos:
+        """Returns the masks `valid` and `learn`."""
+        rows = self.engine.rows
+        copies = self.settings.copy
+        return {
+            "valid": self._own(rows.valid).astype(np.bool_),
+            "_valid": self._all.copy() if copies else self._all,
+            "learn": self._own(rows.learn).astype(np.bool_),
+            "_learn": self._all.copy() if copies else self._all,
+        }
+
+    def results(self) -> tuple[Any, ...]:
+        """Returns what the last step gave, as `DrivingVectorEnv.step` does."""
+        rows, copies = self.engine.rows, self.settings.copy
+        terminated = self._own(rows.terminated).astype(np.bool_)
+        truncated = self._own(rows.truncated).astype(np.bool_)
+        infos = self.infos()
+        done = terminated | truncated
+        if done.any():
+            finals = rows.final_age, rows.final_km, rows.final_count, rows.final_term
+            add_finals(
+                infos,
+                done,
+                tuple(self._own(one).T for one in finals),
+                self._final_observations(done),
+                copies=copies,
+            )
+        reward = self._own(rows.reward)
+        reward = reward.copy() if copies else reward
+        return self.observations(), reward, terminated, truncated, infos
+
+    def _final_observations(self, done: NDArray[np.bool_]) -> NDArray[Any] | None:
+        """Returns the last observations of rows that ended, None where they are still shown."""
+        if self.settings.autoreset_mode != "SameStep":
+            return None
+        finals: NDArray[Any] = self.engine.hand_out_finals()
+        if self._stride == 1:
+            return finals
+        rows = self._own(finals)
+        return np.where(done[:, None], rows, np.zeros_like(rows))
+
+    def _own(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Returns the learners' rows of an array that has one entry a row of the engine."""
+        return array if self._stride == 1 else array[:: self._stride]

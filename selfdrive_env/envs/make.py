@@ -1,0 +1,44 @@
+"""What makes the vector form of each id, for the device and the output that are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selfdrive_env.config.checks import require_torch
+from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.envs.traffic import PolicyTrafficEnv
+from selfdrive_env.envs.vector import DrivingVectorEnv
+
+__all__ = ["make_drive", "make_self_play"]
+
+
+def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of SelfPlay-v0: every agent of every world is a row.
+
+    Args:
+        num_envs: Rows.
+        **settings: As for `DrivingVectorEnv`.
+    """
+    return _make(num_envs, learners="all", **settings)
+
+
+def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of Drive-v0: one row a world, the others are scripted or a policy's.
+
+    Args:
+        num_envs: Rows, that is worlds.
+        **settings: As for `DrivingVectorEnv`.
+    """
+    return _make(num_envs, learners="one", **settings)
+
+
+def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
+    on_cpu = settings.get("device", "cpu") == "cpu"
+    if on_cpu and settings.get("output") in (None, "numpy"):
+        if settings["learners"] == "all" or settings.get("traffic", "idm") in TRAFFIC:
+            return DrivingVectorEnv(num_envs, **settings)
+        return PolicyTrafficEnv(num_envs, **settings)
+    require_torch("output='torch'" if on_cpu else "device", "train" if on_cpu else "cuda13")
+    from selfdrive_env.envs.torch import environment_class
+
+    return environment_class(settings.get("device", "cpu"))(num_envs, **settings)

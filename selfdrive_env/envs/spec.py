@@ -1,0 +1,51 @@
+"""The `EnvSpec` of an environment, in which everything survives JSON but road networks."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+from gymnasium.envs.registration import EnvSpec
+
+from selfdrive_env.config.checks import as_plain
+from selfdrive_env.maps import RoadNetwork
+
+__all__ = ["plain_spec"]
+
+
+@dataclasses.dataclass
+class NetworkSpec(EnvSpec):
+    """The spec of an environment whose `map` holds a `RoadNetwork`; only JSON cannot hold it."""
+
+    def to_json(self) -> str:
+        """Raises a ValueError that says how to get a spec that JSON can hold."""
+        names = ", ".join(repr(one.name) for one in _networks(self.kwargs))
+        raise ValueError(
+            f"map holds the RoadNetwork {names}, which JSON cannot hold: save it with "
+            "RoadNetwork.save(path) and give the path as map"
+        )
+
+
+def plain_spec(spec: Any) -> Any:
+    """Returns a copy of a spec with keywords as JSON can hold them; None for None.
+
+    Args:
+        spec: What `gymnasium.make` or `make_vec` sets.
+    """
+    if spec is None:
+        return None
+    kwargs = {name: as_plain(one) for name, one in spec.kwargs.items()}
+    if not _networks(kwargs):
+        spec = copy.copy(spec)
+        spec.kwargs = kwargs
+        return spec
+    fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
+    return NetworkSpec(**{**fields, "kwargs": kwargs})
+
+
+def _networks(kwargs: dict[str, Any]) -> list[RoadNetwork]:
+    """Returns the networks that the setting `map` holds."""
+    maps = kwargs.get("map")
+    found = maps if isinstance(maps, list) else [maps]
+    return [one for one in found if isinstance(one, RoadNetwork)]

@@ -1,0 +1,58 @@
+"""The map formats: which function reads a file of which ending.
+
+A new format is its reader and a row here. A reader takes a path and returns a `RoadNetwork`, which
+it hands to `network.finish` once the lanes, their links and their signals are in; what cannot be
+used is a `MapError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.towns import BUILT_IN
+
+__all__ = ["READERS", "endings", "reader_of"]
+
+Reader = Callable[[str | os.PathLike[str]], RoadNetwork]
+
+READERS = {
+    ".xodr": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".xodr.gz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".xodr.xz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".roads": "selfdrive_env.maps.road_network:RoadNetwork.read",
+}
+"""Ending of a file's name -> module:function of its reader, imported when first needed."""
+
+
+def endings() -> str:
+    """Returns the endings of map files as a list for a sentence."""
+    return ", ".join(READERS)
+
+
+def reader_of(path: str) -> Reader:
+    """Returns the function that reads a map file; a MapError where there is none.
+
+    Args:
+        path: Of a file that must exist.
+    """
+    fitting = [ending for ending in READERS if path.lower().endswith(ending)]
+    if not fitting:
+        nearest = difflib.get_close_matches(path, BUILT_IN, 1, 0.0)[0]
+        raise MapError(
+            f"unknown map {path!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
+            f"{endings()} (did you mean {nearest!r}?)"
+        )
+    if not Path(path).is_file():
+        raise MapError(f"map file {path!r} does not exist")
+    module, _, names = READERS[max(fitting, key=len)].partition(":")
+    found: Any = importlib.import_module(module)
+    for name in names.split("."):
+        found = getattr(found, name)
+    reader: Reader = found
+    return reader

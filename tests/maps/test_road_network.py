@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from selfdrive_env.maps import BUILT_IN, MapError, columns, load
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import (
+    FILE_HEADER,
+    FILE_VERSION,
+    Crosswalk,
+    Junction,
+    Lane,
+    RoadNetwork,
+    Signal,
+    SignalGroup,
+    StopLine,
+)
+
+SAVED = settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether values are of equal types and equal to the bit, arrays too."""
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        a, b = np.asarray(a), np.asarray(b)
+        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if dataclasses.is_dataclass(a):
+        names = [field.name for field in dataclasses.fields(a) if field.name != "source"]
+        return type(a) is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in names)
+    if isinstance(a, list | tuple):
+        return (
+            type(a) is type(b)
+            and len(a) == len(b)
+            and all(same(x, y) for x, y in zip(a, b, strict=True))
+        )
+    return type(a) is type(b) and a == b
+
+
+def numbers() -> st.SearchStrategy[float]:
+    return st.floats(-1e9, 1e9)
+
+
+def points(count: int) -> st.SearchStrategy[np.ndarray]:
+    row = st.tuples(numbers(), numbers(), numbers())
+    return st.lists(row, min_size=count, max_size=count).map(lambda p: np.array(p, np.float64))
+
+
+def one_point() -> st.SearchStrategy[np.ndarray]:
+    return points(1).map(lambda p: p[0])
+
+
+@st.composite
+def networks(draw: Any) -> RoadNetwork:
+    """Networks that make no sense on the road but whose indices lead somewhere."""
+    sizes = {
+        name: draw(st.integers(0, 3))
+        for name in ("lanes", "junctions", "signals", "signal_groups", "stop_lines", "crosswalks")
+    }
+
+    def index(of: str) -> int:
+        return int(draw(st.integers(-1, sizes[of] - 1)))
+
+    def indices(of: str) -> list[int]:
+        if not sizes[of]:
+            return []
+        return list(draw(st.lists(st.integers(0, sizes[of] - 1), max_size=3)))
+
+    def lane() -> Lane:
+        count = draw(st.integers(2, 4))
+        lines = [draw(points(count)) for _ in range(3)]
+        links = (index("junctions"), indices("lanes"), indices("lanes"))
+        neighbours = index("lanes"), index("lanes")
+        limit, road = draw(numbers()), draw(st.text())
+        return Lane(draw(st.text()), draw(st.text()), *lines, limit, road, *links, *neighbours)
+
+    def line() -> StopLine:
+        places = [(lane, draw(numbers())) for lane in indices("lanes")]
+        ends = [draw(one_point()) for _ in range(4)]
+        return StopLine(*ends, draw(numbers()), places, draw(st.text()), index("signals"))
+
+    network = RoadNetwork(draw(st.text()))
+    network.lanes = [lane() for _ in range(sizes["lanes"])]
+    network.junctions = [
+        Junction(draw(st.text()), draw(st.text()), indices("lanes"), indices("signal_groups"))
+        for _ in range(sizes["junctions"])
+    ]
+    network.signals = [
+        Signal(
+            *(draw(st.text()), draw(st.text()), draw(one_point()), draw(numbers())),
+            *(indices("lanes"), index("signal_groups")),
+        )
+        for _ in range(sizes["signals"])
+    ]
+    network.signal_groups = [
+        SignalGroup(draw(st.text()), indices("signals"), index("junctions"))
+        for _ in range(sizes["signal_groups"])
+    ]
+    network.stop_lines = [line() for _ in range(sizes["stop_lines"])]
+    network.crosswalks = [
+        Crosswalk(draw(points(draw(st.integers(0, 4))))) for _ in range(sizes["crosswalks"])
+    ]
+    for crosswalk in network.crosswalks:
+        crosswalk.outline = crosswalk.outline.reshape(-1, 3)
+    network.origin = (draw(numbers()), draw(numbers()), draw(numbers()))
+    network.left_hand = draw(st.booleans())
+    network.num_roads = draw(st.integers(0, 2**70))
+    network.driving_lane_km = draw(numbers())
+    network.problems = draw(st.lists(st.text(), max_size=2))
+    return network
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_towns_come_back_to_the_bit(tmp_path: Path, name: str) -> None:
+    town, path = load(name), tmp_path / "town.roads"
+    town.save(path)
+    again = load(path)
+    assert same(town, again)
+    assert (again.source, again.digest()) == (str(path), town.digest())
+    assert compile_map(again).digest == compile_map(town).digest
+    again.lanes[0].centre += 1.0  # what was read may be written to
+
+
+@SAVED
+@given(network=networks())
+def test_any_network_comes_back_to_the_bit(tmp_path: Path, network: RoadNetwork) -> None:
+    path = tmp_path / "any.roads"
+    network.save(path)
+    again = RoadNetwork.read(path)
+    assert same(network, again)
+    assert again.digest() == network.digest()
+
+
+def test_hand_made_networks_come_back(tmp_path: Path, road: RoadNetwork, fork: RoadNetwork) -> None:
+    for network in (road, fork):
+        network.save(tmp_path / "hand.roads")
+        assert same(network, load(tmp_path / "hand.roads"))
+
+
+def test_numbers_of_numpy_are_kept_as_those_of_python(tmp_path: Path, road: RoadNetwork) -> None:
+    road.lanes[0].speed_limit = np.float32(0.1)
+    road.lanes[0].successors = [np.int64(3)]
+    road.save(tmp_path / "road.roads")
+    lane = load(tmp_path / "road.roads").lanes[0]
+    assert (type(lane.speed_limit), lane.speed_limit) == (float, float(np.float32(0.1)))
+    assert (type(lane.successors[0]), lane.successors) == (int, [3])
+
+
+def test_the_digest_follows_everything_but_the_source(road: RoadNetwork) -> None:
+    first = road.digest()
+    assert dataclasses.replace(road, source="elsewhere").digest() == first
+    assert dataclasses.replace(road, name="other").digest() != first
+    assert dataclasses.replace(road, left_hand=True).digest() != first
+    road.lanes[0].centre = road.lanes[0].centre + 1e-9
+    assert road.digest() != first
+
+
+def wrong(attribute: str, value: Any) -> Any:
+    def change(network: RoadNetwork) -> None:
+        owner, name = attribute.split(".")
+        setattr(getattr(network, owner)[0], name, value)
+
+    return change
+
+
+FLAWS = [
+    (wrong("lanes.successors", [9]), r"lanes.successors of entry 0 is 9; there are 5 lanes"),
+    (wrong("lanes.successors", [-1]), "is -1"),
+    (wrong("lanes.successors", [0.5]), "whole number"),
+    (wrong("lanes.left_neighbour", -2), "left_neighbour of entry 0 is -2"),
+    (wrong("lanes.junction", 0), "there are 0 junctions"),
+    (wrong("lanes.centre", np.zeros((1, 3))), "centre of lane 'east' has no two points"),
+    (wrong("lanes.centre", np.zeros(3)), "centre of lane 'east' has no two points"),
+    (wrong("lanes.centre", np.zeros((3, 2))), r"points must be \[P, 3\]"),
+    (wrong("lanes.left", np.zeros((2, 3))), "left of lane 'east' is not shaped"),
+    (wrong("lanes.right", np.full((3, 3), np.nan)), "lanes.right has a number"),
+    (wrong("lanes.speed_limit", float("inf")), "lanes.speed_limit has a number"),
+    (wrong("lanes.speed_limit", "fast"), "lanes.speed_limit cannot be kept"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), FLAWS)
+def test_flawed_networks_are_neither_saved_nor_loaded(
+    tmp_path: Path, road: RoadNetwork, change: Any, message: str
+) -> None:
+    change(road)
+    with pytest.raises(MapError, match=message):
+        road.save(tmp_path / "road.roads")
+    with pytest.raises(MapError, match=message):
+        load(road)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lists_in_place_of_arrays_are_saved_but_not_compiled(
+    tmp_path: Path, road: RoadNetwork
+) -> None:
+    left = road.lanes[0].left
+    road.lanes[0].left = left.tolist()
+    with pytest.raises(MapError, match="must be arrays of NumPy"):
+        load(road)
+    road.save(tmp_path / "road.roads")
+    assert same(load(tmp_path / "road.roads").lanes[0].left, left)
+
+
+def test_other_endings_are_refused(tmp_path: Path, road: RoadNetwork) -> None:
+    with pytest.raises(MapError, match=r"ends in \.roads"):
+        road.save(tmp_path / "road.xodr")
+    with pytest.raises(MapError, match="does not exist"):
+        load(tmp_path / "road.roads")
+
+
+def test_versions_and_other_files_are_told_apart(tmp_path: Path, road: RoadNetwork) -> None:
+    path, arrays = tmp_path / "road.roads", road.arrays()
+    columns.write(path, FILE_HEADER, FILE_VERSION + 1, arrays)
+    with pytest.raises(MapError, match=r"road.roads is no road network: it has version 2, .* 1"):
+        load(path)
+    columns.write(path, "selfdrive_env_map", FILE_VERSION, arrays)
+    with pytest.raises(MapError, match="its header has no 'selfdrive_env_roads'"):
+        load(path)
+    path.write_text("<OpenDRIVE/>")
+    with pytest.raises(MapError, match="damaged, or another program wrote it"):
+        load(path)
+
+
+@pytest.mark.parametrize("lost", ["about", "lanes.count", "lanes.centre", "lanes.centre.length"])
+def test_a_missing_array_is_named(tmp_path: Path, road: RoadNetwork, lost: str) -> None:
+    arrays = road.arrays()
+    del arrays[lost]
+    columns.write(tmp_path / "road.roads", FILE_HEADER, FILE_VERSION, arrays)
+    with pytest.raises(MapError, match=f"{lost} is missing"):
+        load(tmp_path / "road.roads")
+
+
+@settings(SAVED, max_examples=300)
+@given(content=st.binary(max_size=300))
+def test_random_bytes_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "noise.roads"
+    path.write_bytes(content)
+    with pytest.raises(MapError):
+        load(path)
+
+
+def test_no_flipped_bit_and_no_cut_goes_unseen(tmp_path: Path, fork: RoadNetwork) -> None:
+    path, random = tmp_path / "fork.roads", np.random.default_rng(0)
+    fork.save(path)
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    places = [*range(min(header, 400)), *random.integers(0, len(content), 600).tolist()]
+    for place in places:
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            again = load(path)
+        except MapError:
+            continue
+        assert same(fork, again)  # such as a blank of the header that became another blank
+        assert place < header
+    for length in random.integers(0, len(content), 200).tolist():
+        path.write_bytes(content[:length])
+        with pytest.raises(MapError):
+            load(path)
+
+
+@settings(SAVED, max_examples=400)
+@given(data=st.data())
+def test_hostile_arrays_give_a_map_error_or_a_sound_network(
+    tmp_path: Path, fork: RoadNetwork, data: Any
+) -> None:
+    """Files with a true checksum whose arrays were tampered with."""
+    arrays = fork.arrays()
+    name = data.draw(st.sampled_from(sorted(arrays)))
+    kinds = (np.int64, np.float64, np.uint8, np.float32)
+    edit = data.draw(st.sampled_from(["value", "shorter", "longer", "kind", "shape"]))
+    array = arrays[name].copy()
+    if edit == "value" and len(array):
+        limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else None
+        values = numbers() if limits is None else st.integers(limits.min, limits.max)
+        array[data.draw(st.integers(0, len(array) - 1))] = data.draw(
+            st.one_of(values, st.integers(0, 9))
+        )
+    elif edit == "kind":
+        array = array.astype(data.draw(st.sampled_from(kinds)))
+    elif edit == "shape":
+        array = array.reshape(1, -1)
+    else:
+        array = array[:-1] if edit == "shorter" else np.append(array, array[:1])
+    arrays[name] = array
+    path = tmp_path / "hostile.roads"
+    columns.write(path, FILE_HEADER, FILE_VERSION, arrays)
+    try:
+        network = load(path)
+    except MapError:
+        return
+    network.check()
+    network.save(path)
+
+
+def test_objects_are_never_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "town.roads"
+    with open(path, "wb") as file:
+        np.savez(file, about=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(MapError):
+        load(path)
