@@ -42,7 +42,7 @@ ORDER = {
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
-        *(("signatures", "threads"), ("cache",), ("njit", "structs")),
+        *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),
         *(("workers", "cycles", "simd"), ("half",)),
     ),
     "kernels": (

@@ -18,7 +18,7 @@ from selfdrive_env.engine import cpu
 from tests.test_precision import dispatchers, double_precision, infer, without_machine_code
 
 cpu.cached = lambda function: function
-cpu.run = lambda stage, count, threads, board: infer(stage, board, 0)
+cpu.run = lambda stage, count, threads, control: infer(stage, control, 0)
 without_machine_code()
 from tests.kernels.conftest import no_jerk, town_engine
 

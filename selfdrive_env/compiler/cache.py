@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import hashlib
 import os
 import pickle
 import platform
 import re
 import shutil
+import stat
 import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +27,6 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
-from selfdrive_env.compiler.signatures import remembered_signatures
 from selfdrive_env.config.files import write_whole
 
 try:
@@ -36,7 +34,7 @@ try:
 except ImportError:  # on Windows several processes may compile the same
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["MAP_SOURCES", "cached", "cached_on_device"]
+__all__ = ["MAP_SOURCES", "Kind", "cached"]
 
 _SOURCES = ("kernels", "compiler", "state", "config/observation.py", "config/files.py")
 MAP_SOURCES = ("maps", "compiler", "state")
@@ -51,15 +49,6 @@ _CODE_OPTIONS = (
 COMPILE_TIME = 15
 """What the user is told that compiling takes, on one core of a server CPU [s]."""
 
-DEVICE_COMPILE_TIME = 60
-"""Likewise for the kernels of a CUDA device [s]."""
-
-_TOOLKIT = (
-    *("numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"),
-    *("nvidia-nvjitlink", "nvidia-nvjitlink-cu12"),
-)
-"""Packages that turn kernels into code for a device, those of CUDA 12 and of 13."""
-
 PATIENCE = 300.0
 """So long a process waits for another one that compiles the same, then compiles itself [s]."""
 
@@ -71,7 +60,7 @@ def cache_folder() -> Path:
     """Returns where compiled kernels are kept; `SELFDRIVE_CACHE` moves it.
 
     What lies there is unpickled and run, so whoever may write there may run code as the user. The
-    folder is made with mode 0700; one that exists is taken as it is.
+    folder is made with mode 0700; `_check_private` says which ones that exist are taken.
 
     Raises:
         RuntimeError: If the home folder is needed and unknown.
@@ -103,7 +92,7 @@ def source_digest(sources: tuple[str, ...] = _SOURCES) -> str:
     return sha.hexdigest()[:16]
 
 
-class _Kind(NamedTuple):
+class Kind(NamedTuple):
     """What differs between code for the processor and for a CUDA device."""
 
     name: str
@@ -132,37 +121,7 @@ def _unpack(target: Any, data: bytes) -> Any:
     return compiler.CompileResult._rebuild(target, *pickle.loads(data))
 
 
-_PROCESSOR = _Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
-
-
-def _pack_kernel(kernel: Any) -> bytes:
-    """Returns what launching a CUDA kernel takes: machine code, without what it was made from."""
-    from numba.cuda.serialize import dumps
-
-    library = kernel.library
-    states = library._reduce_states() | {"llvm_strs": [], "ptx_cache": {}}
-    code = {"codelibrary": type(library)._rebuild(**states)}
-    return dumps(kernel._reduce_states() | code)
-
-
-def _unpack_kernel(target: Any, data: bytes) -> Any:
-    from numba.cuda.dispatcher import _Kernel
-
-    return _Kernel._rebuild(**pickle.loads(data))
-
-
-def toolkit_versions() -> list[tuple[str, str]]:
-    """Returns names and versions of all that turns kernels into code for a device."""
-    found = []
-    for name in _TOOLKIT:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found.append((name, metadata.version(name)))
-    if not any(name.startswith(("nvidia-nvvm", "nvidia-cuda-nvcc")) for name, _ in found):
-        from numba.cuda.cuda_paths import get_cuda_paths
-
-        library = os.stat(get_cuda_paths()["nvvm"].info)  # a toolkit from elsewhere
-        found.append(("nvvm", f"{library.st_size} {library.st_mtime_ns}"))
-    return found
+_PROCESSOR = Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
 
 
 class _Cache:
@@ -173,7 +132,7 @@ class _Cache:
     step. Of several processes that lack a file one compiles, under a lock that ends with it.
     """
 
-    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...], kind: _Kind) -> None:
+    def __init__(self, function: Callable[..., Any], sources: tuple[str, ...], kind: Kind) -> None:
         self._function = function
         self._kind = kind
         self._turn: int | None = None
@@ -224,7 +183,9 @@ class _Cache:
             return
         try:
             _make_folder(path.parent)  # again: it may have been removed meanwhile
-            write_whole(path, hashlib.sha256(data).digest() + data)
+            if path.exists():
+                _check_private(path, path.stat())
+            write_whole(path, hashlib.sha256(data).digest() + data, mode=0o600)
         except OSError as error:
             self._problem = error
             self._tell_problem()
@@ -262,7 +223,10 @@ class _Cache:
         if path is None:
             return None
         try:
-            content = path.read_bytes()
+            content = _read_private(path)
+        except NotPrivateError as error:
+            self._problem = error
+            return None
         except OSError:
             return None
         size = hashlib.sha256().digest_size
@@ -291,7 +255,7 @@ class _Cache:
         _tell(
             "problem",
             f"kernels cannot be kept in {where} ({self._problem}), so they compile anew in each "
-            "process; set SELFDRIVE_CACHE to a writable folder",
+            "process; set SELFDRIVE_CACHE to a folder that you, and only you, may write to",
         )
 
 
@@ -305,13 +269,49 @@ def _tell(topic: str, text: str) -> None:
         print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
 
 
+class NotPrivateError(PermissionError):
+    """A folder or file may have been written by somebody else."""
+
+
+def _check_private(path: Path, found: os.stat_result) -> None:
+    """Refuses a folder or file that somebody else may have written: what is read gets unpickled.
+
+    The folders above are not looked at: in one that all may write to, such as /tmp, others cannot
+    give theirs this user's name. Root may write everywhere, so what is root's is taken.
+
+    Raises:
+        NotPrivateError: If it belongs to another user, or if group or others may write to it.
+    """
+    user = getattr(os, "getuid", lambda: None)()
+    if user is None:  # Windows has no such owners and modes
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid not in (user, 0) or mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise NotPrivateError(
+            f"{path} belongs to user {found.st_uid} and has mode {mode:04o}; allowed is what "
+            f"belongs to user {user} or root and neither group nor others may write to, such as "
+            "mode 0700"
+        )
+
+
+def _read_private(path: Path) -> bytes:
+    """Returns what is in a file that only this user may have written, in folders likewise."""
+    for folder in (path.parents[1], path.parent):
+        _check_private(folder, folder.stat())
+    with path.open("rb") as file:
+        _check_private(path, os.fstat(file.fileno()))
+        return file.read()
+
+
 def _make_folder(folder: Path) -> None:
     """Makes the folder of a digest; a new one is the occasion to remove old ones."""
-    if folder.is_dir():
-        return
+    is_new = not folder.is_dir()
     folder.parents[1].mkdir(parents=True, exist_ok=True)
     for path in (folder.parent, folder):
         path.mkdir(mode=0o700, exist_ok=True)
+        _check_private(path, path.stat())
+    if not is_new:
+        return
     with contextlib.suppress(OSError):
         _remove_unused(folder.parent)
 
@@ -366,7 +366,7 @@ def _lock_file(path: Path) -> int | None:
     return None
 
 
-def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PROCESSOR) -> Any:
+def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: Kind = _PROCESSOR) -> Any:
     """Gives a compiled function the on-disk cache; where nothing can be kept it does without.
 
     Args:
@@ -380,35 +380,11 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: _Kind = _PR
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
-        collects = gc.isenabled()
-        gc.disable()  # the compiler's objects live until it is done; looking at them takes a tenth
         try:
-            with remembered_signatures():
-                return compile_one(signature)
+            return compile_one(signature)
         finally:
-            if collects:
-                gc.enable()
             cache.release()
 
     function._cache = cache
     function.compile = compile_in_turn
     return function
-
-
-def cached_on_device(kernel: Any, **options: Any) -> Any:
-    """Gives a CUDA kernel the on-disk cache; its files depend on the device's capability as well.
-
-    What comes from it serves devices of that capability only.
-
-    Args:
-        kernel: Of `cuda.jit`.
-        **options: That it is compiled with besides those `cuda.jit` got.
-    """
-
-    def machine(codegen: Any) -> Any:
-        jit = sorted((name, repr(value)) for name, value in kernel.targetoptions.items())
-        return codegen.magic_tuple(), toolkit_versions(), jit, sorted(options.items())
-
-    name = "kernels for the GPU"
-    kind = _Kind(name, DEVICE_COMPILE_TIME, machine, _pack_kernel, _unpack_kernel)
-    return cached(kernel, kind=kind)

@@ -11,9 +11,10 @@ from numba.core.extending import intrinsic, overload
 from numba.core.target_extension import current_target
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import INLINED, place_of
+from selfdrive_env.compiler.simd import INLINED
 from selfdrive_env.compiler.structs import array_of
-from selfdrive_env.compiler.threads import lane_index, warp_size
+from selfdrive_env.compiler.threads import warp_lane, warp_size
+from selfdrive_env.compiler.vectors import place_of
 
 __all__ = ["half_bits", "write_half", "write_halves"]
 
@@ -99,12 +100,12 @@ def write_half(row, table, number, brain):
     """Writes a row in half precision, float16 or (`brain` not 0) bfloat16."""
     length = row.shape[0]
     if brain != 0:
-        for entry in range(lane_index(), length, warp_size()):
+        for entry in range(warp_lane(), length, warp_size()):
             table[number, entry] = brain_bits(row[entry])
         return
-    place = lane_index() * WIDE
+    place = warp_lane() * WIDE
     while place + WIDE <= length:
         write_halves(table, number, row, place)
         place += WIDE * warp_size()
-    if lane_index() == 0 and length % WIDE != 0 and length >= WIDE:
+    if warp_lane() == 0 and length % WIDE != 0 and length >= WIDE:
         write_halves(table, number, row, length - WIDE)

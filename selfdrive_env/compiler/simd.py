@@ -16,26 +16,22 @@ from numba.core.extending import intrinsic, overload
 from numba.core.target_extension import current_target
 
 from selfdrive_env.compiler.structs import array_of
+from selfdrive_env.compiler.vectors import (
+    absolute,
+    bottom,
+    constants,
+    join,
+    join_parts,
+    pack,
+    place_of,
+    shuffle,
+)
 from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.state.road import UNREACHABLE
 
-__all__ = [
-    "BOUNDARY_FLOATS",
-    "GOAL_DISTANCE",
-    "GOAL_GAIN",
-    "INLINED",
-    "LANE_FLOATS",
-    "NEAR",
-    "place_of",
-    "prefetch",
-    "way_ahead",
-    "write_lane_pair",
-    "write_lane_point",
-    "write_mover",
-    "write_point",
-    "write_point_pair",
-    "write_squashed",
-]
+__all__ = ["BOUNDARY_FLOATS", "GOAL_DISTANCE", "GOAL_GAIN", "INLINED", "LANE_FLOATS", "NEAR",
+    "prefetch", "way_ahead", "write_lane_pair", "write_lane_point", "write_mover",
+    "write_point", "write_point_pair", "write_squashed"]  # fmt: skip
 
 NEAR = np.float32(scale_of("lane_points", "x"))
 """Of coordinates, the same in every group [m]."""
@@ -202,55 +198,6 @@ def _write_no_point_pair(row, offset, table, index, x, y, cos, sin):
     pass
 
 
-def _vector(length: int) -> Any:
-    return ir.VectorType(ir.FloatType(), length)
-
-
-def _pack(builder: Any, values: Any) -> Any:
-    """Returns a vector of scalars."""
-    vector = ir.Constant(_vector(len(values)), ir.Undefined)
-    for place, value in enumerate(values):
-        vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), place))
-    return vector
-
-
-def _constants(*values: float) -> Any:
-    return ir.Constant(_vector(len(values)), [ir.Constant(ir.FloatType(), v) for v in values])
-
-
-def _shuffle(builder: Any, vector: Any, *order: int) -> Any:
-    mask = ir.Constant(
-        ir.VectorType(ir.IntType(32), len(order)), [ir.Constant(ir.IntType(32), o) for o in order]
-    )
-    return builder.shuffle_vector(vector, vector, mask)
-
-
-def _join(builder: Any, first: Any, second: Any) -> Any:
-    """Returns a vector of eight from two of four."""
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), list(range(8)))
-    return builder.shuffle_vector(first, second, mask)
-
-
-def _join_parts(builder: Any, first: Any, second: Any, order: Any) -> Any:
-    """Returns a vector of eight: entries `order` of two vectors of eight."""
-    mask = ir.Constant(
-        ir.VectorType(ir.IntType(32), 8),
-        [ir.Constant(ir.IntType(32), place) for place in (*order, *(8 + o for o in order))],
-    )
-    return builder.shuffle_vector(first, second, mask)
-
-
-def _absolute(builder: Any, vector: Any) -> Any:
-    kind = ir.FunctionType(vector.type, [vector.type])
-    name = f"llvm.fabs.v{vector.type.count}f32"
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
-
-
-def place_of(builder: Any, data: Any, index: Any, length: int) -> Any:
-    """Returns a pointer to `length` floats from entry `index` of a flat array on."""
-    return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
-
-
 def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     """Returns a point (x, y, cos, sin) in a frame; the arguments are those of `write_point`."""
     _, _, table, index, x, y, cos, sin = arguments
@@ -258,13 +205,11 @@ def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     columns = builder.extract_value(table.shape, 1)
     at = place_of(builder, table.data, builder.mul(index, columns), 4)
     zero = ir.Constant(ir.FloatType(), 0.0)
-    moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero]))
+    moved = builder.fsub(builder.load(at, align=4), pack(builder, [x, y, zero, zero]))
     minus = builder.fneg(sin)
     return builder.fadd(
-        builder.fmul(moved, _pack(builder, [cos, cos, cos, cos])),
-        builder.fmul(
-            _shuffle(builder, moved, 1, 0, 3, 2), _pack(builder, [sin, minus, sin, minus])
-        ),
+        builder.fmul(moved, pack(builder, [cos, cos, cos, cos])),
+        builder.fmul(shuffle(builder, moved, 1, 0, 3, 2), pack(builder, [sin, minus, sin, minus])),
     )
 
 
@@ -274,7 +219,7 @@ def _store_scaled(
     """Stores value / (scale + share |value|), vectors, shares 0 or 1, from an offset of a row."""
     row = array_of(context, builder, kind, row)
     length = value.type.count
-    value = builder.fdiv(value, _bottom(builder, value, scale, share))
+    value = builder.fdiv(value, bottom(builder, value, scale, share))
     builder.store(value, place_of(builder, row.data, offset, length), align=4)
 
 
@@ -289,15 +234,9 @@ def _write_point(
 ) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = _turned(context, builder, signature.args, arguments)
+        row, offset, *_ = arguments
         _store_scaled(
-            context,
-            builder,
-            signature.args[0],
-            arguments[0],
-            arguments[1],
-            value,
-            POINT_SCALE,
-            POINT_SHARE,
+            context, builder, signature.args[0], row, offset, value, POINT_SCALE, POINT_SHARE
         )
         return context.get_dummy_value()
 
@@ -314,10 +253,10 @@ def _write_lane_point(
         point = _turned(context, builder, signature.args, arguments[:8])
         one = ir.Constant(ir.FloatType(), 1.0)
         zero = ir.Constant(ir.FloatType(), 0.0)
-        rest = _pack(builder, [*arguments[8:], one, zero])
+        rest = pack(builder, [*arguments[8:], one, zero])
         _store_scaled(
             context, builder, signature.args[0], arguments[0], arguments[1],
-            _join(builder, point, rest),
+            join(builder, point, rest),
             (*POINT_SCALE, float(GOAL_DISTANCE), float(GOAL_GAIN), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
@@ -334,22 +273,13 @@ def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
     four = ir.Constant(ir.IntType(64), 4)
     at = place_of(builder, table.data, builder.mul(index, four), 8)
     zero = ir.Constant(ir.FloatType(), 0.0)
-    moved = builder.fsub(builder.load(at, align=4), _pack(builder, [x, y, zero, zero] * 2))
+    moved = builder.fsub(builder.load(at, align=4), pack(builder, [x, y, zero, zero] * 2))
     minus = builder.fneg(sin)
-    swapped = _shuffle(builder, moved, 1, 0, 3, 2, 5, 4, 7, 6)
+    swapped = shuffle(builder, moved, 1, 0, 3, 2, 5, 4, 7, 6)
     return builder.fadd(
-        builder.fmul(moved, _pack(builder, [cos] * 8)),
-        builder.fmul(swapped, _pack(builder, [sin, minus] * 4)),
+        builder.fmul(moved, pack(builder, [cos] * 8)),
+        builder.fmul(swapped, pack(builder, [sin, minus] * 4)),
     )
-
-
-def _bottom(builder: Any, value: Any, scale: Any, share: Any) -> Any:
-    """Returns scale + share |value|; shares are 0 or 1."""
-    kind = ir.IntType(32)
-    words = ir.VectorType(kind, value.type.count)
-    mask = ir.Constant(words, [ir.Constant(kind, 0x7FFFFFFF if one else 0) for one in share])
-    size = builder.bitcast(builder.and_(builder.bitcast(value, words), mask), value.type)
-    return builder.fadd(_constants(*scale), size)
 
 
 @intrinsic
@@ -359,13 +289,12 @@ def _write_point_pair(
 ) -> Any:  # fmt: skip
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = _turned_pair(context, builder, signature.args, arguments)
-        bottom = _bottom(builder, value, POINT_SCALE * 2, POINT_SHARE * 2)
-        value = builder.fdiv(value, bottom)
+        value = builder.fdiv(value, bottom(builder, value, POINT_SCALE * 2, POINT_SHARE * 2))
         data = array_of(context, builder, signature.args[0], arguments[0]).data
         one = ir.Constant(ir.FloatType(), 1.0)
         for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
             first = builder.add(arguments[1], ir.Constant(ir.IntType(64), BOUNDARY_FLOATS * half))
-            part = _shuffle(builder, value, *order)
+            part = shuffle(builder, value, *order)
             builder.store(part, place_of(builder, data, first, 4), align=4)
             builder.store(
                 one, builder.gep(data, [builder.add(first, ir.Constant(ir.IntType(64), 4))])
@@ -381,19 +310,19 @@ def _ways_ahead(builder: Any, data: Any, index: Any, arguments: Any) -> Any:
     goal_s, slack, cycle, own = arguments
     zero = ir.Constant(ir.FloatType(), 0.0)
     way = builder.load(place_of(builder, data, index, 2), align=4)
-    way = builder.fadd(_shuffle(builder, way, 0, 0, 1, 1), _pack(builder, [goal_s] * 4))
-    behind = builder.fcmp_ordered("<", way, _pack(builder, [builder.fneg(slack)] * 4))
-    none = _constants(*[0.0] * 4)
-    way = builder.fadd(way, builder.select(behind, _pack(builder, [cycle] * 4), none))
+    way = builder.fadd(shuffle(builder, way, 0, 0, 1, 1), pack(builder, [goal_s] * 4))
+    behind = builder.fcmp_ordered("<", way, pack(builder, [builder.fneg(slack)] * 4))
+    none = constants(*[0.0] * 4)
+    way = builder.fadd(way, builder.select(behind, pack(builder, [cycle] * 4), none))
     way = builder.select(builder.fcmp_ordered(">", way, none), way, none)
-    most = _constants(*[float(FARTHEST)] * 4)
+    most = constants(*[float(FARTHEST)] * 4)
     way = builder.select(builder.fcmp_ordered("<", way, most), way, most)
-    way = builder.fsub(way, _pack(builder, [zero, own, zero, own]))
+    way = builder.fsub(way, pack(builder, [zero, own, zero, own]))
     mask = ir.Constant(
         ir.VectorType(ir.IntType(32), 8),
         [ir.Constant(ir.IntType(32), place) for place in (0, 1, 4, 5, 2, 3, 6, 7)],
     )
-    return builder.shuffle_vector(way, _constants(1.0, 0.0, 1.0, 0.0), mask)
+    return builder.shuffle_vector(way, constants(1.0, 0.0, 1.0, 0.0), mask)
 
 
 @intrinsic
@@ -409,9 +338,9 @@ def _write_lane_pair(
         share = (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0)
         tops, bottoms = [], []
         for order in ((0, 1, 2, 3), (4, 5, 6, 7)):
-            tops.append(_join_parts(builder, points, ways, order))
-            bottoms.append(_bottom(builder, tops[-1], scale, share))
-        both = builder.fdiv(_constants(*[1.0] * 8), builder.fmul(*bottoms))
+            tops.append(join_parts(builder, points, ways, order))
+            bottoms.append(bottom(builder, tops[-1], scale, share))
+        both = builder.fdiv(constants(*[1.0] * 8), builder.fmul(*bottoms))
         data = array_of(context, builder, signature.args[0], arguments[0]).data
         for half in range(2):
             value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
@@ -432,15 +361,15 @@ def _write_mover(
         point = _turned(context, builder, signature.args, arguments[:8])
         speed, *parts = arguments[8:]
         one = ir.Constant(ir.FloatType(), 1.0)
-        faster = _shuffle(builder, point, 2, 3, 2, 3)
-        faster = builder.fmul(faster, _pack(builder, [speed, speed, one, one]))
+        faster = shuffle(builder, point, 2, 3, 2, 3)
+        faster = builder.fmul(faster, pack(builder, [speed, speed, one, one]))
         faster = builder.shuffle_vector(
-            faster, _pack(builder, [*parts, *parts]),
+            faster, pack(builder, [*parts, *parts]),
             ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 4, 5]),
         )  # fmt: skip
         _store_scaled(
             context, builder, signature.args[0], arguments[0], arguments[1],
-            _join(builder, point, faster),
+            join(builder, point, faster),
             (*POINT_SCALE, float(SPEED), float(SPEED), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
@@ -457,9 +386,9 @@ def _write_squashed(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, offset, a, b, scale_a, scale_b = arguments
         row = array_of(context, builder, signature.args[0], row)
-        value = _pack(builder, [a, b])
-        scale = _pack(builder, [scale_a, scale_b])
-        value = builder.fdiv(value, builder.fadd(scale, _absolute(builder, value)))
+        value = pack(builder, [a, b])
+        scale = pack(builder, [scale_a, scale_b])
+        value = builder.fdiv(value, builder.fadd(scale, absolute(builder, value)))
         builder.store(value, place_of(builder, row.data, offset, 2), align=4)
         return context.get_dummy_value()
 

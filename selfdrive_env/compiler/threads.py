@@ -1,7 +1,7 @@
 """Who works on a world: a block of threads on CUDA, a block of one thread on the CPU.
 
 Stages share out their agents, `for agent in range(thread_index(), agents, block_size())`, and what
-is written for one agent its entries, `for entry in range(lane_index(), entries, warp_size())`. On
+is written for one agent its entries, `for entry in range(warp_lane(), entries, warp_size())`. On
 the CPU these are the plain loops: every function here is a constant there, and barriers are none.
 """
 
@@ -23,8 +23,8 @@ __all__ = [
     "SIMULATED",
     "any_thread",
     "barrier",
+    "block_index",
     "block_size",
-    "lane_index",
     "num_warps",
     "on_cpu",
     "shared_row",
@@ -32,6 +32,7 @@ __all__ = [
     "thread_index",
     "warp_barrier",
     "warp_index",
+    "warp_lane",
     "warp_size",
 ]
 
@@ -140,6 +141,11 @@ def _simulated_index() -> int:
     return 0 if thread is None else int(thread.threadIdx.x)
 
 
+def _simulated_block() -> int:
+    thread = _simulated()
+    return 0 if thread is None else int(thread.blockIdx.x)
+
+
 def _simulated_size() -> int:
     thread = _simulated()
     return 1 if thread is None else int(thread._manager._block_dim[0])
@@ -159,7 +165,8 @@ def _simulated_any(flag: Any) -> bool:
 if SIMULATED:  # a block is one warp there
     thread_index: Any = _simulated_index
     block_size: Any = _simulated_size
-    lane_index: Any = _simulated_index
+    block_index: Any = _simulated_block
+    warp_lane: Any = _simulated_index
     warp_size: Any = _simulated_size
     warp_index: Any = lambda: 0  # noqa: E731
     num_warps: Any = lambda: 1  # noqa: E731
@@ -170,8 +177,9 @@ if SIMULATED:  # a block is one warp there
     shared_row: Any = lambda row: row  # noqa: E731
 else:
     thread_index = _number(0, lambda builder: _special_register(builder, "tid.x"))
+    block_index = _number(0, lambda builder: _special_register(builder, "ctaid.x"))
     block_size = _number(1, lambda builder: _special_register(builder, "ntid.x"))
-    lane_index = _number(
+    warp_lane = _number(
         0, lambda builder: builder.and_(_special_register(builder, "tid.x"), _constant(WARP - 1))
     )
     warp_size = _number(1, lambda builder: _constant(WARP))

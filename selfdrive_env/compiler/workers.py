@@ -1,8 +1,8 @@
 """Running kernels on worlds with several threads; nothing else in the package knows threads.
 
-A crew is a caller and its helpers, who share a board: a few words of memory from which each takes
+A pool is a caller and its helpers, who share control words: a little memory from which each takes
 one world after the other, so that nobody waits for a helper that comes late. After a task helpers
-look at the board for a while, without Python's lock, and then sleep. Numba's own layers do not
+spin on these words for a while, without Python's lock, and then sleep. Numba's own layers do not
 survive a fork and abort on concurrent callers.
 """
 
@@ -27,62 +27,62 @@ from selfdrive_env.state.arrays import I64
 
 __all__ = ["ARGUMENTS", "finish", "run", "take"]
 
-# Words of a board; those that several threads write have cache lines of their own.
-WORLDS, PENDING, POSTED, LOOKS, ARGUMENTS = 16, 48, 80, 81, 82
-BOARD = 128
+# Control words; those that several threads write have cache lines of their own.
+WORLDS, PENDING, POSTED, SPINS, ARGUMENTS = 16, 48, 80, 81, 82
+CONTROL_WORDS = 128
 
 FIRST = 1 << 32
 LAST = FIRST - 1
 """`WORLDS` holds first * FIRST + last: the worlds that nobody has taken."""
 
-FEW_LOOKS, MANY_LOOKS = 1000, 8000
-"""Looks at the board before one gives up, of 30 to 50 ns each on x86."""
+FEW_SPINS, MANY_SPINS = 1000, 8000
+"""Looks at the control words before one gives up, of 30 to 50 ns each on x86."""
 
 TIGHT_LOOP = 200e-6
-"""Helpers look longer where the task before ended less than this ago [s]: the next may, too."""
+"""Helpers spin longer where the task before ended less than this ago [s]: the next may, too."""
 
-NAP = 50e-6
+SLEEP = 50e-6
 """Where a helper has lost its core in the middle of a world, the caller sleeps so long [s]."""
 
 
 def _place(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-    """Returns a pointer to a word of the board."""
-    board = make_array(signature.args[0])(context, builder, arguments[0])
-    return builder.gep(board.data, [arguments[1]])
+    """Returns a pointer to a control word."""
+    control = make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.gep(control.data, [arguments[1]])
 
 
 @intrinsic
-def look(typing_context: Any, board: Any, word: Any) -> Any:
-    """Returns a word of the board; what was written before it is seen."""
+def look(typing_context: Any, control: Any, word: Any) -> Any:
+    """Returns a control word; what was written before it is seen."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _place(context, builder, signature, arguments)
         return builder.load_atomic(place, "acquire", 8)
 
-    return types.int64(board, types.int64), generate
+    return types.int64(control, types.int64), generate
 
 
 @intrinsic
-def add(typing_context: Any, board: Any, word: Any, value: Any) -> Any:
-    """Adds to a word of the board, after all that was written before; returns what it was."""
+def add(typing_context: Any, control: Any, word: Any, value: Any) -> Any:
+    """Adds to a control word, after all that was written before; returns what it was."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _place(context, builder, signature, arguments)
         return builder.atomic_rmw("add", place, arguments[2], "acq_rel")
 
-    return types.int64(board, types.int64, types.int64), generate
+    return types.int64(control, types.int64, types.int64), generate
 
 
 @intrinsic
-def swap(typing_context: Any, board: Any, word: Any, old: Any, new: Any) -> Any:
-    """Puts `new` in the place of a word of the board if that is `old`; returns whether it was."""
+def swap(typing_context: Any, control: Any, word: Any, old: Any, new: Any) -> Any:
+    """Puts `new` in the place of a control word if that is `old`; returns whether it was."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         place = _place(context, builder, signature, arguments)
         found = builder.cmpxchg(place, arguments[2], arguments[3], "acq_rel", "acquire")
         return builder.extract_value(found, 1)
 
-    return types.boolean(board, types.int64, types.int64, types.int64), generate
+    return types.boolean(control, types.int64, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -99,48 +99,48 @@ def pause(typing_context: Any) -> Any:
 
 
 @njit
-def take(board, worker):
+def take(control, worker):
     """Takes a world of the task; the caller takes from the front, helpers from the back.
 
     Args:
-        board: Of the crew.
+        control: Control words of the pool.
         worker: 0 is the caller.
 
     Returns:
         The world, or -1: for the caller once all are finished, or when others take long over
         theirs; for helpers when there has been none for a while.
     """
-    if worker == 0 and board[POSTED] != 0:
-        add(board, WORLDS, board[POSTED])
-        board[POSTED] = 0
-    looks, most = 0, MANY_LOOKS if worker == 0 else board[LOOKS]
-    while looks < most:
-        worlds = look(board, WORLDS)
+    if worker == 0 and control[POSTED] != 0:
+        add(control, WORLDS, control[POSTED])
+        control[POSTED] = 0
+    spins, most = 0, MANY_SPINS if worker == 0 else control[SPINS]
+    while spins < most:
+        worlds = look(control, WORLDS)
         first, last = worlds >> 32, worlds & LAST
         if first < last:
             world = first if worker == 0 else last - 1
-            if swap(board, WORLDS, worlds, worlds + (FIRST if worker == 0 else -1)):
+            if swap(control, WORLDS, worlds, worlds + (FIRST if worker == 0 else -1)):
                 return world
             continue
-        if worker == 0 and look(board, PENDING) == 0:
+        if worker == 0 and look(control, PENDING) == 0:
             return -1
         pause()
-        looks += 1
+        spins += 1
     return -1
 
 
 @njit
-def finish(board):
+def finish(control):
     """Tells that a world that was taken is finished."""
-    add(board, PENDING, -1)
+    add(control, PENDING, -1)
 
 
-class _Crew:
+class ThreadPool:
     """A caller and its helpers: threads that end with the process."""
 
     def __init__(self, stage: Callable[..., None], num_threads: int) -> None:
         self._stage = stage
-        self._board: I64 = np.zeros(BOARD, np.int64)
+        self._control: I64 = np.zeros(CONTROL_WORDS, np.int64)
         self._ended: float | None = None
         self._open = True
         self._sleeps = [threading.Lock() for _ in range(num_threads - 1)]
@@ -155,38 +155,38 @@ class _Crew:
     def _help(self, worker: int, sleep: threading.Lock) -> None:
         """What a helper does: works while there is work, then waits until its lock is released."""
         while sleep.acquire() and self._open:
-            self._stage(self._board, worker)
+            self._stage(self._control, worker)
 
     def _wake(self) -> None:
-        """Makes sure that every helper looks at the board once more."""
+        """Makes sure that every helper looks at the control words once more."""
         for sleep in self._sleeps:
             if sleep.locked():
                 sleep.release()
 
     def work(self, count: int, arguments: I64) -> None:
         """Has a task done."""
-        board, ended = self._board, self._ended
-        board[ARGUMENTS : ARGUMENTS + len(arguments)] = arguments
-        board[WORLDS] = 0
-        board[PENDING] = board[POSTED] = count
+        control, ended = self._control, self._ended
+        control[ARGUMENTS : ARGUMENTS + len(arguments)] = arguments
+        control[WORLDS] = 0
+        control[PENDING] = control[POSTED] = count
         if ended is not None:  # in the first task the caller may compile the stage
             tight = time.perf_counter() - ended < TIGHT_LOOP
-            board[LOOKS] = MANY_LOOKS if tight else FEW_LOOKS
+            control[SPINS] = MANY_SPINS if tight else FEW_SPINS
             self._wake()
         self._finish()
         self._ended = time.perf_counter()
 
     def _finish(self) -> None:
         """Works until the whole task is finished: after that no helper touches the arrays."""
-        board, interrupt = self._board, None
-        while board[PENDING]:
+        control, interrupt = self._control, None
+        while control[PENDING]:
             try:
-                self._stage(board, 0)
-                if board[PENDING]:
-                    time.sleep(NAP)
+                self._stage(control, 0)
+                if control[PENDING]:
+                    time.sleep(SLEEP)
             except BaseException as error:
-                if board[POSTED]:  # nobody has begun
-                    board[PENDING] = board[POSTED] = 0
+                if control[POSTED]:  # nobody has begun
+                    control[PENDING] = control[POSTED] = 0
                 interrupt = error
         if interrupt is not None:
             raise interrupt
@@ -194,7 +194,7 @@ class _Crew:
     @property
     def rests(self) -> bool:
         """Whether nobody works, which two interrupts at once might have left otherwise."""
-        return bool(self._board[PENDING] == self._board[POSTED])
+        return bool(self._control[PENDING] == self._control[POSTED])
 
     def dismiss(self) -> None:
         """Ends the helpers."""
@@ -204,37 +204,38 @@ class _Crew:
             helper.join(1.0)
 
 
-_idle: dict[tuple[Any, ...], list[_Crew]] = {}
+_idle: dict[tuple[Any, ...], list[ThreadPool]] = {}
 
 
 def run(stage: Callable[..., None], count: int, num_threads: int, arguments: I64) -> None:
     """Has a stage done for worlds 0 to count - 1.
 
     Args:
-        stage: A compiled function `stage(board, worker)` that releases the GIL: it works on worlds
-            as it gets them from `take`, with `board[ARGUMENTS:]`, and tells each with `finish`.
+        stage: A compiled function `stage(control, worker)` that releases the GIL: it works on
+            worlds as it gets them from `take`, with `control[ARGUMENTS:]`, and tells each with
+            `finish`.
         count: Number of worlds.
         num_threads: Threads, this one included; at most one a world.
-        arguments: Copied to the board.
+        arguments: Copied to the control words.
     """
     size = max(1, min(num_threads, count))
-    # A fork sees another process id: it makes crews of its own. So does a caller who finds none.
-    crews = _idle.setdefault((os.getpid(), stage, size), [])
+    # A fork sees another process id: it makes pools of its own. So does a caller who finds none.
+    pools = _idle.setdefault((os.getpid(), stage, size), [])
     try:
-        crew = crews.pop()
+        pool = pools.pop()
     except IndexError:
-        crew = _Crew(stage, size)
+        pool = ThreadPool(stage, size)
     try:
-        crew.work(count, arguments)
+        pool.work(count, arguments)
     finally:
-        if crew.rests:
-            crews.append(crew)
+        if pool.rests:
+            pools.append(pool)
 
 
 @atexit.register
 def _dismiss_all() -> None:
     """Ends the threads of this process before the interpreter does."""
-    for (process, *_), crews in _idle.items():
+    for (process, *_), pools in _idle.items():
         if process == os.getpid():
-            for crew in crews:
-                crew.dismiss()
+            for pool in pools:
+                pool.dismiss()

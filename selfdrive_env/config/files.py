@@ -38,16 +38,25 @@ def replacing(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[
         unfinished.unlink(missing_ok=True)
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes, *, alone: bool = False) -> None:
-    """Writes a file, whole or not at all; arguments are those of `replacing`."""
+def write_whole(
+    path: str | os.PathLike[str], content: bytes, *, alone: bool = False, mode: int = 0o666
+) -> None:
+    """Writes a file, whole or not at all.
+
+    Args:
+        path: The file to write.
+        content: All that is in it.
+        alone: As for `replacing`.
+        mode: Permissions, less those that the process takes from all its files.
+    """
     with replacing(path, alone=alone) as unfinished:
-        write_flushed(unfinished, content)
+        write_flushed(unfinished, content, mode)
     flush_folder(Path(path).parent)
 
 
-def write_flushed(path: Path, content: bytes) -> None:
+def write_flushed(path: Path, content: bytes, mode: int = 0o666) -> None:
     """Writes a file and waits until the disk has it."""
-    with open(path, "wb") as file:
+    with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

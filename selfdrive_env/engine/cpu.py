@@ -64,7 +64,7 @@ CACHED_MAP = 100 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
-APART = 128
+CACHE_LINE_PAD = 128
 """Bytes from what one thread writes to the next one's: threads that write to one cache line, or
 to neighbours, wait for each other."""
 
@@ -105,7 +105,7 @@ class Engine:
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
-        self._worker_rows = 1 + math.ceil(APART / self.num_slots)
+        self._worker_rows = 1 + math.ceil(CACHE_LINE_PAD / self.num_slots)
         has_row = (learner != 0) | (driver == EXTERNAL)
         self.rows_per_world = int(np.count_nonzero(has_row))
         self.num_rows = num_worlds * self.rows_per_world

@@ -13,20 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.core.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from selfdrive_env.compiler.cache import cached
+from selfdrive_env.compiler.njit import host, njit
+from selfdrive_env.compiler.vectors import SIMD_WIDTH, TILE, add_scaled, multiply_tile
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.state.arrays import F32, I32, I64
 
 __all__ = [
-    "LANES",
     "SETS",
+    "SIMD_WIDTH",
     "SetWeights",
     "backward",
     "compile_all",
@@ -38,12 +35,6 @@ __all__ = [
 
 SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
 """Groups whose slots have no order that matters; the goals do have one."""
-
-LANES = 16
-"""Widths of the layers are multiples of this."""
-
-TILE = 4
-"""Elements that go through a layer together."""
 
 CHUNK = 256
 """Rows whose gradients are summed apart, so that they do not depend on the number of threads."""
@@ -66,73 +57,6 @@ class SetWeights(NamedTuple):
     """W2, [S, H1, H2]."""
 
 
-_EIGHT = ir.VectorType(ir.FloatType(), 8)
-
-
-def _spread(builder: Any, value: Any) -> Any:
-    """Returns a vector with a number in every place."""
-    wide = ir.Constant(_EIGHT, ir.Undefined)
-    wide = builder.insert_element(wide, value, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
-    return builder.shuffle_vector(wide, wide, mask)
-
-
-def _vector_at(builder: Any, data: Any, index: Any) -> Any:
-    """Returns a pointer to eight numbers from entry `index` of a flat array on."""
-    return builder.bitcast(builder.gep(data, [index]), _EIGHT.as_pointer())
-
-
-def _multiply_add(builder: Any) -> Any:
-    kind = ir.FunctionType(_EIGHT, [_EIGHT, _EIGHT, _EIGHT])
-    return cgutils.get_or_insert_function(builder.module, kind, "llvm.fmuladd.v8f32")
-
-
-@intrinsic
-def multiply_tile(
-    typing_context: Any, x: Any, first: Any, depth: Any, weights: Any, column: Any, width: Any,
-    out: Any, place: Any,
-) -> Any:  # fmt: skip
-    """Writes products of TILE rows of `depth` numbers and LANES columns of a matrix.
-
-    out[place + r width + c] = sum over f of x[first + r depth + f] weights[column + f width + c]
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def data(number: int) -> Any:
-            return make_array(signature.args[number])(context, builder, arguments[number]).data
-
-        _, first, depth, _, column, width, _, place = arguments
-        x, weights, out = data(0), data(3), data(6)
-        word, halves = ir.IntType(64), LANES // 8
-        zero = ir.Constant(_EIGHT, [0.0] * 8)
-        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE * halves)]
-        for one in sums:
-            builder.store(zero, one)
-        with cgutils.for_range(builder, depth) as loop:
-            line = builder.add(column, builder.mul(loop.index, width))
-            right = [
-                builder.load(_vector_at(builder, weights, at), align=4)
-                for at in (builder.add(line, ir.Constant(word, 8 * half)) for half in range(halves))
-            ]
-            at = builder.add(first, loop.index)
-            for row in range(TILE):
-                left = _spread(builder, builder.load(builder.gep(x, [at])))
-                at = builder.add(at, depth)
-                for half in range(halves):
-                    cell = sums[row * halves + half]
-                    value = [left, right[half], builder.load(cell)]
-                    builder.store(builder.call(_multiply_add(builder), value), cell)
-        for row in range(TILE):
-            for half in range(halves):
-                to = _vector_at(builder, out, builder.add(place, ir.Constant(word, 8 * half)))
-                builder.store(builder.load(sums[row * halves + half]), to, align=4)
-            place = builder.add(place, width)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.void(x, word, word, weights, word, word, out, word), generate
-
-
 def set_plan(layout: ObservationLayout) -> tuple[list[str], I64]:
     """Returns the sets that a layout has slots for, and where they lie: `SetWeights.plan`."""
     repeats = slots(layout.counts)
@@ -141,37 +65,11 @@ def set_plan(layout: ObservationLayout) -> tuple[list[str], I64]:
     return names, np.array(rows, np.int64).reshape(-1, 3)
 
 
-@intrinsic
-def add_scaled(
-    typing_context: Any, out: Any, place: Any, scale: Any, x: Any, first: Any, count: Any
-) -> Any:
-    """Adds scale x[first + i] to out[place + i] for i below `count`, a multiple of LANES."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        out, place, scale, x, first, count = arguments
-        out = make_array(signature.args[0])(context, builder, out).data
-        x = make_array(signature.args[3])(context, builder, x).data
-        word = ir.IntType(64)
-        wide = _spread(builder, scale)
-        blocks = builder.udiv(count, ir.Constant(word, 8))
-        with cgutils.for_range(builder, blocks) as loop:
-            at = builder.mul(loop.index, ir.Constant(word, 8))
-            source = _vector_at(builder, x, builder.add(first, at))
-            target = _vector_at(builder, out, builder.add(place, at))
-            value = builder.load(source, align=4)
-            old = builder.load(target, align=4)
-            builder.store(builder.call(_multiply_add(builder), [wide, value, old]), target, align=4)
-        return context.get_dummy_value()
-
-    word = types.int64
-    return types.void(out, word, types.float32, x, word, word), generate
-
-
 @njit
 def multiply(x, count, depth, weights, base, width, out):
     """out[r] = x[r] W for the first `count` rows and up to TILE - 1 more; all flat."""
     for first in range(0, count, TILE):
-        for column in range(0, width, LANES):
+        for column in range(0, width, SIMD_WIDTH):
             multiply_tile(
                 x, first * depth, depth, weights, base + column, width, out, first * width + column
             )
@@ -310,7 +208,7 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
 def _dense(x, weights, out, begin, end):
     """Writes rows [begin, end) of the product of x [B, depth] and weights [depth, width].
 
-    Both begin and end are multiples of TILE, and the width one of LANES.
+    Both begin and end are multiples of TILE, and the width one of SIMD_WIDTH.
     """
     depth, width = weights.shape
     flat = weights.reshape(-1)
@@ -325,8 +223,7 @@ _compiled: dict[Callable[..., None], Any] = {}
 def _kernel(function: Callable[..., None]) -> Any:
     """Returns a function compiled, when it is first asked for."""
     if function not in _compiled:
-        contract: Any = {"contract"}
-        _compiled[function] = cached(njit(function, nogil=True, fastmath=contract), SOURCES)
+        _compiled[function] = cached(host(function, contract=True), SOURCES)
     return _compiled[function]
 
 
@@ -338,12 +235,12 @@ def kernels() -> dict[str, Any]:
 def compile_all() -> None:
     """Runs every kernel on one empty row, so that the cache has them."""
     plan = set_plan(ObservationLayout(1, 1, 1, 1, 1))[1]
-    inner = np.zeros((int(plan[:, 2].sum()), LANES), np.float32)
-    weights = SetWeights(plan, inner, np.zeros((len(plan), LANES, LANES), np.float32))
+    inner = np.zeros((int(plan[:, 2].sum()), SIMD_WIDTH), np.float32)
+    weights = SetWeights(plan, inner, np.zeros((len(plan), SIMD_WIDTH, SIMD_WIDTH), np.float32))
     rows = np.zeros((1, int(plan[:, :2].sum(1).max() * plan[:, 2].max())), np.float32)
     out, best = encode(rows, weights)
     backward(rows, weights, best, out)
-    dense(rows, np.zeros((rows.shape[1], LANES), np.float32))
+    dense(rows, np.zeros((rows.shape[1], SIMD_WIDTH), np.float32))
 
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
@@ -374,7 +271,7 @@ def encode(rows: F32, weights: SetWeights, threads: int = 1) -> tuple[F32, I32]:
 
     Args:
         rows: Observations, float32 [B, features].
-        weights: Of the elements' networks; H1 and H2 are multiples of `LANES`.
+        weights: Of the elements' networks; H1 and H2 are multiples of `SIMD_WIDTH`.
         threads: Number of threads.
 
     Returns:
@@ -401,7 +298,7 @@ def dense(x: F32, weights: F32, threads: int = 1) -> F32:
     rows, width = len(x), weights.shape[1]
     whole = np.zeros((-(-rows // TILE) * TILE, x.shape[1]), np.float32)
     whole[:rows] = x
-    padded = np.zeros((len(weights), -(-width // LANES) * LANES), np.float32)
+    padded = np.zeros((len(weights), -(-width // SIMD_WIDTH) * SIMD_WIDTH), np.float32)
     padded[:, :width] = weights
     out = np.empty((len(whole), padded.shape[1]), np.float32)
     _over_rows(_dense, len(whole), threads, whole, padded, out)

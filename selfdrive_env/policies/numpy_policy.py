@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.policies.deep_sets import (
-    LANES,
     SETS,
+    SIMD_WIDTH,
     SetWeights,
     dense,
     encode,
@@ -81,7 +81,7 @@ class NumpyPolicy:
     def _in_one_pass(self) -> SetWeights | None:
         """Returns the weights as `encode` takes them, None if it does not take such networks."""
         if not self._elements or any(
-            len(layers) != 2 or any(len(weight) % LANES for weight in layers)
+            len(layers) != 2 or any(len(weight) % SIMD_WIDTH for weight in layers)
             for layers in self._elements
         ):
             return None

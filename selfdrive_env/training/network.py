@@ -18,8 +18,8 @@ from torch.autograd import Function
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.policies.deep_sets import (
-    LANES,
     SETS,
+    SIMD_WIDTH,
     SetWeights,
     backward,
     encode,
@@ -79,7 +79,7 @@ class Encoder(nn.Module):
                 for a, b in pairwise((columns, *sizes.set_widths))
             )
         self.width = sizes.scalar_width + len(self.sets) * sizes.set_widths[-1]
-        fits = len(sizes.set_widths) == 2 and all(w % LANES == 0 for w in sizes.set_widths)
+        fits = len(sizes.set_widths) == 2 and all(w % SIMD_WIDTH == 0 for w in sizes.set_widths)
         self.in_one_pass = fits and bool(self.sets)
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -14,14 +14,14 @@ import pytest
 
 import selfdrive_env
 from selfdrive_env.__main__ import main
-from selfdrive_env.compiler import cache
+from selfdrive_env.compiler import cache, device
 from selfdrive_env.engine import devices
 from selfdrive_env.engine import launch as kernels_cuda
 from tests.compiler.offline import compile_now, digest, pretended_device
 
 PACKAGE = Path(selfdrive_env.__file__).parent
 SMALLEST = "begin_reset"
-SAID = f"compiling kernels for the GPU (about {cache.DEVICE_COMPILE_TIME} s, once)"
+SAID = f"compiling kernels for the GPU (about {device.DEVICE_COMPILE_TIME} s, once)"
 
 pytestmark = pytest.mark.ptx
 
@@ -122,12 +122,12 @@ def test_each_capability_has_files_of_its_own(folder):
 
 def test_options_and_versions_are_part_of_the_name(folder, monkeypatch):
     assert misses() == 1
-    monkeypatch.setitem(kernels_cuda.NVVM_OPTIONS, "prec-div", 1)
+    monkeypatch.setitem(device.NVVM_OPTIONS, "prec-div", 1)
     assert misses() == 1
-    versions = cache.toolkit_versions()
+    versions = device.toolkit_versions()
     assert {"numba-cuda", "cuda-core"} < {name for name, _ in versions}
     assert any("nvvm" in name or "nvcc" in name for name, _ in versions)
-    monkeypatch.setattr(cache, "toolkit_versions", lambda: [*versions, ("another", "1")])
+    monkeypatch.setattr(device, "toolkit_versions", lambda: [*versions, ("another", "1")])
     assert misses() == 1
     assert misses() == 0
 

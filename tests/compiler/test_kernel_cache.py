@@ -292,6 +292,111 @@ def test_a_full_folder_that_may_only_be_read_is_used(folder, monkeypatch, capsys
     assert capsys.readouterr().err == ""
 
 
+needs_owners = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owners")
+
+
+def give_away(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a folder or file another user's: for root really, for others by their own name."""
+    if os.getuid() == 0:
+        os.chown(path, 65534, -1)
+    else:
+        user = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: user)
+
+
+def refused(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Checks that nothing is read or kept because of a folder or file; returns what is said."""
+    capsys.readouterr()
+    cache._told.clear()
+    before = [(p, p.stat().st_mtime_ns) for p in sorted(path.parent.rglob("*.nbc"))]
+    for _ in range(2):
+        kernel = make_kernel()
+        assert misses(kernel) == 1
+        assert not kernel._cache.kept
+    assert before == [(p, p.stat().st_mtime_ns) for p in sorted(path.parent.rglob("*.nbc"))]
+    error = capsys.readouterr().err
+    assert error.count(f"{path} belongs to user {path.stat().st_uid}") == 1
+    assert f"mode {stat.S_IMODE(path.stat().st_mode):04o};" in error
+    assert f"allowed is what belongs to user {os.getuid()}" in error
+    assert "SELFDRIVE_CACHE" in error
+    return error
+
+
+def places(folder: Path) -> dict[str, Path]:
+    """What is looked at before code is read, by name."""
+    (file,) = folder.glob("*.nbc")
+    return {"root": folder.parent, "folder": folder, "file": file}
+
+
+@needs_owners
+@pytest.mark.parametrize("place", ["root", "folder", "file"])
+def test_what_belongs_to_another_user_is_not_read(folder, monkeypatch, capsys, place):
+    misses(make_kernel())
+    path = places(folder)[place]
+    give_away(path, monkeypatch)
+    if os.getuid() != path.stat().st_uid and os.geteuid() != 0:
+        path = folder.parent  # all of them are another user's now: the first is named
+    refused(path, capsys)
+
+
+@needs_owners
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+@pytest.mark.parametrize("place", ["root", "folder", "file"])
+def test_what_others_may_write_is_not_read(folder, capsys, place, mode):
+    misses(make_kernel())
+    path = places(folder)[place]
+    path.chmod(mode)
+    refused(path, capsys)
+
+
+@needs_owners
+def test_what_root_wrote_is_read(folder, monkeypatch, capsys):
+    misses(make_kernel())
+    capsys.readouterr()
+    stat_now, owner = os.fstat, os.getuid()
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+
+    def by_root(found):
+        return os.stat_result([*found[:4], 0, *found[5:10]])
+
+    monkeypatch.setattr(os, "fstat", lambda number: by_root(stat_now(number)))
+    monkeypatch.setattr(Path, "stat", lambda path: by_root(os.stat(path)))
+    assert misses(make_kernel()) == 0
+    assert capsys.readouterr().err == ""
+
+
+@needs_owners
+def test_folders_above_may_be_anybodys(folder, capsys):
+    above = folder.parents[1]
+    above.mkdir()
+    for mode in (0o1777, 0o777, 0o775):
+        above.chmod(mode)
+        misses(make_kernel())
+        cache._told.clear()
+        capsys.readouterr()
+        assert misses(make_kernel()) == 0
+        assert capsys.readouterr().err == ""
+
+
+@needs_owners
+def test_files_are_private_whatever_the_mask(folder):
+    mask = os.umask(0)
+    try:
+        misses(make_kernel())
+    finally:
+        os.umask(mask)
+    for path in places(folder).values():
+        assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+    assert misses(make_kernel()) == 0
+
+
+def test_without_owners_nothing_is_checked(folder, monkeypatch):
+    misses(make_kernel())
+    monkeypatch.delattr(os, "getuid", raising=False)
+    folder.chmod(0o777)
+    assert misses(make_kernel()) == 0
+
+
 def test_a_package_that_may_only_be_read_is_enough(copied):
     before = sorted(copied.rglob("*"))
     for path in [copied, *before]:

@@ -150,7 +150,7 @@ def test_compiled_functions_are_those_of_the_cpu(codes):
     reached = reachable(*KERNELS.values())
     compiled = 0
     for kernel in dispatchers():
-        twin = getattr(kernel, kernels_cuda._TWIN)
+        twin = kernel.on_device
         assert twin.py_func is kernel.py_func
         if twin.overloads:
             compiled += 1

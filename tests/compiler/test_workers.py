@@ -31,19 +31,19 @@ class Cells(NamedTuple):
 
 
 @entry
-def fill(board, worker):
+def fill(control, worker):
     """Counts how often each world is worked on, by whom, with some work in between."""
     while True:
-        world = take(board, worker)
+        world = take(control, worker)
         if world < 0:
             return
-        cells = struct_at(Cells, board[ARGUMENTS])
+        cells = struct_at(Cells, control[ARGUMENTS])
         value = 0
         for number in range(cells.rounds[0]):
             value ^= number * world
         cells.times[world] += 1 + (value & 0)
         cells.worker[world] = worker
-        finish(board)
+        finish(control)
 
 
 class Work:
@@ -58,11 +58,11 @@ class Work:
         run(stage, len(self.cells.times), num_threads, self.arguments)
 
 
-def boards(stage: Any) -> list[I64]:
+def controls(stage: Any) -> list[I64]:
     return [
-        crew._board
-        for (_, kind, _), crews in parallel._idle.items()
-        for crew in crews
+        pool._control
+        for (_, kind, _), pools in parallel._idle.items()
+        for pool in pools
         if kind is stage
     ]
 
@@ -86,7 +86,7 @@ def test_helpers_take_part():
 
 
 def test_the_caller_does_not_wait_for_helpers_that_do_not_come(monkeypatch):
-    monkeypatch.setattr(parallel._Crew, "_wake", lambda crew: None)
+    monkeypatch.setattr(parallel.ThreadPool, "_wake", lambda pool: None)
     work = Work(20)
     for _ in range(3):
         work.run(6)  # a size of its own, so that its helpers have never run
@@ -98,9 +98,9 @@ def test_nothing_is_left_to_do_after_a_task():
     """Then no helper looks at the caller's arrays, which may be gone."""
     for _ in range(20):
         Work(50, rounds=100).run(3)
-        for board in boards(fill):
-            assert board[parallel.PENDING] == board[parallel.POSTED] == 0
-            worlds = int(board[parallel.WORLDS])
+        for control in controls(fill):
+            assert control[parallel.PENDING] == control[parallel.POSTED] == 0
+            worlds = int(control[parallel.WORLDS])
             assert worlds >> 32 == worlds & parallel.LAST
 
 
@@ -131,7 +131,7 @@ def test_several_callers_at_once_do_not_disturb_each_other():
 
 
 def test_a_stage_that_fails_before_it_begins_says_so():
-    def broken(board, worker):
+    def broken(control, worker):
         raise ValueError("does not compile")
 
     work = Work(5)
@@ -141,8 +141,8 @@ def test_a_stage_that_fails_before_it_begins_says_so():
 
 
 def test_an_interrupt_comes_after_all_worlds_are_finished():
-    def interrupted(board, worker):
-        fill(board, worker)
+    def interrupted(control, worker):
+        fill(control, worker)
         if worker == 0:
             raise KeyboardInterrupt
 

@@ -75,3 +75,5 @@ def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")
     write_whole(tmp_path / "whole", b"")
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    write_whole(tmp_path / "private", b"", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600

@@ -202,12 +202,12 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> No
     """Lets the disk be full in the middle of a file, after so many good ones of its name."""
     write, names = whole_files.write_flushed, list[str]()
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, *mode: int) -> None:
         names.append(path.name)
         if path.name.startswith(victim) and names.count(path.name) > good:
             path.write_bytes(content[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, content)
+        write(path, content, *mode)
 
     for module in (whole_files, checkpoint):
         monkeypatch.setattr(module, "write_flushed", full)

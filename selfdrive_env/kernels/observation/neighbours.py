@@ -6,7 +6,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import write_mover
-from selfdrive_env.compiler.threads import lane_index, thread_index, warp_size
+from selfdrive_env.compiler.threads import thread_index, warp_lane, warp_size
 from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
@@ -136,7 +136,7 @@ def write_neighbours(
     count = np.int64(0)
     while count < slots and known[count] != 0:
         count += 1
-    for slot in range(lane_index(), count, warp_size()):
+    for slot in range(warp_lane(), count, warp_size()):
         place = offset + slot * AGENT_FLOATS
         other = np.int64(known[slot]) - 1
         speed = all_speed[other]

@@ -23,7 +23,7 @@ from selfdrive_env.compiler.simd import (
     write_point_pair,
     write_squashed,
 )
-from selfdrive_env.compiler.threads import lane_index, warp_barrier, warp_size
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.kernels.math.geometry import ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
@@ -81,7 +81,7 @@ class Target(NamedTuple):
 @inline
 def write_empty(row, offset, count):
     """Zeroes `count` entries; returns the offset behind them."""
-    for entry in range(offset + lane_index(), offset + count, warp_size()):
+    for entry in range(offset + warp_lane(), offset + count, warp_size()):
         row[entry] = ZERO
     return offset + count
 
@@ -125,7 +125,7 @@ def keep_points(model, data, world, agent, near, goal_lane):
     low = routes.first[goal_lane]
     dense = routes.first[goal_lane + 1] - low == num_lanes
     count = listed(grid.near_lane_point, near, np.int64(counts.lane_points))
-    for slot in range(lane_index(), count, warp_size()):
+    for slot in range(warp_lane(), count, warp_size()):
         at = np.uint32(grid.near_lane_point[near, slot])  # unsigned: no test for negative indices
         lane = np.int64(grid.lane_point[at, 5])
         base = UNREACHABLE
@@ -138,12 +138,12 @@ def keep_points(model, data, world, agent, near, goal_lane):
         for column in range(4):
             scratch.kept_lane[world, agent, slot, column] = grid.lane_point[at, column]
     boundaries = listed(grid.near_boundary, near, np.int64(counts.boundary_points))
-    for slot in range(lane_index(), boundaries, warp_size()):
+    for slot in range(warp_lane(), boundaries, warp_size()):
         at = np.uint32(grid.near_boundary[near, slot])
         for column in range(4):
             scratch.kept_boundary[world, agent, slot, column] = grid.boundary_point[at, column]
     warp_barrier()  # everybody has looked whose points these are
-    if lane_index() == 0:
+    if warp_lane() == 0:
         scratch.kept[world, agent, 0] = np.int32(near + 1)
         scratch.kept[world, agent, 1] = np.int32(goal_lane)
         scratch.kept[world, agent, 2] = np.int32(count)
@@ -252,14 +252,14 @@ def write_lanes(row, offset, slots, count, eye, point, way, target, share, sourc
     end = offset + slots * LANE_FLOATS
     if share <= ZERO:
         pairs = min(count >> 1, (row.shape[0] - offset + PAIR_FLOATS - PAIR) // PAIR_FLOATS)
-        for pair in range(lane_index(), pairs, warp_size()):
+        for pair in range(warp_lane(), pairs, warp_size()):
             write_lane_pair(
                 row, offset + pair * PAIR_FLOATS, point, 2 * pair, eye.x, eye.y, eye.cos, eye.sin,
                 way, target.s, target.slack, target.cycle, target.distance,
             )  # fmt: skip
         first = 2 * pairs
         offset += pairs * PAIR_FLOATS
-        for slot in range(first + lane_index(), count, warp_size()):
+        for slot in range(first + warp_lane(), count, warp_size()):
             write_way(row, offset + (slot - first) * LANE_FLOATS, point, slot, eye, way, target)
         offset += (count - first) * LANE_FLOATS
     else:
@@ -267,7 +267,7 @@ def write_lanes(row, offset, slots, count, eye, point, way, target, share, sourc
         for slot in range(count):
             if dropped(share, source, agent, slot):
                 continue
-            if written % warp_size() == lane_index():
+            if written % warp_size() == warp_lane():
                 write_way(row, offset, point, slot, eye, way, target)
             written += 1
             offset += LANE_FLOATS
@@ -304,7 +304,7 @@ def write_boundaries(row, offset, slots, count, eye, point, share, source, agent
     for slot in range(first, count):
         if share > ZERO and dropped(share, source, agent, 0x8000 + slot):
             continue
-        if written % warp_size() == lane_index():
+        if written % warp_size() == warp_lane():
             write_point(row, offset, point, slot, x, y, cos, sin)
             row[offset + 4] = ONE
         written += 1

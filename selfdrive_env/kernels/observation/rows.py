@@ -21,13 +21,13 @@ from selfdrive_env.compiler.simd import (
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
-    lane_index,
     num_warps,
     shared_row,
     stages_rows,
     thread_index,
     warp_barrier,
     warp_index,
+    warp_lane,
     warp_size,
 )
 from selfdrive_env.config.observation import WIDTHS, scale_of
@@ -118,7 +118,7 @@ def write_ego(row, lanes, agents, bodies, world, agent, length_part, width_part)
 def write_goals(row, offset, slots, eye, first, num_goals, goal_x, goal_y):
     """Writes the remaining targets; returns the offset behind them."""
     count = min(slots, num_goals - first)
-    for slot in range(lane_index(), count, warp_size()):
+    for slot in range(warp_lane(), count, warp_size()):
         place = offset + slot * GOAL_FLOATS
         dx = goal_x[first + slot] - eye.x
         dy = goal_y[first + slot] - eye.y
@@ -132,7 +132,7 @@ def write_goals(row, offset, slots, eye, first, num_goals, goal_x, goal_y):
 @inline
 def write_conditions(row, offset, weight, condition):
     """Writes the observed weights scaled by their training range; returns the offset behind."""
-    for index in range(lane_index(), NUM_CONDITIONS, warp_size()):
+    for index in range(warp_lane(), NUM_CONDITIONS, warp_size()):
         row[offset + index] = unit(weight[index] * condition[0, index] + condition[1, index])
     return offset + NUM_CONDITIONS
 
@@ -150,7 +150,7 @@ def write_stop_lines(row, offset, slots, eye, near, line, first_line, colours):
         colour = colours[index - first_line]
         if colour == NO_LIGHT:
             continue
-        if slot % warp_size() == lane_index():
+        if slot % warp_size() == warp_lane():
             write_point(row, offset, line, index, eye.x, eye.y, eye.cos, eye.sin)
             row[offset + 4] = np.float32(colour == RED)
             row[offset + 5] = np.float32(colour == YELLOW)
@@ -360,7 +360,7 @@ def observe_wanted(
 @inline
 def copy_row(row, table, number):
     """Writes a row as it is."""
-    for entry in range(lane_index(), row.shape[0], warp_size()):
+    for entry in range(warp_lane(), row.shape[0], warp_size()):
         table[number, entry] = row[entry]
 
 

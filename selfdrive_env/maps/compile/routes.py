@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from selfdrive_env.compiler.cache import MAP_SOURCES, cached
+from selfdrive_env.compiler.njit import host, njit
 from selfdrive_env.state.arrays import F32, F64, I32
 from selfdrive_env.state.road import (
     DENSE_ROUTE_LANES,
@@ -33,7 +33,7 @@ SPREAD_BYTES = 512 * 2**20
 
 def compiled(function: Any) -> Any:
     """Compiles a function when first called, kept on disk if there is a folder to write to."""
-    return cached(njit(function, nogil=True), MAP_SOURCES)
+    return cached(host(function), MAP_SOURCES)
 
 
 def compile_routes(
@@ -161,7 +161,7 @@ def _search(
     return count
 
 
-@njit(nogil=True)
+@njit
 def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the end of the heap and restores the order."""
     while place > 0:
@@ -173,7 +173,7 @@ def _sift_up(heap_key: F64, heap_lane: I32, place: int, key: float, lane: int) -
     heap_key[place], heap_lane[place] = key, lane
 
 
-@njit(nogil=True)
+@njit
 def _sift_down(heap_key: F64, heap_lane: I32, size: int, key: float, lane: int) -> None:
     """Puts (key, lane) at the root of a heap of `size` and restores the order."""
     place = 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
+from selfdrive_env.compiler.njit import entry
 from selfdrive_env.kernels.math import elementary as functions
 from tests.kernels import bits, from_python, plain
 
@@ -31,7 +31,7 @@ FAR_ANGLES = FAR_ANGLES[np.abs(FAR_ANGLES) <= 1000.0]
 def over_arrays(kernel):
     """Returns a kernel of one number as a function of an array of them."""
 
-    @njit
+    @entry
     def fill(values, out):
         for place in range(values.size):
             out[place] = kernel(values[place])

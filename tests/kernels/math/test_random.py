@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numba import njit
 
+from selfdrive_env.compiler.njit import entry
 from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
     DRAW_GOALS,
@@ -35,7 +35,7 @@ KNOWN = (
 )
 
 
-@njit
+@entry
 def many(key0, key1, stream, agents, ticks, purpose, draws, out):
     place = 0
     for agent in range(-1, agents - 1):
