@@ -31,9 +31,7 @@ from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
-from selfdrive_env.state.world import (
-    MAX_GOALS,
-)
+from selfdrive_env.state.world import MAX_GOALS
 
 __all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "Settings"]
 

@@ -22,12 +22,7 @@ from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import RESET, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
-from selfdrive_env.state.arrays import (
-    F32,
-    U8,
-    allocate,
-    nbytes,
-)
+from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.world import (

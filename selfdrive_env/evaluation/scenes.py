@@ -12,20 +12,8 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.builder import Node
-from selfdrive_env.maps.towns.streets import (
-    Entry,
-    Street,
-    TownPlan,
-    build,
-)
-from selfdrive_env.state.road import (
-    SEG_COS,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-    SEG_Z,
-)
+from selfdrive_env.maps.towns.streets import Entry, Street, TownPlan, build
+from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import MAX_GOALS, PRESENT, STILL
 
 __all__ = ["SceneEnv", "lane_at", "scene_network"]

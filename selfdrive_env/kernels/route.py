@@ -13,13 +13,7 @@ from selfdrive_env.kernels.road import lane_change_target, next_lane, route_dist
 from selfdrive_env.state.params import NEW_ROUTE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
-from selfdrive_env.state.world import (
-    ABSENT,
-    EVENT_GOAL,
-    EVENT_LAST_GOAL,
-    HALTED,
-    MAX_GOALS,
-)
+from selfdrive_env.state.world import ABSENT, EVENT_GOAL, EVENT_LAST_GOAL, HALTED, MAX_GOALS
 
 __all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
 

@@ -19,12 +19,7 @@ from selfdrive_env.play.controls import Body, Hands, Pressed
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.world import (
-    EXTERNAL,
-    HALTED,
-    PRESENT,
-    Event,
-)
+from selfdrive_env.state.world import EXTERNAL, HALTED, PRESENT, Event
 
 __all__ = ["DEFAULTS", "Session", "make_env"]
 

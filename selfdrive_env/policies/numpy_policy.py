@@ -9,14 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.policies.deep_sets import (
-    SETS,
-    SIMD_WIDTH,
-    SetWeights,
-    dense,
-    encode,
-    set_plan,
-)
+from selfdrive_env.policies.deep_sets import SETS, SIMD_WIDTH, SetWeights, dense, encode, set_plan
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32, I64
 

@@ -13,13 +13,7 @@ from selfdrive_env.state.params import Counts, Params
 from selfdrive_env.state.places import box_centre, cell_at, observation_cell
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import VIEW_RANGE, Grid, Lanes, Routes, Signs
-from selfdrive_env.state.world import (
-    ABSENT,
-    Agents,
-    Bodies,
-    Lights,
-    Worlds,
-)
+from selfdrive_env.state.world import ABSENT, Agents, Bodies, Lights, Worlds
 
 __all__ = ["between", "kept", "scene_of"]
 

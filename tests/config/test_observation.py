@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
-from selfdrive_env.config.observation import (
-    OBSERVATION,
-    decode,
-    slices,
-    slots,
-)
+from selfdrive_env.config.observation import OBSERVATION, decode, slices, slots
 from selfdrive_env.envs import make_self_play
 
 SETTINGS = {"map": "riverside", "agents_per_world": 16, "num_threads": 1}

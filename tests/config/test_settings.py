@@ -17,12 +17,7 @@ from selfdrive_env.config.choices import CHOICES
 from selfdrive_env.config.installation import require_torch, usable_cores
 from selfdrive_env.config.layouts import LAYOUTS, make_layout
 from selfdrive_env.config.params import make_params
-from selfdrive_env.config.presets import (
-    BODY_TYPES,
-    PRESETS,
-    TRAINING_RANGE,
-    weight_ranges,
-)
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE, weight_ranges
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS

@@ -5,12 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.lights import (
-    PHASE_GREEN,
-    PHASE_RED,
-    PHASE_YELLOW,
-    advance_lights,
-)
+from selfdrive_env.kernels.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
 from selfdrive_env.kernels.lights import draw_lights as redraw_lights
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.world import (

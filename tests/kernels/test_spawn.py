@@ -9,12 +9,7 @@ from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.state.world import (
-    ABSENT,
-    BLIND,
-    BODY_SHARE,
-    BRAKING,
-)
+from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING
 from tests.kernels import from_python
 from tests.kernels.conftest import build, random_jerks, town_engine
 from tests.maps.conftest import connect, strip

@@ -21,12 +21,7 @@ import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.config import files as whole_files
 from selfdrive_env.training import TrainConfig, checkpoint, load_torch_policy, train
-from selfdrive_env.training.checkpoint import (
-    CheckpointError,
-    read_file,
-    read_folder,
-    write_folder,
-)
+from selfdrive_env.training.checkpoint import CheckpointError, read_file, read_folder, write_folder
 from tests.training.conftest import TINY, tiny_config
 
 ALWAYS: dict[str, Any] = {"checkpoint_minutes": 0.0, "keep_checkpoints": 2}

@@ -35,10 +35,7 @@ from selfdrive_env.kernels.drivers.idm import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, clamp, squash
 from selfdrive_env.kernels.math.random import Source
-from selfdrive_env.kernels.observation.neighbours import (
-    nearest_agents,
-    write_neighbours,
-)
+from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
     Eye,
     Target,

@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.grid import Pairs
 from selfdrive_env.maps.compile.segments import Strips
-from selfdrive_env.state.arrays import (
-    F64,
-    I32,
-    I64,
-    U8,
-)
+from selfdrive_env.state.arrays import F64, I32, I64, U8
 from selfdrive_env.state.road import LEVEL_HEIGHT
 
 __all__ = ["Layers", "find_layers"]

@@ -13,12 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.routes import compiled
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,

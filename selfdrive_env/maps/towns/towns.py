@@ -12,13 +12,7 @@ from selfdrive_env.config.checks import suggestion
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.maps.towns import BUILT_IN
 from selfdrive_env.maps.towns.builder import Node
-from selfdrive_env.maps.towns.streets import (
-    Entry,
-    Exit,
-    Street,
-    TownPlan,
-    build,
-)
+from selfdrive_env.maps.towns.streets import Entry, Exit, Street, TownPlan, build
 
 __all__ = ["generate"]
 

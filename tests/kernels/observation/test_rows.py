@@ -6,12 +6,7 @@ import pytest
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import WIDTHS, slices
 from selfdrive_env.maps import compiled
-from selfdrive_env.state.world import (
-    ABSENT,
-    BLIND,
-    EXTERNAL,
-    IDM,
-)
+from selfdrive_env.state.world import ABSENT, BLIND, EXTERNAL, IDM
 from tests.kernels.conftest import build, random_jerks, town_engine
 from tests.reference import Observer
 
