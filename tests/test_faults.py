@@ -119,7 +119,7 @@ def put_at(
     }
     for name, value in values.items():
         getattr(agents, name)[0, agent] = value
-    sizes = {"length": length, "width": width, "wheelbase": 0.6 * length, "pace": 1.5}
+    sizes = {"length": length, "width": width, "wheelbase": 0.6 * length, "speed_scale": 1.5}
     for name, value in sizes.items():
         getattr(bodies, name)[0, agent] = value
 

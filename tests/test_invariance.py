@@ -65,7 +65,7 @@ class Frame:
         for name, value in source.state().items():
             struct, field = name.split(".")
             getattr(getattr(target, struct), field)[...] = value
-        target.output.waits[...] = source.output.waits
+        target.output.awaiting_reset[...] = source.output.awaiting_reset
         a, b = target.agents, target.bodies
         a.x[...], a.y[...] = self.point(source.agents.x, source.agents.y)
         a.cos[...], a.sin[...] = self.direction(source.agents.cos, source.agents.sin)
@@ -259,7 +259,7 @@ def test_the_order_of_agents_does_not_matter():
         for name in ("worlds", "lights"):
             for field, value in getattr(a, name)._asdict().items():
                 getattr(b, name)._asdict()[field][...] = value
-        b.output.waits[...] = a.output.waits[:, order]
+        b.output.awaiting_reset[...] = a.output.awaiting_reset[:, order]
         jerk = random_jerks(random, a)
         a.step(jerk)
         b.step(jerk[:, order])

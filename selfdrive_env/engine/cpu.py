@@ -50,7 +50,7 @@ __all__ = ["BATCH_STRUCTS", "STATE_STRUCTS", "Engine", "compiled_worlds"]
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
 
-SHOWN_OUTPUT = ("waits", "terminated", "truncated")
+SHOWN_OUTPUT = ("awaiting_reset", "terminated", "truncated")
 """Fields of `Output` that a state has beside these."""
 
 CACHED_MAP = 100 * 2**20

@@ -221,7 +221,7 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.seed(seeds)
 
     def _check_placed(self, chosen: NDArray[np.uint8]) -> None:
-        unplaced = int(np.count_nonzero(self.engine.output.waits & chosen))
+        unplaced = int(np.count_nonzero(self.engine.output.awaiting_reset & chosen))
         if self.autoreset_mode is AutoresetMode.DISABLED:
             return
         if unplaced:

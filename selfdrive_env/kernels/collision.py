@@ -128,7 +128,7 @@ def collide(model, data, worker, world):
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
-        motion.hit_speed[world, agent] = ZERO
+        motion.impact_speed[world, agent] = ZERO
         motion.hit_agent[world, agent] = -1
         motion.hit_time[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
@@ -155,6 +155,6 @@ def collide(model, data, worker, world):
         contact = agents.contact[world, agent]
         if touches and not contact & CONTACT_BODY:
             output.event[world, agent] |= EVENT_COLLISION
-            motion.hit_speed[world, agent] = abs(motion.speed[world, agent])
+            motion.impact_speed[world, agent] = abs(motion.speed[world, agent])
         rest = contact & np.uint8(255 - CONTACT_BODY)
         agents.contact[world, agent] = rest | np.uint8(CONTACT_BODY if touches else 0)

@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     speed: np.float32
     """At the end of the step [m/s]."""
 
-    hit_speed: np.float32
+    impact_speed: np.float32
     """At the start of the step, where a contact began in it [m/s]."""
 
     acceleration: np.float32
@@ -121,7 +121,7 @@ def agent_terms(step, weight, dt, raw, weighted):
     for term in range(NUM_TERMS):
         weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
     # What a contact costs rises with the speed, whatever the weight.
-    cost = weight[WEIGHT.collision] + IMPACT * step.hit_speed
+    cost = weight[WEIGHT.collision] + IMPACT * step.impact_speed
     weighted[TERM.collision] = raw[TERM.collision] * cost
     total = ZERO
     for term in range(NUM_TERMS):
@@ -153,7 +153,7 @@ def give_rewards(model, data, worker, world):
             agents.angle_sin[world, agent],
             agents.d[world, agent],
             agents.speed[world, agent],
-            motion.hit_speed[world, agent],
+            motion.impact_speed[world, agent],
             agents.acceleration[world, agent],
             agents.lateral_acceleration[world, agent],
             motion.jerk[world, agent, 0],

@@ -258,7 +258,7 @@ def is_lost(model, data, world, agent, distance):
     lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
     following = next_lane(
-        lanes, routes, lane, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
+        lanes, routes, lane, goal_lane, bodies.max_curvature[world, agent], first_lane, num_lanes
     )
     if following >= 0:
         return False
@@ -360,7 +360,7 @@ def draw_route_onwards(model, data, world, agent, lane):
     s = agents.s[world, agent]
     tick = worlds.tick[world]
     agents.goal[world, agent] = 0
-    limit = bodies.bend[world, agent]
+    limit = bodies.max_curvature[world, agent]
     for attempt in range(ROUTE_TRIES):
         draw = tick + attempt * 7919
         if draw_route(model, data, world, agent, lane, s, draw, limit):

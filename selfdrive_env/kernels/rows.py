@@ -97,7 +97,7 @@ def choose_rows(model, data, worker, world):
             continue
         if kept and not at_once:
             rows.valid[row] = 1
-        if at_once or not (kept or output.waits[world, agent]):
+        if at_once or not (kept or output.awaiting_reset[world, agent]):
             clear_row(rows, row)
         else:
             keep_row(rows, row)
@@ -135,7 +135,7 @@ def choose_reset_rows(data, touched, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.request[worker, agent] = NO_ROW
         row = bodies.row[world, agent]
-        drawn = bodies.learner[world, agent] == 0 or not output.waits[world, agent]
+        drawn = bodies.learner[world, agent] == 0 or not output.awaiting_reset[world, agent]
         if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
         status = agents.status[world, agent]

@@ -163,9 +163,9 @@ class Session:
             acceleration=float(agents.acceleration[0, 0]),
             lateral=float(agents.lateral_acceleration[0, 0]),
             wheelbase=float(bodies.wheelbase[0, 0]),
-            throttle=float(bodies.throttle[0, 0]),
-            steer=float(bodies.steer[0, 0]),
-            pull=float(bodies.pull[0, 0]),
+            jerk_scale=float(bodies.jerk_scale[0, 0]),
+            lateral_jerk_scale=float(bodies.lateral_jerk_scale[0, 0]),
+            acceleration_scale=float(bodies.acceleration_scale[0, 0]),
         )
 
     def observation(self) -> dict[str, F32]:

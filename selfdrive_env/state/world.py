@@ -209,7 +209,7 @@ class Agents(NamedTuple):
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""
 
-    waiting: Annotated[F32, "world agent"]
+    standing_time: Annotated[F32, "world agent"]
     """How long a scripted driver has been standing [s]."""
 
 
@@ -235,7 +235,7 @@ class Motion(NamedTuple):
     progress: Annotated[F32, "world agent"]
     """By how much the way to the next goal shrank [m]."""
 
-    hit_speed: Annotated[F32, "world agent"]
+    impact_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
 
     hit_agent: Annotated[I32, "world agent"]
@@ -257,20 +257,20 @@ class Bodies(NamedTuple):
     wheelbase: Annotated[F32, "world agent"]
     """[m]"""
 
-    bend: Annotated[F32, "world agent"]
+    max_curvature: Annotated[F32, "world agent"]
     """Largest lane curvature it can follow [1/m]."""
 
-    throttle: Annotated[F32, "world agent"]
-    """C_throttle, scales the longitudinal jerk."""
+    jerk_scale: Annotated[F32, "world agent"]
+    """C_throttle, of the longitudinal jerk."""
 
-    steer: Annotated[F32, "world agent"]
-    """C_steer, scales the lateral jerk."""
+    lateral_jerk_scale: Annotated[F32, "world agent"]
+    """C_steer, of the lateral jerk."""
 
-    pull: Annotated[F32, "world agent"]
-    """C_acc, scales the largest acceleration."""
+    acceleration_scale: Annotated[F32, "world agent"]
+    """C_acc, of the largest acceleration."""
 
-    pace: Annotated[F32, "world agent"]
-    """C_vel, scales the largest speed."""
+    speed_scale: Annotated[F32, "world agent"]
+    """C_vel, of the largest speed."""
 
     type: Annotated[U8, "world agent"]
     """Row of `config.BODY_TYPES`."""
@@ -412,7 +412,7 @@ class Output(NamedTuple):
     reward: Annotated[F32, "world agent"]
     terminated: Annotated[U8, "world agent"]
     truncated: Annotated[U8, "world agent"]
-    waits: Annotated[U8, "world agent"]
+    awaiting_reset: Annotated[U8, "world agent"]
     """Finished and not yet placed again (NextStep, Disabled)."""
 
 
@@ -431,20 +431,20 @@ class Scratch(NamedTuple):
     request: Annotated[U8, "worker agent"]
     """Which row of the agent to write, a `RowRequest`."""
 
-    known: Annotated[I32, "world agent slot"]
+    nearest: Annotated[I32, "world agent slot"]
     """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
 
-    kept: Annotated[I32, "world agent 4"]
+    cached_cell: Annotated[I32, "world agent 4"]
     """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
     many lane points and boundary points there are."""
 
-    kept_lane: Annotated[F32, "world agent lane_point 4"]
+    cached_lane_point: Annotated[F32, "world agent lane_point 4"]
     """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
 
-    kept_way: Annotated[F32, "world agent lane_point"]
+    cached_route_distance: Annotated[F32, "world agent lane_point"]
     """From each of them to the start of the goal's lane [m]."""
 
-    kept_boundary: Annotated[F32, "world agent boundary_point 4"]
+    cached_boundary_point: Annotated[F32, "world agent boundary_point 4"]
     """Boundary points, likewise."""
 
     flags: Annotated[I32, "worker 32"]
@@ -470,7 +470,7 @@ class Scratch(NamedTuple):
     size_part: Annotated[F32, "worker agent 2"]
     """Observed values of each body's length and width."""
 
-    around: Annotated[I32, "worker agent"]
+    near_row: Annotated[I32, "worker agent"]
     """Row of the near lists of each agent's observation cell, -1 for none."""
 
     row: Annotated[F32, "staging feature"]

@@ -73,7 +73,7 @@ def test_a_decoded_row_has_the_quantities_of_the_state():
         assert ego["lateral_offset"] == pytest.approx(agents.d[0, row], abs=1e-3)
         assert ego["steering"] == pytest.approx(agents.steering[0, row], abs=1e-3)
         assert ego["length"] == pytest.approx(bodies.length[0, row], abs=1e-3)
-        assert ego["throttle"] == pytest.approx(bodies.throttle[0, row], abs=1e-3)
+        assert ego["jerk_scale"] == pytest.approx(bodies.jerk_scale[0, row], abs=1e-3)
 
         cos, sin = agents.cos[0, row], agents.sin[0, row]
         half = 0.5 * bodies.wheelbase[0, row]

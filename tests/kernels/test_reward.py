@@ -43,7 +43,7 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
     """Raw and weighted terms of the kernel by name, and their sum."""
     row = np.array([weight[name] for name in WEIGHTS], np.float32)
     raw, weighted = np.zeros(NUM_TERMS, np.float32), np.zeros(NUM_TERMS, np.float32)
-    names = ("hit_speed", "acceleration", "lateral")
+    names = ("impact_speed", "acceleration", "lateral")
     numbers = [math.cos(theta), math.sin(theta), d, speed]
     numbers += [*(values.pop(n, 0.0) for n in names), *jerk]
     numbers += [values.pop("limit", 13.9), values.pop("progress", 0.0)]
@@ -58,7 +58,7 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
 CASES = (
     (dict(event=EVENT_GOAL), {"goal": 1.0}),
     (dict(event=EVENT_GOAL | EVENT_LAST_GOAL), {"goal": 1.0}),
-    (dict(event=EVENT_COLLISION, hit_speed=10.0), {"collision": -4.0}),
+    (dict(event=EVENT_COLLISION, impact_speed=10.0), {"collision": -4.0}),
     (dict(event=EVENT_OFFROAD), {"offroad": -3.0}),
     (dict(event=EVENT_RED_LIGHT), {"stop_line": -1.0}),
     (dict(event=EVENT_STOP_SIGN), {"stop_line": -1.0}),
@@ -130,7 +130,7 @@ def test_random_steps_agree_with_the_table():
         progress = random.normal(0, 3)
         event = sum(events[n] for n in events if happened[n])
         raw, weighted, total = terms(
-            event, theta, d, speed, jerk, weight, hit_speed=abs(before), acceleration=a,
+            event, theta, d, speed, jerk, weight, impact_speed=abs(before), acceleration=a,
             lateral=lat, limit=limit, progress=progress,
         )  # fmt: skip
         wanted = reward_terms(

@@ -383,7 +383,10 @@ class Observer:
             unit(float(a.steering[w, i]) / 0.55),
             unit(float(a.acceleration[w, i]) / 5.0),
             unit(float(a.lateral_acceleration[w, i]) / 4.0),
-            *[unit(float(c[w, i]) - 1.0) for c in (b.throttle, b.steer, b.pull, b.pace)],
+            *[
+                unit(float(c[w, i]) - 1.0)
+                for c in (b.jerk_scale, b.lateral_jerk_scale, b.acceleration_scale, b.speed_scale)
+            ],
             squash(float(b.length[w, i]), 5.0),
             squash(float(b.width[w, i]), 2.0),
         ]

@@ -102,10 +102,10 @@ def write_ego(row, lanes, agents, bodies, world, agent, length_part, width_part)
     row[5] = unit(agents.steering[world, agent] * PER_STEERING)
     row[6] = unit(agents.acceleration[world, agent] * PER_ACCELERATION)
     row[7] = unit(agents.lateral_acceleration[world, agent] * PER_LATERAL)
-    row[8] = unit(bodies.throttle[world, agent] - ONE)
-    row[9] = unit(bodies.steer[world, agent] - ONE)
-    row[10] = unit(bodies.pull[world, agent] - ONE)
-    row[11] = unit(bodies.pace[world, agent] - ONE)
+    row[8] = unit(bodies.jerk_scale[world, agent] - ONE)
+    row[9] = unit(bodies.lateral_jerk_scale[world, agent] - ONE)
+    row[10] = unit(bodies.acceleration_scale[world, agent] - ONE)
+    row[11] = unit(bodies.speed_scale[world, agent] - ONE)
     row[12] = length_part
     row[13] = width_part
     return EGO_FLOATS
@@ -169,7 +169,7 @@ def note_poses(model, data, map_index, worker, world):
     all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
     pose, size_part, around = (
-        scratch.pose[worker], scratch.size_part[worker], scratch.around[worker]
+        scratch.pose[worker], scratch.size_part[worker], scratch.near_row[worker]
     )  # fmt: skip
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     for agent in range(thread_index(), all_x.shape[0], block_size()):
@@ -198,7 +198,7 @@ def look_around(model, data, worker, world):
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
     stream, tick = worlds.stream[world], worlds.tick[world]
     neighbours = np.int64(counts.agents)
-    erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.known[world]
+    erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.nearest[world]
     pose, centre_x, centre_y = (
         scratch.pose[worker], scratch.centre_x[worker], scratch.centre_y[worker]
     )  # fmt: skip
@@ -217,7 +217,7 @@ def look_around(model, data, worker, world):
 @inline
 def prefetch_first(model, scratch, worker, world):
     """Asks for the near lists of all agents whose row is wanted, and for the first two's points."""
-    around, request = scratch.around[worker], scratch.request[worker]
+    around, request = scratch.near_row[worker], scratch.request[worker]
     for agent in range(request.shape[0]):
         around[agent] = around[agent] if request[agent] != NO_ROW else -1
         prefetch_lists(model, scratch, worker, world, agent)
@@ -269,10 +269,17 @@ def write_rows(model, data, worker, world):
     weight, num_goals, all_row = bodies.weight[world], bodies.num_goals[world], bodies.row[world]
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
     goal_x, goal_y = bodies.goal_x[world], bodies.goal_y[world]
-    known, kept, kept_way = scratch.known[world], scratch.kept[world], scratch.kept_way[world]
-    kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
+    known, kept, kept_way = (
+        scratch.nearest[world],
+        scratch.cached_cell[world],
+        scratch.cached_route_distance[world],
+    )
+    kept_lane, kept_boundary = (
+        scratch.cached_lane_point[world],
+        scratch.cached_boundary_point[world],
+    )
     pose, size_part = scratch.pose[worker], scratch.size_part[worker]
-    around, request = scratch.around[worker], scratch.request[worker]
+    around, request = scratch.near_row[worker], scratch.request[worker]
     narrow = rows.half.shape[0] > 0
 
     if params.prefetch != 0:
