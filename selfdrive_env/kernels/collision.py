@@ -17,11 +17,11 @@ from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
 from selfdrive_env.state import road
 from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION
 
-__all__ = ["APART", "LEVEL_HEIGHT", "collide", "first_touch"]
+__all__ = ["LEVEL_HEIGHT", "NO_TOUCH", "collide", "first_touch"]
 
 LEVEL_HEIGHT = np.float32(road.LEVEL_HEIGHT)  # [m]
 MAX_PAIR_PARTS = 64
-APART = np.float32(2.0)
+NO_TOUCH = np.float32(2.0)
 """Share of a step that stands for "do not touch in it"."""
 
 NOWHERE = np.float32(1.0e9)  # [m]
@@ -37,7 +37,7 @@ def first_touch(a, b):
         b: `Sweep` of the other.
 
     Returns:
-        Share of the step at the last pose before, in [0, 1), or `APART`.
+        Share of the step at the last pose before, in [0, 1), or `NO_TOUCH`.
     """
     reach = abs(a.travel) + abs(b.travel)
     dx = (b.x + b.ahead * b.cos) - (a.x + a.ahead * a.cos)
@@ -45,7 +45,7 @@ def first_touch(a, b):
     turn = abs(a.travel * a.curvature) * a.ahead + abs(b.travel * b.curvature) * b.ahead
     bound = reach + turn + a.half_length + a.half_width + b.half_length + b.half_width
     if dx * dx + dy * dy > bound * bound:
-        return APART
+        return NO_TOUCH
     parts = sub_steps(reach, MAX_PAIR_PARTS)
     for part in range(1, parts + 1):
         fraction = np.float32(part) / np.float32(parts)
@@ -64,7 +64,7 @@ def first_touch(a, b):
             b.half_width,
         ):
             return np.float32(part - 1) / np.float32(parts)
-    return APART
+    return NO_TOUCH
 
 
 @njit
@@ -72,7 +72,7 @@ def pair_touch(data, world, a, b):
     """Returns when agents a < b of a world touched in this step, as `first_touch` does."""
     agents, bodies, motion = data.agents, data.bodies, data.motion
     if abs(agents.z[world, a] - agents.z[world, b]) >= LEVEL_HEIGHT:
-        return APART
+        return NO_TOUCH
     dx = motion.x[world, a] - motion.x[world, b]
     dy = motion.y[world, a] - motion.y[world, b]
     reach = (
@@ -82,7 +82,7 @@ def pair_touch(data, world, a, b):
         + (bodies.width[world, a] + bodies.width[world, b])
     )
     if dx * dx + dy * dy > reach * reach:
-        return APART
+        return NO_TOUCH
     return first_touch(sweep_of(data, world, a), sweep_of(data, world, b))
 
 
@@ -133,7 +133,7 @@ def collide(model, data, worker, world):
         motion.hit_time[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
             continue
-        hit_time = APART
+        hit_time = NO_TOUCH
         others = agents.x.shape[1]
         if count_near(agent, centre_x, centre_y, radius) <= 1:
             others = 0
@@ -151,7 +151,7 @@ def collide(model, data, worker, world):
                 motion.hit_agent[world, agent] = other
                 motion.hit_time[world, agent] = time
 
-        touches = hit_time < APART
+        touches = hit_time < NO_TOUCH
         contact = agents.contact[world, agent]
         if touches and not contact & CONTACT_BODY:
             output.event[world, agent] |= EVENT_COLLISION

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.kernels.collision import APART, first_touch
+from selfdrive_env.kernels.collision import NO_TOUCH, first_touch
 from selfdrive_env.kernels.dynamics import jerk_bicycle
 from selfdrive_env.state.world import EVENT_COLLISION, HALTED
 from tests.kernels import from_python
@@ -24,7 +24,7 @@ def single(sweep):
 
 
 def touch(a, b):
-    return touched_at(a, b) < APART
+    return touched_at(a, b) < NO_TOUCH
 
 
 def touched_at(a, b):
@@ -194,7 +194,7 @@ def test_when_two_bodies_touch_is_told_by_the_last_pose_before():
     standing = a._replace(x=5.6, travel=0.0)
     assert touched_at(a, standing) == touched_at(standing, a) == 0.5
     assert touched_at(a, a._replace(x=3.9)) == 0.0
-    assert touched_at(a, a._replace(x=7.1, travel=0.0)) >= APART
+    assert touched_at(a, a._replace(x=7.1, travel=0.0)) >= NO_TOUCH
 
 
 @pytest.mark.parametrize("slots", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
