@@ -28,7 +28,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +36,7 @@ from gpu_agreement import compare, on_cpu, rollout
 from selfdrive_env.commands.bench import processor
 from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.config.installation import installed_version
 from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs import make_self_play
 
@@ -361,7 +361,8 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "versions": {
-            "python": platform.python_version(), **{name: installed(name) for name in PACKAGES}
+            "python": platform.python_version(),
+            **{name: installed_version(name) for name in PACKAGES},
         },
     }  # fmt: skip
     if SIMULATED:
@@ -377,14 +378,6 @@ def machine() -> dict[str, Any]:
         "driver": driver(),
         "cuda_of_torch": torch.version.cuda,
     }
-
-
-def installed(package: str) -> str | None:
-    """Returns the version of a package, None if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def driver() -> str | None:

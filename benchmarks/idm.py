@@ -49,11 +49,11 @@ def drive(place: str, minutes: float, agents: int, seed: int, show: bool) -> str
     for step in range(steps):
         env.step(actions)
         event = engine.output.event[0]
-        counts += [np.count_nonzero(event >> bit & 1) for bit in range(len(METRICS))]
+        counts += [np.count_nonzero(event & metric.event) for metric in METRICS]
         distance += float(np.abs(engine.motion.travel).sum())
         still = np.where(np.abs(engine.agents.speed[0]) < 0.1, still + 1, 0)
         for slot in np.flatnonzero(event & INCIDENTS) if show else ():
-            causes = [m[0] for bit, m in enumerate(METRICS) if event[slot] & INCIDENTS & 1 << bit]
+            causes = [m.name for m in METRICS if event[slot] & INCIDENTS & m.event]
             print(
                 f"  {step * env.settings.dt:.0f} s: {', '.join(causes)}, agent {slot} "
                 f"({names[engine.bodies.type[0, slot]]}) at x {engine.agents.x[0, slot]:.1f}, y "
@@ -62,7 +62,7 @@ def drive(place: str, minutes: float, agents: int, seed: int, show: bool) -> str
             )
     env.close()
     hours = agents * minutes / 60.0
-    by_name = dict(zip((m[0] for m in METRICS), counts / hours, strict=True))
+    by_name = dict(zip((metric.name for metric in METRICS), counts / hours, strict=True))
     shown = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way")
     waiting = int(np.count_nonzero(still * env.settings.dt > 60.0))
     return (

@@ -16,22 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import selfdrive_env
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
-from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE
-from selfdrive_env.config.settings import (
-    CHOICES,
-    POLICIES,
-    TRAFFIC,
-    Settings,
-    make_draws,
-)
+from selfdrive_env.config.params import make_draws
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.kernels.events import METRICS
-from selfdrive_env.kernels.reward import REWARDS
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import describe
-from selfdrive_env.state.world import NUM_CONDITIONS, REWARD_TERMS, WEIGHTS
+from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
 
@@ -110,7 +105,7 @@ def observation() -> str:
         rows.append(tuple(row))
     total = ["**row**", ""]
     for layout in LAYOUTS.values():
-        total += ["", f"{max(place.stop for place in layout.slices.values())}"]
+        total += ["", f"{layout.width}"]
     rows.append(tuple(total))
     head = ["group", "columns"]
     for name in LAYOUTS:
@@ -118,7 +113,7 @@ def observation() -> str:
     parts = [table(head, rows)]
     for group, columns in OBSERVATION.items():
         cells = [
-            (number, f"`{one.name}`", one.meaning, one.scale) for number, one in enumerate(columns)
+            (number, f"`{one.name}`", one.text, one.scale) for number, one in enumerate(columns)
         ]
         parts.append(f"**`{group}`**\n\n" + table(("", "column", "meaning", "scale"), cells))
     return "\n".join(parts)
@@ -144,23 +139,23 @@ def weight_text(value: Any) -> str:
 
 def rewards() -> str:
     """Returns the terms of the reward with their formulas."""
-    formulas = dict(REWARDS)
-    return table(("term", "value"), ((f"`{n}`", f"`{formulas[n]}`") for n in REWARD_TERMS))
+    rows = ((f"`{one.name}`", f"`{one.formula}`") for one in REWARDS if one.formula)
+    return table(("term", "value"), rows)
 
 
 def weights() -> str:
     """Returns every reward weight in each preset, and whether it is observed."""
     rows = []
-    for number, name in enumerate(WEIGHTS):
+    for name in WEIGHTS:
         values = [weight_text(preset[name]) for preset in PRESETS.values()]
-        scale = weight_text(TRAINING_RANGE[name]) if number < NUM_CONDITIONS else "not observed"
-        rows.append((f"`{name}`", *values, scale))
+        scale = TRAINING_RANGE.get(name)
+        rows.append((f"`{name}`", *values, weight_text(scale) if scale else "not observed"))
     return table(("weight", *(f"`{name}`" for name in PRESETS), "observed as -1 to 1"), rows)
 
 
 def metrics() -> str:
     """Returns what `final_info` holds of an episode that ended."""
-    known = {name: (meaning, unit) for name, meaning, unit in METRICS}
+    known = {one.name: (one.meaning, one.unit) for one in METRICS}
     known["length"] = ("steps that the episode lasted", "1")
     known["km"] = ("way driven", "km")
     rows = []

@@ -28,12 +28,7 @@ from torch import nn
 
 from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
 from selfdrive_env.rendering import write_video
-from selfdrive_env.state.world import (
-    EVENT_COLLISION,
-    EVENT_GOAL,
-    EVENT_OFFROAD,
-    EVENT_RED_LIGHT,
-)
+from selfdrive_env.state.world import EVENT_COLLISION, EVENT_GOAL, EVENT_OFFROAD, EVENT_RED_LIGHT
 
 ENV = "selfdrive_env/SelfPlay-v0"
 TRAINING_TOWNS, TEST_TOWN = ["riverside", "hillcrest"], "harbour"

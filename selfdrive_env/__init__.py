@@ -10,29 +10,22 @@ Importing the package registers its environments and compiles nothing::
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from gymnasium.envs.registration import register
 
 from selfdrive_env import moved
+from selfdrive_env.config.choices import ENVIRONMENTS
+from selfdrive_env.config.installation import package_version
 
-try:
-    __version__ = version("selfdrive_env")
-except PackageNotFoundError:  # a source tree on the path, not installed
-    __version__ = "0.0.0"
+__version__ = package_version()
 
 __all__ = ["ENVIRONMENTS", "__version__", "load_policy"]
 
-ENVIRONMENTS = (
-    ("SelfPlay-v0", "make_self_play"),
-    ("Drive-v0", "make_drive"),
-)
-"""Id and what makes its vector form: every agent is a row, or one ego among scripted drivers."""
 
 moved.install()
 
-for _name, _vector in ENVIRONMENTS:
+for _name, _vector, _ in ENVIRONMENTS:
     register(
         id=f"selfdrive_env/{_name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",

@@ -14,6 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.training import train
 from tests.training.conftest import tiny_config
 
@@ -52,7 +53,7 @@ def test_peers_measures_what_is_installed_and_names_what_is_not(tmp_path: Path) 
             assert all(row[f"best_{rate}"] >= row[rate] > 0 for rate in RATES)
             assert row["vehicles"] in (30, 32, 1024)
             assert row["ticks"] == 1
-            assert row["obs_floats"] == (437 if "lean" in name else 1233)
+            assert row["obs_floats"] == LAYOUTS["lean" if "lean" in name else "full"].width
     assert packages == {"selfdrive_env", *PEERS}
 
 

@@ -16,7 +16,7 @@ from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatist
 import selfdrive_env
 from selfdrive_env.testing import CHECKS, check_vector_env
 
-IDS = [f"selfdrive_env/{name}" for name, _ in selfdrive_env.ENVIRONMENTS]
+IDS = [f"selfdrive_env/{name}" for name, *_ in selfdrive_env.ENVIRONMENTS]
 MODES = ["SameStep", "NextStep", "Disabled"]
 SMALL: dict[str, Any] = {"map": "riverside", "layout": "lean", "num_threads": 1}
 

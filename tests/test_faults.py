@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -118,7 +119,7 @@ def put_at(
     }
     for name, value in values.items():
         getattr(agents, name)[0, agent] = value
-    sizes = {"length": length, "width": width, "wheelbase": 0.6 * length, "pace": 1.5}
+    sizes = {"length": length, "width": width, "wheelbase": 0.6 * length, "speed_scale": 1.5}
     for name, value in sizes.items():
         getattr(bodies, name)[0, agent] = value
 
@@ -164,13 +165,11 @@ def gap(centre: F64, heading: F64, half: F64) -> float:
 )
 def test_rows_are_as_wide_as_declared(layout: Any) -> None:
     env = make(4, layout=layout)
-    slots = dataclasses.asdict(LAYOUTS[layout] if isinstance(layout, str) else Layout(**layout))
-    widths = {"goals": 3, "lane_points": 7, "boundary_points": 5, "stop_lines": 9, "agents": 10}
-    wide = 14 + 11 + sum(slots[name] * width for name, width in widths.items())
+    made = LAYOUTS[layout] if isinstance(layout, str) else ObservationLayout(**layout)
+    slots = {"ego": 1, "conditions": 1, **dataclasses.asdict(made)}
+    wide = sum(slots[name] * len(columns) for name, columns in OBSERVATION.items())
     assert env.single_observation_space.shape == (wide,)
     assert env.step(env.action_space.sample())[0].shape == (4, wide)
-    assert layout != "full" or wide == 1233
-    assert layout != "lean" or wide == 437
 
 
 @pytest.mark.parametrize("town", ["riverside", "hillcrest"])
@@ -351,10 +350,9 @@ def test_a_red_light_is_not_passed_by_way_of_the_oncoming_lane(oncoming: bool, c
 def test_neighbours_are_the_nearest_in_order_of_distance() -> None:
     env = make(32)
     layout = env.layout
-    first = 14 + 11 + 3 * layout.goals + 7 * layout.lane_points
-    first += 5 * layout.boundary_points + 9 * layout.stop_lines
-    observation = env.step(env.action_space.sample())[0][:, first:].reshape(32, layout.agents, 10)
-    valid = observation[..., 9] > 0.5
+    rows = env.step(env.action_space.sample())[0]
+    observation = rows[:, layout.slices["agents"]].reshape(32, layout.agents, -1)
+    valid = observation[..., -1] > 0.5
     squashed = observation[..., :2].astype(np.float64)
     seen = 20.0 * squashed / (1.0 - np.abs(squashed))
     distance = np.hypot(seen[..., 0], seen[..., 1])
@@ -457,12 +455,11 @@ def test_any_number_of_agents_drives(agents: int) -> None:
 
 def test_any_number_of_slots_is_filled() -> None:
     env = make(151, layout={"agents": 149, "lane_points": 333, "boundary_points": 1})
-    first = 14 + 11 + 12 + 7 * 333 + 5 * 1 + 9 * 4
-    observation = env.step(env.action_space.sample())[0]
-    lanes = observation[:, 37 : 37 + 7 * 333].reshape(151, 333, 7)
-    neighbours = observation[:, first:].reshape(151, 149, 10)
-    assert (lanes[..., 6] > 0.5).sum(1).max() > 100
-    assert (neighbours[..., 9] > 0.5).sum(1).max() > 20
+    observation, places = env.step(env.action_space.sample())[0], env.layout.slices
+    lanes = observation[:, places["lane_points"]].reshape(151, 333, -1)
+    neighbours = observation[:, places["agents"]].reshape(151, 149, -1)
+    assert (lanes[..., -1] > 0.5).sum(1).max() > 100
+    assert (neighbours[..., -1] > 0.5).sum(1).max() > 20
 
 
 # Angles

@@ -12,6 +12,7 @@ import pytest
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.maps import compiled, load
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
@@ -22,8 +23,6 @@ from selfdrive_env.state.world import (
     EVENT_STOP_SIGN,
     EXTERNAL,
     IDM,
-    WEIGHT_CENTRE_BIAS,
-    WEIGHT_GOAL_RADIUS,
 )
 from tests.kernels.conftest import build, random_jerks
 from tests.reference import MILLIMETRE, Sweep, lane_cost, offroad_is_close, swept_contact
@@ -66,14 +65,14 @@ class Frame:
         for name, value in source.state().items():
             struct, field = name.split(".")
             getattr(getattr(target, struct), field)[...] = value
-        target.output.waits[...] = source.output.waits
+        target.output.awaiting_reset[...] = source.output.awaiting_reset
         a, b = target.agents, target.bodies
         a.x[...], a.y[...] = self.point(source.agents.x, source.agents.y)
         a.cos[...], a.sin[...] = self.direction(source.agents.cos, source.agents.sin)
         b.goal_x[...], b.goal_y[...] = self.point(source.bodies.goal_x, source.bodies.goal_y)
         for array in (a.steering, a.lateral_acceleration, a.d, a.angle_sin):
             array *= np.float32(self.side)
-        b.weight[..., WEIGHT_CENTRE_BIAS] *= np.float32(self.side)
+        b.weight[..., WEIGHT.centre_bias] *= np.float32(self.side)
 
 
 FRAMES = {
@@ -149,7 +148,7 @@ def test_a_moved_world_gives_the_same_rewards_and_flags(name, frame, surfaces, c
         before = {f: getattr(b, f).copy() for f in ("length", "width", "wheelbase")}
         before |= {"goal_x": b.goal_x.copy(), "goal_y": b.goal_y.copy()}
         before |= {"goal": still.agents.goal.copy()}
-        before["radius"] = b.weight[..., WEIGHT_GOAL_RADIUS].copy()
+        before["radius"] = b.weight[..., WEIGHT.goal_radius].copy()
         here = still.agents.status != ABSENT
         jerk = random_jerks(random, still)
         still.step(jerk)
@@ -260,7 +259,7 @@ def test_the_order_of_agents_does_not_matter():
         for name in ("worlds", "lights"):
             for field, value in getattr(a, name)._asdict().items():
                 getattr(b, name)._asdict()[field][...] = value
-        b.output.waits[...] = a.output.waits[:, order]
+        b.output.awaiting_reset[...] = a.output.awaiting_reset[:, order]
         jerk = random_jerks(random, a)
         a.step(jerk)
         b.step(jerk[:, order])

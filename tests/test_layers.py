@@ -36,8 +36,11 @@ LAYERS = (
 
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
-    "state": (("arrays",), ("road", "world", "params"), ("model", "places")),
-    "config": (("checks",), ("observation",), ("layouts", "presets"), ("settings",)),
+    "state": (("arrays",), ("rewards", "road", "world", "params"), ("model", "places")),
+    "config": (
+        *(("checks", "files", "installation"), ("choices", "observation")),
+        *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
+    ),
     "compiler": (
         *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),
         *(("workers", "cycles", "simd"), ("half",)),

@@ -53,7 +53,7 @@ for group, values in tables.items():
     print(f"{group:16} {len(values):2} x {values.shape[1]}")
 print()
 for column, value in zip(OBSERVATION["ego"][:5], tables["ego"][0], strict=False):
-    print(f"{column.name:15} {value:8.3f}  {column.meaning}")
+    print(f"{column.name:15} {value:8.3f}  {column.text}")
 
 # %% [markdown]
 # With `render_observed=True` the picture marks what that row tells: points of lanes (blue) and of

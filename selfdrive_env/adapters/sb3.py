@@ -37,7 +37,7 @@ except ImportError as error:
         "the SB3 adapter needs Stable-Baselines3: pip install 'selfdrive_env[sb3]'"
     ) from error
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.policies.deep_sets import SETS
 from selfdrive_env.state.arrays import F32
@@ -236,7 +236,7 @@ class DeepSets(BaseFeaturesExtractor):
     """
 
     def __init__(
-        self, observation_space: Box, layout: str | Layout = "lean", width: int = 32
+        self, observation_space: Box, layout: str | ObservationLayout = "lean", width: int = 32
     ) -> None:
         slots = LAYOUTS[layout] if isinstance(layout, str) else layout
         parts = [slots.slices[name] for name in SETS]
@@ -275,7 +275,7 @@ class Actor(NamedTuple):
     features: int
     """Numbers of a row that it reads."""
 
-    layout: Layout | None
+    layout: ObservationLayout | None
     """Layout of these rows, where the shapes of Deep Sets tell it."""
 
     continuous: bool
@@ -353,7 +353,7 @@ def _read_zip(path: Path) -> tuple[Tensors, dict[str, Any]]:
     return found, about if isinstance(about, dict) else {}
 
 
-def _deep_sets(path: Path, tensors: Tensors, inputs: int) -> tuple[Layout, int]:
+def _deep_sets(path: Path, tensors: Tensors, inputs: int) -> tuple[ObservationLayout, int]:
     """Returns the layout that Deep Sets of a file read, and their width.
 
     Args:

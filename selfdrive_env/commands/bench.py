@@ -7,12 +7,16 @@ import json
 import platform
 import statistics
 import time
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from selfdrive_env.config.installation import installed_version
+
 __all__ = ["benchmark", "run", "store_bandwidth"]
+
+PACKAGES = ("selfdrive_env", "gymnasium", "numba", "numpy")
+"""Whose versions belong to a figure."""
 
 STORE_BYTES = 256 * 2**20
 
@@ -113,7 +117,7 @@ def benchmark(
         "map": map,
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("selfdrive_env", "gymnasium", "numba", "numpy")},
+            **{name: installed_version(name) for name in PACKAGES},
         },
     }
 
@@ -162,14 +166,6 @@ def _stage_times(cycles: Any, seconds: float, agent_steps: int) -> dict[str, flo
     }
     found["outside kernels"] = max(seconds / agent_steps * 1e9 - sum(found.values()), 0.0)
     return found
-
-
-def _version(name: str) -> str:
-    """Returns the installed version of a package, "source tree" if it runs uninstalled."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "source tree"
 
 
 def run(arguments: argparse.Namespace) -> int:

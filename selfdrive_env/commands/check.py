@@ -11,10 +11,9 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from selfdrive_env.config.settings import usable_cores
+from selfdrive_env.config.installation import installed_version, usable_cores
 
 __all__ = ["factory", "installation", "run"]
 
@@ -50,7 +49,10 @@ def installation() -> dict[str, Any]:
         for extra, packages in EXTRAS.items()
     }
     return {
-        "versions": {"python": platform.python_version(), **{n: _version(n) for n in names}},
+        "versions": {
+            "python": platform.python_version(),
+            **{n: installed_version(n) for n in names},
+        },
         "system": platform.platform(),
         "cores": usable_cores(),
         "cache": _cache(),
@@ -62,13 +64,6 @@ def installation() -> dict[str, Any]:
 
 def _is_there(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _cache() -> dict[str, Any]:
@@ -145,7 +140,7 @@ def factory(name: str, settings: dict[str, Any]) -> Callable[..., Any]:
 
 def _conformance(parsed: argparse.Namespace) -> dict[str, Any]:
     """Runs the kit check by check."""
-    from selfdrive_env.evaluation.report import read_pairs
+    from selfdrive_env.config.checks import read_pairs
     from selfdrive_env.testing import CHECKS, ContractError, check_vector_env
 
     if parsed.num_envs < 2:

@@ -150,18 +150,14 @@ class _Drive:
                 tell("filming", step / self._steps)
 
     def _count(self) -> None:
-        from selfdrive_env.state.world import (
-            EVENT_COLLISION,
-            EVENT_GOAL,
-            EVENT_OFFROAD,
-            EVENT_RED_LIGHT,
-        )
+        from selfdrive_env.kernels.events import METRICS
 
         engine = self._env.engine
         self._km += float(np.abs(engine.motion.travel).sum()) / 1000.0
-        bits = (EVENT_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT)
-        for name, bit in zip(self._counts, bits, strict=True):
-            self._counts[name] += int(np.count_nonzero(engine.output.event & bit))
+        for metric in METRICS:
+            if metric.name in self._counts:
+                count = np.count_nonzero(engine.output.event & metric.event)
+                self._counts[metric.name] += int(count)
 
     def figures(self) -> dict[str, Any]:
         """Returns what was counted."""

@@ -7,31 +7,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["catalogue", "run"]
+from selfdrive_env.config.choices import BASELINES, ENVIRONMENTS, POLICIES
+from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.config.presets import PRESET_MEANINGS
+from selfdrive_env.training.config import PRESET_MEANINGS as TRAINING_MEANINGS
 
-MEANINGS = {
-    "SelfPlay-v0": "every agent of every world is a row",
-    "Drive-v0": "one ego a world among scripted drivers or a policy's",
-}
-
-POLICIES = {
-    "selfplay": "trained by self-play, comes with the package",
-    "idm": "scripted: follows its route, keeps its distance, yields",
-    "random": "draws actions with equal chances",
-    "constant:N": "always takes action N, 0 to 11",
-}
-
-PRESETS = {
-    "train": "ranges from which each agent draws its weights",
-    "eval": "fixed weights, crashes dear",
-    "cautious": "as eval, comfort and the middle of the lane dearer, speeding costs",
-    "aggressive": "as eval, crashes and red lights cheaper, comfort free",
-}
-
-TRAINING = {
-    "cpu": "two cores, ten minutes, two towns",
-    "gpu": "one CUDA device, two towns and their variants",
-}
+__all__ = ["KINDS", "catalogue", "run"]
 
 
 def catalogue(what: str | None = None) -> dict[str, Any]:
@@ -40,22 +21,11 @@ def catalogue(what: str | None = None) -> dict[str, Any]:
     Args:
         what: Only this kind, None for all.
     """
-    kinds: dict[str, Callable[[], dict[str, Any]]] = {
-        "environments": _environments,
-        "maps": _maps,
-        "policies": lambda: POLICIES,
-        "presets": lambda: PRESETS,
-        "training_presets": lambda: TRAINING,
-        "layouts": _layouts,
-    }
-    return {kind: find() for kind, find in kinds.items() if what in (None, kind)}
+    return {kind: find() for kind, find in KINDS.items() if what in (None, kind)}
 
 
 def _environments() -> dict[str, str]:
-    import gymnasium
-
-    ids = [name for name in gymnasium.registry if name.startswith("selfdrive_env/")]
-    return {name: MEANINGS.get(name.partition("/")[2], "") for name in ids}
+    return {f"selfdrive_env/{name}": meaning for name, _, meaning in ENVIRONMENTS}
 
 
 def _maps() -> dict[str, dict[str, float]]:
@@ -74,13 +44,18 @@ def _maps() -> dict[str, dict[str, float]]:
 
 
 def _layouts() -> dict[str, dict[str, int]]:
-    from selfdrive_env.config.layouts import LAYOUTS
+    return {name: {"columns": layout.width, **vars(layout)} for name, layout in LAYOUTS.items()}
 
-    found = {}
-    for name, layout in LAYOUTS.items():
-        width = max(one.stop for one in layout.slices.values())
-        found[name] = {"columns": width, **vars(layout)}
-    return found
+
+KINDS: dict[str, Callable[[], dict[str, Any]]] = {
+    "environments": _environments,
+    "maps": _maps,
+    "policies": lambda: {**POLICIES, **BASELINES},
+    "presets": lambda: PRESET_MEANINGS,
+    "training_presets": lambda: TRAINING_MEANINGS,
+    "layouts": _layouts,
+}
+"""What can be listed: kind -> finds name -> what it is."""
 
 
 def run(parsed: argparse.Namespace) -> int:

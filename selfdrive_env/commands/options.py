@@ -10,10 +10,13 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from selfdrive_env.commands.listing import KINDS
+from selfdrive_env.config.choices import AUTORESETS, BASELINES, POLICIES, TRAFFIC
+from selfdrive_env.config.installation import package_version
+from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.presets import PRESETS
 from selfdrive_env.maps.readers import endings
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
@@ -40,8 +43,8 @@ PROBES = (
 
 MAP = f"a built-in town or a map file ({endings()})"
 POLICY = (
-    "idm, random, constant:N (always action N, 0 to 11), selfplay, a run's folder, a policy file, "
-    "or an SB3 file (.zip)"
+    f"{', '.join(BASELINES)} (an action), {', '.join(POLICIES)}, a run's folder, a policy file, or "
+    "an SB3 file (.zip)"
 )
 SETTING = "a setting of the environment; the value is JSON, or else text"
 
@@ -98,11 +101,7 @@ class _Version(argparse.Action):
     """Prints the version and ends."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        try:
-            found = version("selfdrive_env")
-        except PackageNotFoundError:
-            found = "source tree"
-        print(f"selfdrive_env {found}")
+        print(f"selfdrive_env {package_version()}")
         parser.exit()
 
 
@@ -147,7 +146,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=(*("environments", "maps", "policies", "presets", "training_presets", "layouts"),),
+        choices=tuple(KINDS),
         help="only these (all)",
     )
     _json(parser)
@@ -189,7 +188,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agents", type=_whole, default=32, help="of each world (%(default)s)")
     parser.add_argument("--threads", type=_whole, default=1, help="of the CPU (%(default)s)")
     parser.add_argument(
-        "--layout", default="full", choices=("full", "lean"), help="of a row (%(default)s)"
+        "--layout", default="full", choices=tuple(LAYOUTS), help="of a row (%(default)s)"
     )
     parser.add_argument("--steps", type=_whole, default=100, help="of one run (%(default)s)")
     parser.add_argument(
@@ -278,8 +277,8 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
             "--traffic",
             default="idm",
             metavar="DRIVER",
-            help="who drives the others: idm, constant, still, selfplay, a run's folder or a "
-            "policy file (%(default)s)",
+            help=f"who drives the others: {', '.join((*TRAFFIC, *POLICIES))}, a run's folder or "
+            "a policy file (%(default)s)",
         ),
         FILES,
     )
@@ -336,7 +335,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         "--modes",
         nargs="+",
         default=["SameStep", "NextStep", "Disabled"],
-        choices=["SameStep", "NextStep", "Disabled"],
+        choices=list(AUTORESETS),
         metavar="MODE",
         help="autoreset modes that it has (SameStep NextStep Disabled)",
     )

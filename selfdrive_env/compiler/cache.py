@@ -27,6 +27,8 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
+from selfdrive_env.config.files import write_whole
+
 try:
     import fcntl
 except ImportError:  # on Windows several processes may compile the same
@@ -34,9 +36,9 @@ except ImportError:  # on Windows several processes may compile the same
 
 __all__ = ["MAP_SOURCES", "Kind", "cached"]
 
-_SOURCES = ("kernels", "compiler", "state")
+_SOURCES = ("kernels", "compiler", "state", "config/observation.py", "config/files.py")
 MAP_SOURCES = ("maps", "compiler", "state")
-"""Folders that the code of kernels, and that of the map compiler, is made from."""
+"""Folders and files that the code of kernels, and that of the map compiler, is made from."""
 
 _CODE_OPTIONS = (
     *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"),
@@ -183,7 +185,7 @@ class _Cache:
             _make_folder(path.parent)  # again: it may have been removed meanwhile
             if path.exists():
                 _check_private(path, path.stat())
-            _replace(path, hashlib.sha256(data).digest() + data)
+            write_whole(path, hashlib.sha256(data).digest() + data, mode=0o600)
         except OSError as error:
             self._problem = error
             self._tell_problem()
@@ -299,19 +301,6 @@ def _read_private(path: Path) -> bytes:
     with path.open("rb") as file:
         _check_private(path, os.fstat(file.fileno()))
         return file.read()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Writes a file in one step."""
-    temporary = path.with_suffix(f".{uuid.uuid4().hex[:16]}.tmp")
-    try:
-        temporary.touch(mode=0o600, exist_ok=False)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _make_folder(folder: Path) -> None:

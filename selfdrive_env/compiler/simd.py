@@ -26,26 +26,22 @@ from selfdrive_env.compiler.vectors import (
     place_of,
     shuffle,
 )
+from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.state.road import UNREACHABLE
 
-__all__ = [
-    "FAR",
-    "INLINED",
-    "NEAR",
-    "SPEED",
-    "prefetch",
-    "way_ahead",
-    "write_lane_pair",
-    "write_lane_point",
-    "write_mover",
-    "write_point",
-    "write_point_pair",
-    "write_squashed",
-]
+__all__ = ["BOUNDARY_FLOATS", "GOAL_DISTANCE", "GOAL_GAIN", "INLINED", "LANE_FLOATS", "NEAR",
+    "prefetch", "way_ahead", "write_lane_pair", "write_lane_point", "write_mover",
+    "write_point", "write_point_pair", "write_squashed"]  # fmt: skip
 
-NEAR = np.float32(20.0)
-FAR = np.float32(100.0)
-SPEED = np.float32(10.0)
+NEAR = np.float32(scale_of("lane_points", "x"))
+"""Of coordinates, the same in every group [m]."""
+
+GOAL_DISTANCE = np.float32(scale_of("lane_points", "goal_distance"))
+GOAL_GAIN = np.float32(scale_of("lane_points", "goal_gain"))
+SPEED = np.float32(scale_of("agents", "speed_along"))
+"""Along and across [m/s]."""
+
+LANE_FLOATS, BOUNDARY_FLOATS = WIDTHS["lane_points"], WIDTHS["boundary_points"]
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
 FARTHEST = np.float32(UNREACHABLE)
@@ -107,8 +103,8 @@ def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
         gain: The distance less the agent's own, written as g / (20 + |g|) [m].
     """
     write_point(row, offset, table, index, x, y, cos, sin)
-    row[offset + 4] = squashed(distance, FAR)
-    row[offset + 5] = squashed(gain, NEAR)
+    row[offset + 4] = squashed(distance, GOAL_DISTANCE)
+    row[offset + 5] = squashed(gain, GOAL_GAIN)
     row[offset + 6] = ONE
 
 
@@ -118,8 +114,9 @@ def write_point_pair(row, offset, table, index, x, y, cos, sin):
     Ten numbers from `offset` on, the points as `write_point` does.
     """
     for number in range(2):
-        write_point(row, offset + 5 * number, table, index + number, x, y, cos, sin)
-        row[offset + 5 * number + 4] = ONE
+        place = offset + BOUNDARY_FLOATS * number
+        write_point(row, place, table, index + number, x, y, cos, sin)
+        row[place + 4] = ONE
 
 
 def way_ahead(way, goal_s, slack, cycle):
@@ -152,19 +149,19 @@ def write_lane_pair(
     share_division(row, offset + 3, ay * cos - ax * sin, by * cos - bx * sin, UNIT, ZERO)
     a = way_ahead(way[index], goal_s, slack, cycle)
     b = way_ahead(way[index + 1], goal_s, slack, cycle)
-    share_division(row, offset + 4, a, b, FAR, ONE)
-    share_division(row, offset + 5, a - own_distance, b - own_distance, NEAR, ONE)
+    share_division(row, offset + 4, a, b, GOAL_DISTANCE, ONE)
+    share_division(row, offset + 5, a - own_distance, b - own_distance, GOAL_GAIN, ONE)
     row[offset + 6] = ONE
-    row[offset + 13] = ONE
+    row[offset + LANE_FLOATS + 6] = ONE
 
 
 def share_division(row, offset, a, b, scale, share):
-    """Writes a / (scale + share |a|) at `offset`, that of b seven places on, with one division."""
+    """Writes a / (scale + share |a|) at `offset`, that of b a lane point on, with one division."""
     bottom_a = scale + share * abs(a)
     bottom_b = scale + share * abs(b)
     both = ONE / (bottom_a * bottom_b)
     row[offset] = a * (bottom_b * both)
-    row[offset + 7] = b * (bottom_a * both)
+    row[offset + LANE_FLOATS] = b * (bottom_a * both)
 
 
 def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
@@ -260,7 +257,7 @@ def _write_lane_point(
         _store_scaled(
             context, builder, signature.args[0], arguments[0], arguments[1],
             join(builder, point, rest),
-            (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0),
+            (*POINT_SCALE, float(GOAL_DISTANCE), float(GOAL_GAIN), 1.0, 1.0),
             (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
         )  # fmt: skip
         return context.get_dummy_value()
@@ -296,7 +293,7 @@ def _write_point_pair(
         data = array_of(context, builder, signature.args[0], arguments[0]).data
         one = ir.Constant(ir.FloatType(), 1.0)
         for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
-            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 5 * half))
+            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), BOUNDARY_FLOATS * half))
             part = shuffle(builder, value, *order)
             builder.store(part, place_of(builder, data, first, 4), align=4)
             builder.store(
@@ -337,7 +334,7 @@ def _write_lane_pair(
         points = _turned_pair(context, builder, signature.args, arguments[:8])
         data = array_of(context, builder, signature.args[8], arguments[8]).data
         ways = _ways_ahead(builder, data, arguments[3], arguments[9:])
-        scale = (*POINT_SCALE, float(FAR), float(NEAR), 1.0, 1.0)
+        scale = (*POINT_SCALE, float(GOAL_DISTANCE), float(GOAL_GAIN), 1.0, 1.0)
         share = (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0)
         tops, bottoms = [], []
         for order in ((0, 1, 2, 3), (4, 5, 6, 7)):
@@ -347,7 +344,7 @@ def _write_lane_pair(
         data = array_of(context, builder, signature.args[0], arguments[0]).data
         for half in range(2):
             value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
-            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), 7 * half))
+            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), LANE_FLOATS * half))
             builder.store(value, place_of(builder, data, first, 8), align=4)
         return context.get_dummy_value()
 

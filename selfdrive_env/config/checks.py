@@ -1,19 +1,21 @@
-"""Checks of single settings: each error names the setting, the value and what is allowed."""
+"""Reading and checking what somebody wrote: errors name the setting, the value and what may be."""
 
 from __future__ import annotations
 
+import difflib
 import enum
-import importlib.util
+import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Network", "as_list", "as_plain", "as_table", "check_actions", "check_choice",
-    "check_integer", "check_number", "check_seeds", "require_torch"]  # fmt: skip
+    "check_integer", "check_number", "check_seeds", "read_pairs", "suggestion"]  # fmt: skip
 
 MAX_SEED = 2**64 - 1
 
@@ -31,10 +33,37 @@ class Network(Protocol):
         """Writes the network to a file, whose path stands for it where only text can."""
 
 
-def require_torch(what: str, extra: str) -> None:
-    """Raises an ImportError that says what to install where torch is missing."""
-    if importlib.util.find_spec("torch") is None:
-        raise ImportError(f"{what} needs torch: pip install 'selfdrive_env[{extra}]'")
+def suggestion(word: Any, known: Iterable[str], cutoff: float = 0.0) -> str:
+    """Returns " (did you mean 'NAME'?)" with the nearest known name.
+
+    Args:
+        word: What somebody wrote.
+        known: Names that there are.
+        cutoff: Least likeness of the name, 0 to 1; "" if none is as like.
+    """
+    near = difflib.get_close_matches(str(word), list(known), 1, cutoff)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def read_pairs(words: Iterable[str]) -> dict[str, Any]:
+    """Returns values by name from words such as `dt=0.3`; a value is JSON, or else plain text."""
+    found = {}
+    for word in words:
+        match = re.fullmatch(r"\s*([A-Za-z_][\w.]*)\s*=(.*)", word, re.DOTALL)
+        if match is None:
+            raise ValueError(f"--set must be key=value, got {word!r}")
+        found[match[1]] = _plain_value(match[2].strip())
+    return found
+
+
+def _plain_value(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
+    return value
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

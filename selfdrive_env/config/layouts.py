@@ -7,18 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from selfdrive_env.config.checks import as_table, check_choice, check_integer
-from selfdrive_env.config.observation import slices
+from selfdrive_env.config.observation import row_length, slices
 from selfdrive_env.state.params import Counts
 from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["LAYOUTS", "Layout", "make_layout"]
-
-OBSERVATION_VERSION = 1
-"""Raised with every change of what a column of the observation means."""
+__all__ = ["LAYOUTS", "ObservationLayout", "make_layout"]
 
 
 @dataclass(frozen=True)
-class Layout:
+class ObservationLayout:
     """Slots of an observation row."""
 
     goals: int = MAX_GOALS
@@ -40,23 +37,28 @@ class Layout:
 
     @property
     def slices(self) -> dict[str, slice]:
-        """Where each group of `layout.OBSERVATION` lies in a row."""
+        """Where each group of `OBSERVATION` lies in a row."""
         return slices(self.counts)
+
+    @property
+    def width(self) -> int:
+        """Columns of a row."""
+        return row_length(self.counts)
 
 
 LAYOUTS = {
-    "full": Layout(),
-    "lean": Layout(goals=2, lane_points=24, boundary_points=24, stop_lines=2, agents=10),
+    "full": ObservationLayout(),
+    "lean": ObservationLayout(goals=2, lane_points=24, boundary_points=24, stop_lines=2, agents=10),
 }
 
 
-def make_layout(layout: str | Mapping[str, int]) -> Layout:
+def make_layout(layout: str | Mapping[str, int]) -> ObservationLayout:
     """Returns the layout of a name or of slots by name."""
     if isinstance(layout, str):
         check_choice("layout", layout, tuple(LAYOUTS))
         return LAYOUTS[layout]
-    names = [f.name for f in dataclasses.fields(Layout)]
+    names = [f.name for f in dataclasses.fields(ObservationLayout)]
     for name in as_table("layout", layout):
         if name not in names:
             raise ValueError(f"layout has no {name!r}; its slots are {', '.join(names)}")
-    return Layout(**layout)
+    return ObservationLayout(**layout)

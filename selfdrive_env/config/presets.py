@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config.checks import as_table, check_choice, check_number
+from selfdrive_env.config.checks import as_table, check_choice, check_number, suggestion
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.world import BODY_COLUMNS, NUM_WEIGHTS, WEIGHTS
+from selfdrive_env.state.rewards import NUM_WEIGHTS, REWARDS, TRAINING_RANGE, WEIGHTS
+from selfdrive_env.state.world import BODY_COLUMNS
 
 __all__ = ["BODY_TYPES", "PRESETS", "TRAINING_RANGE"]
 
-Range = tuple[float, float]
+_DEFAULTS = {row.name: row.default for row in REWARDS}
 
-TRAINING_RANGE: dict[str, Range] = {
-    "goal_radius": (2.0, 12.0),
-    "collision": (0.0, 3.0),
-    "offroad": (0.0, 3.0),
-    "comfort": (0.0, 0.1),
-    "lane_align": (2.5e-4, 2.5e-2),
-    "velocity_align": (0.0, 1.0),
-    "lane_centre": (2.5e-4, 7.5e-3),
-    "centre_bias": (-0.5, 0.5),
-    "reverse": (2.5e-4, 7.5e-3),
-    "stop_line": (0.0, 1.0),
-    "overspeed": (0.0, 0.1),
-}
-"""Range by which each observed weight is scaled to [-1, 1], the same in every preset."""
-
-_FIXED = {"goal": 1.0, "velocity": 2.5e-3, "timestep": 2.5e-5, "progress": 0.0}
-
-_EVALUATION = {
-    "goal_radius": 10.0,
-    "collision": 3.0,
-    "offroad": 3.0,
-    "comfort": 0.05,
-    "lane_align": 0.025,
-    "velocity_align": 1.0,
-    "lane_centre": 3.8e-3,
-    "centre_bias": 0.0,
-    "reverse": 5.0e-3,
-    "stop_line": 1.0,
-    "overspeed": 0.0,
-    **_FIXED,
-}
-
-PRESETS: dict[str, dict[str, float | Range]] = {
-    "train": {**TRAINING_RANGE, "overspeed": 0.0, **_FIXED},
-    "eval": dict(_EVALUATION),
-    "cautious": {**_EVALUATION, "comfort": 0.1, "lane_centre": 7.5e-3, "overspeed": 0.05},
+PRESETS: dict[str, dict[str, float | tuple[float, float]]] = {
+    "train": {**_DEFAULTS, **TRAINING_RANGE, "overspeed": 0.0},
+    "eval": dict(_DEFAULTS),
+    "cautious": {**_DEFAULTS, "comfort": 0.1, "lane_centre": 7.5e-3, "overspeed": 0.05},
     "aggressive": {
-        **_EVALUATION,
+        **_DEFAULTS,
         "collision": 1.0,
         "offroad": 1.0,
         "comfort": 0.0,
@@ -62,6 +30,14 @@ PRESETS: dict[str, dict[str, float | Range]] = {
     },
 }
 """Reward weight -> number, or range from which each agent draws at each placing."""
+
+PRESET_MEANINGS = {
+    "train": "ranges from which each agent draws its weights",
+    "eval": "fixed weights, crashes dear",
+    "cautious": "as eval, comfort and the middle of the lane dearer, speeding costs",
+    "aggressive": "as eval, crashes and red lights cheaper, comfort free",
+}
+"""What each of them is."""
 
 BODY_TYPES: dict[str, tuple[float, ...]] = {
     "random": (0.0, 0.8, 7.0, 0.8, 3.0, 1.0, 1.0, 1.0, 1.0),
@@ -82,9 +58,8 @@ def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     values: dict[str, Any] = {**PRESETS[preset]}
     for name, value in as_table("reward", reward).items():
         if name not in WEIGHTS:
-            near = difflib.get_close_matches(name, WEIGHTS, 1, 0.0)[0]
             raise ValueError(
-                f"reward has no weight {name!r} (did you mean {near!r}?); weights are "
+                f"reward has no weight {name!r}{suggestion(name, WEIGHTS)}; weights are "
                 f"{', '.join(WEIGHTS)}"
             )
         values[name] = value

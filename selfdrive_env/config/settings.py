@@ -1,13 +1,12 @@
 """Every setting of an environment, with unit, default and check.
 
 `Settings` is what a user writes as keyword arguments: strings, numbers, lists and dicts only, so
-that a spec survives JSON. `make_params` and its neighbours turn it into what the kernels read.
+that a spec survives JSON. `config.params` turns them into what the kernels read.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 import re
@@ -24,34 +23,20 @@ from selfdrive_env.config.checks import (
     check_choice,
     check_integer,
     check_number,
+    suggestion,
 )
-from selfdrive_env.config.layouts import OBSERVATION_VERSION, make_layout
-from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE, body_table, weight_ranges
-from selfdrive_env.state.arrays import U8
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.installation import usable_cores
+from selfdrive_env.config.layouts import make_layout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
+from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
-from selfdrive_env.state.params import Draws, Params
-from selfdrive_env.state.world import (
-    CONSTANT,
-    EXTERNAL,
-    IDM,
-    MAX_GOALS,
-    NUM_CONDITIONS,
-    NUM_WEIGHTS,
-    STILL,
-    WEIGHTS,
-)
+from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["Settings", "make_draws", "make_params"]
+__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "Settings"]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
 DEFAULT_AGENTS = 32
-
-
-def usable_cores() -> int:
-    """Returns how many CPU cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _threads(name: str, value: Any) -> None:
@@ -63,32 +48,11 @@ def _threads(name: str, value: Any) -> None:
         raise ValueError(f"{error} ({why})") from None
 
 
-CHOICES = {
-    "on_collision": ("terminate", "stop", "ignore"),
-    "on_offroad": ("terminate", "stop", "ignore"),
-    "on_red_light": ("terminate", "stop", "ignore"),
-    "on_goal": ("terminate", "new_route"),
-    "autoreset_mode": ("NextStep", "SameStep", "Disabled"),
-    "action_type": ("discrete", "continuous"),
-    "obs_dtype": ("float32", "float16", "bfloat16"),
-    "light_timing": ("random", "fixed"),
-    "driver": ("external", "idm", "constant", "still"),
-}
-
-
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
     *("render_size", "render_span", "render_observed", "record"),
 )
 """Settings that influence no result."""
-
-POLICIES = ("selfplay",)
-"""Trained policies that come with the package, by name."""
-
-TRAFFIC = ("idm", "constant", "still")
-"""Scripted drivers of traffic; anything else is a policy."""
-
-DRIVERS = {"external": EXTERNAL, "idm": IDM, "constant": CONSTANT, "still": STILL}
 
 
 @dataclass(frozen=True)
@@ -343,9 +307,8 @@ class Settings:
         names = [f.name for f in dataclasses.fields(cls)]
         for name in keywords:
             if name not in names:
-                near = difflib.get_close_matches(name, names, 1, 0.0)[0]
                 raise TypeError(
-                    f"unknown setting {name!r} (did you mean {near!r}?); settings are "
+                    f"unknown setting {name!r}{suggestion(name, names)}; settings are "
                     f"{', '.join(names)}"
                 )
         values = dict(keywords)
@@ -401,63 +364,3 @@ class Settings:
         values = {name: one for name, one in vars(self).items() if name not in NOT_IN_DIGEST}
         values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.maps]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
-
-
-def make_params(settings: Settings) -> Params:
-    """Returns the settings as the scalars that the kernels read."""
-    goal = settings.first_goal or (-1.0, -1.0)
-    negative = sorted(j for j in settings.jerk_long if j < 0.0)
-    hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
-    return Params(
-        dt=np.float32(settings.dt),
-        horizon=settings.steps,
-        on_collision=CHOICES["on_collision"].index(settings.on_collision),
-        on_offroad=CHOICES["on_offroad"].index(settings.on_offroad),
-        on_red_light=CHOICES["on_red_light"].index(settings.on_red_light),
-        on_goal=CHOICES["on_goal"].index(settings.on_goal),
-        autoreset=CHOICES["autoreset_mode"].index(settings.autoreset_mode),
-        stagger=int(settings.stagger),
-        hold_jerk=np.float32(hold),
-        brake_jerk=np.float32(negative[0]),
-        first_goal_low=np.float32(goal[0]),
-        first_goal_high=np.float32(goal[1]),
-        max_further_goals=settings.further_goals,
-        initial_speed=np.float32(settings.initial_speed),
-        blind_share=np.float32(settings.blind_share),
-        braking_share=np.float32(settings.braking_share),
-        noise=np.float32(settings.observation_noise),
-        lane_dropout=np.float32(settings.lane_dropout),
-        boundary_dropout=np.float32(settings.boundary_dropout),
-        random_lights=int(settings.light_timing == "random"),
-        light_removal=np.float32(settings.light_removal),
-        lights_off=np.float32(settings.lights_off),
-        lights_green=np.float32(settings.lights_green),
-        prefetch=0,
-        bfloat16=int(settings.obs_dtype == "bfloat16"),
-    )
-
-
-def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
-    """Returns what placing draws from.
-
-    Args:
-        settings: The settings.
-        driver: Driver of each slot, [A].
-        learner: Whether the caller drives, or learns from, each slot, [A].
-    """
-    condition = np.zeros((2, NUM_WEIGHTS), np.float32)
-    for column, name in enumerate(WEIGHTS[:NUM_CONDITIONS]):
-        low, high = TRAINING_RANGE[name]
-        condition[:, column] = 2.0 / (high - low), -(high + low) / (high - low)
-    pairs = [(a, b) for a in settings.jerk_long for b in settings.jerk_lat]
-    jerk = np.array(pairs, np.float32)
-    return Draws(
-        weight=weight_ranges(settings.preset, settings.reward),
-        condition=condition,
-        body=body_table(settings.bodies),
-        driver=np.ascontiguousarray(driver, np.uint8),
-        learner=np.ascontiguousarray(learner, np.uint8),
-        agents=np.array(settings.agents_per_world, np.int32),
-        jerk=jerk,
-        jerk_range=np.stack([jerk.min(0), jerk.max(0)], 1),
-    )

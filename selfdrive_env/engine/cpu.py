@@ -15,19 +15,16 @@ from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import ARGUMENTS, run
 from selfdrive_env.config.layouts import make_layout
-from selfdrive_env.config.settings import Settings, make_draws, make_params
+from selfdrive_env.config.observation import row_length
+from selfdrive_env.config.params import make_draws, make_params
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
-from selfdrive_env.kernels.observation.rows import row_length
 from selfdrive_env.kernels.step import RESET, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
-from selfdrive_env.state.arrays import (
-    F32,
-    U8,
-    allocate,
-    nbytes,
-)
+from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
+from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
@@ -36,8 +33,6 @@ from selfdrive_env.state.world import (
     HALTED,
     MAX_GOALS,
     NUM_COUNTS,
-    NUM_TERMS,
-    NUM_WEIGHTS,
     Actions,
     Agents,
     Bodies,
@@ -55,7 +50,7 @@ __all__ = ["BATCH_STRUCTS", "STATE_STRUCTS", "Engine", "compiled_worlds"]
 STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 """What a state is made of; the other structs are recomputed by each step."""
 
-SHOWN_OUTPUT = ("waits", "terminated", "truncated")
+SHOWN_OUTPUT = ("awaiting_reset", "terminated", "truncated")
 """Fields of `Output` that a state has beside these."""
 
 CACHED_MAP = 100 * 2**20
@@ -186,7 +181,7 @@ class Engine:
             "row": rows,
             "full_row": 0 if narrow else rows,
             "half_row": rows if narrow else 0,
-            "feature": row_length(*self.counts),
+            "feature": row_length(self.counts),
             "worker": self.settings.threads * self._worker_rows,
             "thread": self.settings.threads * self._worker_rows,
             "staging": self.settings.threads * self._worker_rows,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.config.installation import installed_version
 
 __all__ = ["choose_device"]
 
@@ -65,12 +65,10 @@ def _check(number: int) -> None:
     devices = torch.cuda.device_count()
     if number >= devices:
         raise ValueError(f"device must be cuda:0 to cuda:{devices - 1}, got 'cuda:{number}'")
-    try:
-        version("numba-cuda")
-    except PackageNotFoundError:
+    if installed_version("numba-cuda") is None:
         raise ImportError(
             f"a CUDA device needs numba-cuda: pip install 'selfdrive_env[cuda{toolkit[:2]}]'"
-        ) from None
+        )
     _check_driver(int(torch._C._cuda_getDriverVersion()))  # type: ignore[attr-defined]
 
 
@@ -87,9 +85,5 @@ def _check_driver(driver: int) -> None:
 
 def _toolkit() -> str | None:
     """Returns the version of the installed CUDA toolkit, None where it is not from a package."""
-    for name in _TOOLKITS:
-        try:
-            return version(name)
-        except PackageNotFoundError:
-            continue
-    return None
+    found = (installed_version(name) for name in _TOOLKITS)
+    return next((one for one in found if one is not None), None)

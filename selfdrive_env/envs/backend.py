@@ -81,7 +81,7 @@ class NumpyBackend:
     def waiting(self) -> NDArray[np.bool_]:
         """Returns which rows wait for a reset, bool [rows]."""
         learners = self.num_envs // self.engine.num_worlds
-        waits = self.engine.output.waits[:, :learners] != 0
+        waits = self.engine.output.awaiting_reset[:, :learners] != 0
         return waits.reshape(-1)
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from selfdrive_env.config.layouts import Layout, make_layout
-from selfdrive_env.config.settings import POLICIES, TRAFFIC, Settings
+from selfdrive_env.config.choices import POLICIES, TRAFFIC
+from selfdrive_env.config.layouts import ObservationLayout, make_layout
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.policies.files import layout_difference
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.state.arrays import digest
@@ -41,7 +42,7 @@ class CoDrivers:
         self.digest = digest(self.policy.path.read_bytes().hex())
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> ObservationLayout:
         """What the policy reads."""
         return self.policy.layout
 

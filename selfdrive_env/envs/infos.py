@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 __all__ = ["FINALS", "FINAL_MASKS", "Infos", "StepResult", "add_finals"]
 
 FINALS = (
     "length",
     "km",
-    *(name for name, _, _ in METRICS),
+    *(metric.name for metric in METRICS),
     *(f"reward_{name}" for name in REWARD_TERMS),
 )
 """Metrics of an episode that ended, by name."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfdrive_env.config.checks import require_torch
-from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.config.choices import TRAFFIC
+from selfdrive_env.config.installation import require_torch
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
 

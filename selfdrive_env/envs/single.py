@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.settings import TRAFFIC
+from selfdrive_env.config.choices import TRAFFIC
 from selfdrive_env.envs.infos import Infos
 from selfdrive_env.envs.spec import plain_spec
 from selfdrive_env.envs.traffic import PolicyTrafficEnv

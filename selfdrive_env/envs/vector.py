@@ -22,8 +22,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_integer, check_seeds
-from selfdrive_env.config.layouts import Layout, make_layout
-from selfdrive_env.config.settings import DEFAULT_AGENTS, DRIVERS, TRAFFIC, Settings
+from selfdrive_env.config.choices import DRIVERS, TRAFFIC
+from selfdrive_env.config.layouts import ObservationLayout, make_layout
+from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 from selfdrive_env.envs.backend import NumpyBackend
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
@@ -220,7 +221,7 @@ class DrivingVectorEnv(VectorEnv):
         self.engine.seed(seeds)
 
     def _check_placed(self, chosen: NDArray[np.uint8]) -> None:
-        unplaced = int(np.count_nonzero(self.engine.output.waits & chosen))
+        unplaced = int(np.count_nonzero(self.engine.output.awaiting_reset & chosen))
         if self.autoreset_mode is AutoresetMode.DISABLED:
             return
         if unplaced:
@@ -458,7 +459,7 @@ def _check_arguments(num_envs: int, learners: str, render_mode: str | None) -> N
         raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
 
 
-def _compiled_maps(settings: Settings, layout: Layout) -> list[CompiledMap]:
+def _compiled_maps(settings: Settings, layout: ObservationLayout) -> list[CompiledMap]:
     """Returns the pool of maps; raises a ValueError where one has no room for so many agents."""
     maps = [
         compiled(

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.episodes.file import EpisodeError, decode, encode, write_whole
+from selfdrive_env.config.files import write_whole
+from selfdrive_env.episodes.file import EpisodeError, decode, encode
 from selfdrive_env.episodes.tracks import OUTLINES, SCHEMA, Tracks, as_numbers
 
 __all__ = ["SUFFIX", "Episode"]

@@ -19,12 +19,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +29,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.episodes.tracks import SCHEMA, Tracks
 
-__all__ = ["VERSION", "EpisodeError", "decode", "encode", "write_whole"]
+__all__ = ["VERSION", "EpisodeError", "decode", "encode"]
 
 MAGIC = b"SDEPISOD"
 VERSION = 2
@@ -185,19 +182,3 @@ def _unfiltered(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) ->
     planes = np.frombuffer(content, np.uint8).reshape(size, -1)
     step = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(shape)
     return np.cumsum(step, axis=-1, dtype=f"<u{size}").view(dtype)
-
-
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes a file that is complete or not there: under another name first, then renamed."""
-    path = Path(path)
-    file, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(file, "wb") as out:
-            out.write(content)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -12,7 +12,8 @@ from selfdrive_env.maps.compile.outline import outline, simplified, stop_line_en
 from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.state.arrays import F64
 from selfdrive_env.state.places import along_arc, box_centre
-from selfdrive_env.state.world import ABSENT, HALTED, WEIGHT_GOAL_RADIUS
+from selfdrive_env.state.rewards import WEIGHT
+from selfdrive_env.state.world import ABSENT, HALTED
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
@@ -191,7 +192,7 @@ class FrameRecorder:
             "track_width": bodies.width[at],
             "goal_x": bodies.goal_x[at],
             "goal_y": bodies.goal_y[at],
-            "goal_radius": bodies.weight[at][WEIGHT_GOAL_RADIUS],
+            "goal_radius": bodies.weight[at][WEIGHT.goal_radius],
             "left_x": 0.0,
             "left_y": 0.0,
             "left_heading": 0.0,

@@ -14,8 +14,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from selfdrive_env.config.files import write_whole
 from selfdrive_env.episodes.episode import SUFFIX, Episode
-from selfdrive_env.episodes.file import write_whole
 
 __all__ = ["page", "run", "save"]
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.choices import DRIVERS
+from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.config.settings import DRIVERS
 from selfdrive_env.episodes.episode import Episode
 from selfdrive_env.episodes.frame_recorder import FrameRecorder
 from selfdrive_env.kernels.events import METRICS
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
@@ -110,7 +110,7 @@ class Recorder:
         key = engine.worlds.key[self._world].tolist()
         town = engine.maps[frames.place]
         about = {
-            "package": _version(),
+            "package": package_version(),
             "map": town.name,
             "map_digest": town.digest,
             "world": self._world,
@@ -121,11 +121,11 @@ class Recorder:
             "focus": self._focus,
             "settings": engine.settings.plain(),
             "terms": list(REWARD_TERMS),
-            "events": [name for name, _, _ in METRICS],
+            "events": [metric.name for metric in METRICS],
             "body_types": list(BODY_TYPES),
             "drivers": list(DRIVERS),
             "observation": [
-                [name, count, [list(column) for column in OBSERVATION[name]]]
+                [name, count, [[c.name, c.text, str(c.scale)] for c in OBSERVATION[name]]]
                 for name, count in slots(engine.counts).items()
             ],
         }
@@ -140,10 +140,3 @@ class Recorder:
         from selfdrive_env.episodes.page import save
 
         save(self.episode(), path)
-
-
-def _version() -> str:
-    try:
-        return metadata.version("selfdrive_env")
-    except metadata.PackageNotFoundError:  # a source tree on the path, not installed
-        return "0.0.0"

@@ -17,13 +17,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.state.arrays import (
-    F16,
-    I16,
-    I32,
-    U8,
-    axes,
-)
+from selfdrive_env.state.arrays import F16, I16, I32, U8, axes
 
 __all__ = ["ASPHALT", "CENTRE_LINE", "EDGE", "LANE_LINE", "OUTLINES", "SCHEMA", "TERMINATED",
     "TRUNCATED", "Field", "Tracks", "as_numbers", "as_whole"]  # fmt: skip

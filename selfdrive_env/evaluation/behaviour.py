@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.evaluation.incidents import CAUSES
 from selfdrive_env.state.places import box_centre
+from selfdrive_env.state.road import LEVEL_HEIGHT
 from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def gaps_ahead(engine: Engine, world: int) -> NDArray[np.float64]:
     gap = along - half_length[:, None] - half_length[None]
     ahead = (along > 0.0) & (across < half_width[:, None] + half_width[None])
     ahead &= cos[:, None] * cos[None] + sin[:, None] * sin[None] > ALIGNED_COS
-    ahead &= (np.abs(agents.z[world][:, None] - agents.z[world][None]) < 2.5) & (gap >= 0.0)
-    ahead &= (gap <= FOLLOWING_REACH) & (agents.status[world] != ABSENT)[None]
+    ahead &= np.abs(agents.z[world][:, None] - agents.z[world][None]) < LEVEL_HEIGHT
+    ahead &= (gap >= 0.0) & (gap <= FOLLOWING_REACH) & (agents.status[world] != ABSENT)[None]
     np.fill_diagonal(ahead, False)
     return np.where(ahead, gap, np.inf).min(1)

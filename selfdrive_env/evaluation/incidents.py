@@ -31,6 +31,8 @@ from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
 from selfdrive_env.state.world import (
     ABSENT,
+    CONTACT_BODY,
+    CONTACT_OFFROAD,
     EVENT_COLLISION,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
@@ -64,7 +66,6 @@ LANE_SLACK = 0.3
 """By how much a corner may stick out of the lane [m]."""
 
 ALIGNED_COS = 0.7071
-BODY_CONTACT, ROAD_CONTACT = 1, 2
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
@@ -201,8 +202,8 @@ class Watch:
         crossing = (self.junction >= 0) & (self.junction == before) & ~placed
         self.ran_light = (self.since_light <= RED_MEMORY) | (self.ran_light & crossing)
         contact = np.where(placed, 0, agents.contact)
-        collided = ((contact & BODY_CONTACT) != 0) | ((event & EVENT_COLLISION) != 0)
-        offroad = ((contact & ROAD_CONTACT) != 0) | ((event & EVENT_OFFROAD) != 0)
+        collided = ((contact & CONTACT_BODY) != 0) | ((event & EVENT_COLLISION) != 0)
+        offroad = ((contact & CONTACT_OFFROAD) != 0) | ((event & EVENT_OFFROAD) != 0)
         rising = self.edges.update((collided | offroad) & self.present, placed)
 
         found: list[Incident] = []

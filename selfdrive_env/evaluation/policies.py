@@ -5,7 +5,6 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
-from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.config.settings import POLICIES, Settings
+from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import BASELINES, POLICIES
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.numpy_policy import load_policy
 
-__all__ = ["SCRIPTED", "Driver", "check_layout", "load"]
+__all__ = ["Driver", "check_layout", "load"]
 
 CONSTANT = "constant:"
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
-SCRIPTED = ("idm", "random", f"{CONSTANT}N")
-"""Policies without a file; N is an action."""
 
 Act = Callable[..., NDArray[Any]]
 
@@ -38,7 +36,7 @@ class Driver:
     act: Act
     """(observations [rows, features], deterministic=True) -> actions [rows] or [rows, 2]."""
 
-    layout: Layout | None = None
+    layout: ObservationLayout | None = None
     """Layout of the observations it reads, None for any."""
 
     features: int | None = None
@@ -72,10 +70,9 @@ def load(text: str, *, seed: int = 0) -> Driver:
     if text in POLICIES:
         return _read_run(text)
     if not path.exists():
-        near = difflib.get_close_matches(text, (*SCRIPTED, *POLICIES), 1, 0.5)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = suggestion(text, (*BASELINES, *POLICIES), 0.5)
         raise ValueError(
-            f"unknown policy {text!r}: use {', '.join(SCRIPTED)} (an action), "
+            f"unknown policy {text!r}: use {', '.join(BASELINES)} (an action), "
             f"{', '.join(POLICIES)}, a run's folder, a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
@@ -147,15 +144,10 @@ def _read_sb3(path: Path) -> Driver:
     )
 
 
-def width(layout: Layout) -> int:
-    """Returns how many numbers a row of a layout has."""
-    return layout.slices[list(OBSERVATION)[-1]].stop
-
-
-def _named(layout: Layout) -> str:
+def _named(layout: ObservationLayout) -> str:
     """Returns a layout in words."""
     names = [name for name, known in LAYOUTS.items() if known == layout]
-    return f"{names[0] if names else layout} ({width(layout)} values)"
+    return f"{names[0] if names else layout} ({layout.width} values)"
 
 
 def fitting_layout(policy: Driver) -> str | dict[str, int]:
@@ -164,7 +156,7 @@ def fitting_layout(policy: Driver) -> str | dict[str, int]:
         return vars(policy.layout).copy()
     if policy.features is not None:
         for name, layout in LAYOUTS.items():
-            if width(layout) == policy.features:
+            if layout.width == policy.features:
                 return name
     return "lean"
 
@@ -177,7 +169,7 @@ def check_layout(policy: Driver, env: DrivingVectorEnv) -> None:
             f"policy {policy.name} reads the layout {_named(policy.layout)}, the environment has "
             f"{_named(there)}"
         )
-    if policy.features is not None and policy.features != width(there):
+    if policy.features is not None and policy.features != there.width:
         known = ", ".join(_named(layout) for layout in LAYOUTS.values())
         raise ValueError(
             f"policy {policy.name} reads observations of {policy.features} values, the environment "

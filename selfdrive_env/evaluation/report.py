@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.config.checks import check_choice, check_integer
+from selfdrive_env.config.checks import check_choice, check_integer, read_pairs
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS
@@ -198,20 +198,6 @@ def read_settings(words: Sequence[str]) -> dict[str, Any]:
         Settings.from_keywords(settings)
     except TypeError as error:
         raise ValueError(str(error)) from None
-    return settings
-
-
-def read_pairs(words: Sequence[str]) -> dict[str, Any]:
-    """Returns values by name from words such as "dt=0.3"; values are JSON, or else strings."""
-    settings: dict[str, Any] = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign or not name:
-            raise ValueError(f"--set takes KEY=VALUE, got {word!r}")
-        try:
-            settings[name] = json.loads(value)
-        except json.JSONDecodeError:
-            settings[name] = value
     return settings
 
 

@@ -20,6 +20,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.state.world import (
     ABSENT,
+    CONTACT_OFFROAD,
     EVENT_GOAL,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
@@ -38,7 +39,6 @@ SPARE_TIME, SLOWEST = 120.0, 2.0
 """A route may take `SPARE_TIME` [s] plus its length over `SLOWEST` [m/s]."""
 
 PEDESTRIAN = list(BODY_TYPES).index("pedestrian")
-OFFROAD_CONTACT = 2
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -125,7 +125,7 @@ class RouteLog:
         self.leg_time += drives
         self.leg_free += travel / np.maximum(limit, 1.0)
         self.distance += travel
-        off = ((agents.contact & OFFROAD_CONTACT) != 0) | ((event & EVENT_OFFROAD) != 0)
+        off = ((agents.contact & CONTACT_OFFROAD) != 0) | ((event & EVENT_OFFROAD) != 0)
         self.offroad += np.where(off, travel, 0.0)
         self.penalty[(event & EVENT_RED_LIGHT) != 0] *= COEFFICIENTS["red_light"]
         self.penalty[(event & EVENT_STOP_SIGN) != 0] *= COEFFICIENTS["stop_sign"]

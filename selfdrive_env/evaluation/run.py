@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.layouts import Layout, make_layout
+from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
@@ -164,7 +164,7 @@ def make_env(
     return env, keywords
 
 
-def _check_maps(maps: Maps, layout: Layout) -> None:
+def _check_maps(maps: Maps, layout: ObservationLayout) -> None:
     """Raises a MapError for a map on which nobody can drive anywhere."""
     counts = {
         name: max(getattr(layout, name), 1)

@@ -12,20 +12,8 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.builder import Node
-from selfdrive_env.maps.towns.streets import (
-    Entry,
-    Street,
-    TownPlan,
-    build,
-)
-from selfdrive_env.state.road import (
-    SEG_COS,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-    SEG_Z,
-)
+from selfdrive_env.maps.towns.streets import Entry, Street, TownPlan, build
+from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import MAX_GOALS, PRESENT, STILL
 
 __all__ = ["SceneEnv", "lane_at", "scene_network"]
@@ -96,7 +84,7 @@ class SceneEnv(DrivingVectorEnv):
     def clear(self) -> None:
         """Takes all bodies but the egos out of the worlds, for good."""
         self.engine.agents.status[:, 1:] = 0
-        self.engine.output.waits[...] = 0
+        self.engine.output.awaiting_reset[...] = 0
         self.engine.worlds.num_agents[...] = 1
 
     def put(
@@ -134,7 +122,7 @@ class SceneEnv(DrivingVectorEnv):
             "lateral_acceleration": 0.0, "steering": 0.0, "z": row[SEG_Z], "segment": segment,
             "s": place[1], "d": aside, "angle_cos": 1.0, "angle_sin": 0.0, "goal": 0, "age": 0,
             "goal_distance": lane_graph_distance(lanes, engine.routes, place, goals[0]),
-            "status": PRESENT, "contact": 0, "stopped_at": -1, "waiting": 0.0,
+            "status": PRESENT, "contact": 0, "stopped_at": -1, "standing_time": 0.0,
         }  # fmt: skip
         for name, value in values.items():
             getattr(engine.agents, name)[at] = value

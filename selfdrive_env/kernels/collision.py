@@ -14,13 +14,13 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sub_steps, sweep_of
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, boxes_overlap
-from selfdrive_env.state.world import ABSENT, EVENT_COLLISION
+from selfdrive_env.state import road
+from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION
 
 __all__ = ["APART", "LEVEL_HEIGHT", "collide", "first_touch"]
 
-LEVEL_HEIGHT = np.float32(2.5)
+LEVEL_HEIGHT = np.float32(road.LEVEL_HEIGHT)  # [m]
 MAX_PAIR_PARTS = 64
-CONTACT_BODY = 1
 APART = np.float32(2.0)
 """Share of a step that stands for "do not touch in it"."""
 
@@ -128,7 +128,7 @@ def collide(model, data, worker, world):
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     radius = scratch.radius[worker]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
-        motion.hit_speed[world, agent] = ZERO
+        motion.impact_speed[world, agent] = ZERO
         motion.hit_agent[world, agent] = -1
         motion.hit_time[world, agent] = ZERO
         if agents.status[world, agent] == ABSENT:
@@ -155,6 +155,6 @@ def collide(model, data, worker, world):
         contact = agents.contact[world, agent]
         if touches and not contact & CONTACT_BODY:
             output.event[world, agent] |= EVENT_COLLISION
-            motion.hit_speed[world, agent] = abs(motion.speed[world, agent])
+            motion.impact_speed[world, agent] = abs(motion.speed[world, agent])
         rest = contact & np.uint8(255 - CONTACT_BODY)
         agents.contact[world, agent] = rest | np.uint8(CONTACT_BODY if touches else 0)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.math.geometry import ZERO
+from selfdrive_env.state.params import STOP, TERMINATE
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
@@ -18,6 +21,7 @@ from selfdrive_env.state.world import (
     EVENT_WRONG_WAY,
     HALTED,
     NUM_COUNTS,
+    Event,
 )
 
 __all__ = ["METRICS", "begin_step", "measure", "uncomfortable"]
@@ -26,19 +30,28 @@ COMFORT_ACCELERATION = np.float32(3.0)  # [m/s^2]
 COMFORT_JERK = np.float32(5.0)  # [m/s^3]
 WRONG_WAY_COS = np.float32(-0.5)
 WRONG_WAY_SPEED = np.float32(1.0)  # [m/s]
-TERMINATE, STOP = 0, 1
+
+
+class Metric(NamedTuple):
+    """What is counted of an episode."""
+
+    event: Event
+    name: str
+    meaning: str
+    unit: str = "1"
+
 
 METRICS = (
-    ("goals", "targets reached, the last one included", "1"),
-    ("last_goal", "routes completed", "1"),
-    ("collisions", "contacts with other bodies begun", "1"),
-    ("offroad", "departures from the drivable surface begun", "1"),
-    ("red_lights", "stop lines passed on red", "1"),
-    ("stop_signs", "stop signs passed without having stopped", "1"),
-    ("uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3", "1"),
-    ("wrong_way", "steps driven against a lane outside junctions", "1"),
+    Metric(Event.GOAL, "goals", "targets reached, the last one included"),
+    Metric(Event.LAST_GOAL, "last_goal", "routes completed"),
+    Metric(Event.COLLISION, "collisions", "contacts with other bodies begun"),
+    Metric(Event.OFFROAD, "offroad", "departures from the drivable surface begun"),
+    Metric(Event.RED_LIGHT, "red_lights", "stop lines passed on red"),
+    Metric(Event.STOP_SIGN, "stop_signs", "stop signs passed without having stopped"),
+    Metric(Event.COMFORT, "uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3"),
+    Metric(Event.WRONG_WAY, "wrong_way", "steps driven against a lane outside junctions"),
 )
-"""Counted metrics of an episode: name, meaning, unit; in the order of the EVENT bits."""
+"""Counted metrics of an episode, in the order of `Event`: columns of `Tallies.count`."""
 
 
 @njit

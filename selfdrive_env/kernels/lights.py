@@ -35,6 +35,9 @@ from selfdrive_env.state.world import (
     LIGHTS_OFF,
     LIGHTS_ON,
     NO_LIGHT,
+    PHASE_GREEN,
+    PHASE_RED,
+    PHASE_YELLOW,
     RED,
     STOP_SIGN,
     YELLOW,
@@ -47,7 +50,6 @@ YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.fl
 ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)  # [s]
 STANDING = np.float32(0.3)  # [m/s]
 STOP_ZONE = np.float32(6.0)  # [m]
-PHASE_GREEN, PHASE_YELLOW, PHASE_RED = 0, 1, 2
 DRAW_GROUP_DARK = 0x4000
 DRAW_LINE_DARK = 0x8000
 
@@ -186,7 +188,19 @@ def advance_lights(model, data, worker, world):
 
 @inline
 def crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
-    """Whether a point that moved from (x0, y0) to (x1, y1) passed a stop line in its direction."""
+    """Whether a point that moved from (x0, y0) to (x1, y1) passed a stop line in its direction.
+
+    Args:
+        line: `Signs.line`.
+        index: Of the line.
+        x0: Of the point before, east [m].
+        y0: Of the point before, north [m].
+        x1: Of the point now, east [m].
+        y1: Of the point now, north [m].
+        cos: Cosine of the heading.
+        sin: Sine of the heading.
+        z: Elevation of the road below [m].
+    """
     if cos * line[index, LINE_COS] + sin * line[index, LINE_SIN] <= ZERO:
         return False
     if abs(line[index, LINE_Z] - z) >= LEVEL_HEIGHT:
@@ -225,6 +239,17 @@ def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
 
     A line over the agent's own lane decides alone. On a lane without one (the oncoming lane, say)
     the lines of the carriageway count, and one that is not red among them lets the agent pass.
+
+    Args:
+        model: Grid, lanes and signs.
+        data: Lights and agents.
+        world: Of the agent.
+        agent: Whose bumper.
+        cell: Observation cell that the bumper is in.
+        x0: Of the bumper before, east [m].
+        y0: Of the bumper before, north [m].
+        x1: Of the bumper now, east [m].
+        y1: Of the bumper now, north [m].
     """
     grid, signs, agents = model.grid, model.signs, data.agents
     first_line = signs.map_line_first[data.worlds.map[world]]

@@ -1,12 +1,9 @@
-"""The reward: named terms, each with a weight of the agent.
-
-Cusumano-Towner et al. 2025, table of reward terms. theta is the angle to the lane, d the lateral
-offset of the box centre.
-"""
+"""The reward: the terms of `state.rewards.REWARDS`, each times a weight of the agent."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +12,7 @@ from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.events import uncomfortable
 from selfdrive_env.kernels.math.elementary import angle_of, exponential
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.state.rewards import NUM_TERMS, TERM, TERM_WEIGHT, WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_COLLISION,
@@ -23,66 +21,55 @@ from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
     HALTED,
-    NUM_TERMS,
-    TERM_COLLISION,
-    TERM_COMFORT,
-    TERM_GOAL,
-    TERM_LANE_ALIGN,
-    TERM_LANE_CENTRE,
-    TERM_OFFROAD,
-    TERM_OVERSPEED,
-    TERM_PROGRESS,
-    TERM_REVERSE,
-    TERM_STOP_LINE,
-    TERM_TIMESTEP,
-    TERM_VELOCITY,
-    WEIGHT_CENTRE_BIAS,
-    WEIGHT_COLLISION,
-    WEIGHT_COMFORT,
-    WEIGHT_GOAL,
-    WEIGHT_LANE_ALIGN,
-    WEIGHT_LANE_CENTRE,
-    WEIGHT_OFFROAD,
-    WEIGHT_OVERSPEED,
-    WEIGHT_PROGRESS,
-    WEIGHT_REVERSE,
-    WEIGHT_STOP_LINE,
-    WEIGHT_TIMESTEP,
-    WEIGHT_VELOCITY,
-    WEIGHT_VELOCITY_ALIGN,
 )
 
-__all__ = ["REWARDS", "give_rewards", "lane_align", "lane_centre"]
-
-REWARDS = (
-    ("goal", "w per target reached"),
-    ("collision", "-(w + 0.1 |v|) when a contact begins, v at the start of the step"),
-    ("offroad", "-w when the body leaves the drivable surface"),
-    ("comfort", "-w (1[|a_long| > 3] + 1[|a_lat| > 3] + 1[any |jerk| > 5])"),
-    (
-        "lane_align",
-        "w dt (min(cos theta, 0) + w_va min(v cos theta, 0) + 0.0025 (1 - |theta| / (pi/2)))",
-    ),
-    (
-        "lane_centre",
-        "-w dt (1[cos theta > 0.5] |d - b| - 0.05 exp(-(|d - b| - 0.5))), |d - b| <= 4",
-    ),
-    ("velocity", "w dt max(cos theta, 0) 1[|v| > 2.5]"),
-    ("reverse", "-w dt 1[v < 0]"),
-    ("stop_line", "-w per red light or stop sign passed"),
-    ("timestep", "-w dt 1[|v| > 0 or |a| > 0]"),
-    ("overspeed", "-w dt max(v - limit, 0)"),
-    ("progress", "w times the metres by which the lane-graph distance to the next target shrank"),
-)
-"""Term and formula, w its weight, in the order of `state.REWARD_TERMS`."""
+__all__ = ["Outcome", "give_rewards", "lane_align", "lane_centre"]
 
 IMPACT = np.float32(0.1)
-ALIGN_BONUS = np.float32(0.0025)
+"""Cost of a contact for each m/s [s/m]."""
+
+ALIGN_BONUS = np.float32(0.0025)  # [1/s]
 TWO_OVER_PI = np.float32(2.0 / math.pi)
 CENTRE_COS = np.float32(0.5)
-CENTRE_BONUS = np.float32(0.05)
-MAX_OFFSET = np.float32(4.0)
-MOVING = np.float32(2.5)
+CENTRE_BONUS = np.float32(0.05)  # [1/s]
+MAX_OFFSET = np.float32(4.0)  # [m]
+MOVING = np.float32(2.5)  # [m/s]
+
+
+class Outcome(NamedTuple):
+    """What a step made of an agent, as far as terms of the reward ask."""
+
+    event: int
+    """`Event` bits."""
+
+    cos: np.float32
+    """Of the angle to the lane."""
+
+    sin: np.float32
+    d: np.float32
+    """Lateral offset from the lane centre [m]."""
+
+    speed: np.float32
+    """At the end of the step [m/s]."""
+
+    impact_speed: np.float32
+    """At the start of the step, where a contact began in it [m/s]."""
+
+    acceleration: np.float32
+    """Along the heading [m/s^2]."""
+
+    lateral: np.float32
+    """Acceleration to the left [m/s^2]."""
+
+    jerk_long: np.float32
+    """Commanded [m/s^3]."""
+
+    jerk_lat: np.float32
+    limit: np.float32
+    """Speed limit of the lane [m/s]."""
+
+    progress: np.float32
+    """By how much the way to the next goal shrank [m]."""
 
 
 @njit
@@ -105,52 +92,37 @@ def lane_centre(cos, d, bias, dt):
 
 
 @njit
-def agent_terms(
-    event,
-    cos,
-    sin,
-    d,
-    speed,
-    hit_speed,
-    acceleration,
-    lateral,
-    jerk_long,
-    jerk_lat,
-    limit,
-    progress,
-    weight,
-    dt,
-    raw,
-    weighted,
-):
-    """Writes the raw and the weighted terms of one agent; returns their weighted sum."""
-    moves = abs(speed) > ZERO or abs(acceleration) > ZERO
-    hit = np.float32((event & EVENT_COLLISION) != 0)
-    raw[TERM_GOAL] = np.float32((event & EVENT_GOAL) != 0)
-    raw[TERM_COLLISION] = -hit
-    raw[TERM_OFFROAD] = -np.float32((event & EVENT_OFFROAD) != 0)
-    raw[TERM_COMFORT] = -np.float32(uncomfortable(acceleration, lateral, jerk_long, jerk_lat))
-    raw[TERM_LANE_ALIGN] = lane_align(cos, sin, speed, weight[WEIGHT_VELOCITY_ALIGN], dt)
-    raw[TERM_LANE_CENTRE] = lane_centre(cos, d, weight[WEIGHT_CENTRE_BIAS], dt)
-    raw[TERM_VELOCITY] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
-    raw[TERM_REVERSE] = -dt if speed < ZERO else ZERO
-    raw[TERM_STOP_LINE] = -np.float32((event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
-    raw[TERM_TIMESTEP] = -dt if moves else ZERO
-    raw[TERM_OVERSPEED] = -dt * max(speed - limit, ZERO)
-    raw[TERM_PROGRESS] = progress
+def agent_terms(step, weight, dt, raw, weighted):
+    """Writes the raw and the weighted terms of one agent; returns their weighted sum.
 
-    weighted[TERM_GOAL] = raw[TERM_GOAL] * weight[WEIGHT_GOAL]
-    weighted[TERM_COLLISION] = -hit * (weight[WEIGHT_COLLISION] + IMPACT * hit_speed)
-    weighted[TERM_OFFROAD] = raw[TERM_OFFROAD] * weight[WEIGHT_OFFROAD]
-    weighted[TERM_COMFORT] = raw[TERM_COMFORT] * weight[WEIGHT_COMFORT]
-    weighted[TERM_LANE_ALIGN] = raw[TERM_LANE_ALIGN] * weight[WEIGHT_LANE_ALIGN]
-    weighted[TERM_LANE_CENTRE] = raw[TERM_LANE_CENTRE] * weight[WEIGHT_LANE_CENTRE]
-    weighted[TERM_VELOCITY] = raw[TERM_VELOCITY] * weight[WEIGHT_VELOCITY]
-    weighted[TERM_REVERSE] = raw[TERM_REVERSE] * weight[WEIGHT_REVERSE]
-    weighted[TERM_STOP_LINE] = raw[TERM_STOP_LINE] * weight[WEIGHT_STOP_LINE]
-    weighted[TERM_TIMESTEP] = raw[TERM_TIMESTEP] * weight[WEIGHT_TIMESTEP]
-    weighted[TERM_OVERSPEED] = raw[TERM_OVERSPEED] * weight[WEIGHT_OVERSPEED]
-    weighted[TERM_PROGRESS] = raw[TERM_PROGRESS] * weight[WEIGHT_PROGRESS]
+    Args:
+        step: The agent's `Outcome`.
+        weight: Its weights, [NUM_WEIGHTS].
+        dt: Length of the step [s].
+        raw: Receives the terms, [NUM_TERMS].
+        weighted: Receives the terms times their weights, [NUM_TERMS].
+    """
+    cos, speed = step.cos, step.speed
+    moves = abs(speed) > ZERO or abs(step.acceleration) > ZERO
+    discomfort = uncomfortable(step.acceleration, step.lateral, step.jerk_long, step.jerk_lat)
+    raw[TERM.goal] = np.float32((step.event & EVENT_GOAL) != 0)
+    raw[TERM.collision] = -np.float32((step.event & EVENT_COLLISION) != 0)
+    raw[TERM.offroad] = -np.float32((step.event & EVENT_OFFROAD) != 0)
+    raw[TERM.comfort] = -np.float32(discomfort)
+    raw[TERM.lane_align] = lane_align(cos, step.sin, speed, weight[WEIGHT.velocity_align], dt)
+    raw[TERM.lane_centre] = lane_centre(cos, step.d, weight[WEIGHT.centre_bias], dt)
+    raw[TERM.velocity] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
+    raw[TERM.reverse] = -dt if speed < ZERO else ZERO
+    raw[TERM.stop_line] = -np.float32((step.event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0)
+    raw[TERM.timestep] = -dt if moves else ZERO
+    raw[TERM.overspeed] = -dt * max(speed - step.limit, ZERO)
+    raw[TERM.progress] = step.progress
+
+    for term in range(NUM_TERMS):
+        weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
+    # What a contact costs rises with the speed, whatever the weight.
+    cost = weight[WEIGHT.collision] + IMPACT * step.impact_speed
+    weighted[TERM.collision] = raw[TERM.collision] * cost
     total = ZERO
     for term in range(NUM_TERMS):
         total += weighted[term]
@@ -175,23 +147,23 @@ def give_rewards(model, data, worker, world):
                 output.weighted[world, agent, term] = ZERO
             continue
         lane = lanes.segment_lane[agents.segment[world, agent]]
-        output.reward[world, agent] = agent_terms(
+        step = Outcome(
             output.event[world, agent],
             agents.angle_cos[world, agent],
             agents.angle_sin[world, agent],
             agents.d[world, agent],
             agents.speed[world, agent],
-            motion.hit_speed[world, agent],
+            motion.impact_speed[world, agent],
             agents.acceleration[world, agent],
             agents.lateral_acceleration[world, agent],
             motion.jerk[world, agent, 0],
             motion.jerk[world, agent, 1],
             lanes.speed_limit[lane],
             motion.progress[world, agent],
-            bodies.weight[world, agent],
-            dt,
-            output.term[world, agent],
-            output.weighted[world, agent],
+        )
+        raw, weighted = output.term[world, agent], output.weighted[world, agent]
+        output.reward[world, agent] = agent_terms(
+            step, bodies.weight[world, agent], dt, raw, weighted
         )
         for term in range(NUM_TERMS):
             tallies.term[world, agent, term] += output.weighted[world, agent, term]

@@ -34,18 +34,18 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import ABSENT, EVENT_OFFROAD
+from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD
 
 __all__ = [
     "lane_change_target",
     "lane_distance",
     "locate",
     "locate_agents",
+    "max_lane_curvature",
     "next_lane",
     "route_distance",
     "segment_at",
     "way_ahead",
-    "widest_bend",
 ]
 
 UNREACHABLE = np.float32(road.UNREACHABLE)  # [m]
@@ -59,7 +59,6 @@ LANE_ROOM = np.float32(3.1)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 TWO = np.float32(2.0)
 MAX_WALK = 64
-CONTACT_OFFROAD = 2
 
 way_ahead = inline(plain_way_ahead)
 
@@ -84,7 +83,7 @@ def lane_distance(routes, goal_lane, lane, first_lane, num_lanes):
 
 
 @njit
-def widest_bend(length, width, wheelbase):
+def max_lane_curvature(length, width, wheelbase):
     """Returns the largest lane curvature that a body can follow without leaving a lane [1/m].
 
     With the rear axle on a circle the front swings out by (0.8 length)^2 curvature / 2; together
@@ -173,7 +172,20 @@ def overhang(lanes, index, d):
 
 @njit
 def search_cells(lanes, grid, first, last, x, y, cos, sin, best, best_cost):
-    """Returns the best segment of a run of cells and its cost, at least as good as that given."""
+    """Returns the best segment of a run of cells and its cost, at least as good as that given.
+
+    Args:
+        lanes: Of the pool.
+        grid: Of the pool.
+        first: Number of the first cell.
+        last: Number of the last cell.
+        x: East [m].
+        y: North [m].
+        cos: Cosine of the heading.
+        sin: Sine of the heading.
+        best: Best segment so far, -1 for none.
+        best_cost: Its cost [m].
+    """
     for entry in range(grid.segment_first[first], grid.segment_first[last + 1]):
         index = np.int64(grid.segment[entry])
         t, d = along_segment(lanes, index, x, y)
@@ -271,7 +283,7 @@ def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, map_inde
 
 
 @njit
-def ask_for_road(model, data, around, map_index, world):
+def prefetch_road(model, data, around, map_index, world):
     """Asks for the cache lines that the road under each agent of a world lies in.
 
     One pass over all agents for each step of the way from an agent to its edges, so that what one
@@ -321,8 +333,8 @@ def locate_agents(
     output, scratch = data.output, data.scratch
     map_index = np.int64(worlds.map[world])
     if params.prefetch != 0:
-        around = scratch.around[worker]
-        ask_for_road(model, data, around, map_index, world)
+        around = scratch.near_row[worker]
+        prefetch_road(model, data, around, map_index, world)
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         if agents.status[world, agent] == ABSENT:
             continue
@@ -342,7 +354,7 @@ def locate_agents(
             cos,
             sin,
             np.int64(bodies.goal_lane[world, agent, goal]),
-            bodies.bend[world, agent],
+            bodies.max_curvature[world, agent],
             map_index,
         )
         place_on_segment(lanes, agents, world, agent, index, x, y)

@@ -10,15 +10,10 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
+from selfdrive_env.state.params import NEW_ROUTE
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
-from selfdrive_env.state.world import (
-    ABSENT,
-    EVENT_GOAL,
-    EVENT_LAST_GOAL,
-    HALTED,
-    MAX_GOALS,
-    WEIGHT_GOAL_RADIUS,
-)
+from selfdrive_env.state.world import ABSENT, EVENT_GOAL, EVENT_LAST_GOAL, HALTED, MAX_GOALS
 
 __all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
 
@@ -244,7 +239,7 @@ def goal_distance(model, data, world, agent, goal):
         bodies.goal_s[world, agent, goal],
         np.int64(lanes.segment_lane[agents.segment[world, agent]]),
         agents.s[world, agent],
-        bodies.weight[world, agent, WEIGHT_GOAL_RADIUS],
+        bodies.weight[world, agent, WEIGHT.goal_radius],
         first_lane,
         np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
     )
@@ -263,7 +258,7 @@ def is_lost(model, data, world, agent, distance):
     lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
     following = next_lane(
-        lanes, routes, lane, goal_lane, bodies.bend[world, agent], first_lane, num_lanes
+        lanes, routes, lane, goal_lane, bodies.max_curvature[world, agent], first_lane, num_lanes
     )
     if following >= 0:
         return False
@@ -309,7 +304,7 @@ def follow_routes(model, data, worker, world):
         progress = agents.goal_distance[world, agent] - distance
         motion.progress[world, agent] = clamp(progress, -MAX_PROGRESS, MAX_PROGRESS)
         agents.goal_distance[world, agent] = distance
-        if params.on_goal != 0 and is_lost(model, data, world, agent, distance):
+        if params.on_goal == NEW_ROUTE and is_lost(model, data, world, agent, distance):
             lane = lanes.segment_lane[agents.segment[world, agent]]
             if not draw_route_onwards(model, data, world, agent, lane):
                 output.event[world, agent] |= EVENT_LAST_GOAL
@@ -324,7 +319,7 @@ def follow_routes(model, data, worker, world):
         if not last:
             x0 = motion.x[world, agent] + ahead * motion.cos[world, agent]
             y0 = motion.y[world, agent] + ahead * motion.sin[world, agent]
-        radius = bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+        radius = bodies.weight[world, agent, WEIGHT.goal_radius]
         goal_x = bodies.goal_x[world, agent, goal]
         goal_y = bodies.goal_y[world, agent, goal]
         if closest_approach(x0, y0, x1, y1, goal_x, goal_y) > radius * radius:
@@ -340,7 +335,7 @@ def follow_routes(model, data, worker, world):
         output.event[world, agent] |= EVENT_GOAL
         if not last:
             agents.goal[world, agent] = goal + 1
-        elif params.on_goal == 0:
+        elif params.on_goal != NEW_ROUTE:
             output.event[world, agent] |= EVENT_LAST_GOAL
             continue
         else:
@@ -365,7 +360,7 @@ def draw_route_onwards(model, data, world, agent, lane):
     s = agents.s[world, agent]
     tick = worlds.tick[world]
     agents.goal[world, agent] = 0
-    limit = bodies.bend[world, agent]
+    limit = bodies.max_curvature[world, agent]
     for attempt in range(ROUTE_TRIES):
         draw = tick + attempt * 7919
         if draw_route(model, data, world, agent, lane, s, draw, limit):

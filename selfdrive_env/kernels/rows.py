@@ -7,8 +7,10 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.observation.rows import clear_row, keep_row
-from selfdrive_env.kernels.spawn import NEXT_STEP, placed_at_once
-from selfdrive_env.state.world import ABSENT, NUM_COUNTS, NUM_TERMS, PRESENT, REQUESTED, RowRequest
+from selfdrive_env.kernels.spawn import placed_at_once
+from selfdrive_env.state.params import NEXT_STEP
+from selfdrive_env.state.rewards import NUM_TERMS
+from selfdrive_env.state.world import ABSENT, NUM_COUNTS, PRESENT, REQUESTED, RowRequest
 
 __all__ = ["choose_reset_rows", "choose_rows", "clear_step", "finish_rows", "request_rows"]
 
@@ -95,7 +97,7 @@ def choose_rows(model, data, worker, world):
             continue
         if kept and not at_once:
             rows.valid[row] = 1
-        if at_once or not (kept or output.waits[world, agent]):
+        if at_once or not (kept or output.awaiting_reset[world, agent]):
             clear_row(rows, row)
         else:
             keep_row(rows, row)
@@ -133,7 +135,7 @@ def choose_reset_rows(data, touched, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         scratch.request[worker, agent] = NO_ROW
         row = bodies.row[world, agent]
-        drawn = bodies.learner[world, agent] == 0 or not output.waits[world, agent]
+        drawn = bodies.learner[world, agent] == 0 or not output.awaiting_reset[world, agent]
         if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
         status = agents.status[world, agent]

@@ -12,7 +12,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.dynamics.jerk_bicycle import Sweep
+from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
 from selfdrive_env.kernels.lights import draw_lights
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.math.random import (
@@ -23,9 +23,11 @@ from selfdrive_env.kernels.math.random import (
     uniform,
     uniforms,
 )
-from selfdrive_env.kernels.road import place_on_segment, widest_bend
+from selfdrive_env.kernels.road import max_lane_curvature, place_on_segment
 from selfdrive_env.kernels.route import draw_route, goal_distance
 from selfdrive_env.kernels.surface import box_offroad
+from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
+from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
 from selfdrive_env.state.world import (
     ABSENT,
@@ -41,14 +43,11 @@ from selfdrive_env.state.world import (
     BODY_WIDTH_LOW,
     BRAKING,
     NUM_COUNTS,
-    NUM_TERMS,
-    NUM_WEIGHTS,
     PRESENT,
 )
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
-NEXT_STEP, SAME_STEP, DISABLED = range(3)
 
 PLACE_TRIES = 256
 ROOMY_TRIES = 24
@@ -62,12 +61,11 @@ START_LATERAL = np.float32(2.5)  # [m/s^2]
 START_BRAKING = np.float32(3.0)  # [m/s^2]
 MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
-TOP_SPEED = np.float32(20.0)
 HEADWAY = np.float32(0.3)  # [s]
 STOPPING = np.float32(1.0 / 8.0)  # [s^2/m]
 CLEARANCE = np.float32(3.0)  # [m]
 CORRIDOR = np.float32(1.5)  # [m]
-TIGHT = np.float32(0.3)  # [m]
+GAP = np.float32(0.3)  # [m]
 
 
 @njit
@@ -113,10 +111,14 @@ def draw_body(model, data, world, agent):
 
     s0, s1, s2, s3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 1)
     u0, u1, u2, u3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 2)
-    bodies.throttle[world, agent] = body[BODY_THROTTLE] * draw_coefficient(SPREAD_SMALL, s0, u0)
-    bodies.steer[world, agent] = body[BODY_STEER] * draw_coefficient(SPREAD_SMALL, s1, u1)
-    bodies.pull[world, agent] = body[BODY_ACCELERATION] * draw_coefficient(SPREAD_LARGE, s2, u2)
-    bodies.pace[world, agent] = body[BODY_SPEED] * draw_coefficient(SPREAD_LARGE, s3, u3)
+    bodies.jerk_scale[world, agent] = body[BODY_THROTTLE] * draw_coefficient(SPREAD_SMALL, s0, u0)
+    bodies.lateral_jerk_scale[world, agent] = body[BODY_STEER] * draw_coefficient(
+        SPREAD_SMALL, s1, u1
+    )
+    bodies.acceleration_scale[world, agent] = body[BODY_ACCELERATION] * draw_coefficient(
+        SPREAD_LARGE, s2, u2
+    )
+    bodies.speed_scale[world, agent] = body[BODY_SPEED] * draw_coefficient(SPREAD_LARGE, s3, u3)
 
     for quarter in range((NUM_WEIGHTS + 3) // 4):
         units = uniforms(key0, key1, stream, agent, tick, DRAW_WEIGHTS, quarter)
@@ -151,7 +153,7 @@ def count_around(agents, bodies, world, agent, x, y, speed):
         agents.sin[world],
     )
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
-    size = HALF * (length[agent] + width[agent]) + CLEARANCE + TIGHT + CORRIDOR
+    size = HALF * (length[agent] + width[agent]) + CLEARANCE + GAP + CORRIDOR
     count = np.int64(0)
     for other in range(all_x.shape[0]):
         ahead = HALF * wheelbase[other]
@@ -164,7 +166,21 @@ def count_around(agents, bodies, world, agent, x, y, speed):
 
 @njit
 def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
-    """Whether a body placed with its box centre at (x, y) keeps clear of all others."""
+    """Whether a body placed with its box centre at (x, y) keeps clear of all others.
+
+    Args:
+        agents: Who is there already.
+        bodies: Their bodies, and that of the one to place.
+        world: In which.
+        agent: Who is to be placed.
+        x: Of its box centre, east [m].
+        y: Of its box centre, north [m].
+        z: Elevation of the road [m].
+        cos: Cosine of its heading.
+        sin: Sine of its heading.
+        speed: It starts with [m/s].
+        relaxed: Whether only those who drive towards it must be far away.
+    """
     if count_around(agents, bodies, world, agent, x, y, speed) == 0:
         return True
     half_length = HALF * bodies.length[world, agent]
@@ -193,8 +209,8 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
             dy,
             cos,
             sin,
-            half_length + TIGHT,
-            half_width + TIGHT,
+            half_length + GAP,
+            half_width + GAP,
             agents.cos[world, other],
             agents.sin[world, other],
             long_other,
@@ -249,8 +265,8 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     lane = np.int64(lanes.segment_lane[index])
     segment = lanes.segment
     wheelbase = bodies.wheelbase[world, agent]
-    limit = widest_bend(bodies.length[world, agent], bodies.width[world, agent], wheelbase)
-    bodies.bend[world, agent] = limit
+    limit = max_lane_curvature(bodies.length[world, agent], bodies.width[world, agent], wheelbase)
+    bodies.max_curvature[world, agent] = limit
     if lanes.max_curvature[lane] > limit:
         return False
 
@@ -260,7 +276,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     x = segment[index, SEG_X] + t * cos
     y = segment[index, SEG_Y] + t * sin
     ahead = HALF * wheelbase
-    top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.pace[world, agent])
+    top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.speed_scale[world, agent])
     top = min(
         top,
         safe_start(
@@ -311,7 +327,7 @@ def place_agent(model, data, world, agent):
     agents.contact[world, agent] = 0
     agents.stopped_at[world, agent] = -1
     agents.brake_until[world, agent] = 0
-    agents.waiting[world, agent] = ZERO
+    agents.standing_time[world, agent] = ZERO
     tallies.distance[world, agent] = ZERO
     for term in range(NUM_TERMS):
         tallies.term[world, agent, term] = ZERO
@@ -374,12 +390,12 @@ def draw_world(model, data, world, first_time):
     num_agents = worlds.num_agents[world]
     for agent in range(agents.x.shape[1]):
         agents.status[world, agent] = ABSENT
-        output.waits[world, agent] = 0
+        output.awaiting_reset[world, agent] = 0
     for agent in range(num_agents):
         bodies.driver[world, agent] = draws.driver[agent]
         bodies.learner[world, agent] = draws.learner[agent]
         placed = place_agent(model, data, world, agent)
-        output.waits[world, agent] = not placed
+        output.awaiting_reset[world, agent] = not placed
 
 
 @inline
@@ -407,16 +423,16 @@ def place_agents(model, data, world):
         return
     for agent in range(worlds.num_agents[world]):
         done = output.terminated[world, agent] or output.truncated[world, agent]
-        waited = output.waits[world, agent] != 0
+        waited = output.awaiting_reset[world, agent] != 0
         at_once = placed_at_once(params, bodies, world, agent)
         if done and not at_once:
             agents.status[world, agent] = ABSENT
-            output.waits[world, agent] = 1
+            output.awaiting_reset[world, agent] = 1
             continue
         due = done or (waited and (at_once or params.autoreset == NEXT_STEP))
         if not due or worlds.ended[world]:
             continue
-        output.waits[world, agent] = not place_agent(model, data, world, agent)
+        output.awaiting_reset[world, agent] = not place_agent(model, data, world, agent)
 
 
 @njit
@@ -433,10 +449,10 @@ def reset_slots(model, data, staggered, world):
             ended = output.terminated[world, agent] or output.truncated[world, agent]
             if whole and ended:
                 agents.status[world, agent] = ABSENT
-                output.waits[world, agent] = agent < worlds.num_agents[world]
+                output.awaiting_reset[world, agent] = agent < worlds.num_agents[world]
             continue
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
         output.event[world, agent] = 0
         if not whole and agent < worlds.num_agents[world]:
-            output.waits[world, agent] = not place_agent(model, data, world, agent)
+            output.awaiting_reset[world, agent] = not place_agent(model, data, world, agent)

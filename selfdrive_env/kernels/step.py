@@ -32,8 +32,9 @@ from selfdrive_env.kernels.rows import (
     finish_rows,
     request_rows,
 )
-from selfdrive_env.kernels.spawn import NEXT_STEP, draw_world, place_agents, reset_slots
+from selfdrive_env.kernels.spawn import draw_world, place_agents, reset_slots
 from selfdrive_env.state.model import Data, Model
+from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.world import IDLE
 
 __all__ = ["RESET", "STAGGERED", "STEP", "TASK", "run_worlds"]

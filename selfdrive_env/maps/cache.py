@@ -15,10 +15,10 @@ import hashlib
 import os
 import re
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from selfdrive_env.config.installation import package_version
 from selfdrive_env.maps import columns
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import spread
@@ -117,11 +117,7 @@ def _folder() -> Path | None:
 @functools.cache
 def _code_digest() -> str:
     """Returns the SHA-256 of the package's version and of the sources that a map depends on."""
-    try:
-        version = metadata.version("selfdrive_env")
-    except metadata.PackageNotFoundError:
-        version = ""
-    digest = hashlib.sha256(f"{MAP_VERSION} {version}".encode())
+    digest = hashlib.sha256(f"{MAP_VERSION} {package_version()}".encode())
     here = Path(__file__).parent
     for path in sorted([*here.rglob("*.py"), *(here.parent / "state").glob("*.py")]):
         digest.update(path.name.encode())

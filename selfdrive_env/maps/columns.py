@@ -6,12 +6,9 @@ a checksum of the arrays, so that one that was cut, changed or made by another p
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -22,6 +19,8 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
+
+from selfdrive_env.config.files import write_whole
 
 __all__ = ["Arrays", "digest", "from_text", "pack", "read", "to_text", "unpack", "write"]
 
@@ -110,18 +109,7 @@ def write(path: Path, header: str, version: int, arrays: Arrays) -> None:
     """
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     about = {header: str(version), CHECKSUM: _checksum(arrays)}
-    handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with open(handle, "wb") as file:
-            file.write(safetensors.numpy.save(arrays, about))
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(unfinished, 0o666 & ~umask)
-        os.replace(unfinished, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(unfinished)
-        raise
+    write_whole(path, safetensors.numpy.save(arrays, about))
 
 
 def read(path: Path, header: str, version: int) -> Arrays:

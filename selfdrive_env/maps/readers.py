@@ -7,13 +7,13 @@ used is a `MapError`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from selfdrive_env.config.checks import suggestion
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.maps.towns import BUILT_IN
 
@@ -43,10 +43,9 @@ def reader_of(path: str) -> Reader:
     """
     fitting = [ending for ending in READERS if path.lower().endswith(ending)]
     if not fitting:
-        nearest = difflib.get_close_matches(path, BUILT_IN, 1, 0.0)[0]
         raise MapError(
             f"unknown map {path!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
-            f"{endings()} (did you mean {nearest!r}?)"
+            f"{endings()}{suggestion(path, BUILT_IN)}"
         )
     if not Path(path).is_file():
         raise MapError(f"map file {path!r} does not exist")

@@ -61,9 +61,9 @@ class Body(NamedTuple):
     wheelbase: float
     """[m]"""
 
-    throttle: float = 1.0
-    steer: float = 1.0
-    pull: float = 1.0
+    jerk_scale: float = 1.0
+    lateral_jerk_scale: float = 1.0
+    acceleration_scale: float = 1.0
     """C_throttle, C_steer, C_acc."""
 
 
@@ -99,11 +99,11 @@ class Hands:
         wanted = self._pedals(keys, body)
         square = body.speed * body.speed
         most = max(min(LATERAL, square * MAX_CURVATURE / body.wheelbase), CRAWLING)
-        lateral = (self.wheel * most - body.lateral) / (body.steer * self._dt)
+        lateral = (self.wheel * most - body.lateral) / (body.lateral_jerk_scale * self._dt)
         if wanted is None:
             jerk = float(self._long.min())  # holds what stands
         else:
-            jerk = (wanted - body.acceleration) / (body.throttle * self._dt)
+            jerk = (wanted - body.acceleration) / (body.jerk_scale * self._dt)
         if self._discrete:
             long = int(np.abs(self._long - jerk).argmin())
             if self.reversing and wanted is not None:  # the hardest braking would hold
@@ -133,7 +133,7 @@ class Hands:
             return BRAKE if body.speed > 0.0 else None
         if keys.throttle:
             self.reversing = False
-            return THROTTLE * body.pull
+            return THROTTLE * body.acceleration_scale
         return COASTING if body.speed > STANDING else None
 
     def _softest(self, long: int) -> int:

@@ -12,7 +12,7 @@ from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.play.session import Session
 from selfdrive_env.rendering.window import import_pygame
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 __all__ = ["HELP", "WIDTH", "Panel"]
 

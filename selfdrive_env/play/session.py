@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.observation import decode
-from selfdrive_env.config.settings import DRIVERS, TRAFFIC, Settings
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.make import make_drive
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.episodes import Episode, Recorder
@@ -18,16 +19,7 @@ from selfdrive_env.play.controls import Body, Hands, Pressed
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
 from selfdrive_env.state.arrays import F32
-from selfdrive_env.state.world import (
-    EVENT_COLLISION,
-    EVENT_LAST_GOAL,
-    EVENT_OFFROAD,
-    EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN,
-    EXTERNAL,
-    HALTED,
-    PRESENT,
-)
+from selfdrive_env.state.world import EXTERNAL, HALTED, PRESENT, Event
 
 __all__ = ["DEFAULTS", "Session", "make_env"]
 
@@ -43,16 +35,10 @@ DEFAULTS: dict[str, Any] = {
 }
 """Settings of `play` that differ from the environment's and may be changed."""
 
-CRASHES = EVENT_COLLISION | EVENT_OFFROAD
+CRASHES = Event.COLLISION | Event.OFFROAD
 
-ENDINGS = (
-    (EVENT_COLLISION, "collision"),
-    (EVENT_OFFROAD, "off the road"),
-    (EVENT_RED_LIGHT, "red light"),
-    (EVENT_STOP_SIGN, "stop sign"),
-    (EVENT_LAST_GOAL, "all goals reached"),
-)
-"""Why an episode ended, by event."""
+ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal")
+"""Events that may end an episode."""
 
 
 def make_env(
@@ -154,7 +140,7 @@ class Session:
         self.total += self.last
         event = int(engine.output.event[0, 0])
         if terminated[0] or truncated[0]:
-            found = [text for bit, text in ENDINGS if event & bit]
+            found = [name.replace("_", " ") for name in ENDINGS if event & Event[name.upper()]]
             self.ended = ", ".join(found) or ("time is up" if truncated[0] else "ended")
         self.before, self.after = self.after, kept(scene_of(engine, 0, 0))
         if self.ended is not None:  # who has ended is not in the world any more, but still shown
@@ -177,9 +163,9 @@ class Session:
             acceleration=float(agents.acceleration[0, 0]),
             lateral=float(agents.lateral_acceleration[0, 0]),
             wheelbase=float(bodies.wheelbase[0, 0]),
-            throttle=float(bodies.throttle[0, 0]),
-            steer=float(bodies.steer[0, 0]),
-            pull=float(bodies.pull[0, 0]),
+            jerk_scale=float(bodies.jerk_scale[0, 0]),
+            lateral_jerk_scale=float(bodies.lateral_jerk_scale[0, 0]),
+            acceleration_scale=float(bodies.acceleration_scale[0, 0]),
         )
 
     def observation(self) -> dict[str, F32]:

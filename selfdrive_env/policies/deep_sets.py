@@ -17,7 +17,7 @@ import numpy as np
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import host, njit
 from selfdrive_env.compiler.vectors import SIMD_WIDTH, TILE, add_scaled, multiply_tile
-from selfdrive_env.config.layouts import Layout
+from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.state.arrays import F32, I32, I64
 
@@ -57,7 +57,7 @@ class SetWeights(NamedTuple):
     """W2, [S, H1, H2]."""
 
 
-def set_plan(layout: Layout) -> tuple[list[str], I64]:
+def set_plan(layout: ObservationLayout) -> tuple[list[str], I64]:
     """Returns the sets that a layout has slots for, and where they lie: `SetWeights.plan`."""
     repeats = slots(layout.counts)
     names = [name for name in SETS if repeats[name]]
@@ -234,7 +234,7 @@ def kernels() -> dict[str, Any]:
 
 def compile_all() -> None:
     """Runs every kernel on one empty row, so that the cache has them."""
-    plan = set_plan(Layout(1, 1, 1, 1, 1))[1]
+    plan = set_plan(ObservationLayout(1, 1, 1, 1, 1))[1]
     inner = np.zeros((int(plan[:, 2].sum()), SIMD_WIDTH), np.float32)
     weights = SetWeights(plan, inner, np.zeros((len(plan), SIMD_WIDTH, SIMD_WIDTH), np.float32))
     rows = np.zeros((1, int(plan[:, :2].sum(1).max() * plan[:, 2].max())), np.float32)

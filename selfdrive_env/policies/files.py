@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -13,8 +12,10 @@ from typing import Any, NamedTuple
 import safetensors
 import safetensors.numpy
 
-from selfdrive_env.config.layouts import OBSERVATION_VERSION, Layout
-from selfdrive_env.config.settings import POLICIES
+from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import POLICIES
+from selfdrive_env.config.layouts import ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.state.arrays import F32
 
 __all__ = ["HEADER", "POLICY_FILE", "POLICY_VERSION", "PolicyFile", "layout_difference"]
@@ -33,7 +34,7 @@ class PolicyFile(NamedTuple):
 
     path: Path
     description: dict[str, Any]
-    layout: Layout
+    layout: ObservationLayout
     weights: dict[str, F32]
 
     @classmethod
@@ -93,10 +94,10 @@ class PolicyFile(NamedTuple):
         difference = layout_difference(description, None)
         if difference is not None:
             raise ValueError(f"policy {str(path)!r} has another layout: {difference}")
-        return cls(path, description, Layout(**description["layout"]), weights)
+        return cls(path, description, ObservationLayout(**description["layout"]), weights)
 
 
-def layout_difference(saved: Mapping[str, Any], layout: Layout | None) -> str | None:
+def layout_difference(saved: Mapping[str, Any], layout: ObservationLayout | None) -> str | None:
     """Returns what differs between the layout of a file and another, None if nothing does.
 
     Args:
@@ -108,7 +109,7 @@ def layout_difference(saved: Mapping[str, Any], layout: Layout | None) -> str | 
             f"observation version {saved.get('observation_version')} in the file, "
             f"{OBSERVATION_VERSION} in this package"
         )
-    groups = [one.name for one in dataclasses.fields(Layout)]
+    groups = [one.name for one in dataclasses.fields(ObservationLayout)]
     there = saved["layout"]
     if layout is None:
         odd = sorted(set(there) ^ set(groups))
@@ -129,8 +130,7 @@ def find(name: str | os.PathLike[str]) -> Path:
         path = Path(__file__).with_name(f"{name}.safetensors")
     file = path / POLICY_FILE if path.is_dir() else path
     if not file.is_file():
-        near = difflib.get_close_matches(str(name), POLICIES, 1, 0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(name, POLICIES, 0.5)
         raise ValueError(f"policy {str(name)!r} does not exist, or is no folder of a run{hint}")
     if file.suffix != ".safetensors":
         raise ValueError(f"policy must be a folder or end in .safetensors, got {str(name)!r}")

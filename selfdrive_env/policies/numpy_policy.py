@@ -9,14 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.policies.deep_sets import (
-    SETS,
-    SIMD_WIDTH,
-    SetWeights,
-    dense,
-    encode,
-    set_plan,
-)
+from selfdrive_env.policies.deep_sets import SETS, SIMD_WIDTH, SetWeights, dense, encode, set_plan
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32, I64
 
@@ -36,7 +29,7 @@ class NumpyPolicy:
 
     def __init__(self, file: PolicyFile, threads: int = 1) -> None:
         self.description, self.layout, self.path = file.description, file.layout, file.path
-        self.features = max(one.stop for one in file.layout.slices.values())
+        self.features = file.layout.width
         self.threads = threads
         sizes = file.description["sizes"]
         names, self._plan = set_plan(file.layout)

@@ -11,12 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.rendering.canvas import View, draw_lines, flat, import_pillow
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.places import cell_at
 from selfdrive_env.state.road import (
     CELL,

@@ -25,15 +25,7 @@ from selfdrive_env.rendering.ground import GRASS, Ground
 from selfdrive_env.rendering.way import draw_way
 from selfdrive_env.state.arrays import F32, F64, U8
 from selfdrive_env.state.places import box_centre
-from selfdrive_env.state.road import (
-    LINE_X,
-    LINE_Y,
-    SEG_X,
-    SEG_Y,
-    Grid,
-    Lanes,
-    Signs,
-)
+from selfdrive_env.state.road import LINE_X, LINE_Y, SEG_X, SEG_Y, Grid, Lanes, Signs
 from selfdrive_env.state.world import (
     ABSENT,
     EXTERNAL,

@@ -11,23 +11,14 @@ from selfdrive_env.rendering.painter import Observed, Scene
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.params import Counts, Params
 from selfdrive_env.state.places import box_centre, cell_at, observation_cell
-from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
-from selfdrive_env.state.world import (
-    ABSENT,
-    WEIGHT_GOAL_RADIUS,
-    Agents,
-    Bodies,
-    Lights,
-    Worlds,
-)
+from selfdrive_env.state.rewards import WEIGHT
+from selfdrive_env.state.road import VIEW_RANGE, Grid, Lanes, Routes, Signs
+from selfdrive_env.state.world import ABSENT, Agents, Bodies, Lights, Worlds
 
 __all__ = ["between", "kept", "scene_of"]
 
 LARGEST_STEP = 10.0
 """No body drives farther in one step [m]."""
-
-VIEW = 200.0
-"""How far an agent sees others [m]."""
 
 
 class Tables(Protocol):
@@ -123,7 +114,7 @@ def _goals(engine: Tables, world: int, agent: int) -> F32:
     bodies = engine.bodies
     left = slice(engine.agents.goal[world, agent], bodies.num_goals[world, agent])
     x, y = bodies.goal_x[world, agent, left], bodies.goal_y[world, agent, left]
-    radius = np.full_like(x, bodies.weight[world, agent, WEIGHT_GOAL_RADIUS])
+    radius = np.full_like(x, bodies.weight[world, agent, WEIGHT.goal_radius])
     return np.stack([x, y, radius], 1)
 
 
@@ -147,7 +138,7 @@ def _observed(engine: Tables, world: int, agent: int) -> Observed:
         for near, count in zip(lists, counts, strict=True)
     ]
     distance = np.hypot(x - x[agent], y - y[agent])
-    distance[(agents.status[world] == ABSENT) | (distance > VIEW)] = np.inf
+    distance[(agents.status[world] == ABSENT) | (distance > VIEW_RANGE)] = np.inf
     distance[agent] = np.inf
     order = np.argsort(distance, kind="stable")[: engine.counts.agents]
     nearest = order[np.isfinite(distance[order])]

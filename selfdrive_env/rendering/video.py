@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from selfdrive_env.config.files import replacing
 from selfdrive_env.rendering.canvas import import_pillow
 from selfdrive_env.state.arrays import U8
 
@@ -43,12 +43,8 @@ def write_video(frames: Iterable[U8], path: str | Path, fps: float) -> None:
         raise ValueError(f"path must end in .gif, .png or .mp4, got {str(path)!r}")
     if not (math.isfinite(fps) and 0.1 <= fps <= 240.0):
         raise ValueError(f"fps must be in [0.1, 240], got {fps}")
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:  # a film is whole or not there
+    with replacing(path) as unfinished:
         writers[path.suffix](_checked_frames(frames), unfinished, fps)
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _checked_frames(frames: Iterable[U8]) -> Iterator[U8]:

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from selfdrive_env.state.arrays import F32, I32, U8
 
-__all__ = ["Counts", "Draws", "Params"]
+__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "Params", "Rule"]
+
+
+class Rule(IntEnum):
+    """`Params.on_collision`, `on_offroad` and `on_red_light`: what such an event does."""
+
+    TERMINATE = 0
+    """Ends the episode."""
+
+    STOP = 1
+    """Stops the body for good."""
+
+    IGNORE = 2
+
+
+class GoalRule(IntEnum):
+    """`Params.on_goal`: what the last goal does."""
+
+    TERMINATE = 0
+    NEW_ROUTE = 1
+
+
+class Autoreset(IntEnum):
+    """`Params.autoreset`: when a row whose episode ended starts anew."""
+
+    NEXT_STEP = 0
+    SAME_STEP = 1
+    DISABLED = 2
+
+
+# Plain numbers for kernels, which cannot do everything with an enum.
+TERMINATE, STOP, IGNORE = map(int, Rule)
+NEW_ROUTE = int(GoalRule.NEW_ROUTE)
+NEXT_STEP, SAME_STEP, DISABLED = map(int, Autoreset)
 
 
 class Params(NamedTuple):
@@ -21,15 +55,15 @@ class Params(NamedTuple):
     """Episode of a world [steps]."""
 
     on_collision: int
-    """0 terminate, 1 stop, 2 ignore; likewise the next two."""
+    """A `Rule`, like the next two."""
 
     on_offroad: int
     on_red_light: int
     on_goal: int
-    """0 terminate, 1 new route."""
+    """A `GoalRule`."""
 
     autoreset: int
-    """0 next step, 1 same step, 2 disabled."""
+    """An `Autoreset`."""
 
     stagger: int
     """1: the first clock of each world gets a head start."""

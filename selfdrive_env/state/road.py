@@ -11,10 +11,16 @@ from typing import Annotated, NamedTuple
 
 from selfdrive_env.state.arrays import F32, I32, I64, U8
 
-__all__ = ["BLOCK_CELLS", "CELL", "Grid", "Lanes", "Routes", "Signs"]
+__all__ = ["BLOCK_CELLS", "CELL", "LEVEL_HEIGHT", "VIEW_RANGE", "Grid", "Lanes", "Routes", "Signs"]
 
 CELL = 4.0
 """Edge of a grid cell [m]."""
+
+LEVEL_HEIGHT = 2.5
+"""Least difference in elevation between two levels of a road: bodies on them never meet [m]."""
+
+VIEW_RANGE = 200.0
+"""Nothing further away is observed [m]."""
 
 BLOCK_CELLS = 16
 """Cells along the edge of a grid block (64 m); an observation cell is 2 x 2 cells (8 m)."""

@@ -5,76 +5,128 @@ Axes: W worlds, A agents, T stop lines, G signal groups, J signal programs.
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Annotated, NamedTuple
 
-from selfdrive_env.state.arrays import (
-    F32,
-    I32,
-    I64,
-    U8,
-    U16,
-    U32,
-)
+from selfdrive_env.state.arrays import F32, I32, I64, U8, U16, U32
 
-__all__ = [
-    "Actions",
-    "Agents",
-    "Bodies",
-    "Lights",
-    "Motion",
-    "Output",
-    "Rows",
-    "Scratch",
-    "Tallies",
-    "Worlds",
-]
+__all__ = ["Actions", "Agents", "Bodies", "Lights", "Motion", "Output", "Rows", "Scratch",
+    "Tallies", "Worlds"]  # fmt: skip
 
 MAX_GOALS = 4
 """Targets of one route: the first and up to three further ones."""
 
-# Agents.status
-ABSENT, PRESENT, HALTED = range(3)
-"""Not in the world; driving; in the world but standing for good after an incident."""
+MAX_STEERING = 0.55
+"""Largest steering angle to either side [rad]."""
 
-# Bodies.driver
-EXTERNAL, IDM, CONSTANT, STILL = range(4)
-"""Who chooses the jerk: the caller's actions, the scripted drivers of kernels/drivers/idm.py."""
 
-# Bodies.erratic, bits
-BLIND, BRAKING = 1, 2
+class Status(IntEnum):
+    """`Agents.status`."""
 
-# Lights.line_colour; NO_LIGHT also stands for a light that was removed
-NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = range(5)
+    ABSENT = 0
+    PRESENT = 1
+    HALTED = 2
+    """In the world but standing for good after an incident."""
 
-# Worlds.light_mode
-LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = range(3)
 
-# Output.event, bits
-(EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT,
-    EVENT_STOP_SIGN, EVENT_COMFORT, EVENT_WRONG_WAY) = (1 << bit for bit in range(8))  # fmt: skip
+class Driver(IntEnum):
+    """`Bodies.driver`, who chooses the jerk: the caller, or a branch of `kernels.drivers`.
 
-# Columns of Tallies.count, one for each event bit in the same order.
-NUM_COUNTS = 8
+    A name in small letters is one of the settings `driver` and `traffic`.
+    """
 
-# Terms of the reward, the last axis of Output.term and Tallies.term.
-REWARD_TERMS = ("goal", "collision", "offroad", "comfort", "lane_align", "lane_centre",
-    "velocity", "reverse", "stop_line", "timestep", "overspeed", "progress")  # fmt: skip
-NUM_TERMS = len(REWARD_TERMS)
-(TERM_GOAL, TERM_COLLISION, TERM_OFFROAD, TERM_COMFORT, TERM_LANE_ALIGN, TERM_LANE_CENTRE,
-    TERM_VELOCITY, TERM_REVERSE, TERM_STOP_LINE, TERM_TIMESTEP, TERM_OVERSPEED,
-    TERM_PROGRESS) = range(NUM_TERMS)  # fmt: skip
+    meaning: str
 
-# Columns of Bodies.weight. The first eleven are the conditioning group of the observation.
-WEIGHTS = ("goal_radius", "collision", "offroad", "comfort", "lane_align",
-    "velocity_align", "lane_centre", "centre_bias", "reverse", "stop_line", "overspeed",
-    "goal", "velocity", "timestep", "progress")  # fmt: skip
-NUM_WEIGHTS = len(WEIGHTS)
-NUM_CONDITIONS = 11
-(WEIGHT_GOAL_RADIUS, WEIGHT_COLLISION, WEIGHT_OFFROAD, WEIGHT_COMFORT, WEIGHT_LANE_ALIGN,
-    WEIGHT_VELOCITY_ALIGN, WEIGHT_LANE_CENTRE, WEIGHT_CENTRE_BIAS, WEIGHT_REVERSE,
-    WEIGHT_STOP_LINE, WEIGHT_OVERSPEED, WEIGHT_GOAL, WEIGHT_VELOCITY, WEIGHT_TIMESTEP,
-    WEIGHT_PROGRESS) = range(NUM_WEIGHTS)  # fmt: skip
+    def __new__(cls, code: int, meaning: str) -> Driver:
+        """Makes a member from its code and from what lists and help texts say of it."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    EXTERNAL = 0, "takes the caller's actions"
+    IDM = 1, "scripted: follows its route, keeps its distance, yields"
+    CONSTANT = 2, "scripted: keeps its speed and follows its lane"
+    STILL = 3, "scripted: stands"
+
+
+class Erratic(IntFlag):
+    """`Bodies.erratic`."""
+
+    BLIND = 1
+    BRAKING = 2
+
+
+class Colour(IntEnum):
+    """`Lights.line_colour` and `group_colour`; a light that was removed is none."""
+
+    NO_LIGHT = 0
+    GREEN = 1
+    YELLOW = 2
+    RED = 3
+    STOP_SIGN = 4
+
+
+class Phase(IntEnum):
+    """`Lights.phase`."""
+
+    GREEN = 0
+    YELLOW = 1
+    RED = 2
+    """Of all groups."""
+
+
+class LightMode(IntEnum):
+    """`Worlds.light_mode`."""
+
+    LIGHTS_ON = 0
+    LIGHTS_OFF = 1
+    LIGHTS_GREEN = 2
+
+
+class Contact(IntFlag):
+    """`Agents.contact`."""
+
+    BODY = 1
+    """Overlaps another body."""
+
+    OFFROAD = 2
+    """Is not wholly on the drivable surface."""
+
+
+class Event(IntFlag):
+    """`Output.event`; the columns of `Tallies.count` count them in this order."""
+
+    GOAL = 1
+    LAST_GOAL = 2
+    COLLISION = 4
+    OFFROAD = 8
+    RED_LIGHT = 16
+    STOP_SIGN = 32
+    COMFORT = 64
+    WRONG_WAY = 128
+
+
+class ActionMode(IntEnum):
+    """`Actions.mode`."""
+
+    KEEP = 0
+    CHOOSE = 1
+    SCALE = 2
+
+
+# Plain numbers for kernels, which cannot do everything with an enum.
+ABSENT, PRESENT, HALTED = map(int, Status)
+EXTERNAL, IDM, CONSTANT, STILL = map(int, Driver)
+BLIND, BRAKING = map(int, Erratic)
+NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)
+PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
+LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
+CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
+(EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
+    EVENT_COMFORT, EVENT_WRONG_WAY) = map(int, Event)  # fmt: skip
+NUM_COUNTS = len(Event)
+ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
 
 # Columns of Draws.body, one row a type of body.
 (BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
@@ -149,7 +201,7 @@ class Agents(NamedTuple):
 
     status: Annotated[U8, "world agent"]
     contact: Annotated[U8, "world agent"]
-    """Bit 1: overlaps another body; bit 2: not wholly on the drivable surface."""
+    """`Contact` bits."""
 
     stopped_at: Annotated[I32, "world agent"]
     """Stop line in front of which the agent has stood last, -1 for none."""
@@ -157,7 +209,7 @@ class Agents(NamedTuple):
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""
 
-    waiting: Annotated[F32, "world agent"]
+    standing_time: Annotated[F32, "world agent"]
     """How long a scripted driver has been standing [s]."""
 
 
@@ -183,7 +235,7 @@ class Motion(NamedTuple):
     progress: Annotated[F32, "world agent"]
     """By how much the way to the next goal shrank [m]."""
 
-    hit_speed: Annotated[F32, "world agent"]
+    impact_speed: Annotated[F32, "world agent"]
     """Speed at the start of the step in which it collided [m/s]."""
 
     hit_agent: Annotated[I32, "world agent"]
@@ -205,20 +257,20 @@ class Bodies(NamedTuple):
     wheelbase: Annotated[F32, "world agent"]
     """[m]"""
 
-    bend: Annotated[F32, "world agent"]
+    max_curvature: Annotated[F32, "world agent"]
     """Largest lane curvature it can follow [1/m]."""
 
-    throttle: Annotated[F32, "world agent"]
-    """C_throttle, scales the longitudinal jerk."""
+    jerk_scale: Annotated[F32, "world agent"]
+    """C_throttle, of the longitudinal jerk."""
 
-    steer: Annotated[F32, "world agent"]
-    """C_steer, scales the lateral jerk."""
+    lateral_jerk_scale: Annotated[F32, "world agent"]
+    """C_steer, of the lateral jerk."""
 
-    pull: Annotated[F32, "world agent"]
-    """C_acc, scales the largest acceleration."""
+    acceleration_scale: Annotated[F32, "world agent"]
+    """C_acc, of the largest acceleration."""
 
-    pace: Annotated[F32, "world agent"]
-    """C_vel, scales the largest speed."""
+    speed_scale: Annotated[F32, "world agent"]
+    """C_vel, of the largest speed."""
 
     type: Annotated[U8, "world agent"]
     """Row of `config.BODY_TYPES`."""
@@ -247,7 +299,7 @@ class Lights(NamedTuple):
     """Traffic lights of each world. Programs, groups and lines count from the first of its map."""
 
     phase: Annotated[I32, "world program"]
-    """0 green, 1 yellow, 2 all red."""
+    """A `Phase`."""
 
     turn: Annotated[I32, "world program"]
     """Position in the cycle: which group is green, yellow or was it last."""
@@ -297,7 +349,7 @@ class Tallies(NamedTuple):
     """Weighted reward by term."""
 
     count: Annotated[I32, "world agent count"]  # type: ignore[assignment]
-    """How often each event came, columns in the order of the EVENT bits."""
+    """How often each event came, columns in the order of `Event`."""
 
     distance: Annotated[F32, "world agent"]
     """Driven [m]."""
@@ -351,7 +403,7 @@ class Output(NamedTuple):
     """Result of a step for every agent, learner or not."""
 
     event: Annotated[I32, "world agent"]
-    """EVENT bits."""
+    """`Event` bits."""
 
     term: Annotated[F32, "world agent term"]
     """Raw (unweighted) value of each reward term; times its weight it is in `weighted`."""
@@ -360,7 +412,7 @@ class Output(NamedTuple):
     reward: Annotated[F32, "world agent"]
     terminated: Annotated[U8, "world agent"]
     truncated: Annotated[U8, "world agent"]
-    waits: Annotated[U8, "world agent"]
+    awaiting_reset: Annotated[U8, "world agent"]
     """Finished and not yet placed again (NextStep, Disabled)."""
 
 
@@ -379,20 +431,20 @@ class Scratch(NamedTuple):
     request: Annotated[U8, "worker agent"]
     """Which row of the agent to write, a `RowRequest`."""
 
-    known: Annotated[I32, "world agent slot"]
+    nearest: Annotated[I32, "world agent slot"]
     """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
 
-    kept: Annotated[I32, "world agent 4"]
+    cached_cell: Annotated[I32, "world agent 4"]
     """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
     many lane points and boundary points there are."""
 
-    kept_lane: Annotated[F32, "world agent lane_point 4"]
+    cached_lane_point: Annotated[F32, "world agent lane_point 4"]
     """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
 
-    kept_way: Annotated[F32, "world agent lane_point"]
+    cached_route_distance: Annotated[F32, "world agent lane_point"]
     """From each of them to the start of the goal's lane [m]."""
 
-    kept_boundary: Annotated[F32, "world agent boundary_point 4"]
+    cached_boundary_point: Annotated[F32, "world agent boundary_point 4"]
     """Boundary points, likewise."""
 
     flags: Annotated[I32, "worker 32"]
@@ -418,7 +470,7 @@ class Scratch(NamedTuple):
     size_part: Annotated[F32, "worker agent 2"]
     """Observed values of each body's length and width."""
 
-    around: Annotated[I32, "worker agent"]
+    near_row: Annotated[I32, "worker agent"]
     """Row of the near lists of each agent's observation cell, -1 for none."""
 
     row: Annotated[F32, "staging feature"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from selfdrive_env.config.checks import require_torch
+from selfdrive_env.config.installation import require_torch
 from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
 
 if TYPE_CHECKING:

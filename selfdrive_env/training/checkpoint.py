@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -22,6 +21,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from selfdrive_env.config.files import UNFINISHED, flush_folder, write_flushed
 from selfdrive_env.training.distributed import Ranks
 
 __all__ = [
@@ -37,12 +37,10 @@ __all__ = [
     "tensor_bytes",
     "tensors_from",
     "write_folder",
-    "write_whole",
 ]
 
 CHECKPOINT_VERSION = 1
 MANIFEST = "manifest.json"
-TEMPORARY = ".saving-"
 
 
 class CheckpointError(ValueError):
@@ -85,7 +83,7 @@ class Checkpoints:
         Raises:
             OSError: If the disk is full, or the like.
         """
-        temporary = self.folder / f"{TEMPORARY}{number:08d}"
+        temporary = self.folder / f"{UNFINISHED}{number:08d}"
         first = self.ranks.rank == 0
         problem: OSError | None = None
         try:
@@ -129,7 +127,7 @@ class Checkpoints:
         """
         chosen, problems = -1, []
         if self.ranks.rank == 0:
-            for left in self.folder.glob(f"{TEMPORARY}*"):
+            for left in self.folder.glob(f"{UNFINISHED}*"):
                 shutil.rmtree(left, ignore_errors=True)
             for number in self.numbers():
                 try:
@@ -155,22 +153,11 @@ class Checkpoints:
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes a folder of files with their checksums, whole or not at all."""
-    temporary = folder.parent / f"{TEMPORARY}{folder.name}"
+    temporary = folder.parent / f"{UNFINISHED}{folder.name}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     _write_files(temporary, files)
     _finish(temporary, folder)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")
-    try:
-        _write(temporary, content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _flush_folder(path.parent)
 
 
 def read_folder(folder: Path, needed: Sequence[str] = ()) -> dict[str, bytes]:
@@ -227,7 +214,7 @@ def _read(folder: Path, name: str, length: int, checksum: str) -> bytes:
 
 def _write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     for name, content in files.items():
-        _write(folder / name, content)
+        write_flushed(folder / name, content)
 
 
 def _finish(temporary: Path, final: Path) -> None:
@@ -239,30 +226,12 @@ def _finish(temporary: Path, final: Path) -> None:
             "bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
-    _write(temporary / MANIFEST, json_bytes(manifest))
-    _flush_folder(temporary)
+    write_flushed(temporary / MANIFEST, json_bytes(manifest))
+    flush_folder(temporary)
     if final.exists():
         shutil.rmtree(final)
     temporary.rename(final)
-    _flush_folder(final.parent)
-
-
-def _write(path: Path, content: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes the names in a folder last, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
+    flush_folder(final.parent)
 
 
 def json_bytes(table: Any) -> bytes:

@@ -40,7 +40,7 @@ def run(parsed: argparse.Namespace) -> int:
     if config is None:
         config = load_config(parsed.preset or DEFAULT_PRESET, parsed.config, words)
 
-    from selfdrive_env.config.checks import require_torch
+    from selfdrive_env.config.installation import require_torch
     from selfdrive_env.training import train
 
     require_torch("training", "train")

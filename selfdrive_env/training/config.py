@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import math
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +17,8 @@ from selfdrive_env.config.checks import (
     check_choice,
     check_integer,
     check_number,
+    read_pairs,
+    suggestion,
 )
 from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 
@@ -306,6 +305,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """Name -> settings that differ from the defaults above, which are the paper's."""
 
+PRESET_MEANINGS = {
+    "cpu": "two cores, ten minutes, two towns",
+    "gpu": "one CUDA device, two towns and their variants",
+}
+"""What each of them is."""
+
 
 def load_config(
     preset: str | None = None,
@@ -337,9 +342,8 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
     names = [f.name for f in dataclasses.fields(TrainConfig)]
     for name in table:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, 1, 0.0)[0]
             raise ValueError(
-                f"unknown setting {name!r} (did you mean {near!r}?); settings are "
+                f"unknown setting {name!r}{suggestion(name, names)}; settings are "
                 f"{', '.join(names)}"
             )
     return TrainConfig(**table)
@@ -364,11 +368,7 @@ def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     """Returns the table that `key=value` words write; a value is JSON, or else plain text."""
     table: dict[str, Any] = {}
-    for word in assignments:
-        match = re.fullmatch(r"\s*([A-Za-z_][\w.]*)\s*=(.*)", word, re.DOTALL)
-        if match is None:
-            raise ValueError(f"set must be key=value, got {word!r}")
-        key, value = match[1], _plain_value(match[2].strip())
+    for key, value in read_pairs(assignments).items():
         parts = key.split(".")
         if len(parts) == 1:
             table[key] = value
@@ -380,16 +380,6 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         else:
             raise ValueError(f"set must name a setting or env.SETTING, got {key!r}")
     return table
-
-
-def _plain_value(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if isinstance(value, float) and not math.isfinite(value):
-        return text
-    return value
 
 
 def differences(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from selfdrive_env.config.layouts import Layout
+from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.policies.deep_sets import (
     SETS,
@@ -65,7 +65,7 @@ class Encoder(nn.Module):
         generator: Draws the weights.
     """
 
-    def __init__(self, layout: Layout, sizes: Sizes, generator: torch.Generator) -> None:
+    def __init__(self, layout: ObservationLayout, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
         self.sets, self.plan = set_plan(layout)
         place = layout.slices
@@ -150,7 +150,9 @@ class Networks(nn.Module):
     value_mean: Tensor
     value_scale: Tensor
 
-    def __init__(self, layout: Layout, sizes: Sizes, actions: int, seed: int = 0) -> None:
+    def __init__(
+        self, layout: ObservationLayout, sizes: Sizes, actions: int, seed: int = 0
+    ) -> None:
         super().__init__()
         self.sizes = sizes
         generator = torch.Generator().manual_seed(seed)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfdrive_env.config.layouts import Layout
+from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
 from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks, Sizes
@@ -34,13 +34,13 @@ class TorchPolicy:
     """
 
     def __init__(
-        self, networks: Networks, description: Description, layout: Layout, device: str
+        self, networks: Networks, description: Description, layout: ObservationLayout, device: str
     ) -> None:
         self.networks = networks.to(device).eval().requires_grad_(False)
         self.description = description
         self.layout = layout
         self.device = torch.device(device)
-        self.features = max(one.stop for one in layout.slices.values())
+        self.features = layout.width
         self._generator = torch.Generator(self.device).manual_seed(0)
 
     @classmethod
@@ -116,7 +116,7 @@ def policy_bytes(networks: Networks, description: Description) -> bytes:
     return data
 
 
-def _build(file: PolicyFile) -> tuple[Networks, Description, Layout]:
+def _build(file: PolicyFile) -> tuple[Networks, Description, ObservationLayout]:
     networks = Networks(
         file.layout, Sizes(**file.description["sizes"]), file.description["actions"]
     )

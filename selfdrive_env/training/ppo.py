@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from selfdrive_env.config.files import write_whole
 from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.make import make_self_play
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages, moments
-from selfdrive_env.training.checkpoint import Checkpoints, json_bytes, write_whole
+from selfdrive_env.training.checkpoint import Checkpoints, json_bytes
 from selfdrive_env.training.config import TrainConfig
 from selfdrive_env.training.distributed import Ranks
 from selfdrive_env.training.network import Networks, Sizes
@@ -161,7 +162,7 @@ class Trainer:
             self._reset(self.config.seed)
         if self.ranks.rank == 0:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(self.folder / "config.json", json_bytes(self.config.to_table()))
+            write_whole(self.folder / "config.json", json_bytes(self.config.to_table()), alone=True)
             self.progress = Progress(self.folder, self.state.updates, self.config.tensorboard)
 
     def _reset(self, seed: int) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from selfdrive_env.training.checkpoint import write_whole
+from selfdrive_env.config.files import write_whole
 
 __all__ = ["Progress", "Stopwatch", "clock_text"]
 
@@ -96,7 +96,7 @@ class Progress:
         kept = [row for row in rows if len(row) == len(head) and int(row[0]) <= updates]
         text = io.StringIO()
         csv.writer(text).writerows([head, *kept])
-        write_whole(self.path, text.getvalue().encode())
+        write_whole(self.path, text.getvalue().encode(), alone=True)
         self._names = head
 
     def tell(self, figures: Mapping[str, float], left: float | None) -> None:

@@ -8,14 +8,15 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from selfdrive_env.config.layouts import OBSERVATION_VERSION
+from selfdrive_env.config.files import write_whole
+from selfdrive_env.config.installation import package_version
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,
@@ -27,7 +28,6 @@ from selfdrive_env.training.checkpoint import (
     tensor_bytes,
     tensors_from,
     write_folder,
-    write_whole,
 )
 from selfdrive_env.training.config import TrainConfig, differences
 from selfdrive_env.training.distributed import Ranks
@@ -97,7 +97,7 @@ def save(run: RunState, checkpoints: Checkpoints) -> None:
         own[_worlds_file(run.first_world)] = array_bytes({**run.env.get_state(), **masks})
     checkpoints.save(run.updates, common, own)
     if run.ranks.rank == 0:
-        write_whole(run.folder / POLICY_FILE, common[POLICY_FILE])
+        write_whole(run.folder / POLICY_FILE, common[POLICY_FILE], alone=True)
 
 
 def save_failure(run: RunState, batch: Mapping[str, Tensor]) -> Path:
@@ -143,7 +143,7 @@ def restore(run: RunState, checkpoints: Checkpoints) -> bool:
     run.updates, run.steps = state["updates"], state["steps"]
     run.seconds, run.filter_level = state["seconds"], state["filter_level"]
     if run.ranks.rank == 0:  # a kill may have come between the checkpoint and the policy
-        write_whole(run.folder / POLICY_FILE, files[POLICY_FILE])
+        write_whole(run.folder / POLICY_FILE, files[POLICY_FILE], alone=True)
 
     worlds = _worlds_file(run.first_world)
     if worlds not in files or state["processes"] != run.ranks.count:
@@ -189,7 +189,7 @@ def _common_files(run: RunState) -> dict[str, bytes]:
         "observation_version": OBSERVATION_VERSION,
         "layout": dataclasses.asdict(run.env.layout),
         "layout_digest": run.env.layout_digest,
-        "package_version": _package_version(),
+        "package_version": package_version(),
         "steps": run.steps,
     }
     policy = {
@@ -237,10 +237,3 @@ def _check_fits(run: RunState, where: str, state: Mapping[str, Any]) -> None:
 
 def _worlds_file(first_world: int) -> str:
     return f"worlds-{first_world:08d}.npz"
-
-
-def _package_version() -> str:
-    try:
-        return version("selfdrive_env")
-    except PackageNotFoundError:  # a source tree on the path, not installed
-        return "0.0.0"

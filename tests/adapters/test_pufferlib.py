@@ -12,6 +12,10 @@ import gymnasium
 import numpy as np
 import pytest
 
+from selfdrive_env.config.layouts import LAYOUTS
+
+LEAN = LAYOUTS["lean"].width
+
 NAME = "selfdrive_env.adapters.pufferlib"
 SMALL: dict[str, Any] = dict(
     map="riverside", agents_per_world=4, layout="lean", num_threads=1, horizon=6.0
@@ -33,7 +37,7 @@ class Contract:
             setattr(self, name, array)
 
 
-def buffers(rows: int, features: int = 437) -> dict[str, Any]:
+def buffers(rows: int, features: int = LEAN) -> dict[str, Any]:
     return dict(
         observations=np.full((rows, features), 9.0, np.float32),
         rewards=np.full(rows, 9.0, np.float32),
@@ -117,7 +121,7 @@ def test_rows_are_copied_where_a_policy_drives_the_traffic(adapter: Any) -> None
 def test_what_does_not_apply_or_fit_is_refused(adapter: Any) -> None:
     with pytest.raises(TypeError, match="copy is chosen"):
         adapter(num_agents=8, copy=True, **SMALL)
-    with pytest.raises(ValueError, match=r"float32 of shape \(8, 437\)"):
+    with pytest.raises(ValueError, match=rf"float32 of shape \(8, {LEAN}\)"):
         adapter(num_agents=8, buf=buffers(8, 436), **SMALL)
 
 

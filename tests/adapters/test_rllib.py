@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from selfdrive_env.config.observation import OBSERVATION
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     pytest.importorskip(
@@ -55,5 +57,8 @@ def test_an_episode_of_rllib_is_one_of_an_agent(runner: Any) -> None:
         terms = sum(metrics[name] for name in metrics if name.startswith("reward_"))
         assert one.get_return() == pytest.approx(terms, abs=1e-4)
         # The size of an agent's body changes when it is placed, and never within an episode.
-        sizes = np.array(one.get_observations())[:, 12:14]
+        names = [column.name for column in OBSERVATION["ego"]]
+        sizes = np.array(one.get_observations())[
+            :, [names.index(name) for name in ("length", "width")]
+        ]
         assert (sizes == sizes[0]).all()

@@ -20,6 +20,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
 from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
+from selfdrive_env.config.layouts import LAYOUTS
 
 SELF_PLAY = "selfdrive_env/SelfPlay-v0"
 SMALL: dict[str, Any] = dict(
@@ -241,7 +242,7 @@ def test_batched_values_are_added_once_to_truncated_rows_only() -> None:
     model = make_ppo(env, gamma=0.5)
     callback = BatchedBootstrap()
     callback.init_callback(model)
-    finals = np.random.default_rng(0).uniform(-1, 1, (3, 437)).astype(np.float32)
+    finals = np.random.default_rng(0).uniform(-1, 1, (3, LAYOUTS["lean"].width)).astype(np.float32)
     infos: list[dict[str, Any]] = [
         {"terminal_observation": finals[0], "TimeLimit.truncated": True},
         {"terminal_observation": finals[1], "TimeLimit.truncated": False},

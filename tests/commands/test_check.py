@@ -78,7 +78,7 @@ def test_a_factory_that_breaks_a_promise_gives_exit_code_1(
         (["os:getcwd"], "cannot make os:getcwd"),
         (["selfdrive_env/Drive-v0", "--skip", "nothing"], "--skip has no check 'nothing'"),
         (["selfdrive_env/Drive-v0", "--num-envs", "1"], "--num-envs must be at least 2, got 1"),
-        (["selfdrive_env/Drive-v0", "--set", "dt"], "--set takes KEY=VALUE, got 'dt'"),
+        (["selfdrive_env/Drive-v0", "--set", "dt"], "--set must be key=value, got 'dt'"),
         (["selfdrive_env/Drive-v0", "--set", "fly=1"], "unknown setting 'fly'"),
     ],
 )

@@ -206,24 +206,23 @@ def test_numbers_out_of_range_are_wrong_usage(
 
 def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     from selfdrive_env.commands import listing
+    from selfdrive_env.config.choices import BASELINES, POLICIES
     from selfdrive_env.config.layouts import LAYOUTS
     from selfdrive_env.config.presets import PRESETS
-    from selfdrive_env.config.settings import POLICIES
-    from selfdrive_env.evaluation.policies import SCRIPTED
     from selfdrive_env.maps import BUILT_IN
     from selfdrive_env.training.config import PRESETS as TRAINING
 
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    own = {f"selfdrive_env/{name}" for name, _ in selfdrive_env.ENVIRONMENTS}
+    own = {f"selfdrive_env/{name}" for name, *_ in selfdrive_env.ENVIRONMENTS}
     assert set(found["environments"]) == own
     assert all(found["environments"].values())
     assert set(found["maps"]) == set(BUILT_IN)
-    assert set(found["policies"]) == {*POLICIES, *SCRIPTED}
+    assert set(found["policies"]) == {*POLICIES, *BASELINES}
     assert set(found["presets"]) == set(PRESETS)
     assert set(found["training_presets"]) == set(TRAINING)
     assert set(found["layouts"]) == set(LAYOUTS)
-    assert found["layouts"]["lean"]["columns"] == 437
+    assert found["layouts"]["lean"]["columns"] == LAYOUTS["lean"].width
     assert main(["list", "layouts"]) == 0
-    assert "437 columns, 2 goals" in capsys.readouterr().out
+    assert f"{LAYOUTS['lean'].width} columns, 2 goals" in capsys.readouterr().out
     assert listing.catalogue("maps")["maps"]["riverside"]["lane_km"] > 5.0

@@ -15,6 +15,7 @@ from selfdrive_env.compiler.simd import (
     write_point_pair,
     write_squashed,
 )
+from selfdrive_env.config.observation import WIDTHS
 
 F = np.float32
 
@@ -49,13 +50,17 @@ def lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cyc
     write_lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own)
 
 
-PAIRS = {"write_point_pair": (point_pair, 10, 10, 0), "write_lane_pair": (lane_pair, 14, 15, 5)}
+LANE, BOUNDARY = WIDTHS["lane_points"], WIDTHS["boundary_points"]
+PAIRS = {
+    "write_point_pair": (point_pair, 2 * BOUNDARY, 2 * BOUNDARY, 0),
+    "write_lane_pair": (lane_pair, 2 * LANE, 2 * LANE + 1, 5),
+}
 
 WAYS = np.array([-60.0, -3.0, 0.0, 0.5, 40.0, 3e3, 1e9], F)
 
 CASES = {
     "write_point": (point, 4, 4, 0),
-    "write_lane_point": (lane_point, 7, 8, 2),
+    "write_lane_point": (lane_point, LANE, 8, 2),
     "write_mover": (mover, 8, 8, 3),
 }
 

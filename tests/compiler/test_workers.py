@@ -14,12 +14,7 @@ import pytest
 from selfdrive_env.compiler import workers as parallel
 from selfdrive_env.compiler.njit import entry
 from selfdrive_env.compiler.structs import Table, struct_at
-from selfdrive_env.compiler.workers import (
-    ARGUMENTS,
-    finish,
-    run,
-    take,
-)
+from selfdrive_env.compiler.workers import ARGUMENTS, finish, run, take
 from selfdrive_env.state.arrays import I64, axes
 from tests.kernels.conftest import no_jerk, town_engine
 

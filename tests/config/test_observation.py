@@ -3,25 +3,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
-from selfdrive_env.config.observation import (
-    OBSERVATION,
-    decode,
-    slices,
-    slots,
-)
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION, decode, slices, slots
 from selfdrive_env.envs import make_self_play
-from selfdrive_env.kernels.observation.rows import row_length
 
 SETTINGS = {"map": "riverside", "agents_per_world": 16, "num_threads": 1}
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS.values(), Layout(goals=0, agents=3, stop_lines=7)])
+@pytest.mark.parametrize(
+    "layout", [*LAYOUTS.values(), ObservationLayout(goals=0, agents=3, stop_lines=7)]
+)
 def test_the_table_adds_up_to_the_row(layout):
     found = layout.slices
     assert list(found) == list(OBSERVATION)
     assert found["ego"].start == 0
-    assert list(found.values())[-1].stop == row_length(*layout.counts)
+    assert list(found.values())[-1].stop == layout.width
     for before, after in zip(list(found.values())[:-1], list(found.values())[1:], strict=True):
         assert before.stop == after.start
 
@@ -77,7 +73,7 @@ def test_a_decoded_row_has_the_quantities_of_the_state():
         assert ego["lateral_offset"] == pytest.approx(agents.d[0, row], abs=1e-3)
         assert ego["steering"] == pytest.approx(agents.steering[0, row], abs=1e-3)
         assert ego["length"] == pytest.approx(bodies.length[0, row], abs=1e-3)
-        assert ego["throttle"] == pytest.approx(bodies.throttle[0, row], abs=1e-3)
+        assert ego["jerk_scale"] == pytest.approx(bodies.jerk_scale[0, row], abs=1e-3)
 
         cos, sin = agents.cos[0, row], agents.sin[0, row]
         half = 0.5 * bodies.wheelbase[0, row]
@@ -98,5 +94,6 @@ def test_slots_that_are_not_in_use_stay_zero():
 
 
 def test_a_row_of_another_layout_is_refused():
-    with pytest.raises(ValueError, match="row must be one row of 437 columns, got shape"):
-        decode(np.zeros(438), LAYOUTS["lean"].counts)
+    width = LAYOUTS["lean"].width
+    with pytest.raises(ValueError, match=f"row must be one row of {width} columns, got shape"):
+        decode(np.zeros(width + 1), LAYOUTS["lean"].counts)

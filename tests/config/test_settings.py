@@ -13,23 +13,15 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 from selfdrive_env.config import settings
-from selfdrive_env.config.checks import require_torch
+from selfdrive_env.config.choices import CHOICES
+from selfdrive_env.config.installation import require_torch, usable_cores
 from selfdrive_env.config.layouts import LAYOUTS, make_layout
-from selfdrive_env.config.presets import (
-    BODY_TYPES,
-    PRESETS,
-    TRAINING_RANGE,
-    weight_ranges,
-)
-from selfdrive_env.config.settings import (
-    CHOICES,
-    Settings,
-    make_params,
-    usable_cores,
-)
+from selfdrive_env.config.params import make_params
+from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE, weight_ranges
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs import DrivingVectorEnv
+from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
 from selfdrive_env.state.road import LANE_CHANGE_COST
-from selfdrive_env.state.world import REWARD_TERMS, WEIGHTS
 
 SMALL: dict[str, Any] = {
     "map": "riverside",

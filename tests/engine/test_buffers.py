@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.engine import buffers, cpu
 from selfdrive_env.engine.buffers import Recycler, check_memory
 from selfdrive_env.envs import DrivingVectorEnv, make_drive, make_self_play
+
+FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
 ROWS = 32
 
@@ -189,12 +192,12 @@ def test_last_observations_are_zero_but_for_finished_rows(
 
 
 def test_sparse_zeros_are_zero_and_can_be_written() -> None:
-    array = buffers.sparse_zeros((1000, 1233), np.float32)
-    assert array.shape == (1000, 1233)
+    array = buffers.sparse_zeros((1000, FULL), np.float32)
+    assert array.shape == (1000, FULL)
     assert array.dtype == np.float32
     assert not array.any()
     array[7] = 1.0
-    assert array.sum() == 1233
+    assert array.sum() == FULL
     assert buffers.sparse_zeros((0, 5), np.uint16).shape == (0, 5)
 
 
@@ -233,7 +236,7 @@ def test_rows_are_written_into_an_array_of_the_callers(obs_dtype: str) -> None:
         num_envs=4, map="riverside", layout="lean", num_threads=1, obs_dtype=obs_dtype
     )
     one, other = (make_self_play(copy=False, **settings) for _ in range(2))
-    whole = np.full((6, 437), 2.0, obs_dtype)
+    whole = np.full((6, LEAN), 2.0, obs_dtype)
     one.engine.observe_into(whole[1:5])
     for env in (one, other):
         env.reset(seed=0)
@@ -246,4 +249,4 @@ def test_rows_are_written_into_an_array_of_the_callers(obs_dtype: str) -> None:
     with pytest.raises(ValueError, match="copy=False"):
         owner.engine.observe_into(whole[1:5])
     with pytest.raises(ValueError, match="C-contiguous"):
-        one.engine.observe_into(np.zeros((437, 4), obs_dtype).T)
+        one.engine.observe_into(np.zeros((LEAN, 4), obs_dtype).T)

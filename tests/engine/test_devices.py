@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-
 import gymnasium
 import numpy as np
 import pytest
@@ -24,16 +22,11 @@ def machine(monkeypatch):
     """A machine on which everything is there; tests take something away."""
     versions = {"numba-cuda": "0.30.4", "nvidia-nvvm": "13.4.92"}
 
-    def version(name):
-        if name not in versions:
-            raise PackageNotFoundError(name)
-        return versions[name]
-
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch._C, "_cuda_getDriverVersion", lambda: 13010, raising=False)
-    monkeypatch.setattr(devices, "version", version)
+    monkeypatch.setattr(devices, "installed_version", versions.get)
     monkeypatch.setattr(devices, "_told", set())
     return versions
 

@@ -117,10 +117,10 @@ def test_traffic_goes_on_while_the_ego_waits(policy: str, mode: str) -> None:
     env.reset(seed=3)
     waited = 0
     for _ in range(150):
-        before = env.engine.output.waits[:, 1:].copy()
+        before = env.engine.output.awaiting_reset[:, 1:].copy()
         _, _, terminated, truncated, _ = env.step(np.full(4, ACCELERATE))
-        waited += int(env.engine.output.waits[:, 1:].sum())
-        assert not (env.engine.output.waits[:, 1:] & before).any()
+        waited += int(env.engine.output.awaiting_reset[:, 1:].sum())
+        assert not (env.engine.output.awaiting_reset[:, 1:] & before).any()
         done = terminated | truncated
         if mode == "Disabled" and done.any():
             env.reset(options={"reset_mask": done})

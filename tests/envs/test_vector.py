@@ -13,7 +13,7 @@ import selfdrive_env  # noqa: F401
 from selfdrive_env.envs import DrivingEnv, DrivingVectorEnv
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import MapError
-from selfdrive_env.state.world import REWARD_TERMS
+from selfdrive_env.state.rewards import REWARD_TERMS
 
 SMALL: dict[str, Any] = {
     "map": "riverside",
@@ -264,7 +264,7 @@ def test_the_single_form_ends_with_the_metrics_and_nothing_else() -> None:
     *_, truncated, info = env.step(7)
     assert truncated
     rewards = {f"reward_{name}" for name in REWARD_TERMS}
-    assert set(info) == {"length", "km", *(name for name, *_ in METRICS), *rewards}
+    assert set(info) == {"length", "km", *(metric.name for metric in METRICS), *rewards}
     assert info["length"] == 2
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import selfdrive_env  # noqa: F401
+from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.episodes import Episode, Recorder
 from selfdrive_env.maps import compiled
@@ -274,7 +275,7 @@ def test_among_trained_traffic_everybody_is_recorded() -> None:
     recorder.record()
     episode = recorder.episode()
     assert episode.tracks.observation.shape[::2] == (8, 2)
-    assert (episode.tracks.observation[1:, :14, 1] != 0).any(1).all()
+    assert (episode.tracks.observation[1:, : WIDTHS["ego"], 1] != 0).any(1).all()
 
 
 def test_worlds_with_tensors_on_the_cpu_are_recorded() -> None:

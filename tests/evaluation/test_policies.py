@@ -17,6 +17,8 @@ from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Driver, check_layout, load
 
+FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
+
 torch = pytest.importorskip("torch")
 needs_sb3 = pytest.mark.skipif(
     importlib.util.find_spec("stable_baselines3") is None, reason="needs extra sb3"
@@ -32,7 +34,7 @@ def write_zip(path: Path, tensors: Any, about: dict[str, Any] | None = None) -> 
     return path
 
 
-def mlp(features: int = 437, actions: int = 12, **more: Any) -> dict[str, Any]:
+def mlp(features: int = LEAN, actions: int = 12, **more: Any) -> dict[str, Any]:
     random = torch.Generator().manual_seed(1)
     shapes = {
         "mlp_extractor.policy_net.0": (16, features),
@@ -89,14 +91,14 @@ def test_an_sb3_file_acts_as_its_layers_say(tmp_path: Path, text: str, function:
     tensors = mlp()
     about = {"policy_kwargs": {"activation_fn": f"<class 'torch.nn.modules.activation.{text}'>"}}
     policy = load(str(write_zip(tmp_path / "a.zip", tensors, about)))
-    rows = np.random.default_rng(0).uniform(-1, 1, (9, 437)).astype(np.float32)
+    rows = np.random.default_rng(0).uniform(-1, 1, (9, LEAN)).astype(np.float32)
     values = rows
     for name in ("mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2"):
         weight, bias = tensors[f"{name}.weight"].numpy(), tensors[f"{name}.bias"].numpy()
         values = function(values @ weight.T + bias)
     logits = values @ tensors["action_net.weight"].numpy().T + tensors["action_net.bias"].numpy()
     assert (policy.act(rows) == logits.argmax(1)).all()
-    assert policy.features == 437
+    assert policy.features == LEAN
 
 
 def test_a_saved_ppo_model_acts_as_in_sb3(tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
     tensors = mlp(actions=2, log_std=torch.zeros(2))
     policy = load(str(write_zip(tmp_path / "a.zip", tensors)))
     assert policy.settings == {"action_type": "continuous"}
-    actions = policy.act(np.ones((5, 437), np.float32), deterministic=False)
+    actions = policy.act(np.ones((5, LEAN), np.float32), deterministic=False)
     assert actions.shape == (5, 2)
     assert np.abs(actions).max() <= 1.0
 
@@ -266,12 +268,12 @@ def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None
     "policy",
     [
         Driver("mine", lambda rows: rows, layout=LAYOUTS["full"]),
-        Driver("mine", lambda rows: rows, features=1233),
+        Driver("mine", lambda rows: rows, features=FULL),
     ],
 )
 def test_another_layout_is_refused_with_both_named(policy: Driver) -> None:
     env = DrivingVectorEnv(2, layout="lean", map="riverside")
-    with pytest.raises(ValueError, match=r"mine.*1233.*lean \(437 values\)"):
+    with pytest.raises(ValueError, match=rf"mine.*{FULL}.*lean \({LEAN} values\)"):
         check_layout(policy, env)
     env.close()
     fitting = DrivingVectorEnv(2, layout=policies.fitting_layout(policy), map="riverside")

@@ -7,7 +7,8 @@ import pytest
 
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
-from selfdrive_env.state.world import EVENT_RED_LIGHT, EVENT_STOP_SIGN, WEIGHT_GOAL_RADIUS
+from selfdrive_env.state.rewards import WEIGHT
+from selfdrive_env.state.world import EVENT_RED_LIGHT, EVENT_STOP_SIGN
 from tests.evaluation.conftest import scene
 
 ONE = np.ones((1, 1), np.bool_)
@@ -18,7 +19,7 @@ def straight(goals: list[float], speed: float, aside: float = 0.0) -> tuple[Scen
     env = scene("narrow", 1)
     lane, s = lane_at(env.scene, -150.0, -1.75, 0.0)
     env.put(0, 0, (lane, s), [(lane, s + away) for away in goals], speed=speed, aside=aside)
-    env.engine.bodies.weight[0, 0, WEIGHT_GOAL_RADIUS] = 1.0
+    env.engine.bodies.weight[0, 0, WEIGHT.goal_radius] = 1.0
     return env, RouteLog(env.engine)
 
 

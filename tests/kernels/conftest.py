@@ -133,7 +133,7 @@ def put(
     a.speed[world, agent] = speed
     a.segment[world, agent], a.s[world, agent], a.d[world, agent] = segment, s, aside
     a.z[world, agent] = engine.lanes.segment[segment, 8]
-    for field in (a.acceleration, a.lateral_acceleration, a.steering, a.contact, a.waiting):
+    for field in (a.acceleration, a.lateral_acceleration, a.steering, a.contact, a.standing_time):
         field[world, agent] = 0
     a.stopped_at[world, agent] = -1
     a.status[world, agent] = 1
@@ -143,5 +143,5 @@ def set_body(engine: Engine, length: float = 4.5, width: float = 1.8, world: int
     """Gives all agents of a world one body with coefficients of 1."""
     b = engine.bodies
     b.length[world], b.width[world], b.wheelbase[world] = length, width, 0.6 * length
-    for field in (b.throttle, b.steer, b.pull, b.pace):
+    for field in (b.jerk_scale, b.lateral_jerk_scale, b.acceleration_scale, b.speed_scale):
         field[world] = 1.0

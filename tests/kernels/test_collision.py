@@ -158,7 +158,7 @@ def test_bodies_on_one_level_collide():
     engine = pair(0.0, speed=3.0)
     assert (engine.output.event[0] & EVENT_COLLISION).tolist() == [EVENT_COLLISION] * 2
     # The speed that counts is one's own at the start of the step.
-    np.testing.assert_allclose(engine.motion.hit_speed[0], [3.0, 0.0])
+    np.testing.assert_allclose(engine.motion.impact_speed[0], [3.0, 0.0])
 
 
 @pytest.mark.parametrize(("height", "collides"), [(2.4, True), (2.6, False), (-6.0, False)])

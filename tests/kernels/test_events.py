@@ -33,11 +33,11 @@ def test_comfort_counts_each_bound_once():
 
 
 def test_every_event_has_a_metric():
-    assert len(METRICS) == NUM_COUNTS
-    assert EVENT_GOAL == 1
-    assert METRICS[0][0] == "goals"
-    assert METRICS[EVENT_WRONG_WAY.bit_length() - 1][0] == "wrong_way"
-    assert METRICS[EVENT_COMFORT.bit_length() - 1][0] == "uncomfortable"
+    assert [metric.event for metric in METRICS] == [1 << bit for bit in range(NUM_COUNTS)]
+    names = {metric.event: metric.name for metric in METRICS}
+    assert names[EVENT_GOAL] == "goals"
+    assert names[EVENT_WRONG_WAY] == "wrong_way"
+    assert names[EVENT_COMFORT] == "uncomfortable"
 
 
 def straight_lane(engine):

@@ -5,12 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.lights import (
-    PHASE_GREEN,
-    PHASE_RED,
-    PHASE_YELLOW,
-    advance_lights,
-)
+from selfdrive_env.kernels.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
 from selfdrive_env.kernels.lights import draw_lights as redraw_lights
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.world import (
@@ -187,7 +182,7 @@ def step_with(engine, line, colour, jerk=(0.0, 0.0)):
 )
 def test_passing_a_line_counts_on_red_only(speed, colour, event):
     engine, line, lane, s = approach("signal")
-    engine.bodies.pace[0] = 1.5
+    engine.bodies.speed_scale[0] = 1.5
     stand_before(engine, lane, s, 0.5, speed)
     assert step_with(engine, line, colour) == event
     assert step_with(engine, line, colour) == 0  # once

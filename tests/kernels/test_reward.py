@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE
-from selfdrive_env.kernels.reward import REWARDS, agent_terms, lane_align, lane_centre
+from selfdrive_env.kernels.reward import Outcome, agent_terms, lane_align, lane_centre
+from selfdrive_env.state.rewards import (
+    NUM_CONDITIONS,
+    NUM_TERMS,
+    REWARD_TERMS,
+    REWARDS,
+    TERM,
+    TERM_WEIGHT,
+    WEIGHT,
+    WEIGHTS,
+)
 from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_GOAL,
@@ -14,9 +24,6 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    NUM_TERMS,
-    REWARD_TERMS,
-    WEIGHTS,
 )
 from tests.kernels import bits, from_python, plain
 from tests.kernels.conftest import random_jerks, town_engine
@@ -36,12 +43,13 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
     """Raw and weighted terms of the kernel by name, and their sum."""
     row = np.array([weight[name] for name in WEIGHTS], np.float32)
     raw, weighted = np.zeros(NUM_TERMS, np.float32), np.zeros(NUM_TERMS, np.float32)
-    names = ("hit_speed", "acceleration", "lateral")
+    names = ("impact_speed", "acceleration", "lateral")
     numbers = [math.cos(theta), math.sin(theta), d, speed]
     numbers += [*(values.pop(n, 0.0) for n in names), *jerk]
     numbers += [values.pop("limit", 13.9), values.pop("progress", 0.0)]
     assert not values
-    total = agent_terms(np.int32(event), *(F(n) for n in numbers), row, F(DT), raw, weighted)
+    step = Outcome(np.int32(event), *(F(n) for n in numbers))
+    total = agent_terms(step, row, F(DT), raw, weighted)
     by_name = (dict(zip(REWARD_TERMS, column.tolist(), strict=True)) for column in (raw, weighted))
     return *by_name, total
 
@@ -50,7 +58,7 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
 CASES = (
     (dict(event=EVENT_GOAL), {"goal": 1.0}),
     (dict(event=EVENT_GOAL | EVENT_LAST_GOAL), {"goal": 1.0}),
-    (dict(event=EVENT_COLLISION, hit_speed=10.0), {"collision": -4.0}),
+    (dict(event=EVENT_COLLISION, impact_speed=10.0), {"collision": -4.0}),
     (dict(event=EVENT_OFFROAD), {"offroad": -3.0}),
     (dict(event=EVENT_RED_LIGHT), {"stop_line": -1.0}),
     (dict(event=EVENT_STOP_SIGN), {"stop_line": -1.0}),
@@ -122,7 +130,7 @@ def test_random_steps_agree_with_the_table():
         progress = random.normal(0, 3)
         event = sum(events[n] for n in events if happened[n])
         raw, weighted, total = terms(
-            event, theta, d, speed, jerk, weight, hit_speed=abs(before), acceleration=a,
+            event, theta, d, speed, jerk, weight, impact_speed=abs(before), acceleration=a,
             lateral=lat, limit=limit, progress=progress,
         )  # fmt: skip
         wanted = reward_terms(
@@ -163,8 +171,23 @@ def test_rewards_of_running_worlds_agree_with_the_table():
         np.testing.assert_allclose(out.weighted.sum(-1), out.reward, atol=1e-4)
 
 
-def test_every_term_is_described():
-    assert tuple(name for name, _ in REWARDS) == REWARD_TERMS
+def test_the_table_numbers_terms_and_weights():
+    assert [row.name for row in REWARDS if row.formula] == list(REWARD_TERMS)
+    assert {row.name for row in REWARDS} == set(WEIGHTS)
+    assert [WEIGHTS[column] for column in TERM_WEIGHT] == list(REWARD_TERMS)
+    assert [row.name for row in REWARDS if row.observed] == list(WEIGHTS[:NUM_CONDITIONS])
+    assert list(TERM._fields) == list(REWARD_TERMS)
+    assert list(WEIGHT._fields) == list(WEIGHTS)
+
+
+def test_the_table_keeps_its_order():
+    """Policies and recorded episodes count on these columns; what is new comes behind them."""
+    assert REWARD_TERMS[:12] == ("goal", "collision", "offroad", "comfort", "lane_align",
+        "lane_centre", "velocity", "reverse", "stop_line", "timestep", "overspeed",
+        "progress")  # fmt: skip
+    assert WEIGHTS[:15] == ("goal_radius", "collision", "offroad", "comfort", "lane_align",
+        "velocity_align", "lane_centre", "centre_bias", "reverse", "stop_line", "overspeed",
+        "goal", "velocity", "timestep", "progress")  # fmt: skip
 
 
 @pytest.mark.parametrize("preset", PRESETS)

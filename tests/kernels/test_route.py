@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.route import closest_approach
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
-from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL, WEIGHT_GOAL_RADIUS
+from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
 from tests.reference import lane_graph
@@ -101,7 +102,7 @@ def scene(last, **settings):
     segment = int(lanes.segment_first[lane]) + 10
     put(engine, 0, segment)
     row = lanes.segment[segment + 20].astype(np.float64)
-    bodies.weight[0, 0, WEIGHT_GOAL_RADIUS] = RADIUS
+    bodies.weight[0, 0, WEIGHT.goal_radius] = RADIUS
     bodies.num_goals[0, 0] = 1 if last else 2
     bodies.goal_lane[0, 0, :2] = lane
     bodies.goal_s[0, 0, :2] = row[9], row[9] + 40.0
@@ -133,7 +134,7 @@ def test_an_intermediate_goal_is_reached_within_its_radius_only():
 @pytest.mark.parametrize("speed", [12.0, 18.0])
 def test_an_intermediate_goal_is_not_missed_between_two_steps(speed):
     engine, segment = scene(last=False)
-    engine.bodies.weight[0, 0, WEIGHT_GOAL_RADIUS] = 3.2
+    engine.bodies.weight[0, 0, WEIGHT.goal_radius] = 3.2
     step = 0.3 * speed
     assert reach(engine, segment, step / 2, speed) & EVENT_GOAL
     # Both ends of that step lie farther away than the radius.
@@ -156,7 +157,7 @@ def test_a_goal_on_another_level_is_not_reached():
     lanes.segment[segment + 19 : segment + 22, 8] += np.float32(5.0)
     try:
         put(engine, 0, segment + 18)
-        engine.bodies.weight[0, 0, WEIGHT_GOAL_RADIUS] = 8.0
+        engine.bodies.weight[0, 0, WEIGHT.goal_radius] = 8.0
         engine.step(no_jerk(engine))
         assert not engine.output.event[0, 0] & EVENT_GOAL
     finally:

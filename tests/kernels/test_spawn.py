@@ -9,12 +9,7 @@ from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.state.world import (
-    ABSENT,
-    BLIND,
-    BODY_SHARE,
-    BRAKING,
-)
+from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING
 from tests.kernels import from_python
 from tests.kernels.conftest import build, random_jerks, town_engine
 from tests.maps.conftest import connect, strip
@@ -109,7 +104,12 @@ def test_random_bodies_have_the_papers_sizes_and_coefficients():
     assert b.width.max() <= F(3.0)
     assert b.length.mean() == pytest.approx(3.9, abs=0.4)
     np.testing.assert_allclose(b.wheelbase, 0.6 * b.length, rtol=1e-6)
-    for field, spread in ((b.throttle, 1.25), (b.steer, 1.25), (b.pull, 1.5), (b.pace, 1.5)):
+    for field, spread in (
+        (b.jerk_scale, 1.25),
+        (b.lateral_jerk_scale, 1.25),
+        (b.acceleration_scale, 1.5),
+        (b.speed_scale, 1.5),
+    ):
         assert field.min() >= 1 / spread - 1e-5
         assert field.max() <= spread + 1e-5
         assert (field < 1.0).mean() == pytest.approx(0.5, abs=0.07)
@@ -126,7 +126,10 @@ def test_typed_bodies_lie_within_their_table():
         assert (b.width[own] >= F(wide_low) - 1e-5).all()
         assert (b.width[own] <= F(wide_high) + 1e-5).all()
         for field, mean, spread in zip(
-            (b.throttle, b.steer, b.pull, b.pace), means, (1.25, 1.25, 1.5, 1.5), strict=True
+            (b.jerk_scale, b.lateral_jerk_scale, b.acceleration_scale, b.speed_scale),
+            means,
+            (1.25, 1.25, 1.5, 1.5),
+            strict=True,
         ):
             assert (field[own] >= mean / spread - 1e-5).all()
             assert (field[own] <= mean * spread + 1e-5).all()
@@ -157,7 +160,7 @@ def test_tempers_are_drawn_by_share():
 def test_who_starts_anew_remembers_nothing():
     engine = town_engine(agents_per_world=3)
     agents, tallies = engine.agents, engine.tallies
-    carried = ("acceleration", "lateral_acceleration", "steering", "waiting", "brake_until",
+    carried = ("acceleration", "lateral_acceleration", "steering", "standing_time", "brake_until",
         "goal", "age", "contact")  # fmt: skip
     sums = tallies.term, tallies.count, tallies.distance
     for field in (*(getattr(agents, name) for name in carried), agents.stopped_at, *sums):
@@ -183,7 +186,7 @@ def test_placing_is_a_function_of_the_seed():
 def test_initial_speeds_stay_below_the_share_of_the_limit():
     engine = town_engine(worlds=8, agents_per_world=32, initial_speed=0.5)
     limit = engine.lanes.speed_limit[engine.lanes.segment_lane[engine.agents.segment]]
-    top = np.minimum(limit, 20.0 * engine.bodies.pace)
+    top = np.minimum(limit, 20.0 * engine.bodies.speed_scale)
     assert (engine.agents.speed <= 0.5 * top + 1e-4).all()
     assert (engine.agents.speed > 0.1).any()
     assert not town_engine(agents_per_world=8, initial_speed=0.0).agents.speed.any()
@@ -217,7 +220,7 @@ def test_who_has_ended_is_placed_anew_unasked_in_some_modes_only(mode, placed):
     for _ in range(3):
         engine.step(np.zeros((1, 2, 2), np.float32))
     assert (engine.agents.status[0] != ABSENT).tolist() == [placed, True]
-    assert engine.output.waits[0].tolist() == [not placed, False]
+    assert engine.output.awaiting_reset[0].tolist() == [not placed, False]
 
 
 def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():
@@ -236,7 +239,7 @@ def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():
     lane = engine.lanes.segment_lane[agents.segment[:, 0]]
     room = engine.lanes.length[lane] - agents.s[:, 0] - 0.5 * bodies.length[:, 0]
     room = np.maximum(room, 0.0)
-    top = 20.0 * bodies.pace[:, 0]
+    top = 20.0 * bodies.speed_scale[:, 0]
     for here, square in ((0, 25.0 + 6.0 * room), (2, 6.0 * room)):
         bound = np.sqrt(square)
         mine = (lane == here) & (agents.status[:, 0] != ABSENT)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from selfdrive_env.config.settings import POLICIES
+from selfdrive_env.config.choices import POLICIES
 from selfdrive_env.evaluation.policies import load
 from selfdrive_env.play.controls import Pressed
 from selfdrive_env.play.session import Session, make_env
@@ -58,7 +58,7 @@ def test_after_the_end_nothing_moves_until_the_reset(session: Session) -> None:
         session.step(Pressed(throttle=True, left=True))
         if session.ended is not None:
             break
-    assert session.ended in ("off the road", "collision", "collision, off the road")
+    assert session.ended in ("offroad", "collision", "collision, offroad")
     steps = session.steps
     session.step(GO)
     assert session.steps == steps

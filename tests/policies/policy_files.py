@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from selfdrive_env.config.layouts import LAYOUTS, OBSERVATION_VERSION, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.training.network import Networks, Sizes
 from selfdrive_env.training.policy import policy_bytes
 
@@ -16,7 +17,7 @@ SIZES = Sizes((16, 32), 16, (32,), shared_sets=True)
 
 
 def write_policy(
-    path: Path, layout: Layout = LAYOUTS["lean"], sizes: Sizes = SIZES, *,
+    path: Path, layout: ObservationLayout = LAYOUTS["lean"], sizes: Sizes = SIZES, *,
     action: int | None = None, actions: int = 12, **changes: Any,
 ) -> Path:  # fmt: skip
     """Writes a policy; `action` is the only one it takes, `changes` go into its description."""

@@ -11,12 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.envs import make_self_play
-from selfdrive_env.policies.deep_sets import (
-    CHUNK,
-    SetWeights,
-    backward,
-    encode,
-)
+from selfdrive_env.policies.deep_sets import CHUNK, SetWeights, backward, encode
 from selfdrive_env.state.arrays import F32
 
 

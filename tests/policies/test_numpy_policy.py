@@ -17,7 +17,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
 import selfdrive_env
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.envs import make_drive, make_self_play
 from selfdrive_env.policies.files import HEADER
 from selfdrive_env.state.world import PRESENT
@@ -37,11 +37,8 @@ def policy(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     "sizes", [SIZES, Sizes((16, 32), 8, (32, 16)), Sizes((24, 8), 8, (16,)), Sizes((8,), 8, (16,))]
 )
-@pytest.mark.parametrize(
-    "layout", [LAYOUTS["lean"], Layout(goals=0, lane_points=3, boundary_points=0, stop_lines=0,
-                                       agents=0)]
-)  # fmt: skip
-def test_logits_are_those_of_torch(tmp_path: Path, sizes: Sizes, layout: Layout) -> None:
+@pytest.mark.parametrize("layout", [LAYOUTS["lean"], ObservationLayout(0, 3, 0, 0, 0)])
+def test_logits_are_those_of_torch(tmp_path: Path, sizes: Sizes, layout: ObservationLayout) -> None:
     file = write_policy(tmp_path / "a.safetensors", layout, sizes)
     ours, theirs = selfdrive_env.load_policy(file), load_torch_policy(file)
     random = np.random.default_rng(1)

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from selfdrive_env.config.presets import TRAINING_RANGE
+from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 from selfdrive_env.state.road import UNREACHABLE
 from selfdrive_env.state.world import (
     ABSENT,
@@ -17,10 +18,8 @@ from selfdrive_env.state.world import (
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
-    NUM_CONDITIONS,
     RED,
     STOP_SIGN,
-    WEIGHTS,
     YELLOW,
 )
 
@@ -384,7 +383,10 @@ class Observer:
             unit(float(a.steering[w, i]) / 0.55),
             unit(float(a.acceleration[w, i]) / 5.0),
             unit(float(a.lateral_acceleration[w, i]) / 4.0),
-            *[unit(float(c[w, i]) - 1.0) for c in (b.throttle, b.steer, b.pull, b.pace)],
+            *[
+                unit(float(c[w, i]) - 1.0)
+                for c in (b.jerk_scale, b.lateral_jerk_scale, b.acceleration_scale, b.speed_scale)
+            ],
             squash(float(b.length[w, i]), 5.0),
             squash(float(b.width[w, i]), 2.0),
         ]

@@ -19,13 +19,9 @@ from hypothesis import strategies as st
 
 import selfdrive_env
 from selfdrive_env.__main__ import main
+from selfdrive_env.config import files as whole_files
 from selfdrive_env.training import TrainConfig, checkpoint, load_torch_policy, train
-from selfdrive_env.training.checkpoint import (
-    CheckpointError,
-    read_file,
-    read_folder,
-    write_folder,
-)
+from selfdrive_env.training.checkpoint import CheckpointError, read_file, read_folder, write_folder
 from tests.training.conftest import TINY, tiny_config
 
 ALWAYS: dict[str, Any] = {"checkpoint_minutes": 0.0, "keep_checkpoints": 2}
@@ -199,16 +195,17 @@ def test_a_damaged_file_is_refused_by_its_name(
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, victim: str, good: int = 0) -> None:
     """Lets the disk be full in the middle of a file, after so many good ones of its name."""
-    write, names = checkpoint._write, list[str]()
+    write, names = whole_files.write_flushed, list[str]()
 
-    def full(path: Path, content: bytes) -> None:
+    def full(path: Path, content: bytes, *mode: int) -> None:
         names.append(path.name)
         if path.name.startswith(victim) and names.count(path.name) > good:
             path.write_bytes(content[:100])
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(path, content)
+        write(path, content, *mode)
 
-    monkeypatch.setattr(checkpoint, "_write", full)
+    for module in (whole_files, checkpoint):
+        monkeypatch.setattr(module, "write_flushed", full)
 
 
 @pytest.mark.parametrize("victim", ["policy", "worlds", "manifest"])
@@ -245,7 +242,7 @@ from pathlib import Path
 from selfdrive_env.training import TrainConfig, checkpoint, train
 
 victim, table = sys.argv[1], json.loads(sys.argv[2])
-write = checkpoint._write
+write = checkpoint.write_flushed
 
 def killed(path, content):
     if path.parent.name.endswith("00000003") and path.name == victim:
@@ -253,7 +250,7 @@ def killed(path, content):
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, content)
 
-checkpoint._write = killed
+checkpoint.write_flushed = killed
 train(TrainConfig(**table))
 """
 
@@ -275,7 +272,8 @@ def test_a_run_killed_while_saving_resumes_from_the_interval_before(
 KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
-from selfdrive_env.training.checkpoint import Checkpoints, write_whole
+from selfdrive_env.config.files import write_whole
+from selfdrive_env.training.checkpoint import Checkpoints
 from selfdrive_env.training.distributed import Ranks
 
 left = -1
@@ -293,7 +291,7 @@ def content(number):
 def save(checkpoints, number):
     same = content(number)
     checkpoints.save(number, {"a": same, "b": same}, {"own": same})
-    write_whole(checkpoints.folder.parent / "policy", same)
+    write_whole(checkpoints.folder.parent / "policy", same, alone=True)
 
 sys.addaudithook(kill_in_time)
 moment, ended = -1, False

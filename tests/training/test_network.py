@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from selfdrive_env.config.layouts import LAYOUTS, Layout
+from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.training.network import SETS, Networks, Sizes
 from selfdrive_env.training.policy import choose
@@ -12,10 +12,10 @@ from selfdrive_env.training.policy import choose
 SIZES = Sizes((8, 8), 8, (16,))
 
 
-def random_rows(layout: Layout, count: int, seed: int = 0) -> torch.Tensor:
+def random_rows(layout: ObservationLayout, count: int, seed: int = 0) -> torch.Tensor:
     """Rows in which the last half of each set's slots is empty."""
     generator = torch.Generator().manual_seed(seed)
-    length = max(one.stop for one in layout.slices.values())
+    length = layout.width
     rows = 2.0 * torch.rand((count, length), generator=generator) - 1.0
     for name in SETS:
         table = rows[:, layout.slices[name]].view(count, -1, len(OBSERVATION[name]))
@@ -26,7 +26,7 @@ def random_rows(layout: Layout, count: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_the_order_of_a_set_does_not_matter(layout: Layout) -> None:
+def test_the_order_of_a_set_does_not_matter(layout: ObservationLayout) -> None:
     networks = Networks(layout, SIZES, 12)
     rows = random_rows(layout, 5)
     mixed = rows.clone()
@@ -38,10 +38,10 @@ def test_the_order_of_a_set_does_not_matter(layout: Layout) -> None:
 
 
 def test_empty_slots_have_no_influence() -> None:
-    few = Layout(goals=1, lane_points=3, boundary_points=3, stop_lines=3, agents=3)
-    many = Layout(goals=1, lane_points=9, boundary_points=9, stop_lines=9, agents=9)
-    small = torch.zeros(1, max(s.stop for s in few.slices.values()))
-    large = torch.zeros(1, max(s.stop for s in many.slices.values()))
+    few = ObservationLayout(goals=1, lane_points=3, boundary_points=3, stop_lines=3, agents=3)
+    many = ObservationLayout(goals=1, lane_points=9, boundary_points=9, stop_lines=9, agents=9)
+    small = torch.zeros(1, few.width)
+    large = torch.zeros(1, many.width)
     values = torch.linspace(-1.0, 1.0, small.shape[1])
     for name in OBSERVATION:
         here, there = few.slices[name], many.slices[name]
@@ -53,8 +53,8 @@ def test_empty_slots_have_no_influence() -> None:
 
 
 def test_a_layout_without_some_sets_works() -> None:
-    layout = Layout(goals=0, lane_points=2, boundary_points=0, stop_lines=0, agents=0)
-    rows = torch.zeros(3, max(s.stop for s in layout.slices.values()))
+    layout = ObservationLayout(goals=0, lane_points=2, boundary_points=0, stop_lines=0, agents=0)
+    rows = torch.zeros(3, layout.width)
     assert Networks(layout, SIZES, 5).log_probabilities(rows).shape == (3, 5)
 
 

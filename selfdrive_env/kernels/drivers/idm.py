@@ -49,6 +49,7 @@ from selfdrive_env.kernels.drivers.path import (
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
 from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -59,7 +60,6 @@ from selfdrive_env.state.world import (
     HALTED,
     IDM,
     STILL,
-    WEIGHT_GOAL_RADIUS,
 )
 
 __all__ = ["drive", "is_blind"]
@@ -200,7 +200,7 @@ def idm_wish(model, data, paths, info, world, agent):
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
     lane = lanes.segment_lane[agents.segment[world, agent]]
-    wanted = SEEN_SPEED * min(bodies.pace[world, agent], ONE)
+    wanted = SEEN_SPEED * min(bodies.speed_scale[world, agent], ONE)
     wanted = min(lanes.speed_limit[lane], wanted)
     wanted = bend_speed(path, count, wanted)
     wanted = min(wanted, max(LEAVE_PACE * info[agent, LEAVE_END], LEAVE_SPEED))
@@ -219,7 +219,7 @@ def idm_wish(model, data, paths, info, world, agent):
     if last:
         room = (
             agents.goal_distance[world, agent]
-            - HALF * bodies.weight[world, agent, WEIGHT_GOAL_RADIUS]
+            - HALF * bodies.weight[world, agent, WEIGHT.goal_radius]
         )
         if room < GOAL_ZONE:
             wanted = min(
@@ -258,7 +258,7 @@ def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
     half_length = HALF * bodies.length[world, agent]
     half_width = HALF * bodies.width[world, agent]
     aside = path_offset(path, agents, bodies, world, agent)
-    impatient = agents.waiting[world, agent] > PATIENCE
+    impatient = agents.standing_time[world, agent] > PATIENCE
     margin_beside = LEAST_MARGIN if impatient else SIDE_MARGIN
     wish = UNREACHABLE
     nearest = UNREACHABLE
@@ -353,17 +353,17 @@ def drive_scripted(model, data, paths, info, world, agent, dt):
         wish = idm_wish(model, data, paths, info, world, agent)
     wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
     if speed < HALF and wish <= ZERO and driver != CONSTANT:
-        agents.waiting[world, agent] += dt
+        agents.standing_time[world, agent] += dt
         motion.jerk[world, agent, 0] = LONG_LOW
         motion.jerk[world, agent, 1] = ZERO
         return
     if speed > ONE:
-        agents.waiting[world, agent] = ZERO
+        agents.standing_time[world, agent] = ZERO
 
-    jerk = (wish - acceleration) / (dt * bodies.throttle[world, agent])
+    jerk = (wish - acceleration) / (dt * bodies.jerk_scale[world, agent])
     jerk = clamp(jerk, LONG_LOW, LONG_HIGH)
     motion.jerk[world, agent, 0] = jerk
-    next_acceleration = acceleration + jerk * dt * bodies.throttle[world, agent]
+    next_acceleration = acceleration + jerk * dt * bodies.jerk_scale[world, agent]
     next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
     curvature = steer_along(
         paths[agent],
@@ -376,7 +376,9 @@ def drive_scripted(model, data, paths, info, world, agent, dt):
         next_speed,
     )
     lateral = curvature * next_speed * next_speed
-    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (dt * bodies.steer[world, agent])
+    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (
+        dt * bodies.lateral_jerk_scale[world, agent]
+    )
     motion.jerk[world, agent, 1] = clamp(jerk, -LATERAL_JERK, LATERAL_JERK)
 
 

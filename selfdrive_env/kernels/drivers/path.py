@@ -76,7 +76,7 @@ TURN_OUT_SHARE = np.float32(0.8)  # of the length
 TURN_OUT_TIME = np.float32(2.0)  # [s]
 LINK_JUMP = np.float32(0.5)  # [m]
 JUMP_SLOPE = np.float32(1.0 / 4.5)  # [m/m]
-TIGHT = np.float32(1.15)  # bends that a body takes where there is no other way
+CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
 STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
 NARROW_MARGIN = np.float32(0.4)  # [m]
@@ -201,7 +201,7 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
     """
     lanes, routes = model.lanes, model.routes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
-    bend = bodies.bend[world, agent]
+    bend = bodies.max_curvature[world, agent]
     needed = LEAVE_ROOM + bodies.length[world, agent] + LEAVE_TIME * agents.speed[world, agent]
     inside = lanes.junction[lane] >= 0
     if inside and (room >= UNREACHABLE or lanes.max_curvature[lane] > STRAIGHT):
@@ -323,7 +323,7 @@ def build_path(model, data, world, agent, path, info):
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
-    bend = bodies.bend[world, agent]
+    bend = bodies.max_curvature[world, agent]
     dead_end = way_to_dead_end(lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bend)
     room = dead_end - agents.s[world, agent] if dead_end < UNREACHABLE else UNREACHABLE
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
@@ -371,7 +371,7 @@ def build_path(model, data, world, agent, path, info):
             base += lanes.length[lane]
             lane = next_lane(lanes, routes, before, goal_lane, bend, first_lane, num_lanes)
             if lane < 0:
-                tight = bend * TIGHT
+                tight = bend * CURVATURE_SLACK
                 lane = next_lane(lanes, routes, before, goal_lane, tight, first_lane, num_lanes)
             if lane < 0:
                 info[PATH_END] = base
@@ -423,7 +423,7 @@ def build_path(model, data, world, agent, path, info):
         path[0, 4] = agents.z[world, agent]
         count = np.int64(1)
     info[POINTS] = np.float32(count)
-    info[WAITED] = agents.waiting[world, agent]
+    info[WAITED] = agents.standing_time[world, agent]
     write_rank(info, speed, half_length, turn, served)
     write_bounds(path, info, count)
 

@@ -13,6 +13,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
+from selfdrive_env.state import world as world_state
 from selfdrive_env.state.world import ABSENT, HALTED
 
 __all__ = [
@@ -29,10 +30,10 @@ MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
 MAX_ACCELERATION = np.float32(2.5)  # [m/s^2]
 MAX_LATERAL = np.float32(4.0)  # [m/s^2]
 MAX_REVERSE = np.float32(-2.0)  # [m/s]
-TOP_SPEED = np.float32(20.0)
+TOP_SPEED = np.float32(20.0)  # [m/s]
 MIN_SPEED_SQUARED = np.float32(1.0e-5)  # [m^2/s^2]
 STEERING_RATE = np.float32(0.6)  # [rad/s]
-MAX_STEERING = np.float32(0.55)  # [rad]
+MAX_STEERING = np.float32(world_state.MAX_STEERING)  # [rad]
 
 
 class Scales(NamedTuple):
@@ -182,10 +183,10 @@ def advance_bodies(model, data, worker, world):
             motion.jerk[world, agent, 0],
             motion.jerk[world, agent, 1],
             Scales(
-                bodies.throttle[world, agent],
-                bodies.steer[world, agent],
-                bodies.pull[world, agent],
-                bodies.pace[world, agent],
+                bodies.jerk_scale[world, agent],
+                bodies.lateral_jerk_scale[world, agent],
+                bodies.acceleration_scale[world, agent],
+                bodies.speed_scale[world, agent],
             ),
             bodies.wheelbase[world, agent],
             hold_jerk,

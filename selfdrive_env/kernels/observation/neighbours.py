@@ -7,15 +7,17 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import write_mover
 from selfdrive_env.compiler.threads import thread_index, warp_lane, warp_size
+from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.observation.road_points import write_empty
+from selfdrive_env.state.road import VIEW_RANGE
 
 __all__ = ["AGENT_FLOATS", "nearest_agents", "write_neighbours"]
 
-AGENT_FLOATS = 10
-VIEW_SQUARED = np.float32(200.0 * 200.0)
-PER_HEIGHT = np.float32(1.0 / 10.0)
+AGENT_FLOATS = WIDTHS["agents"]
+VIEW_SQUARED = np.float32(VIEW_RANGE * VIEW_RANGE)  # [m^2]
+PER_HEIGHT = np.float32(1.0 / scale_of("agents", "height"))  # [1/m]
 HUGE = np.float32(1.0e12)
 SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)

@@ -12,8 +12,10 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import (
-    FAR,
-    NEAR,
+    BOUNDARY_FLOATS,
+    GOAL_DISTANCE,
+    GOAL_GAIN,
+    LANE_FLOATS,
     prefetch,
     write_lane_pair,
     write_lane_point,
@@ -27,8 +29,6 @@ from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 
 __all__ = [
-    "BOUNDARY_FLOATS",
-    "LANE_FLOATS",
     "Eye",
     "Target",
     "keep_points",
@@ -41,12 +41,9 @@ __all__ = [
     "write_lanes",
 ]
 
-LANE_FLOATS = 7
-BOUNDARY_FLOATS = 5
-
 WIDE = 8
 PAIR_FLOATS = 2 * LANE_FLOATS
-PAIR = 15  # entries that two lane points are written to, the last one by the way
+PAIR = PAIR_FLOATS + 1  # entries that two lane points are written to, the last by the way
 LINE_WORDS = 16  # of four bytes in a cache line
 LINE_POINTS = 4
 NO_WAY = np.float32(1.0e9)  # [m]
@@ -137,20 +134,22 @@ def keep_points(model, data, world, agent, near, goal_lane):
         else:
             base = lane_distance(routes, goal_lane, first_lane + lane, first_lane, num_lanes)
         way = base - grid.lane_point[at, 4] if base < UNREACHABLE else NO_WAY
-        scratch.kept_way[world, agent, slot] = way
+        scratch.cached_route_distance[world, agent, slot] = way
         for column in range(4):
-            scratch.kept_lane[world, agent, slot, column] = grid.lane_point[at, column]
+            scratch.cached_lane_point[world, agent, slot, column] = grid.lane_point[at, column]
     boundaries = listed(grid.near_boundary, near, np.int64(counts.boundary_points))
     for slot in range(warp_lane(), boundaries, warp_size()):
         at = np.uint32(grid.near_boundary[near, slot])
         for column in range(4):
-            scratch.kept_boundary[world, agent, slot, column] = grid.boundary_point[at, column]
+            scratch.cached_boundary_point[world, agent, slot, column] = grid.boundary_point[
+                at, column
+            ]
     warp_barrier()  # everybody has looked whose points these are
     if warp_lane() == 0:
-        scratch.kept[world, agent, 0] = np.int32(near + 1)
-        scratch.kept[world, agent, 1] = np.int32(goal_lane)
-        scratch.kept[world, agent, 2] = np.int32(count)
-        scratch.kept[world, agent, 3] = np.int32(boundaries)
+        scratch.cached_cell[world, agent, 0] = np.int32(near + 1)
+        scratch.cached_cell[world, agent, 1] = np.int32(goal_lane)
+        scratch.cached_cell[world, agent, 2] = np.int32(count)
+        scratch.cached_cell[world, agent, 3] = np.int32(boundaries)
     warp_barrier()
 
 
@@ -158,11 +157,11 @@ def keep_points(model, data, world, agent, near, goal_lane):
 def prefetch_lists(model, scratch, worker, world, agent):
     """Asks for the near lists of an agent."""
     grid, counts = model.grid, model.counts
-    near = np.int64(scratch.around[worker, agent])
+    near = np.int64(scratch.near_row[worker, agent])
     if near < 0:
         return
     prefetch(grid.near_stop_line, near)
-    if scratch.kept[world, agent, 0] == near + 1:
+    if scratch.cached_cell[world, agent, 0] == near + 1:
         return
     row, length = grid.near_lane_point[near], grid.near_lane_point.shape[1]
     for place in range(0, min(np.int64(counts.lane_points), length), LINE_WORDS):
@@ -176,8 +175,8 @@ def prefetch_lists(model, scratch, worker, world, agent):
 def prefetch_points(model, scratch, worker, world, agent):
     """Asks for the points in the near lists of an agent."""
     grid, counts = model.grid, model.counts
-    near = np.int64(scratch.around[worker, agent])
-    if near < 0 or scratch.kept[world, agent, 0] == near + 1:
+    near = np.int64(scratch.near_row[worker, agent])
+    if near < 0 or scratch.cached_cell[world, agent, 0] == near + 1:
         return
     for slot in range(min(np.int64(counts.lane_points), grid.near_lane_point.shape[1])):
         index = np.int64(grid.near_lane_point[near, slot])
@@ -195,8 +194,8 @@ def prefetch_points(model, scratch, worker, world, agent):
 def prefetch_distances(model, scratch, worker, world, agent, goal_lane):
     """Asks for the distances from the lane points near an agent to its goal."""
     grid, routes = model.grid, model.routes
-    near = np.int64(scratch.around[worker, agent])
-    if near < 0 or goal_lane < 0 or scratch.kept[world, agent, 0] == near + 1:
+    near = np.int64(scratch.near_row[worker, agent])
+    if near < 0 or goal_lane < 0 or scratch.cached_cell[world, agent, 0] == near + 1:
         return
     first = routes.first[goal_lane]
     for slot in range(min(np.int64(model.counts.lane_points), grid.near_lane_point.shape[1])):
@@ -209,13 +208,13 @@ def prefetch_distances(model, scratch, worker, world, agent, goal_lane):
 @inline
 def prefetch_kept(scratch, world, agent):
     """Asks for the points that an agent keeps."""
-    count = np.int64(scratch.kept[world, agent, 2])
+    count = np.int64(scratch.cached_cell[world, agent, 2])
     for slot in range(0, count, LINE_POINTS):
-        prefetch(scratch.kept_lane[world, agent], slot)
+        prefetch(scratch.cached_lane_point[world, agent], slot)
     for slot in range(0, count, LINE_WORDS):
-        prefetch(scratch.kept_way[world, agent], slot)
-    for slot in range(0, np.int64(scratch.kept[world, agent, 3]), LINE_POINTS):
-        prefetch(scratch.kept_boundary[world, agent], slot)
+        prefetch(scratch.cached_route_distance[world, agent], slot)
+    for slot in range(0, np.int64(scratch.cached_cell[world, agent, 3]), LINE_POINTS):
+        prefetch(scratch.cached_boundary_point[world, agent], slot)
 
 
 @inline
@@ -228,7 +227,7 @@ def write_way(row, offset, point, slot, eye, way, target):
         write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
     else:
         write_point(row, offset, point, slot, x, y, cos, sin)
-        write_squashed(row, offset + 4, distance, gain, FAR, NEAR)
+        write_squashed(row, offset + 4, distance, gain, GOAL_DISTANCE, GOAL_GAIN)
         row[offset + 6] = ONE
 
 

@@ -7,13 +7,17 @@ Observing is a pure function of the state, noise and dropout included.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import NEAR, SPEED, write_point, write_squashed
+from selfdrive_env.compiler.simd import (
+    BOUNDARY_FLOATS,
+    LANE_FLOATS,
+    NEAR,
+    write_point,
+    write_squashed,
+)
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
@@ -26,19 +30,13 @@ from selfdrive_env.compiler.threads import (
     warp_lane,
     warp_size,
 )
+from selfdrive_env.config.observation import WIDTHS, scale_of
 from selfdrive_env.kernels.drivers.idm import is_blind
-from selfdrive_env.kernels.dynamics.jerk_bicycle import MAX_STEERING
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, clamp, squash
 from selfdrive_env.kernels.math.random import Source
-from selfdrive_env.kernels.observation.neighbours import (
-    AGENT_FLOATS,
-    nearest_agents,
-    write_neighbours,
-)
+from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
-    BOUNDARY_FLOATS,
-    LANE_FLOATS,
     Eye,
     Target,
     keep_points,
@@ -51,51 +49,38 @@ from selfdrive_env.kernels.observation.road_points import (
     write_lanes,
 )
 from selfdrive_env.kernels.surface import cell_at, observation_cell
+from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
 from selfdrive_env.state.road import SEG_CURVATURE
 from selfdrive_env.state.world import (
     ABSENT,
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
-    NUM_CONDITIONS,
     RED,
     REQUESTED,
     STOP_SIGN,
-    WEIGHT_GOAL_RADIUS,
     YELLOW,
     RowRequest,
 )
 
-__all__ = ["clear_row", "keep_row", "observe_wanted", "row_length"]
+__all__ = ["clear_row", "keep_row", "observe_wanted"]
 
 NO_ROW, _, LAST_OBSERVATION = (int(request) for request in RowRequest)
 
-EGO_FLOATS = 14
-GOAL_FLOATS = 3
-LINE_FLOATS = 9
+EGO_FLOATS, GOAL_FLOATS = WIDTHS["ego"], WIDTHS["goals"]
+LINE_FLOATS = WIDTHS["stop_lines"]
 
-OFFSET = np.float32(2.0)
-CURVATURE = np.float32(0.05)
-PER_STEERING = np.float32(1.0) / MAX_STEERING
-PER_BRAKING = np.float32(1.0 / 5.0)
-PER_LATERAL = np.float32(1.0 / 4.0)
-LENGTH = np.float32(5.0)
-WIDTH = np.float32(2.0)
-PER_PI = np.float32(1.0 / math.pi)
-NOWHERE = np.float32(1.0e9)
-
-
-def row_length(goals, lane_points, boundary_points, stop_lines, agents):
-    """Returns the floats of a row with that many slots."""
-    return (
-        EGO_FLOATS
-        + goals * GOAL_FLOATS
-        + NUM_CONDITIONS
-        + lane_points * LANE_FLOATS
-        + boundary_points * BOUNDARY_FLOATS
-        + stop_lines * LINE_FLOATS
-        + agents * AGENT_FLOATS
-    )
+OFFSET = np.float32(scale_of("ego", "lateral_offset"))  # [m]
+PER_ANGLE = np.float32(1.0 / scale_of("ego", "angle"))  # [1/rad]
+CURVATURE = np.float32(scale_of("ego", "lane_curvature"))  # [1/m]
+SPEED = np.float32(scale_of("ego", "speed"))  # [m/s]
+SPEED_LIMIT = np.float32(scale_of("ego", "speed_limit"))  # [m/s]
+PER_STEERING = ONE / np.float32(scale_of("ego", "steering"))  # [1/rad]
+PER_ACCELERATION = np.float32(1.0 / scale_of("ego", "acceleration"))  # [s^2/m]
+PER_LATERAL = np.float32(1.0 / scale_of("ego", "lateral_acceleration"))  # [s^2/m]
+LENGTH = np.float32(scale_of("ego", "length"))  # the same for the ego and others [m]
+WIDTH = np.float32(scale_of("ego", "width"))  # likewise [m]
+NOWHERE = np.float32(1.0e9)  # [m]
 
 
 @inline
@@ -111,16 +96,16 @@ def write_ego(row, lanes, agents, bodies, world, agent, length_part, width_part)
     limit = lanes.speed_limit[lanes.segment_lane[index]]
     turned = angle_of(agents.angle_cos[world, agent], agents.angle_sin[world, agent])
     row[0] = squash(agents.d[world, agent], OFFSET)
-    row[1] = unit(turned * PER_PI)
+    row[1] = unit(turned * PER_ANGLE)
     row[2] = squash(lanes.segment[index, SEG_CURVATURE], CURVATURE)
-    write_squashed(row, 3, agents.speed[world, agent], limit, SPEED, SPEED)
+    write_squashed(row, 3, agents.speed[world, agent], limit, SPEED, SPEED_LIMIT)
     row[5] = unit(agents.steering[world, agent] * PER_STEERING)
-    row[6] = unit(agents.acceleration[world, agent] * PER_BRAKING)
+    row[6] = unit(agents.acceleration[world, agent] * PER_ACCELERATION)
     row[7] = unit(agents.lateral_acceleration[world, agent] * PER_LATERAL)
-    row[8] = unit(bodies.throttle[world, agent] - ONE)
-    row[9] = unit(bodies.steer[world, agent] - ONE)
-    row[10] = unit(bodies.pull[world, agent] - ONE)
-    row[11] = unit(bodies.pace[world, agent] - ONE)
+    row[8] = unit(bodies.jerk_scale[world, agent] - ONE)
+    row[9] = unit(bodies.lateral_jerk_scale[world, agent] - ONE)
+    row[10] = unit(bodies.acceleration_scale[world, agent] - ONE)
+    row[11] = unit(bodies.speed_scale[world, agent] - ONE)
     row[12] = length_part
     row[13] = width_part
     return EGO_FLOATS
@@ -184,7 +169,7 @@ def note_poses(model, data, map_index, worker, world):
     all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
     length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
     pose, size_part, around = (
-        scratch.pose[worker], scratch.size_part[worker], scratch.around[worker]
+        scratch.pose[worker], scratch.size_part[worker], scratch.near_row[worker]
     )  # fmt: skip
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     for agent in range(thread_index(), all_x.shape[0], block_size()):
@@ -213,7 +198,7 @@ def look_around(model, data, worker, world):
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
     stream, tick = worlds.stream[world], worlds.tick[world]
     neighbours = np.int64(counts.agents)
-    erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.known[world]
+    erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.nearest[world]
     pose, centre_x, centre_y = (
         scratch.pose[worker], scratch.centre_x[worker], scratch.centre_y[worker]
     )  # fmt: skip
@@ -232,7 +217,7 @@ def look_around(model, data, worker, world):
 @inline
 def prefetch_first(model, scratch, worker, world):
     """Asks for the near lists of all agents whose row is wanted, and for the first two's points."""
-    around, request = scratch.around[worker], scratch.request[worker]
+    around, request = scratch.near_row[worker], scratch.request[worker]
     for agent in range(request.shape[0]):
         around[agent] = around[agent] if request[agent] != NO_ROW else -1
         prefetch_lists(model, scratch, worker, world, agent)
@@ -284,10 +269,17 @@ def write_rows(model, data, worker, world):
     weight, num_goals, all_row = bodies.weight[world], bodies.num_goals[world], bodies.row[world]
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
     goal_x, goal_y = bodies.goal_x[world], bodies.goal_y[world]
-    known, kept, kept_way = scratch.known[world], scratch.kept[world], scratch.kept_way[world]
-    kept_lane, kept_boundary = scratch.kept_lane[world], scratch.kept_boundary[world]
+    known, kept, kept_way = (
+        scratch.nearest[world],
+        scratch.cached_cell[world],
+        scratch.cached_route_distance[world],
+    )
+    kept_lane, kept_boundary = (
+        scratch.cached_lane_point[world],
+        scratch.cached_boundary_point[world],
+    )
     pose, size_part = scratch.pose[worker], scratch.size_part[worker]
-    around, request = scratch.around[worker], scratch.request[worker]
+    around, request = scratch.near_row[worker], scratch.request[worker]
     narrow = rows.half.shape[0] > 0
 
     if params.prefetch != 0:
@@ -320,7 +312,7 @@ def write_rows(model, data, worker, world):
             lane = np.int64(goal_lane[agent, goal])
             if kept[agent, 0] != near + 1 or kept[agent, 1] != lane:
                 keep_points(model, data, world, agent, near, lane)
-            slack = weight[agent, WEIGHT_GOAL_RADIUS]
+            slack = weight[agent, WEIGHT.goal_radius]
             target = Target(goal_s[agent, goal], slack, goal_distance[agent], route_cycle[lane])
             offset = write_lanes(
                 row, offset, lane_points, np.int64(kept[agent, 2]), eye, kept_lane[agent],

@@ -12,13 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.maps.compile.grid import (
-    Cells,
-    Frame,
-    compile_cells,
-    frame_of,
-    segment_pairs,
-)
+from selfdrive_env.maps.compile.grid import Cells, Frame, compile_cells, frame_of, segment_pairs
 from selfdrive_env.maps.compile.levels import find_layers
 from selfdrive_env.maps.compile.segments import compile_lanes, resample_lanes
 from selfdrive_env.maps.compile.signs import compile_signs, guard_lists
@@ -29,25 +23,10 @@ from selfdrive_env.maps.compile.surface import (
     surface_edges,
 )
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-)
-from selfdrive_env.state.road import (
-    LINE_X,
-    LINE_Y,
-    Grid,
-    Lanes,
-    Routes,
-    Signs,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64
+from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Routes, Signs
 
 __all__ = ["CompiledMap", "compile_map", "pool", "with_stop_lines"]
-
-STOP_LINE_REACH = 200.0
-"""Stop lines further away are not observed [m]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +254,7 @@ def _near_lists(
         ),
         "near_boundary": np.concatenate(near_boundary),
         "near_stop_line": near.nearest_points(
-            centre, line, np.full(len(line), STOP_LINE_REACH), counts[2]
+            centre, line, np.full(len(line), VIEW_RANGE), counts[2]
         ),
         "guard_first": guard_first,
         "guard": guard,

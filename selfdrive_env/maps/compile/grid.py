@@ -13,13 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.segments import Strips
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-    U8,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64, U8
 from selfdrive_env.state.road import BLOCK_CELLS, CELL
 
 __all__ = ["Cells", "Frame", "compile_cells", "frame_of", "segment_pairs", "split_edges"]

@@ -13,17 +13,10 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.grid import Pairs
 from selfdrive_env.maps.compile.segments import Strips
-from selfdrive_env.state.arrays import (
-    F64,
-    I32,
-    I64,
-    U8,
-)
+from selfdrive_env.state.arrays import F64, I32, I64, U8
+from selfdrive_env.state.road import LEVEL_HEIGHT
 
 __all__ = ["Layers", "find_layers"]
-
-CLEARANCE = 2.5
-"""Least difference in elevation between two levels [m]."""
 
 ZONE_REACH = 8.0
 """Lanes of another level are left out this far around a crossing [m]."""
@@ -87,7 +80,7 @@ def _crossings(strips: Strips, pairs: Pairs) -> I64:
     import shapely
 
     z = strips.z
-    if z.max() - z.min() < CLEARANCE:
+    if z.max() - z.min() < LEVEL_HEIGHT:
         return np.zeros((0, 2), np.int64)
     segment, column, row = pairs
     cell = np.unique(row * (column.max() + 1) + column, return_inverse=True)[1]
@@ -96,10 +89,10 @@ def _crossings(strips: Strips, pairs: Pairs) -> I64:
     first = np.flatnonzero(np.diff(cell, prepend=-1))
     last = np.append(first[1:], len(cell)) - 1
     found = []
-    tall = z[segment[last]] - z[segment[first]] > CLEARANCE
+    tall = z[segment[last]] - z[segment[first]] > LEVEL_HEIGHT
     for a, b in zip(first[tall], last[tall] + 1, strict=True):
         here = segment[a:b]
-        low, high = np.nonzero(z[here][None, :] - z[here][:, None] > CLEARANCE)
+        low, high = np.nonzero(z[here][None, :] - z[here][:, None] > LEVEL_HEIGHT)
         found.append(np.stack([here[low], here[high]], axis=1))
     if not found:
         return np.zeros((0, 2), np.int64)
@@ -139,7 +132,7 @@ def _zone(strips: Strips, crossing: I64, pairs: Pairs) -> tuple[I64, I64]:
     def around(places: I64, distance: float) -> tuple[I64, I64]:
         source, near = tree.query(hulls[places], predicate="dwithin", distance=distance)
         source = places[source]
-        level = np.abs(z[source] - z[near]) < 0.5 * CLEARANCE
+        level = np.abs(z[source] - z[near]) < 0.5 * LEVEL_HEIGHT
         return source[level], near[level]
 
     places = np.searchsorted(local, crossing)

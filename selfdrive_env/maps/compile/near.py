@@ -13,12 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.routes import compiled
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
@@ -26,13 +21,11 @@ from selfdrive_env.state.road import (
     SEG_SIN,
     SEG_X,
     SEG_Y,
+    VIEW_RANGE,
     Lanes,
 )
 
 __all__ = ["boundary_points", "boundary_reach", "lane_points", "lane_reach", "nearest_points"]
-
-FAR = 200.0
-"""Nothing further away is observed [m]."""
 
 LANE_SPACING = 5.0
 """Between lane points [m]."""
@@ -85,8 +78,8 @@ def lane_reach(number: I32, lane_points: int) -> F64:
     reach = np.full(len(number), 20.0)
     reach[number % 2 == 0] = 40.0
     reach[number % 4 == 0] = 80.0
-    reach = np.minimum(reach * scale, FAR)
-    reach[number % 8 == 0] = FAR
+    reach = np.minimum(reach * scale, VIEW_RANGE)
+    reach[number % 8 == 0] = VIEW_RANGE
     return reach
 
 
@@ -132,7 +125,7 @@ def boundary_reach(number: I32, boundary_points: int) -> F64:
     for every, metres in ((2, 16.0), (4, 40.0), (8, 80.0)):
         reach[number % every == 0] = metres
     reach *= min(1.0, boundary_points / 80.0)
-    reach[number % 16 == 0] = FAR
+    reach[number % 16 == 0] = VIEW_RANGE
     return reach
 
 

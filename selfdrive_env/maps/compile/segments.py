@@ -11,12 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
-from selfdrive_env.state.arrays import (
-    F64,
-    I32,
-    I64,
-    U8,
-)
+from selfdrive_env.state.arrays import F64, I32, I64, U8
 from selfdrive_env.state.road import (
     SEG_COLUMNS,
     SEG_COS,

@@ -10,14 +10,7 @@ from selfdrive_env.maps.compile.grid import OBSERVATION_CELL, Cells, Frame
 from selfdrive_env.maps.compile.segments import Strips
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.arrays import F64, I32
-from selfdrive_env.state.road import (
-    BLOCK_CELLS,
-    LINE_COLUMNS,
-    LINE_X0,
-    LINE_Y1,
-    Lanes,
-    Signs,
-)
+from selfdrive_env.state.road import BLOCK_CELLS, LINE_COLUMNS, LINE_X0, LINE_Y1, Lanes, Signs
 
 __all__ = ["compile_signs", "guard_lists"]
 

@@ -15,12 +15,7 @@ from selfdrive_env.maps.compile.grid import frame_of, segment_pairs
 from selfdrive_env.maps.compile.levels import Layers, find_layers
 from selfdrive_env.maps.compile.segments import Strips, resample_lanes
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
-from selfdrive_env.state.arrays import (
-    F32,
-    F64,
-    I32,
-    I64,
-)
+from selfdrive_env.state.arrays import F32, F64, I32, I64
 
 if TYPE_CHECKING:
     from shapely import Geometry

@@ -6,19 +6,13 @@ Each has signalised and stop-signed junctions, a roundabout, curves and a motorw
 
 from __future__ import annotations
 
-import difflib
 import math
 
+from selfdrive_env.config.checks import suggestion
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.maps.towns import BUILT_IN
 from selfdrive_env.maps.towns.builder import Node
-from selfdrive_env.maps.towns.streets import (
-    Entry,
-    Exit,
-    Street,
-    TownPlan,
-    build,
-)
+from selfdrive_env.maps.towns.streets import Entry, Exit, Street, TownPlan, build
 
 __all__ = ["generate"]
 
@@ -33,9 +27,8 @@ def generate(name: str) -> RoadNetwork:
         The road network, centred on (0, 0), right-hand traffic.
     """
     if name not in BUILT_IN:
-        nearest = difflib.get_close_matches(name, BUILT_IN, 1, 0.0)[0]
         raise MapError(
-            f"no built-in map {name!r}: use one of {BUILT_IN} (did you mean {nearest!r}?)"
+            f"no built-in map {name!r}: use one of {BUILT_IN}{suggestion(name, BUILT_IN)}"
         )
     plans = {"riverside": _riverside, "hillcrest": _hillcrest, "harbour": _harbour}
     return build(name, plans[name]())

@@ -182,7 +182,7 @@ def changes_lane(engine, aside, ahead=18.0, speed=4.0):
 def test_a_lane_change_begins_only_with_room_ahead_but_is_brought_to_its_end():
     engine = town_engine(drivers=[IDM], agents_per_world=1)
     set_body(engine)
-    engine.bodies.bend[0] = 0.15
+    engine.bodies.max_curvature[0] = 0.15
     assert changes_lane(engine, 0.0, ahead=60.0)
     assert not changes_lane(engine, 0.0)
     assert changes_lane(engine, 0.8)

@@ -4,14 +4,9 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
-from selfdrive_env.kernels.observation.rows import row_length
+from selfdrive_env.config.observation import WIDTHS, slices
 from selfdrive_env.maps import compiled
-from selfdrive_env.state.world import (
-    ABSENT,
-    BLIND,
-    EXTERNAL,
-    IDM,
-)
+from selfdrive_env.state.world import ABSENT, BLIND, EXTERNAL, IDM
 from tests.kernels.conftest import build, random_jerks, town_engine
 from tests.reference import Observer
 
@@ -72,23 +67,18 @@ def test_rows_with_noise_dropout_and_blind_drivers_agree_with_the_reference():
 
 
 def test_layouts_have_the_published_lengths():
-    assert row_length(*LAYOUTS["full"].counts) == 1233
-    assert row_length(*LAYOUTS["lean"].counts) == 437
+    """The one place of the tests that has them as numbers: policies and pages count on them."""
+    assert WIDTHS == {"ego": 14, "goals": 3, "conditions": 11, "lane_points": 7,
+        "boundary_points": 5, "stop_lines": 9, "agents": 10}  # fmt: skip
+    assert {name: layout.width for name, layout in LAYOUTS.items()} == {"full": 1233, "lean": 437}
 
 
 def groups(engine):
     """Slices of the lists of a row by name, with the floats of an entry."""
-    counts, offset, out = engine.counts, 14 + 3 * engine.counts.goals + 11, {}
-    for name, slots, size in (
-        ("lanes", counts.lane_points, 7),
-        ("boundaries", counts.boundary_points, 5),
-        ("stop_lines", counts.stop_lines, 9),
-        ("agents", counts.agents, 10),
-    ):
-        out[name] = (slice(offset, offset + slots * size), size)
-        offset += slots * size
-    assert offset == engine.rows.observation.shape[1]
-    return out
+    places = slices(engine.counts)
+    assert places["agents"].stop == engine.rows.observation.shape[1]
+    lists = ("lane_points", "boundary_points", "stop_lines", "agents")
+    return {name: (places[name], WIDTHS[name]) for name in lists}
 
 
 def test_values_stay_in_the_box_and_empty_slots_are_zero():

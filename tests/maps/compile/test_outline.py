@@ -10,12 +10,7 @@ import pytest
 import shapely
 
 from selfdrive_env.maps import compiled
-from selfdrive_env.maps.compile.outline import (
-    Outline,
-    outline,
-    simplified,
-    stop_line_ends,
-)
+from selfdrive_env.maps.compile.outline import Outline, outline, simplified, stop_line_ends
 from selfdrive_env.state.road import LINE_COLUMNS
 
 
