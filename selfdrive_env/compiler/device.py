@@ -73,7 +73,7 @@ def to_launch(function: Callable[..., Any]) -> Any:
     """Returns a function as a kernel; it is compiled, or read from disk, when first launched."""
     if SIMULATED:
         return cuda.jit(function)
-    options = cuda.jit(lto=False)(function).targetoptions
+    options = cuda.jit(function, lto=False).targetoptions
     return _cached(_launched()(function, options))
 
 

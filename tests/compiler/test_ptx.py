@@ -48,6 +48,9 @@ class Code(NamedTuple):
     shared: int
     """Of a block without what a launch adds, 1024 of it the system's [bytes]."""
 
+    relinked: bool
+    """Whether linking optimises once more: then it contracts what NVVM was told to leave apart."""
+
     seconds: float
 
     @property
@@ -80,6 +83,7 @@ def codes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Code]]
                 registers=number(r"[Uu]sed (\d+) registers", log),
                 local=number(r"(\d+) bytes stack frame", log) + number(r"(\d+) bytes lmem", log),
                 shared=number(r"(\d+) bytes smem", log),
+                relinked=code.library._lto,
                 seconds=seconds,
             )
         yield found
@@ -112,6 +116,7 @@ def test_kernels_compute_no_double(codes):
 def test_arithmetic_is_exact_as_on_the_cpu(codes):
     """Nothing is contracted, flushed to zero or approximated, and the assembler may not either."""
     for code in codes.values():
+        assert not code.relinked
         for instruction in code.instructions:
             parts = instruction.split(".")
             assert not {"fma", "approx", "full", "ftz"} & set(parts), instruction
