@@ -34,11 +34,11 @@ from typing import Any, NamedTuple
 from gpu_agreement import compare, on_cpu, rollout
 
 from selfdrive_env.commands.bench import processor
-from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.threads import SIMULATED
 from selfdrive_env.config.installation import installed_version
 from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs import make_self_play
+from selfdrive_env.kernels.step import STAGES
 
 PACKAGES = ("selfdrive_env", "torch", "numba", "numba-cuda", "cuda-core", "numpy", "gymnasium")
 FILL_BYTES = 4 * 2**30

@@ -14,23 +14,7 @@ from numba.core.extending import intrinsic
 from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu, thread_index
 
-__all__ = ["STAGES", "counter_rate", "cycles", "stamp"]
-
-STAGES = (
-    "lights",
-    "drivers",
-    "dynamics",
-    "road",
-    "collision",
-    "stop lines",
-    "route",
-    "metrics",
-    "reward",
-    "finished rows",
-    "placing",
-    "observation",
-)
-"""Columns of `Scratch.cycles`, in the order of a step."""
+__all__ = ["counter_rate", "cycles", "stamp"]
 
 
 @intrinsic

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.cache import cached
-from selfdrive_env.compiler.cycles import STAGES
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import ARGUMENTS, run
 from selfdrive_env.config.layouts import make_layout
@@ -20,7 +19,7 @@ from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
-from selfdrive_env.kernels.step import RESET, STAGGERED, STEP, TASK, run_worlds
+from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model

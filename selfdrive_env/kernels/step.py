@@ -37,10 +37,29 @@ from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.world import IDLE
 
-__all__ = ["RESET", "STAGGERED", "STEP", "TASK", "run_worlds"]
+__all__ = ["RESET", "STAGES", "STAGGERED", "STEP", "TASK", "run_worlds"]
 
 STEP, RESET, STAGGERED = range(3)
 """Tasks of `run_worlds`: a step; a reset; a reset in which clocks get their head start."""
+
+STAGES = (
+    "lights",
+    "drivers",
+    "dynamics",
+    "road",
+    "collision",
+    "stop lines",
+    "route",
+    "metrics",
+    "reward",
+    "finished rows",
+    "placing",
+    "observation",
+)
+"""Columns of `Scratch.cycles`, in the order of a step."""
+
+(LIGHTS, DRIVERS, DYNAMICS, ROAD, COLLISION, STOP_LINES, ROUTE, METRICS, REWARD, FINISHED_ROWS,
+    PLACING, OBSERVATION) = range(len(STAGES))  # fmt: skip
 
 MODEL, DATA, TASK, STRIDE = range(ARGUMENTS, ARGUMENTS + 4)
 """Arguments of `run_worlds` on its board: the addresses of the tables of `Model` and `Data`; the
@@ -67,28 +86,28 @@ def advance_world(model, data, worker, world):
     now = cycles()
     advance_lights(model, data, worker, world)
     barrier()
-    now = stamp(scratch, worker, 0, now)
+    now = stamp(scratch, worker, LIGHTS, now)
     drive(model, data, worker, world)
     barrier()
-    now = stamp(scratch, worker, 1, now)
+    now = stamp(scratch, worker, DRIVERS, now)
     advance_bodies(model, data, worker, world)
-    now = stamp(scratch, worker, 2, now)
+    now = stamp(scratch, worker, DYNAMICS, now)
     locate_agents(model, data, worker, world)
     barrier()
-    now = stamp(scratch, worker, 3, now)
+    now = stamp(scratch, worker, ROAD, now)
     collide(model, data, worker, world)
-    now = stamp(scratch, worker, 4, now)
+    now = stamp(scratch, worker, COLLISION, now)
     check_stop_lines(model, data, worker, world)
-    now = stamp(scratch, worker, 5, now)
+    now = stamp(scratch, worker, STOP_LINES, now)
     follow_routes(model, data, worker, world)
     barrier()
-    now = stamp(scratch, worker, 6, now)
+    now = stamp(scratch, worker, ROUTE, now)
     measure(model, data, worker, world)
-    now = stamp(scratch, worker, 7, now)
+    now = stamp(scratch, worker, METRICS, now)
     give_rewards(model, data, worker, world)
-    now = stamp(scratch, worker, 8, now)
+    now = stamp(scratch, worker, REWARD, now)
     finish_rows(model, data, worker, world)
-    stamp(scratch, worker, 9, now)
+    stamp(scratch, worker, FINISHED_ROWS, now)
 
 
 @njit
@@ -107,7 +126,7 @@ def settle_world(model, data, worker, world):
             place_agents(model, data, world)
     barrier()
     choose_rows(model, data, worker, world)
-    stamp(scratch, worker, 10, now)
+    stamp(scratch, worker, PLACING, now)
 
 
 @njit
@@ -157,7 +176,7 @@ def run_worlds(board, worker):
         for part in range(2):
             now = cycles()
             observe_wanted(model, data, place, world)
-            stamp(data.scratch, place, 9 if part == 0 else 11, now)
+            stamp(data.scratch, place, FINISHED_ROWS if part == 0 else OBSERVATION, now)
             if part == 1:
                 continue
             if task == STEP:
