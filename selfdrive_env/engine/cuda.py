@@ -305,7 +305,7 @@ class DeviceEngine(Engine):
         for name, value in arrays.items():
             struct, field = name.split(".")
             self._write(struct, **{field: value})
-        self._write("scratch", known=0, kept=0)
+        self._write("scratch", nearest=0, cached_cell=0)
         if self.settings.autoreset_mode != "SameStep":
             self.final_observations.copy_(self.observations)
 
