@@ -62,7 +62,7 @@ STAGES = (
     PLACING, OBSERVATION) = range(len(STAGES))  # fmt: skip
 
 MODEL, DATA, TASK, STRIDE = range(ARGUMENTS, ARGUMENTS + 4)
-"""Arguments of `run_worlds` on its board: the addresses of the tables of `Model` and `Data`; the
+"""Arguments of `run_worlds` on its control words: the addresses of the tables of `Model` and `Data`; the
 task; how far apart workers are in `Scratch`."""
 
 
@@ -153,22 +153,22 @@ def settle_reset(model, data, staggered, worker, world):
 
 
 @entry
-def run_worlds(board, worker):
+def run_worlds(control, worker):
     """Carries out a task, STEP, RESET or STAGGERED, in one world after the other.
 
     Resets read `chosen` and `whole` of `Scratch`.
 
     Args:
-        board: Of compiler/workers.py, with the arguments `MODEL` and so on.
+        control: Of compiler/workers.py, with the arguments `MODEL` and so on.
         worker: Number of the thread.
     """
     while True:
-        world = take(board, worker)
+        world = take(control, worker)
         if world < 0:
             return
-        model = struct_at(Model, board[MODEL])
-        data = struct_at(Data, board[DATA])
-        task, place = board[TASK], worker * board[STRIDE]
+        model = struct_at(Model, control[MODEL])
+        data = struct_at(Data, control[DATA])
+        task, place = control[TASK], worker * control[STRIDE]
         if task == STEP:
             advance_world(model, data, place, world)
         else:
@@ -183,4 +183,4 @@ def run_worlds(board, worker):
                 settle_world(model, data, place, world)
             else:
                 settle_reset(model, data, task == STAGGERED, place, world)
-        finish(board)
+        finish(control)
