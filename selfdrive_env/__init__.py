@@ -25,11 +25,12 @@ __all__ = ["ENVIRONMENTS", "__version__", "load_policy"]
 
 moved.install()
 
-for _name, _vector, _ in ENVIRONMENTS:
+for _one in ENVIRONMENTS:
     register(
-        id=f"selfdrive_env/{_name}",
+        id=f"selfdrive_env/{_one.name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",
-        vector_entry_point=f"selfdrive_env.envs.make:{_vector}",
+        vector_entry_point=f"selfdrive_env.envs.make:{_one.vector}",
+        kwargs=dict(_one.keywords),
     )
 
 

@@ -38,7 +38,7 @@ LAYERS = (
 ORDER = {
     "state": (("arrays",), ("rewards", "road", "world", "params"), ("model", "places")),
     "config": (
-        *(("checks", "files", "installation"), ("choices", "observation")),
+        *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (

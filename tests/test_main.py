@@ -75,6 +75,21 @@ def test_warmup_says_why_there_is_no_device(
         main(["warmup", "--device", "tpu"])
 
 
+def test_training_without_a_device_is_a_mistake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(devices, "SIMULATED", False)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    folder = tmp_path / "run"
+    assert main(["train", "--preset", "gpu", "--out-dir", str(folder)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("selfdrive: device='cuda': torch finds no CUDA device: check that")
+    assert said.count("\n") == 1
+    assert not folder.exists()
+
+
 @pytest.mark.slow
 def test_after_a_warmup_no_environment_compiles(tmp_path: Path) -> None:
     environment = {**os.environ, "SELFDRIVE_CACHE": str(tmp_path / "cache")}

@@ -104,7 +104,11 @@ class DrivingParallelEnv(ParallelEnv):
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, F32], dict[str, Infos]]:
-        """Draws the world anew; `options` are not used.
+        """Draws the world anew.
+
+        Args:
+            seed: Of all that follows, None to go on with the stream.
+            options: Not used; PettingZoo wants any to be taken.
 
         Returns:
             Observations float32 [features] and infos (`learn`) by agent.

@@ -35,7 +35,7 @@ class DrivingPufferEnv(PufferEnv):
     metrics of the episodes that ended, else none.
 
     Args:
-        id: "selfdrive_env/SelfPlay-v0" or "selfdrive_env/Drive-v0".
+        id: Of `ENVIRONMENTS`, such as "selfdrive_env/Drive-v0".
         num_agents: Rows.
         buf: Arrays to write into by name (`observations`, `rewards`, `terminals`, `truncations`,
             `masks`, `actions`), as PufferLib gives them; None makes new ones.

@@ -32,7 +32,7 @@ class RLGamesVecEnv(IVecEnv):
     episodes that ended. Tensors belong to the caller, unless `copy` is False.
 
     Args:
-        id: "selfdrive_env/SelfPlay-v0" or "selfdrive_env/Drive-v0".
+        id: Of `ENVIRONMENTS`, such as "selfdrive_env/Drive-v0".
         num_envs: Rows.
         **settings: Keywords of `gymnasium.make_vec`, without `NOT_HERE`, and `seed`.
 

@@ -30,7 +30,7 @@ class RslRlVecEnv(VecEnv):
     "log": the means of goals, collisions, off-road and so on of the episodes that ended.
 
     Args:
-        id: "selfdrive_env/SelfPlay-v0" or "selfdrive_env/Drive-v0".
+        id: Of `ENVIRONMENTS`, such as "selfdrive_env/Drive-v0".
         num_envs: Rows.
         seed: Of the reset, which happens here.
         **settings: Keywords of `gymnasium.make_vec`, without `NOT_HERE`.

@@ -36,7 +36,7 @@ class DrivingEnvBase(EnvBase):
     and belong to the caller, unless `copy` is False.
 
     Args:
-        id: "selfdrive_env/SelfPlay-v0", or "selfdrive_env/Drive-v0" (A = 1).
+        id: Of `ENVIRONMENTS`, such as "selfdrive_env/Drive-v0" (A = 1).
         num_envs: Rows, W x A.
         seed: Of the first reset.
         **settings: Keywords of `gymnasium.make_vec`, without `NOT_HERE`.

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from selfdrive_env.config.choices import ENVIRONMENTS
 from selfdrive_env.config.installation import installed_version, usable_cores
 
 __all__ = ["factory", "installation", "run"]
@@ -20,10 +21,10 @@ __all__ = ["factory", "installation", "run"]
 OWN = "selfdrive_env/"
 
 ALONE: dict[str, dict[str, Any]] = {
-    "selfdrive_env/SelfPlay-v0": {"agents_per_world": 1},
-    "selfdrive_env/Drive-v0": {"agents_per_world": 8},
+    "make_self_play": {"agents_per_world": 1},
+    "make_drive": {"agents_per_world": 8},
 }
-"""Rows must not influence one another: settings that give each its own world."""
+"""Rows must not influence one another: settings that give each its own world, by what makes it."""
 
 LEFT_OUT = ("later_episodes",)
 """An episode's random numbers hang on the tick of its start, which our modes place differently."""
@@ -129,7 +130,7 @@ def factory(name: str, settings: dict[str, Any]) -> Callable[..., Any]:
         spec = gymnasium.spec(name)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"{error}; it must be an id or module:factory") from None
-    own = {**QUICK, **ALONE.get(name, {})} if name.startswith(OWN) else {}
+    own = {f"{OWN}{one.name}": {**QUICK, **ALONE[one.vector]} for one in ENVIRONMENTS}.get(name, {})
     settings = {**own, **settings}
     if spec.vector_entry_point is None:
         raise ValueError(f"{name} has no vector_entry_point, only vector environments are checked")

@@ -25,7 +25,7 @@ def catalogue(what: str | None = None) -> dict[str, Any]:
 
 
 def _environments() -> dict[str, str]:
-    return {f"selfdrive_env/{name}": meaning for name, _, meaning in ENVIRONMENTS}
+    return {f"selfdrive_env/{one.name}": one.meaning for one in ENVIRONMENTS}
 
 
 def _maps() -> dict[str, dict[str, float]]:

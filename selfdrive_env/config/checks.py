@@ -14,10 +14,18 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Network", "as_list", "as_plain", "as_table", "check_actions", "check_choice",
-    "check_integer", "check_number", "check_seeds", "read_pairs", "suggestion"]  # fmt: skip
+from selfdrive_env.config.aliases import translation
+
+__all__ = ["Network", "as_list", "as_plain", "as_table", "check_action", "check_actions",
+    "check_choice", "check_integer", "check_number", "check_options", "check_seeds", "read_pairs",
+    "suggestion"]  # fmt: skip
 
 MAX_SEED = 2**64 - 1
+LIKENESS = 0.6
+"""Least likeness of a name that is suggested, 0 to 1."""
+
+PASSED_ON = ("minari_autoseed",)
+"""Options of a wrapper, which it reads and hands on to what it wraps."""
 
 
 @runtime_checkable
@@ -33,16 +41,23 @@ class Network(Protocol):
         """Writes the network to a file, whose path stands for it where only text can."""
 
 
-def suggestion(word: Any, known: Iterable[str], cutoff: float = 0.0) -> str:
-    """Returns " (did you mean 'NAME'?)" with the nearest known name.
+def suggestion(word: Any, known: Iterable[str], setting: str | None = None) -> str:
+    """Returns what somebody may have meant, in brackets; "" where nothing is near.
+
+    A word of another simulator is translated, any other gives " (did you mean 'NAME'?)".
 
     Args:
         word: What somebody wrote.
         known: Names that there are.
-        cutoff: Least likeness of the name, 0 to 1; "" if none is as like.
+        setting: That the word is a value or an entry of, None for the name of a setting, "" for
+            what other simulators have no words for.
     """
-    near = difflib.get_close_matches(str(word), list(known), 1, cutoff)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    text, names = str(word), {name.lower(): name for name in known}
+    translated = translation(text, setting)
+    if translated:
+        return f" ({translated})"
+    near = difflib.get_close_matches(text.lower(), list(names), 1, LIKENESS)
+    return f" (did you mean {names[near[0]]!r}?)" if near else ""
 
 
 def read_pairs(words: Iterable[str]) -> dict[str, Any]:
@@ -113,6 +128,29 @@ def as_table(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
+def check_options(options: Any, known: Sequence[str]) -> Mapping[str, Any]:
+    """Returns the options of a reset, an empty table for None.
+
+    Args:
+        options: What a caller gave.
+        known: Names of options that there are.
+
+    Raises:
+        ValueError: For an option that there is not, or for what is no table.
+    """
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ValueError(f"options must be None or a table of values by name, got {options!r}")
+    for name in options:
+        if name not in known and name not in PASSED_ON:
+            there = f"the only one is {', '.join(known)}" if known else "there are none here"
+            raise ValueError(
+                f"reset() knows no option {name!r}{suggestion(name, known, '')}; {there}"
+            )
+    return options
+
+
 def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list[int]:
     """Returns one seed for all worlds, or one each.
 
@@ -138,6 +176,31 @@ def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list
         if not 0 <= value <= MAX_SEED:
             raise ValueError(f"seed must be from 0 to 2**64 - 1, got {value}")
     return seeds[0] if single else seeds
+
+
+def check_action(action: Any, choices: int) -> NDArray[Any]:
+    """Returns the action of a single environment as an array.
+
+    Args:
+        action: What a caller gave.
+        choices: How many discrete actions there are; 0 for a pair of numbers from -1 to 1.
+
+    Raises:
+        ValueError: If it is not what the action space holds.
+    """
+    array = np.asarray(action)
+    kind, shape = ("iu", ()) if choices else ("f", (2,))
+    if array.shape != shape or array.dtype.kind not in kind:
+        wanted = "an integer" if choices else "floats of shape (2,)"
+        kinds = f"{array.dtype} of shape {array.shape}"
+        got = f"{action!r}" if array.ndim == 0 else kinds
+        raise ValueError(f"action must be {wanted}, got {got}")
+    if choices:
+        if not 0 <= array < choices:
+            raise ValueError(f"action must be from 0 to {choices - 1}, got {array}")
+    elif not (np.abs(array) <= 1.0).all():
+        raise ValueError(f"action must be finite and from -1 to 1, got {array.tolist()}")
+    return array
 
 
 def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any, NamedTuple
 
 from selfdrive_env.state.params import Autoreset, GoalRule, Rule
 from selfdrive_env.state.world import Driver
@@ -15,14 +17,39 @@ __all__ = [
     "ENVIRONMENTS",
     "POLICIES",
     "TRAFFIC",
+    "Environment",
     "code_of",
 ]
 
+
+class Environment(NamedTuple):
+    """An id that Gymnasium knows."""
+
+    name: str
+    """What follows "selfdrive_env/" in the id."""
+
+    vector: str
+    """What makes its vector form: a function of `envs.make`."""
+
+    keywords: Mapping[str, Any]
+    """Settings that the id stands for; a caller's own come before them."""
+
+    meaning: str
+
+
+_CONTINUOUS = {"action_type": "continuous"}
+
 ENVIRONMENTS = (
-    ("SelfPlay-v0", "make_self_play", "every agent of every world is a row"),
-    ("Drive-v0", "make_drive", "one ego a world among scripted drivers or a policy's"),
+    Environment("SelfPlay-v0", "make_self_play", {}, "every agent of every world is a row"),
+    Environment(
+        "Drive-v0", "make_drive", {}, "one ego a world among scripted drivers or a policy's"
+    ),
+    Environment(
+        "SelfPlayContinuous-v0", "make_self_play", _CONTINUOUS, "SelfPlay-v0, continuous actions"
+    ),
+    Environment("DriveContinuous-v0", "make_drive", _CONTINUOUS, "Drive-v0, continuous actions"),
 )
-"""Id, what makes its vector form, and what it is."""
+"""All of them; the continuous ones are for tools that take an id and no settings."""
 
 RULES = {one.name.lower(): one for one in Rule}
 GOAL_RULES = {one.name.lower(): one for one in GoalRule}

@@ -59,7 +59,7 @@ def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     for name, value in as_table("reward", reward).items():
         if name not in WEIGHTS:
             raise ValueError(
-                f"reward has no weight {name!r}{suggestion(name, WEIGHTS)}; weights are "
+                f"reward has no weight {name!r}{suggestion(name, WEIGHTS, 'reward')}; weights are "
                 f"{', '.join(WEIGHTS)}"
             )
         values[name] = value

@@ -8,11 +8,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
+from selfdrive_env.config.checks import check_action, check_options
 from selfdrive_env.config.choices import TRAFFIC
 from selfdrive_env.envs.infos import Infos
-from selfdrive_env.envs.spec import plain_spec
+from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
 from selfdrive_env.maps import MapError
@@ -46,6 +48,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
+        self._choices = int(getattr(self.action_space, "n", 0))
 
     @property
     def spec(self) -> Any:
@@ -61,9 +64,14 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     ) -> tuple[F32, Infos]:
         """Draws the world anew.
 
+        Args:
+            seed: Of all that follows, None to go on with the stream.
+            options: None or empty: there are none.
+
         Returns:
             Observation float32 [features], and an empty info.
         """
+        check_options(options, ())
         super().reset(seed=seed)
         observation, _ = self.vector.reset(seed=seed)
         if self.vector.engine.agents.status[0, 0] == ABSENT:
@@ -80,8 +88,11 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             Observation float32 [features], reward, terminated, truncated, and an info with the
             metrics of the episode when it ends.
         """
-        batch = np.asarray(action)[None]
-        observation, reward, terminated, truncated, infos = self.vector.step(batch)
+        batch = check_action(action, self._choices)[None]
+        try:
+            observation, reward, terminated, truncated, infos = self.vector.step(batch)
+        except ResetNeeded:
+            raise ResetNeeded("no episode is running: call reset()") from None
         done = bool(terminated[0] or truncated[0])
         info = {}
         if done:
@@ -108,7 +119,11 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
 
     def render(self) -> NDArray[np.uint8] | None:
         """Returns a frame uint8 [size, size, 3] that follows the ego, None unless "rgb_array"."""
-        return self.vector.frame(0) if self.render_mode == "rgb_array" else None
+        if self.render_mode is None:
+            warn_of_no_mode(self.spec, "make")
+            return None
+        frames = self.vector.render()
+        return None if frames is None else frames[0]
 
     def save_replay(self, path: str | os.PathLike[str]) -> None:
         """See `DrivingVectorEnv.save_replay`."""

@@ -6,12 +6,13 @@ import copy
 import dataclasses
 from typing import Any
 
+from gymnasium import logger
 from gymnasium.envs.registration import EnvSpec
 
 from selfdrive_env.config.checks import as_plain
 from selfdrive_env.maps import RoadNetwork
 
-__all__ = ["plain_spec"]
+__all__ = ["plain_spec", "warn_of_no_mode"]
 
 
 @dataclasses.dataclass
@@ -42,6 +43,20 @@ def plain_spec(spec: Any) -> Any:
         return spec
     fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
     return NetworkSpec(**{**fields, "kwargs": kwargs})
+
+
+def warn_of_no_mode(spec: Any, maker: str) -> None:
+    """Warns, as Gymnasium's own environments do, that `render` draws nothing without a mode.
+
+    Args:
+        spec: The environment's, None where it was made without Gymnasium.
+        maker: "make" or "make_vec".
+    """
+    id = "selfdrive_env/Drive-v0" if spec is None else spec.id
+    logger.warn(
+        "You are calling render method without specifying any render mode. You can specify the "
+        f'render_mode at initialization, e.g. gym.{maker}("{id}", render_mode="rgb_array")'
+    )
 
 
 def _networks(kwargs: dict[str, Any]) -> list[RoadNetwork]:

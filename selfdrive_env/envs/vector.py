@@ -21,14 +21,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_integer, check_seeds
+from selfdrive_env.config.checks import check_integer, check_options, check_seeds
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 from selfdrive_env.envs.backend import NumpyBackend
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.spec import plain_spec
+from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, digest
@@ -39,6 +39,7 @@ __all__ = ["METADATA", "DrivingVectorEnv"]
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 MAX_STEPS = 2**31 - 1
+OPTIONS = ("reset_mask",)
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
 
@@ -178,7 +179,7 @@ class DrivingVectorEnv(VectorEnv):
         self._check_open()
         if self._ready:
             self.backend.check()
-        mask = self._reset_mask(options)
+        mask = self._reset_mask(check_options(options, OPTIONS))
         if seed is not None:
             self._seed(seed, mask)
         elif not self._ready:
@@ -198,8 +199,8 @@ class DrivingVectorEnv(VectorEnv):
         self._note()
         return self.backend.observations(), self.backend.infos()
 
-    def _reset_mask(self, options: Mapping[str, Any] | None) -> NDArray[np.bool_] | None:
-        if not options or "reset_mask" not in options:
+    def _reset_mask(self, options: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+        if "reset_mask" not in options:
             return None
         mask = self.backend.mask(options["reset_mask"])
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_:
@@ -336,6 +337,8 @@ class DrivingVectorEnv(VectorEnv):
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Returns one frame a row, uint8 [size, size, 3], each following that row's agent."""
+        if self.render_mode is None:
+            warn_of_no_mode(self.spec, "make_vec")
         if self.render_mode != "rgb_array":
             return None
         self._check_open()
@@ -401,7 +404,8 @@ class DrivingVectorEnv(VectorEnv):
     def call(self, name: str, *arguments: Any, **keywords: Any) -> tuple[Any, ...]:
         """Calls a method for all rows, or reads an attribute; one result a row."""
         if name == "render":
-            return self.render() or (None,) * self.num_envs
+            frames = self.render() if self.render_mode is not None else None
+            return frames or (None,) * self.num_envs
         value = getattr(self, name)
         result = value(*arguments, **keywords) if callable(value) else value
         return (result,) * self.num_envs

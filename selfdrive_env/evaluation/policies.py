@@ -18,6 +18,7 @@ from selfdrive_env.config.choices import BASELINES, POLICIES
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.policies.files import POLICY_FILE
 from selfdrive_env.policies.numpy_policy import load_policy
 
 __all__ = ["Driver", "check_layout", "load"]
@@ -70,14 +71,27 @@ def load(text: str, *, seed: int = 0) -> Driver:
     if text in POLICIES:
         return _read_run(text)
     if not path.exists():
-        hint = suggestion(text, (*BASELINES, *POLICIES), 0.5)
+        hint = suggestion(text, (*BASELINES, *POLICIES), "")
         raise ValueError(
             f"unknown policy {text!r}: use {', '.join(BASELINES)} (an action), "
             f"{', '.join(POLICIES)}, a run's folder, a policy file, or an SB3 file (.zip){hint}"
         )
     if path.suffix == ".zip":
         return _read_sb3(path)
+    _check_folder(path)
     return _read_run(text)
+
+
+def _check_folder(path: Path) -> None:
+    """Raises a ValueError for a folder that has no policy file but SB3 files, which it names."""
+    if not path.is_dir() or (path / POLICY_FILE).is_file():
+        return
+    found = sorted(str(one) for one in path.glob("*.zip"))
+    if found:
+        raise ValueError(
+            f"policy {str(path)!r} is a folder without {POLICY_FILE}; it holds "
+            f"{'an SB3 file' if len(found) == 1 else 'SB3 files'}, take {' or '.join(found[:3])}"
+        )
 
 
 def _nothing(observations: Any, deterministic: bool = True) -> NDArray[Any]:

@@ -45,7 +45,7 @@ def reader_of(path: str) -> Reader:
     if not fitting:
         raise MapError(
             f"unknown map {path!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
-            f"{endings()}{suggestion(path, BUILT_IN)}"
+            f"{endings()}{suggestion(path, BUILT_IN, 'map')}"
         )
     if not Path(path).is_file():
         raise MapError(f"map file {path!r} does not exist")

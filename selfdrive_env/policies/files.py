@@ -130,7 +130,7 @@ def find(name: str | os.PathLike[str]) -> Path:
         path = Path(__file__).with_name(f"{name}.safetensors")
     file = path / POLICY_FILE if path.is_dir() else path
     if not file.is_file():
-        hint = suggestion(name, POLICIES, 0.5)
+        hint = suggestion(name, POLICIES, "")
         raise ValueError(f"policy {str(name)!r} does not exist, or is no folder of a run{hint}")
     if file.suffix != ".safetensors":
         raise ValueError(f"policy must be a folder or end in .safetensors, got {str(name)!r}")

@@ -44,6 +44,7 @@ def run(parsed: argparse.Namespace) -> int:
     from selfdrive_env.training import train
 
     require_torch("training", "train")
+    _check_device(config.device)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from selfdrive_env.training.ppo import NotFiniteError
 
@@ -55,6 +56,16 @@ def run(parsed: argparse.Namespace) -> int:
     if os.environ.get("RANK", "0") == "0":
         print(_summary(config, figures))
     return 0
+
+
+def _check_device(device: str) -> None:
+    """Raises a ValueError that says why, where the device cannot be used."""
+    from selfdrive_env.engine.devices import choose_device
+
+    try:
+        choose_device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device={device!r}: {error}") from None
 
 
 def _resumed(parsed: argparse.Namespace, words: list[str]) -> TrainConfig | None:

@@ -343,7 +343,7 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
     for name in table:
         if name not in names:
             raise ValueError(
-                f"unknown setting {name!r}{suggestion(name, names)}; settings are "
+                f"unknown setting {name!r}{suggestion(name, names, '')}; settings are "
                 f"{', '.join(names)}"
             )
     return TrainConfig(**table)

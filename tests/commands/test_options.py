@@ -214,7 +214,7 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    own = {f"selfdrive_env/{name}" for name, *_ in selfdrive_env.ENVIRONMENTS}
+    own = {f"selfdrive_env/{one.name}" for one in selfdrive_env.ENVIRONMENTS}
     assert set(found["environments"]) == own
     assert all(found["environments"].values())
     assert set(found["maps"]) == set(BUILT_IN)

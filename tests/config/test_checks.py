@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from selfdrive_env.config.checks import read_pairs, suggestion
+from selfdrive_env.config.checks import check_action, check_options, read_pairs, suggestion
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,62 @@ def test_a_word_without_a_name_and_value_is_refused(word: str) -> None:
 
 def test_the_nearest_name_is_suggested() -> None:
     assert suggestion("colision", ["goal", "collision"]) == " (did you mean 'collision'?)"
-    assert suggestion("xyz", ["goal"]) == " (did you mean 'goal'?)"
-    assert suggestion("xyz", ["goal"], 0.5) == ""
+    assert suggestion("IDM", ["goal", "idm"]) == " (did you mean 'idm'?)"
+
+
+def test_nothing_is_suggested_where_nothing_is_near() -> None:
+    assert suggestion("xyz", ["goal"]) == ""
     assert suggestion("xyz", []) == ""
-    assert suggestion(3, ["goal"], 0.5) == ""
+    assert suggestion(3, ["goal"]) == ""
+
+
+def test_options_of_a_reset_are_those_that_there_are() -> None:
+    mask = {"reset_mask": [True]}
+    assert check_options(None, ()) == {}
+    assert check_options({}, ()) == {}
+    assert check_options(mask, ("reset_mask",)) is mask
+    assert check_options({"minari_autoseed": False}, ()) == {"minari_autoseed": False}
+
+
+@pytest.mark.parametrize(
+    ("options", "known", "message"),
+    [
+        ({"foo": 1}, ("reset_mask",), r"no option 'foo'; the only one is reset_mask"),
+        ({"reset_maks": 1}, ("reset_mask",), r"'reset_maks' \(did you mean 'reset_mask'\?\)"),
+        ({"reset_mask": 1}, (), r"no option 'reset_mask'; there are none here"),
+        ({3: 1}, (), r"no option 3; there are none here"),
+        (
+            ["reset_mask"],
+            ("reset_mask",),
+            r"options must be None or a table .*got \['reset_mask'\]",
+        ),
+    ],
+)
+def test_other_options_are_named(options: Any, known: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_options(options, known)
+
+
+@pytest.mark.parametrize(
+    ("action", "choices", "message"),
+    [
+        (12, 12, "action must be from 0 to 11, got 12"),
+        (-1, 12, "action must be from 0 to 11, got -1"),
+        (1.5, 12, "action must be an integer, got 1.5"),
+        (None, 12, "action must be an integer, got None"),
+        ([3], 12, r"action must be an integer, got int64 of shape \(1,\)"),
+        (7, 0, r"action must be floats of shape \(2,\), got 7"),
+        ([0.0, 0.0, 0.0], 0, r"of shape \(2,\), got float64 of shape \(3,\)"),
+        ([1.5, 0.0], 0, r"action must be finite and from -1 to 1, got \[1.5, 0.0\]"),
+        ([0.0, math.nan], 0, r"action must be finite .* got \[0.0, nan\]"),
+    ],
+)
+def test_a_wrong_action_is_named_as_it_was_given(action: Any, choices: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_action(action, choices)
+
+
+def test_an_action_of_the_space_is_taken() -> None:
+    assert check_action(np.int64(11), 12) == 11
+    assert check_action(np.zeros((), np.uint8), 12).shape == ()
+    assert check_action(np.float32([-1.0, 1.0]), 0).tolist() == [-1.0, 1.0]

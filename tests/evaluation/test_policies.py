@@ -5,6 +5,7 @@ import importlib.util
 import io
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,17 @@ def mlp(features: int = LEAN, actions: int = 12, **more: Any) -> dict[str, Any]:
 def test_unknown_policies_are_named_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"unknown policy 'imd'.*did you mean 'idm'"):
         load("imd")
+
+
+def test_a_folder_with_an_sb3_file_names_it(tmp_path: Path) -> None:
+    (tmp_path / "model.zip").touch()
+    with pytest.raises(ValueError, match=r"without policy.safetensors; it holds an SB3 file, take"):
+        load(str(tmp_path))
+    with pytest.raises(ValueError, match=re.escape(f"take {tmp_path / 'model.zip'}")):
+        load(str(tmp_path))
+    (tmp_path / "best.zip").touch()
+    with pytest.raises(ValueError, match=r"it holds SB3 files, take .*best.zip or .*model.zip"):
+        load(str(tmp_path))
 
 
 def test_random_actions_follow_their_seed() -> None:

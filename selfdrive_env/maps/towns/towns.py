@@ -28,7 +28,7 @@ def generate(name: str) -> RoadNetwork:
     """
     if name not in BUILT_IN:
         raise MapError(
-            f"no built-in map {name!r}: use one of {BUILT_IN}{suggestion(name, BUILT_IN)}"
+            f"no built-in map {name!r}: use one of {BUILT_IN}{suggestion(name, BUILT_IN, 'map')}"
         )
     plans = {"riverside": _riverside, "hillcrest": _hillcrest, "harbour": _harbour}
     return build(name, plans[name]())
