@@ -199,6 +199,9 @@ def test_a_command_is_understood(block: Block, line: str, monkeypatch: pytest.Mo
         assert stopped.type is Understood, f"{block.page}:{block.line}: {problem.getvalue()}"
     elif words[0] == "python" and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file(), f"{block.page}:{block.line} runs {words[1]}"
+    elif words[0] == "./run":
+        assert os.access(ROOT / "run", os.X_OK)
+        assert words[1] in ("train", "test", "install")
     elif words[0] == "pip":
         setup = configparser.ConfigParser()
         setup.read(ROOT / "setup.cfg")

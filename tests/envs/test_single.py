@@ -40,7 +40,7 @@ def test_a_step_outside_an_episode_asks_for_a_reset() -> None:
 def test_a_wrong_action_is_one_action() -> None:
     env = make()
     env.reset(seed=0)
-    with pytest.raises(ValueError, match="^action must be from 0 to 11, got 12$"):
+    with pytest.raises(ValueError, match=r"^action must be from 0 to 11, got 12$"):
         env.step(12)
     with pytest.raises(ValueError, match=r"^action must be an integer, got int64 of shape \(1,\)"):
         env.step(np.zeros(1, int))
