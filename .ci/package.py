@@ -18,8 +18,8 @@ ROOT = Path(__file__).parents[1]
 MAX_WHEEL = 10_000_000
 NEEDED = ("py.typed", "policies/selfplay.safetensors", "policies/selfplay.md", "__main__.py")
 SOURCES = ("README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "setup.cfg",
-    "constraints.txt", "run", "docs/conf.py", "docs/images/selfplay.gif", "tests/envs/test_vector.py",
-    "examples/ppo_sb3.py", "benchmarks/peers.py")  # fmt: skip
+    "constraints.txt", "run", "docs/conf.py", "docs/images/selfplay.gif",
+    "tests/envs/test_vector.py", "examples/ppo_sb3.py", "benchmarks/peers.py")  # fmt: skip
 HEAVY = ("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pygame")
 
 SMOKE = f"""
