@@ -66,8 +66,9 @@ def run(parsed: argparse.Namespace) -> int:
         return 0
     for kind, entries in found.items():
         print(kind.replace("_", " "))
+        width = max(28, *map(len, entries))
         for name, text in entries.items():
-            print(f"  {name:28} {_sentence(text)}")
+            print(f"  {name:{width}} {_sentence(text)}")
     return 0
 
 

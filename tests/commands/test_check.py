@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.commands import check
 from selfdrive_env.testing import CHECKS
@@ -34,6 +35,13 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setattr(check, "_is_there", lambda module: module != "pygame" and there(module))
     assert main(["check"]) == 0
     assert 'misses pygame-ce: pip install "selfdrive_env[play]"' in capsys.readouterr().out
+
+
+def test_every_environment_of_ours_has_settings_that_part_its_rows() -> None:
+    for one in selfdrive_env.ENVIRONMENTS:
+        envs = check.factory(f"selfdrive_env/{one.name}", {})(num_envs=2)
+        assert envs.rows_per_world == 1
+        assert envs.settings.action_type == one.keywords.get("action_type", "discrete")
 
 
 @pytest.mark.slow

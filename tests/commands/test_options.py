@@ -223,6 +223,10 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found["training_presets"]) == set(TRAINING)
     assert set(found["layouts"]) == set(LAYOUTS)
     assert found["layouts"]["lean"]["columns"] == LAYOUTS["lean"].width
+    assert main(["list", "environments"]) == 0
+    lines = capsys.readouterr().out.splitlines()[1:]
+    starts = {line.index(found["environments"][line.split()[0]]) for line in lines}
+    assert len(starts) == 1
     assert main(["list", "layouts"]) == 0
     assert f"{LAYOUTS['lean'].width} columns, 2 goals" in capsys.readouterr().out
     assert listing.catalogue("maps")["maps"]["riverside"]["lane_km"] > 5.0
