@@ -20,21 +20,36 @@ class Alias(NamedTuple):
     """Whose word it is."""
 
     setting: str
-    """Of this package."""
+    """Of this package; "" where it is none."""
 
     entry: str = ""
     """Of a setting that is a table."""
 
     note: str = ""
-    """What else is different; for a map the whole of what it is."""
+    """What else is different."""
+
+    text: str = ""
+    """What it is, where that is no name of a setting or an entry."""
 
 
 _COLLISION = "'ignore', 'stop' or 'terminate'"
-_TOWN = Alias(CARLA, "map", note="a file here: give its OpenDRIVE file, which ends in .xodr")
+_TOWN = Alias(CARLA, "map", text="a file here: give its OpenDRIVE file, which ends in .xodr")
+_IDS = "an id here: SelfPlay-v0 has all agents as rows, Drive-v0 one"
+_WINDOW = "an argument here: render_mode='human' or 'rgb_array'"
 _SECONDS = "in seconds; max_episode_steps counts steps"
 _NUMBER = "a number or [low, high]"
 
 ALIASES: dict[str, Alias] = {
+    "config": Alias(
+        f"{HIGHWAY} and {METADRIVE}", "", text="not needed here: what it holds are keywords"
+    ),
+    "controlled_vehicles": Alias(HIGHWAY, "", text=_IDS),
+    "offscreen_rendering": Alias(HIGHWAY, "", text=_WINDOW),
+    "is_multi_agent": Alias(METADRIVE, "", text=_IDS),
+    "use_render": Alias(METADRIVE, "", text=_WINDOW),
+    "start_seed": Alias(METADRIVE, "", text="an argument of reset here: reset(seed=...)"),
+    "controlled_object": Alias(WAYMAX, "", text=_IDS),
+    "dynamics_model": Alias(f"{WAYMAX} and {PUFFER}", "", text="the same for all here, with jerks"),
     "vehicles_count": Alias(HIGHWAY, "agents_per_world", note=_NUMBER),
     "vehicles_density": Alias(HIGHWAY, "agents_per_world", note=_NUMBER),
     "duration": Alias(HIGHWAY, "horizon", note=_SECONDS),
@@ -110,14 +125,15 @@ def translation(word: str, setting: str | None = None) -> str:
 
     Args:
         word: What somebody wrote.
-        setting: That the word is a value or an entry of, None for the name of a setting.
+        setting: That the word is a value or an entry of, None for the name of a setting, "" for
+            what other simulators have no words for.
     """
     alias = _BY_WORD.get(word.lower())
-    if alias is None or setting not in (None, alias.setting):
+    if alias is None or setting not in (None, alias.setting) or setting == "":
         return ""
     whose = f"{alias.simulator}'s {word!r}"
-    if alias is _TOWN:
-        return f"{whose} is {alias.note}" if setting is not None else ""
+    if alias.text:
+        return f"{whose} is {alias.text}" if (setting or "") == alias.setting else ""
     if setting is not None and not alias.entry:
         return ""
     here = repr(alias.entry or alias.setting)

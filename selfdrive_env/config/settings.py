@@ -33,10 +33,12 @@ from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "Settings"]
+__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "MAX_HORIZON", "Settings"]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
 DEFAULT_AGENTS = 32
+MAX_HORIZON = 1.0e6
+"""Longest episode [s]."""
 
 
 def _threads(name: str, value: Any) -> None:
@@ -208,7 +210,7 @@ class Settings:
         self._set("agents_per_world", (low, high))
         for name, low_value, high_value in (
             ("dt", 0.01, 0.4),
-            ("horizon", 0.01, 1.0e6),
+            ("horizon", 0.01, MAX_HORIZON),
             ("initial_speed", 0.0, 1.0),
             ("observation_noise", 0.0, 10.0),
             ("render_span", 5.0, 100_000.0),

@@ -36,8 +36,9 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     metadata: dict[str, Any] = METADATA
 
     def __init__(self, *, render_mode: str | None = None, **settings: Any) -> None:
-        if "autoreset_mode" in settings:
-            raise TypeError("autoreset_mode is a setting of make_vec, not of make")
+        for name in ("autoreset_mode", "num_envs"):
+            if name in settings:
+                raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
         scripted = settings.get("traffic", "idm") in TRAFFIC
         kind = DrivingVectorEnv if scripted else PolicyTrafficEnv

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from selfdrive_env.config.checks import check_integer, check_options, check_seeds
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
-from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
+from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
 from selfdrive_env.envs.backend import NumpyBackend
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
@@ -38,7 +38,6 @@ __all__ = ["METADATA", "DrivingVectorEnv"]
 
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
-MAX_STEPS = 2**31 - 1
 OPTIONS = ("reset_mask",)
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
@@ -84,7 +83,7 @@ class DrivingVectorEnv(VectorEnv):
             settings.setdefault("agents_per_world", int(num_envs))
         chosen = Settings.from_keywords(settings)
         if max_episode_steps is not None:
-            check_integer("max_episode_steps", max_episode_steps, 1, MAX_STEPS)
+            check_integer("max_episode_steps", max_episode_steps, 1, int(MAX_HORIZON / chosen.dt))
             chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
         rows_per_world = chosen.slots if learners == "all" else 1
         if num_envs % rows_per_world:

@@ -367,6 +367,7 @@ def test_a_state_of_other_settings_is_refused(other: dict[str, Any]) -> None:
         ({"map": "no/such.xodr"}, MapError, "does not exist"),
         ({"render_mode": "ansi"}, ValueError, "render_mode must be None, human or rgb_array"),
         ({"max_episode_steps": 0}, ValueError, "max_episode_steps must be a whole number"),
+        ({"max_episode_steps": 10**8}, ValueError, "max_episode_steps .*to 3333333, got 100000000"),
         ({"learners": "some"}, ValueError, "learners must be 'all' or 'one', got 'some'"),
     ],
 )
@@ -473,6 +474,8 @@ def test_stepping_an_ended_row_is_refused_when_autoreset_is_disabled() -> None:
 def test_the_single_form_refuses_what_belongs_to_the_vector_form() -> None:
     with pytest.raises(TypeError, match="autoreset_mode is a setting of make_vec"):
         DrivingEnv(autoreset_mode="NextStep", **SMALL)
+    with pytest.raises(TypeError, match="num_envs is a setting of make_vec, not of make"):
+        DrivingEnv(num_envs=4, **SMALL)
     env = gymnasium.make("selfdrive_env/Drive-v0", disable_env_checker=True, **SMALL)
     env.reset(seed=1)
     with pytest.raises(ValueError, match=r"^action must be from 0 to 11, got 99"):
