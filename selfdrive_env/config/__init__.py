@@ -8,3 +8,6 @@ Layout = ObservationLayout
 """Its name of before."""
 
 __all__ = ["BODY_TYPES", "LAYOUTS", "PRESETS", "TRAINING_RANGE", "ObservationLayout", "Settings"]
+
+Layout = ObservationLayout
+"""The earlier name of `ObservationLayout`."""
