@@ -4,9 +4,6 @@ from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE
 from selfdrive_env.config.settings import Settings
 
-Layout = ObservationLayout
-"""Its name of before."""
-
 __all__ = ["BODY_TYPES", "LAYOUTS", "PRESETS", "TRAINING_RANGE", "ObservationLayout", "Settings"]
 
 Layout = ObservationLayout

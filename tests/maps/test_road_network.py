@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from selfdrive_env.config import Settings
 from selfdrive_env.maps import BUILT_IN, MapError, columns, compiled, load
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import (
@@ -161,6 +163,14 @@ def test_the_digest_follows_everything_but_the_source(road: RoadNetwork) -> None
     assert dataclasses.replace(road, left_hand=True).digest() != first
     road.lanes[0].centre = road.lanes[0].centre + 1e-9
     assert road.digest() != first
+
+
+def test_networks_are_equal_that_hold_the_same(road: RoadNetwork, fork: RoadNetwork) -> None:
+    again = copy.deepcopy(road)
+    assert road == again and road != fork and road != "road"
+    assert Settings(map=[road, "harbour"]) == Settings(map=[again, "harbour"])
+    again.lanes[0].centre[0, 0] += 1e-9
+    assert road != again
 
 
 def wrong(attribute: str, value: Any) -> Any:
