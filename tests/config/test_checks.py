@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
 import pytest
 
-from selfdrive_env.config.checks import check_action, check_options, read_pairs, suggestion
+from selfdrive_env.config.checks import (
+    as_plain,
+    check_action,
+    check_options,
+    read_pairs,
+    suggestion,
+)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +107,8 @@ def test_an_action_of_the_space_is_taken() -> None:
     assert check_action(np.int64(11), 12) == 11
     assert check_action(np.zeros((), np.uint8), 12).shape == ()
     assert check_action(np.float32([-1.0, 1.0]), 0).tolist() == [-1.0, 1.0]
+
+
+def test_arrays_of_settings_become_what_json_can_hold() -> None:
+    assert as_plain(np.array(["riverside", "harbour"])) == ["riverside", "harbour"]
+    assert json.loads(json.dumps(as_plain((np.float32(0.5), np.arange(2))))) == [0.5, [0, 1]]
