@@ -93,7 +93,9 @@ def test_the_names_allowed_are_those_of_the_default_actions() -> None:
     env = DrivingVectorEnv(2, layout="lean", map="riverside")
     assert env.single_action_space.n == policies.NUM_ACTIONS == 12  # type: ignore[attr-defined]
     env.close()
-    with pytest.raises(ValueError, match=r"use idm, constant, still, random, constant:N \(an action\)"):
+    with pytest.raises(
+        ValueError, match=r"use idm, constant, still, random, constant:N \(an action\)"
+    ):
         load("nobody")
 
 
