@@ -51,7 +51,7 @@ ORDER = {
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
-    "kernels.drivers": (("path",), ("conflicts",), ("idm",)),
+    "kernels.drivers": (("path", "erratic"), ("conflicts", "steering"), ("idm",), ("scripted",)),
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("road_network",), ("network", "inspection")),

@@ -5,3 +5,6 @@ from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE
 from selfdrive_env.config.settings import Settings
 
 __all__ = ["BODY_TYPES", "LAYOUTS", "PRESETS", "TRAINING_RANGE", "ObservationLayout", "Settings"]
+
+Layout = ObservationLayout
+"""The earlier name of `ObservationLayout`."""

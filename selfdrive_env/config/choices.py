@@ -39,7 +39,7 @@ POLICIES = {"selfplay": "trained by self-play, comes with the package"}
 """Trained policies that come with the package: name -> what it is."""
 
 BASELINES = {
-    "idm": Driver.IDM.meaning,
+    **{name: DRIVERS[name].meaning for name in TRAFFIC},
     "random": "draws actions with equal chances",
     "constant:N": "always takes action N, 0 to 11",
 }

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import suggestion
-from selfdrive_env.config.choices import BASELINES, POLICIES
+from selfdrive_env.config.choices import BASELINES, POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.numpy_policy import load_policy
 
-__all__ = ["Driver", "check_layout", "load"]
+__all__ = ["Candidate", "check_layout", "load"]
 
 CONSTANT = "constant:"
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
@@ -29,7 +29,7 @@ Act = Callable[..., NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Driver:
+class Candidate:
     """Something that drives: actions from observations, or a scripted driver."""
 
     name: str
@@ -49,23 +49,23 @@ class Driver:
     """`dt` and `bodies` that it was trained with, where that is known."""
 
 
-def load(text: str, *, seed: int = 0) -> Driver:
+def load(text: str, *, seed: int = 0) -> Candidate:
     """Returns a policy.
 
     Args:
-        text: "idm", "random", "constant:N" with an action N, "selfplay", a run's folder, a policy
-            file, or an SB3 file (.zip).
+        text: A scripted driver such as "idm", "random", "constant:N" with an action N, "selfplay",
+            a run's folder, a policy file, or an SB3 file (.zip).
         seed: Of the random driver.
 
     Raises:
         ValueError: For an unknown name or a file that holds no policy this package reads.
     """
-    if text == "idm":
-        return Driver("idm", _nothing, settings={"driver": "idm"})
+    if text in TRAFFIC:
+        return Candidate(text, _nothing, settings={"driver": text})
     if text == "random":
-        return Driver("random", _Random(seed))
+        return Candidate("random", _Random(seed))
     if text.startswith(CONSTANT):
-        return Driver(text, _Constant(_action(text)))
+        return Candidate(text, _Constant(_action(text)))
     path = Path(text)
     if text in POLICIES:
         return _read_run(text)
@@ -116,7 +116,7 @@ class _Constant:
         return np.full(len(observations), self._action, np.int64)
 
 
-def _read_run(name: str) -> Driver:
+def _read_run(name: str) -> Candidate:
     """Returns a policy of this package's own training."""
     policy = load_policy(name)
 
@@ -127,15 +127,15 @@ def _read_run(name: str) -> Driver:
     env = policy.description.get("env", {})
     settings = {"reward": env["reward"]} if env.get("reward") else {}
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies")}
-    return Driver(name, act, layout=policy.layout, settings=settings, learnt=learnt)
+    return Candidate(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 
-def _read_sb3(path: Path) -> Driver:
+def _read_sb3(path: Path) -> Candidate:
     """Returns the policy of an SB3 file."""
     from selfdrive_env.adapters.sb3 import read_actor
 
     actor = read_actor(path)
-    return Driver(
+    return Candidate(
         str(path),
         actor.act,
         layout=actor.layout,
@@ -150,7 +150,7 @@ def _named(layout: ObservationLayout) -> str:
     return f"{names[0] if names else layout} ({layout.width} values)"
 
 
-def fitting_layout(policy: Driver) -> str | dict[str, int]:
+def fitting_layout(policy: Candidate) -> str | dict[str, int]:
     """Returns a layout setting that a policy can read, "lean" where it reads any."""
     if policy.layout is not None:
         return vars(policy.layout).copy()
@@ -161,7 +161,7 @@ def fitting_layout(policy: Driver) -> str | dict[str, int]:
     return "lean"
 
 
-def check_layout(policy: Driver, env: DrivingVectorEnv) -> None:
+def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
     """Raises a ValueError that names both layouts unless the policy reads this environment's."""
     there = env.layout
     if policy.layout is not None and policy.layout != there:

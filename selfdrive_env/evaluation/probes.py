@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.incidents import Watch
-from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from selfdrive_env.state.world import EVENT_GOAL, EVENT_STOP_SIGN
 
@@ -72,7 +72,7 @@ class Probe(NamedTuple):
     """What an agent without incident must do, in words."""
 
 
-def probe(policy: Driver, name: str, *, trials: int = 20, first_seed: int = 0) -> ProbeResult:
+def probe(policy: Candidate, name: str, *, trials: int = 20, first_seed: int = 0) -> ProbeResult:
     """Returns how often a policy masters a probe.
 
     Args:
@@ -106,7 +106,7 @@ def probe(policy: Driver, name: str, *, trials: int = 20, first_seed: int = 0) -
     return _rate(succeeded)
 
 
-def _drive(env: DrivingVectorEnv, policy: Driver, name: str) -> NDArray[Any]:
+def _drive(env: DrivingVectorEnv, policy: Candidate, name: str) -> NDArray[Any]:
     """Returns whether the ego of each world succeeds."""
     engine = env.engine
     watch = Watch(engine)
@@ -136,7 +136,7 @@ def _drive(env: DrivingVectorEnv, policy: Driver, name: str) -> NDArray[Any]:
     return reached & ~failed
 
 
-def _dense(policy: Driver, trials: int, first_seed: int) -> NDArray[Any]:
+def _dense(policy: Candidate, trials: int, first_seed: int) -> NDArray[Any]:
     """Returns whether each agent of dense traffic succeeds."""
     worlds = math.ceil(trials / DENSE_AGENTS)
     settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.settings}

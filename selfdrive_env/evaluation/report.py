@@ -161,7 +161,7 @@ def run(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _other_conditions(policy: policies.Driver, result: Evaluation) -> list[str]:
+def _other_conditions(policy: policies.Candidate, result: Evaluation) -> list[str]:
     """Returns a line on settings that differ from those of the policy's training, if any do."""
     differ = [
         f"{name}={learnt if isinstance(learnt, str) else json.dumps(learnt)}"
@@ -173,7 +173,7 @@ def _other_conditions(policy: policies.Driver, result: Evaluation) -> list[str]:
 
 def _presets(
     parsed: argparse.Namespace,
-    policy: policies.Driver,
+    policy: policies.Candidate,
     settings: Mapping[str, Any],
     options: Mapping[str, Any],
 ) -> int:

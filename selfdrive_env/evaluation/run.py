@@ -19,7 +19,7 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
-from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
 from selfdrive_env.maps import MapError, RoadNetwork, compiled
@@ -135,7 +135,7 @@ def _share(part: Any, whole: Any) -> float | None:
 
 
 def make_env(
-    policy: Driver, maps: Maps, seeds: Sequence[int], settings: Mapping[str, Any]
+    policy: Candidate, maps: Maps, seeds: Sequence[int], settings: Mapping[str, Any]
 ) -> tuple[DrivingVectorEnv, dict[str, Any]]:
     """Makes the worlds of an evaluation, one a seed.
 
@@ -182,7 +182,7 @@ def _check_maps(maps: Maps, layout: ObservationLayout) -> None:
 
 
 def evaluate(
-    policy: Driver,
+    policy: Candidate,
     *,
     map: str | RoadNetwork | Maps = "harbour",
     minutes: float = 10.0,
@@ -224,7 +224,7 @@ def evaluate(
 class _Drive:
     """The running sums of an evaluation."""
 
-    def __init__(self, env: DrivingVectorEnv, policy: Driver, recorder: Recorder) -> None:
+    def __init__(self, env: DrivingVectorEnv, policy: Candidate, recorder: Recorder) -> None:
         self.env, self.policy, self.recorder = env, policy, recorder
         self.dt = env.settings.dt
         self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)
@@ -328,7 +328,7 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Interval]:
 
 
 def compare_presets(
-    policy: Driver,
+    policy: Candidate,
     presets: Sequence[str],
     *,
     settings: Mapping[str, Any] | None = None,

@@ -16,7 +16,7 @@ from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import barrier, thread_index
 from selfdrive_env.compiler.workers import ARGUMENTS, finish, take
 from selfdrive_env.kernels.collision import collide
-from selfdrive_env.kernels.drivers.idm import drive
+from selfdrive_env.kernels.drivers.scripted import drive
 from selfdrive_env.kernels.dynamics.actions import take_actions
 from selfdrive_env.kernels.dynamics.jerk_bicycle import advance_bodies
 from selfdrive_env.kernels.events import begin_step, measure
@@ -63,8 +63,8 @@ STAGES = (
     PLACING, OBSERVATION) = range(len(STAGES))  # fmt: skip
 
 MODEL, DATA, TASK, STRIDE = range(ARGUMENTS, ARGUMENTS + 4)
-"""Arguments of `run_worlds` on its control words: the addresses of the tables of `Model` and `Data`; the
-task; how far apart workers are in `Scratch`."""
+"""Arguments of `run_worlds` among its control words: the addresses of the tables of `Model` and
+`Data`; the task; how far apart workers are in `Scratch`."""
 
 
 @njit

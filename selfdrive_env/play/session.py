@@ -14,7 +14,7 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.make import make_drive
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.episodes import Episode, Recorder
-from selfdrive_env.evaluation.policies import Driver, check_layout, fitting_layout, load
+from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout, load
 from selfdrive_env.play.controls import Body, Hands, Pressed
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.rendering import Observed, Scene, between, kept, scene_of
@@ -42,7 +42,7 @@ ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal")
 
 
 def make_env(
-    map: str, traffic: str, policy: Driver | None, settings: Mapping[str, Any]
+    map: str, traffic: str, policy: Candidate | None, settings: Mapping[str, Any]
 ) -> DrivingVectorEnv:
     """Returns an environment with one ego that keys or a policy can drive.
 
@@ -94,7 +94,7 @@ class Session:
     """
 
     def __init__(
-        self, env: DrivingVectorEnv, policy: Driver | None = None, seed: int | None = None
+        self, env: DrivingVectorEnv, policy: Candidate | None = None, seed: int | None = None
     ) -> None:
         self.env, self.policy = env, policy
         self.manual = policy is None

@@ -133,9 +133,6 @@ ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
 
-# Actions.mode
-ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = range(3)
-
 # Columns of Output.outlook.
 OUTLOOK_SPEED, OUTLOOK_GOAL, OUTLOOK_TIME = range(3)
 
@@ -433,7 +430,7 @@ class Scratch(NamedTuple):
     """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
 
     path_info: Annotated[F32, "worker agent info"]
-    """What scripted drivers know of each agent's way, columns of kernels/drivers/idm.py."""
+    """What scripted drivers know of each agent's way, columns of kernels/drivers/path.py."""
 
     halted: Annotated[U8, "worker agent"]
     """Whether the agent was halted before the step."""

@@ -16,6 +16,9 @@ from selfdrive_env.kernels.observation.outlook import time_to_contact
 from selfdrive_env.state.rewards import REWARD_TERMS
 from selfdrive_env.state.road import LEVEL_HEIGHT
 from selfdrive_env.state.world import ABSENT
+from tests.kernels import from_python
+
+time_to_contact = from_python(time_to_contact)
 
 SMALL: dict[str, Any] = {
     "map": "riverside",

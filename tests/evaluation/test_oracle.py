@@ -11,7 +11,7 @@ import pytest
 
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation import CAUSES, Evaluation, evaluate, load
-from selfdrive_env.evaluation.policies import Driver
+from selfdrive_env.evaluation.policies import Candidate
 from tests.reference.evaluation import Counts, Recount, State, state_of
 
 DRIVES: dict[str, dict[str, Any]] = {
@@ -32,7 +32,7 @@ DRIVES: dict[str, dict[str, Any]] = {
 The step is one that no time of the rules is a multiple of, so that rounding decides nothing."""
 
 
-def mixed() -> Driver:
+def mixed() -> Candidate:
     """Every other agent accelerates straight on, the others act at random."""
     random = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def mixed() -> Driver:
         actions[::2] = 10
         return actions
 
-    return Driver("mixed", act)
+    return Candidate("mixed", act)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import pytest
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
-from selfdrive_env.evaluation.policies import Driver, check_layout, load
+from selfdrive_env.evaluation.policies import Candidate, check_layout, load
 
 FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
@@ -267,11 +267,11 @@ def test_the_policy_of_a_run_drives_as_it_does_for_torch(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "policy",
     [
-        Driver("mine", lambda rows: rows, layout=LAYOUTS["full"]),
-        Driver("mine", lambda rows: rows, features=FULL),
+        Candidate("mine", lambda rows: rows, layout=LAYOUTS["full"]),
+        Candidate("mine", lambda rows: rows, features=FULL),
     ],
 )
-def test_another_layout_is_refused_with_both_named(policy: Driver) -> None:
+def test_another_layout_is_refused_with_both_named(policy: Candidate) -> None:
     env = DrivingVectorEnv(2, layout="lean", map="riverside")
     with pytest.raises(ValueError, match=rf"mine.*{FULL}.*lean \({LEAN} values\)"):
         check_layout(policy, env)

@@ -21,8 +21,8 @@ def test_every_row_leads_to_a_function(tmp_path: Path) -> None:
         assert callable(reader_of(str(path)))
 
 
-def test_readers_and_table_name_the_same_endings() -> None:
-    assert set(READERS) == {*SUFFIXES, SUFFIX}
+def test_the_table_has_the_endings_that_readers_name() -> None:
+    assert {*SUFFIXES, SUFFIX} <= set(READERS)
 
 
 @pytest.mark.parametrize("ending", READERS)

@@ -1,6 +1,6 @@
-"""Scripted drivers: they choose jerks for the same bodies that learners drive.
+"""The IDM driver: how it speeds up and brakes.
 
-The IDM driver follows its route with the Intelligent Driver Model (Treiber, Hennecke, Helbing,
+It follows its route with the Intelligent Driver Model (Treiber, Hennecke, Helbing,
 "Congested traffic states in empirical observations and microscopic simulations", PRE 62, 2000):
 a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)). It brakes for
 bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
@@ -16,7 +16,6 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     PATIENCE,
@@ -26,6 +25,7 @@ from selfdrive_env.kernels.drivers.conflicts import (
     first_contact,
     may_meet,
 )
+from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.drivers.path import (
     CHANGES,
     ENTRY,
@@ -44,25 +44,17 @@ from selfdrive_env.kernels.drivers.path import (
     POINTS,
     RANK,
     TWO,
-    build_path,
 )
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
-from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
+from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
-    BLIND,
-    BRAKING,
-    CONSTANT,
-    EXTERNAL,
     GREEN,
-    HALTED,
-    IDM,
-    STILL,
 )
 
-__all__ = ["drive", "is_blind"]
+__all__ = ["HARD_BRAKING", "MAX_ACCELERATION", "idm_acceleration", "idm_wish"]
 
 THREE = np.float32(3.0)
 MAX_ACCELERATION = np.float32(1.8)  # [m/s^2]
@@ -73,15 +65,8 @@ STANDSTILL_GAP = np.float32(2.0)  # [m]
 LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
 SLOWING = np.float32(3.0)  # [m/s^2]
 SLOWING_TIME = np.float32(0.8)  # [s]
-INWARD_ROOM = np.float32(0.5)  # share of the room beside a body
-INWARD_SHARE = np.float32(0.2)  # of the swing of its front
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
 SLOW_TURN = np.float32(0.4)  # [rad/s]
-APPROACH = np.float32(4.5)  # [m/m]
-APPROACH_SHARE = np.float32(0.8)  # [1/m] of the length
-CALM = np.float32(0.2)  # [m/m]
-LOOKAHEAD = np.float32(1.2)  # [m]
-LOOKAHEAD_TIME = np.float32(0.6)  # [s]
 SIGNAL_SPEED = np.float32(6.5)  # [m/s]
 SIGNAL_ZONE = np.float32(10.0)  # [m]
 TINY_SPEED = np.float32(0.1)  # [m/s]
@@ -89,7 +74,6 @@ TINY_GAP = np.float32(0.05)  # [m]
 STRAIGHT = np.float32(0.004)  # [1/m]
 BEND_MARGIN = np.float32(3.0)  # [m]
 BEND_BRAKING = np.float32(1.5)  # [m/s^2]
-ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
 GOAL_ZONE = np.float32(60.0)  # [m]
 GOAL_BRAKING = np.float32(1.2)  # [m/s^2]
 FIRMER = np.float32(1.15)  # factor on the braking that is just enough
@@ -97,13 +81,6 @@ HARD_BRAKING = np.float32(5.0)  # [m/s^2]
 LEAST_MARGIN = np.float32(0.1)  # [m]
 LEAVE_PACE = np.float32(0.35)  # [1/s]
 LEAVE_SPEED = np.float32(1.5)  # [m/s]
-LEAVE_REACH = np.float32(0.6)  # [m/m]
-BLIND_TICKS = 16
-BLIND_TIME = np.float32(0.5)  # share of spells
-BRAKE_TIME = np.float32(3.0)  # [s]
-BRAKE_RATE = np.float32(0.02)  # [1/s]
-LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
-LATERAL_JERK = np.float32(4.0)  # [m/s^3]
 GOAL_SPEED = np.float32(2.0)  # [m/s]
 
 
@@ -135,59 +112,6 @@ def bend_speed(path, count, speed_limit):
         room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
         wanted = min(wanted, math.sqrt(square + TWO * BEND_BRAKING * room))
     return wanted
-
-
-@njit
-def swing_offset(path, point, count, length, width):
-    """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
-
-    In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
-    inwards, which leaves both sides about the same room.
-    """
-    before = max(point - 2, 0)
-    after = min(point + 2, count - 1)
-    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
-    curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
-    front = FRONT_SHARE * length
-    room = INWARD_ROOM * max(LANE_ROOM - width, ZERO)
-    return clamp(INWARD_SHARE * front * front * curvature, -room, room)
-
-
-@njit
-def approach_ratio(length):
-    """Returns over how many metres a body comes one metre to the side."""
-    return max(APPROACH, APPROACH_SHARE * length)
-
-
-@njit
-def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
-    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
-
-    A long body comes back at a smaller angle, and a part of its offset is let be, so that it does
-    not swing beyond the path.
-    """
-    speed = max(agents.speed[world, agent], ZERO)
-    cos = agents.cos[world, agent]
-    sin = agents.sin[world, agent]
-    rear_x = agents.x[world, agent]
-    rear_y = agents.y[world, agent]
-    length = bodies.length[world, agent]
-    aside = path_offset(path, agents, bodies, world, agent)
-    offset = abs(aside)
-    reach = max(
-        offset * approach_ratio(length), speed * math.sqrt(TWO * offset / ASIDE_ACCELERATION)
-    )
-    reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
-    reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
-    point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
-    over = reach - PATH_STEP * np.float32(point)
-    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
-    target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
-    target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
-    dx = target_x - rear_x
-    dy = target_y - rear_y
-    across = dy * cos - dx * sin + CALM * clamp(aside, -ONE, ONE)
-    return TWO * across / max(dx * dx + dy * dy, ONE)
 
 
 @njit
@@ -238,15 +162,6 @@ def idm_wish(model, data, paths, info, world, agent):
     if blind:
         return wish
     return min(wish, wish_among_others(agents, bodies, paths, info, world, agent, wanted))
-
-
-@njit
-def path_offset(path, agents, bodies, world, agent):
-    """Returns how far to the left of its path the centre of an agent lies [m]."""
-    ahead = HALF * bodies.wheelbase[world, agent]
-    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
-    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
-    return dy * path[0, 2] - dx * path[0, 3]
 
 
 @njit
@@ -337,118 +252,3 @@ def stop_wish(speed, wanted, gap):
     if needed > COMFORTABLE_BRAKING:
         return min(comfortable, -min(needed * FIRMER, HARD_BRAKING))
     return comfortable
-
-
-@njit
-def drive_scripted(model, data, paths, info, world, agent, dt):
-    """Chooses the jerks of one scripted agent."""
-    agents, bodies, motion = data.agents, data.bodies, data.motion
-    driver = bodies.driver[world, agent]
-    speed = agents.speed[world, agent]
-    acceleration = agents.acceleration[world, agent]
-    wish = ZERO
-    if driver == STILL:
-        wish = -HARD_BRAKING
-    elif driver == IDM:
-        wish = idm_wish(model, data, paths, info, world, agent)
-    wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
-    if speed < HALF and wish <= ZERO and driver != CONSTANT:
-        agents.standing_time[world, agent] += dt
-        motion.jerk[world, agent, 0] = LONG_LOW
-        motion.jerk[world, agent, 1] = ZERO
-        return
-    if speed > ONE:
-        agents.standing_time[world, agent] = ZERO
-
-    jerk = (wish - acceleration) / (dt * bodies.jerk_scale[world, agent])
-    jerk = clamp(jerk, LONG_LOW, LONG_HIGH)
-    motion.jerk[world, agent, 0] = jerk
-    next_acceleration = acceleration + jerk * dt * bodies.jerk_scale[world, agent]
-    next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
-    curvature = steer_along(
-        paths[agent],
-        np.int64(info[agent, POINTS]),
-        info[agent, LEAVE_END],
-        agents,
-        bodies,
-        world,
-        agent,
-        next_speed,
-    )
-    lateral = curvature * next_speed * next_speed
-    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (
-        dt * bodies.lateral_jerk_scale[world, agent]
-    )
-    motion.jerk[world, agent, 1] = clamp(jerk, -LATERAL_JERK, LATERAL_JERK)
-
-
-@njit
-def is_blind(erratic, key0, key1, stream, agent, tick):
-    """Whether an erratic driver does not see others at the moment (half of the time, in spells)."""
-    if not erratic & BLIND:
-        return False
-    spell = np.int64(tick) // BLIND_TICKS
-    number, _, _, _ = uniforms(key0, key1, stream, agent, spell, DRAW_ERRATIC, 1)
-    return number < BLIND_TIME
-
-
-@njit
-def brakes_at_random(model, data, world, agent):
-    """Whether an erratic driver brakes hard now, for about three seconds at a time."""
-    params = model.params
-    worlds, agents, bodies = data.worlds, data.agents, data.bodies
-    if not bodies.erratic[world, agent] & BRAKING:
-        return False
-    tick = np.int64(worlds.tick[world])
-    if tick < agents.brake_until[world, agent]:
-        return True
-    start, length, _, _ = uniforms(
-        worlds.key[world, 0],
-        worlds.key[world, 1],
-        worlds.stream[world],
-        agent,
-        tick,
-        DRAW_ERRATIC,
-        0,
-    )
-    dt = np.float32(params.dt)
-    if start >= BRAKE_RATE * dt:
-        return False
-    steps = BRAKE_TIME * (HALF + length) / dt
-    agents.brake_until[world, agent] = tick + np.int64(steps) + 1
-    return True
-
-
-@njit
-def drive(model, data, worker, world):
-    """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
-    params = model.params
-    agents, bodies, motion, scratch = data.agents, data.bodies, data.motion, data.scratch
-    dt = np.float32(params.dt)
-    scripted = False
-    for agent in range(agents.x.shape[1]):
-        present = agents.status[world, agent] != ABSENT
-        scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
-    if scripted:
-        for agent in range(thread_index(), agents.x.shape[1], block_size()):
-            if agents.status[world, agent] == ABSENT:
-                continue
-            build_path(
-                model,
-                data,
-                world,
-                agent,
-                scratch.path[worker, agent],
-                scratch.path_info[worker, agent],
-            )
-    barrier()
-    for agent in range(thread_index(), agents.x.shape[1], block_size()):
-        status = agents.status[world, agent]
-        if status in (ABSENT, HALTED):
-            continue
-        if bodies.driver[world, agent] != EXTERNAL:
-            drive_scripted(
-                model, data, scratch.path[worker], scratch.path_info[worker], world, agent, dt
-            )
-        if brakes_at_random(model, data, world, agent):
-            motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

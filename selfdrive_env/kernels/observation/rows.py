@@ -31,7 +31,7 @@ from selfdrive_env.compiler.threads import (
     warp_size,
 )
 from selfdrive_env.config.observation import WIDTHS, scale_of
-from selfdrive_env.kernels.drivers.idm import is_blind
+from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, clamp, squash
 from selfdrive_env.kernels.math.random import Source

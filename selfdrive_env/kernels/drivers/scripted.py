@@ -1,0 +1,101 @@
+"""Scripted drivers: they choose jerks for the same bodies that learners drive.
+
+Each has a branch in `drive_scripted`, which chooses an acceleration; jerks and steering along the
+route follow from it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.kernels.drivers.erratic import brakes_at_random
+from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
+from selfdrive_env.kernels.drivers.path import LEAVE_END, POINTS, build_path
+from selfdrive_env.kernels.drivers.steering import steer_along
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, HALTED, IDM, STILL
+
+__all__ = ["drive"]
+
+LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
+LATERAL_JERK = np.float32(4.0)  # [m/s^3]
+
+
+@njit
+def drive_scripted(model, data, paths, info, world, agent, dt):
+    """Chooses the jerks of one scripted agent."""
+    agents, bodies, motion = data.agents, data.bodies, data.motion
+    driver = bodies.driver[world, agent]
+    speed = agents.speed[world, agent]
+    acceleration = agents.acceleration[world, agent]
+    wish = ZERO
+    if driver == STILL:
+        wish = -HARD_BRAKING
+    elif driver == IDM:
+        wish = idm_wish(model, data, paths, info, world, agent)
+    wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
+    if speed < HALF and wish <= ZERO and driver != CONSTANT:
+        agents.standing_time[world, agent] += dt
+        motion.jerk[world, agent, 0] = LONG_LOW
+        motion.jerk[world, agent, 1] = ZERO
+        return
+    if speed > ONE:
+        agents.standing_time[world, agent] = ZERO
+
+    jerk = (wish - acceleration) / (dt * bodies.jerk_scale[world, agent])
+    jerk = clamp(jerk, LONG_LOW, LONG_HIGH)
+    motion.jerk[world, agent, 0] = jerk
+    next_acceleration = acceleration + jerk * dt * bodies.jerk_scale[world, agent]
+    next_speed = max(speed + HALF * (acceleration + next_acceleration) * dt, ZERO)
+    curvature = steer_along(
+        paths[agent],
+        np.int64(info[agent, POINTS]),
+        info[agent, LEAVE_END],
+        agents,
+        bodies,
+        world,
+        agent,
+        next_speed,
+    )
+    lateral = curvature * next_speed * next_speed
+    jerk = (lateral - agents.lateral_acceleration[world, agent]) / (
+        dt * bodies.lateral_jerk_scale[world, agent]
+    )
+    motion.jerk[world, agent, 1] = clamp(jerk, -LATERAL_JERK, LATERAL_JERK)
+
+
+@njit
+def drive(model, data, worker, world):
+    """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
+    params = model.params
+    agents, bodies, motion, scratch = data.agents, data.bodies, data.motion, data.scratch
+    dt = np.float32(params.dt)
+    scripted = False
+    for agent in range(agents.x.shape[1]):
+        present = agents.status[world, agent] != ABSENT
+        scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
+    if scripted:
+        for agent in range(thread_index(), agents.x.shape[1], block_size()):
+            if agents.status[world, agent] == ABSENT:
+                continue
+            build_path(
+                model,
+                data,
+                world,
+                agent,
+                scratch.path[worker, agent],
+                scratch.path_info[worker, agent],
+            )
+    barrier()
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        status = agents.status[world, agent]
+        if status in (ABSENT, HALTED):
+            continue
+        if bodies.driver[world, agent] != EXTERNAL:
+            drive_scripted(
+                model, data, scratch.path[worker], scratch.path_info[worker], world, agent, dt
+            )
+        if brakes_at_random(model, data, world, agent):
+            motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

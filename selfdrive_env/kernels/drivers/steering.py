@@ -1,0 +1,86 @@
+"""How scripted drivers steer along their way: pure pursuit of the rear axle."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.kernels.drivers.path import PATH_STEP, TWO
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+
+__all__ = ["approach_ratio", "path_offset", "steer_along"]
+
+INWARD_ROOM = np.float32(0.5)  # share of the room beside a body
+INWARD_SHARE = np.float32(0.2)  # of the swing of its front
+APPROACH = np.float32(4.5)  # [m/m]
+APPROACH_SHARE = np.float32(0.8)  # [1/m] of the length
+CALM = np.float32(0.2)  # [m/m]
+LOOKAHEAD = np.float32(1.2)  # [m]
+LOOKAHEAD_TIME = np.float32(0.6)  # [s]
+ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
+LEAVE_REACH = np.float32(0.6)  # [m/m]
+
+
+@njit
+def path_offset(path, agents, bodies, world, agent):
+    """Returns how far to the left of its path the centre of an agent lies [m]."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
+    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
+    return dy * path[0, 2] - dx * path[0, 3]
+
+
+@njit
+def swing_offset(path, point, count, length, width):
+    """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
+
+    In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
+    inwards, which leaves both sides about the same room.
+    """
+    before = max(point - 2, 0)
+    after = min(point + 2, count - 1)
+    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
+    curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
+    front = FRONT_SHARE * length
+    room = INWARD_ROOM * max(LANE_ROOM - width, ZERO)
+    return clamp(INWARD_SHARE * front * front * curvature, -room, room)
+
+
+@njit
+def approach_ratio(length):
+    """Returns over how many metres a body comes one metre to the side."""
+    return max(APPROACH, APPROACH_SHARE * length)
+
+
+@njit
+def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
+    """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
+
+    A long body comes back at a smaller angle, and a part of its offset is let be, so that it does
+    not swing beyond the path.
+    """
+    speed = max(agents.speed[world, agent], ZERO)
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    rear_x = agents.x[world, agent]
+    rear_y = agents.y[world, agent]
+    length = bodies.length[world, agent]
+    aside = path_offset(path, agents, bodies, world, agent)
+    offset = abs(aside)
+    reach = max(
+        offset * approach_ratio(length), speed * math.sqrt(TWO * offset / ASIDE_ACCELERATION)
+    )
+    reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
+    reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
+    point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
+    over = reach - PATH_STEP * np.float32(point)
+    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
+    target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
+    target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
+    dx = target_x - rear_x
+    dy = target_y - rear_y
+    across = dy * cos - dx * sin + CALM * clamp(aside, -ONE, ONE)
+    return TWO * across / max(dx * dx + dy * dy, ONE)
