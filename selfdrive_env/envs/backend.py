@@ -19,7 +19,6 @@ from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.envs.infos import (
     Infos,
     add_finals,
-    add_last_outlook,
     add_outlook,
     add_step,
 )
@@ -146,8 +145,8 @@ class NumpyBackend:
         infos = self.infos()
         output = self.engine.output
         if self.settings.step_info and self.tells_steps:
-            parts = (self._learners(one) for one in (output.event, output.term, output.weighted))
-            add_step(infos, *parts, infos["_valid"], copies=copies)
+            terms = self._learners(output.term), self._learners(output.weighted)
+            add_step(infos, self._learners(output.event), terms, infos["_valid"], copies=copies)
         done = terminated | truncated
         if done.any():
             finals = rows.final_age, rows.final_km, rows.final_count, rows.final_term
@@ -159,7 +158,8 @@ class NumpyBackend:
                 copies=copies,
             )
         if self.settings.step_info and "final_info" in infos:
-            add_last_outlook(infos["final_info"], self._learners(output.last_outlook), done)
+            last, target = self._learners(output.last_outlook), infos["final_info"]
+            add_outlook(target, last, target["_length"], copies=copies)
         reward = self._own(rows.reward)
         reward = reward.copy() if copies else reward
         return self.observations(), reward, terminated, truncated, infos

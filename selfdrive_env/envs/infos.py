@@ -16,7 +16,7 @@ from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.rewards import REWARD_TERMS
 
 __all__ = ["EVENTS", "FINALS", "FINAL_MASKS", "OUTLOOK", "Infos", "StepResult", "add_finals",
-    "add_last_outlook", "add_outlook", "add_step", "outlook_of_one", "step_of_one",
+    "add_outlook", "add_step", "outlook_of_one", "step_of_one",
     "tallies_of_rows"]  # fmt: skip
 
 FINALS = (
@@ -34,7 +34,8 @@ until the body touches one ahead if both keep their velocity, infinite where non
 EVENTS = {metric.name: int(metric.event) for metric in METRICS}
 """Event of a step by the name of its metric -> its bit in `Output.event`."""
 
-EVENT_BITS = np.array(list(EVENTS.values()), np.int32)[:, None]
+EVENT_KIND = np.min_scalar_type(max(EVENTS.values()))
+EVENT_BITS = np.array(list(EVENTS.values()), EVENT_KIND)[:, None]
 EVENT_MASKS = tuple(f"_{name}" for name in EVENTS)
 TERM_MASKS = tuple(f"_{name}" for name in REWARD_TERMS)
 OUTLOOK_MASKS = tuple(f"_{name}" for name in OUTLOOK)
@@ -78,37 +79,24 @@ def add_finals(
 
 
 def add_outlook(
-    infos: Infos, outlook: NDArray[Any], every: NDArray[np.bool_], *, copies: bool
+    infos: Infos, outlook: NDArray[Any], mask: NDArray[np.bool_], *, copies: bool
 ) -> None:
     """Adds what infos tell of the state, by the names of `OUTLOOK`.
 
     Args:
-        infos: Of a step or a reset.
+        infos: Of a step or a reset, or the `final_info` of a step.
         outlook: [rows, OUTLOOK].
-        every: The mask of all rows, True, [rows].
+        mask: Of which rows, [rows].
         copies: Whether the caller gets arrays of its own.
     """
     infos.update(zip(OUTLOOK, outlook.T.copy() if copies else outlook.T, strict=True))
-    infos.update(dict.fromkeys(OUTLOOK_MASKS, every))
-
-
-def add_last_outlook(infos: Infos, outlook: NDArray[Any], done: NDArray[np.bool_]) -> None:
-    """Adds `OUTLOOK` at the end of episodes that ended, zero in other rows.
-
-    Args:
-        infos: The `final_info` of a step.
-        outlook: [rows, OUTLOOK], undefined in other rows.
-        done: Which rows ended, [rows].
-    """
-    infos.update(zip(OUTLOOK, np.where(done, outlook.T, np.float32(0.0)), strict=True))
-    infos.update({name: done.copy() for name in OUTLOOK_MASKS})
+    infos.update(dict.fromkeys(OUTLOOK_MASKS, mask))
 
 
 def add_step(
     infos: Infos,
     event: NDArray[Any],
-    raw: NDArray[Any],
-    weighted: NDArray[Any],
+    terms: tuple[NDArray[Any], NDArray[Any]],
     every: NDArray[np.bool_],
     *,
     copies: bool,
@@ -118,16 +106,16 @@ def add_step(
     Args:
         infos: Of the step.
         event: `Event` bits, [rows].
-        raw: Terms of the reward without their weights, [rows, terms].
-        weighted: Times their weights: their sum is the reward, [rows, terms].
+        terms: Of the reward, without their weights and times them (their sum is the reward), each
+            [rows, terms].
         every: The mask of all rows, True, [rows].
         copies: Whether the caller gets arrays of its own.
     """
-    events: Infos = dict(zip(EVENTS, (event & EVENT_BITS) != 0, strict=True))
+    events: Infos = dict(zip(EVENTS, (event.astype(EVENT_KIND) & EVENT_BITS) != 0, strict=True))
     events.update(dict.fromkeys(EVENT_MASKS, every))
     infos["events"] = events
-    for name, terms in (("raw_terms", raw), ("weighted_terms", weighted)):
-        columns = terms.T.copy() if copies else terms.T
+    for name, values in zip(("raw_terms", "weighted_terms"), terms, strict=True):
+        columns = values.T.copy() if copies else values.T
         infos[name] = dict(zip(REWARD_TERMS, columns, strict=True))
         infos[name].update(dict.fromkeys(TERM_MASKS, every))
     infos["_events"] = infos["_raw_terms"] = infos["_weighted_terms"] = every

@@ -417,10 +417,10 @@ class Output(NamedTuple):
 
     outlook: Annotated[F32, "world agent 3"]
     """Columns `OUTLOOK_*`: speed [m/s], way to the next goal [m] and time to a collision [s] of the
-    state that is observed; only with the setting `step_info`."""
+    state that is observed; of learners, and only with the setting `step_info`."""
 
     last_outlook: Annotated[F32, "world agent 3"]
-    """Likewise at the end of the episode, where one ended in the step."""
+    """Likewise at the end of the episode, where one ended in the step; else zero."""
 
 
 class Scratch(NamedTuple):

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from selfdrive_env.envs.infos import OUTLOOK, add_finals, add_last_outlook, tallies_of_rows
+from selfdrive_env.envs.infos import OUTLOOK, add_finals, add_outlook, tallies_of_rows
 
 __all__ = ["OwnObservation", "OwnReward", "OwnTermination", "at_end"]
 
@@ -159,12 +159,12 @@ class OwnTermination(VectorWrapper[Any, Any, Any, Any, Any]):
         if same_step:
             seen, told = at_end(observations, infos)
             last = np.where(ended[:, None], seen, seen.dtype.type(0))
-            outlook = np.stack([told[name] for name in OUTLOOK], 1)
+            outlook = np.where(ended, [told[name] for name in OUTLOOK], np.float32(0.0)).T
             observations, shown = self.env.reset(options={"reset_mask": own})
             infos = {**infos, **shown}
         else:
             infos = dict(infos)
         add_finals(infos, ended, (finals[0], finals[1], finals[2:], ()), last, copies=False)
         if outlook is not None:
-            add_last_outlook(infos["final_info"], outlook, ended)
+            add_outlook(infos["final_info"], outlook, ended, copies=False)
         return observations, infos

@@ -1,4 +1,4 @@
-"""What infos tell of the state of an agent: its speed, the way to its goal, the time to a collision.
+"""What infos tell of an agent's state: its speed, the way to its goal, the time to a collision.
 
 Written only with the setting `step_info`; no other stage reads it.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.compiler.threads import any_thread, barrier, block_size, thread_index
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.state.road import LEVEL_HEIGHT
 from selfdrive_env.state.world import ABSENT, OUTLOOK_GOAL, OUTLOOK_SPEED, OUTLOOK_TIME
@@ -52,36 +52,61 @@ def time_to_contact(ahead, side, long, wide, speed, cos, sin, other_long, other_
 
 
 @njit
-def find_centres(data, worker, world):
-    """Writes the centres of all boxes to `Scratch`; stages that need them write their own."""
+def find_boxes(data, worker, world):
+    """Writes centres and reaches of all boxes to `Scratch`; stages that need them write their own.
+
+    The reach, half of length and width together, is more than a box takes up in any direction.
+    """
     agents, bodies, scratch = data.agents, data.bodies, data.scratch
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         ahead = HALF * bodies.wheelbase[world, agent]
-        scratch.centre_x[worker, agent] = agents.x[world, agent] + ahead * agents.cos[world, agent]
-        scratch.centre_y[worker, agent] = agents.y[world, agent] + ahead * agents.sin[world, agent]
+        x = agents.x[world, agent] + ahead * agents.cos[world, agent]
+        y = agents.y[world, agent] + ahead * agents.sin[world, agent]
+        scratch.centre_x[worker, agent] = x
+        scratch.centre_y[worker, agent] = y
+        size = bodies.length[world, agent] + bodies.width[world, agent]
+        scratch.radius[worker, agent] = HALF * size
     barrier()
+
+
+@njit
+def count_in_reach(agent, cos, sin, wide, centre_x, centre_y, reach):
+    """Counts the bodies ahead that may lie in the own strip, whatever their headings.
+
+    Few do: this loop has no branches, and who knows the count need not look behind the last one.
+    """
+    x = centre_x[agent]
+    y = centre_y[agent]
+    count = np.int64(0)
+    for other in range(centre_x.shape[0]):
+        dx = centre_x[other] - x
+        dy = centre_y[other] - y
+        count += (dx * cos + dy * sin > ZERO) & (abs(dy * cos - dx * sin) - wide <= reach[other])
+    return count
 
 
 @njit
 def time_to_collision(data, worker, world, agent):
     """Returns the least `time_to_contact` with the bodies ahead on the same level."""
-    agents, bodies = data.agents, data.bodies
-    centre_x, centre_y = data.scratch.centre_x[worker], data.scratch.centre_y[worker]
-    all_cos, all_sin = agents.cos[world], agents.sin[world]
-    length, width = bodies.length[world], bodies.width[world]
-    cos, sin, speed = all_cos[agent], all_sin[agent], agents.speed[world, agent]
-    x, y, z = centre_x[agent], centre_y[agent], agents.z[world, agent]
-    long, wide = HALF * length[agent], HALF * width[agent]
+    agents, bodies, scratch = data.agents, data.bodies, data.scratch
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    reach = scratch.radius[worker]
+    cos, sin = agents.cos[world, agent], agents.sin[world, agent]
+    speed, z = agents.speed[world, agent], agents.z[world, agent]
+    long, wide = HALF * bodies.length[world, agent], HALF * bodies.width[world, agent]
     least = NEVER
+    left = count_in_reach(agent, cos, sin, wide, centre_x, centre_y, reach)
     for other in range(centre_x.shape[0]):
-        dx = centre_x[other] - x
-        dy = centre_y[other] - y
+        if left == 0:
+            break
+        dx = centre_x[other] - centre_x[agent]
+        dy = centre_y[other] - centre_y[agent]
         ahead = dx * cos + dy * sin
         side = abs(dy * cos - dx * sin)
-        # Nearly all are out of reach whatever their heading.
-        if ahead <= ZERO or side > wide + HALF * (length[other] + width[other]):
+        if ahead <= ZERO or side - wide > reach[other]:
             continue
-        if other == agent or agents.status[world, other] == ABSENT:
+        left -= 1
+        if agents.status[world, other] == ABSENT:
             continue
         if abs(agents.z[world, other] - z) >= LEVEL:
             continue
@@ -91,10 +116,10 @@ def time_to_collision(data, worker, world, agent):
             long,
             wide,
             speed,
-            cos * all_cos[other] + sin * all_sin[other],
-            cos * all_sin[other] - sin * all_cos[other],
-            HALF * length[other],
-            HALF * width[other],
+            cos * agents.cos[world, other] + sin * agents.sin[world, other],
+            cos * agents.sin[world, other] - sin * agents.cos[world, other],
+            HALF * bodies.length[world, other],
+            HALF * bodies.width[world, other],
             agents.speed[world, other],
         )
         least = min(least, time)
@@ -110,25 +135,44 @@ def write_outlook(outlook, data, worker, world, agent):
 
 
 @njit
+def ends_now(data, world, agent):
+    """Whether the episode of a learner ended in this step."""
+    output = data.output
+    done = output.terminated[world, agent] or output.truncated[world, agent]
+    return done and data.bodies.learner[world, agent] != 0
+
+
+@njit
 def note_last_outlook(data, worker, world):
-    """Stage: writes the outlook of agents whose episode ends, before they are placed anew."""
-    agents, output = data.agents, data.output
-    find_centres(data, worker, world)
+    """Stage: writes the outlook of learners whose episode ends, before they are placed anew.
+
+    That of the others is zero.
+    """
+    agents, last = data.agents, data.output.last_outlook
+    any_ends = False
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
-        done = output.terminated[world, agent] or output.truncated[world, agent]
-        if done and agents.status[world, agent] != ABSENT:
-            write_outlook(output.last_outlook, data, worker, world, agent)
+        any_ends = any_ends or ends_now(data, world, agent)
+        for column in range(last.shape[2]):
+            last[world, agent, column] = ZERO
+    if not any_thread(any_ends):
+        return
+    find_boxes(data, worker, world)
+    for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        if ends_now(data, world, agent) and agents.status[world, agent] != ABSENT:
+            write_outlook(last, data, worker, world, agent)
 
 
 @njit
 def note_outlook(data, worker, world):
-    """Stage: writes the outlook of all agents; those that wait for a reset keep their last one."""
-    agents, output = data.agents, data.output
-    find_centres(data, worker, world)
+    """Stage: writes the outlook of learners; those that wait for a reset keep their last one."""
+    agents, bodies, output = data.agents, data.bodies, data.output
+    find_boxes(data, worker, world)
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
+        if bodies.learner[world, agent] == 0:
+            continue
         if agents.status[world, agent] != ABSENT:
             write_outlook(output.outlook, data, worker, world, agent)
-        elif output.terminated[world, agent] or output.truncated[world, agent]:
+        elif ends_now(data, world, agent):
             for column in range(output.outlook.shape[2]):
                 output.outlook[world, agent, column] = output.last_outlook[world, agent, column]
         elif not output.awaiting_reset[world, agent]:
