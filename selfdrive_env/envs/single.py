@@ -111,9 +111,9 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         """Advances the world by `dt`.
 
         Returns:
-            Observation float32 [features], reward, terminated, truncated, and an info: what `reset`
-            gives, `events`, `raw_terms` and `weighted_terms` by name, and the metrics of the
-            episode when it ends. With `step_info=False` only these.
+            Observation float32 [features], reward, terminated, truncated, and an info with what
+            `reset` gives, `events`, `raw_terms` and `weighted_terms` by name, and the metrics of
+            the episode when it ends; with `step_info=False` only these.
         """
         batch = np.asarray(action)[None]
         observation, reward, terminated, truncated, infos = self.vector.step(batch)
