@@ -1,7 +1,7 @@
 """Faults of other simulators that this one must not have: one test, at least, for each.
 
-Three of them are covered elsewhere: settings accepted and ignored in test_config.py; the same seed
-with another result in test_determinism.py; damaged map files in maps/test_cache.py.
+Three of them are covered elsewhere: settings accepted and ignored in config/test_settings.py; the
+same seed with another result in test_determinism.py; damaged map files in maps/test_cache.py.
 """
 
 from __future__ import annotations

@@ -96,7 +96,9 @@ def as_list(name: str, value: Any) -> tuple[Any, ...]:
 
 
 def as_plain(value: Any) -> Any:
-    """Returns a setting as JSON can hold it: enums, paths and NumPy numbers become plain."""
+    """Returns a setting as JSON can hold it: enums, paths and what is NumPy's become plain."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, list | tuple):
         return [as_plain(one) for one in value]
     if isinstance(value, os.PathLike):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ __all__ = ["UNFINISHED", "flush_folder", "replacing", "write_flushed", "write_wh
 UNFINISHED = ".saving-"
 """What the names of unfinished files and folders begin with."""
 
+NAME_END = 50
+"""They end with so many letters of the file's name, so that they are no longer than 255 bytes."""
+
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[Path]:
     """Gives another name in the same folder; what is written there replaces the file at the end.
 
-    After an error the file is as it was before.
+    After an error the file is as it was before; one of the system names the file.
 
     Args:
         path: The file to write.
@@ -29,11 +33,17 @@ def replacing(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[
         The name to write under; it ends as that of the file.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     writer = "" if alone else f"{uuid.uuid4().hex[:12]}-"
-    unfinished = path.with_name(f"{UNFINISHED}{writer}{path.name}")
+    unfinished = path.with_name(f"{UNFINISHED}{writer}{path.name[-NAME_END:]}")
     try:
         yield unfinished
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.filename == str(unfinished):
+            raise type(error)(error.errno, error.strerror, str(path)) from None
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -337,6 +337,20 @@ class Engine:
             low, high = self.index_range(name)
             if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
                 raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
+        self._check_turns(np.asarray(arrays["worlds.map"]), np.asarray(arrays["lights.turn"]))
+
+    def _check_turns(self, maps: NDArray[Any], turns: NDArray[Any]) -> None:
+        """Refuses turns of lights that the programs of a world's map do not have."""
+        signs = self.signs
+        program = signs.map_program_first[maps][:, None] + np.arange(turns.shape[1])
+        used = program < signs.map_program_first[maps + 1][:, None]
+        groups = np.append(np.diff(signs.program_first), 0)
+        groups = groups[np.minimum(program, len(groups) - 1)]
+        for world, place in np.argwhere(used & ((turns < 0) | (turns >= groups)))[:1].tolist():
+            raise ValueError(
+                f"state entry 'lights.turn' is damaged: a program of {self.maps[maps[world]].name} "
+                f"must have one from 0 to {groups[world, place] - 1}, got {turns[world, place]}"
+            )
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
@@ -360,13 +374,14 @@ class Engine:
             "worlds.map": len(self.maps) - 1,
             "worlds.num_agents": self.num_slots,
             "agents.segment": len(self.lanes.segment) - 1,
-            "agents.goal": MAX_GOALS,
+            "agents.goal": MAX_GOALS - 1,
             "agents.status": HALTED,
             "bodies.goal_lane": lanes - 1,
             "bodies.num_goals": MAX_GOALS,
             "bodies.row": self.num_rows - 1,
         }
-        return (-1.0 if entry in last else -np.inf), float(last.get(entry, np.inf))
+        low = -1.0 if entry in ("bodies.goal_lane", "bodies.row") else 0.0
+        return (low if entry in last else -np.inf), float(last.get(entry, np.inf))
 
 
 @functools.cache

@@ -61,6 +61,11 @@ class CoDrivers:
                 f"traffic={settings.traffic!r} is for Drive-v0, where one ego a world is driven "
                 "from outside: in SelfPlay-v0 every agent is"
             )
+        if settings.traffic in TRAFFIC:
+            raise ValueError(
+                f"traffic must name the policy of co_drivers, got {settings.traffic!r}, which "
+                "drives by script"
+            )
         for name, allowed in (("action_type", "discrete"), ("driver", "external")):
             value = getattr(settings, name)
             if value != allowed:

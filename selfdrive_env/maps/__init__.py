@@ -66,7 +66,9 @@ def compiled(
     from selfdrive_env.maps.cache import cached_map
     from selfdrive_env.maps.compile.compiled_map import compile_map, with_stop_lines
 
-    if not isinstance(source, RoadNetwork):
+    if isinstance(source, RoadNetwork):
+        source.check()  # also where it lies in the cache
+    else:
         source = os.fspath(source)
     counts = {
         "lane_points": lane_points,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import reprlib
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -41,7 +42,12 @@ def pack(items: Sequence[Any], kind: type, name: str) -> Arrays:
         kind: Its fields are annotated str, int, float, list[int], list[tuple[int, float]] or
             Points ([P, 3] or [3], float64).
         name: Of the list.
+
+    Raises:
+        ValueError: For items of another kind, or with values that do not fit the annotations.
     """
+    if not isinstance(items, list | tuple) or not all(isinstance(one, kind) for one in items):
+        raise ValueError(f"{name} must be a list of {kind.__name__}, got {reprlib.repr(items)}")
     out: Arrays = {f"{name}.count": np.array([len(items)], np.int64)}
     for field in dataclasses.fields(kind):
         encode = _CODECS[str(field.type)][0]
@@ -176,9 +182,18 @@ def _texts(arrays: Mapping[str, NDArray[Any]], name: str) -> list[str]:
 
 def _integers(values: list[Any]) -> NDArray[np.int64]:
     """Returns whole numbers as an array; others are a TypeError, even if they end in .0."""
-    if any(isinstance(value, float | np.floating) for value in values):
-        raise TypeError("it must be a whole number")
-    return np.array([int(value) for value in values], np.int64)
+    for value in values:
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise TypeError(f"it must be a whole number, got {value!r}")
+    return np.array(values, np.int64)
+
+
+def _floats(values: list[Any]) -> NDArray[np.float64]:
+    """Returns numbers as an array; others are a TypeError."""
+    for value in values:
+        if not isinstance(value, int | float | np.integer | np.floating):
+            raise TypeError(f"it must be a number, got {value!r}")
+    return np.array(values, np.float64)
 
 
 def _lists(values: list[Any]) -> Arrays:
@@ -189,7 +204,7 @@ def _pairs(values: list[Any]) -> Arrays:
     pairs = [pair for value in values for pair in value]
     return {
         "": _integers([first for first, _ in pairs]),
-        ".second": np.array([second for _, second in pairs], np.float64),
+        ".second": _floats([second for _, second in pairs]),
         ".length": _lengths(values),
     }
 
@@ -243,7 +258,7 @@ _CODECS: dict[str, tuple[Callable[[list[Any]], Arrays], Callable[[Any, str], lis
         lambda arrays, name: _column(arrays, name, np.int64).tolist(),
     ),
     "float": (
-        lambda values: {"": np.array(values, np.float64)},
+        lambda values: {"": _floats(values)},
         lambda arrays, name: _column(arrays, name, np.float64).tolist(),
     ),
     "list[int]": (

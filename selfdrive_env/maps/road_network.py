@@ -8,7 +8,7 @@ coordinates are centred (`origin` was subtracted), in metres; headings run count
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +191,7 @@ class Crosswalk:
     """Closed polygon without the repeated first point, [P, 3] [m]."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RoadNetwork:
     """A whole map on the host."""
 
@@ -260,12 +260,22 @@ class RoadNetwork:
         network.source = str(path)
         return network
 
+    def __eq__(self, other: object) -> bool:
+        """Whether two networks have one digest: settings and specs that hold them are compared."""
+        if not isinstance(other, RoadNetwork):
+            return NotImplemented
+        return self is other or self.digest() == other.digest()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def digest(self) -> str:
         """Returns 64 hexadecimal digits that change with anything but `source`."""
         return columns.digest(self.arrays())
 
     def arrays(self) -> columns.Arrays:
         """Returns everything but `source` as named arrays; a MapError where a value is none."""
+        if not isinstance(self.name, str):
+            raise MapError(f"map {self.name!r}: name must be text, got {self.name!r}")
         about = {
             "name": str(self.name),
             "origin": [float(value) for value in self.origin],
@@ -309,11 +319,18 @@ class RoadNetwork:
         What it lets pass compiles, given that some lane is drivable.
         """
         self._check(self.arrays())
-        for lane in self.lanes:
-            if not all(isinstance(p, np.ndarray) for p in (lane.centre, lane.left, lane.right)):
-                raise MapError(
-                    f"map {self.name!r}: the lines of lane {lane.name!r} must be arrays of NumPy"
-                )
+        for part, kind in _PARTS.items():
+            names = [one.name for one in fields(kind) if one.type == "Points"]
+            for number, item in enumerate(getattr(self, part)):
+                for name in names:
+                    value = getattr(item, name)
+                    # Equal numbers have one digest, but compile to others in another precision.
+                    if not isinstance(value, np.ndarray) or value.dtype != np.float64:
+                        kept = getattr(value, "dtype", type(value).__name__)
+                        raise MapError(
+                            f"map {self.name!r}: {part}.{name} of entry {number} must be an array "
+                            f"of float64, got {kept}"
+                        )
 
     def _check(self, arrays: columns.Arrays) -> None:
         """Checks the network in the form of `arrays`."""

@@ -169,7 +169,7 @@ class Session:
         )
 
     def observation(self) -> dict[str, F32]:
-        """Returns the ego's observation in its units, ego frame, see `layout.decode`."""
+        """Returns the ego's observation in its units, as `config.observation.decode` does."""
         return decode(self.row, self.env.layout.counts)
 
     def episode(self) -> Episode:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.config.checks import (
+    Network,
     as_list,
+    as_plain,
     as_table,
     check_choice,
     check_integer,
@@ -193,11 +195,18 @@ class TrainConfig:
         for name, instead in OWN_ENV_SETTINGS.items():
             if name in table:
                 raise ValueError(f"env.{name} cannot be set ({instead}), got {table[name]!r}")
-        self._set("env", table)
+        self._set("env", {name: as_plain(value) for name, value in table.items()})
         try:
             settings = self.settings()
         except (TypeError, ValueError) as error:
             raise ValueError(f"env: {error}") from None
+        for one in settings.maps:
+            if isinstance(one, Network):
+                raise ValueError(
+                    "env.map must be names or paths for training, which a run is resumed from, got "
+                    f"the RoadNetwork {one.name!r}: save it with RoadNetwork.save(path) and give "
+                    "the path"
+                )
         if settings.action_type != "discrete":
             raise ValueError(
                 f"env.action_type must be discrete for training, got {settings.action_type!r}"

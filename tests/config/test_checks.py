@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
-from selfdrive_env.config.checks import read_pairs, suggestion
+from selfdrive_env.config.checks import as_plain, read_pairs, suggestion
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,8 @@ def test_the_nearest_name_is_suggested() -> None:
     assert suggestion("xyz", ["goal"], 0.5) == ""
     assert suggestion("xyz", []) == ""
     assert suggestion(3, ["goal"], 0.5) == ""
+
+
+def test_arrays_of_settings_become_what_json_can_hold() -> None:
+    assert as_plain(np.array(["riverside", "harbour"])) == ["riverside", "harbour"]
+    assert json.loads(json.dumps(as_plain((np.float32(0.5), np.arange(2))))) == [0.5, [0, 1]]

@@ -70,6 +70,24 @@ def test_a_file_is_flushed_before_its_name_is_there(
     assert done == ["file", "name", "folder"]
 
 
+@pytest.mark.parametrize("name", ["nowhere/a.bin", "folder"])
+def test_an_error_names_the_file_and_not_the_unfinished_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=f"{name}'$") as error:
+        write_whole(tmp_path / name, b"content")
+    assert error.value.filename == str(tmp_path / name)
+    assert UNFINISHED not in str(error.value)
+    assert [one.name for one in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other limits")
+@pytest.mark.parametrize("letter", ["a", "\u00e4", "\u8def"])
+def test_the_longest_name_can_be_written(tmp_path: Path, letter: str) -> None:
+    place = tmp_path / f"{letter * (251 // len(letter.encode()))}.bin"
+    write_whole(place, b"content")
+    assert list(tmp_path.iterdir()) == [place]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="needs permissions")
 def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     (tmp_path / "plain").write_bytes(b"")

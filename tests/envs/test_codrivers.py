@@ -135,3 +135,14 @@ def test_rows_that_were_reset_stay_as_they_are_in_another_reset() -> None:
     mask = np.arange(8) >= 4
     second, infos = env.reset(options={"reset_mask": mask})
     assert infos["learn"].all() and np.array_equal(first[:4], second[:4])
+
+
+def test_co_drivers_among_scripted_traffic_are_refused(policy: str) -> None:
+    """They would have no rows, and drive nobody."""
+    co_drivers = CoDrivers(policy)
+    layout = dict(vars(co_drivers.layout))
+    for traffic in ({}, {"traffic": "constant"}):
+        with pytest.raises(ValueError, match="traffic must name the policy of co_drivers"):
+            DrivingVectorEnv(
+                2, learners="one", co_drivers=co_drivers, layout=layout, **traffic, **SMALL
+            )

@@ -130,3 +130,11 @@ def test_an_episode_and_an_evaluation_name_the_network(network: RoadNetwork) -> 
     ]
     assert found[0].settings["map"] == ["riverside"]
     assert found[0].km.tolist() == found[1].km.tolist() == found[2].km.tolist()
+
+
+def test_specs_with_networks_can_be_compared() -> None:
+    env = gymnasium.make("selfdrive_env/Drive-v0", map=load("riverside"), agents_per_world=2)
+    again = gymnasium.make(env.spec)
+    assert again.spec == env.spec
+    env.close()
+    again.close()

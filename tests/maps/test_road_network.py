@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.maps import BUILT_IN, MapError, columns, load
+from selfdrive_env.config import Settings
+from selfdrive_env.maps import BUILT_IN, MapError, columns, compiled, load
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import (
     FILE_HEADER,
@@ -163,6 +165,14 @@ def test_the_digest_follows_everything_but_the_source(road: RoadNetwork) -> None
     assert road.digest() != first
 
 
+def test_networks_are_equal_that_hold_the_same(road: RoadNetwork, fork: RoadNetwork) -> None:
+    again = copy.deepcopy(road)
+    assert road == again and road != fork and road != "road"
+    assert Settings(map=[road, "harbour"]) == Settings(map=[again, "harbour"])
+    again.lanes[0].centre[0, 0] += 1e-9
+    assert road != again
+
+
 def wrong(attribute: str, value: Any) -> Any:
     def change(network: RoadNetwork) -> None:
         owner, name = attribute.split(".")
@@ -184,6 +194,12 @@ FLAWS = [
     (wrong("lanes.right", np.full((3, 3), np.nan)), "lanes.right has a number"),
     (wrong("lanes.speed_limit", float("inf")), "lanes.speed_limit has a number"),
     (wrong("lanes.speed_limit", "fast"), "lanes.speed_limit cannot be kept"),
+    (wrong("lanes.speed_limit", "5"), "lanes.speed_limit cannot be kept: it must be a number"),
+    (wrong("lanes.successors", ["1"]), "lanes.successors cannot be kept: .* whole number"),
+    (wrong("lanes.successors", [True]), "lanes.successors cannot be kept: .* whole number"),
+    (lambda network: setattr(network, "lanes", ["east"]), "lanes must be a list of Lane"),
+    (lambda network: setattr(network, "lanes", None), "lanes must be a list of Lane"),
+    (lambda network: setattr(network, "name", None), "name must be text, got None"),
 ]
 
 
@@ -204,10 +220,40 @@ def test_lists_in_place_of_arrays_are_saved_but_not_compiled(
 ) -> None:
     left = road.lanes[0].left
     road.lanes[0].left = left.tolist()
-    with pytest.raises(MapError, match="must be arrays of NumPy"):
+    with pytest.raises(MapError, match=r"lanes\.left of entry 0 must be an array of float64"):
         load(road)
     road.save(tmp_path / "road.roads")
     assert same(load(tmp_path / "road.roads").lanes[0].left, left)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int64])
+def test_arrays_that_are_not_float64_are_not_compiled(road: RoadNetwork, kind: Any) -> None:
+    """They have the digest of the same numbers in float64, and would compile to others."""
+    compiled(road)  # lies in the cache
+    for line in ("centre", "left", "right"):
+        setattr(road.lanes[0], line, np.round(getattr(road.lanes[0], line)))
+    compiled(road)
+    road.lanes[0].left = road.lanes[0].left.astype(kind)
+    for take in (load, compiled):
+        with pytest.raises(MapError, match=r"lanes\.left of entry 0 must be an array of float64"):
+            take(road)
+
+
+def test_lists_in_place_of_arrays_are_refused_whatever_is_cached(road: RoadNetwork) -> None:
+    road.crosswalks.append(Crosswalk(np.zeros((3, 3))))
+    compiled(road)
+    road.crosswalks[0].outline = road.crosswalks[0].outline.tolist()
+    with pytest.raises(MapError, match=r"crosswalks.outline of entry 0 must be an array"):
+        compiled(road)
+
+
+@pytest.mark.parametrize("far", [(1e9, 0.0), (0.0, 1e9), (3e5, 3e5)])
+def test_maps_that_no_memory_holds_are_refused(road: RoadNetwork, far: Any) -> None:
+    lane = road.lanes[3]
+    for line in (lane.centre, lane.left, lane.right):
+        line[-1, :2] = far
+    with pytest.raises(MapError, match=r"map 'road': .* at most"):
+        compile_map(load(road))
 
 
 def test_other_endings_are_refused(tmp_path: Path, road: RoadNetwork) -> None:

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfdrive_env.maps import RoadNetwork
 from selfdrive_env.training import PRESETS, TrainConfig, load_config
 from selfdrive_env.training.config import differences, from_table, parse_assignments, read_file
 
@@ -133,3 +135,18 @@ def test_each_part_of_the_shipped_policys_training_starts_from_the_one_before() 
     folder = Path(__file__).parents[2] / "examples" / "selfplay"
     parts = [load_config("cpu", folder / f"{name}.toml") for name in ("first", "second")]
     assert [part.start_from for part in parts] == [None, *(part.out_dir for part in parts[:-1])]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_networks_are_refused_with_the_way_out(several: bool) -> None:
+    """A run is resumed from JSON, which would hold every point of them, and cannot be read."""
+    network = RoadNetwork("village")
+    with pytest.raises(ValueError, match=r"env\.map must be names or paths .*'village': save it"):
+        TrainConfig(env={"map": ["harbour", network] if several else network})
+
+
+def test_settings_of_the_environment_survive_json() -> None:
+    env = {"map": [Path("harbour")], "dt": np.float32(0.25), "jerk_lat": np.array([-1.0, 0.0, 1.0])}
+    config = from_table({**PRESETS["cpu"], "env": env})
+    assert from_table(config.to_table()) == config
+    assert config.to_table()["env"] == {"map": ["harbour"], "dt": 0.25, "jerk_lat": [-1, 0, 1]}

@@ -32,6 +32,15 @@ __all__ = ["Strips", "compile_lanes", "resample_lanes"]
 SHORTEST_LANE = 1e-3
 """Lanes shorter or narrower than this are left out [m]."""
 
+MAX_LENGTH = 1e7
+"""Of all drivable lanes of a map [m]."""
+
+MAX_AREA = 4e9
+"""Of the rectangle around them, with `BORDER` along each axis [m^2]."""
+
+BORDER = 128.0
+"""Free space in the grid, both sides together [m]."""
+
 SPAWN_WIDTH = 1.6
 """Narrowest lane on which an agent is placed [m]."""
 
@@ -90,6 +99,18 @@ class Strips:
         return np.stack(corners, axis=1)
 
 
+def _check_size(name: str, points: F64, length: float) -> None:
+    """Raises a MapError for a map whose arrays would not fit into memory."""
+    corners = points[:, 3:].reshape(-1, 2)
+    wide, high = (corners.max(axis=0) - corners.min(axis=0) + BORDER).tolist()
+    if length > MAX_LENGTH or wide * high > MAX_AREA:
+        raise MapError(
+            f"map {name!r}: its drivable lanes are {length / 1e3:.0f} km long and lie on "
+            f"{wide / 1e3:.0f} km x {high / 1e3:.0f} km; they may be at most {MAX_LENGTH / 1e3:g} "
+            f"km long and lie on {MAX_AREA / 1e6:g} km2"
+        )
+
+
 def resample_lanes(network: RoadNetwork) -> Strips:
     """Returns the drivable lanes of `network` cut at equal steps of at most one metre.
 
@@ -129,6 +150,7 @@ def resample_lanes(network: RoadNetwork) -> Strips:
 
     of_kept = np.repeat(kept, count)
     points, s, count, length = points[of_kept], s[of_kept], count[kept], length[kept]
+    _check_size(network.name, points, float(length.sum()))
     first = np.concatenate([[0], np.cumsum(count)])
     num = np.maximum(1, np.ceil(length - 1e-9)).astype(np.int64)
     point_first = np.concatenate([[0], np.cumsum(num + 1)])
