@@ -154,7 +154,7 @@ def settle_reset(model, data, staggered, worker, world):
     if touched and thread_index() == 0:
         reset_slots(model, data, staggered, world)
     barrier()
-    if touched and model.params.step_info != 0:
+    if model.params.step_info != 0:  # of worlds as they are, too: a state may have come between
         note_outlook(data, worker, world)
     choose_reset_rows(data, touched, worker, world)
 

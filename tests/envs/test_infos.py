@@ -179,6 +179,17 @@ def test_the_outlook_comes_with_a_reset() -> None:
     assert again["distance_to_goal"][3] != infos["distance_to_goal"][3]
 
 
+def test_a_reset_after_a_restored_state_tells_of_that_state() -> None:
+    env = make()
+    env.reset(seed=1)
+    state = env.get_state()
+    for _ in range(5):
+        env.step(env.action_space.sample())
+    env.set_state(state)
+    infos = env.reset(options={"reset_mask": np.arange(16) == 3})[1]
+    np.testing.assert_array_equal(infos["speed"], env.state.agents.speed.ravel())
+
+
 def test_rows_without_an_agent_tell_nothing() -> None:
     env = make(agents_per_world=[1, 8], num_envs=32)
     env.reset(seed=5)
