@@ -32,7 +32,7 @@ __all__ = ["TABLES", "field_texts", "setup"]
 
 PAGES = (
     *("training", "evaluation", "libraries", "libraries/*", "notebooks", "play", "replay", "cli"),
-    "gpu",
+    *("how-to/*", "gpu"),
 )
 """How the package is used, in the order of the contents: those pages that there are."""
 

@@ -26,7 +26,7 @@ LAYERS = (
     ("engine", "episodes"),
     ("rendering",),
     ("envs",),
-    ("adapters",),
+    ("adapters", "wrappers"),
     ("training", "evaluation", "testing"),
     ("play",),
     ("commands",),
@@ -52,14 +52,14 @@ ORDER = {
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
     "kernels.drivers": (("path", "erratic"), ("conflicts", "steering"), ("idm",), ("scripted",)),
-    "kernels.observation": (("road_points",), ("neighbours",), ("rows",)),
+    "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("road_network",), ("network", "inspection")),
         *(("opendrive", "towns", "compile"), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch"), ("cpu",), ("cuda",)),
     "envs": (
-        *(("infos", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
+        *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
         *(("single", "make"), ("__init__",)),
     ),
 }
@@ -68,7 +68,7 @@ ORDER = {
 LIBRARIES = {
     "numba": ("compiler",),
     "llvmlite": ("compiler",),
-    "gymnasium": ("envs", "__init__", "adapters", "testing", "commands"),
+    "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
     "torch": ("engine.cuda", "engine.devices", "envs.torch", "adapters", "training", "evaluation"),
     "safetensors": ("maps.columns", "policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),

@@ -188,33 +188,25 @@ def row_length(counts: Counts) -> int:
 
 
 def decode(row: Any, counts: Counts) -> dict[str, F32]:
-    """Returns what one observation row tells, in the units of `OBSERVATION`.
+    """Returns what observation rows tell, in the units of `OBSERVATION`.
 
     Clipped quantities come back at their bound, and `conditions` as they are: their range is a
     setting.
 
     Args:
-        row: One row, [features].
+        row: One row, [features], or many, [..., features].
         counts: Slots of the layout.
 
     Returns:
-        Group -> float32 [slots, columns]; slots that are not in use are zero.
+        Group -> float32 [..., slots, columns]; slots that are not in use are zero.
     """
     values = np.asarray(row, np.float32)
     width = row_length(counts)
-    if values.shape != (width,):
-        raise ValueError(f"row must be one row of {width} columns, got shape {values.shape}")
-    return {
-        name: np.stack(
-            [
-                column.scale.restored(part)
-                for part, column in zip(
-                    values[where].reshape(-1, WIDTHS[name]).T,
-                    OBSERVATION[name],
-                    strict=True,
-                )
-            ],
-            1,
-        )
-        for name, where in slices(counts).items()
-    }
+    if values.ndim == 0 or values.shape[-1] != width:
+        raise ValueError(f"row must be one of {width} columns, or many, got shape {values.shape}")
+    found, repeats = {}, slots(counts)
+    for name, where in slices(counts).items():
+        table = values[..., where].reshape(*values.shape[:-1], repeats[name], WIDTHS[name])
+        columns = enumerate(OBSERVATION[name])
+        found[name] = np.stack([c.scale.restored(table[..., i]) for i, c in columns], -1)
+    return found

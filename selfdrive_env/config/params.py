@@ -45,6 +45,7 @@ def make_params(settings: Settings) -> Params:
         lights_green=np.float32(settings.lights_green),
         prefetch=0,
         bfloat16=int(settings.obs_dtype == "bfloat16"),
+        step_info=int(settings.step_info),
     )
 
 

@@ -52,7 +52,7 @@ def _threads(name: str, value: Any) -> None:
 
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
-    *("render_size", "render_span", "render_observed", "record"),
+    *("render_size", "render_span", "render_observed", "record", "step_info"),
 )
 """Settings that influence no result."""
 
@@ -183,6 +183,10 @@ class Settings:
     """Whether the caller owns returned arrays (observations alternate between buffers, of which one
     that is still held is never written again); False hands out the live buffers."""
 
+    step_info: bool = False
+    """Whether infos tell of every step: speed, way to the goal, time to a collision, events, terms
+    of the reward. On by default in the single form; with `device="cuda"` there is no such."""
+
     render_size: int = 512
     """Edge of a frame [px]."""
 
@@ -232,7 +236,7 @@ class Settings:
         check_integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
             _threads("num_threads", self.num_threads)
-        for name in ("stagger", "copy", "render_observed", "record"):
+        for name in ("stagger", "copy", "render_observed", "record", "step_info"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         self._check_first_goal()

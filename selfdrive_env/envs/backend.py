@@ -16,7 +16,12 @@ from numpy.typing import NDArray
 from selfdrive_env.config.checks import check_actions
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
-from selfdrive_env.envs.infos import Infos, add_finals
+from selfdrive_env.envs.infos import (
+    Infos,
+    add_finals,
+    add_outlook,
+    add_step,
+)
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import U8
 
@@ -33,6 +38,9 @@ class NumpyBackend:
         engine: As `make_engine` gives it.
         num_envs: Rows of the caller: all rows of the engine, or the first of each world.
     """
+
+    tells_steps = True
+    """Whether infos tell of steps where the settings say so."""
 
     def __init__(self, engine: Engine, num_envs: int) -> None:
         self.engine: Any = engine
@@ -115,15 +123,19 @@ class NumpyBackend:
         return rows.copy() if self._stride > 1 and self.settings.copy else rows
 
     def infos(self) -> Infos:
-        """Returns the masks `valid` and `learn`."""
+        """Returns the masks `valid` and `learn`, and with `step_info` what goes with rows."""
         rows = self.engine.rows
         copies = self.settings.copy
-        return {
+        infos: Infos = {
             "valid": self._own(rows.valid).astype(np.bool_),
             "_valid": self._all.copy() if copies else self._all,
             "learn": self._own(rows.learn).astype(np.bool_),
             "_learn": self._all.copy() if copies else self._all,
         }
+        if self.settings.step_info:
+            outlook = self._learners(self.engine.output.outlook)
+            add_outlook(infos, outlook, infos["_valid"], copies=copies)
+        return infos
 
     def results(self) -> tuple[Any, ...]:
         """Returns what the last step gave, as `DrivingVectorEnv.step` does."""
@@ -131,6 +143,10 @@ class NumpyBackend:
         terminated = self._own(rows.terminated).astype(np.bool_)
         truncated = self._own(rows.truncated).astype(np.bool_)
         infos = self.infos()
+        output = self.engine.output
+        if self.settings.step_info and self.tells_steps:
+            terms = self._learners(output.term), self._learners(output.weighted)
+            add_step(infos, self._learners(output.event), terms, infos["_valid"], copies=copies)
         done = terminated | truncated
         if done.any():
             finals = rows.final_age, rows.final_km, rows.final_count, rows.final_term
@@ -141,6 +157,9 @@ class NumpyBackend:
                 self._final_observations(done),
                 copies=copies,
             )
+        if self.settings.step_info and "final_info" in infos:
+            last, target = self._learners(output.last_outlook), infos["final_info"]
+            add_outlook(target, last, target["_length"], copies=copies)
         reward = self._own(rows.reward)
         reward = reward.copy() if copies else reward
         return self.observations(), reward, terminated, truncated, infos
@@ -154,6 +173,11 @@ class NumpyBackend:
             return finals
         rows = self._own(finals)
         return np.where(done[:, None], rows, np.zeros_like(rows))
+
+    def _learners(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Returns the learners' part of an array [worlds, agents, ...] as [rows, ...]."""
+        learners = self.num_envs // self.engine.num_worlds
+        return array[:, :learners].reshape(self.num_envs, *array.shape[2:])
 
     def _own(self, array: NDArray[Any]) -> NDArray[Any]:
         """Returns the learners' rows of an array that has one entry a row of the engine."""

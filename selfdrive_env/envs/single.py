@@ -13,15 +13,29 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_action, check_options
 from selfdrive_env.config.choices import TRAFFIC
-from selfdrive_env.envs.infos import Infos
+from selfdrive_env.config.layouts import ObservationLayout
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
 from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
+from selfdrive_env.envs.views import State
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["DrivingEnv"]
+
+
+class SingleBackend(NumpyBackend):
+    """Worlds on the CPU of which one row goes out: `DrivingEnv` makes its infos itself."""
+
+    tells_steps = False
+
+    def infos(self) -> Infos:
+        """Returns nothing."""
+        return {}
 
 
 class DrivingEnv(gymnasium.Env[F32, Any]):
@@ -30,7 +44,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     Args:
         render_mode: None, "rgb_array", or "human": a window shows each step (extra `play`).
         max_episode_steps: Horizon in steps.
-        **settings: See `selfdrive_env.config.settings.Settings`; `autoreset_mode` does not apply.
+        **settings: See `selfdrive_env.config.settings.Settings`; `autoreset_mode` does not apply,
+            and `step_info` is on by default.
     """
 
     metadata: dict[str, Any] = METADATA
@@ -40,11 +55,19 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             if name in settings:
                 raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
+        settings.setdefault("step_info", True)
         scripted = settings.get("traffic", "idm") in TRAFFIC
         kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
         self.vector = kind(
-            1, learners="one", render_mode=render_mode, autoreset_mode="Disabled", **settings
+            1,
+            learners="one",
+            render_mode=render_mode,
+            autoreset_mode="Disabled",
+            backend=SingleBackend,
+            **settings,
         )
+        self.settings: Settings = self.vector.settings
+        self.layout: ObservationLayout = self.vector.layout
         self.metadata = dict(METADATA)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
@@ -60,6 +83,14 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     def spec(self, value: Any) -> None:
         self._spec = plain_spec(value)
 
+    @property
+    def state(self) -> State:
+        """Read-only views of the arrays of the world; the ego is agent 0 of world 0.
+
+        `state.agents.speed[0, 0]` is its speed. See `envs.views.State`.
+        """
+        return self.vector.state
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[F32, Infos]:
@@ -70,14 +101,17 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             options: None or empty: there are none.
 
         Returns:
-            Observation float32 [features], and an empty info.
+            Observation float32 [features], and an info with `speed` [m/s], `distance_to_goal` [m]
+            and `time_to_collision` [s], empty with `step_info=False`.
         """
         check_options(options, ())
         super().reset(seed=seed)
         observation, _ = self.vector.reset(seed=seed)
-        if self.vector.engine.agents.status[0, 0] == ABSENT:
+        engine = self.vector.engine
+        if engine.agents.status[0, 0] == ABSENT:
             raise MapError(f"no free place for the ego on {self.vector.settings.map_names}")
-        return self._own(observation), {}
+        info = outlook_of_one(engine.output) if self.settings.step_info else {}
+        return self._own(observation), info
 
     def _own(self, observation: F32) -> F32:
         return observation[0]
@@ -86,29 +120,20 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         """Advances the world by `dt`.
 
         Returns:
-            Observation float32 [features], reward, terminated, truncated, and an info with the
-            metrics of the episode when it ends.
+            Observation float32 [features], reward, terminated, truncated, and an info with what
+            `reset` gives, `events`, `raw_terms` and `weighted_terms` by name, and the metrics of
+            the episode when it ends; with `step_info=False` only these.
         """
         batch = check_action(action, self._choices)[None]
         try:
             observation, reward, terminated, truncated, infos = self.vector.step(batch)
         except ResetNeeded:
             raise ResetNeeded("no episode is running: call reset()") from None
-        done = bool(terminated[0] or truncated[0])
-        info = {}
-        if done:
-            info = {
-                name: infos[name][0].item()
-                for name in infos
-                if not name.startswith("_") and name not in ("valid", "learn")
-            }
-        return (
-            self._own(observation),
-            float(reward[0]),
-            bool(terminated[0]),
-            bool(truncated[0]),
-            info,
-        )
+        info = step_of_one(self.vector.engine.output) if self.settings.step_info else {}
+        ended, timed_out = bool(terminated[0]), bool(truncated[0])
+        if ended or timed_out:
+            info.update({name: infos[name][0].item() for name in FINALS})
+        return self._own(observation), float(reward[0]), ended, timed_out, info
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """See `DrivingVectorEnv.get_state`."""
@@ -125,6 +150,10 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             return None
         frames = self.vector.render()
         return None if frames is None else frames[0]
+
+    def frame(self, *, span: float | None = None, size: int | None = None) -> NDArray[np.uint8]:
+        """See `DrivingVectorEnv.frame`; the camera follows the ego, whatever the render mode."""
+        return self.vector.frame(0, span=span, size=size)
 
     def save_replay(self, path: str | os.PathLike[str]) -> None:
         """See `DrivingVectorEnv.save_replay`."""

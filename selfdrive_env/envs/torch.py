@@ -96,6 +96,11 @@ class DeviceBackend(NumpyBackend):
         settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
     ) -> Engine:
         """See `NumpyBackend.make_engine`."""
+        if settings.step_info:
+            raise ValueError(
+                "step_info must be False with a CUDA device, got True: terms and events of steps "
+                "are told with device='cpu' only"
+            )
         device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
         return DeviceEngine(settings, maps, num_worlds, driver, learner, device)
 

@@ -29,6 +29,7 @@ from selfdrive_env.envs.backend import NumpyBackend
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
 from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
+from selfdrive_env.envs.views import State, state_of
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, digest
@@ -239,9 +240,10 @@ class DrivingVectorEnv(VectorEnv):
 
         Returns:
             Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and
-            truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, and on steps with
-            ends `final_obs`, `final_info` (SameStep) or the metrics themselves, each with a mask
-            (rows outside it are zero, in a `final_obs` without `copy` old).
+            truncated bool [num_envs], and infos: dense arrays `valid`, `learn`, with `step_info`
+            those of `envs.infos`, and on steps with ends `final_obs`, `final_info` (SameStep) or
+            the metrics themselves, each with a mask (rows outside it are zero, in a `final_obs`
+            without `copy` old).
         """
         self._take_actions(actions)
         self.engine.step()
@@ -286,6 +288,11 @@ class DrivingVectorEnv(VectorEnv):
 
     def _waiting(self) -> NDArray[np.bool_]:
         return self.backend.waiting()
+
+    @property
+    def state(self) -> State:
+        """Read-only views of the arrays of the worlds, by struct and field; see `State`."""
+        return state_of(self.engine)
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """Returns an exact copy of everything that later steps depend on, by name.

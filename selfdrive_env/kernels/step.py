@@ -21,6 +21,7 @@ from selfdrive_env.kernels.dynamics.actions import take_actions
 from selfdrive_env.kernels.dynamics.jerk_bicycle import advance_bodies
 from selfdrive_env.kernels.events import begin_step, measure
 from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
+from selfdrive_env.kernels.observation.outlook import note_last_outlook, note_outlook
 from selfdrive_env.kernels.observation.rows import observe_wanted
 from selfdrive_env.kernels.reward import give_rewards
 from selfdrive_env.kernels.road import locate_agents
@@ -105,6 +106,8 @@ def advance_world(model, data, worker, world):
     measure(model, data, worker, world)
     now = stamp(scratch, worker, METRICS, now)
     give_rewards(model, data, worker, world)
+    if model.params.step_info != 0:
+        note_last_outlook(data, worker, world)
     now = stamp(scratch, worker, REWARD, now)
     finish_rows(model, data, worker, world)
     stamp(scratch, worker, FINISHED_ROWS, now)
@@ -125,6 +128,8 @@ def settle_world(model, data, worker, world):
         else:
             place_agents(model, data, world)
     barrier()
+    if params.step_info != 0:
+        note_outlook(data, worker, world)
     choose_rows(model, data, worker, world)
     stamp(scratch, worker, PLACING, now)
 
@@ -149,6 +154,8 @@ def settle_reset(model, data, staggered, worker, world):
     if touched and thread_index() == 0:
         reset_slots(model, data, staggered, world)
     barrier()
+    if model.params.step_info != 0:  # of worlds as they are, too: a state may have come between
+        note_outlook(data, worker, world)
     choose_reset_rows(data, touched, worker, world)
 
 

@@ -107,6 +107,9 @@ class Params(NamedTuple):
     lights_green: np.float32
     """Chance of an episode in which all lights stay green."""
 
+    step_info: int
+    """1: `Output.outlook` is written."""
+
 
 class Counts(NamedTuple):
     """Slots of the observation layout."""

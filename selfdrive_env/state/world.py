@@ -133,6 +133,9 @@ ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
 
+# Columns of Output.outlook.
+OUTLOOK_SPEED, OUTLOOK_GOAL, OUTLOOK_TIME = range(3)
+
 
 class RowRequest(IntEnum):
     """Which row of an agent is to be written."""
@@ -411,6 +414,13 @@ class Output(NamedTuple):
     truncated: Annotated[U8, "world agent"]
     awaiting_reset: Annotated[U8, "world agent"]
     """Finished and not yet placed again (NextStep, Disabled)."""
+
+    outlook: Annotated[F32, "world agent 3"]
+    """Columns `OUTLOOK_*`: speed [m/s], way to the next goal [m] and time to a collision [s] of the
+    state that is observed; of learners, and only with the setting `step_info`."""
+
+    last_outlook: Annotated[F32, "world agent 3"]
+    """Likewise at the end of the episode, where one ended in the step; else zero."""
 
 
 class Scratch(NamedTuple):

@@ -95,5 +95,15 @@ def test_slots_that_are_not_in_use_stay_zero():
 
 def test_a_row_of_another_layout_is_refused():
     width = LAYOUTS["lean"].width
-    with pytest.raises(ValueError, match=f"row must be one row of {width} columns, got shape"):
+    with pytest.raises(ValueError, match=f"row must be one of {width} columns, or many, got shape"):
         decode(np.zeros(width + 1), LAYOUTS["lean"].counts)
+
+
+def test_many_rows_decode_as_each_does():
+    env = make_self_play(16, layout="lean", **SETTINGS)
+    rows, _ = env.reset(seed=4)
+    found = decode(rows.reshape(2, 8, -1), env.layout.counts)
+    for place, row in enumerate(rows):
+        for name, table in decode(row, env.layout.counts).items():
+            np.testing.assert_array_equal(found[name].reshape(16, *table.shape)[place], table)
+    env.close()

@@ -90,7 +90,16 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 # Settings that must not change results have tests of their own below, or (the mode) the contract's.
-ELSEWHERE = {"device", "output", "autoreset_mode", "num_threads", "copy", "obs_dtype", "record"}
+ELSEWHERE = {
+    "device",
+    "output",
+    "autoreset_mode",
+    "num_threads",
+    "copy",
+    "obs_dtype",
+    "record",
+    "step_info",
+}
 PICTURES = {"render_size", "render_span", "render_observed"}
 
 
@@ -109,6 +118,10 @@ def test_a_setting_changes_something(name: str) -> None:
 
 def test_threads_and_copies_change_nothing() -> None:
     assert trace() == trace(num_threads=2) == trace(copy=False)
+
+
+def test_infos_of_steps_change_nothing_else() -> None:
+    assert trace() == trace(step_info=True)
 
 
 def test_copy_false_hands_out_live_buffers() -> None:

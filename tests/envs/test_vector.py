@@ -11,6 +11,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
 import selfdrive_env  # noqa: F401
 from selfdrive_env.envs import DrivingEnv, DrivingVectorEnv
+from selfdrive_env.envs.infos import OUTLOOK
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.rewards import REWARD_TERMS
@@ -257,14 +258,16 @@ def test_metrics_of_rows_that_ended_a_step_before_are_zero() -> None:
         assert not infos[name][:4].any(), name
 
 
-def test_the_single_form_ends_with_the_metrics_and_nothing_else() -> None:
-    env = DrivingEnv(map="riverside", layout="lean", agents_per_world=4, max_episode_steps=2)
+@pytest.mark.parametrize("step_info", [False, True])
+def test_the_single_form_ends_with_the_metrics_and_nothing_else(step_info: bool) -> None:
+    env = DrivingEnv(**SMALL, max_episode_steps=2, step_info=step_info)
     env.reset(seed=1)
-    assert env.step(7)[-1] == {}
+    told = {*OUTLOOK, "events", "raw_terms", "weighted_terms"} if step_info else set()
+    assert set(env.step(7)[-1]) == told
     *_, truncated, info = env.step(7)
     assert truncated
     rewards = {f"reward_{name}" for name in REWARD_TERMS}
-    assert set(info) == {"length", "km", *(metric.name for metric in METRICS), *rewards}
+    assert set(info) == {"length", "km", *(metric.name for metric in METRICS), *rewards, *told}
     assert info["length"] == 2
 
 
