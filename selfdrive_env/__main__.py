@@ -51,5 +51,18 @@ def end_line() -> None:
         print("\r\x1b[K", end="", file=sys.stderr)
 
 
+def leave(code: int) -> None:
+    """Ends the process with an exit code.
+
+    One of several (`torchrun`) ends at once: threads of torch's that outlive its group abort now
+    and then an interpreter that ends, although the work is done and on disk.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

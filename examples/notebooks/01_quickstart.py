@@ -94,10 +94,11 @@ frames, info = drive(env, lambda observation: 10, seconds=20)
 show(frames)
 
 # %% [markdown]
-# The episode ended there. Its last `info` says what happened, with the reward term by term.
+# The episode ended there. Its last `info` has the metrics of the episode, with the reward term by
+# term, beside what each step tells (events, terms, time to collision).
 
 # %%
-{name: round(value, 3) for name, value in info.items() if value}
+{name: round(value, 3) for name, value in info.items() if value and not isinstance(value, dict)}
 
 # %% [markdown]
 # The scripted driver does better. `driver="idm"` lets it drive your car, whatever actions you

@@ -26,8 +26,10 @@ TOLERANCE = 1e-5
 
 CODE = """
 import json, sys
+from selfdrive_env.__main__ import leave
 from selfdrive_env.training import TrainConfig, train
 train(TrainConfig(**json.loads(sys.argv[1])), resume=sys.argv[2] == "resume", updates=3)
+leave(0)
 """
 
 
