@@ -53,6 +53,13 @@ BODY_TYPES: dict[str, tuple[float, ...]] = {
 C_acc, C_vel. "random" is the paper's one body with random size."""
 
 
+MAGNITUDES = tuple(row.name for row in REWARDS if row.magnitude)
+"""Reward weights that may not be below 0."""
+
+FREE = tuple(row.name for row in REWARDS if not row.magnitude and row.name != "goal_radius")
+"""Reward weights of either sign."""
+
+
 def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
     """Returns low and high of every reward weight, [NUM_WEIGHTS, 2]."""
     values: dict[str, Any] = {**PRESETS[preset]}
@@ -71,6 +78,12 @@ def weight_ranges(preset: str, reward: Mapping[str, Any]) -> F32:
             raise ValueError(f"reward[{name!r}] must be a number or [low, high], got {value!r}")
         low = 0.1 if name == "goal_radius" else -1000.0
         table[row] = [check_number(f"reward[{name!r}]", v, low, 1000.0) for v in pair]
+        if name in MAGNITUDES and table[row, 0] < 0.0:
+            raise ValueError(
+                f"reward[{name!r}] is the magnitude of a penalty and at least 0, got {value!r}: "
+                f"below 0 it would pay for what it is to prevent; free in sign are "
+                f"{', '.join(FREE)}"
+            )
         if table[row, 1] < table[row, 0]:
             raise ValueError(f"reward[{name!r}] must rise from low to high, got {value!r}")
     return table

@@ -32,42 +32,61 @@ class Reward(NamedTuple):
     """What observations scale to [-1, 1], the same in every preset, and the preset "train" draws
     from; None for a weight that is not observed."""
 
+    magnitude: bool = False
+    """Whether it is one of a penalty: below 0 it would pay for what it is to prevent."""
+
 
 REWARDS = (
-    Reward("goal_radius", 10.0, None, (2.0, 12.0)),
+    Reward("goal_radius", 10.0, observed=(2.0, 12.0)),
     Reward("goal", 1.0, "w per target reached"),
     Reward(
         "collision",
         3.0,
         "-(w + 0.1 |v|) when a contact begins, v at the start of the step",
-        (0.0, 3.0),
+        magnitude=True,
+        observed=(0.0, 3.0),
     ),
-    Reward("offroad", 3.0, "-w when the body leaves the drivable surface", (0.0, 3.0)),
+    Reward(
+        "offroad",
+        3.0,
+        "-w when the body leaves the drivable surface",
+        magnitude=True,
+        observed=(0.0, 3.0),
+    ),
     Reward(
         "comfort",
         0.05,
         "-w (1[|a_long| > 3] + 1[|a_lat| > 3] + 1[any |jerk| > 5])",
-        (0.0, 0.1),
+        magnitude=True,
+        observed=(0.0, 0.1),
     ),
     Reward(
         "lane_align",
         0.025,
         "w dt (min(cos theta, 0) + w_va min(v cos theta, 0) + 0.0025 (1 - |theta| / (pi/2)))",
-        (2.5e-4, 2.5e-2),
+        magnitude=True,
+        observed=(2.5e-4, 2.5e-2),
     ),
-    Reward("velocity_align", 1.0, None, (0.0, 1.0)),
+    Reward("velocity_align", 1.0, magnitude=True, observed=(0.0, 1.0)),
     Reward(
         "lane_centre",
         3.8e-3,
         "-w dt (1[cos theta > 0.5] |d - b| - 0.05 exp(-(|d - b| - 0.5))), |d - b| <= 4",
-        (2.5e-4, 7.5e-3),
+        magnitude=True,
+        observed=(2.5e-4, 7.5e-3),
     ),
-    Reward("centre_bias", 0.0, None, (-0.5, 0.5)),
+    Reward("centre_bias", 0.0, observed=(-0.5, 0.5)),
     Reward("velocity", 2.5e-3, "w dt max(cos theta, 0) 1[|v| > 2.5]"),
-    Reward("reverse", 5.0e-3, "-w dt 1[v < 0]", (2.5e-4, 7.5e-3)),
-    Reward("stop_line", 1.0, "-w per red light or stop sign passed", (0.0, 1.0)),
-    Reward("timestep", 2.5e-5, "-w dt 1[|v| > 0 or |a| > 0]"),
-    Reward("overspeed", 0.0, "-w dt max(v - limit, 0)", (0.0, 0.1)),
+    Reward("reverse", 5.0e-3, "-w dt 1[v < 0]", magnitude=True, observed=(2.5e-4, 7.5e-3)),
+    Reward(
+        "stop_line",
+        1.0,
+        "-w per red light or stop sign passed",
+        magnitude=True,
+        observed=(0.0, 1.0),
+    ),
+    Reward("timestep", 2.5e-5, "-w dt 1[|v| > 0 or |a| > 0]", magnitude=True),
+    Reward("overspeed", 0.0, "-w dt max(v - limit, 0)", magnitude=True, observed=(0.0, 0.1)),
     Reward(
         "progress",
         0.0,

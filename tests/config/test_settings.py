@@ -20,7 +20,7 @@ from selfdrive_env.config.params import make_params
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE, weight_ranges
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs import DrivingVectorEnv
-from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
+from selfdrive_env.state.rewards import REWARD_TERMS, REWARDS, WEIGHTS
 from selfdrive_env.state.road import LANE_CHANGE_COST
 
 SMALL: dict[str, Any] = {
@@ -286,6 +286,11 @@ def test_standing_still_is_held_by_the_hardest_brake_alone(
         ({"reward": {"goal": "much"}}, r"reward\['goal'\] must be a number"),
         ({"reward": {"goal": [2, 1]}}, r"reward\['goal'\] must rise from low to high"),
         ({"reward": {"goal": [1, 2, 3]}}, r"reward\['goal'\] must be a number or \[low, high\]"),
+        (
+            {"reward": {"offroad": -3.0}},
+            r"reward\['offroad'\] is the magnitude of a penalty.*got -3",
+        ),
+        ({"reward": {"comfort": [-0.1, 0.1]}}, r"comfort.*at least 0, got \[-0.1, 0.1\]"),
         ({"reward": 3}, r"reward must be .*got 3"),
         ({"bodies": "heavy"}, r"bodies must be one of random, typed, got 'heavy'"),
         ({"bodies": {"tank": 1}}, r"bodies has no type 'tank'; types are random, car"),
@@ -349,3 +354,14 @@ def test_missing_torch_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"training needs torch: pip install .*\[train\]"):
         require_torch("training", "train")
+
+
+def test_no_weight_turns_a_penalty_into_a_reward():
+    rng = np.random.default_rng(0)
+    for weight in REWARDS:
+        below = -float(rng.uniform(1e-3, 10.0))
+        if weight.name in ("goal", "centre_bias", "velocity", "progress"):
+            assert weight_ranges("eval", {weight.name: below}).min() == np.float32(below)
+            continue
+        with pytest.raises(ValueError, match=weight.name):
+            weight_ranges("eval", {weight.name: below})
