@@ -155,15 +155,16 @@ def advance_lights(model, data, worker, world):
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
     dt = np.float32(params.dt)
+    half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
     remaining = lights.remaining[world]
     due = np.int64(0)
     for program in range(thread_index(), num_programs, block_size()):
         remaining[program] -= dt
-        due += remaining[program] <= ZERO
+        due += remaining[program] <= half_step
     if due == 0:
         return
     for program in range(thread_index(), num_programs, block_size()):
-        if remaining[program] > ZERO:
+        if remaining[program] > half_step:
             continue
         phase = lights.phase[world, program] + 1
         if phase > PHASE_RED:
@@ -181,7 +182,7 @@ def advance_lights(model, data, worker, world):
             program,
         )
         lights.phase[world, program] = phase
-        remaining[program] = phase_length(phase, unit, params.random_lights != 0)
+        remaining[program] += phase_length(phase, unit, params.random_lights != 0)
         # The group whose turn it is is the only one that is not red, before and after.
         show_turn(model, data, world, program, lights.turn[world, program])
 

@@ -305,7 +305,7 @@ class Lights(NamedTuple):
     """Position in the cycle: which group is green, yellow or was it last."""
 
     remaining: Annotated[F32, "world program"]
-    """Of the phase [s]."""
+    """Of the phase, below 0 by what it lasted too long for steps to count [s]."""
 
     group_colour: Annotated[U8, "world group"]
     group_dark: Annotated[U8, "world group"]

@@ -85,9 +85,9 @@ def test_yellow_lies_between_green_and_red():
         assert all(follows[a] == b for a, b in itertools.pairwise(stretches))
 
 
+@pytest.mark.parametrize("dt", [0.1, 0.3])
 @pytest.mark.parametrize("timing", ["random", "fixed"])
-def test_phases_last_as_long_as_said(timing):
-    dt = 0.1
+def test_phases_last_as_long_as_said(timing, dt):
     engine, (_, _, phases, _) = records("harbour", 20_000, dt=dt, light_timing=timing)
     found = {phase: [] for phase in RANGES}
     for column in phases.T[: len(engine.signs.program_first) - 1]:
@@ -95,10 +95,35 @@ def test_phases_last_as_long_as_said(timing):
             found[int(phase)].append(length * dt)
     for phase, lengths in found.items():
         low, high = RANGES[phase] if timing == "random" else (FIXED[phase],) * 2
-        assert min(lengths) >= low - 1e-3
+        assert min(lengths) >= max(low - dt, dt) - 1e-3
         assert max(lengths) <= high + dt + 1e-3
         if timing == "random":
-            assert np.mean(lengths) == pytest.approx((low + high + dt) / 2, rel=0.1)
+            assert np.mean(lengths) == pytest.approx((low + high) / 2, rel=0.05)
+        else:
+            assert np.mean(lengths) == pytest.approx(FIXED[phase], abs=0.5 * dt + 1e-3)
+
+
+@pytest.mark.parametrize("dt", [1 / 30, 1 / 15, 0.1, 0.2, 0.3, 0.4])
+def test_fixed_phases_keep_the_clock(dt):
+    """No error adds up: after any number of steps each program is where its cycle is then."""
+    engine = town_engine("harbour", agents_per_world=1, dt=dt, light_timing="fixed")
+    counts = np.diff(engine.signs.program_first)
+    lights = engine.lights
+    lengths = np.array([FIXED[phase] for phase in (PHASE_GREEN, PHASE_YELLOW, PHASE_RED)])
+    begins = np.cumsum(lengths) - lengths  # of each phase in a turn
+
+    def place():
+        turn, phase = lights.turn[0, : len(counts)], lights.phase[0, : len(counts)]
+        return turn * lengths.sum() + begins[phase], lengths[phase]
+
+    start = place()[0] + lengths[PHASE_GREEN] - lights.remaining[0, : len(counts)]
+    for step in range(1, 6001):
+        engine.worlds.tick[0] += 1
+        advance_lights(*engine.tables, 0, 0)
+        begin, length = place()
+        into = (start + step * dt - begin + dt) % (counts * lengths.sum()) - dt
+        assert (into >= -0.5 * dt - 0.01).all()
+        assert (into <= length + 0.5 * dt + 0.01).all()
 
 
 def test_groups_take_turns():
