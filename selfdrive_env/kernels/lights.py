@@ -191,6 +191,8 @@ def advance_lights(model, data, worker, world):
 def crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
     """Whether a point that moved from (x0, y0) to (x1, y1) passed a stop line in its direction.
 
+    The heading counts beside the two places, of which the last digits may be wrong.
+
     Args:
         line: `Signs.line`.
         index: Of the line.
@@ -198,8 +200,8 @@ def crosses_guard(line, index, x0, y0, x1, y1, cos, sin, z):
         y0: Of the point before, north [m].
         x1: Of the point now, east [m].
         y1: Of the point now, north [m].
-        cos: Cosine of the heading.
-        sin: Sine of the heading.
+        cos: Cosine of the heading, or of the one opposite in reverse.
+        sin: Its sine.
         z: Elevation of the road below [m].
     """
     if cos * line[index, LINE_COS] + sin * line[index, LINE_SIN] <= ZERO:
@@ -236,14 +238,14 @@ def violation(colour, stopped_at, index):
 
 @njit
 def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
-    """Returns the violation of a front bumper that moved from (x0, y0) to (x1, y1), 0 for none.
+    """Returns the violation of a bumper that led from (x0, y0) to (x1, y1), 0 for none.
 
     A line over the agent's own lane decides alone. On a lane without one (the oncoming lane, say)
     the lines of the carriageway count, and one that is not red among them lets the agent pass.
 
     Args:
         model: Grid, lanes and signs.
-        data: Lights and agents.
+        data: Lights, agents and what they moved.
         world: Of the agent.
         agent: Whose bumper.
         cell: Observation cell that the bumper is in.
@@ -259,7 +261,9 @@ def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
     own_crossed = False
     other = 0
     other_free = False
-    cos, sin, z = agents.cos[world, agent], agents.sin[world, agent], agents.z[world, agent]
+    sense = ONE if data.motion.travel[world, agent] > ZERO else -ONE
+    cos, sin = sense * agents.cos[world, agent], sense * agents.sin[world, agent]
+    z = agents.z[world, agent]
     stopped_at = agents.stopped_at[world, agent]
     for entry in range(grid.guard_first[cell], grid.guard_first[cell + 1]):
         index = np.int64(grid.guard[entry])
@@ -283,7 +287,10 @@ def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
 
 @njit
 def check_stop_lines(model, data, worker, world):
-    """Stage: tells who passed a red light or a stop sign without having stopped."""
+    """Stage: tells who passed a red light or a stop sign without having stopped.
+
+    The bumper that leads counts, the rear one in reverse.
+    """
     lanes, grid, signs = model.lanes, model.grid, model.signs
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
     motion, output = data.motion, data.output
@@ -295,13 +302,13 @@ def check_stop_lines(model, data, worker, world):
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):
             continue
-        front = HALF * (bodies.wheelbase[world, agent] + bodies.length[world, agent])
-        cos = agents.cos[world, agent]
-        sin = agents.sin[world, agent]
-        x1 = agents.x[world, agent] + front * cos
-        y1 = agents.y[world, agent] + front * sin
-        x0 = motion.x[world, agent] + front * motion.cos[world, agent]
-        y0 = motion.y[world, agent] + front * motion.sin[world, agent]
+        half_length = HALF * bodies.length[world, agent]
+        to_bumper = half_length if motion.travel[world, agent] >= ZERO else -half_length
+        ahead = HALF * bodies.wheelbase[world, agent] + to_bumper
+        x1 = agents.x[world, agent] + ahead * agents.cos[world, agent]
+        y1 = agents.y[world, agent] + ahead * agents.sin[world, agent]
+        x0 = motion.x[world, agent] + ahead * motion.cos[world, agent]
+        y0 = motion.y[world, agent] + ahead * motion.sin[world, agent]
         lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
         layer = np.int64(lanes.segment_layer[agents.segment[world, agent]])
         cell = cell_at(grid, x1, y1, layer, map_index)
@@ -316,7 +323,7 @@ def check_stop_lines(model, data, worker, world):
 
         if abs(agents.speed[world, agent]) > STANDING:
             continue
-        front_s = agents.s[world, agent] + HALF * bodies.length[world, agent]
+        front_s = agents.s[world, agent] + half_length
         for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
             gap = signs.lane_line_s[link] - front_s
             if gap > -ONE and gap < STOP_ZONE:

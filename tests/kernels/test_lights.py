@@ -257,6 +257,29 @@ def test_reversing_over_a_line_is_no_violation():
     assert step_with(engine, line, RED) == 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "colour", "event"),
+    [
+        ("signal", RED, EVENT_RED_LIGHT),
+        ("signal", GREEN, 0),
+        ("stop_sign", STOP_SIGN, EVENT_STOP_SIGN),
+    ],
+)
+@pytest.mark.parametrize("gap", [0.05, 0.2, 0.4])
+def test_entering_a_junction_in_reverse_is_a_violation_like_any_other(kind, colour, event, gap):
+    """The rear bumper leads: it is the one that passes the line, and once."""
+    engine, line, lane, s = approach(kind)
+    stand_before(engine, lane, s, gap, 0.0)
+    agents = engine.agents
+    ahead = engine.bodies.wheelbase[0, 0]
+    agents.x[0, 0] += ahead * agents.cos[0, 0]
+    agents.y[0, 0] += ahead * agents.sin[0, 0]
+    agents.cos[0, 0], agents.sin[0, 0] = -agents.cos[0, 0], -agents.sin[0, 0]
+    agents.speed[0, 0] = -1.9
+    assert step_with(engine, line, colour) == event
+    assert [step_with(engine, line, colour) for _ in range(20)] == [0] * 20
+
+
 def test_driving_the_other_way_over_a_line_is_no_violation():
     engine, line, lane, s = approach("signal")
     stand_before(engine, lane, s, -5.0, 0.0)
