@@ -50,6 +50,7 @@ YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.fl
 ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)  # [s]
 STANDING = np.float32(0.3)  # [m/s]
 STOP_ZONE = np.float32(6.0)  # [m]
+STOP_FORGOTTEN = np.float32(12.0)  # before a line, straight [m]
 DRAW_GROUP_DARK = 0x4000
 DRAW_LINE_DARK = 0x8000
 
@@ -236,6 +237,14 @@ def violation(colour, stopped_at, index):
     return 0
 
 
+@inline
+def forgets_stop(line, index, x, y, reach):
+    """Whether a body `reach` metres round (x, y) has left the line where it stood, either way."""
+    ahead = (x - line[index, LINE_X]) * line[index, LINE_COS]
+    ahead += (y - line[index, LINE_Y]) * line[index, LINE_SIN]
+    return ahead > reach or ahead < -reach - STOP_FORGOTTEN
+
+
 @njit
 def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
     """Returns the violation of a bumper that led from (x0, y0) to (x1, y1), 0 for none.
@@ -311,16 +320,20 @@ def check_stop_lines(model, data, worker, world):
         y0 = motion.y[world, agent] + ahead * motion.sin[world, agent]
         lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
         layer = np.int64(lanes.segment_layer[agents.segment[world, agent]])
-        cell = cell_at(grid, x1, y1, layer, map_index)
-        if cell < 0:
-            continue
-
-        cell = observation_cell(cell)
         moved = motion.travel[world, agent] != ZERO
-        if moved and grid.guard_first[cell] < grid.guard_first[cell + 1]:
-            event = line_event(model, data, world, agent, cell, x0, y0, x1, y1)
-            output.event[world, agent] |= event
+        cell = cell_at(grid, x1, y1, layer, map_index)
+        if moved and cell >= 0:
+            cell = observation_cell(cell)
+            if grid.guard_first[cell] < grid.guard_first[cell + 1]:
+                event = line_event(model, data, world, agent, cell, x0, y0, x1, y1)
+                output.event[world, agent] |= event
 
+        stopped_at = np.int64(agents.stopped_at[world, agent])
+        if stopped_at >= 0:
+            x1 -= to_bumper * agents.cos[world, agent]
+            y1 -= to_bumper * agents.sin[world, agent]
+            if forgets_stop(signs.line, stopped_at, x1, y1, half_length):
+                agents.stopped_at[world, agent] = -1
         if abs(agents.speed[world, agent]) > STANDING:
             continue
         front_s = agents.s[world, agent] + half_length

@@ -204,7 +204,7 @@ class Agents(NamedTuple):
     """`Contact` bits."""
 
     stopped_at: Annotated[I32, "world agent"]
-    """Stop line in front of which the agent has stood last, -1 for none."""
+    """Stop line in front of which the agent has stood, until it leaves it, -1 for none."""
 
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""

@@ -309,6 +309,35 @@ def test_a_stop_sign_lets_pass_who_stopped_before_it():
     assert engine.agents.s[0, 0] < s - 5.0 or engine.agents.speed[0, 0] > 5.0
 
 
+def carry(engine, lane, s, gap, speed):
+    """Puts the car elsewhere as `stand_before` does; it keeps what it knows of lines."""
+    known = engine.agents.stopped_at[0, 0]
+    stand_before(engine, lane, s, gap, speed)
+    engine.agents.stopped_at[0, 0] = known
+
+
+@pytest.mark.parametrize("way", ["on and round", "back and on"])
+def test_a_stop_counts_for_one_pass(way):
+    engine, line, lane, s = approach("stop_sign")
+    stand_before(engine, lane, s, 2.0, 0.0)
+    assert step_with(engine, line, STOP_SIGN) == 0
+    if way == "on and round":
+        assert [step_with(engine, line, STOP_SIGN, (4.0, 0.0)) for _ in range(20)] == [0] * 20
+    carry(engine, lane, s, 25.0, 5.0)
+    assert step_with(engine, line, STOP_SIGN) == 0
+    carry(engine, lane, s, 0.5, 10.0)
+    assert step_with(engine, line, STOP_SIGN) == EVENT_STOP_SIGN
+
+
+def test_who_creeps_on_after_the_stop_has_still_stopped():
+    engine, line, lane, s = approach("stop_sign")
+    stand_before(engine, lane, s, 5.0, 0.0)
+    assert step_with(engine, line, STOP_SIGN) == 0
+    for gap in np.arange(5.0, -2.0, -0.25):
+        carry(engine, lane, s, gap, 1.0)
+        assert step_with(engine, line, STOP_SIGN) == 0
+
+
 def test_stopping_far_before_a_stop_sign_does_not_count():
     engine, line, lane, s = approach("stop_sign")
     stand_before(engine, lane, s, 12.0, 0.0)
