@@ -103,8 +103,8 @@ def measure(model, data, worker, world):
                 uncomfortable(
                     agents.acceleration[world, agent],
                     agents.lateral_acceleration[world, agent],
-                    motion.jerk[world, agent, 0],
-                    motion.jerk[world, agent, 1],
+                    motion.realised_jerk[world, agent, 0],
+                    motion.realised_jerk[world, agent, 1],
                 )
                 > 0
             ):

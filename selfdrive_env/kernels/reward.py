@@ -62,7 +62,7 @@ class Outcome(NamedTuple):
     """Acceleration to the left [m/s^2]."""
 
     jerk_long: np.float32
-    """Commanded [m/s^3]."""
+    """Realised [m/s^3]."""
 
     jerk_lat: np.float32
     limit: np.float32
@@ -156,8 +156,8 @@ def give_rewards(model, data, worker, world):
             motion.impact_speed[world, agent],
             agents.acceleration[world, agent],
             agents.lateral_acceleration[world, agent],
-            motion.jerk[world, agent, 0],
-            motion.jerk[world, agent, 1],
+            motion.realised_jerk[world, agent, 0],
+            motion.realised_jerk[world, agent, 1],
             lanes.speed_limit[lane],
             motion.progress[world, agent],
         )

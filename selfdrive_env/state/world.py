@@ -219,6 +219,9 @@ class Motion(NamedTuple):
     jerk: Annotated[F32, "world agent 2"]
     """Commanded longitudinal and lateral jerk [m/s^3]."""
 
+    realised_jerk: Annotated[F32, "world agent 2"]
+    """What the body's limits left of it, none while it stands [m/s^3]."""
+
     x: Annotated[F32, "world agent"]
     """Pose and speed at the start of the step [m], [m/s]."""
 

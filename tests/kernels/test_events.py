@@ -23,6 +23,7 @@ from tests.maps.conftest import strip
 uncomfortable = from_python(uncomfortable)
 
 F = np.float32
+METRICS_BY_NAME = {metric.name: column for column, metric in enumerate(METRICS)}
 
 
 def test_comfort_counts_each_bound_once():
@@ -30,6 +31,23 @@ def test_comfort_counts_each_bound_once():
     for a, lat, long, side in grid:
         wanted = (abs(a) > 3) + (abs(lat) > 3) + (abs(long) > 5 or abs(side) > 5)
         assert uncomfortable(F(a), F(lat), F(long), F(side)) == wanted
+
+
+@pytest.mark.parametrize("brake", [-15.0, 0.0])
+def test_waiting_at_rest_is_comfortable(brake):
+    """Half a minute with the brake held is what a red light asks for."""
+    engine = town_engine(agents_per_world=1)
+    set_body(engine)
+    put(engine, 0, straight_lane(engine))
+    jerk = no_jerk(engine)
+    jerk[..., 0] = brake
+    for _ in range(100):
+        engine.step(jerk)
+        assert not engine.output.event[0, 0] & EVENT_COMFORT
+    assert engine.tallies.count[0, 0, METRICS_BY_NAME["uncomfortable"]] == 0
+    engine.agents.speed[0, 0] = 10.0
+    engine.step(jerk)
+    assert bool(engine.output.event[0, 0] & EVENT_COMFORT) == (brake < 0.0)
 
 
 def test_every_event_has_a_metric():

@@ -160,8 +160,8 @@ def test_rewards_of_running_worlds_agree_with_the_table():
         theta = np.arctan2(a.angle_sin, a.angle_cos).astype(float)
         limit = engine.lanes.speed_limit[engine.lanes.segment_lane[a.segment]]
         raw, weighted = reward_terms(
-            event, theta, a.d, a.speed, m.speed, a.acceleration, a.lateral_acceleration, m.jerk,
-            limit, m.progress, weight, DT,
+            event, theta, a.d, a.speed, m.speed, a.acceleration, a.lateral_acceleration,
+            m.realised_jerk, limit, m.progress, weight, DT,
         )  # fmt: skip
         for k, name in enumerate(REWARD_TERMS):
             np.testing.assert_allclose(out.term[..., k][~gone], raw[name][~gone], atol=1e-5)

@@ -187,7 +187,7 @@ class Recount:
             counts.wrong_way += bool(after.event[at] & EVENT_WRONG_WAY)
             return
         harsh = abs(a.acceleration[at]) > 3.0 or abs(a.lateral_acceleration[at]) > 3.0
-        counts.uncomfortable += bool(harsh or (np.abs(after.motion.jerk[at]) > 5.0).any())
+        counts.uncomfortable += bool(harsh or (np.abs(after.motion.realised_jerk[at]) > 5.0).any())
         outside = self.lanes.junction[self.lanes.segment_lane[a.segment[at]]] < 0
         counts.wrong_way += bool(outside and a.angle_cos[at] < -0.5 and a.speed[at] > 1.0)
 

@@ -44,6 +44,8 @@ class Car(NamedTuple):
     pull: float = 1.0
     pace: float = 1.0
     wheelbase: float = 2.7
+    realised: tuple[float, float] = (0.0, 0.0)
+    """Jerk of the last step."""
 
 
 def clip(value: float, low: float, high: float) -> float:
@@ -69,6 +71,7 @@ def bicycle(car: Car, jerk: tuple[float, float], dt: float, hold_jerk: float = -
     v = snapped(car.speed, clip(free, -2.0, 20.0 * car.pace))
     if holds and (v >= 0.0 or car.speed == 0.0):
         v = 0.0
+    realised = 0.0 if v != free and v == car.speed else (a - car.acceleration) / dt
     if v != free:
         a = 0.0
     wanted = math.atan(a_lat / max(v * v, 1e-5) * car.wheelbase)
@@ -84,6 +87,7 @@ def bicycle(car: Car, jerk: tuple[float, float], dt: float, hold_jerk: float = -
         acceleration=a,
         lateral=v * v * curvature,
         steering=phi,
+        realised=(realised, (v * v * curvature - car.lateral) / dt),
     )
 
 
@@ -279,7 +283,7 @@ def reward_terms(
         speed_before: At its start [m/s].
         acceleration: [m/s^2]
         lateral: [m/s^2]
-        jerk: Commanded, [..., 2] [m/s^3].
+        jerk: Realised, [..., 2] [m/s^3].
         limit: Speed limit [m/s].
         progress: [m]
         weight: Weights by name.

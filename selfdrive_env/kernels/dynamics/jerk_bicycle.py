@@ -117,7 +117,8 @@ def bicycle_step(
 
     Returns:
         speed, acceleration, lateral acceleration, steering angle after the step, arc length
-        driven and its curvature.
+        driven and its curvature, realised longitudinal and lateral jerk: what the limits of the
+        body left of the command, none of it while the speed cannot change.
     """
     holds = jerk_long <= hold_jerk and speed <= ZERO
     if holds:
@@ -137,8 +138,10 @@ def bicycle_step(
     new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * scales.speed))
     if holds and (new_speed >= ZERO or speed == ZERO):
         new_speed = ZERO
+    real_jerk = (new_acceleration - acceleration) / dt
     if new_speed != free:
         new_acceleration = ZERO
+        real_jerk = ZERO if new_speed == speed else real_jerk
 
     wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
     turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
@@ -146,13 +149,16 @@ def bicycle_step(
     sin = new_steering * sine_share_within(new_steering)
     curvature = sin / (cosine_within(new_steering) * wheelbase)
     travel = HALF * (speed + new_speed) * dt
+    real_lateral = new_speed * new_speed * curvature
     return (
         new_speed,
         new_acceleration,
-        new_speed * new_speed * curvature,
+        real_lateral,
         new_steering,
         travel,
         curvature,
+        real_jerk,
+        (real_lateral - lateral) / dt,
     )
 
 
@@ -172,10 +178,12 @@ def advance_bodies(model, data, worker, world):
         motion.speed[world, agent] = agents.speed[world, agent]
         motion.travel[world, agent] = ZERO
         motion.curvature[world, agent] = ZERO
+        for axis in range(2):
+            motion.realised_jerk[world, agent, axis] = ZERO
         if status in (ABSENT, HALTED):
             continue
 
-        speed, acceleration, lateral, steering, travel, curvature = bicycle_step(
+        speed, acceleration, lateral, steering, travel, curvature, long, lat = bicycle_step(
             agents.speed[world, agent],
             agents.acceleration[world, agent],
             agents.lateral_acceleration[world, agent],
@@ -210,6 +218,8 @@ def advance_bodies(model, data, worker, world):
         agents.steering[world, agent] = steering
         motion.travel[world, agent] = travel
         motion.curvature[world, agent] = curvature
+        motion.realised_jerk[world, agent, 0] = long
+        motion.realised_jerk[world, agent, 1] = lat
         agents.age[world, agent] += 1
 
 

@@ -49,7 +49,7 @@ def step(car: Car, jerk: tuple[float, float], dt: float = DT, hold: float = HOLD
     values = (car.speed, car.acceleration, car.lateral, car.steering, *jerk)
     scales = Scales(*(np.float32(v) for v in (car.throttle, car.steer, car.pull, car.pace)))
     rest = (car.wheelbase, hold, dt)
-    speed, acceleration, lateral, steering, travel, curvature = bicycle_step(
+    speed, acceleration, lateral, steering, travel, curvature, *realised = bicycle_step(
         *(np.float32(v) for v in values), scales, *(np.float32(v) for v in rest)
     )
     x, y, cos, sin = along_arc(
@@ -69,12 +69,13 @@ def step(car: Car, jerk: tuple[float, float], dt: float = DT, hold: float = HOLD
         acceleration=float(acceleration),
         lateral=float(lateral),
         steering=float(steering),
+        realised=tuple(float(jerk) for jerk in realised),
     )
 
 
 def single(car: Car) -> Car:
     """The car in the values that float32 has."""
-    return Car(*(float(np.float32(v)) for v in car))
+    return Car(*(float(np.float32(v)) for v in car[:-1]))
 
 
 @pytest.mark.parametrize(("speed", "steps", "jerk", "expected"), CHECKS)
@@ -123,6 +124,7 @@ def test_one_step_agrees_with_float64(car, jerk, dt):
     for name in ("x", "y", "heading", "speed", "acceleration", "lateral", "steering"):
         tolerance = 1e-4 if name in "xy" else 2e-5
         assert getattr(found, name) == pytest.approx(getattr(wanted, name), abs=tolerance), name
+    assert found.realised == pytest.approx(wanted.realised, abs=1e-4 / dt)
 
 
 @settings(deadline=None, max_examples=60)
@@ -134,7 +136,7 @@ def test_values_stay_within_their_bounds(car, drive):
         assert -2.0 <= car.speed <= 20.0 * car.pace + 1e-5
         assert -5.0 <= car.acceleration <= 2.5 * car.pull + 1e-6
         assert abs(car.steering) <= 0.55 + 1e-7
-        assert all(math.isfinite(v) for v in car)
+        assert all(math.isfinite(v) for v in (*car[:-1], *car.realised))
 
 
 @settings(deadline=None, max_examples=200)
@@ -168,6 +170,33 @@ def test_hardest_braking_ends_and_stays_at_rest(car):
             assert (car.speed, car.acceleration) == (0.0, 0.0)
     assert (car.speed, car.acceleration) == (0.0, 0.0)
     assert (car.x, car.y) == (before.x, before.y)
+
+
+@settings(deadline=None, max_examples=200)
+@given(car=cars, jerk=jerks)
+def test_realised_jerk_is_no_more_than_the_command(car, jerk):
+    """Of the longitudinal one: the lateral one also follows from speed and the steering's limit."""
+    car = single(car)
+    long, _ = step(car, jerk).realised
+    reversed_hold = jerk[0] == -15.0 and car.speed <= 0.0
+    wanted = -jerk[0] if reversed_hold else jerk[0]
+    assert abs(long) <= car.throttle * abs(wanted) + 1e-4
+    assert long * wanted >= 0.0 or abs(car.acceleration) > 2.5 * car.pull - 1e-4
+
+
+@pytest.mark.parametrize("command", [(-15.0, 0.0), (-15.0, 4.0), (0.0, 0.0), (0.0, -4.0)])
+def test_who_stands_feels_no_jerk(command):
+    car = Car()
+    for _ in range(50):
+        car = step(car, command)
+        assert car.realised == (0.0, 0.0)
+
+
+def test_a_limit_reached_leaves_no_jerk():
+    at_top = step(Car(speed=20.0), (4.0, 0.0))
+    assert at_top.realised[0] == 0.0
+    braking = step(Car(speed=12.0, acceleration=-5.0), (-15.0, 0.0))
+    assert braking.realised[0] == 0.0
 
 
 def test_braking_that_ends_exactly_at_rest_holds():
