@@ -13,7 +13,7 @@ from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.state.arrays import F64
 from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.rewards import WEIGHT
-from selfdrive_env.state.world import ABSENT, HALTED
+from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
@@ -86,7 +86,7 @@ class FrameRecorder:
         agents, world = self.engine.agents, self.world
         status, age = agents.status[world], agents.age[world].astype(np.int64)
         present = status != ABSENT
-        goes_on = (age == self.age + (not again)) | ((status == HALTED) & (age == self.age))
+        goes_on = age == self.age + (not again)
         placed = present & ((self.track < 0) | ~goes_on)
         if old is not None:
             gone = (old["status"] != ABSENT) & (placed | ~present) & (self.track >= 0)

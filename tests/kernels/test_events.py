@@ -142,6 +142,20 @@ def test_what_a_collision_does_is_a_setting(behaviour, status, terminated):
         assert not engine.rows.learn.any()
 
 
+@pytest.mark.parametrize("behaviour", ["stop", "ignore"])
+def test_length_counts_every_step_of_the_episode(behaviour):
+    """Those at a halt, too: an episode lasts until its end, whatever its agent does."""
+    engine = town_engine(agents_per_world=2, on_collision=behaviour, horizon=6.0)
+    set_body(engine)
+    segment = straight_lane(engine)
+    put(engine, 0, segment, speed=3.0)
+    put(engine, 1, segment + 4)
+    for _ in range(20):
+        engine.step(no_jerk(engine))
+    assert engine.output.truncated[0].all()
+    assert engine.rows.final_age.tolist() == [20, 20]
+
+
 def test_all_rows_are_truncated_when_the_clock_runs_out():
     engine = town_engine(worlds=2, agents_per_world=4, horizon=3.0)
     for step in range(1, 25):

@@ -180,7 +180,10 @@ def advance_bodies(model, data, worker, world):
         motion.curvature[world, agent] = ZERO
         for axis in range(2):
             motion.realised_jerk[world, agent, axis] = ZERO
-        if status in (ABSENT, HALTED):
+        if status == ABSENT:
+            continue
+        agents.age[world, agent] += 1
+        if status == HALTED:
             continue
 
         speed, acceleration, lateral, steering, travel, curvature, long, lat = bicycle_step(
@@ -220,7 +223,6 @@ def advance_bodies(model, data, worker, world):
         motion.curvature[world, agent] = curvature
         motion.realised_jerk[world, agent, 0] = long
         motion.realised_jerk[world, agent, 1] = lat
-        agents.age[world, agent] += 1
 
 
 @njit
