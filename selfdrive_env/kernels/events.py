@@ -15,6 +15,7 @@ from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_COMFORT,
     EVENT_LAST_GOAL,
+    EVENT_LOST,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
@@ -50,6 +51,7 @@ METRICS = (
     Metric(Event.STOP_SIGN, "stop_signs", "stop signs passed without having stopped"),
     Metric(Event.COMFORT, "uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3"),
     Metric(Event.WRONG_WAY, "wrong_way", "steps driven against a lane outside junctions"),
+    Metric(Event.LOST, "lost", "episodes ended because no way leads on"),
 )
 """Counted metrics of an episode, in the order of `Event`: columns of `Tallies.count`."""
 
@@ -123,7 +125,7 @@ def measure(model, data, worker, world):
             ends_episode(event, EVENT_COLLISION, params.on_collision, TERMINATE)
             or ends_episode(event, EVENT_OFFROAD, params.on_offroad, TERMINATE)
             or ends_episode(event, lights, params.on_red_light, TERMINATE)
-            or (event & EVENT_LAST_GOAL) != 0
+            or (event & (EVENT_LAST_GOAL | EVENT_LOST)) != 0
         )
         halts = (
             ends_episode(event, EVENT_COLLISION, params.on_collision, STOP)

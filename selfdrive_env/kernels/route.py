@@ -13,7 +13,14 @@ from selfdrive_env.kernels.road import lane_change_target, next_lane, route_dist
 from selfdrive_env.state.params import NEW_ROUTE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
-from selfdrive_env.state.world import ABSENT, EVENT_GOAL, EVENT_LAST_GOAL, HALTED, MAX_GOALS
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_GOAL,
+    EVENT_LAST_GOAL,
+    EVENT_LOST,
+    HALTED,
+    MAX_GOALS,
+)
 
 __all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
 
@@ -307,7 +314,7 @@ def follow_routes(model, data, worker, world):
         if params.on_goal == NEW_ROUTE and is_lost(model, data, world, agent, distance):
             lane = lanes.segment_lane[agents.segment[world, agent]]
             if not draw_route_onwards(model, data, world, agent, lane):
-                output.event[world, agent] |= EVENT_LAST_GOAL
+                output.event[world, agent] |= EVENT_LOST
             continue
 
         ahead = HALF * bodies.wheelbase[world, agent]

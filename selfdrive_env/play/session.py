@@ -37,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 
 CRASHES = Event.COLLISION | Event.OFFROAD
 
-ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal")
+ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal", "lost")
 """Events that may end an episode."""
 
 

@@ -105,6 +105,7 @@ class Event(IntFlag):
     STOP_SIGN = 32
     COMFORT = 64
     WRONG_WAY = 128
+    LOST = 256
 
 
 class ActionMode(IntEnum):
@@ -124,7 +125,7 @@ PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
 LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
 CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
 (EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
-    EVENT_COMFORT, EVENT_WRONG_WAY) = map(int, Event)  # fmt: skip
+    EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST) = map(int, Event)  # fmt: skip
 NUM_COUNTS = len(Event)
 ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
 

@@ -5,12 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.kernels.route import closest_approach
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
-from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL
+from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL, EVENT_LOST
 from tests.kernels import from_python
-from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+from tests.kernels.conftest import build, no_jerk, put, set_body, town_engine
+from tests.maps.conftest import strip
 from tests.reference import lane_graph
 
 closest_approach = from_python(closest_approach)
@@ -162,6 +166,26 @@ def test_a_goal_on_another_level_is_not_reached():
         assert not engine.output.event[0, 0] & EVENT_GOAL
     finally:
         lanes.segment[segment + 19 : segment + 22, 8] -= np.float32(5.0)
+
+
+def test_who_finds_no_way_on_is_lost_and_has_completed_nothing():
+    """It overshot its goal on a road that ends; a route completed is another thing."""
+    road = compile_map(RoadNetwork("road", [strip("only", [[0, 0, 0], [200, 0, 0]])]))
+    engine = build(
+        [road], agents_per_world=1, on_goal="new_route", first_goal=(20.0, 30.0), further_goals=0
+    )
+    set_body(engine)
+    put(engine, 0, int(np.searchsorted(road.lanes.segment[:, 9], 190.0)) - 1, speed=2.0)
+    lost = EVENT_GOAL | EVENT_LAST_GOAL | EVENT_LOST
+    bodies = engine.bodies
+    bodies.goal_lane[0, 0, 0], bodies.goal_s[0, 0, 0], bodies.num_goals[0, 0] = 0, 100.0, 1
+    bodies.goal_x[0, 0, 0], bodies.goal_y[0, 0, 0] = 100.0, 0.0
+    engine.agents.goal[0, 0] = 0
+    engine.step(no_jerk(engine))
+    assert int(engine.output.event[0, 0]) & lost == EVENT_LOST
+    assert engine.output.terminated[0, 0]
+    counts = dict(zip((m.name for m in METRICS), engine.rows.final_count[0], strict=True))
+    assert (counts["lost"], counts["last_goal"], counts["goals"]) == (1, 0, 0)
 
 
 def test_a_new_route_goes_on_where_the_old_one_ended():
