@@ -134,9 +134,12 @@ def test_figures_by_seed_are_those_of_its_world(by_random: Evaluation) -> None:
         assert list(row["incidents"].values()) == by_random.counts[world].tolist()
 
 
-def test_who_brakes_all_the_time_is_uncomfortable_in_every_step() -> None:
-    settings = {**SHORT, "minutes": 0.1}
-    assert evaluate(load("constant:0"), **settings).uncomfortable == 1.0
+def test_who_brakes_is_uncomfortable_until_it_stands() -> None:
+    shares = [
+        evaluate(load("constant:0"), **{**SHORT, "minutes": minutes}).uncomfortable
+        for minutes in (0.05, 0.1, 0.4)
+    ]
+    assert 0.0 < shares[2] < shares[1] < shares[0] < 1.0
 
 
 def test_a_recording_plays_the_same_incident(by_random: Evaluation) -> None:

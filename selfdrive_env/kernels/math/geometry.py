@@ -10,6 +10,7 @@ from selfdrive_env.kernels.math.elementary import cosine, sine_share
 __all__ = [
     "along_arc",
     "box_cuts_edge",
+    "boxes_gap",
     "boxes_overlap",
     "clamp",
     "segments_cross",
@@ -97,6 +98,33 @@ def boxes_overlap(dx, dy, cos_a, sin_a, long_a, wide_a, cos_b, sin_b, long_b, wi
     if abs(dx * cos_b + dy * sin_b) > long_b + long_a * c + wide_a * s:
         return False
     return abs(dy * cos_b - dx * sin_b) <= wide_b + long_a * s + wide_a * c
+
+
+@njit
+def boxes_gap(dx, dy, cos_a, sin_a, long_a, wide_a, cos_b, sin_b, long_b, wide_b):
+    """Returns the largest gap of two oriented boxes along a side's normal [m].
+
+    Negative where they overlap; else no more than their distance.
+
+    Args:
+        dx: Centre of b minus centre of a [m].
+        dy: Likewise [m].
+        cos_a: Heading of a.
+        sin_a: Heading of a.
+        long_a: Half length of a [m].
+        wide_a: Half width of a [m].
+        cos_b: Heading of b.
+        sin_b: Heading of b.
+        long_b: Half length of b [m].
+        wide_b: Half width of b [m].
+    """
+    c = abs(cos_a * cos_b + sin_a * sin_b)
+    s = abs(cos_a * sin_b - sin_a * cos_b)
+    along_a = abs(dx * cos_a + dy * sin_a) - (long_a + long_b * c + wide_b * s)
+    aside_a = abs(dy * cos_a - dx * sin_a) - (wide_a + long_b * s + wide_b * c)
+    along_b = abs(dx * cos_b + dy * sin_b) - (long_b + long_a * c + wide_a * s)
+    aside_b = abs(dy * cos_b - dx * sin_b) - (wide_b + long_a * s + wide_a * c)
+    return max(max(along_a, aside_a), max(along_b, aside_b))
 
 
 @njit
