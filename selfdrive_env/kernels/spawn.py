@@ -14,7 +14,7 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
 from selfdrive_env.kernels.lights import draw_lights
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, segments_cross
 from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
     DRAW_PLACE,
@@ -28,7 +28,19 @@ from selfdrive_env.kernels.route import draw_route, goal_distance
 from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
-from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
+from selfdrive_env.state.road import (
+    LINE_X0,
+    LINE_X1,
+    LINE_Y0,
+    LINE_Y1,
+    LINE_Z,
+    SEG_COS,
+    SEG_LENGTH,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+)
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
@@ -242,6 +254,24 @@ def safe_start(lanes, signs, lane, s, half_length):
 
 
 @njit
+def stands_on_line(signs, map_index, x0, y0, x1, y1, z):
+    """Whether a stop line of a map lies between the bumpers (x0, y0) and (x1, y1) [m]."""
+    for line in range(signs.map_line_first[map_index], signs.map_line_first[map_index + 1]):
+        if abs(signs.line[line, LINE_Z] - z) < LEVEL_HEIGHT and segments_cross(
+            x0,
+            y0,
+            x1,
+            y1,
+            signs.line[line, LINE_X0],
+            signs.line[line, LINE_Y0],
+            signs.line[line, LINE_X1],
+            signs.line[line, LINE_Y1],
+        ):
+            return True
+    return False
+
+
+@njit
 def try_place(model, data, world, agent, attempt, speed_unit):
     """Tries one random lane position; returns whether the agent could be placed there."""
     params, lanes, grid, signs = model.params, model.lanes, model.grid, model.signs
@@ -304,6 +334,11 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     standing = Sweep(rear_x, rear_y, cos, sin, ZERO, ZERO, ahead, half_length, half_width)
     layer = np.int64(lanes.segment_layer[index])
     if box_offroad(grid, standing, rear_x, rear_y, cos, sin, layer, map_index):
+        return False
+    front_x, front_y = x + half_length * cos, y + half_length * sin
+    back_x, back_y = x - half_length * cos, y - half_length * sin
+    z = agents.z[world, agent]
+    if stands_on_line(signs, map_index, back_x, back_y, front_x, front_y, z):
         return False
     s = agents.s[world, agent]
     if not draw_route(model, data, world, agent, lane, s, tick + attempt * 7919, limit):

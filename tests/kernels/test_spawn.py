@@ -51,6 +51,22 @@ def test_agents_are_placed_clear_of_each_other_and_wholly_on_the_road(name, bodi
             assert not swept_offroad(sweep, surface) or offroad_is_close(sweep, surface)
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_nobody_starts_across_a_stop_line(name):
+    """Its front would be past a light that may be red, or a sign at which it never stopped."""
+    engine = town_engine(name, worlds=16, agents_per_world=60, bodies="typed", seed=5)
+    ends = engine.signs.line[:, 4:8].reshape(-1, 2, 2)
+    lines = shapely.linestrings(ends.astype(np.float64))
+    placed = 0
+    for world in range(16):
+        for sweep, _ in sweeps(engine, world):
+            box = sweep.boxes(1)[0]
+            back, front = box[[1, 2]].mean(axis=0), box[[0, 3]].mean(axis=0)
+            assert not shapely.intersects(shapely.linestrings([back, front]), lines).any()
+            placed += 1
+    assert placed > 900
+
+
 def test_agents_placed_in_a_running_world_start_without_contact(surfaces):
     engine = town_engine(
         worlds=4, agents_per_world=40, on_collision="terminate", on_offroad="terminate"
