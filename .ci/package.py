@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 MAX_WHEEL = 10_000_000
 NEEDED = ("py.typed", "policies/selfplay.safetensors", "policies/selfplay.md", "__main__.py")
 SOURCES = ("README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "setup.cfg",
-    "constraints.txt", "constraints.in", "run", "docs/conf.py",
+    "constraints.txt", "constraints.in", "run", "docs/conf.py", ".ci/run", "SECURITY.md",
     "docs/images/selfplay.gif", "tests/envs/test_vector.py", "examples/ppo_sb3.py",
     "benchmarks/peers.py")  # fmt: skip
 BUILT = (".so", ".pyd", ".dylib", ".dll", ".pyc", ".nbi", ".nbc")
