@@ -199,9 +199,9 @@ class Panel:
         for drawn, y in ((title, top + 14), (line, top + 42)):
             self._surface.blit(drawn, (left + (width - drawn.get_width()) // 2, y))
 
-    def help(self) -> None:
-        """Draws the keys over the picture."""
-        width, height = 500, 30 + 24 * len(HELP) + 36
+    def help(self, more: str = "") -> None:
+        """Draws the keys over the picture, and a line below them."""
+        width, height = 500, 30 + 24 * len(HELP) + (72 if more else 36)
         left, top = (self._edge - width) // 2, max((self._edge - height) // 2, 0)
         self._shade((left, top, width, height))
         self._text("Keys", left + 24, top + 16, INK, 30)
@@ -209,6 +209,7 @@ class Panel:
             y = top + 52 + 24 * number
             self._text(keys, left + 24, y, EGO, 22)
             self._text(meaning, left + 160, y, INK, 22)
+        self._text(more, left + 24, top + height - 34, GOOD, 22)
 
     def _shade(self, box: tuple[int, int, int, int]) -> None:
         shade = self._pygame.Surface(box[2:], self._pygame.SRCALPHA)
