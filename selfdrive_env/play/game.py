@@ -223,7 +223,7 @@ class Game:
         scene = session.scene(min(share, 1.0), observed=self.observed)
         picture = self._painter.draw(
             scene, size=self._size, span=span, show_observed=self.observed, label=False,
-            patience=PATIENCE,
+            patience=PATIENCE if self.begun else None,
         )  # fmt: skip
         self.window.paste(picture)
         self.panel.draw(
