@@ -1,4 +1,4 @@
-"""Takes the picture of docs/play.md: `python docs/play.py docs/images/play.png`, without a display."""
+"""Takes the picture of the page on playing: `python docs/play.py docs/images/play.png`."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ __all__ = ["DrivingEnv"]
 
 LETTERS = (ord("w"), ord("s"), ord("a"), ord("d"))
 ARROWS = (0x40000052, 0x40000051, 0x40000050, 0x4000004F)
-"""Codes of the keys for throttle, brake, left and right, as pygame has them: up, down, left, right."""
+"""Codes of the keys for throttle, brake, left and right, as pygame has them."""
 
 SPACE = ord(" ")
 

@@ -10,8 +10,6 @@ import gymnasium
 import numpy as np
 import pytest
 
-import selfdrive_env
-
 pygame = pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
 
 W, S, A, D, SPACE = (getattr(pygame, f"K_{name}") for name in (*"wsad", "SPACE"))
