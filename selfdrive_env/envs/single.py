@@ -16,7 +16,7 @@ from selfdrive_env.config.checks import check_action, check_options
 from selfdrive_env.config.choices import TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
 from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
@@ -45,6 +45,7 @@ class SingleBackend(NumpyBackend):
         return {}
 
 
+@alone("reset", "step", "get_state", "set_state", "render", "frame", "save_replay", "close")
 class DrivingEnv(gymnasium.Env[F32, Any]):
     """One ego among scripted drivers or a policy's: the single form of both ids.
 
@@ -80,6 +81,11 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
         self._choices = int(getattr(self.action_space, "n", 0))
+
+    @property
+    def turn(self) -> Any:
+        """The lock of the thread that is in this environment, see `envs.backend.alone`."""
+        return self.vector.turn
 
     @property
     def spec(self) -> Any:
