@@ -1,0 +1,77 @@
+"""Ctrl-C for a command that is in the middle of its work, however long it took to get there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import selfdrive_env
+
+ROOT = Path(selfdrive_env.__file__).parents[1]
+PATIENCE = 600.0
+"""A command that takes longer to begin or to end hangs [s]."""
+
+MARK = "in the middle\n"
+STEPS = 20
+"""Taken before a command counts as in the middle of its work."""
+
+PROGRAM = f"""
+import runpy, sys
+from selfdrive_env.engine.cpu import Engine
+
+step, steps = Engine.step, 0
+
+def counted(engine, *arguments):
+    global steps
+    steps += 1
+    if steps == {STEPS}:
+        sys.stderr.write({MARK!r})
+        sys.stderr.flush()
+    return step(engine, *arguments)
+
+Engine.step = counted
+runpy.run_module("selfdrive_env", run_name="__main__", alter_sys=True)
+"""
+
+
+def interrupt(words: list[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Runs a command until it steps, and sends it Ctrl-C.
+
+    Args:
+        words: Of the command line, without the program's name.
+        environment: Of the process, whole.
+
+    Returns:
+        Exit code, output and errors.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        env=environment,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    guard = threading.Timer(PATIENCE, process.kill)
+    guard.start()
+    try:
+        assert process.stderr is not None
+        before = []
+        while (line := process.stderr.readline()) != MARK:
+            assert line, "".join(before)  # it ended
+            before.append(line)
+        assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        out, error = process.communicate()
+        return process.returncode, out, "".join(before) + error
+    finally:
+        guard.cancel()
+        process.kill()
+        process.communicate()
