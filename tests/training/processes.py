@@ -22,7 +22,8 @@ FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 PRELOADED = [
-    *("pytest", "torch", "torch.distributed", "numba"),
+    *("pytest", "numba", "torch.distributed"),
+    "torch._dynamo",  # any optimizer imports it, which takes longer than the rest of torch
     *("selfdrive_env.training.ppo", "selfdrive_env.envs.vector", "selfdrive_env.__main__"),
     __name__,
 ]
