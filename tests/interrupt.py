@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import selfdrive_env
+from tests import PATIENCE
 
 ROOT = Path(selfdrive_env.__file__).parents[1]
-PATIENCE = 600.0
-"""A command that takes longer to begin or to end hangs [s]."""
 
 MARK = "in the middle\n"
 STEPS = 20

@@ -25,11 +25,10 @@ import selfdrive_env
 from selfdrive_env.compiler import cache
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import entry
+from tests import PATIENCE
 
 PACKAGE = Path(selfdrive_env.__file__).parent
 DAY = 86400.0
-PATIENCE = 600.0
-"""A process that takes longer hangs [s]."""
 COMPILED = {"njit", "inline", "entry", "intrinsic", "overload"}
 
 TINY = """

@@ -15,7 +15,8 @@ import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.episodes import Episode
 from selfdrive_env.rendering.painter import OBSERVED_LANE
-from tests.interrupt import PATIENCE, interrupt
+from tests import PATIENCE
+from tests.interrupt import interrupt
 
 pygame = pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
 

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE = 600.0
-"""For what a loaded machine may take long over; only a fault takes so long [s]."""
+from tests import PATIENCE
 
 FORKS = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT: Any = multiprocessing.get_context("forkserver" if FORKS else "spawn")

@@ -16,8 +16,9 @@ import selfdrive_env
 from selfdrive_env.training import TrainConfig, train
 from selfdrive_env.training.checkpoint import read_folder, tensors_from
 from selfdrive_env.training.distributed import Ranks
+from tests import PATIENCE
 from tests.training.conftest import tiny_config
-from tests.training.processes import PATIENCE, Program
+from tests.training.processes import Program
 
 TOLERANCE = 1e-5
 """Of the weights after three updates: sums are taken in another order."""
