@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +27,15 @@ TOLERANCE = 1e-5
 
 CODE = """
 import json, sys
+from pathlib import Path
 from selfdrive_env.__main__ import leave
 from selfdrive_env.training import TrainConfig, train
 train(TrainConfig(**json.loads(sys.argv[1])), resume=sys.argv[2] == "resume", updates=3)
+threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+assert [name for name in threads if name.startswith(("gloo", "pt_"))] == [], threads
 leave(0)
 """
-
+# Threads of a group that outlived it could abort the interpreter when that ends.
 
 Start = Callable[..., list[Program]]
 
@@ -155,3 +160,18 @@ def test_worlds_that_cannot_be_shared_out_are_refused(monkeypatch: pytest.Monkey
     ranks.count = 3
     with pytest.raises(ValueError, match="num_worlds must be a multiple of the 3 processes, got 4"):
         ranks.share(4)
+
+
+@pytest.mark.parametrize(("count", "tidied"), [("1", "tidied\n"), ("2", "")])
+def test_one_of_several_processes_ends_without_tidying_up(count: str, tidied: str) -> None:
+    code = """
+import atexit
+from selfdrive_env.__main__ import leave
+atexit.register(print, "tidied")
+print("done")
+leave(3)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "WORLD_SIZE": count}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "done\n" + tidied)
