@@ -11,7 +11,9 @@ import pytest
 
 from selfdrive_env.__main__ import main
 from selfdrive_env.maps import load
-from selfdrive_env.rendering import draw_network
+from selfdrive_env.rendering import draw_network, network
+from selfdrive_env.rendering.canvas import OVERSAMPLING
+from selfdrive_env.rendering.ground import FINE
 from selfdrive_env.state.arrays import U8
 
 pytest.importorskip("PIL.Image")
@@ -35,9 +37,15 @@ def test_the_longer_side_is_the_size_and_north_is_up() -> None:
 
 
 @pytest.mark.parametrize("part", ["crosswalks", "stop_lines", "signals"])
-@pytest.mark.parametrize("size", [400, 1600])
-def test_each_part_of_a_map_shows(part: str, size: int, riverside: Callable[[int], U8]) -> None:
+@pytest.mark.parametrize("size", [400, 1100])
+def test_each_part_of_a_map_shows(
+    part: str, size: int, riverside: Callable[[int], U8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a coarse picture of one piece, and in one of several pieces with all details."""
     town = load("riverside")
+    low, high = network._bounds(town)
+    assert (OVERSAMPLING * size / (high - low).max() >= FINE) == (size == 1100)
+    monkeypatch.setattr(network, "PIECE", 576)
     without = replace(town, **{part: []})
     if part == "signals":
         without.stop_lines = [replace(line, signal=-1) for line in town.stop_lines]
