@@ -27,6 +27,7 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
+from selfdrive_env.compiler import progress
 from selfdrive_env.config.files import write_whole
 
 try:
@@ -45,9 +46,6 @@ _CODE_OPTIONS = (
     *("DISABLE_INTEL_SVML", "USING_SVML"),
 )
 """Options of Numba's that change machine code and that it does not look at itself."""
-
-COMPILE_TIME = 15
-"""What the user is told that compiling takes, on one core of a server CPU [s]."""
 
 PATIENCE = 300.0
 """So long a process waits for another one that compiles the same, then compiles itself [s]."""
@@ -98,9 +96,6 @@ class Kind(NamedTuple):
     name: str
     """What compiles, as the user is told."""
 
-    seconds: int
-    """So long it takes, as the user is told."""
-
     machine: Callable[[Any], Any]
     """Given Numba's code generator returns what the code depends on besides sources."""
 
@@ -109,6 +104,9 @@ class Kind(NamedTuple):
 
     unpack: Callable[[Any, bytes], Any]
     """The reverse, given Numba's target as well."""
+
+    together: tuple[Callable[..., Any], ...] = ()
+    """Functions that the user is told of as one; if there are none, each is told of by itself."""
 
 
 def _pack(result: Any) -> bytes | None:
@@ -121,7 +119,7 @@ def _unpack(target: Any, data: bytes) -> Any:
     return compiler.CompileResult._rebuild(target, *pickle.loads(data))
 
 
-_PROCESSOR = Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
+_PROCESSOR = Kind("kernels", lambda codegen: codegen.magic_tuple(), _pack, _unpack)
 
 
 class _Cache:
@@ -167,12 +165,14 @@ class _Cache:
         if found is not None:
             self._problem = None
             _mark_used(self.folder)
+            progress.read(self._function)
             return found
         if self._problem is not None:
             self._tell_problem()
-        often = "" if self._problem is not None else ", once"
         name = self._kind.name
-        _tell(f"compiling {name}", f"compiling {name} (about {self._kind.seconds} s{often})")
+        often = "in each process" if self._problem is not None else "once: later starts read them"
+        _tell(f"compiling {name}", f"compiling {name}, {often}")
+        progress.begin(name, self._function, self._kind.together)
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -266,7 +266,7 @@ def _tell(topic: str, text: str) -> None:
     """Prints a line on stderr, once per topic and process."""
     if topic not in _told:
         _told.add(topic)
-        print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
+        progress.say(text)
 
 
 class NotPrivateError(PermissionError):
@@ -380,10 +380,14 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: Kind = _PRO
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
+        whole = False
         try:
-            return compile_one(signature)
+            compiled = compile_one(signature)
+            whole = True
+            return compiled
         finally:
             cache.release()
+            progress.end(function.py_func, whole=whole)
 
     function._cache = cache
     function.compile = compile_in_turn
