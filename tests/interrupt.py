@@ -17,40 +17,47 @@ from tests import PATIENCE
 ROOT = Path(selfdrive_env.__file__).parents[1]
 
 MARK = "in the middle\n"
-STEPS = 20
-"""Taken before a command counts as in the middle of its work."""
+CALLS = 20
+"""Of a method, before a command counts as in the middle of its work."""
 
 PROGRAM = f"""
 import runpy, sys
-from selfdrive_env.engine.cpu import Engine
+from importlib import import_module
 
-step, steps = Engine.step, 0
+module, owner, name = sys.argv.pop(1).split(":")
+owner = getattr(import_module(module), owner)
+method, calls = getattr(owner, name), 0
 
-def counted(engine, *arguments):
-    global steps
-    steps += 1
-    if steps == {STEPS}:
+def counted(*arguments, **keywords):
+    global calls
+    calls += 1
+    if calls == {CALLS}:
         sys.stderr.write({MARK!r})
         sys.stderr.flush()
-    return step(engine, *arguments)
+    return method(*arguments, **keywords)
 
-Engine.step = counted
+setattr(owner, name, counted)
 runpy.run_module("selfdrive_env", run_name="__main__", alter_sys=True)
 """
 
 
-def interrupt(words: list[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
-    """Runs a command until it steps, and sends it Ctrl-C.
+def interrupt(
+    words: list[str],
+    environment: Mapping[str, str],
+    method: str = "selfdrive_env.engine.cpu:Engine:step",
+) -> tuple[int, str, str]:
+    """Runs a command until it calls a method again and again, and sends it Ctrl-C.
 
     Args:
         words: Of the command line, without the program's name.
         environment: Of the process, whole.
+        method: Module, class and name.
 
     Returns:
         Exit code, output and errors.
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, *words],
+        [sys.executable, "-c", PROGRAM, method, *words],
         env=environment,
         cwd=ROOT,
         text=True,

@@ -262,7 +262,8 @@ def test_without_a_display_it_says_so() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_ctrl_c_ends_without_a_traceback() -> None:
     words = ["play", "--agents", "4"]
-    code, out, error = interrupt(words, environment(SDL_VIDEODRIVER="dummy"))
+    turn = "selfdrive_env.play.game:Game:turn"
+    code, out, error = interrupt(words, environment(SDL_VIDEODRIVER="dummy"), turn)
     assert code == 130
     assert error.splitlines()[-1] == "selfdrive: stopped"
     assert "Traceback" not in out + error
