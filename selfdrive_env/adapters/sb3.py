@@ -255,7 +255,8 @@ class DeepSets(BaseFeaturesExtractor):
                 f"layout {layout} has rows of {slots.width} values, got observations of shape "
                 f"{observation_space.shape}"
             )
-        encoder = Encoder(slots, Sizes(tuple(set_widths), scalar_width, ()), torch.Generator())
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        encoder = Encoder(slots, Sizes(tuple(set_widths), scalar_width, ()), generator)
         super().__init__(observation_space, encoder.width)
         self.encoder, self.layout = encoder, slots
 
