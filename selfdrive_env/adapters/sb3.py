@@ -96,6 +96,7 @@ class SB3VecEnv(VecEnv):
         self._actions: Any = None
         self._idle: list[Info] = [{} for _ in range(env.num_envs)]
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.metadata = env.metadata
 
     def reset(self) -> F32:
         """Starts new episodes with the seed and options set before.
