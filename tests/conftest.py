@@ -1,4 +1,4 @@
-"""Fixtures and the rules for the markers `gpu`, `cudasim` and `ptx`."""
+"""Fixtures, and the rules for the markers `full`, `gpu`, `cudasim` and `ptx`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from typing import Any
 import pytest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked `full` as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     for item in items:
+        if item.get_closest_marker("full") and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: needs --full"))
         if item.get_closest_marker("cudasim") and not simulated:
             item.add_marker(pytest.mark.skip(reason="needs NUMBA_ENABLE_CUDASIM=1"))
         if item.get_closest_marker("gpu"):

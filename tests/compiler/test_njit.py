@@ -35,7 +35,7 @@ def functions():
     return found
 
 before = functions()
-from selfdrive_env.compiler import cycles, half, workers
+from selfdrive_env.compiler import half, workers
 from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.simd import write_squashed
 

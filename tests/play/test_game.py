@@ -48,6 +48,49 @@ def count(picture: np.ndarray, colour: tuple[int, ...]) -> int:
     return int((np.abs(picture.astype(int) - colour).max(2) <= 12).sum())
 
 
+def test_whoever_touches_nothing_stands_before_the_keys(opened: Any) -> None:
+    opened.turn(0.0)
+    helped = pixels(opened).copy()
+    before = opened.session.scene(1.0)
+    for _ in range(90):
+        opened.turn(FRAME)
+    after = opened.session.scene(1.0)
+    assert opened.session.steps == 0
+    assert (after.x == before.x).all()
+    press(opened, pygame.K_h)
+    assert not np.array_equal(pixels(opened), helped)
+    press(opened, pygame.K_h, pygame.K_o, pygame.K_EQUALS)
+    assert opened.paused and opened.helps and not opened.begun
+
+
+@pytest.mark.parametrize("key", [pygame.K_w, pygame.K_LEFT, pygame.K_SPACE])
+def test_a_driving_key_or_space_begins(opened: Any, key: int) -> None:
+    press(opened, key, up=False)
+    assert opened.begun and not opened.paused and not opened.helps
+    for _ in range(30):
+        opened.turn(FRAME)
+    assert opened.session.steps == 10
+    assert (opened.session.body().speed > 0.5) == (key == pygame.K_w)
+
+
+def test_a_single_step_takes_the_keys_away_and_stays_paused(opened: Any) -> None:
+    press(opened, pygame.K_n)
+    assert opened.session.steps == 1
+    assert opened.paused and not opened.helps
+    press(opened, pygame.K_w, up=False)
+    assert opened.paused
+
+
+def test_a_body_that_keys_drive_stands_at_each_start(game: Any) -> None:
+    for _ in range(5):
+        for _ in range(60):
+            game.turn(FRAME)
+        assert game.session.steps == 20
+        assert game.session.ended is None
+        assert game.session.body().speed == 0.0
+        press(game, pygame.K_r)
+
+
 def test_a_held_key_drives_until_it_is_let_go(game: Any) -> None:
     start, slow = game.session.scene(1.0), game.session.body().speed
     press(game, pygame.K_w, up=False)
