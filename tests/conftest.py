@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -10,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
+    import hypothesis
+
+    # How long an example takes says more of the machine than of the code.
+    slow = hypothesis.HealthCheck.too_slow
+    hypothesis.settings.register_profile("any speed", deadline=None, suppress_health_check=[slow])
+    hypothesis.settings.load_profile("any speed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

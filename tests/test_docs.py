@@ -36,13 +36,12 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
+from tests import PATIENCE
 from tests.conftest import missing_device
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
-PAGE_LIMIT = 300.0
-"""A page that takes longer hangs [s]."""
 
 
 class Block(NamedTuple):
@@ -148,7 +147,7 @@ def test_the_python_blocks_of_a_page_run(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=PAGE_LIMIT,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -25,6 +26,7 @@ import selfdrive_env
 from selfdrive_env.compiler import cache
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import entry
+from tests import PATIENCE
 
 PACKAGE = Path(selfdrive_env.__file__).parent
 DAY = 86400.0
@@ -93,10 +95,8 @@ def misses(kernel: Any) -> int:
 def copied(tmp_path: Path) -> Path:
     """A copy of the package to edit, with two small kernels of its own."""
     package = tmp_path / "copy" / "selfdrive_env"
-    for path in PACKAGE.rglob("*.py"):
-        target = package / path.relative_to(PACKAGE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+    # Bytecode goes along, and is good for files that are not edited: it tells by their times.
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("*.pyc.*"))
     (package / "kernels" / "tiny.py").write_text(TINY)
     (package / "kernels" / "tiny_helper.py").write_text(HELPER)
     return package
@@ -114,7 +114,7 @@ def start(copied: Path, *words: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[list[int], str]:
     """The value of the kernel and how often it was compiled, and what was said."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     return [int(word) for word in out.split()], error
 
@@ -526,7 +526,7 @@ def two_at_once(copied: Path) -> Iterator[tuple[subprocess.Popen[str], subproces
     first = start(copied, str(copied.parent))
     processes = [first]
     try:
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + PATIENCE
         while not (copied.parent / "started").exists():
             assert first.poll() is None and time.monotonic() < end
             time.sleep(0.01)
@@ -579,15 +579,16 @@ def test_a_stuck_process_is_waited_for_so_long_and_no_longer(folder, monkeypatch
 
 
 @needs_locks
-def test_code_that_does_not_compile_frees_the_others(folder):
+def test_code_that_does_not_compile_frees_the_others(folder, monkeypatch, capsys):
     kernel = cached(entry(lambda x: x.nothing))
     with pytest.raises(numba.TypingError):
         kernel(1.0)
     (lock,) = folder.glob("*.lock")
-    begin = time.monotonic()
+    monkeypatch.setattr(cache, "_told", set())
     descriptor = cache._lock_file(lock)
-    assert descriptor is not None and time.monotonic() - begin < 1.0
+    assert descriptor is not None
     os.close(descriptor)
+    assert "waiting" not in capsys.readouterr().err
 
 
 def old_folder(root: Path, name: str, *, days: float, marked: float | None = None) -> Path:
@@ -629,8 +630,9 @@ def test_folders_stay_as_long_as_no_new_one_is_made(folder):
 def test_use_is_marked(folder):
     misses(make_kernel())
     os.utime(folder / "used", times=(0, 0))
+    before = time.time() - 60.0  # clocks of files may lag
     assert misses(make_kernel()) == 0
-    assert time.time() - (folder / "used").stat().st_mtime < 60.0
+    assert (folder / "used").stat().st_mtime > before
 
 
 def test_importing_compiles_nothing_and_writes_nothing(tmp_path):

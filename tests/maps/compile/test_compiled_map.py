@@ -421,9 +421,9 @@ def test_real_maps_compile(shared_data: Path, name: str):
 def test_largest_map_compiles_in_a_minute(shared_data: Path):
     resource = pytest.importorskip("resource")
     network = load(shared_data / "opendrive/carla/Town12.xodr.xz")
-    start = time.perf_counter()
+    start = time.process_time()
     compiled = compile_map(network)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{seconds:.1f} s, {megabytes:.0f} MB, {len(compiled.lanes.length)} lanes")
     assert seconds < 120
