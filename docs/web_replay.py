@@ -12,14 +12,19 @@ import argparse
 from pathlib import Path
 
 import gymnasium as gym
+import numpy as np
 
 import selfdrive_env
+from selfdrive_env.episodes import Recorder
 
 HELD = 3
 """Steps that an action is held for: the policy has learnt with steps of 0.3 s."""
 
 DT = 0.1
 """Length of a step [s]."""
+
+NEAR = 60.0
+"""The page follows the agent that has most others within this distance at the start [m]."""
 
 
 def write(path: Path, *, town: str = "harbour", agents: int = 80, seconds: float = 30.0) -> None:
@@ -44,16 +49,27 @@ def write(path: Path, *, town: str = "harbour", agents: int = 80, seconds: float
         lights_green=0.0,
         light_removal=0.0,
         stagger=False,
-        record=True,
     )
     policy = selfdrive_env.load_policy("selfplay")
     observations, _ = envs.reset(seed=0)
+    recorder = _recorder(envs)
     for step in range(round(seconds / DT)):
         if step % HELD == 0:
             actions = policy.act(observations)
         observations = envs.step(actions)[0]
-    envs.unwrapped.save_replay(path)
+        recorder.record()
+    recorder.save(path)
     envs.close()
+
+
+def _recorder(envs: gym.vector.VectorEnv) -> Recorder:
+    """Starts to record, with the observations of the agent that the page follows."""
+    x, y = (getattr(envs.unwrapped.state.agents, name)[0] for name in "xy")
+    near = np.hypot(x[:, None] - x, y[:, None] - y) < NEAR
+    busiest = int(near.sum(axis=1).argmax())
+    recorder = Recorder(envs, world=0, focus=busiest, observed=[busiest], title="self-play")
+    recorder.record()
+    return recorder
 
 
 def main() -> None:
