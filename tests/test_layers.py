@@ -69,7 +69,10 @@ LIBRARIES = {
     "numba": ("compiler",),
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
-    "torch": ("engine.cuda", "engine.devices", "envs.torch", "adapters", "training", "evaluation"),
+    "torch": (
+        *("policies.encoder", "engine.cuda", "engine.devices", "envs.torch"),
+        *("adapters", "training", "evaluation"),
+    ),
     "safetensors": ("maps.columns", "policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),
