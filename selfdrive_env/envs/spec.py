@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
@@ -13,6 +12,31 @@ from selfdrive_env.config.checks import as_plain
 from selfdrive_env.maps import RoadNetwork
 
 __all__ = ["plain_spec", "warn_of_no_mode"]
+
+
+class OwnLimit(int):
+    """Length of an episode that the environment sees to itself.
+
+    `gymnasium.make` puts a `TimeLimit` around whatever is made from a spec with a limit, and that
+    would call an episode that ends in its last step truncated as well, or cut short one of a longer
+    horizon. It asks `steps >= limit`, and Python asks a subclass first: never.
+    """
+
+    def __le__(self, other: object) -> bool:
+        """Returns False."""
+        return False
+
+
+@dataclasses.dataclass
+class OwnSpec(EnvSpec):
+    """The spec of an environment that ends its episodes itself, with that length as the limit."""
+
+    def to_json(self) -> str:
+        """Returns the spec without such a limit: the environment made from it has it again."""
+        spec = EnvSpec(**_fields(self))
+        if isinstance(self.max_episode_steps, OwnLimit):
+            spec.max_episode_steps = None
+        return spec.to_json()
 
 
 @dataclasses.dataclass
@@ -28,21 +52,25 @@ class NetworkSpec(EnvSpec):
         )
 
 
-def plain_spec(spec: Any) -> Any:
+def plain_spec(spec: Any, steps: int | None = None) -> Any:
     """Returns a copy of a spec with keywords as JSON can hold them; None for None.
 
     Args:
         spec: What `gymnasium.make` or `make_vec` sets.
+        steps: Length of an episode, which wrappers ask for; a spec that has a limit keeps it.
     """
     if spec is None:
         return None
-    kwargs = {name: as_plain(one) for name, one in spec.kwargs.items()}
-    if not _networks(kwargs):
-        spec = copy.copy(spec)
-        spec.kwargs = kwargs
-        return spec
-    fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
-    return NetworkSpec(**{**fields, "kwargs": kwargs})
+    fields = _fields(spec)
+    fields["kwargs"] = {name: as_plain(one) for name, one in spec.kwargs.items()}
+    if steps is not None and spec.max_episode_steps is None:
+        fields["max_episode_steps"] = OwnLimit(steps)
+    return (NetworkSpec if _networks(fields["kwargs"]) else OwnSpec)(**fields)
+
+
+def _fields(spec: EnvSpec) -> dict[str, Any]:
+    """Returns what makes a spec."""
+    return {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
 
 
 def warn_of_no_mode(spec: Any, maker: str) -> None:

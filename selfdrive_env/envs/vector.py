@@ -29,8 +29,8 @@ from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
-from selfdrive_env.envs.views import State, state_of
+from selfdrive_env.envs.spec import OwnLimit, plain_spec, warn_of_no_mode
+from selfdrive_env.envs.views import State, arrays_of, state_of
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, digest
@@ -41,6 +41,7 @@ __all__ = ["METADATA", "DrivingVectorEnv"]
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 OPTIONS = ("reset_mask",)
+MOST_ENVS = 2**31 - 1
 OTHERS = ("get_state", "set_state", "render", "frame", "save_replay")
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
@@ -89,9 +90,10 @@ class DrivingVectorEnv(VectorEnv):
         if learners == "all" and num_envs < DEFAULT_AGENTS:
             settings.setdefault("agents_per_world", int(num_envs))
         chosen = Settings.from_keywords(settings)
-        if max_episode_steps is not None:
+        if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
             check_integer("max_episode_steps", max_episode_steps, 1, int(MAX_HORIZON / chosen.dt))
-            chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
+            if max_episode_steps != chosen.steps:
+                chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
         rows_per_world = chosen.slots if learners == "all" else 1
         if num_envs % rows_per_world:
             raise ValueError(
@@ -325,16 +327,7 @@ class DrivingVectorEnv(VectorEnv):
             The observations of that state.
         """
         self._check_open()
-        version = int(state["version"]) if "version" in state else None
-        if version != STATE_VERSION:
-            raise ValueError(f"state has version {version}, this package reads {STATE_VERSION}")
-        text = np.asarray(state.get("digest", ()), np.uint8)
-        digest = bytes(text).decode(errors="replace")
-        if digest != self._digest():
-            raise ValueError(
-                f"state belongs to other settings or maps: digest {digest}, here {self._digest()}"
-            )
-        arrays = {n: one for n, one in state.items() if n not in ("version", "digest")}
+        arrays = arrays_of(state, STATE_VERSION, self._digest())
         self.engine.check_state(arrays)
         self.engine.restore(arrays)
         self._ready = True
@@ -471,8 +464,7 @@ def _check_arguments(num_envs: int, learners: str, render_mode: str | None) -> N
         raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
     if render_mode not in (None, *METADATA["render_modes"]):
         raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
-    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
+    check_integer("num_envs", num_envs, 1, MOST_ENVS)
 
 
 def _compiled_maps(settings: Settings, layout: ObservationLayout) -> list[CompiledMap]:
