@@ -23,8 +23,8 @@ LAYERS = (
     ("config",),
     ("compiler",),
     ("kernels", "maps", "policies"),
-    ("engine", "episodes"),
-    ("rendering",),
+    ("engine", "rendering"),
+    ("episodes",),
     ("envs",),
     ("adapters", "wrappers"),
     ("training", "evaluation", "testing"),
@@ -55,7 +55,7 @@ ORDER = {
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("road_network",), ("network", "inspection")),
-        *(("opendrive", "towns", "compile"), ("cache", "readers"), ("__init__",)),
+        *(("opendrive", "towns", "compile"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),
     "envs": (
@@ -69,7 +69,10 @@ LIBRARIES = {
     "numba": ("compiler",),
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
-    "torch": ("engine.cuda", "engine.devices", "envs.torch", "adapters", "training", "evaluation"),
+    "torch": (
+        *("policies.encoder", "engine.cuda", "engine.devices", "envs.torch"),
+        *("adapters", "training", "evaluation"),
+    ),
     "safetensors": ("maps.columns", "policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),

@@ -51,7 +51,7 @@ def compute_rate(repeats: int = 5) -> float:
 def processor() -> str:
     """Returns the name of the processor as the system gives it."""
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()

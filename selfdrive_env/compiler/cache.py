@@ -6,8 +6,10 @@ Numba's own cache does not see edits in imported files: after an upgrade users w
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
+import importlib
 import os
 import pickle
 import platform
@@ -30,11 +32,6 @@ from numba.core import compiler, serialize
 from selfdrive_env.compiler import progress
 from selfdrive_env.config.files import write_whole
 
-try:
-    import fcntl
-except ImportError:  # on Windows several processes may compile the same
-    fcntl = None  # type: ignore[assignment]
-
 __all__ = ["MAP_SOURCES", "Kind", "cached"]
 
 _SOURCES = ("kernels", "compiler", "state", "config/observation.py", "config/files.py")
@@ -52,6 +49,18 @@ PATIENCE = 300.0
 
 UNUSED_DAYS = 30
 """Folders of other digests are removed when nobody has used them for so long."""
+
+
+def _module(name: str) -> Any:
+    """Returns a module that not every system has, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+"""What locks files: the other one on Windows."""
 
 
 def cache_folder() -> Path:
@@ -337,8 +346,25 @@ def _remove_unused(root: Path) -> None:
             if folder.is_symlink() or not folder.is_dir() or max(used) > oldest:
                 continue
             doomed = folder.with_name(f"{folder.name[:16]}.unused-{uuid.uuid4().hex[:16]}")
-            folder.rename(doomed)
+            folder.rename(doomed)  # on Windows not while a file in it is open: another time
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _try_lock(descriptor: int) -> None:
+    """Locks an open file; a BlockingIOError if another process has.
+
+    Raises:
+        OSError: If files cannot be locked here.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # the first byte, which need not exist
+        except PermissionError:
+            raise BlockingIOError from None
+    else:
+        raise OSError(errno.ENOTSUP, "this system has no locks of files")
 
 
 def _lock_file(path: Path) -> int | None:
@@ -350,14 +376,14 @@ def _lock_file(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     end = time.monotonic() + PATIENCE
     try:
-        while fcntl is not None and time.monotonic() < end:
+        while time.monotonic() < end:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _try_lock(descriptor)
                 return descriptor
             except BlockingIOError:
                 _tell("waiting", "waiting for another process that compiles kernels")
                 time.sleep(0.1)
-    except OSError:  # a file system without locks
+    except OSError:  # a system or file system without locks
         pass
     except BaseException:
         os.close(descriptor)

@@ -23,18 +23,24 @@ import numpy as np
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.maps import columns
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
-from selfdrive_env.maps.compile.integrity import check_compiled
 from selfdrive_env.maps.compile.routes import spread
+from selfdrive_env.maps.integrity import check_compiled
 from selfdrive_env.maps.road_network import SUFFIX, RoadNetwork
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.road import Grid, Lanes, Paint, Routes, Signs
 
 __all__ = ["cached_map", "cached_network"]
 
-MAP_HEADER, MAP_VERSION = "selfdrive_env_map", 2
+MAP_HEADER, MAP_VERSION = "selfdrive_env_map", 3
 """What the file of a compiled map is called in its header, and the version of its format."""
 
-_STRUCTS: dict[str, Any] = {"lanes": Lanes, "routes": Routes, "grid": Grid, "signs": Signs}
+_STRUCTS: dict[str, Any] = {
+    "lanes": Lanes,
+    "routes": Routes,
+    "grid": Grid,
+    "signs": Signs,
+    "paint": Paint,
+}
 _ABOUT = {"name": str, "digest": str, "num_junctions": int, "num_groups": int}
 
 Made = TypeVar("Made")

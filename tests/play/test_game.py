@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,9 @@ import pytest
 import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.episodes import Episode
-from selfdrive_env.rendering.painter import OBSERVED_LANE
+from selfdrive_env.rendering.palette import OBSERVED
+from tests import PATIENCE
+from tests.interrupt import interrupt
 
 pygame = pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
 
@@ -140,13 +139,13 @@ def test_slow_motion_makes_fewer_steps(game: Any) -> None:
 
 def test_the_observation_is_drawn_when_it_is_asked_for(game: Any) -> None:
     game.turn(0.0)
-    assert count(pixels(game), OBSERVED_LANE) == 0
+    assert count(pixels(game), OBSERVED) == 0
     press(game, pygame.K_o)
     shown = pixels(game)
     size = 320
-    assert count(shown[:, :size], OBSERVED_LANE) > 20
+    assert count(shown[:, :size], OBSERVED) > 20
     press(game, pygame.K_o)
-    assert count(pixels(game), OBSERVED_LANE) == 0
+    assert count(pixels(game), OBSERVED) == 0
 
 
 def test_zoom_help_and_reward_change_the_picture(game: Any) -> None:
@@ -240,33 +239,31 @@ def test_mistakes_give_one_line(
     assert len(told.splitlines()) == 1
 
 
-def run_play(environment: dict[str, str | None]) -> subprocess.Popen[str]:
-    known = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    known = {k: v for k, v in {**known, **environment}.items() if v is not None}
-    root = Path(selfdrive_env.__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "-m", "selfdrive_env", "play", "--agents", "4"],
-        env=known, cwd=root, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+def environment(**changes: str | None) -> dict[str, str]:
+    known = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **changes}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks for an X display")
 def test_without_a_display_it_says_so() -> None:
-    none = {"DISPLAY": None, "WAYLAND_DISPLAY": None, "SDL_VIDEODRIVER": None}
-    process = run_play(none)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert "no display to open a window on" in error
-    assert "Traceback" not in out + error
+    done = subprocess.run(
+        [sys.executable, "-m", "selfdrive_env", "play", "--agents", "4"],
+        env=environment(DISPLAY=None, WAYLAND_DISPLAY=None, SDL_VIDEODRIVER=None),
+        cwd=Path(selfdrive_env.__file__).parents[1],
+        text=True,
+        capture_output=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 2
+    assert "no display to open a window on" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
-def test_ctrl_c_ends_without_a_traceback(tmp_path: Path) -> None:
-    process = run_play({"SDL_VIDEODRIVER": "dummy"})
-    time.sleep(6.0)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=120)
-    assert process.returncode == 130
+def test_ctrl_c_ends_without_a_traceback() -> None:
+    words = ["play", "--agents", "4"]
+    turn = "selfdrive_env.play.game:Game:turn"
+    code, out, error = interrupt(words, environment(SDL_VIDEODRIVER="dummy"), turn)
+    assert code == 130
     assert error.splitlines()[-1] == "selfdrive: stopped"
     assert "Traceback" not in out + error

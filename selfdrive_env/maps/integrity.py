@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import LINE_COLUMNS, SEG_COLUMNS
+from selfdrive_env.state.road import GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS
 
 __all__ = ["check_compiled"]
+
+STRUCTS = ("lanes", "routes", "grid", "signs", "paint")
 
 FIRSTS = {
     "lanes.segment_first": "lanes.segment",
@@ -30,6 +32,7 @@ FIRSTS = {
     "signs.lane_line_first": "signs.lane_line",
     "signs.program_first": "signs.program_group",
     "signs.map_line_first": "signs.line",
+    "paint.first": "paint.point",
 }
 """Array of first entries -> array that it cuts into pieces."""
 
@@ -54,6 +57,7 @@ INDICES = {
     "signs.group_line": "line",
     "signs.lane_line": "line",
     "signs.program_group": "group",
+    "paint.kind": "kind",
 }
 """Array of indices -> what it counts."""
 
@@ -76,7 +80,7 @@ def check_compiled(compiled: CompiledMap) -> None:
     """
     arrays = {
         f"{struct}.{name}": array
-        for struct in ("lanes", "routes", "grid", "signs")
+        for struct in STRUCTS
         for name, array in getattr(compiled, struct)._asdict().items()
     }
     _check_lengths(compiled, arrays)
@@ -103,7 +107,7 @@ def _require(good: Any, what: str) -> None:
 
 def _check_lengths(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> None:
     """Compares the lengths of axes of the same name."""
-    for struct in ("lanes", "routes", "grid", "signs"):
+    for struct in STRUCTS:
         sizes = {"lane": len(compiled.lanes.length), "map": 1, "group": compiled.num_groups}
         sizes["column"] = SEG_COLUMNS if struct == "lanes" else LINE_COLUMNS
         for name, (names, _) in axes(type(getattr(compiled, struct))).items():
@@ -130,6 +134,7 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
         "boundary_point": len(grid.boundary_point),
         "line": len(signs.line),
         "group": compiled.num_groups,
+        "kind": GUIDE_LINE + 1,
     }
     for name, of in INDICES.items():
         array, low = arrays[name], -1 if name in OR_NONE else 0
