@@ -249,7 +249,7 @@ def test_mistakes_give_one_line_and_exit_code_2(
 def test_what_could_not_be_read_again_is_not_written(
     small: Episode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selfdrive_env.episodes.file.MAX_BODY", len(body_of(small)) - 1)
+    monkeypatch.setattr("selfdrive_env.episodes.file.MAX_BODY", len(body_of(small.to_bytes())) - 1)
     with pytest.raises(EpisodeError, match=r"holds at most .* record for less time"):
         small.to_bytes()
 
