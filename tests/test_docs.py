@@ -101,11 +101,13 @@ def missing(need: str) -> str | None:
 
 def script(page: Path, needs: tuple[str, ...]) -> str:
     """The page as one program that names the block in which something fails."""
-    steps = []
+    steps, runs = [], False
     for block in blocks(page):
-        if block.language == "python" and set(block.needs) <= set(needs):
-            steps.append({"line": block.line, "code": block.text, "prints": None})
-        elif block.output and steps:
+        if block.language == "python":
+            runs = set(block.needs) <= set(needs)
+            if runs:
+                steps.append({"line": block.line, "code": block.text, "prints": None})
+        elif block.output and runs:
             steps[-1]["prints"] = block.text
     return PROGRAM.format(steps=json.dumps(steps), name=page.name)
 
@@ -330,6 +332,17 @@ def test_a_block_that_fails_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert 'File "page.md, line 9", line 10' in done.stderr
+
+
+def test_output_of_a_block_that_is_left_out_is_left_out(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nprint(1)\n```\n\n<!-- needs: torch -->\n```python\nprint(2)\n```\n\n"
+        "<!-- output -->\n```text\n2\n```\n"
+    )
+    for needs in ((), ("torch",)):
+        command = [sys.executable, "-c", script(page, needs)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_output_that_differs_is_found(tmp_path: Path) -> None:
