@@ -36,7 +36,7 @@ LAYERS = (
 
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
-    "state": (("arrays",), ("rewards", "road", "world", "params"), ("model", "places")),
+    "state": (("arrays",), ("rewards", "road", "world", "params"), ("bounds", "model", "places")),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
@@ -55,9 +55,9 @@ ORDER = {
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("road_network",), ("network", "inspection")),
-        *(("opendrive", "towns", "compile"), ("cache", "readers"), ("__init__",)),
+        *(("opendrive", "towns", "compile"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
-    "engine": (("buffers", "devices", "launch"), ("cpu",), ("cuda",)),
+    "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),
     "envs": (
         *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
         *(("single", "make"), ("__init__",)),

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from selfdrive_env.config.aliases import translation
 
 __all__ = ["Network", "as_list", "as_plain", "as_table", "check_action", "check_actions",
-    "check_choice", "check_integer", "check_number", "check_options", "check_seeds", "read_pairs",
-    "suggestion"]  # fmt: skip
+    "check_choice", "check_integer", "check_number", "check_options", "check_path", "check_seeds",
+    "is_list", "read_pairs", "suggestion"]  # fmt: skip
 
 MAX_SEED = 2**64 - 1
 LIKENESS = 0.6
@@ -83,15 +84,17 @@ def _plain_value(text: str) -> Any:
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raises a ValueError unless a value is one of those allowed."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+    if not isinstance(value, str) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {reprlib.repr(value)}")
 
 
 def check_number(name: str, value: Any, low: float, high: float) -> float:
     """Returns a number from `low` to `high`, raises a ValueError for anything else."""
     good = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    if not good or not math.isfinite(value) or not low <= value <= high:
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
+    if not good or not low <= value <= high or value in (math.inf, -math.inf):
+        raise ValueError(
+            f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}"
+        )
     return float(value)
 
 
@@ -99,23 +102,44 @@ def check_integer(name: str, value: Any, low: int, high: int) -> int:
     """Returns a whole number from `low` to `high`, raises a ValueError for anything else."""
     good = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not good or not low <= value <= high:
-        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+        raise ValueError(
+            f"{name} must be a whole number from {low} to {high}, got {reprlib.repr(value)}"
+        )
     return int(value)
 
 
 def as_list(name: str, value: Any) -> tuple[Any, ...]:
     """Returns a list as a tuple, raises a ValueError for what is none."""
-    if not isinstance(value, list | tuple | np.ndarray):
-        raise ValueError(f"{name} must be a list, got {value!r}")
+    if not is_list(value):
+        raise ValueError(f"{name} must be a list, got {reprlib.repr(value)}")
     return tuple(value)
 
 
+def check_path(name: str, value: str | os.PathLike[Any]) -> None:
+    """Raises a ValueError for what the system takes as no path, whether there is a file or not."""
+    try:
+        good = b"\0" not in os.fsencode(value)
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(
+            f"{name} must be a path without characters that no path has, got {reprlib.repr(value)}"
+        )
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value is a list, a tuple or an array with axes."""
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def as_plain(value: Any) -> Any:
-    """Returns a setting as JSON can hold it: enums, paths and what is NumPy's become plain."""
+    """Returns a setting as JSON can hold it: enums, paths and what is NumPy's, in any depth."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if isinstance(value, list | tuple):
         return [as_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {as_plain(name): as_plain(one) for name, one in value.items()}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.generic):
@@ -126,7 +150,9 @@ def as_plain(value: Any) -> Any:
 def as_table(name: str, value: Any) -> Mapping[str, Any]:
     """Returns a table of values by name, raises a ValueError for what is none."""
     if not isinstance(value, Mapping):
-        raise ValueError(f"{name} must be a name or a table of numbers by name, got {value!r}")
+        raise ValueError(
+            f"{name} must be a name or a table of numbers by name, got {reprlib.repr(value)}"
+        )
     return value
 
 
@@ -165,8 +191,14 @@ def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list
         ValueError: For another number of them, or one out of range.
     """
     single = isinstance(seed, int | np.integer)
+    if not single and not isinstance(seed, list | tuple | range | np.ndarray):
+        raise ValueError(f"seed must be a whole number or a list of them, got {reprlib.repr(seed)}")
     given: Any = [seed] if single else seed
-    seeds = [int(one) for one in given]
+    seeds = []
+    for one in given:
+        if isinstance(one, bool) or not isinstance(one, int | np.integer):
+            raise ValueError(f"seed must be a whole number or a list of them, got {one!r} in it")
+        seeds.append(int(one))
     if not single:
         if len(seeds) == rows:
             seeds = seeds[:: rows // worlds]
@@ -176,7 +208,7 @@ def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list
             )
     for value in seeds:
         if not 0 <= value <= MAX_SEED:
-            raise ValueError(f"seed must be from 0 to 2**64 - 1, got {value}")
+            raise ValueError(f"seed must be from 0 to 2**64 - 1, got {reprlib.repr(value)}")
     return seeds[0] if single else seeds
 
 

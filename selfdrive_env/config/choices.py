@@ -19,6 +19,7 @@ __all__ = [
     "TRAFFIC",
     "Environment",
     "code_of",
+    "is_scripted",
 ]
 
 
@@ -89,6 +90,11 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "light_timing": ("random", "fixed"),
 }
 """Setting -> the names that it may have."""
+
+
+def is_scripted(traffic: Any) -> bool:
+    """Whether a setting `traffic` is one of `TRAFFIC`; if not, it should name a policy."""
+    return isinstance(traffic, str) and traffic in TRAFFIC
 
 
 def code_of(setting: str, name: str) -> int:

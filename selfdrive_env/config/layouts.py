@@ -28,7 +28,7 @@ class ObservationLayout:
         """Checks the counts."""
         for name, value in dataclasses.asdict(self).items():
             high = MAX_GOALS if name == "goals" else 10_000
-            check_integer(f"layout[{name!r}]", value, 0, high)
+            object.__setattr__(self, name, check_integer(f"layout[{name!r}]", value, 0, high))
 
     @property
     def counts(self) -> Counts:

@@ -15,14 +15,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from selfdrive_env.config.checks import (
     Network,
     as_list,
+    as_plain,
     check_choice,
     check_integer,
     check_number,
+    check_path,
+    is_list,
     suggestion,
 )
 from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
@@ -41,10 +42,10 @@ MAX_HORIZON = 1.0e6
 """Longest episode [s]."""
 
 
-def _threads(name: str, value: Any) -> None:
+def _threads(name: str, value: Any) -> int:
     cores = usable_cores()
     try:
-        check_integer(name, value, 1, cores)
+        return check_integer(name, value, 1, cores)
     except ValueError as error:
         why = f"this process may use {cores} core{'s' if cores > 1 else ''}, None takes all"
         raise ValueError(f"{error} ({why})") from None
@@ -222,30 +223,9 @@ class Settings:
         self._check_map()
         low, high = self._agents()
         self._set("agents_per_world", (low, high))
-        for name, low_value, high_value in (
-            ("dt", 0.01, 0.4),
-            ("horizon", 0.01, MAX_HORIZON),
-            ("initial_speed", 0.0, 1.0),
-            ("observation_noise", 0.0, 10.0),
-            ("render_span", 5.0, 100_000.0),
-        ):
-            self._set(name, check_number(name, getattr(self, name), low_value, high_value))
-        for name in (
-            "blind_share",
-            "braking_share",
-            "lane_dropout",
-            "boundary_dropout",
-            "light_removal",
-            "lights_off",
-            "lights_green",
-        ):
-            self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
-        check_integer("further_goals", self.further_goals, 0, MAX_GOALS - 1)
-        check_integer("map_variants", self.map_variants, 1, 1024)
-        check_integer("world_offset", self.world_offset, 0, 2**32 - 1)
-        check_integer("render_size", self.render_size, 16, 8192)
+        self._check_ranges()
         if self.num_threads is not None:
-            _threads("num_threads", self.num_threads)
+            self._set("num_threads", _threads("num_threads", self.num_threads))
         for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
@@ -266,15 +246,47 @@ class Settings:
         make_layout(self.layout)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
+        for name in ("layout", "reward", "bodies"):
+            self._set(name, as_plain(getattr(self, name)))
+
+    def _check_ranges(self) -> None:
+        for name, low_value, high_value in (
+            ("dt", 0.01, 0.4),
+            ("horizon", 0.01, MAX_HORIZON),
+            ("initial_speed", 0.0, 1.0),
+            ("observation_noise", 0.0, 10.0),
+            ("render_span", 5.0, 100_000.0),
+        ):
+            self._set(name, check_number(name, getattr(self, name), low_value, high_value))
+        for name in (
+            "blind_share",
+            "braking_share",
+            "lane_dropout",
+            "boundary_dropout",
+            "light_removal",
+            "lights_off",
+            "lights_green",
+        ):
+            self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
+        for name, least, most in (
+            ("further_goals", 0, MAX_GOALS - 1),
+            ("map_variants", 1, 1024),
+            ("world_offset", 0, 2**32 - 1),
+            ("render_size", 16, 8192),
+        ):
+            self._set(name, check_integer(name, getattr(self, name), least, most))
 
     def _check_map(self) -> None:
-        many = isinstance(self.map, list | tuple | np.ndarray)
-        maps = tuple(self.map) if many else (self.map,)  # type: ignore[arg-type]
+        many = is_list(self.map)
+        maps: tuple[Any, ...] = tuple(self.map) if many else (self.map,)  # type: ignore[arg-type]
         if not maps or not all(isinstance(m, str | os.PathLike | Network) for m in maps):
             raise ValueError(
                 "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
                 f"{reprlib.repr(self.map)}"
             )
+        for one in maps:
+            if not isinstance(one, Network):
+                check_path("map", one)
         self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
 
     def _check_device(self) -> None:
@@ -296,7 +308,7 @@ class Settings:
 
     def _agents(self) -> tuple[int, int]:
         value = self.agents_per_world
-        many = isinstance(value, list | tuple | np.ndarray)
+        many = is_list(value)
         pair: tuple[Any, ...] = tuple(value) if many else (value, value)  # type: ignore[arg-type]
         if len(pair) != 2:
             raise ValueError(f"agents_per_world must be a number or [low, high], got {value!r}")

@@ -18,6 +18,7 @@ from selfdrive_env.config.observation import row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
+from selfdrive_env.engine.states import check_values
 from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
@@ -29,7 +30,6 @@ from selfdrive_env.state.world import (
     ACTIONS_KEEP,
     ACTIONS_SCALE,
     EXTERNAL,
-    HALTED,
     MAX_GOALS,
     NUM_COUNTS,
     Actions,
@@ -312,6 +312,12 @@ class Engine:
             for key, value in getattr(self, name)._asdict().items()
         }
 
+    def state_bytes(self) -> int:
+        """Returns how many bytes a state takes, at most."""
+        structs = (Worlds, Lights, Agents, Bodies, Tallies, Output, Rows)
+        sizes = self._sizes(self.rows_per_world)
+        return sum(nbytes(struct, **sizes) for struct in structs)
+
     def check_state(self, arrays: Mapping[str, Any]) -> None:
         """Refuses arrays that `restore` cannot take.
 
@@ -325,32 +331,18 @@ class Engine:
         missing = [n for n in targets if n.split(".")[0] in STATE_STRUCTS and n not in arrays]
         if missing:
             raise ValueError(f"state lacks {missing[0]}")
+        given = {}
         for name in arrays:
             if name not in targets:
                 raise ValueError(f"state has an unknown entry {name!r}")
-            value = np.asarray(arrays[name])
-            if value.shape != targets[name].shape or value.dtype != targets[name].dtype:
+            given[name] = _as_array(name, arrays[name])
+            value, target = given[name], targets[name]
+            if value.shape != target.shape or value.dtype != target.dtype:
                 raise ValueError(
-                    f"state entry {name!r} must be {targets[name].dtype} of shape "
-                    f"{targets[name].shape}, got {value.dtype} of shape {value.shape}"
+                    f"state entry {name!r} must be {target.dtype} of shape {target.shape}, got "
+                    f"{value.dtype} of shape {value.shape}"
                 )
-            low, high = self.index_range(name)
-            if not np.isfinite(value).all() or (value < low).any() or (value > high).any():
-                raise ValueError(f"state entry {name!r} is damaged: it must be {low} to {high}")
-        self._check_turns(np.asarray(arrays["worlds.map"]), np.asarray(arrays["lights.turn"]))
-
-    def _check_turns(self, maps: NDArray[Any], turns: NDArray[Any]) -> None:
-        """Refuses turns of lights that the programs of a world's map do not have."""
-        signs = self.signs
-        program = signs.map_program_first[maps][:, None] + np.arange(turns.shape[1])
-        used = program < signs.map_program_first[maps + 1][:, None]
-        groups = np.append(np.diff(signs.program_first), 0)
-        groups = groups[np.minimum(program, len(groups) - 1)]
-        for world, place in np.argwhere(used & ((turns < 0) | (turns >= groups)))[:1].tolist():
-            raise ValueError(
-                f"state entry 'lights.turn' is damaged: a program of {self.maps[maps[world]].name} "
-                f"must have one from 0 to {groups[world, place] - 1}, got {turns[world, place]}"
-            )
+        check_values(self, given, targets["bodies.row"])
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
@@ -363,25 +355,13 @@ class Engine:
         if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
             self.final_observations[:] = self.observations
 
-    def index_range(self, entry: str) -> tuple[float, float]:
-        """Returns the least and largest value of a state entry; kernels index by some of them.
 
-        Args:
-            entry: As in `state`, "struct.field".
-        """
-        lanes = len(self.lanes.length)
-        last = {
-            "worlds.map": len(self.maps) - 1,
-            "worlds.num_agents": self.num_slots,
-            "agents.segment": len(self.lanes.segment) - 1,
-            "agents.goal": MAX_GOALS - 1,
-            "agents.status": HALTED,
-            "bodies.goal_lane": lanes - 1,
-            "bodies.num_goals": MAX_GOALS,
-            "bodies.row": self.num_rows - 1,
-        }
-        low = -1.0 if entry in ("bodies.goal_lane", "bodies.row") else 0.0
-        return (low if entry in last else -np.inf), float(last.get(entry, np.inf))
+def _as_array(name: str, value: Any) -> NDArray[Any]:
+    """Returns an entry of a state as an array, a ValueError that names it for what is none."""
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever its type makes of it
+        raise ValueError(f"state entry {name!r} is no array: {error}") from None
 
 
 @functools.cache

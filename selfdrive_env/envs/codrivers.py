@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import reprlib
 from typing import Any
 
 from numpy.typing import NDArray
@@ -32,13 +33,15 @@ class CoDrivers:
     """
 
     def __init__(self, traffic: str | os.PathLike[str]) -> None:
+        allowed = f"{', '.join((*TRAFFIC, *POLICIES))}, the folder of a run or a policy file"
+        if not isinstance(traffic, str | os.PathLike):
+            raise ValueError(f"traffic must be {allowed}, got {reprlib.repr(traffic)}")
         try:
             self.policy = load_policy(traffic)
         except ValueError as error:
-            names, hint = ", ".join((*TRAFFIC, *POLICIES)), suggestion(traffic, TRAFFIC, "")
+            hint = suggestion(traffic, TRAFFIC, "")
             raise ValueError(
-                f"traffic must be {names}, the folder of a run or a policy file, got "
-                f"{str(traffic)!r}{hint}: {error}"
+                f"traffic must be {allowed}, got {str(traffic)!r}{hint}: {error}"
             ) from None
         self.digest = digest(self.policy.path.read_bytes().hex())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from selfdrive_env.config.choices import TRAFFIC
+from selfdrive_env.config.choices import is_scripted
 from selfdrive_env.config.installation import require_torch
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -33,12 +33,14 @@ def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
 
 
 def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
-    on_cpu = settings.get("device", "cpu") == "cpu"
-    if on_cpu and settings.get("output") in (None, "numpy"):
-        if settings["learners"] == "all" or settings.get("traffic", "idm") in TRAFFIC:
+    device, output = settings.get("device", "cpu"), settings.get("output")
+    plain = not isinstance(device, str) or not isinstance(output, str | None)  # which is refused
+    on_cpu = plain or device == "cpu"
+    if plain or (on_cpu and output in (None, "numpy")):
+        if settings["learners"] == "all" or is_scripted(settings.get("traffic", "idm")):
             return DrivingVectorEnv(num_envs, **settings)
         return PolicyTrafficEnv(num_envs, **settings)
     require_torch("output='torch'" if on_cpu else "device", "train" if on_cpu else "cuda13")
     from selfdrive_env.envs.torch import environment_class
 
-    return environment_class(settings.get("device", "cpu"))(num_envs, **settings)
+    return environment_class(device)(num_envs, **settings)

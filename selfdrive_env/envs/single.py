@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_action, check_options
-from selfdrive_env.config.choices import TRAFFIC
+from selfdrive_env.config.choices import is_scripted
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
@@ -64,7 +64,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
                 raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
         settings.setdefault("step_info", True)
-        scripted = settings.get("traffic", "idm") in TRAFFIC
+        scripted = is_scripted(settings.get("traffic", "idm"))
         kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
         self.vector = kind(
             1,
@@ -89,12 +89,12 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
 
     @property
     def spec(self) -> Any:
-        """The `EnvSpec` that made this environment."""
+        """The `EnvSpec` that made this environment; its limit of steps is the horizon."""
         return getattr(self, "_spec", None)
 
     @spec.setter
     def spec(self, value: Any) -> None:
-        self._spec = plain_spec(value)
+        self._spec = plain_spec(value, self.settings.steps)
 
     @property
     def state(self) -> State:

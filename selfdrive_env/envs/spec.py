@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import Any
 
-import numpy as np
 from gymnasium import logger
 from gymnasium.envs.registration import EnvSpec
 
-from selfdrive_env.config.checks import as_plain
+from selfdrive_env.config.checks import as_plain, check_integer
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.maps import RoadNetwork
 
@@ -18,6 +16,33 @@ __all__ = ["METADATA", "check_arguments", "metadata_of", "plain_spec", "warn_of_
 
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 1.0 / Settings.dt}
 """Of an environment with the default step; `metadata_of` knows that of others."""
+
+MOST_ENVS = 2**31 - 1
+
+
+class OwnLimit(int):
+    """Length of an episode that the environment sees to itself.
+
+    `gymnasium.make` puts a `TimeLimit` around whatever is made from a spec with a limit, and that
+    would call an episode that ends in its last step truncated as well, or cut short one of a longer
+    horizon. It asks `steps >= limit`, and Python asks a subclass first: never.
+    """
+
+    def __le__(self, other: object) -> bool:
+        """Returns False."""
+        return False
+
+
+@dataclasses.dataclass
+class OwnSpec(EnvSpec):
+    """The spec of an environment that ends its episodes itself, with that length as the limit."""
+
+    def to_json(self) -> str:
+        """Returns the spec without such a limit: the environment made from it has it again."""
+        spec = EnvSpec(**_fields(self))
+        if isinstance(self.max_episode_steps, OwnLimit):
+            spec.max_episode_steps = None
+        return spec.to_json()
 
 
 @dataclasses.dataclass
@@ -44,25 +69,28 @@ def check_arguments(num_envs: int, learners: str, render_mode: str | None) -> No
         raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
     if render_mode not in (None, *METADATA["render_modes"]):
         raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
-    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
+    check_integer("num_envs", num_envs, 1, MOST_ENVS)
 
 
-def plain_spec(spec: Any) -> Any:
+def plain_spec(spec: Any, steps: int | None = None) -> Any:
     """Returns a copy of a spec with keywords as JSON can hold them; None for None.
 
     Args:
         spec: What `gymnasium.make` or `make_vec` sets.
+        steps: Length of an episode, which wrappers ask for; a spec that has a limit keeps it.
     """
     if spec is None:
         return None
-    kwargs = {name: as_plain(one) for name, one in spec.kwargs.items()}
-    if not _networks(kwargs):
-        spec = copy.copy(spec)
-        spec.kwargs = kwargs
-        return spec
-    fields = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
-    return NetworkSpec(**{**fields, "kwargs": kwargs})
+    fields = _fields(spec)
+    fields["kwargs"] = {name: as_plain(one) for name, one in spec.kwargs.items()}
+    if steps is not None and spec.max_episode_steps is None:
+        fields["max_episode_steps"] = OwnLimit(steps)
+    return (NetworkSpec if _networks(fields["kwargs"]) else OwnSpec)(**fields)
+
+
+def _fields(spec: EnvSpec) -> dict[str, Any]:
+    """Returns what makes a spec."""
+    return {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec) if one.init}
 
 
 def warn_of_no_mode(spec: Any, maker: str) -> None:

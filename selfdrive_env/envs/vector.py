@@ -29,8 +29,14 @@ from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.spec import check_arguments, metadata_of, plain_spec, warn_of_no_mode
-from selfdrive_env.envs.views import State, state_of
+from selfdrive_env.envs.spec import (
+    OwnLimit,
+    check_arguments,
+    metadata_of,
+    plain_spec,
+    warn_of_no_mode,
+)
+from selfdrive_env.envs.views import State, arrays_of, state_of
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, digest
@@ -88,9 +94,10 @@ class DrivingVectorEnv(VectorEnv):
         if learners == "all" and num_envs < DEFAULT_AGENTS:
             settings.setdefault("agents_per_world", int(num_envs))
         chosen = Settings.from_keywords(settings)
-        if max_episode_steps is not None:
+        if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
             check_integer("max_episode_steps", max_episode_steps, 1, int(MAX_HORIZON / chosen.dt))
-            chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
+            if max_episode_steps != chosen.steps:
+                chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
         rows_per_world = chosen.slots if learners == "all" else 1
         if num_envs % rows_per_world:
             raise ValueError(
@@ -324,16 +331,7 @@ class DrivingVectorEnv(VectorEnv):
             The observations of that state.
         """
         self._check_open()
-        version = int(state["version"]) if "version" in state else None
-        if version != STATE_VERSION:
-            raise ValueError(f"state has version {version}, this package reads {STATE_VERSION}")
-        text = np.asarray(state.get("digest", ()), np.uint8)
-        digest = bytes(text).decode(errors="replace")
-        if digest != self._digest():
-            raise ValueError(
-                f"state belongs to other settings or maps: digest {digest}, here {self._digest()}"
-            )
-        arrays = {n: one for n, one in state.items() if n not in ("version", "digest")}
+        arrays = arrays_of(state, STATE_VERSION, self._digest())
         self.engine.check_state(arrays)
         self.engine.restore(arrays)
         self._ready = True

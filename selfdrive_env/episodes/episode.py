@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.files import write_whole
-from selfdrive_env.episodes.file import EpisodeError, decode, encode
+from selfdrive_env.episodes.file import MAX_FILE, EpisodeError, decode, encode
 from selfdrive_env.episodes.tracks import OUTLINES, SCHEMA, Tracks, as_numbers
 
 __all__ = ["SUFFIX", "Episode"]
@@ -80,7 +80,13 @@ class Episode:
             EpisodeError: If it is no episode, of another version, cut short or altered.
             OSError: If it cannot be read.
         """
-        return cls.from_bytes(Path(path).read_bytes(), os.fspath(path))
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE + 1)
+        if len(content) > MAX_FILE:
+            raise EpisodeError(
+                f"{os.fspath(path)!r} is no episode: it is longer than {MAX_FILE} bytes"
+            )
+        return cls.from_bytes(content, os.fspath(path))
 
     @classmethod
     def from_bytes(cls, content: bytes, name: str) -> Episode:

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.episodes.tracks import SCHEMA, Tracks
 
-__all__ = ["VERSION", "EpisodeError", "decode", "encode"]
+__all__ = ["MAX_FILE", "VERSION", "EpisodeError", "decode", "encode"]
 
 MAGIC = b"SDEPISOD"
 VERSION = 2
@@ -37,6 +37,14 @@ HEAD = struct.Struct("<8sIQQ")
 HEAD_LENGTH = HEAD.size + 32
 LEVEL = 9
 MAX_NUMBER = 2**31
+MAX_BODY = 256 * 2**20
+"""A body is at most so long before it is deflated, so that reading one takes little memory."""
+
+MAX_HEADER = 2**20
+"""Bytes of the header as JSON, which take some forty times as much when read."""
+
+MAX_FILE = MAX_BODY + 2**20
+"""No episode file is longer: what zlib cannot pack it makes hardly longer [bytes]."""
 
 
 class EpisodeError(ValueError):
@@ -49,6 +57,9 @@ def encode(header: Mapping[str, Any], tracks: Tracks) -> bytes:
     Args:
         header: What JSON can hold; `arrays` is added to it.
         tracks: The arrays.
+
+    Raises:
+        EpisodeError: If it is longer than what `decode` takes.
     """
     listed = [
         [field.name, field.dtype.name, list(np.asarray(array).shape), field.scale]
@@ -59,6 +70,12 @@ def encode(header: Mapping[str, Any], tracks: Tracks) -> bytes:
         _filtered(np.asarray(array, field.dtype))
         for field, array in zip(SCHEMA.values(), tracks, strict=True)
     ]
+    size = 4 + len(text.encode()) + sum(len(one) for one in arrays)
+    if size > MAX_BODY or len(text.encode()) > MAX_HEADER:
+        raise EpisodeError(
+            f"an episode file holds at most {MAX_BODY} bytes before it is deflated, {MAX_HEADER} "
+            f"of them header; this one has {size} and {len(text.encode())}: record for less time"
+        )
     whole = b"".join([struct.pack("<I", len(text.encode())), text.encode(), *arrays])
     body = zlib.compress(whole, LEVEL)
     head = HEAD.pack(MAGIC, VERSION, len(body), len(whole))
@@ -79,6 +96,10 @@ def decode(content: bytes, name: str) -> tuple[dict[str, Any], Tracks]:
     if len(whole) < 4:
         raise EpisodeError(f"episode {name!r} is damaged: it has no header")
     end = 4 + int.from_bytes(whole[:4], "little")
+    if end > 4 + MAX_HEADER:
+        raise EpisodeError(
+            f"episode {name!r} is damaged: its header has {end - 4} bytes, allowed are {MAX_HEADER}"
+        )
     try:
         header = json.loads(whole[4:end].decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -91,7 +112,8 @@ def decode(content: bytes, name: str) -> tuple[dict[str, Any], Tracks]:
         size = math.prod(shapes[field.name]) * field.dtype.itemsize
         if end + size > len(whole):
             raise EpisodeError(f"episode {name!r} is damaged: it lacks the array {field.name}")
-        arrays.append(_unfiltered(whole[end : end + size], field.dtype, shapes[field.name]))
+        part = memoryview(whole)[end : end + size]
+        arrays.append(_unfiltered(part, field.dtype, shapes[field.name]))
         end += size
     if end != len(whole):
         raise EpisodeError(f"episode {name!r} is damaged: {len(whole) - end} bytes too many")
@@ -110,6 +132,10 @@ def _body(content: bytes, name: str) -> bytes:
     if version != VERSION:
         raise EpisodeError(
             f"episode {name!r} has version {version}, this package reads version {VERSION}"
+        )
+    if full_length > MAX_BODY:
+        raise EpisodeError(
+            f"episode {name!r} says that it unpacks to {full_length} bytes, allowed are {MAX_BODY}"
         )
     body = content[HEAD_LENGTH:]
     if len(body) < length:
@@ -177,8 +203,9 @@ def _filtered(array: NDArray[Any]) -> bytes:
     return step.view(np.uint8).reshape(-1, size).T.tobytes()
 
 
-def _unfiltered(content: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+def _unfiltered(content: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     size = dtype.itemsize
     planes = np.frombuffer(content, np.uint8).reshape(size, -1)
-    step = np.ascontiguousarray(planes.T).view(f"<u{size}").reshape(shape)
-    return np.cumsum(step, axis=-1, dtype=f"<u{size}").view(dtype)
+    step = planes.T.copy().view(f"<u{size}").reshape(shape)
+    np.cumsum(step, axis=-1, dtype=step.dtype, out=step)
+    return step.view(dtype)

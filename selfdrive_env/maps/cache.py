@@ -18,10 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.maps import columns
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import spread
+from selfdrive_env.maps.integrity import check_compiled
 from selfdrive_env.maps.road_network import SUFFIX, RoadNetwork
 from selfdrive_env.state.arrays import axes
 from selfdrive_env.state.road import Grid, Lanes, Paint, Routes, Signs
@@ -38,7 +41,7 @@ _STRUCTS: dict[str, Any] = {
     "signs": Signs,
     "paint": Paint,
 }
-_ABOUT = ("name", "digest", "num_junctions", "num_groups")
+_ABOUT = {"name": str, "digest": str, "num_junctions": int, "num_groups": int}
 
 Made = TypeVar("Made")
 
@@ -150,9 +153,9 @@ def _content_digest(source: str | RoadNetwork) -> bytes:
     try:
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
-    except OSError:
+    except (OSError, ValueError):
         # A built-in town: its name and the sources of the generator say all.
-        return source.encode()
+        return source.encode(errors="surrogatepass")
 
 
 def _write_map(compiled: CompiledMap, path: Path) -> None:
@@ -182,4 +185,11 @@ def _read_map(path: Path) -> CompiledMap:
     about = columns.from_text(arrays, "about")
     if not isinstance(about, dict) or about.keys() != set(_ABOUT) or "network_lane" not in arrays:
         raise ValueError(f"about has not the entries {', '.join(_ABOUT)}")
-    return CompiledMap(network_lane=arrays["network_lane"], **about, **structs)
+    if not all(isinstance(about[name], kind) for name, kind in _ABOUT.items()):
+        raise ValueError("about has entries of other types")
+    network_lane = arrays["network_lane"]
+    if network_lane.dtype != np.int32 or network_lane.shape != structs["lanes"].length.shape:
+        raise ValueError("network_lane has another type or length than lanes")
+    compiled = CompiledMap(network_lane=network_lane, **about, **structs)
+    check_compiled(compiled)
+    return compiled

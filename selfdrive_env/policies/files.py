@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -60,7 +61,9 @@ class PolicyFile(NamedTuple):
         """
         try:
             weights = safetensors.numpy.load(content)
-        except safetensors.SafetensorError as error:
+        # A type that NumPy does not have is a KeyError, an ImportError or an AttributeError.
+        except (safetensors.SafetensorError, LookupError, TypeError, ImportError, AttributeError,
+            ValueError) as error:  # fmt: skip
             raise ValueError(f"policy {str(path)!r} is damaged: {error}") from None
         # The format: eight bytes with the length of the header, then the header as JSON.
         length = int.from_bytes(content[:8], "little")
@@ -76,25 +79,46 @@ class PolicyFile(NamedTuple):
             raise ValueError(
                 f"policy {str(path)!r} has version {version}, this package reads {POLICY_VERSION}"
             )
-        for key in ("layout", "sizes"):
-            if not isinstance(description.get(key, {}), dict):
-                raise ValueError(f"policy {str(path)!r} is damaged: {key} is no table")
-        lacking = [key for key in ("layout", "sizes", "actions") if key not in description]
-        lacking += [key for key in SIZES if key not in description.get("sizes", {})]
-        if lacking:
-            raise ValueError(f"policy {str(path)!r} is damaged: its header lacks {lacking[0]!r}")
-        for group, value in (*description["layout"].items(), ("actions", description["actions"])):
-            if type(value) is not int or not 0 <= value <= MAX_WIDTH:
-                raise ValueError(f"policy {str(path)!r} is damaged: {group} is {value!r}")
-        for name in SIZES[:3]:
-            value = description["sizes"][name]
-            widths = value if isinstance(value, list) else [value]
-            if not all(type(width) is int and 1 <= width <= MAX_WIDTH for width in widths):
-                raise ValueError(f"policy {str(path)!r} is damaged: {name} is {value!r}")
+        _check_description(path, description)
         difference = layout_difference(description, None)
         if difference is not None:
             raise ValueError(f"policy {str(path)!r} has another layout: {difference}")
-        return cls(path, description, ObservationLayout(**description["layout"]), weights)
+        try:
+            layout = ObservationLayout(**description["layout"])
+        except ValueError as error:
+            raise ValueError(f"policy {str(path)!r} is damaged: {error}") from None
+        return cls(path, description, layout, weights)
+
+
+def _check_description(path: Path, description: Mapping[str, Any]) -> None:
+    """Refuses what a header says of layout, sizes and actions where it is incomplete or absurd."""
+
+    def refuse(what: str) -> None:
+        raise ValueError(f"policy {str(path)!r} is damaged: {what}")
+
+    for key in ("layout", "sizes"):
+        if not isinstance(description.get(key, {}), dict):
+            refuse(f"{key} is no table")
+    lacking = [key for key in ("layout", "sizes", "actions") if key not in description]
+    lacking += [key for key in SIZES if key not in description.get("sizes", {})]
+    if lacking:
+        refuse(f"its header lacks {lacking[0]!r}")
+    sizes = description["sizes"]
+    for name in sizes:
+        if name not in SIZES:
+            refuse(f"sizes has {name[:40]!r}, known are {', '.join(SIZES)}")
+    for name in ("set_widths", "trunk_widths"):
+        if not isinstance(sizes[name], list) or not (sizes[name] or name == "trunk_widths"):
+            refuse(f"{name} is {reprlib.repr(sizes[name])}, no list of widths")
+    if not isinstance(sizes["shared_sets"], bool):
+        refuse(f"shared_sets is {reprlib.repr(sizes['shared_sets'])}")
+    for group, value in (*description["layout"].items(), ("actions", description["actions"])):
+        if type(value) is not int or not 0 <= value <= MAX_WIDTH:
+            refuse(f"{group} is {reprlib.repr(value)}")
+    for name in SIZES[:3]:
+        widths = sizes[name] if isinstance(sizes[name], list) else [sizes[name]]
+        if not all(type(width) is int and 1 <= width <= MAX_WIDTH for width in widths):
+            refuse(f"{name} is {reprlib.repr(sizes[name])}")
 
 
 def layout_difference(saved: Mapping[str, Any], layout: ObservationLayout | None) -> str | None:
@@ -128,8 +152,12 @@ def find(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
     if str(name) in POLICIES:
         path = Path(__file__).with_name(f"{name}.safetensors")
-    file = path / POLICY_FILE if path.is_dir() else path
-    if not file.is_file():
+    try:
+        file = path / POLICY_FILE if path.is_dir() else path
+        found = file.is_file()
+    except OSError as error:
+        raise ValueError(f"policy {reprlib.repr(str(name))} is no path: {error.strerror}") from None
+    if not found:
         hint = suggestion(name, POLICIES, "")
         raise ValueError(f"policy {str(name)!r} does not exist, or is no folder of a run{hint}")
     if file.suffix != ".safetensors":

@@ -6,12 +6,15 @@ gets length and SHA-256 of each, and one rename makes it visible. Nothing in it 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
 import shutil
 import sys
+import uuid
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +44,8 @@ __all__ = [
 
 CHECKPOINT_VERSION = 1
 MANIFEST = "manifest.json"
+MAX_MANIFEST = 2**20
+"""Bytes of it that are read."""
 
 
 class CheckpointError(ValueError):
@@ -127,8 +132,7 @@ class Checkpoints:
         """
         chosen, problems = -1, []
         if self.ranks.rank == 0:
-            for left in self.folder.glob(f"{UNFINISHED}*"):
-                shutil.rmtree(left, ignore_errors=True)
+            self._sweep()
             for number in self.numbers():
                 try:
                     read_folder(self.path(number), needed)
@@ -147,8 +151,16 @@ class Checkpoints:
         return chosen, read_folder(self.path(chosen))
 
     def _prune(self) -> None:
+        """Removes all but the newest: renamed first, so that none is ever there in part."""
         for number in self.numbers()[self.keep :]:
-            shutil.rmtree(self.path(number), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(self.path(number))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Removes what somebody left who was killed while he wrote or removed a checkpoint."""
+        for left in self.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -191,16 +203,22 @@ def _check_listed(folder: Path, name: str, manifest: Mapping[str, Any]) -> None:
 def _read_manifest(folder: Path) -> dict[str, tuple[int, str]]:
     """Returns length and checksum of each file, by name."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return {str(n): (int(e["bytes"]), str(e["sha256"])) for n, e in manifest.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with open(folder / MANIFEST, "rb") as file:
+            manifest = json.loads(file.read(MAX_MANIFEST))
+        found = {str(n): (int(e["bytes"]), str(e["sha256"])) for n, e in manifest.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError,
+        RecursionError) as error:  # fmt: skip
         what = f"{type(error).__name__}: {error}"
         raise CheckpointError(f"{folder} is damaged: {MANIFEST} cannot be read ({what})") from None
+    for name in found:
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII) or name.startswith("."):
+            raise CheckpointError(f"{folder} is damaged: {MANIFEST} lists {name[:80]!r}, no file")
+    return found
 
 
 def _read(folder: Path, name: str, length: int, checksum: str) -> bytes:
     try:
-        content = (folder / Path(name).name).read_bytes()
+        content = (folder / name).read_bytes()
     except OSError as error:
         raise CheckpointError(f"{folder} is damaged: {name} cannot be read: {error}") from None
     if len(content) != length:
@@ -229,9 +247,16 @@ def _finish(temporary: Path, final: Path) -> None:
     write_flushed(temporary / MANIFEST, json_bytes(manifest))
     flush_folder(temporary)
     if final.exists():
-        shutil.rmtree(final)
+        _remove(final)
     rename(temporary, final)
     flush_folder(final.parent)
+
+
+def _remove(folder: Path) -> None:
+    """Removes a folder under another name, so that a kill leaves all of it or none."""
+    doomed = folder.with_name(f"{UNFINISHED}{uuid.uuid4().hex[:12]}-{folder.name}")
+    rename(folder, doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def json_bytes(table: Any) -> bytes:
@@ -259,7 +284,16 @@ def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def arrays_from(content: bytes) -> dict[str, NDArray[Any]]:
-    """Returns the arrays that `array_bytes` wrote."""
+def arrays_from(content: bytes, most_bytes: int) -> dict[str, NDArray[Any]]:
+    """Returns the arrays that `array_bytes` wrote.
+
+    Args:
+        content: Of the file.
+        most_bytes: What they may take; a ValueError tells of more before any is unpacked.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(one.file_size for one in archive.infolist())
+    if size > most_bytes:
+        raise ValueError(f"it unpacks to {size} bytes, allowed are {most_bytes}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         return {name: file[name] for name in file.files}

@@ -16,6 +16,7 @@ from torch import Tensor
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.policies.encoder import Sizes
 from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
+from selfdrive_env.policies.numpy_policy import NumpyPolicy
 from selfdrive_env.training.checkpoint import MANIFEST, read_file
 from selfdrive_env.training.network import Networks
 
@@ -118,6 +119,7 @@ def policy_bytes(networks: Networks, description: Description) -> bytes:
 
 
 def _build(file: PolicyFile) -> tuple[Networks, Description, ObservationLayout]:
+    NumpyPolicy(file)  # asks whether there are weights of these sizes, and makes none
     networks = Networks(
         file.layout, Sizes(**file.description["sizes"]), file.description["actions"]
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from selfdrive_env.config.checks import check_integer, check_number
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.observation import OBSERVATION_VERSION
@@ -29,7 +32,7 @@ from selfdrive_env.training.checkpoint import (
     tensors_from,
     write_folder,
 )
-from selfdrive_env.training.config import TrainConfig, differences
+from selfdrive_env.training.config import HUGE, TrainConfig, differences
 from selfdrive_env.training.distributed import Ranks
 from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import policy_bytes
@@ -39,6 +42,16 @@ __all__ = ["RunState", "restore", "save", "save_failure", "start_from"]
 OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE = (
     "optimizer.safetensors", "random.safetensors", "state.json",
 )  # fmt: skip
+
+
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What Adam keeps of a parameter."""
+
+MAX_TEXT = 500
+"""Letters of what a library says of a file."""
+
+WORLDS_EXTRA = 2**24
+"""Bytes of the file of worlds beside the arrays: headers and masks."""
 
 
 @dataclass
@@ -131,15 +144,16 @@ def restore(run: RunState, checkpoints: Checkpoints) -> bool:
     """
     number, files = checkpoints.newest((POLICY_FILE, OPTIMIZER_FILE, RANDOM_FILE, STATE_FILE))
     where = str(checkpoints.path(number))
-    state = json.loads(files[STATE_FILE])
-    _check_fits(run, where, state)
-    run.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
-    parameters = list(run.networks.parameters())
-    for name, value in tensors_from(files[OPTIMIZER_FILE]).items():
-        place, _, field = name.partition(".")
-        moved = value.to(run.ranks.device, torch.float32)
-        run.optimizer.state[parameters[int(place)]][field] = moved
-    run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
+    with _reading(where, STATE_FILE):
+        state = json.loads(files[STATE_FILE])
+        _check_fits(run, where, state)
+        _check_counts(state)
+    with _reading(where, POLICY_FILE):
+        run.networks.load_state_dict(tensors_from(files[POLICY_FILE]))
+    with _reading(where, OPTIMIZER_FILE):
+        _restore_moments(run, tensors_from(files[OPTIMIZER_FILE]))
+    with _reading(where, RANDOM_FILE):
+        run.generator.set_state(tensors_from(files[RANDOM_FILE])["generator"])
     run.updates, run.steps = state["updates"], state["steps"]
     run.seconds, run.filter_level = state["seconds"], state["filter_level"]
     if run.ranks.rank == 0:  # a kill may have come between the checkpoint and the policy
@@ -151,10 +165,57 @@ def restore(run: RunState, checkpoints: Checkpoints) -> bool:
             text = f"selfdrive_env: {where} has no worlds for this process: they start anew"
             print(text, file=sys.stderr)
         return False
-    arrays = arrays_from(files[worlds])
-    run.learn = torch.from_numpy(arrays.pop("training.learn")).to(run.ranks.device)
-    run.observations = run.env.set_state(arrays)
+    with _reading(where, worlds):
+        arrays = arrays_from(files[worlds], run.env.engine.state_bytes() + WORLDS_EXTRA)
+        learn = arrays.pop("training.learn")
+        if learn.shape != (run.env.num_envs,) or learn.dtype != np.bool_:
+            raise ValueError(f"training.learn is {learn.dtype} of shape {learn.shape}")
+        run.observations = run.env.set_state(arrays)
+    run.learn = torch.from_numpy(learn).to(run.ranks.device)
     return True
+
+
+@contextlib.contextmanager
+def _reading(where: str, name: str) -> Iterator[None]:
+    """Turns what goes wrong with the content of a file into a CheckpointError that names it.
+
+    A checksum that is right says only that the manifest and the file agree.
+    """
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Exception as error:  # whatever libraries make of what nobody here wrote
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_TEXT]
+        raise CheckpointError(f"{where} is damaged: {name} cannot be used ({what})") from error
+
+
+def _check_counts(state: Mapping[str, Any]) -> None:
+    """Refuses counts of a checkpoint that are none."""
+    check_integer("updates", state["updates"], 0, HUGE)
+    check_integer("steps", state["steps"], 0, HUGE)
+    check_integer("processes", state["processes"], 1, HUGE)
+    check_number("seconds", state["seconds"], 0.0, HUGE)
+    if state["filter_level"] is not None:
+        check_number("filter_level", state["filter_level"], 0.0, math.inf)
+
+
+def _restore_moments(run: RunState, moments: Mapping[str, Tensor]) -> None:
+    """Gives the optimizer what it had, by the number of the parameter and the name of the field."""
+    parameters = list(run.networks.parameters())
+    for name, value in moments.items():
+        place, _, field = name.partition(".")
+        if not place.isdecimal() or int(place) >= len(parameters) or field not in MOMENTS:
+            raise ValueError(f"it has an unknown entry {name!r}")
+        parameter = parameters[int(place)]
+        wanted = torch.Size() if field == "step" else parameter.shape
+        if value.shape != wanted or not value.isfinite().all():
+            raise ValueError(f"{name} must be finite and of shape {list(wanted)}")
+        run.optimizer.state[parameter][field] = value.to(run.ranks.device, torch.float32)
+    for number, parameter in enumerate(parameters):
+        fields = run.optimizer.state[parameter]
+        if fields and set(fields) != set(MOMENTS):
+            raise ValueError(f"parameter {number} must have {', '.join(MOMENTS)}, got {[*fields]}")
 
 
 def start_from(run: RunState, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,12 @@ import pytest
 from selfdrive_env.config.checks import (
     as_plain,
     check_action,
+    check_choice,
+    check_integer,
+    check_number,
     check_options,
+    check_path,
+    check_seeds,
     read_pairs,
     suggestion,
 )
@@ -112,3 +118,43 @@ def test_an_action_of_the_space_is_taken() -> None:
 def test_arrays_of_settings_become_what_json_can_hold() -> None:
     assert as_plain(np.array(["riverside", "harbour"])) == ["riverside", "harbour"]
     assert json.loads(json.dumps(as_plain((np.float32(0.5), np.arange(2))))) == [0.5, [0, 1]]
+
+
+def test_tables_of_settings_become_what_json_can_hold() -> None:
+    table = {"car": np.float32(0.5), "more": {"file": Path("a"), "list": (np.int64(1),)}}
+    wanted = {"car": 0.5, "more": {"file": "a", "list": [1]}}
+    assert json.loads(json.dumps(as_plain(table))) == wanted
+
+
+def test_seeds_are_numbers_or_lists_of_them() -> None:
+    assert check_seeds(np.uint64(7), 2, 4) == 7
+    for given in ([1, 2], (1, 2), range(1, 3), np.array([1, 2]), [1, 1, 2, 2]):
+        assert check_seeds(given, 2, 4) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "seed", [[None, 3], [1.0, 2.0], ["1", "2"], [True, 1], 1.5, "12", {1, 2}, {}]
+)
+def test_other_seeds_are_named(seed: Any) -> None:
+    with pytest.raises(ValueError, match="seed must be a whole number or a list of them, got"):
+        check_seeds(seed, 2, 4)
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.nan, math.inf, 1j, "1", None, True])
+def test_what_is_no_number_in_a_range_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match="dt must be a number from 0 to 1, got"):
+        check_number("dt", value, 0.0, 1.0)
+    with pytest.raises(ValueError, match="dt must be a whole number from 0 to 0, got"):
+        check_integer("dt", value, 0, 0)
+
+
+@pytest.mark.parametrize("value", [{}, [], np.array(["a", "b"]), None, b"a", 3])
+def test_what_is_no_name_is_no_choice(value: Any) -> None:
+    with pytest.raises(ValueError, match="preset must be one of a, b, got"):
+        check_choice("preset", value, ("a", "b"))
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800"])
+def test_what_the_system_takes_as_no_path_is_named(value: str) -> None:
+    with pytest.raises(ValueError, match="map must be a path"):
+        check_path("map", value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 
@@ -18,6 +20,9 @@ SMALL: dict[str, Any] = {
     "layout": "lean",
     "render_size": 32,
 }
+
+
+FREE = {name: "ignore" for name in ("on_collision", "on_offroad", "on_red_light")}
 
 
 def make(id: str = "selfdrive_env/Drive-v0", **settings: Any) -> Any:
@@ -90,3 +95,59 @@ def test_an_id_stands_for_its_settings(one: Any) -> None:
         for name, value in one.keywords.items():
             assert env.spec.kwargs[name] == value
     assert isinstance(make(id, action_type="continuous").action_space, Box)
+
+
+def steps_to_the_ends(env: Any, episodes: int) -> list[tuple[int, bool, bool]]:
+    """Length of some episodes, and how each ended."""
+    env.action_space.seed(1)
+    ends = []
+    for episode in range(episodes):
+        env.reset(seed=episode)
+        done, steps = (False, False), 0
+        while not any(done):
+            _, _, *done, _ = env.step(env.action_space.sample())
+            steps += 1
+        ends.append((steps, *done))
+    return ends
+
+
+def test_the_spec_has_the_horizon_as_its_limit() -> None:
+    id = "selfdrive_env/Drive-v0"
+    env = gymnasium.make(id, horizon=3.0, **SMALL)
+    assert env.spec.max_episode_steps == env.unwrapped.spec.max_episode_steps == 10
+    again = gymnasium.make(env.spec)
+    assert again.spec.max_episode_steps == 10
+    ends = steps_to_the_ends(env, 6)
+    assert (10, False, True) in ends and any(terminated for _, terminated, _ in ends)
+    assert any(steps == 10 and terminated for steps, terminated, _ in ends)
+    assert steps_to_the_ends(again, 6) == ends
+    third = gymnasium.make(EnvSpec.from_json(again.spec.to_json()))
+    assert third.spec.max_episode_steps == 10 and steps_to_the_ends(third, 6) == ends
+    longer = gymnasium.make(env.spec, horizon=300.0, **FREE)
+    assert steps_to_the_ends(longer, 1)[0][0] > 10
+    assert gymnasium.make_vec(env.spec, num_envs=2).settings.horizon == 3.0
+    assert gymnasium.make(id, max_episode_steps=4, **SMALL).spec.max_episode_steps == 4
+
+
+def test_time_is_observed_by_gymnasiums_wrapper() -> None:
+    env = gymnasium.make("selfdrive_env/Drive-v0", dt=0.1, horizon=3.0, **SMALL)
+    timed = gymnasium.wrappers.TimeAwareObservation(env, normalize_time=True)
+    observation, _ = timed.reset(seed=0)
+    assert observation[-1] == 0.0
+    assert timed.step(0)[0][-1] == np.float32(1.0 / 30.0)
+
+
+def test_a_spec_with_paths_and_numpy_scalars_in_tables_survives_json(tmp_path: Path) -> None:
+    settings = {**SMALL, "map": Path("riverside"), "dt": np.float32(0.25)}
+    tables = {"reward": {"collision": np.float64(2.0)}, "layout": {"agents": np.int64(3)}}
+    env = gymnasium.make("selfdrive_env/Drive-v0", **{**settings, **tables})
+    again = EnvSpec.from_json(env.spec.to_json())
+    assert again.kwargs["map"] == "riverside" and again.kwargs["reward"] == {"collision": 2.0}
+    assert gymnasium.make(again).observation_space == env.observation_space
+
+
+@pytest.mark.parametrize("traffic", [{}, [], None, 3, np.zeros(2), "no/such"])
+@pytest.mark.parametrize("maker", [gymnasium.make, gymnasium.make_vec])
+def test_other_traffic_is_named(maker: Any, traffic: Any) -> None:
+    with pytest.raises(ValueError, match=r"traffic must be idm, constant, .* got"):
+        maker("selfdrive_env/Drive-v0", traffic=traffic, **SMALL)

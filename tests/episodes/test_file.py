@@ -244,3 +244,24 @@ def test_mistakes_give_one_line_and_exit_code_2(
         assert captured.out == ""
         assert len(captured.err.splitlines()) == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.episode", "cut.episode"]
+
+
+def test_what_could_not_be_read_again_is_not_written(
+    small: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selfdrive_env.episodes.file.MAX_BODY", len(body_of(small.to_bytes())) - 1)
+    with pytest.raises(EpisodeError, match=r"holds at most .* record for less time"):
+        small.to_bytes()
+
+
+def test_a_header_longer_than_any_is_refused(small: Episode) -> None:
+    with pytest.raises(EpisodeError, match=r"its header has .* bytes, allowed are 1048576"):
+        Episode.from_bytes(signed((2**21).to_bytes(4, "little") + b"[" * 2**21), "a")
+
+
+def test_a_file_longer_than_any_episode_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.episode"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a hole, which takes no room on the disk
+    with pytest.raises(EpisodeError, match="is longer than"):
+        Episode.load(path)

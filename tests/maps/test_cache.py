@@ -112,6 +112,34 @@ def test_damaged_entries_are_built_again(folder, damage):
     assert build.calls == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("lanes.successor", lambda a: a + 10**6),
+        ("lanes.segment_first", lambda a: a[::-1].copy()),
+        ("lanes.segment_lane", lambda a: a * 0),
+        ("lanes.length", lambda a: a * np.nan),
+        ("lanes.left", lambda a: a[:-1]),
+        ("routes.first", lambda a: a * 2),
+        ("routes.distance", lambda a: a[: len(a) // 2]),
+        ("grid.shape", lambda a: a * 100),
+        ("grid.near_lane_point", lambda a: a + 10**6),
+        ("grid.block", lambda a: a + 1000),
+        ("signs.program_group", lambda a: a - 1),
+        ("network_lane", lambda a: a.astype(np.int64)),
+        ("about", lambda _: columns.to_text(dict.fromkeys(cache._ABOUT, "x"))),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_built_again(folder, name, change):
+    build = Builder()
+    first = fetch(build)
+    (file,) = folder.iterdir()
+    arrays = columns.read(file, cache.MAP_HEADER, cache.MAP_VERSION)
+    columns.write(file, cache.MAP_HEADER, cache.MAP_VERSION, {**arrays, name: change(arrays[name])})
+    assert same(first, fetch(build))
+    assert build.calls == 2
+
+
 def test_pickled_objects_are_refused(folder):
     build = Builder()
     fetch(build)

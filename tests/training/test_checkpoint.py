@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -12,7 +13,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +23,14 @@ import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.config import files as whole_files
 from selfdrive_env.training import TrainConfig, checkpoint, load_torch_policy, train
-from selfdrive_env.training.checkpoint import CheckpointError, read_file, read_folder, write_folder
+from selfdrive_env.training.checkpoint import (
+    CheckpointError,
+    array_bytes,
+    read_file,
+    read_folder,
+    tensor_bytes,
+    write_folder,
+)
 from tests.training.conftest import TINY, tiny_config
 from tests.training.processes import Program
 
@@ -274,7 +284,7 @@ KILLED_EVERYWHERE = """
 import os, signal, sys
 from pathlib import Path
 from selfdrive_env.config.files import write_whole
-from selfdrive_env.training.checkpoint import Checkpoints
+from selfdrive_env.training.checkpoint import Checkpoints, read_folder
 from selfdrive_env.training.distributed import Ranks
 
 left = -1
@@ -308,6 +318,8 @@ while not ended:
         save(checkpoints, 3)
         os._exit(0)
     ended = os.WIFEXITED(os.waitpid(child, 0)[1])
+    for number in checkpoints.numbers():
+        read_folder(checkpoints.path(number))  # is there as a whole, or not at all
     found, files = checkpoints.newest()
     assert files == {name: content(found) for name in ("a", "b", "own")}, moment
     assert found == 3 or found == 2 and not ended, moment
@@ -325,6 +337,49 @@ def test_a_kill_at_any_touch_of_the_disk_leaves_a_whole_checkpoint(tmp_path: Pat
     result = python(["-c", KILLED_EVERYWHERE, str(tmp_path)])
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 20
+
+
+def forge(folder: Path, name: str, content: bytes) -> None:
+    """Writes another content of a file of a checkpoint, with a checksum that is right again."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    digest = hashlib.sha256(content).hexdigest()
+    manifest[name] = {"bytes": len(content), "sha256": digest}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("state.json", b"[]"),
+        ("state.json", b"{"),
+        ("random.safetensors", b"nonsense"),
+        ("optimizer.safetensors", tensor_bytes({"0.exp_avg": torch.zeros(3)})),
+        ("optimizer.safetensors", tensor_bytes({"999.step": torch.zeros(())})),
+        ("policy.safetensors", tensor_bytes({"a": torch.zeros(1)})),
+        ("worlds-00000000.npz", b"PK"),
+        ("worlds-00000000.npz", array_bytes({"a": np.zeros(3)})),
+    ],
+)
+def test_a_forged_file_of_a_checkpoint_is_named(
+    tiny: TrainConfig, name: str, content: bytes
+) -> None:
+    train(tiny, updates=1)
+    folder = Path(tiny.out_dir) / "checkpoints" / "00000001"
+    forge(folder, name, content)
+    with pytest.raises(CheckpointError) as error:
+        train(tiny, resume=True)
+    assert str(folder) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", ".", "..", "a\0b", ".hidden", "\ud800"])
+def test_a_manifest_lists_files_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "folder"
+    write_folder(folder, {"a": b"1"})
+    manifest = {name: {"bytes": 1, "sha256": hashlib.sha256(b"1").hexdigest()}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"manifest.json lists .* no file"):
+        read_folder(folder)
 
 
 def python(words: list[str]) -> subprocess.CompletedProcess[str]:

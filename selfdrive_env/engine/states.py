@@ -1,0 +1,114 @@
+"""Whether the arrays of a state can harm kernels: each alone, then those that belong together.
+
+Kernels look nothing over: an index that points beyond an array ends the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.state.bounds import BOUNDS, default_bound
+from selfdrive_env.state.world import ABSENT
+
+__all__ = ["check_values", "limits_of"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+HEADING_SLACK = 0.02
+"""By how much the length of a heading's vector may differ from 1."""
+
+
+def limits_of(engine: Any) -> dict[str, float]:
+    """Returns what the names in `state.bounds` stand for, in a batch.
+
+    Args:
+        engine: Of the batch.
+    """
+    return {
+        "map": len(engine.maps) - 1,
+        "segment": len(engine.lanes.segment) - 1,
+        "lane": len(engine.lanes.length) - 1,
+        "line": len(engine.signs.line) - 1,
+        "type": len(BODY_TYPES) - 1,
+        "slots": engine.num_slots,
+        "horizon": engine.params.horizon,
+        "lane_length": float(engine.lanes.length.max()) + 1.0,
+    }
+
+
+def check_values(engine: Any, arrays: Arrays, rows: NDArray[Any]) -> None:
+    """Refuses arrays of a state whose values kernels must not meet.
+
+    Args:
+        engine: Of the batch that they are for.
+        arrays: By "struct.field", of the right types and shapes; all those that make up a state.
+        rows: `Bodies.row` of the batch.
+
+    Raises:
+        ValueError: Names the array, the value and what is allowed.
+    """
+    limits = limits_of(engine)
+    absent = arrays["agents.status"] == ABSENT
+    for name, array in arrays.items():
+        bound = BOUNDS.get(name, default_bound(array.dtype))
+        high = limits[bound.high] if isinstance(bound.high, str) else bound.high
+        bad = ~((array >= bound.low) & (array <= high))  # also what is no number
+        if bound.absent:
+            bad &= ~(absent & (array == 0))
+        _refuse(name, array, bad, f"from {bound.low:.9g} to {high:.9g}")
+    name = "bodies.row"
+    _refuse(name, arrays[name], arrays[name] != rows, "what these settings give")
+    _check_turns(engine, arrays["worlds.map"], arrays["lights.turn"])
+    _check_agents(engine, arrays, ~absent)
+
+
+def _refuse(name: str, array: NDArray[Any], bad: Any, allowed: str) -> None:
+    """Raises a ValueError that tells of the first bad element, if there is one."""
+    if not bad.any():
+        return
+    place = tuple(np.argwhere(bad)[0].tolist())
+    raise ValueError(
+        f"state entry {name!r} is damaged: it must be {allowed}, got {array[place]} at "
+        f"{list(place)}"
+    )
+
+
+def _check_turns(engine: Any, maps: NDArray[Any], turns: NDArray[Any]) -> None:
+    """Refuses turns of lights that the programs of a world's map do not have."""
+    signs = engine.signs
+    program = signs.map_program_first[maps][:, None] + np.arange(turns.shape[1])
+    used = program < signs.map_program_first[maps + 1][:, None]
+    groups = np.append(np.diff(signs.program_first), 0)
+    groups = groups[np.minimum(program, len(groups) - 1)]
+    for world, place in np.argwhere(used & ((turns < 0) | (turns >= groups)))[:1].tolist():
+        raise ValueError(
+            f"state entry 'lights.turn' is damaged: a program of {engine.maps[maps[world]].name} "
+            f"must have one from 0 to {groups[world, place] - 1}, got {turns[world, place]}"
+        )
+
+
+def _check_agents(engine: Any, arrays: Arrays, present: NDArray[np.bool_]) -> None:
+    """Refuses agents in a world that are on another map, have no goal or no heading."""
+    lanes, maps = engine.lanes, arrays["worlds.map"]
+    low, high = (lanes.map_lane_first[maps + one][:, None] for one in (0, 1))
+    lane = lanes.segment_lane[arrays["agents.segment"]]
+    name = "agents.segment"
+    bad = present & ((lane < low) | (lane >= high))
+    _refuse(name, arrays[name], bad, "a segment of the world's map")
+
+    goal, count = arrays["agents.goal"], arrays["bodies.num_goals"]
+    _refuse("bodies.num_goals", count, present & (count < 1), "at least 1 for who is in the world")
+    _refuse("agents.goal", goal, present & (goal >= count), "below bodies.num_goals")
+    target = arrays["bodies.goal_lane"]
+    in_use = present[..., None] & (np.arange(target.shape[2]) < count[..., None])
+    bad = in_use & ((target < low[..., None]) | (target >= high[..., None]))
+    _refuse("bodies.goal_lane", target, bad, "a lane of the world's map")
+
+    norm = np.hypot(arrays["agents.cos"], arrays["agents.sin"])
+    bad = present & (np.abs(norm - 1.0) > HEADING_SLACK)
+    _refuse("agents.cos", arrays["agents.cos"], bad, "the cosine to the sine of agents.sin")
