@@ -1,50 +1,31 @@
-"""The contents of an OpenDRIVE file as plain records: elements checked, numbers parsed, units SI.
+"""What an OpenDRIVE file holds, as plain records: numbers parsed, units SI.
 
 Names follow ASAM OpenDRIVE 1.8; polynomials are rows (start, a, b, c, d).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.maps.network.finish import Problems
-from selfdrive_env.maps.opendrive.geometry import CubicCurve, ReferenceLine
-from selfdrive_env.maps.opendrive.xml import Element
-from selfdrive_env.maps.road_network import MAX_COORDINATE
+from selfdrive_env.maps.opendrive.geometry import ReferenceLine
 
 __all__ = [
+    "Connection",
     "Contents",
     "Controller",
+    "CrosswalkRecord",
     "JunctionRecord",
     "LaneRecord",
     "Road",
     "RoadLink",
     "Section",
     "SignalRecord",
-    "read_contents",
 ]
 
 Floats = NDArray[np.float64]
-
-MAX_LENGTH = 1e6
-"""Longest road or geometry [m]."""
-
-MAX_TURN = 1000.0
-"""Largest change of heading within one geometry [rad]."""
-
-MIN_SECTION = 1e-6
-"""Lane sections at most this long are left out [m]."""
-
-SPEED_UNITS = {"": 1.0, "m/s": 1.0, "km/h": 1.0 / 3.6, "kmh": 1.0 / 3.6, "mph": 0.44704}
-
-NO_LIMIT = 130.0 / 3.6
-"""Stands for "no limit" [m/s]."""
-
 
 @dataclass(slots=True)
 class LaneRecord:
@@ -186,297 +167,3 @@ class Contents:
     junctions: dict[str, JunctionRecord] = field(default_factory=dict)
     controllers: dict[str, Controller] = field(default_factory=dict)
     num_roads: int = 0
-
-
-def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
-    """Turns the children of the root element into records.
-
-    Args:
-        elements: Roads, junctions and controllers.
-        problems: Receives what is flawed but usable.
-
-    Returns:
-        The records, keyed by their ids.
-    """
-    contents = Contents()
-    for element in elements:
-        name = element.text("id")
-        if element.tag == "road":
-            contents.num_roads += 1
-            if name in contents.roads:
-                problems.add("{} roads have an id used before and are left out", f"road {name}")
-                continue
-            contents.roads[name] = _read_road(element, problems)
-        elif element.tag == "junction":
-            contents.junctions[name] = _read_junction(element)
-        elif element.tag == "controller":
-            signals = [control.text("signalId") for control in element.all("control")]
-            contents.controllers[name] = Controller(name, list(dict.fromkeys(signals)))
-    return contents
-
-
-def _read_road(element: Element, problems: Problems) -> Road:
-    length = _length(element)
-    name = element.text("id")
-    line = _read_line(element)
-    if abs(line.length - length) > 1.0 + 0.01 * length:
-        problems.add(
-            "{} roads state another length than their geometry has (the shorter one is used)",
-            f"road {name} ({length:.1f} m, {line.length:.1f} m)",
-        )
-        length = min(length, line.length)
-    if np.any(line.gaps() > 0.1):
-        problems.add("{} roads have gaps over 0.1 m in their reference line", f"road {name}")
-    link = element.child("link")
-    lanes = element.child("lanes")
-    return Road(
-        id=name,
-        length=length,
-        junction=element.text("junction", "-1") or "-1",
-        left_hand=element.text("rule", "RHT").upper() == "LHT",
-        line=line,
-        elevations=_polynomials(element.inside("elevationProfile", "elevation"), "s"),
-        lane_offsets=_polynomials(element.inside("lanes", "laneOffset"), "s"),
-        sections=[] if lanes is None else _read_sections(lanes, name, length, problems),
-        predecessor=_read_link(link, "predecessor"),
-        successor=_read_link(link, "successor"),
-        speeds=[
-            (record.number("s", 0.0), limit)
-            for record in element.all("type")
-            for speed in record.all("speed")
-            if (limit := _speed(speed)) is not None
-        ],
-        signals=_read_signals(element),
-        crosswalks=[_read_crosswalk(o) for o in element.inside("objects", "object")],
-    )
-
-
-def _length(element: Element) -> float:
-    """Returns a length that is not absurd."""
-    length = element.number("length")
-    if not 0.0 <= length <= MAX_LENGTH:
-        raise element.error(f"length={length:g} m is outside 0..{MAX_LENGTH:g} m")
-    return length
-
-
-def _read_line(road: Element) -> ReferenceLine:
-    """Reads the plan view."""
-    pieces: list[list[float]] = []
-    curves = {}
-    geometries = sorted(road.inside("planView", "geometry"), key=lambda g: g.number("s"))
-    for geometry in geometries:
-        length = _length(geometry)
-        if length == 0.0:
-            continue
-        row = [geometry.number(name) for name in ("s", "x", "y", "hdg")]
-        if max(abs(row[1]), abs(row[2])) > MAX_COORDINATE:
-            raise geometry.error(f"x or y is beyond {MAX_COORDINATE:g} m")
-        start, end, curve = _read_shape(geometry, length)
-        if curve is not None:
-            curves[len(pieces)] = curve
-        pieces.append([*row, start, (end - start) / length, length])
-    if not pieces:
-        raise road.error(f"id={road.text('id')!r} has no planView geometry with a length over 0")
-    columns = np.ascontiguousarray(np.array(pieces).T)
-    length = float(columns[0, -1] + columns[6, -1])
-    return ReferenceLine(*columns, length=length, curves=curves)  # type: ignore[misc]
-
-
-def _read_shape(geometry: Element, length: float) -> tuple[float, float, CubicCurve | None]:
-    """Returns the curvature at both ends and the curve, if it is neither line, arc nor spiral."""
-    for shape in geometry.children:
-        if shape.tag == "line":
-            return 0.0, 0.0, None
-        if shape.tag in ("arc", "spiral"):
-            names = ("curvature",) * 2 if shape.tag == "arc" else ("curvStart", "curvEnd")
-            start, end = (shape.number(name) for name in names)
-            if max(abs(start), abs(end)) * length > MAX_TURN:
-                raise shape.error(f"turns by more than {MAX_TURN:g} rad over {length:g} m")
-            return start, end, None
-        if shape.tag in ("poly3", "paramPoly3"):
-            return 0.0, 0.0, _read_curve(shape, length)
-    raise geometry.error("has no line, arc, spiral, poly3 or paramPoly3")
-
-
-def _read_curve(shape: Element, length: float) -> CubicCurve:
-    """Reads a poly3 or paramPoly3."""
-    if shape.tag == "poly3":
-        v = np.array([shape.number(name, 0.0) for name in "abcd"])
-        curve = CubicCurve(np.array([0.0, 1.0, 0.0, 0.0]), v, length, length, kind="poly3")
-    else:
-        u, v = (np.array([shape.number(f"{n}{axis}", 0.0) for n in "abcd"]) for axis in "UV")
-        by_length = shape.text("pRange") == "arcLength"
-        end, kind = (length, "arcLength") if by_length else (1.0, "normalized")
-        curve = CubicCurve(u, v, end, length, kind=kind)
-    total = float(curve.lengths[-1])
-    if not isfinite(total) or not 1e-3 * length <= total <= 1e3 * length + 1.0:
-        raise shape.error(f"is {total:g} m long where the geometry states {length:g} m")
-    return curve
-
-
-def _polynomials(elements: list[Element], start: str) -> Floats:
-    """Returns rows (start, a, b, c, d) in ascending order, [R, 5]."""
-    rows = [[e.number(start, 0.0), *(e.number(n, 0.0) for n in "abcd")] for e in elements]
-    if len(rows) > 1:
-        rows.sort(key=lambda row: row[0])
-    return np.array(rows, np.float64).reshape(-1, 5)
-
-
-def _read_link(link: Element | None, name: str) -> RoadLink | None:
-    record = link.child(name) if link is not None else None
-    if record is None or not record.text("elementId"):
-        return None
-    contact = record.text("contactPoint")
-    at_end = {"start": False, "end": True}.get(contact)
-    return RoadLink(record.text("elementType"), record.text("elementId"), at_end)
-
-
-def _read_sections(lanes: Element, road: str, length: float, problems: Problems) -> list[Section]:
-    """Reads the lane sections that have a length."""
-    elements = sorted(lanes.all("laneSection"), key=lambda section: section.number("s"))
-    starts = [max(0.0, section.number("s")) for section in elements]
-    if starts:
-        starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
-    sections = []
-    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
-        end = min(end, length)
-        if end - start <= MIN_SECTION:
-            problems.add("{} lane sections have no length", f"road {road} at s={start:g}")
-            continue
-        records = [
-            _read_lane(lane, road, problems)
-            for side in ("left", "right")
-            for lane in element.inside(side, "lane")
-        ]
-        records = sorted((r for r in records if r.id != 0), key=lambda r: -r.id)
-        ids = [r.id for r in records]
-        if len(set(ids)) < len(ids):
-            raise element.error(f"of road {road} has two lanes with the same id: {ids}")
-        sections.append(Section(start, end, records))
-    return sections
-
-
-def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
-    number = lane.integer("id")
-    kind = lane.text("type")
-    if not kind:
-        kind = "none"
-        if number != 0:
-            problems.add("{} lanes have no type and are not driven on", f"{road}/{number}")
-    link = lane.child("link")
-    return LaneRecord(
-        id=number,
-        type=kind,
-        widths=_polynomials(lane.all("width"), "sOffset"),
-        borders=_polynomials(lane.all("border"), "sOffset"),
-        predecessors=[] if link is None else [p.integer("id") for p in link.all("predecessor")],
-        successors=[] if link is None else [s.integer("id") for s in link.all("successor")],
-        speeds=[
-            (speed.number("sOffset", 0.0), limit)
-            for speed in lane.all("speed")
-            if (limit := _speed(speed)) is not None
-        ],
-        reversed=lane.text("direction") == "reversed",
-    )
-
-
-def _speed(element: Element, attribute: str = "max") -> float | None:
-    """Returns a speed limit [m/s], or None where the file leaves it open."""
-    value = element.text(attribute).lower()
-    if value == "no limit":
-        return NO_LIMIT
-    if value in ("", "undefined"):
-        return None
-    speed = element.number(attribute)
-    unit = element.text("unit").lower()
-    if unit not in SPEED_UNITS:
-        raise element.error(f"unit={unit[:40]!r} is not one of m/s, km/h, mph")
-    return speed * SPEED_UNITS[unit] if speed > 0.0 else None
-
-
-def _read_signals(road: Element) -> list[SignalRecord]:
-    """Reads the signals of a road and its references to signals."""
-    records = []
-    for group in road.all("signals"):
-        for element in group.children:
-            if element.tag not in ("signal", "signalReference"):
-                continue
-            record = SignalRecord(
-                id=element.text("id"),
-                s=element.number("s"),
-                t=element.number("t", 0.0),
-                orientation=element.text("orientation", "none"),
-                validities=[
-                    (min(ids), max(ids))
-                    for v in element.all("validity")
-                    if (ids := (v.integer("fromLane"), v.integer("toLane")))
-                ],
-                is_reference=element.tag == "signalReference",
-            )
-            if not record.is_reference:
-                _read_signal_kind(element, record)
-            records.append(record)
-    return records
-
-
-def _read_signal_kind(element: Element, record: SignalRecord) -> None:
-    """Fills in what only a signal itself has."""
-    record.name, record.type = element.text("name"), element.text("type")
-    record.dynamic = element.text("dynamic").lower() == "yes"
-    record.z_offset = element.number("zOffset", 0.0)
-    record.heading_offset = element.number("hOffset", 0.0)
-    if record.type == "274":
-        try:
-            value = float(element.text("value") or element.text("subtype"))
-        except ValueError:
-            return
-        factor = SPEED_UNITS.get(element.text("unit", "km/h").lower(), SPEED_UNITS["km/h"])
-        record.speed = value * factor if isfinite(value) and value > 0.0 else None
-
-
-def _read_crosswalk(element: Element) -> CrosswalkRecord:
-    """Reads the outline of a crosswalk, else the rectangle of its length and width."""
-    outlines = [*element.all("outline"), *element.inside("outlines", "outline")]
-    corners, on_road = [], False
-    for outline in outlines[:1]:
-        on_road = outline.child("cornerRoad") is not None
-        names = ("s", "t", "dz") if on_road else ("u", "v", "z")
-        tag = "cornerRoad" if on_road else "cornerLocal"
-        corners = [[corner.number(n, 0.0) for n in names] for corner in outline.all(tag)]
-    if len(corners) < 3:
-        on_road = False
-        u, v = 0.5 * element.number("length", 0.0), 0.5 * element.number("width", 0.0)
-        corners = [[u, v, 0.0], [-u, v, 0.0], [-u, -v, 0.0], [u, -v, 0.0]]
-    points = np.array(corners, np.float64)
-    if len(points) > 3 and np.allclose(points[0], points[-1], atol=1e-3):
-        points = points[:-1]
-    return CrosswalkRecord(
-        id=element.text("id"),
-        s=element.number("s"),
-        t=element.number("t", 0.0),
-        z_offset=element.number("zOffset", 0.0),
-        heading=element.number("hdg", 0.0),
-        corners=points,
-        on_road=on_road,
-    )
-
-
-def _read_junction(element: Element) -> JunctionRecord:
-    connections = []
-    for record in element.all("connection"):
-        links = [(x.integer("from"), x.integer("to")) for x in record.all("laneLink")]
-        connections.append(
-            Connection(
-                incoming=record.text("incomingRoad"),
-                connecting=record.text("connectingRoad") or record.text("linkedRoad"),
-                at_end=record.text("contactPoint") == "end",
-                lane_links=links,
-            )
-        )
-    controllers = sorted(element.all("controller"), key=lambda c: c.number("sequence", 0.0))
-    return JunctionRecord(
-        id=element.text("id"),
-        kind=element.text("type", "default") or "default",
-        connections=connections,
-        controllers=list(dict.fromkeys(c.text("id") for c in controllers)),
-    )
