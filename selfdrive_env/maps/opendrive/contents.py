@@ -1,4 +1,4 @@
-"""Turns the elements of an OpenDRIVE file into records: elements checked, numbers parsed, units SI."""
+"""Turns the elements of an OpenDRIVE file into records: checked, numbers parsed, units SI."""
 
 from __future__ import annotations
 
