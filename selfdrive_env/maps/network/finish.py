@@ -94,9 +94,10 @@ def finish(network: RoadNetwork, problems: Problems) -> RoadNetwork:
     network.check()
     name = Path(network.source).name or network.name
     if not any(lane.drivable for lane in network.lanes):
+        flaws = "".join(f"; {sentence}" for sentence in problems.sentences())
         raise MapError(
             f"{name}: none of {len(network.lanes)} lanes in {network.num_roads} roads is "
-            f"drivable; at least one of type {', '.join(sorted(DRIVABLE_TYPES))} is needed"
+            f"drivable; at least one of type {', '.join(sorted(DRIVABLE_TYPES))} is needed{flaws}"
         )
     for index, lane in enumerate(network.lanes):
         if not lane.drivable:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isfinite
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,13 @@ from selfdrive_env.maps.opendrive.records import (
     SignalRecord,
 )
 from selfdrive_env.maps.opendrive.xml import Element
-from selfdrive_env.maps.road_network import MAX_COORDINATE
+from selfdrive_env.maps.road_network import MAX_COORDINATE, MapError
 
 __all__ = ["read_contents"]
 
 Floats = NDArray[np.float64]
+
+Record = TypeVar("Record")
 
 MAX_LENGTH = 1e6
 """Longest road or geometry [m]."""
@@ -38,7 +41,14 @@ MAX_TURN = 1000.0
 MIN_SECTION = 1e-6
 """Lane sections at most this long are left out [m]."""
 
-SPEED_UNITS = {"": 1.0, "m/s": 1.0, "km/h": 1.0 / 3.6, "kmh": 1.0 / 3.6, "mph": 0.44704}
+ROUNDING = 1e-3
+"""Geometries shorter than nothing by at most this much have no length [m]."""
+
+SPEED_UNITS = {
+    **dict.fromkeys(("", "m/s", "mps"), 1.0),
+    **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), 1.0 / 3.6),
+    **dict.fromkeys(("mph", "mi/h"), 0.44704),
+}
 
 NO_LIMIT = 130.0 / 3.6
 """Stands for "no limit" [m/s]."""
@@ -64,18 +74,38 @@ def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
                 continue
             contents.roads[name] = _read_road(element, problems)
         elif element.tag == "junction":
-            contents.junctions[name] = _read_junction(element)
+            contents.junctions[name] = _read_junction(element, problems)
         elif element.tag == "controller":
             signals = [control.text("signalId") for control in element.all("control")]
             contents.controllers[name] = Controller(name, list(dict.fromkeys(signals)))
     return contents
 
 
+def _usable(
+    elements: Iterable[Element], read: Callable[[Element], Record], problems: Problems
+) -> list[Record]:
+    """Returns the records that can be read; a map goes without the others, which are listed."""
+    records = []
+    for element in elements:
+        try:
+            records.append(read(element))
+        except MapError as error:
+            place = str(error).removeprefix(f"{element.source}, ")
+            problems.add("{} flawed records are left out", place)
+    return records
+
+
 def _read_road(element: Element, problems: Problems) -> Road:
     length = _length(element)
     name = element.text("id")
-    line = _read_line(element)
-    if abs(line.length - length) > 1.0 + 0.01 * length:
+    line = _read_line(element, problems)
+    if line.length <= MIN_SECTION:
+        problems.add(
+            "{} roads have no planView geometry with a length over 0 (joined across)",
+            f"road {name}",
+        )
+        length = 0.0
+    elif abs(line.length - length) > 1.0 + 0.01 * length:
         problems.add(
             "{} roads state another length than their geometry has (the shorter one is used)",
             f"road {name} ({length:.1f} m, {line.length:.1f} m)",
@@ -85,37 +115,49 @@ def _read_road(element: Element, problems: Problems) -> Road:
         problems.add("{} roads have gaps over 0.1 m in their reference line", f"road {name}")
     link = element.child("link")
     lanes = element.child("lanes")
+    sections = [] if lanes is None else _read_sections(lanes, name, length, problems)
     return Road(
         id=name,
         length=length,
         junction=element.text("junction", "-1") or "-1",
         left_hand=element.text("rule", "RHT").upper() == "LHT",
         line=line,
-        elevations=_polynomials(element.inside("elevationProfile", "elevation"), "s"),
-        lane_offsets=_polynomials(element.inside("lanes", "laneOffset"), "s"),
-        sections=[] if lanes is None else _read_sections(lanes, name, length, problems),
+        elevations=_polynomials(element.inside("elevationProfile", "elevation"), "s", problems),
+        lane_offsets=_polynomials(element.inside("lanes", "laneOffset"), "s", problems),
+        sections=[section for section in sections if section.end - section.start > MIN_SECTION],
+        linked_sections=sections,
         predecessor=_read_link(link, "predecessor"),
         successor=_read_link(link, "successor"),
-        speeds=[
-            (record.number("s", 0.0), limit)
-            for record in element.all("type")
-            for speed in record.all("speed")
-            if (limit := _speed(speed)) is not None
-        ],
-        signals=_read_signals(element),
-        crosswalks=[_read_crosswalk(o) for o in element.inside("objects", "object")],
+        speeds=_read_speeds([r for r in element.all("type") if r.child("speed")], "s", problems),
+        signals=_read_signals(element, problems) if length else [],
+        crosswalks=_usable(element.inside("objects", "object"), _read_crosswalk, problems)
+        if length
+        else [],
     )
+
+
+def _read_speeds(
+    elements: list[Element], start: str, problems: Problems
+) -> list[tuple[float, float]]:
+    """Returns (start, limit) of the records that give a limit."""
+
+    def read(element: Element) -> list[tuple[float, float]]:
+        speeds = element.all("speed") if element.tag == "type" else [element]
+        limits = [limit for speed in speeds if (limit := _speed(speed)) is not None]
+        return [(element.number(start, 0.0), limit) for limit in limits]
+
+    return [pair for pairs in _usable(elements, read, problems) for pair in pairs]
 
 
 def _length(element: Element) -> float:
     """Returns a length that is not absurd."""
     length = element.number("length")
-    if not 0.0 <= length <= MAX_LENGTH:
+    if not -ROUNDING <= length <= MAX_LENGTH:
         raise element.error(f"length={length:g} m is outside 0..{MAX_LENGTH:g} m")
-    return length
+    return max(length, 0.0)
 
 
-def _read_line(road: Element) -> ReferenceLine:
+def _read_line(road: Element, problems: Problems) -> ReferenceLine:
     """Reads the plan view."""
     pieces: list[list[float]] = []
     curves = {}
@@ -123,6 +165,8 @@ def _read_line(road: Element) -> ReferenceLine:
     for geometry in geometries:
         length = _length(geometry)
         if length == 0.0:
+            place = f"road {road.text('id')} at s={geometry.number('s'):g}"
+            problems.add("{} geometries have no length and are left out", place)
             continue
         row = [geometry.number(name) for name in ("s", "x", "y", "hdg")]
         if max(abs(row[1]), abs(row[2])) > MAX_COORDINATE:
@@ -132,7 +176,9 @@ def _read_line(road: Element) -> ReferenceLine:
             curves[len(pieces)] = curve
         pieces.append([*row, start, (end - start) / length, length])
     if not pieces:
-        raise road.error(f"id={road.text('id')!r} has no planView geometry with a length over 0")
+        first = geometries[0] if geometries else None
+        x, y, heading = (first.number(n) if first else 0.0 for n in ("x", "y", "hdg"))
+        pieces.append([0.0, x, y, heading, 0.0, 0.0, 0.0])
     columns = np.ascontiguousarray(np.array(pieces).T)
     length = float(columns[0, -1] + columns[6, -1])
     return ReferenceLine(*columns, length=length, curves=curves)  # type: ignore[misc]
@@ -170,8 +216,13 @@ def _read_curve(shape: Element, length: float) -> CubicCurve:
     return curve
 
 
-def _polynomials(elements: list[Element], start: str) -> Floats:
+def _polynomials(elements: list[Element], start: str, problems: Problems) -> Floats:
     """Returns rows (start, a, b, c, d) in ascending order, [R, 5]."""
+    for element in elements:
+        for name in (start, *"abcd"):
+            if not element.text(name, "0"):
+                place = f"line {element.line}: <{element.tag}> {name}"
+                problems.add("{} coefficients are empty (taken as 0)", place)
     rows = [[e.number(start, 0.0), *(e.number(n, 0.0) for n in "abcd")] for e in elements]
     if len(rows) > 1:
         rows.sort(key=lambda row: row[0])
@@ -188,17 +239,16 @@ def _read_link(link: Element | None, name: str) -> RoadLink | None:
 
 
 def _read_sections(lanes: Element, road: str, length: float, problems: Problems) -> list[Section]:
-    """Reads the lane sections that have a length."""
-    elements = sorted(lanes.all("laneSection"), key=lambda section: section.number("s"))
-    starts = [max(0.0, section.number("s")) for section in elements]
+    """Reads the lane sections, also those without a length."""
+    elements = sorted(enumerate(lanes.all("laneSection")), key=lambda pair: pair[1].number("s"))
+    starts = [max(0.0, section.number("s")) for _, section in elements]
     if starts:
         starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
     sections = []
-    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
+    for (number, element), start, end in zip(elements, starts, [*starts[1:], length], strict=True):
         end = min(end, length)
-        if end - start <= MIN_SECTION:
+        if end - start <= MIN_SECTION and length:
             problems.add("{} lane sections have no length", f"road {road} at s={start:g}")
-            continue
         records = [
             _read_lane(lane, road, problems)
             for side in ("left", "right")
@@ -208,7 +258,7 @@ def _read_sections(lanes: Element, road: str, length: float, problems: Problems)
         ids = [r.id for r in records]
         if len(set(ids)) < len(ids):
             raise element.error(f"of road {road} has two lanes with the same id: {ids}")
-        sections.append(Section(start, end, records))
+        sections.append(Section(str(number), start, end, records))
     return sections
 
 
@@ -219,19 +269,18 @@ def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
         kind = "none"
         if number != 0:
             problems.add("{} lanes have no type and are not driven on", f"{road}/{number}")
-    link = lane.child("link")
+
+    def links(name: str) -> list[int]:
+        return _usable(lane.inside("link", name), lambda link: link.integer("id"), problems)
+
     return LaneRecord(
         id=number,
         type=kind,
-        widths=_polynomials(lane.all("width"), "sOffset"),
-        borders=_polynomials(lane.all("border"), "sOffset"),
-        predecessors=[] if link is None else [p.integer("id") for p in link.all("predecessor")],
-        successors=[] if link is None else [s.integer("id") for s in link.all("successor")],
-        speeds=[
-            (speed.number("sOffset", 0.0), limit)
-            for speed in lane.all("speed")
-            if (limit := _speed(speed)) is not None
-        ],
+        widths=_polynomials(lane.all("width"), "sOffset", problems),
+        borders=_polynomials(lane.all("border"), "sOffset", problems),
+        predecessors=links("predecessor"),
+        successors=links("successor"),
+        speeds=_read_speeds(lane.all("speed"), "sOffset", problems),
         reversed=lane.text("direction") == "reversed",
     )
 
@@ -250,29 +299,31 @@ def _speed(element: Element, attribute: str = "max") -> float | None:
     return speed * SPEED_UNITS[unit] if speed > 0.0 else None
 
 
-def _read_signals(road: Element) -> list[SignalRecord]:
+def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
     """Reads the signals of a road and its references to signals."""
-    records = []
-    for group in road.all("signals"):
-        for element in group.children:
-            if element.tag not in ("signal", "signalReference"):
-                continue
-            record = SignalRecord(
-                id=element.text("id"),
-                s=element.number("s"),
-                t=element.number("t", 0.0),
-                orientation=element.text("orientation", "none"),
-                validities=[
-                    (min(ids), max(ids))
-                    for v in element.all("validity")
-                    if (ids := (v.integer("fromLane"), v.integer("toLane")))
-                ],
-                is_reference=element.tag == "signalReference",
-            )
-            if not record.is_reference:
-                _read_signal_kind(element, record)
-            records.append(record)
-    return records
+
+    def read(element: Element) -> SignalRecord:
+        ranges = _usable(element.all("validity"), _read_validity, problems)
+        record = SignalRecord(
+            id=element.text("id"),
+            s=element.number("s"),
+            t=element.number("t", 0.0),
+            orientation=element.text("orientation", "none"),
+            validities=ranges,
+            is_reference=element.tag == "signalReference",
+        )
+        if not record.is_reference:
+            _read_signal_kind(element, record)
+        return record
+
+    tags = ("signal", "signalReference")
+    elements = [e for group in road.all("signals") for e in group.children if e.tag in tags]
+    return _usable(elements, read, problems)
+
+
+def _read_validity(element: Element) -> tuple[int, int]:
+    ids = element.integer("fromLane"), element.integer("toLane")
+    return min(ids), max(ids)
 
 
 def _read_signal_kind(element: Element, record: SignalRecord) -> None:
@@ -317,22 +368,26 @@ def _read_crosswalk(element: Element) -> CrosswalkRecord:
     )
 
 
-def _read_junction(element: Element) -> JunctionRecord:
-    connections = []
-    for record in element.all("connection"):
-        links = [(x.integer("from"), x.integer("to")) for x in record.all("laneLink")]
-        connections.append(
-            Connection(
-                incoming=record.text("incomingRoad"),
-                connecting=record.text("connectingRoad") or record.text("linkedRoad"),
-                at_end=record.text("contactPoint") == "end",
-                lane_links=links,
-            )
+def _read_junction(element: Element, problems: Problems) -> JunctionRecord:
+    def read_link(link: Element) -> tuple[int, int]:
+        return link.integer("from"), link.integer("to")
+
+    connections = [
+        Connection(
+            incoming=record.text("incomingRoad"),
+            connecting=record.text("connectingRoad") or record.text("linkedRoad"),
+            at_end=record.text("contactPoint") == "end",
+            lane_links=_usable(record.all("laneLink"), read_link, problems),
         )
-    controllers = sorted(element.all("controller"), key=lambda c: c.number("sequence", 0.0))
+        for record in element.all("connection")
+    ]
+    controllers = _usable(
+        element.all("controller"), lambda c: (c.number("sequence", 0.0), c.text("id")), problems
+    )
+    controllers.sort(key=lambda pair: pair[0])
     return JunctionRecord(
         id=element.text("id"),
         kind=element.text("type", "default") or "default",
         connections=connections,
-        controllers=list(dict.fromkeys(c.text("id") for c in controllers)),
+        controllers=list(dict.fromkeys(name for _, name in controllers)),
     )

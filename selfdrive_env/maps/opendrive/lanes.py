@@ -53,6 +53,9 @@ NEGLIGIBLE_WIDTH = 0.01
 MAX_POINTS = 10_000_000
 """Most points of one lane section."""
 
+MAX_WIDTH = 60.0
+"""Widest lane that is driven on; a toll plaza of twelve lanes written as one [m]."""
+
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -88,14 +91,14 @@ def sample_road(
         One entry a lane section, [len(road.sections)].
     """
     sampled = []
-    for number, section in enumerate(road.sections):
+    for section in road.sections:
         stations = _stations(road, section)
-        boundaries = _boundaries(road, section, number, stations, problems)
+        boundaries = _boundaries(road, section, stations, problems)
         centres = 0.5 * (boundaries[:-1] + boundaries[1:])
         first = len(lanes)
         for k, record in enumerate(section.lanes):
             lane = Lane(
-                name=f"{road.id}/{number}/{record.id}",
+                name=lane_name(road, section, record),
                 type=record.type,
                 centre=centres[k],
                 left=boundaries[k],
@@ -113,6 +116,11 @@ def sample_road(
         _list_folds(boundaries, centres, indices, lanes, problems)
         sampled.append(SampledSection(stations, boundaries, centres, indices))
     return sampled
+
+
+def lane_name(road: Road, section: Section, record: LaneRecord) -> str:
+    """Returns what a lane is called: "road/section/lane id"."""
+    return f"{road.id}/{section.name}/{record.id}"
 
 
 def runs_forward(road: Road, record: LaneRecord) -> bool:
@@ -213,9 +221,7 @@ def _second_derivatives(
     return largest, np.abs(rise)
 
 
-def _boundaries(
-    road: Road, section: Section, number: int, stations: Floats, problems: Problems
-) -> Floats:
+def _boundaries(road: Road, section: Section, stations: Floats, problems: Problems) -> Floats:
     """Returns the lane boundaries from left to right, [B + 1, S, 3] [m]."""
     lookup = stations.copy()
     lookup[0] += min(1e-9, 0.1 * (section.end - section.start))
@@ -228,9 +234,9 @@ def _boundaries(
     t = np.empty((len(section.lanes) + 1, len(stations)))
     t[middle] = offset
     for k in range(middle - 1, -1, -1):
-        t[k] = t[k + 1] + _width(road, section, number, k, stations, t[k + 1] - offset, problems)
+        t[k] = t[k + 1] + _width(road, section, k, stations, t[k + 1] - offset, problems)
     for k in range(middle, len(section.lanes)):
-        t[k + 1] = t[k] - _width(road, section, number, k, stations, offset - t[k], problems)
+        t[k + 1] = t[k] - _width(road, section, k, stations, offset - t[k], problems)
 
     points = np.empty((*t.shape, 3))
     points[..., 0] = x - t * np.sin(heading)
@@ -247,7 +253,6 @@ def _boundaries(
 def _width(
     road: Road,
     section: Section,
-    number: int,
     k: int,
     stations: Floats,
     inner: Floats,
@@ -262,9 +267,14 @@ def _width(
         width = np.abs(evaluate_polynomials(lane.borders, local)[0]) - inner
     else:
         width = np.zeros_like(stations)
-    name = f"{road.id}/{number}/{lane.id}"
+    name = lane_name(road, section, lane)
     if width.min() < -NEGLIGIBLE_WIDTH:
         problems.add("{} lanes have a negative width in places (taken as 0)", name)
+    if lane.type in DRIVABLE_TYPES and width.max() > MAX_WIDTH:
+        raise MapError(
+            f"lane {name} is {width.max():.0f} m wide; a {lane.type} lane may be at most "
+            f"{MAX_WIDTH:g} m wide"
+        )
     if lane.type in DRIVABLE_TYPES and width.max() < NEGLIGIBLE_WIDTH:
         problems.add("{} driving lanes have no width anywhere", name)
     return np.maximum(width, 0.0)

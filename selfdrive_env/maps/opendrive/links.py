@@ -5,10 +5,12 @@ Links whose ends lie apart are dropped and listed among the problems.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from selfdrive_env.maps.network.finish import Problems, directions
-from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
+from selfdrive_env.maps.opendrive.lanes import SampledSection, lane_name, runs_forward
 from selfdrive_env.maps.opendrive.records import (
     Connection,
     Contents,
@@ -16,7 +18,7 @@ from selfdrive_env.maps.opendrive.records import (
     Road,
     RoadLink,
 )
-from selfdrive_env.maps.road_network import Lane
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Lane
 
 __all__ = ["link_lanes"]
 
@@ -57,7 +59,11 @@ def link_lanes(
 
 
 class _Linker:
-    """Collects links between lane ends, then writes those that are sound."""
+    """Collects links between lane ends, then writes those that are sound.
+
+    Nodes are the lanes of the network, then those of sections and roads without a length: links
+    lead through these.
+    """
 
     def __init__(
         self,
@@ -68,22 +74,30 @@ class _Linker:
     ) -> None:
         self.contents, self.lanes, self.problems = contents, lanes, problems
         self.index: dict[tuple[str, int, int], int] = {}
-        self.forward = np.zeros(len(lanes), bool)
+        self.names = [lane.name for lane in lanes]
+        self.types = [lane.type for lane in lanes]
+        self.forward = [True] * len(lanes)
         self.edges: dict[tuple[int, int], None] = {}
-        for name, sections in sampled.items():
-            road = contents.roads[name]
-            for number, (section, record) in enumerate(zip(sections, road.sections, strict=True)):
-                for lane, lane_record in zip(section.lanes, record.lanes, strict=True):
-                    self.index[name, number, lane_record.id] = lane
-                    self.forward[lane] = runs_forward(road, lane_record)
+        for road in contents.roads.values():
+            real = dict(zip(map(id, road.sections), sampled[road.id], strict=True))
+            for number, section in enumerate(road.linked_sections):
+                mine = real.get(id(section))
+                for k, record in enumerate(section.lanes):
+                    node = len(self.names) if mine is None else mine.lanes[k]
+                    if mine is None:
+                        self.names.append(lane_name(road, section, record))
+                        self.types.append(record.type)
+                        self.forward.append(True)
+                    self.index[road.id, number, record.id] = node
+                    self.forward[node] = runs_forward(road, record)
 
     def link_road(self, road: Road) -> None:
         """Follows the lane links within a road and over its road links."""
-        last = len(road.sections) - 1
-        for number, section in enumerate(road.sections):
+        last = len(road.linked_sections) - 1
+        for number, section in enumerate(road.linked_sections):
             for lane in section.lanes:
                 here = self.index[road.id, number, lane.id]
-                if not self.lanes[here].drivable:
+                if self.types[here] not in DRIVABLE_TYPES:
                     continue
                 for at_end, ids in ((True, lane.successors), (False, lane.predecessors)):
                     target = self._beyond(road, number, at_end, last)
@@ -104,13 +118,13 @@ class _Linker:
         if link is None or link.kind == "junction":
             return None
         other = self.contents.roads.get(link.id)
-        if other is None or not other.sections:
+        if other is None or not other.linked_sections:
             self.problems.add("{} road links lead to no road", f"road {road.id} -> {link.id}")
             return None
         other_end = link.at_end
         if other_end is None:
             other_end = _points_at(other.successor, road.id)
-        return other.id, len(other.sections) - 1 if other_end else 0, other_end
+        return other.id, len(other.linked_sections) - 1 if other_end else 0, other_end
 
     def link_connection(self, junction: JunctionRecord, connection: Connection) -> None:
         """Follows the lane links of a connection in a junction."""
@@ -120,20 +134,20 @@ class _Linker:
         if incoming is None or connecting is None:
             self.problems.add("{} junction connections name a road that does not exist", name)
             return
-        if not incoming.sections or not connecting.sections:
+        if not incoming.linked_sections or not connecting.linked_sections:
             return
         at_end = connection.at_end
-        target = (connecting.id, len(connecting.sections) - 1 if at_end else 0, at_end)
+        target = (connecting.id, len(connecting.linked_sections) - 1 if at_end else 0, at_end)
         sides = [
             side
             for side, link in ((True, incoming.successor), (False, incoming.predecessor))
             if link is not None and link.kind == "junction" and link.id == junction.id
         ]
         side = sides[0] if len(sides) == 1 else self._nearer_side(incoming, target)
-        number = len(incoming.sections) - 1 if side else 0
+        number = len(incoming.linked_sections) - 1 if side else 0
         for a, b in connection.lane_links:
             here = self.index.get((incoming.id, number, a))
-            if here is not None and self.lanes[here].drivable:
+            if here is not None and self.types[here] in DRIVABLE_TYPES:
                 self._join((here, side), *target, b)
             elif here is None and a != 0:
                 self.problems.add("{} lane links name a lane that does not exist", f"{name}, {a}")
@@ -149,38 +163,58 @@ class _Linker:
     def _join(self, here: End, road: str, number: int, at_end: bool, lane_id: int) -> None:
         """Notes a link from the end of a lane to the end of another."""
         other = self.index.get((road, number, lane_id))
+        lane, lane_at_end = here
         if other is None:
             if lane_id != 0:
-                name = f"{self.lanes[here[0]].name} -> {road}/{number}/{lane_id}"
+                section = self.contents.roads[road].linked_sections[number].name
+                name = f"{self.names[lane]} -> {road}/{section}/{lane_id}"
                 self.problems.add("{} lane links name a lane that does not exist", name)
             return
-        lane, lane_at_end = here
-        if not self.lanes[other].drivable or other == lane:
+        if self.types[other] not in DRIVABLE_TYPES or other == lane:
             return
-        leaves = bool(self.forward[lane]) == lane_at_end
-        arrives = bool(self.forward[other]) != at_end
+        leaves = self.forward[lane] == lane_at_end
+        arrives = self.forward[other] != at_end
         if leaves != arrives:
-            name = f"{self.lanes[lane].name} -> {self.lanes[other].name}"
+            name = f"{self.names[lane]} -> {self.names[other]}"
             self.problems.add("{} lane links join lanes of opposite direction", name)
             return
         self.edges[(lane, other) if leaves else (other, lane)] = None
 
     def write(self) -> None:
         """Writes the sound links."""
-        wrong = set()
         headings = [directions(lane.centre) for lane in self.lanes]
-        for a, b in self.edges:
+        for a, b in self._between_lanes():
             end, start = self.lanes[a].centre, self.lanes[b].centre
             gap = np.hypot(*(end[-1] - start[0])[:2])
             rise = abs(end[-1, 2] - start[0, 2])
             kink = headings[a][1] @ headings[b][0]
             if gap > MAX_GAP or rise > MAX_STEP_UP or kink < MAX_KINK:
-                wrong.add((a, b))
                 name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({gap:.1f} m)"
                 self.problems.add("{} lane links join ends that lie apart and are dropped", name)
                 continue
             self.lanes[a].successors.append(b)
             self.lanes[b].predecessors.append(a)
+
+    def _between_lanes(self) -> list[tuple[int, int]]:
+        """Returns the links between lanes of the network, those through other nodes last."""
+        num = len(self.lanes)
+        after: dict[int, list[int]] = defaultdict(list)
+        for a, b in self.edges:
+            if a >= num:
+                after[a].append(b)
+        links = {edge: None for edge in self.edges if max(edge) < num}
+        for a, b in self.edges:
+            if a >= num or b < num:
+                continue
+            seen, border = {b}, [b]
+            while border:
+                for c in after[border.pop()]:
+                    if c < num:
+                        links[a, c] = None
+                    elif c not in seen:
+                        seen.add(c)
+                        border.append(c)
+        return list(links)
 
 
 def _points_at(link: RoadLink | None, road: str) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
+
 @dataclass(slots=True)
 class LaneRecord:
     """A lane of a lane section; ids are positive left of the reference line."""
@@ -51,6 +52,9 @@ class LaneRecord:
 @dataclass(slots=True)
 class Section:
     """A lane section, lanes from left to right (ids descending, without 0)."""
+
+    name: str
+    """Number among the sections of the road in the file."""
 
     start: float
     end: float
@@ -120,6 +124,11 @@ class Road:
     elevations: Floats
     lane_offsets: Floats
     sections: list[Section]
+    """Those that have a length."""
+
+    linked_sections: list[Section]
+    """These and those without a length, which links lead through."""
+
     predecessor: RoadLink | None
     successor: RoadLink | None
     speeds: list[tuple[float, float]]

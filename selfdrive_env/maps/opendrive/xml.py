@@ -1,7 +1,7 @@
 """Reads the XML of an OpenDRIVE file incrementally into light elements, one road at a time.
 
 Only elements the simulator uses are kept. DOCTYPE declarations are refused, so that no entity is
-ever expanded, and the decompressed size is bounded.
+ever expanded; sizes, depths and counts are bounded, so that a small file cannot fill the memory.
 """
 
 from __future__ import annotations
@@ -21,11 +21,23 @@ __all__ = ["SUFFIXES", "Element", "read_elements"]
 
 SUFFIXES = (".xodr", ".xodr.gz", ".xodr.xz")
 
-MAX_BYTES = 1 << 30
-"""Longest document after decompression."""
+MAX_BYTES = 1 << 29
+"""Longest document after decompression; a town of 660 km of lanes has a tenth of it."""
 
 MAX_DEPTH = 64
-"""Deepest nesting of elements that are kept; OpenDRIVE needs 8."""
+"""Deepest nesting of elements; OpenDRIVE needs 9."""
+
+MAX_ELEMENTS = 3_000_000
+"""Most elements of a document, those that are not kept included; that town has 0.65 million."""
+
+MAX_KEPT = 200_000
+"""Most elements kept of one road, junction or controller; that town has 1,100."""
+
+MAX_ATTRIBUTES = 256
+"""Most attributes of an element; OpenDRIVE needs 17."""
+
+MAX_TOKEN = 1 << 24
+"""Longest tag with its attributes, or comment [bytes]."""
 
 MAX_NUMBER = 1e12
 """Largest absolute value of any number; keeps cubics from overflowing."""
@@ -78,13 +90,13 @@ class Element:
 
         Args:
             name: Of the attribute.
-            default: For an absent attribute; None makes the attribute mandatory.
+            default: For an absent or empty attribute; None makes the attribute mandatory.
 
         Returns:
             The value in the unit of the file.
         """
         value = self.attributes.get(name)
-        if value is None:
+        if value is None or (not value.strip() and default is not None):
             if default is None:
                 raise self.error(f"attribute {name} is missing; a finite number is needed")
             return default
@@ -101,6 +113,8 @@ class Element:
     def integer(self, name: str) -> int:
         """Returns an attribute as an integer, such as a lane id."""
         value = self.text(name)
+        if not value:
+            raise self.error(f"attribute {name} is missing; an integer is needed")
         try:
             return int(value)
         except ValueError:
@@ -160,6 +174,7 @@ class _Builder:
         self.ready: list[Element] = []
         self.stack: list[Element] = []
         self.skipped = 0
+        self.elements = self.kept = self.fed = 0
         self.rooted = False
         self.parser = expat.ParserCreate()
         self.parser.StartElementHandler = self.start
@@ -169,6 +184,7 @@ class _Builder:
 
     def feed(self, chunk: bytes, last: bool = False) -> None:
         """Parses one more piece of the file."""
+        self.fed += len(chunk)
         try:
             self.parser.Parse(chunk, last)
         except expat.ExpatError as error:
@@ -180,6 +196,9 @@ class _Builder:
             if isinstance(error, MapError):
                 raise
             raise MapError(f"{self.source}: unusable text encoding ({error})") from None
+        # What the parser has not told yet lies in its buffer.
+        if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN:
+            raise self.error(f"a tag or comment is longer than {MAX_TOKEN >> 20} MiB")
 
     def finish(self) -> None:
         """Ends the document."""
@@ -192,15 +211,22 @@ class _Builder:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Handles an opening tag."""
+        self.elements += 1
+        if self.elements > MAX_ELEMENTS:
+            raise self.error(f"the file has more than {MAX_ELEMENTS} elements")
+        if len(self.stack) + self.skipped >= MAX_DEPTH:
+            raise self.error(f"<{tag[:40]}> is nested more than {MAX_DEPTH} deep")
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise self.error(
+                f"<{tag[:40]}> has {len(attributes)} attributes; at most {MAX_ATTRIBUTES} are "
+                "allowed"
+            )
         if self.skipped:
             self.skipped += 1
             return
         if not self.rooted:
             if tag.rpartition(":")[2] != "OpenDRIVE":
-                raise MapError(
-                    f"{self.source}, line {self.parser.CurrentLineNumber}: the root element is "
-                    f"<{tag[:40]}>; only <OpenDRIVE> is allowed"
-                )
+                raise self.error(f"the root element is <{tag[:40]}>; only <OpenDRIVE> is allowed")
             self.rooted = True
             return
         crosswalk = tag != "object" or attributes.get("type", "").lower() == "crosswalk"
@@ -208,10 +234,13 @@ class _Builder:
             self.skipped = 1
             return
         element = Element(tag, attributes, self.parser.CurrentLineNumber, self.source)
-        if len(self.stack) >= MAX_DEPTH:
-            raise element.error(f"is nested more than {MAX_DEPTH} deep")
         if self.stack:
+            self.kept += 1
+            if self.kept > MAX_KEPT:
+                raise self.stack[0].error(f"has more than {MAX_KEPT} elements")
             self.stack[-1].children.append(element)
+        else:
+            self.kept = 0
         self.stack.append(element)
 
     def end(self, tag: str) -> None:
@@ -227,7 +256,8 @@ class _Builder:
 
     def refuse(self, *_: Any) -> None:
         """Handles a DOCTYPE or entity declaration."""
-        raise MapError(
-            f"{self.source}, line {self.parser.CurrentLineNumber}: document type and entity "
-            "declarations are not allowed"
-        )
+        raise self.error("document type and entity declarations are not allowed")
+
+    def error(self, message: str) -> MapError:
+        """Returns an error that names the file and the line."""
+        return MapError(f"{self.source}, line {self.parser.CurrentLineNumber}: {message}")
