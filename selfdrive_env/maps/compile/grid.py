@@ -279,8 +279,10 @@ def _inside(edges: F64, frame: Frame) -> Mask:
     y = frame.origin[1] + (row + 0.5) * CELL
     x = x0[edge] + (y - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
     column = np.ceil((x - frame.origin[0]) / CELL - 0.5).astype(np.int64)
-    crossings = np.bincount(row * frame.cells_x + column, minlength=frame.cells_x * frame.cells_y)
-    parity = crossings.astype(np.uint8).reshape(frame.cells_y, frame.cells_x)
+    # One byte a cell: counts of eight would be most of the memory of a large map.
+    cell, crossings = np.unique(row * frame.cells_x + column, return_counts=True)
+    parity = np.zeros((frame.cells_y, frame.cells_x), np.uint8)
+    parity.reshape(-1)[cell] = crossings % 2
     inside: Mask = np.cumsum(parity, axis=1, dtype=np.uint8) % 2 == 1
     return inside
 

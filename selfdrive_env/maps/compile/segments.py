@@ -32,10 +32,10 @@ __all__ = ["Strips", "compile_lanes", "resample_lanes"]
 SHORTEST_LANE = 1e-3
 """Lanes shorter or narrower than this are left out [m]."""
 
-MAX_LENGTH = 1e7
+MAX_LENGTH = 1e6
 """Of all drivable lanes of a map [m]."""
 
-MAX_AREA = 4e9
+MAX_AREA = 1e9
 """Of the rectangle around them, with `BORDER` along each axis [m^2]."""
 
 BORDER = 128.0
