@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import pairwise
 from math import isfinite
 from typing import TypeVar
 
@@ -24,7 +26,7 @@ from selfdrive_env.maps.opendrive.records import (
     SignalRecord,
 )
 from selfdrive_env.maps.opendrive.xml import Element
-from selfdrive_env.maps.road_network import MAX_COORDINATE, MapError
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, MAX_COORDINATE, MapError
 
 __all__ = ["read_contents"]
 
@@ -43,6 +45,15 @@ MIN_SECTION = 1e-6
 
 ROUNDING = 1e-3
 """Geometries shorter than nothing by at most this much have no length [m]."""
+
+CLOSED = "restricted"
+"""The type of lanes that cars may not drive on, whatever their own type."""
+
+CARS = frozenset({"passengercar", "car"})
+"""What cars are called where access to a lane is ruled, in lower case."""
+
+ALLOWED = CARS | {"autonomoustraffic", "simulator", "none"}
+"""Who is allowed, cars among them."""
 
 SPEED_UNITS = {
     **dict.fromkeys(("", "m/s", "mps"), 1.0),
@@ -240,15 +251,13 @@ def _read_link(link: Element | None, name: str) -> RoadLink | None:
 
 def _read_sections(lanes: Element, road: str, length: float, problems: Problems) -> list[Section]:
     """Reads the lane sections, also those without a length."""
-    elements = sorted(enumerate(lanes.all("laneSection")), key=lambda pair: pair[1].number("s"))
-    starts = [max(0.0, section.number("s")) for _, section in elements]
+    elements = sorted(lanes.all("laneSection"), key=lambda section: section.number("s"))
+    number = {id(element): str(k) for k, element in enumerate(lanes.all("laneSection"))}
+    starts = [max(0.0, section.number("s")) for section in elements]
     if starts:
         starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
     sections = []
-    for (number, element), start, end in zip(elements, starts, [*starts[1:], length], strict=True):
-        end = min(end, length)
-        if end - start <= MIN_SECTION and length:
-            problems.add("{} lane sections have no length", f"road {road} at s={start:g}")
+    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
         records = [
             _read_lane(lane, road, problems)
             for side in ("left", "right")
@@ -258,8 +267,78 @@ def _read_sections(lanes: Element, road: str, length: float, problems: Problems)
         ids = [r.id for r in records]
         if len(set(ids)) < len(ids):
             raise element.error(f"of road {road} has two lanes with the same id: {ids}")
-        sections.append(Section(str(number), start, end, records))
-    return sections
+        sections.append(Section(number[id(element)], start, min(end, length), records))
+    single = [element.text("singleSide").lower() in ("true", "1") for element in elements]
+    if any(single):
+        sections = _joined_sides(sections, single, length)
+    for section in sections:
+        if section.end - section.start <= MIN_SECTION and length:
+            problems.add("{} lane sections have no length", f"road {road} at s={section.start:g}")
+    return [part for section in sections for part in _by_access(section)]
+
+
+def _joined_sides(sections: list[Section], single: list[bool], length: float) -> list[Section]:
+    """Returns sections of both sides from those that tell of one; they are numbered anew."""
+    sides: list[list[Section]] = []
+    for sign in (1, -1):
+        own = [
+            replace(section, lanes=lanes)
+            for section, one_side in zip(sections, single, strict=True)
+            if (lanes := [r for r in section.lanes if r.id * sign > 0]) or not one_side
+        ]
+        for section, end in zip(own, [*(s.start for s in own[1:]), length], strict=True):
+            section.end = min(end, length)
+        sides.append(own)
+    cuts = sorted({section.start for own in sides for section in own})
+    return [
+        Section(
+            str(k),
+            start,
+            end,
+            [
+                record
+                for own in sides
+                if (section := next((s for s in reversed(own) if s.start <= start), None))
+                for record in _cut(section, start, end).lanes
+            ],
+        )
+        for k, (start, end) in enumerate(pairwise([*cuts, length]))
+    ]
+
+
+def _by_access(section: Section) -> list[Section]:
+    """Returns a section in parts, so that each lane of a part is open to cars or is not."""
+    length = section.end - section.start
+    changes = {offset for record in section.lanes for offset, _ in record.closed}
+    cuts = [section.start + o for o in sorted(changes) if MIN_SECTION < o < length - MIN_SECTION]
+    ends = [section.start, *cuts, section.end]
+    parts = [_cut(section, start, end) for start, end in pairwise(ends)] if cuts else [section]
+    for number, part in enumerate(parts):
+        part.name += f".{number}" if cuts else ""
+        for record in part.lanes:
+            states = [closed for offset, closed in record.closed if offset <= MIN_SECTION]
+            if states and states[-1] and record.type in DRIVABLE_TYPES:
+                record.type = CLOSED
+    return parts
+
+
+def _cut(section: Section, start: float, end: float) -> Section:
+    """Returns the part of a section between two stations; its lanes lead on to the other parts."""
+    offset = start - section.start
+    moved = np.array([offset, 0.0, 0.0, 0.0, 0.0])
+    records = [
+        replace(
+            record,
+            widths=record.widths - moved,
+            borders=record.borders - moved,
+            predecessors=[record.id] if start > section.start else record.predecessors,
+            successors=[record.id] if end < section.end else record.successors,
+            speeds=[(s - offset, limit) for s, limit in record.speeds],
+            closed=[(s - offset, closed) for s, closed in record.closed],
+        )
+        for record in section.lanes
+    ]
+    return Section(section.name, start, end, records)
 
 
 def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
@@ -282,7 +361,25 @@ def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
         successors=links("successor"),
         speeds=_read_speeds(lane.all("speed"), "sOffset", problems),
         reversed=lane.text("direction") == "reversed",
+        closed=_read_access(lane, problems),
     )
+
+
+def _read_access(lane: Element, problems: Problems) -> list[tuple[float, bool]]:
+    """Returns from which offsets on cars are kept out of a lane, or are not."""
+
+    def read(element: Element) -> tuple[float, str, set[str]]:
+        kinds = [one.text("type") for one in element.all("restriction")]
+        users = {kind.lower() for kind in (*kinds, element.text("restriction")) if kind}
+        return element.number("sOffset", 0.0), element.text("rule", "deny").lower(), users
+
+    rules = _usable(lane.all("access"), read, problems)
+    closed = []
+    for start in sorted({offset for offset, _, _ in rules}):
+        denied = {u for at, rule, users in rules if at == start and rule != "allow" for u in users}
+        allowed = {u for at, rule, users in rules if at == start and rule == "allow" for u in users}
+        closed.append((start, bool(denied & CARS or (allowed and not allowed & ALLOWED))))
+    return closed
 
 
 def _speed(element: Element, attribute: str = "max") -> float | None:

@@ -47,7 +47,7 @@ CHUNK = 1 << 20
 KEPT_TEXT = """
 road link predecessor successor type speed planView geometry line arc spiral poly3
 paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
-border objects object outlines outline cornerLocal cornerRoad signals signal
+border access restriction objects object outlines outline cornerLocal cornerRoad signals signal
 signalReference validity junction connection laneLink controller control
 """
 
