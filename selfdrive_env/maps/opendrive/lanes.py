@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
-from selfdrive_env.maps.opendrive.records import LaneRecord, Road, Section
+from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Road, Section
 from selfdrive_env.maps.road_network import (
     DEFAULT_SPEED_LIMIT,
     DRIVABLE_TYPES,

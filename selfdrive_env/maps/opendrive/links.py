@@ -11,7 +11,7 @@ import numpy as np
 
 from selfdrive_env.maps.network.finish import Problems, directions
 from selfdrive_env.maps.opendrive.lanes import SampledSection, lane_name, runs_forward
-from selfdrive_env.maps.opendrive.records import (
+from selfdrive_env.maps.opendrive.parse.records import (
     Connection,
     Contents,
     JunctionRecord,

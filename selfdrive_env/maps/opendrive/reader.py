@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes
-from selfdrive_env.maps.opendrive.contents import read_contents
 from selfdrive_env.maps.opendrive.crosswalks import place_crosswalks
 from selfdrive_env.maps.opendrive.lanes import SampledSection, sample_road
 from selfdrive_env.maps.opendrive.links import link_lanes
-from selfdrive_env.maps.opendrive.records import Contents
+from selfdrive_env.maps.opendrive.parse.contents import read_contents
+from selfdrive_env.maps.opendrive.parse.records import Contents
+from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES, read_elements
 from selfdrive_env.maps.opendrive.signals import place_signals
-from selfdrive_env.maps.opendrive.xml import SUFFIXES, read_elements
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Junction, MapError, RoadNetwork
 
 __all__ = ["read_opendrive"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.records import Contents, Road, SignalRecord
+from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
 

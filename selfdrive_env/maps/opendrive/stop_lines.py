@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.records import Contents, Road, Section
+from selfdrive_env.maps.opendrive.parse.records import Contents, Road, Section
 from selfdrive_env.maps.road_network import Lane, RoadNetwork, StopLine
 
 __all__ = ["Approach", "LanePlaces", "place_stop_lines"]

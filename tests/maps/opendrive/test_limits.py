@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from selfdrive_env.maps.compile.compiled_map import compile_map
-from selfdrive_env.maps.opendrive import xml
+from selfdrive_env.maps.opendrive.parse import xml
 from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import MapError
 from tests.maps.opendrive.test_reader import document, lane, road

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from itertools import pairwise
+from collections.abc import Iterable
 from math import isfinite
 from typing import TypeVar
 
@@ -13,20 +11,26 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import CubicCurve, ReferenceLine
-from selfdrive_env.maps.opendrive.records import (
+from selfdrive_env.maps.opendrive.parse.records import (
     Connection,
     Contents,
     Controller,
     CrosswalkRecord,
     JunctionRecord,
-    LaneRecord,
     Road,
     RoadLink,
-    Section,
     SignalRecord,
 )
-from selfdrive_env.maps.opendrive.xml import Element
-from selfdrive_env.maps.road_network import DRIVABLE_TYPES, MAX_COORDINATE, MapError
+from selfdrive_env.maps.opendrive.parse.sections import (
+    MIN_SECTION,
+    SPEED_UNITS,
+    read_polynomials,
+    read_sections,
+    read_speeds,
+    usable,
+)
+from selfdrive_env.maps.opendrive.parse.xml import Element
+from selfdrive_env.maps.road_network import MAX_COORDINATE
 
 __all__ = ["read_contents"]
 
@@ -40,29 +44,8 @@ MAX_LENGTH = 1e6
 MAX_TURN = 1000.0
 """Largest change of heading within one geometry [rad]."""
 
-MIN_SECTION = 1e-6
-"""Lane sections at most this long are left out [m]."""
-
 ROUNDING = 1e-3
 """Geometries shorter than nothing by at most this much have no length [m]."""
-
-CLOSED = "restricted"
-"""The type of lanes that cars may not drive on, whatever their own type."""
-
-CARS = frozenset({"passengercar", "car"})
-"""What cars are called where access to a lane is ruled, in lower case."""
-
-ALLOWED = CARS | {"autonomoustraffic", "simulator", "none"}
-"""Who is allowed, cars among them."""
-
-SPEED_UNITS = {
-    **dict.fromkeys(("", "m/s", "mps"), 1.0),
-    **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), 1.0 / 3.6),
-    **dict.fromkeys(("mph", "mi/h"), 0.44704),
-}
-
-NO_LIMIT = 130.0 / 3.6
-"""Stands for "no limit" [m/s]."""
 
 
 def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
@@ -92,20 +75,6 @@ def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
     return contents
 
 
-def _usable(
-    elements: Iterable[Element], read: Callable[[Element], Record], problems: Problems
-) -> list[Record]:
-    """Returns the records that can be read; a map goes without the others, which are listed."""
-    records = []
-    for element in elements:
-        try:
-            records.append(read(element))
-        except MapError as error:
-            place = str(error).removeprefix(f"{element.source}, ")
-            problems.add("{} flawed records are left out", place)
-    return records
-
-
 def _read_road(element: Element, problems: Problems) -> Road:
     length = _length(element)
     name = element.text("id")
@@ -126,38 +95,25 @@ def _read_road(element: Element, problems: Problems) -> Road:
         problems.add("{} roads have gaps over 0.1 m in their reference line", f"road {name}")
     link = element.child("link")
     lanes = element.child("lanes")
-    sections = [] if lanes is None else _read_sections(lanes, name, length, problems)
+    sections = [] if lanes is None else read_sections(lanes, name, length, problems)
     return Road(
         id=name,
         length=length,
         junction=element.text("junction", "-1") or "-1",
         left_hand=element.text("rule", "RHT").upper() == "LHT",
         line=line,
-        elevations=_polynomials(element.inside("elevationProfile", "elevation"), "s", problems),
-        lane_offsets=_polynomials(element.inside("lanes", "laneOffset"), "s", problems),
+        elevations=read_polynomials(element.inside("elevationProfile", "elevation"), "s", problems),
+        lane_offsets=read_polynomials(element.inside("lanes", "laneOffset"), "s", problems),
         sections=[section for section in sections if section.end - section.start > MIN_SECTION],
         linked_sections=sections,
         predecessor=_read_link(link, "predecessor"),
         successor=_read_link(link, "successor"),
-        speeds=_read_speeds([r for r in element.all("type") if r.child("speed")], "s", problems),
+        speeds=read_speeds([r for r in element.all("type") if r.child("speed")], "s", problems),
         signals=_read_signals(element, problems) if length else [],
-        crosswalks=_usable(element.inside("objects", "object"), _read_crosswalk, problems)
+        crosswalks=usable(element.inside("objects", "object"), _read_crosswalk, problems)
         if length
         else [],
     )
-
-
-def _read_speeds(
-    elements: list[Element], start: str, problems: Problems
-) -> list[tuple[float, float]]:
-    """Returns (start, limit) of the records that give a limit."""
-
-    def read(element: Element) -> list[tuple[float, float]]:
-        speeds = element.all("speed") if element.tag == "type" else [element]
-        limits = [limit for speed in speeds if (limit := _speed(speed)) is not None]
-        return [(element.number(start, 0.0), limit) for limit in limits]
-
-    return [pair for pairs in _usable(elements, read, problems) for pair in pairs]
 
 
 def _length(element: Element) -> float:
@@ -227,19 +183,6 @@ def _read_curve(shape: Element, length: float) -> CubicCurve:
     return curve
 
 
-def _polynomials(elements: list[Element], start: str, problems: Problems) -> Floats:
-    """Returns rows (start, a, b, c, d) in ascending order, [R, 5]."""
-    for element in elements:
-        for name in (start, *"abcd"):
-            if not element.text(name, "0"):
-                place = f"line {element.line}: <{element.tag}> {name}"
-                problems.add("{} coefficients are empty (taken as 0)", place)
-    rows = [[e.number(start, 0.0), *(e.number(n, 0.0) for n in "abcd")] for e in elements]
-    if len(rows) > 1:
-        rows.sort(key=lambda row: row[0])
-    return np.array(rows, np.float64).reshape(-1, 5)
-
-
 def _read_link(link: Element | None, name: str) -> RoadLink | None:
     record = link.child(name) if link is not None else None
     if record is None or not record.text("elementId"):
@@ -249,158 +192,11 @@ def _read_link(link: Element | None, name: str) -> RoadLink | None:
     return RoadLink(record.text("elementType"), record.text("elementId"), at_end)
 
 
-def _read_sections(lanes: Element, road: str, length: float, problems: Problems) -> list[Section]:
-    """Reads the lane sections, also those without a length."""
-    elements = sorted(lanes.all("laneSection"), key=lambda section: section.number("s"))
-    number = {id(element): str(k) for k, element in enumerate(lanes.all("laneSection"))}
-    starts = [max(0.0, section.number("s")) for section in elements]
-    if starts:
-        starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
-    sections = []
-    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
-        records = [
-            _read_lane(lane, road, problems)
-            for side in ("left", "right")
-            for lane in element.inside(side, "lane")
-        ]
-        records = sorted((r for r in records if r.id != 0), key=lambda r: -r.id)
-        ids = [r.id for r in records]
-        if len(set(ids)) < len(ids):
-            raise element.error(f"of road {road} has two lanes with the same id: {ids}")
-        sections.append(Section(number[id(element)], start, min(end, length), records))
-    single = [element.text("singleSide").lower() in ("true", "1") for element in elements]
-    if any(single):
-        sections = _joined_sides(sections, single, length)
-    for section in sections:
-        if section.end - section.start <= MIN_SECTION and length:
-            problems.add("{} lane sections have no length", f"road {road} at s={section.start:g}")
-    return [part for section in sections for part in _by_access(section)]
-
-
-def _joined_sides(sections: list[Section], single: list[bool], length: float) -> list[Section]:
-    """Returns sections of both sides from those that tell of one; they are numbered anew."""
-    sides: list[list[Section]] = []
-    for sign in (1, -1):
-        own = [
-            replace(section, lanes=lanes)
-            for section, one_side in zip(sections, single, strict=True)
-            if (lanes := [r for r in section.lanes if r.id * sign > 0]) or not one_side
-        ]
-        for section, end in zip(own, [*(s.start for s in own[1:]), length], strict=True):
-            section.end = min(end, length)
-        sides.append(own)
-    cuts = sorted({section.start for own in sides for section in own})
-    return [
-        Section(
-            str(k),
-            start,
-            end,
-            [
-                record
-                for own in sides
-                if (section := next((s for s in reversed(own) if s.start <= start), None))
-                for record in _cut(section, start, end).lanes
-            ],
-        )
-        for k, (start, end) in enumerate(pairwise([*cuts, length]))
-    ]
-
-
-def _by_access(section: Section) -> list[Section]:
-    """Returns a section in parts, so that each lane of a part is open to cars or is not."""
-    length = section.end - section.start
-    changes = {offset for record in section.lanes for offset, _ in record.closed}
-    cuts = [section.start + o for o in sorted(changes) if MIN_SECTION < o < length - MIN_SECTION]
-    ends = [section.start, *cuts, section.end]
-    parts = [_cut(section, start, end) for start, end in pairwise(ends)] if cuts else [section]
-    for number, part in enumerate(parts):
-        part.name += f".{number}" if cuts else ""
-        for record in part.lanes:
-            states = [closed for offset, closed in record.closed if offset <= MIN_SECTION]
-            if states and states[-1] and record.type in DRIVABLE_TYPES:
-                record.type = CLOSED
-    return parts
-
-
-def _cut(section: Section, start: float, end: float) -> Section:
-    """Returns the part of a section between two stations; its lanes lead on to the other parts."""
-    offset = start - section.start
-    moved = np.array([offset, 0.0, 0.0, 0.0, 0.0])
-    records = [
-        replace(
-            record,
-            widths=record.widths - moved,
-            borders=record.borders - moved,
-            predecessors=[record.id] if start > section.start else record.predecessors,
-            successors=[record.id] if end < section.end else record.successors,
-            speeds=[(s - offset, limit) for s, limit in record.speeds],
-            closed=[(s - offset, closed) for s, closed in record.closed],
-        )
-        for record in section.lanes
-    ]
-    return Section(section.name, start, end, records)
-
-
-def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
-    number = lane.integer("id")
-    kind = lane.text("type")
-    if not kind:
-        kind = "none"
-        if number != 0:
-            problems.add("{} lanes have no type and are not driven on", f"{road}/{number}")
-
-    def links(name: str) -> list[int]:
-        return _usable(lane.inside("link", name), lambda link: link.integer("id"), problems)
-
-    return LaneRecord(
-        id=number,
-        type=kind,
-        widths=_polynomials(lane.all("width"), "sOffset", problems),
-        borders=_polynomials(lane.all("border"), "sOffset", problems),
-        predecessors=links("predecessor"),
-        successors=links("successor"),
-        speeds=_read_speeds(lane.all("speed"), "sOffset", problems),
-        reversed=lane.text("direction") == "reversed",
-        closed=_read_access(lane, problems),
-    )
-
-
-def _read_access(lane: Element, problems: Problems) -> list[tuple[float, bool]]:
-    """Returns from which offsets on cars are kept out of a lane, or are not."""
-
-    def read(element: Element) -> tuple[float, str, set[str]]:
-        kinds = [one.text("type") for one in element.all("restriction")]
-        users = {kind.lower() for kind in (*kinds, element.text("restriction")) if kind}
-        return element.number("sOffset", 0.0), element.text("rule", "deny").lower(), users
-
-    rules = _usable(lane.all("access"), read, problems)
-    closed = []
-    for start in sorted({offset for offset, _, _ in rules}):
-        denied = {u for at, rule, users in rules if at == start and rule != "allow" for u in users}
-        allowed = {u for at, rule, users in rules if at == start and rule == "allow" for u in users}
-        closed.append((start, bool(denied & CARS or (allowed and not allowed & ALLOWED))))
-    return closed
-
-
-def _speed(element: Element, attribute: str = "max") -> float | None:
-    """Returns a speed limit [m/s], or None where the file leaves it open."""
-    value = element.text(attribute).lower()
-    if value == "no limit":
-        return NO_LIMIT
-    if value in ("", "undefined"):
-        return None
-    speed = element.number(attribute)
-    unit = element.text("unit").lower()
-    if unit not in SPEED_UNITS:
-        raise element.error(f"unit={unit[:40]!r} is not one of m/s, km/h, mph")
-    return speed * SPEED_UNITS[unit] if speed > 0.0 else None
-
-
 def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
     """Reads the signals of a road and its references to signals."""
 
     def read(element: Element) -> SignalRecord:
-        ranges = _usable(element.all("validity"), _read_validity, problems)
+        ranges = usable(element.all("validity"), _read_validity, problems)
         record = SignalRecord(
             id=element.text("id"),
             s=element.number("s"),
@@ -415,7 +211,7 @@ def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
 
     tags = ("signal", "signalReference")
     elements = [e for group in road.all("signals") for e in group.children if e.tag in tags]
-    return _usable(elements, read, problems)
+    return usable(elements, read, problems)
 
 
 def _read_validity(element: Element) -> tuple[int, int]:
@@ -474,11 +270,11 @@ def _read_junction(element: Element, problems: Problems) -> JunctionRecord:
             incoming=record.text("incomingRoad"),
             connecting=record.text("connectingRoad") or record.text("linkedRoad"),
             at_end=record.text("contactPoint") == "end",
-            lane_links=_usable(record.all("laneLink"), read_link, problems),
+            lane_links=usable(record.all("laneLink"), read_link, problems),
         )
         for record in element.all("connection")
     ]
-    controllers = _usable(
+    controllers = usable(
         element.all("controller"), lambda c: (c.number("sequence", 0.0), c.text("id")), problems
     )
     controllers.sort(key=lambda pair: pair[0])
