@@ -62,8 +62,9 @@ def _height_range(network: RoadNetwork) -> tuple[float | None, float | None]:
 def connectivity(network: RoadNetwork) -> float | None:
     """Returns the share of lane ends that are linked, of those where another lane goes on.
 
-    Counted are the ends of drivable lanes at which some other drivable lane of the same level
-    starts in the same direction. Ends where nothing starts (the rim of the map) do not count.
+    Counted are the ends of drivable lanes at which some other drivable lane of the same level, or
+    the lane itself as a ring, starts in the same direction. Ends where nothing starts (the rim of
+    the map) do not count.
 
     Args:
         network: The map.
@@ -74,7 +75,8 @@ def connectivity(network: RoadNetwork) -> float | None:
     lanes = [lane for lane in network.lanes if lane.drivable]
     if not lanes:
         return None
-    joined = _has_start_nearby(_poses(lanes, -1), _poses(lanes, 0))
+    ring = np.array([lane.length > 4.0 * JOINT_GAP for lane in lanes])
+    joined = _has_start_nearby(_poses(lanes, -1), _poses(lanes, 0), ring)
     if not joined.any():
         return None
     linked = np.array([bool(lane.successors) for lane in lanes])
@@ -93,8 +95,8 @@ def _poses(lanes: list[Lane], end: int) -> Floats:
     return rows
 
 
-def _has_start_nearby(ends: Floats, starts: Floats) -> NDArray[np.bool_]:
-    """Whether another lane than its own starts at each end, by a hash of cells of `JOINT_GAP`."""
+def _has_start_nearby(ends: Floats, starts: Floats, ring: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a lane starts at each end, its own only if `ring`, by a hash of `JOINT_GAP` cells."""
     base = np.floor(np.minimum(ends, starts).min(0)[:2] / JOINT_GAP) - 1
     end_cells = (np.floor(ends[:, :2] / JOINT_GAP) - base).astype(np.int64)
     start_cells = (np.floor(starts[:, :2] / JOINT_GAP) - base).astype(np.int64)
@@ -111,7 +113,8 @@ def _has_start_nearby(ends: Floats, starts: Floats) -> NDArray[np.bool_]:
         for k in range(int(count.max(initial=0))):
             lane = np.nonzero(count > k)[0]
             other = order[first[lane] + k]
-            found[lane] |= (lane != other) & _alike(ends[lane], starts[other])
+            apart = (lane != other) | ring[lane]
+            found[lane] |= apart & _alike(ends[lane], starts[other])
     return found
 
 

@@ -209,7 +209,9 @@ def _join_coincident(lanes: list[Lane], problems: Problems) -> None:
         for place in ((column + c, row + r) for c in (-1, 0, 1) for r in (-1, 0, 1)):
             for j in cells.get(place, ()):
                 wanted = i in open_ends or j in open_starts
-                if wanted and i != j and _coincide(lane.centre, lanes[j].centre):
+                # A lane that ends where it starts is a ring, unless it is hardly there at all.
+                whole = i != j or lane.length > 4.0 * NEAR
+                if wanted and whole and _coincide(lane.centre, lanes[j].centre):
                     pairs.append((i, j))
     for i, j in pairs:
         if j not in lanes[i].successors:

@@ -6,18 +6,18 @@ applied: lanes keep the height of the reference line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.flaws import MAX_COORDINATE
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
 from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Road, Section
 from selfdrive_env.maps.road_network import (
     DEFAULT_SPEED_LIMIT,
     DRIVABLE_TYPES,
-    MAX_COORDINATE,
     Lane,
     MapError,
 )
@@ -75,6 +75,21 @@ class SampledSection:
     lanes: list[int]
     """Index of each lane in the network, from left to right, [B]."""
 
+    turned: dict[int, int]
+    """Place in `lanes` of those with traffic in both directions -> index of the same surface as a
+    lane against the usual direction; these follow the section's other lanes in the network."""
+
+    def row(self, lane: int) -> int:
+        """Returns the place in `lanes` of a lane."""
+        if lane <= self.lanes[-1]:
+            return lane - self.lanes[0]
+        return next(place for place, other in self.turned.items() if other == lane)
+
+    def both_ways(self) -> list[tuple[int, int, bool]]:
+        """Returns lane, place in `lanes` and whether turned, of all, in the network's order."""
+        usual = [(lane, place, False) for place, lane in enumerate(self.lanes)]
+        return usual + [(lane, place, True) for place, lane in self.turned.items()]
+
 
 def sample_road(
     road: Road, junction: int, lanes: list[Lane], problems: Problems
@@ -96,8 +111,8 @@ def sample_road(
         boundaries = _boundaries(road, section, stations, problems)
         centres = 0.5 * (boundaries[:-1] + boundaries[1:])
         first = len(lanes)
-        for k, record in enumerate(section.lanes):
-            lane = Lane(
+        lanes += [
+            Lane(
                 name=lane_name(road, section, record),
                 type=record.type,
                 centre=centres[k],
@@ -107,15 +122,28 @@ def sample_road(
                 road=road.id,
                 junction=junction,
             )
-            if not runs_forward(road, record):
-                lane.centre = centres[k, ::-1]
-                lane.left, lane.right = boundaries[k + 1, ::-1], boundaries[k, ::-1]
-            lanes.append(lane)
+            for k, record in enumerate(section.lanes)
+        ]
         indices = list(range(first, len(lanes)))
+        turned = {}
+        for k, record in enumerate(section.lanes):
+            if not runs_forward(road, record):
+                _turn_round(lanes[first + k])
+            if record.two_way:
+                turned[k] = len(lanes)
+                lanes.append(replace(lanes[first + k], name=f"{lanes[first + k].name}/back"))
+                lanes[-1].successors, lanes[-1].predecessors = [], []
+                _turn_round(lanes[-1])
         _set_neighbours(road, section, indices, lanes)
         _list_folds(boundaries, centres, indices, lanes, problems)
-        sampled.append(SampledSection(stations, boundaries, centres, indices))
+        sampled.append(SampledSection(stations, boundaries, centres, indices, turned))
     return sampled
+
+
+def _turn_round(lane: Lane) -> None:
+    """Turns the direction of travel."""
+    lane.centre = lane.centre[::-1]
+    lane.left, lane.right = lane.right[::-1], lane.left[::-1]
 
 
 def lane_name(road: Road, section: Section, record: LaneRecord) -> str:
@@ -144,7 +172,10 @@ def _list_folds(
 
 
 def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: list[Lane]) -> None:
-    """Links drivable lanes side by side with the same direction of travel."""
+    """Links drivable lanes side by side with the same direction of travel.
+
+    A lane with traffic in both directions has no neighbours: nobody changes into oncoming traffic.
+    """
     for (a, a_record), (b, b_record) in zip(
         zip(indices, section.lanes, strict=True),
         list(zip(indices, section.lanes, strict=True))[1:],
@@ -152,6 +183,8 @@ def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: lis
     ):
         forward = runs_forward(road, a_record)
         if not (lanes[a].drivable and lanes[b].drivable) or forward != runs_forward(road, b_record):
+            continue
+        if a_record.two_way or b_record.two_way:
             continue
         left, right = (a, b) if forward else (b, a)
         lanes[left].right_neighbour = right

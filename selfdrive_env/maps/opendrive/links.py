@@ -15,6 +15,7 @@ from selfdrive_env.maps.opendrive.parse.records import (
     Connection,
     Contents,
     JunctionRecord,
+    LaneRecord,
     Road,
     RoadLink,
 )
@@ -31,8 +32,8 @@ MAX_STEP_UP = 2.0
 MAX_KINK = np.cos(np.radians(75.0))
 """Links over a larger change of heading are wrong (its cosine)."""
 
-End = tuple[int, bool]
-"""A lane and whether its end in the direction of the reference line is meant."""
+End = tuple[list[int], bool]
+"""The nodes of a lane and whether its end in the direction of the reference line is meant."""
 
 
 def link_lanes(
@@ -73,23 +74,32 @@ class _Linker:
         problems: Problems,
     ) -> None:
         self.contents, self.lanes, self.problems = contents, lanes, problems
-        self.index: dict[tuple[str, int, int], int] = {}
+        self.index: dict[tuple[str, int, int], list[int]] = {}
         self.names = [lane.name for lane in lanes]
         self.types = [lane.type for lane in lanes]
         self.forward = [True] * len(lanes)
         self.edges: dict[tuple[int, int], None] = {}
+        self.interrupted: dict[int, int] = {}
         for road in contents.roads.values():
             real = dict(zip(map(id, road.sections), sampled[road.id], strict=True))
             for number, section in enumerate(road.linked_sections):
                 mine = real.get(id(section))
                 for k, record in enumerate(section.lanes):
-                    node = len(self.names) if mine is None else mine.lanes[k]
                     if mine is None:
-                        self.names.append(lane_name(road, section, record))
-                        self.types.append(record.type)
-                        self.forward.append(True)
-                    self.index[road.id, number, record.id] = node
-                    self.forward[node] = runs_forward(road, record)
+                        nodes = self._new_nodes(lane_name(road, section, record), record)
+                    else:
+                        nodes = [mine.lanes[k], *([mine.turned[k]] if record.two_way else [])]
+                    self.index[road.id, number, record.id] = nodes
+                    for node, turned in zip(nodes, (False, True), strict=False):
+                        self.forward[node] = runs_forward(road, record) != turned
+
+    def _new_nodes(self, name: str, record: LaneRecord) -> list[int]:
+        """Returns the nodes of a lane without a length, one for each direction of its traffic."""
+        first, count = len(self.names), 1 + record.two_way
+        self.names += [name] * count
+        self.types += [record.type] * count
+        self.forward += [True] * count
+        return list(range(first, first + count))
 
     def link_road(self, road: Road) -> None:
         """Follows the lane links within a road and over its road links."""
@@ -97,7 +107,7 @@ class _Linker:
         for number, section in enumerate(road.linked_sections):
             for lane in section.lanes:
                 here = self.index[road.id, number, lane.id]
-                if self.types[here] not in DRIVABLE_TYPES:
+                if lane.type not in DRIVABLE_TYPES:
                     continue
                 for at_end, ids in ((True, lane.successors), (False, lane.predecessors)):
                     target = self._beyond(road, number, at_end, last)
@@ -147,7 +157,7 @@ class _Linker:
         number = len(incoming.linked_sections) - 1 if side else 0
         for a, b in connection.lane_links:
             here = self.index.get((incoming.id, number, a))
-            if here is not None and self.types[here] in DRIVABLE_TYPES:
+            if here is not None and self.types[here[0]] in DRIVABLE_TYPES:
                 self._join((here, side), *target, b)
             elif here is None and a != 0:
                 self.problems.add("{} lane links name a lane that does not exist", f"{name}, {a}")
@@ -161,24 +171,30 @@ class _Linker:
         return bool(distances[1] < distances[0])
 
     def _join(self, here: End, road: str, number: int, at_end: bool, lane_id: int) -> None:
-        """Notes a link from the end of a lane to the end of another."""
-        other = self.index.get((road, number, lane_id))
-        lane, lane_at_end = here
-        if other is None:
+        """Notes a link from the end of a lane to the end of another, in every direction of both."""
+        others = self.index.get((road, number, lane_id))
+        nodes, from_end = here
+        if others is None:
             if lane_id != 0:
                 section = self.contents.roads[road].linked_sections[number].name
-                name = f"{self.names[lane]} -> {road}/{section}/{lane_id}"
+                name = f"{self.names[nodes[0]]} -> {road}/{section}/{lane_id}"
                 self.problems.add("{} lane links name a lane that does not exist", name)
             return
-        if self.types[other] not in DRIVABLE_TYPES or other == lane:
+        if self.types[others[0]] not in DRIVABLE_TYPES:
+            for lane in nodes:
+                if self.forward[lane] == from_end:
+                    self.interrupted.setdefault(lane, others[0])
             return
-        leaves = self.forward[lane] == lane_at_end
-        arrives = self.forward[other] != at_end
-        if leaves != arrives:
-            name = f"{self.names[lane]} -> {self.names[other]}"
+        fitting = [
+            (lane, other) if self.forward[lane] == from_end else (other, lane)
+            for lane in nodes
+            for other in others
+            if (self.forward[lane] == from_end) == (self.forward[other] != at_end)
+        ]
+        self.edges.update(dict.fromkeys(fitting))
+        if not fitting:
+            name = f"{self.names[nodes[0]]} -> {self.names[others[0]]}"
             self.problems.add("{} lane links join lanes of opposite direction", name)
-            return
-        self.edges[(lane, other) if leaves else (other, lane)] = None
 
     def write(self) -> None:
         """Writes the sound links."""
@@ -189,11 +205,21 @@ class _Linker:
             rise = abs(end[-1, 2] - start[0, 2])
             kink = headings[a][1] @ headings[b][0]
             if gap > MAX_GAP or rise > MAX_STEP_UP or kink < MAX_KINK:
-                name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({gap:.1f} m)"
+                apart = f"{gap:.1f} m"
+                if gap <= MAX_GAP:
+                    turn = np.degrees(np.arccos(np.clip(kink, -1.0, 1.0)))
+                    apart = f"{rise:.1f} m of height" if rise > MAX_STEP_UP else f"{turn:.0f} deg"
+                name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({apart})"
                 self.problems.add("{} lane links join ends that lie apart and are dropped", name)
                 continue
             self.lanes[a].successors.append(b)
             self.lanes[b].predecessors.append(a)
+        for node, other in self.interrupted.items():
+            if node < len(self.lanes) and not self.lanes[node].successors:
+                name = f"{self.names[node]} -> {self.names[other]} ({self.types[other]})"
+                self.problems.add(
+                    "{} driving lanes lead only to a lane of a type that is not driven on", name
+                )
 
     def _between_lanes(self) -> list[tuple[int, int]]:
         """Returns the links between lanes of the network, those through other nodes last."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
-from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
+from selfdrive_env.maps.opendrive.lanes import SampledSection
 from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
@@ -158,17 +158,20 @@ def _valid_lanes(road: Road, record: SignalRecord, places: LanePlaces) -> list[i
         return []
     section, sampled = found
     choice = [
-        (lane, lane_record)
-        for lane, lane_record in zip(sampled.lanes, section.lanes, strict=True)
+        (lane, places.forward[lane])
+        for lane, place, _ in sampled.both_ways()
         if places.lanes[lane].drivable
-        and (not record.validities or any(a <= lane_record.id <= b for a, b in record.validities))
+        and (
+            not record.validities
+            or any(a <= section.lanes[place].id <= b for a, b in record.validities)
+        )
     ]
     # CARLA's references carry the orientation of the pole, so it counts only where lane ids leave
     # the direction open.
-    directions = {runs_forward(road, lane_record) for _, lane_record in choice}
+    directions = {forward for _, forward in choice}
     if record.orientation in ("+", "-") and (len(directions) > 1 or not record.validities):
         wanted = record.orientation == "+"
-        choice = [c for c in choice if runs_forward(road, c[1]) == wanted]
+        choice = [c for c in choice if c[1] == wanted]
     return [lane for lane, _ in choice]
 
 

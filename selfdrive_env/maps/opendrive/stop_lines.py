@@ -61,10 +61,10 @@ class LanePlaces:
         for name in sampled:
             road = contents.roads[name]
             for number, section in enumerate(road.sections):
-                for record in section.lanes:
+                for _, place, turned in sampled[name][number].both_ways():
                     self.road.append(road)
                     self.section.append(number)
-                    self.forward.append(runs_forward(road, record))
+                    self.forward.append(runs_forward(road, section.lanes[place]) != turned)
 
     def section_at(self, road: Road, s: float) -> tuple[Section, SampledSection] | None:
         """Returns the lane section at a station, the nearest one outside the road."""
@@ -131,9 +131,10 @@ def place_stop_lines(
 
 def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Approach]]:
     """Splits approaches of one section into runs of neighbouring lanes."""
-    order = places.sampled_section(approaches[0].lane).lanes
-    drivable = [lane for lane in order if places.lanes[lane].drivable]
+    sampled = places.sampled_section(approaches[0].lane)
+    drivable = [lane for lane in sampled.lanes if places.lanes[lane].drivable]
     rank = {lane: place for place, lane in enumerate(drivable)}
+    rank |= {lane: rank[sampled.lanes[place]] for place, lane in sampled.turned.items()}
     runs: list[list[Approach]] = []
     for approach in sorted(set(approaches), key=lambda a: rank[a.lane]):
         if runs and rank[approach.lane] - rank[runs[-1][-1].lane] <= 1:
@@ -151,7 +152,7 @@ def _stop_line(
     lane = run[0].lane
     sampled, forward = places.sampled_section(lane), places.forward[lane]
     station = _station(run, marks, places)
-    rows = [sampled.lanes.index(approach.lane) for approach in run]
+    rows = [sampled.row(approach.lane) for approach in run]
     drivable = [k for k, i in enumerate(sampled.lanes) if places.lanes[i].drivable]
     left, right = _across(sampled, min(rows), max(rows), station, forward)
     guard_left, guard_right = _across(sampled, min(drivable), max(drivable), station, forward)
@@ -206,7 +207,7 @@ def _drawn_setback(
     lane = run[0].lane
     sampled, road = places.sampled_section(lane), places.road[lane]
     inward = 1.0 if places.forward[lane] else -1.0
-    rows = [sampled.lanes.index(approach.lane) for approach in run]
+    rows = [sampled.row(approach.lane) for approach in run]
     found = []
     for s, t in marks.get(road.id, ()):
         setback = (end - s) * inward

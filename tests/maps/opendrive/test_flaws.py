@@ -134,7 +134,8 @@ def test_sections_without_a_length_are_joined_across_and_keep_their_numbers(
     """The lane changes its number twice, at one station; the last section has no width."""
     after = '<link><successor id="{}"/></link>'
     sections = section(0, right=lane(-1, inner=after.format(-2)) + lane(-2, "none"))
-    sections += section(50, right=lane(-1, "none") + lane(-2, inner=after.format(-1)))
+    wild = '<width sOffset="0" a="1e15" b="0" c="0" d="0"/>'
+    sections += section(50, right=lane(-1, "none") + lane(-2, width=wild, inner=after.format(-1)))
     sections += section(50, right=lane(-1, inner=after.format(-7)))
     sections += section(100, right=lane(-7))
     network = read(tmp_path, road(sections=sections))

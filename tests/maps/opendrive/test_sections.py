@@ -7,7 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.maps.opendrive.test_reader import by_name, in_file, lane, read, road, section, successors
+from tests.maps.opendrive.test_reader import (
+    by_name,
+    in_file,
+    lane,
+    read,
+    road,
+    section,
+    signal,
+    successors,
+)
 
 BOTH = '<link><predecessor id="{0}"/><successor id="{0}"/></link>'
 TAPER = '<width sOffset="0" a="2" b="0.01" c="0" d="0"/>'
@@ -81,3 +90,59 @@ def test_a_lane_may_be_closed_to_cars_on_a_part_of_its_section(tmp_path: Path) -
     assert successors(network, "1/0.1/-1") == {"1/0.2/-1"}
     assert names["1/0.1/-2"].type == "restricted"
     np.testing.assert_allclose(names["1/0.2/-2"].width[[0, -1]], [2.7, 3.0])
+
+
+def test_a_lane_for_both_directions_is_two_lanes_over_one_surface(tmp_path: Path) -> None:
+    both = lane(-1, inner=BOTH.format(-1)).replace("<lane ", '<lane direction="both" ')
+    link = '<{} elementType="road" elementId="{}" contactPoint="{}"/>'
+    network = read(
+        tmp_path,
+        road("1", left=lane(1, inner=BOTH.format(-1)), right=lane(-1, inner=BOTH.format(-1)),
+             links=link.format("successor", 2, "start")),
+        road("2", 50.0, x=100.0, right=both + lane(-2), links=link.format("predecessor", 1, "end")
+             + link.format("successor", 3, "start")),
+        road("3", x=150.0, right=lane(-1, "bidirectional", inner=BOTH.format(-1)),
+             links=link.format("predecessor", 2, "end")),
+    )  # fmt: skip
+    names = by_name(network)
+    assert list(names) == [
+        *("1/0/1", "1/0/-1", "2/0/-1", "2/0/-2", "2/0/-1/back", "3/0/-1", "3/0/-1/back"),
+    ]
+    assert successors(network, "1/0/-1") == {"2/0/-1"}
+    assert successors(network, "2/0/-1") == {"3/0/-1"}
+    assert successors(network, "3/0/-1/back") == {"2/0/-1/back"}
+    assert successors(network, "2/0/-1/back") == {"1/0/1"}
+    ahead, back = names["2/0/-1"], names["2/0/-1/back"]
+    np.testing.assert_allclose(ahead.centre, back.centre[::-1])
+    np.testing.assert_allclose(ahead.left, back.right[::-1])
+    assert {ahead.type, back.type} == {"bidirectional"}
+    assert ahead.right_neighbour == back.left_neighbour == names["2/0/-2"].left_neighbour == -1
+    assert network.problems == []
+
+
+@pytest.mark.parametrize("orientation", ["+", "-", "none"])
+def test_a_sign_at_a_lane_for_both_directions_stops_those_it_faces(
+    tmp_path: Path, orientation: str
+) -> None:
+    stop = signal("a", 50, kind="206", orientation=orientation, extra='dynamic="no"')
+    text = road(right=lane(-1, "bidirectional"), tail=f"<signals>{stop}</signals>")
+    network = read(tmp_path, text)
+    stopped = {network.lanes[i].name for line in network.stop_lines for i, _ in line.lanes}
+    ahead, back = {"1/0/-1"}, {"1/0/-1/back"}
+    assert stopped == {"+": ahead, "-": back, "none": ahead | back}[orientation]
+
+
+@pytest.mark.parametrize("kind", ["connectingRamp", "slipLane", "mwyEntry", "mwyExit"])
+def test_lanes_of_ramps_are_driven_on(tmp_path: Path, kind: str) -> None:
+    network = read(tmp_path, road(right=lane(-1) + lane(-2, kind)))
+    assert by_name(network)["1/0/-1"].right_neighbour >= 0
+
+
+def test_a_lane_that_leads_only_to_an_undrivable_one_is_listed(tmp_path: Path) -> None:
+    first = section(0, right=lane(-1, inner=BOTH.format(-1)) + lane(-2, inner=BOTH.format(-2)))
+    second = section(50, right=lane(-1, inner=BOTH.format(-1)) + lane(-2, "special1"))
+    network = read(tmp_path, road(sections=first + second))
+    assert network.problems == [
+        "1 driving lanes lead only to a lane of a type that is not driven on: "
+        "1/0/-2 -> 1/1/-2 (special1)"
+    ]

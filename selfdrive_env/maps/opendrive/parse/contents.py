@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.flaws import MAX_COORDINATE
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import CubicCurve, ReferenceLine
 from selfdrive_env.maps.opendrive.parse.records import (
@@ -30,7 +31,6 @@ from selfdrive_env.maps.opendrive.parse.sections import (
     usable,
 )
 from selfdrive_env.maps.opendrive.parse.xml import Element
-from selfdrive_env.maps.road_network import MAX_COORDINATE
 
 __all__ = ["read_contents"]
 

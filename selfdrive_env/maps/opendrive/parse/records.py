@@ -48,6 +48,9 @@ class LaneRecord:
     reversed: bool = False
     """Traffic runs against the usual direction of this side."""
 
+    two_way: bool = False
+    """Traffic runs in both directions."""
+
     closed: list[tuple[float, bool]] = field(default_factory=list)
     """(start from the section start [m], whether cars may not drive there from then on)."""
 

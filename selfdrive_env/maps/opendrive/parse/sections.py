@@ -6,6 +6,8 @@ cars on a part of it is cut, so that all the rest of the reader sees plain secti
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
@@ -35,11 +37,17 @@ Record = TypeVar("Record")
 MIN_SECTION = 1e-6
 """Lane sections at most this long are left out [m]."""
 
+TWO_WAY = "bidirectional"
+"""The type of lanes in which traffic runs both ways."""
+
 CLOSED = "restricted"
 """The type of lanes that cars may not drive on, whatever their own type."""
 
 CARS = frozenset({"passengercar", "car"})
 """What cars are called where access to a lane is ruled, in lower case."""
+
+MAX_CHANGES = 100
+"""Most places where a lane of one section is closed to cars or opened again."""
 
 ALLOWED = CARS | {"autonomoustraffic", "simulator", "none"}
 """Who is allowed, cars among them."""
@@ -61,10 +69,12 @@ def read_sections(lanes: Element, road: str, length: float, problems: Problems) 
     starts = [max(0.0, section.number("s")) for section in elements]
     if starts:
         starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
+    single = [element.text("singleSide").lower() in ("true", "1") for element in elements]
     sections = []
     for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
+        shaped = any(single) or min(end, length) - start > MIN_SECTION
         records = [
-            _read_lane(lane, road, problems)
+            _read_lane(lane, road, shaped, problems)
             for side in ("left", "right")
             for lane in element.inside(side, "lane")
         ]
@@ -73,7 +83,6 @@ def read_sections(lanes: Element, road: str, length: float, problems: Problems) 
         if len(set(ids)) < len(ids):
             raise element.error(f"of road {road} has two lanes with the same id: {ids}")
         sections.append(Section(number[id(element)], start, min(end, length), records))
-    single = [element.text("singleSide").lower() in ("true", "1") for element in elements]
     if any(single):
         sections = _joined_sides(sections, single, length)
     for section in sections:
@@ -94,18 +103,19 @@ def _joined_sides(sections: list[Section], single: list[bool], length: float) ->
         for section, end in zip(own, [*(s.start for s in own[1:]), length], strict=True):
             section.end = min(end, length)
         sides.append(own)
-    cuts = sorted({section.start for own in sides for section in own})
+    starts = [[section.start for section in own] for own in sides]
+    cuts = sorted({start for own in starts for start in own})
+
+    def active(start: float) -> list[Section]:
+        places = [bisect_right(own, start) - 1 for own in starts]
+        return [own[place] for own, place in zip(sides, places, strict=True) if place >= 0]
+
     return [
         Section(
             str(k),
             start,
             end,
-            [
-                record
-                for own in sides
-                if (active := next((s for s in reversed(own) if s.start <= start), None))
-                for record in _cut(active, start, end).lanes
-            ],
+            [record for section in active(start) for record in _cut(section, start, end).lanes],
         )
         for k, (start, end) in enumerate(pairwise([*cuts, length]))
     ]
@@ -124,6 +134,9 @@ def _by_access(section: Section) -> list[Section]:
             states = [closed for offset, closed in record.closed if offset <= MIN_SECTION]
             if states and states[-1] and record.type in DRIVABLE_TYPES:
                 record.type = CLOSED
+            elif record.two_way and record.type in DRIVABLE_TYPES:
+                record.type = TWO_WAY
+            record.two_way = record.type == TWO_WAY
     return parts
 
 
@@ -146,7 +159,8 @@ def _cut(section: Section, start: float, end: float) -> Section:
     return Section(section.name, start, end, records)
 
 
-def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
+def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> LaneRecord:
+    """Reads a lane; one without a length is not `shaped`, its width may be anything."""
     number = lane.integer("id")
     kind = lane.text("type")
     if not kind:
@@ -160,17 +174,18 @@ def _read_lane(lane: Element, road: str, problems: Problems) -> LaneRecord:
     return LaneRecord(
         id=number,
         type=kind,
-        widths=read_polynomials(lane.all("width"), "sOffset", problems),
-        borders=read_polynomials(lane.all("border"), "sOffset", problems),
+        widths=read_polynomials(lane.all("width") if shaped else [], "sOffset", problems),
+        borders=read_polynomials(lane.all("border") if shaped else [], "sOffset", problems),
         predecessors=links("predecessor"),
         successors=links("successor"),
         speeds=read_speeds(lane.all("speed"), "sOffset", problems),
         reversed=lane.text("direction") == "reversed",
-        closed=_read_access(lane, problems),
+        two_way=kind == TWO_WAY or lane.text("direction") == "both",
+        closed=_read_access(lane, road, problems),
     )
 
 
-def _read_access(lane: Element, problems: Problems) -> list[tuple[float, bool]]:
+def _read_access(lane: Element, road: str, problems: Problems) -> list[tuple[float, bool]]:
     """Returns from which offsets on cars are kept out of a lane, or are not."""
 
     def read(element: Element) -> tuple[float, str, set[str]]:
@@ -179,11 +194,19 @@ def _read_access(lane: Element, problems: Problems) -> list[tuple[float, bool]]:
         return element.number("sOffset", 0.0), element.text("rule", "deny").lower(), users
 
     rules = usable(lane.all("access"), read, problems)
-    closed = []
-    for start in sorted({offset for offset, _, _ in rules}):
-        denied = {u for at, rule, users in rules if at == start and rule != "allow" for u in users}
-        allowed = {u for at, rule, users in rules if at == start and rule == "allow" for u in users}
-        closed.append((start, bool(denied & CARS or (allowed and not allowed & ALLOWED))))
+    denied: dict[float, set[str]] = defaultdict(set)
+    allowed: dict[float, set[str]] = defaultdict(set)
+    for start, rule, users in rules:
+        (allowed if rule == "allow" else denied)[start] |= users
+    closed: list[tuple[float, bool]] = []
+    for start in sorted({start for start, _, _ in rules}):
+        others = allowed[start]
+        state = bool(denied[start] & CARS or (others and not others & ALLOWED))
+        if not closed or closed[-1][1] != state:
+            closed.append((start, state))
+    if len(closed) > MAX_CHANGES:
+        raise lane.error(f"of road {road} is closed to cars and opened {len(closed)} times; at "
+            f"most {MAX_CHANGES} are allowed")  # fmt: skip
     return closed
 
 

@@ -30,7 +30,7 @@ MAX_DEPTH = 64
 MAX_ELEMENTS = 3_000_000
 """Most elements of a document, those that are not kept included; that town has 0.65 million."""
 
-MAX_KEPT = 200_000
+MAX_KEPT = 50_000
 """Most elements kept of one road, junction or controller; that town has 1,100."""
 
 MAX_ATTRIBUTES = 256
