@@ -328,7 +328,8 @@ def _speed_limit(road: Road, section: Section, record: LaneRecord) -> float:
         for signal in road.signals
         if signal.speed is not None
         and signal.orientation in ("+" if forward else "-", "none")
-        and (not signal.validities or any(a <= record.id <= b for a, b in signal.validities))
+        # Validities that name no lane here leave the direction to decide, as no validity does.
+        and (signal.names(record.id) or not any(signal.names(other.id) for other in section.lanes))
     ]
     passed = [limit for s, limit in sorted(signs) if s <= (middle if forward else -middle)]
     return passed[-1] if passed else DEFAULT_SPEED_LIMIT

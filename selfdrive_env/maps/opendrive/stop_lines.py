@@ -223,15 +223,10 @@ def _drawn_setback(
 
 
 def _marks(contents: Contents) -> dict[str, Floats]:
-    """Returns (s, t) of the stop lines that are drawn on each road (as signals), [M, 2] [m]."""
+    """Returns (s, t) of the stop lines drawn on each road, as signals or objects, [M, 2] [m]."""
     marks = {}
     for road in contents.roads.values():
-        rows = [
-            (signal.s, signal.t)
-            for signal in road.signals
-            if not signal.is_reference
-            and (signal.type == "294" or signal.name.startswith("StopLine"))
-        ]
-        if rows:
-            marks[road.id] = np.array(rows)
+        rows = [(signal.s, signal.t) for signal in road.signals if signal.kind == "stop_line"]
+        if rows or road.stop_marks:
+            marks[road.id] = np.array(rows + road.stop_marks)
     return marks

@@ -24,13 +24,13 @@ from selfdrive_env.maps.opendrive.parse.records import (
 )
 from selfdrive_env.maps.opendrive.parse.sections import (
     MIN_SECTION,
-    SPEED_UNITS,
     read_polynomials,
     read_sections,
     read_speeds,
     usable,
 )
-from selfdrive_env.maps.opendrive.parse.xml import Element
+from selfdrive_env.maps.opendrive.parse.signs import read_kind
+from selfdrive_env.maps.opendrive.parse.xml import Element, drawn_kind
 
 __all__ = ["read_contents"]
 
@@ -41,7 +41,7 @@ Record = TypeVar("Record")
 MAX_LENGTH = 1e6
 """Longest road or geometry [m]."""
 
-MAX_TURN = 1000.0
+MAX_TURN = 200.0
 """Largest change of heading within one geometry [rad]."""
 
 ROUNDING = 1e-3
@@ -96,6 +96,9 @@ def _read_road(element: Element, problems: Problems) -> Road:
     link = element.child("link")
     lanes = element.child("lanes")
     sections = [] if lanes is None else read_sections(lanes, name, length, problems)
+    drawn: dict[str, list[Element]] = {"crosswalk": [], "stop_line": []}
+    for drawing in element.inside("objects", "object") if length else []:
+        drawn[drawn_kind(drawing.attributes)].append(drawing)
     return Road(
         id=name,
         length=length,
@@ -110,9 +113,10 @@ def _read_road(element: Element, problems: Problems) -> Road:
         successor=_read_link(link, "successor"),
         speeds=read_speeds([r for r in element.all("type") if r.child("speed")], "s", problems),
         signals=_read_signals(element, problems) if length else [],
-        crosswalks=usable(element.inside("objects", "object"), _read_crosswalk, problems)
-        if length
-        else [],
+        crosswalks=usable(drawn["crosswalk"], _read_crosswalk, problems),
+        stop_marks=usable(
+            drawn["stop_line"], lambda o: (o.number("s"), o.number("t", 0.0)), problems
+        ),
     )
 
 
@@ -206,7 +210,10 @@ def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
             is_reference=element.tag == "signalReference",
         )
         if not record.is_reference:
-            _read_signal_kind(element, record)
+            record.name, record.type = element.text("name"), element.text("type")
+            record.z_offset = element.number("zOffset", 0.0)
+            record.heading_offset = element.number("hOffset", 0.0)
+            read_kind(element, record, problems)
         return record
 
     tags = ("signal", "signalReference")
@@ -217,21 +224,6 @@ def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
 def _read_validity(element: Element) -> tuple[int, int]:
     ids = element.integer("fromLane"), element.integer("toLane")
     return min(ids), max(ids)
-
-
-def _read_signal_kind(element: Element, record: SignalRecord) -> None:
-    """Fills in what only a signal itself has."""
-    record.name, record.type = element.text("name"), element.text("type")
-    record.dynamic = element.text("dynamic").lower() == "yes"
-    record.z_offset = element.number("zOffset", 0.0)
-    record.heading_offset = element.number("hOffset", 0.0)
-    if record.type == "274":
-        try:
-            value = float(element.text("value") or element.text("subtype"))
-        except ValueError:
-            return
-        factor = SPEED_UNITS.get(element.text("unit", "km/h").lower(), SPEED_UNITS["km/h"])
-        record.speed = value * factor if isfinite(value) and value > 0.0 else None
 
 
 def _read_crosswalk(element: Element) -> CrosswalkRecord:
@@ -283,4 +275,9 @@ def _read_junction(element: Element, problems: Problems) -> JunctionRecord:
         kind=element.text("type", "default") or "default",
         connections=connections,
         controllers=list(dict.fromkeys(name for _, name in controllers)),
+        priorities=[
+            (high, low)
+            for record in element.all("priority")
+            if (high := record.text("high")) and (low := record.text("low"))
+        ],
     )

@@ -93,12 +93,19 @@ class SignalRecord:
     is_reference: bool
     name: str = ""
     type: str = ""
-    dynamic: bool = False
+    kind: str = ""
+    """As in `Signal.kind`, "stop_line" for one that is drawn, "" for one that does not matter."""
+
+    for_cars: bool = True
     speed: float | None = None
     """Limit shown [m/s]."""
 
     z_offset: float = 0.0
     heading_offset: float = 0.0
+
+    def names(self, lane: int) -> bool:
+        """Returns whether the validities name a lane id."""
+        return any(first <= lane <= last for first, last in self.validities)
 
 
 @dataclass(slots=True)
@@ -142,6 +149,8 @@ class Road:
 
     signals: list[SignalRecord]
     crosswalks: list[CrosswalkRecord]
+    stop_marks: list[tuple[float, float]]
+    """(s, t) of the middle of each stop line that is drawn as an object [m]."""
 
 
 @dataclass(slots=True)
@@ -164,6 +173,8 @@ class JunctionRecord:
     kind: str
     connections: list[Connection]
     controllers: list[str]
+    priorities: list[tuple[str, str]]
+    """(road that goes first, road that gives way to it)."""
 
 
 @dataclass(slots=True)

@@ -17,7 +17,7 @@ from xml.parsers import expat
 
 from selfdrive_env.maps.road_network import MapError
 
-__all__ = ["SUFFIXES", "Element", "read_elements"]
+__all__ = ["SUFFIXES", "Element", "drawn_kind", "read_elements"]
 
 SUFFIXES = (".xodr", ".xodr.gz", ".xodr.xz")
 
@@ -48,7 +48,7 @@ KEPT_TEXT = """
 road link predecessor successor type speed planView geometry line arc spiral poly3
 paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
 border access restriction objects object outlines outline cornerLocal cornerRoad signals signal
-signalReference validity junction connection laneLink controller control
+signalReference validity junction connection laneLink priority controller control
 """
 
 KEPT = frozenset(KEPT_TEXT.split())
@@ -166,6 +166,25 @@ def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     return path.open("rb")
 
 
+def drawn_kind(attributes: dict[str, str]) -> str:
+    """Returns what an object draws on the road: "crosswalk", "stop_line" or "" for other things.
+
+    Some tools say it by the type, some (with type -1) by the name alone.
+
+    Args:
+        attributes: Of the <object>.
+    """
+    kind, subtype, name = (
+        attributes.get(key, "").strip().lower() for key in ("type", "subtype", "name")
+    )
+    words = name.replace("_", "").replace(" ", "")
+    if kind == "crosswalk" or (kind in ("", "-1", "none") and "crosswalk" in words):
+        return "crosswalk"
+    if words.startswith("stopline") or (kind == "roadmark" and subtype == "signallines"):
+        return "stop_line"
+    return ""
+
+
 class _Builder:
     """Turns parser events into elements; complete children of the root wait in `ready`."""
 
@@ -229,8 +248,7 @@ class _Builder:
                 raise self.error(f"the root element is <{tag[:40]}>; only <OpenDRIVE> is allowed")
             self.rooted = True
             return
-        crosswalk = tag != "object" or attributes.get("type", "").lower() == "crosswalk"
-        if tag not in KEPT or not crosswalk:
+        if tag not in KEPT or (tag == "object" and not drawn_kind(attributes)):
             self.skipped = 1
             return
         element = Element(tag, attributes, self.parser.CurrentLineNumber, self.source)
