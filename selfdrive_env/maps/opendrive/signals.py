@@ -90,9 +90,10 @@ def place_signals(
             for approach in sign.approaches:
                 if approach not in owners:
                     signs.setdefault(approach, sign.index)
-    place_stop_lines(owners, "signal", contents, network, places)
+    lit, stopped = ({approach.lane for approach in own} for own in (owners, signs))
+    place_stop_lines(owners, "signal", contents, network, places, stopped)
     stops = {a: (i, i) for a, i in signs.items()}
-    place_stop_lines(stops, "stop_sign", contents, network, places)
+    place_stop_lines(stops, "stop_sign", contents, network, places, lit)
 
 
 def _signal(road: Road, record: SignalRecord) -> Signal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -74,6 +75,11 @@ class LanePlaces:
         number = max(0, int(np.searchsorted(starts, s, side="right")) - 1)
         return road.sections[number], self.sampled[road.id][number]
 
+    def junction_ahead(self, lane: int) -> int:
+        """Returns the junction that a lane leads into, -1 for none."""
+        ahead = (self.lanes[i].junction for i in self.lanes[lane].successors)
+        return next((junction for junction in ahead if junction >= 0), -1)
+
     def sampled_section(self, lane: int) -> SampledSection:
         """Returns the section that holds a lane."""
         return self.sampled[self.road[lane].id][self.section[lane]]
@@ -106,8 +112,12 @@ def place_stop_lines(
     contents: Contents,
     network: RoadNetwork,
     places: LanePlaces,
+    others: Iterable[int] = (),
 ) -> None:
     """Appends one stop line for each run of adjacent lanes with the same owner.
+
+    The guard of a line spans its lanes, the oncoming ones, and those beside them that some signal
+    or sign rules, too: who passes there has a line of his own. A lane that none rules is free.
 
     Args:
         owners: (signal group or sign, signal) of each approach.
@@ -115,8 +125,10 @@ def place_stop_lines(
         contents: The records of the file.
         network: Receives the stop lines.
         places: Where the lanes lie.
+        others: Lanes that have lines of other kinds.
     """
     marks = _marks(contents)
+    ruled = {approach.lane for approach in owners} | set(others)
     runs: dict[tuple[int, str, int, bool, str, float], list[Approach]] = defaultdict(list)
     for approach, (owner, _) in owners.items():
         lane = approach.lane
@@ -126,7 +138,7 @@ def place_stop_lines(
     for members in runs.values():
         for run in _adjacent(members, places):
             signal = owners[run[0]][1]
-            network.stop_lines.append(_stop_line(run, signal, kind, marks, places))
+            network.stop_lines.append(_stop_line(run, signal, kind, marks, places, ruled))
 
 
 def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Approach]]:
@@ -146,16 +158,21 @@ def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Appro
 
 
 def _stop_line(
-    run: list[Approach], signal: int, kind: str, marks: dict[str, Floats], places: LanePlaces
+    run: list[Approach],
+    signal: int,
+    kind: str,
+    marks: dict[str, Floats],
+    places: LanePlaces,
+    ruled: set[int],
 ) -> StopLine:
     """Returns the line over a run of lanes, ordered from left to right along the road."""
     lane = run[0].lane
     sampled, forward = places.sampled_section(lane), places.forward[lane]
     station = _station(run, marks, places)
     rows = [sampled.row(approach.lane) for approach in run]
-    drivable = [k for k, i in enumerate(sampled.lanes) if places.lanes[i].drivable]
+    guarded = _guarded(sampled, rows, forward, places, ruled)
     left, right = _across(sampled, min(rows), max(rows), station, forward)
-    guard_left, guard_right = _across(sampled, min(drivable), max(drivable), station, forward)
+    guard_left, guard_right = _across(sampled, guarded[0], guarded[1], station, forward)
     return StopLine(
         left=left,
         right=right,
@@ -166,6 +183,28 @@ def _stop_line(
         kind=kind,
         signal=signal,
     )
+
+
+def _guarded(
+    sampled: SampledSection, rows: list[int], forward: bool, places: LanePlaces, ruled: set[int]
+) -> tuple[int, int]:
+    """Returns the first and last row that a guard spans: outwards until a lane that is free."""
+
+    def free(row: int) -> bool:
+        lane = sampled.lanes[row]
+        return lane not in ruled and places.forward[lane] == forward
+
+    drivable = [row for row, lane in enumerate(sampled.lanes) if places.lanes[lane].drivable]
+    first, last = min(rows), max(rows)
+    for row in (row for row in reversed(drivable) if row < first):
+        if free(row):
+            break
+        first = row
+    for row in (row for row in drivable if row > last):
+        if free(row):
+            break
+        last = row
+    return first, last
 
 
 def _heading(lane: int, station: float, places: LanePlaces) -> float:
