@@ -90,6 +90,9 @@ class Lane:
 
     right_neighbour: int = -1
 
+    precedence: int = field(default=0, metadata=columns.SPARSE)
+    """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
+
     @property
     def drivable(self) -> bool:
         """Whether cars may drive here."""
@@ -133,7 +136,7 @@ class Signal:
 
     name: str
     kind: str
-    """ "traffic_light", "stop_sign", "yield_sign" or "speed_limit"."""
+    """ "traffic_light", "stop_sign", "yield_sign", "priority_sign" or "speed_limit"."""
 
     position: Points
     """[3] [m]"""

@@ -202,6 +202,7 @@ def compile_lanes(network: RoadNetwork, strips: Strips, layer: U8) -> Lanes:
         speed_limit=np.array([lane.speed_limit for lane in lanes], np.float32),
         junction=np.array([lane.junction for lane in lanes], np.int32),
         max_curvature=np.maximum.reduceat(np.abs(curvature), first[:-1]).astype(np.float32),
+        precedence=np.array([lane.precedence for lane in lanes], np.int32),
         turn=_turn(segment, first).astype(np.float32),
         successor_first=np.concatenate([[0], np.cumsum(link_count)]).astype(np.int32),
         successor=np.ascontiguousarray(strips.link[:, 1]),

@@ -16,6 +16,7 @@ from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection
 from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
+from selfdrive_env.maps.opendrive.precedence import set_precedence
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
 
@@ -28,6 +29,9 @@ MAX_APPROACH = 40.0
 
 SAME_AXIS = np.radians(30.0)
 """Approaches within this angle of each other, or of opposite, may be green together [rad]."""
+
+RANKS = {"yield_sign": -1, "priority_sign": 1}
+"""Precedence of the lanes beyond a sign."""
 
 DRAWN = ("", "stop_line")
 """Kinds of signals that are nothing at the roadside."""
@@ -94,6 +98,12 @@ def place_signals(
     place_stop_lines(owners, "signal", contents, network, places, stopped)
     stops = {a: (i, i) for a, i in signs.items()}
     place_stop_lines(stops, "stop_sign", contents, network, places, lit)
+    signs_of_way = [
+        (RANKS[kind], sign.approaches)
+        for sign in placed
+        if (kind := network.signals[sign.index].kind) in RANKS
+    ]
+    set_precedence(signs_of_way, contents, network, places, lit)
 
 
 def _signal(road: Road, record: SignalRecord) -> Signal:
