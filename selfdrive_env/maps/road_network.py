@@ -20,6 +20,7 @@ from selfdrive_env.maps.flaws import SINGLE, flawed_index, flawed_number
 
 __all__ = [
     "DRIVABLE_TYPES",
+    "TWO_WAY",
     "Crosswalk",
     "Junction",
     "Lane",
@@ -37,6 +38,9 @@ DRIVABLE_TYPES = frozenset(
     )
 )
 """Lane types a car may drive on."""
+
+TWO_WAY = "bidirectional"
+"""The type of lanes in which traffic runs both ways: one changes out of them, not into them."""
 
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""

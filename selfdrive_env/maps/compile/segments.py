@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
+from selfdrive_env.maps.road_network import TWO_WAY, Lane, MapError, RoadNetwork
 from selfdrive_env.state.arrays import F64, I32, I64, U8
 from selfdrive_env.state.road import (
     SEG_COLUMNS,
@@ -311,6 +311,6 @@ def _spawn_segments(lanes: list[Lane], strips: Strips, segment: F64, length: F64
         ahead = longer
     lane = strips.segment_lane
     remaining = length[lane] - segment[:, SEG_S] + ahead[lane]
-    two_way = np.array([lane.type == "bidirectional" for lane in lanes])
+    two_way = np.array([lane.type == TWO_WAY for lane in lanes])
     fit = (segment[:, SEG_LEFT] + segment[:, SEG_RIGHT] >= SPAWN_WIDTH) & ~two_way[lane]
     return np.flatnonzero(fit & (remaining >= SPAWN_ROAD_AHEAD)).astype(np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdrive_env.maps.network.guards import widen_guards
-from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Lane, MapError, RoadNetwork
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, Lane, MapError, RoadNetwork
 
 __all__ = ["Problems", "directions", "finish", "join_lanes", "lane_along", "move"]
 
@@ -167,6 +167,8 @@ def join_lanes(network: RoadNetwork, problems: Problems) -> None:
         for other in lane.predecessors:
             if index not in lanes[other].successors:
                 lanes[other].successors.append(index)
+        if lane.type == TWO_WAY:
+            continue
         if lane.left_neighbour >= 0 and lanes[lane.left_neighbour].right_neighbour < 0:
             lanes[lane.left_neighbour].right_neighbour = index
         if lane.right_neighbour >= 0 and lanes[lane.right_neighbour].left_neighbour < 0:

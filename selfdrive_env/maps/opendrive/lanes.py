@@ -18,6 +18,7 @@ from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Road, Section
 from selfdrive_env.maps.road_network import (
     DEFAULT_SPEED_LIMIT,
     DRIVABLE_TYPES,
+    TWO_WAY,
     Lane,
     MapError,
 )
@@ -74,6 +75,9 @@ class SampledSection:
 
     lanes: list[int]
     """Index of each lane in the network, from left to right, [B]."""
+
+    forward: list[bool]
+    """Whether the traffic of each lane runs along the reference line, [B]."""
 
     turned: dict[int, int]
     """Place in `lanes` of those with traffic in both directions -> index of the same surface as a
@@ -134,9 +138,10 @@ def sample_road(
                 lanes.append(replace(lanes[first + k], name=f"{lanes[first + k].name}/back"))
                 lanes[-1].successors, lanes[-1].predecessors = [], []
                 _turn_round(lanes[-1])
-        _set_neighbours(road, section, indices, lanes)
+        forward = [runs_forward(road, record) for record in section.lanes]
+        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned))
+        _set_neighbours(sampled[-1], lanes)
         _list_folds(boundaries, centres, indices, lanes, problems)
-        sampled.append(SampledSection(stations, boundaries, centres, indices, turned))
     return sampled
 
 
@@ -171,24 +176,27 @@ def _list_folds(
             problems.add("{} driving lanes bend so tightly that a boundary folds back", lane.name)
 
 
-def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: list[Lane]) -> None:
+def _set_neighbours(sampled: SampledSection, lanes: list[Lane]) -> None:
     """Links drivable lanes side by side with the same direction of travel.
 
-    A lane with traffic in both directions has no neighbours: nobody changes into oncoming traffic.
+    Out of a lane with traffic in both directions one may change, not into it.
     """
-    for (a, a_record), (b, b_record) in zip(
-        zip(indices, section.lanes, strict=True),
-        list(zip(indices, section.lanes, strict=True))[1:],
-        strict=False,
-    ):
-        forward = runs_forward(road, a_record)
-        if not (lanes[a].drivable and lanes[b].drivable) or forward != runs_forward(road, b_record):
-            continue
-        if a_record.two_way or b_record.two_way:
-            continue
-        left, right = (a, b) if forward else (b, a)
-        lanes[left].right_neighbour = right
-        lanes[right].left_neighbour = left
+    runs: list[dict[bool, Lane]] = [{} for _ in sampled.lanes]
+    indices = {}
+    for index, place, turned in sampled.both_ways():
+        forward = sampled.forward[place] != turned
+        runs[place][forward] = lanes[index]
+        indices[place, forward] = index
+    for k in range(len(runs) - 1):
+        for forward in runs[k].keys() & runs[k + 1].keys():
+            first, second = (k, k + 1) if forward else (k + 1, k)
+            left, right = runs[first][forward], runs[second][forward]
+            if not (left.drivable and right.drivable):
+                continue
+            if right.type != TWO_WAY:
+                left.right_neighbour = indices[second, forward]
+            if left.type != TWO_WAY:
+                right.left_neighbour = indices[first, forward]
 
 
 def _stations(road: Road, section: Section) -> Floats:

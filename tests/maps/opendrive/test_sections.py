@@ -116,7 +116,8 @@ def test_a_lane_for_both_directions_is_two_lanes_over_one_surface(tmp_path: Path
     np.testing.assert_allclose(ahead.centre, back.centre[::-1])
     np.testing.assert_allclose(ahead.left, back.right[::-1])
     assert {ahead.type, back.type} == {"bidirectional"}
-    assert ahead.right_neighbour == back.left_neighbour == names["2/0/-2"].left_neighbour == -1
+    assert network.lanes[ahead.right_neighbour] is names["2/0/-2"]
+    assert back.left_neighbour == back.right_neighbour == names["2/0/-2"].left_neighbour == -1
     assert network.problems == []
 
 

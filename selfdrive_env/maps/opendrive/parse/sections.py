@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Section
 from selfdrive_env.maps.opendrive.parse.xml import Element
-from selfdrive_env.maps.road_network import DRIVABLE_TYPES, MapError
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, MapError
 
 __all__ = [
     "MIN_SECTION",
@@ -36,9 +36,6 @@ Record = TypeVar("Record")
 
 MIN_SECTION = 1e-6
 """Lane sections at most this long are left out [m]."""
-
-TWO_WAY = "bidirectional"
-"""The type of lanes in which traffic runs both ways."""
 
 CLOSED = "restricted"
 """The type of lanes that cars may not drive on, whatever their own type."""
