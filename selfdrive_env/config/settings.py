@@ -26,6 +26,7 @@ from selfdrive_env.config.checks import (
     suggestion,
 )
 from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
@@ -204,8 +205,8 @@ class Settings:
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         check_choice("preset", self.preset, tuple(PRESETS))
-        if isinstance(self.traffic, os.PathLike):
-            self._set("traffic", os.fspath(self.traffic))
+        if isinstance(self.traffic, os.PathLike) or self.traffic not in (*TRAFFIC, *POLICIES):
+            self._set("traffic", absolute(self.traffic))
         if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
@@ -263,7 +264,9 @@ class Settings:
                 "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
                 f"{reprlib.repr(self.map)}"
             )
-        self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
+        self._set(
+            "map", tuple(absolute(m) if isinstance(m, str | os.PathLike) else m for m in maps)
+        )
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)

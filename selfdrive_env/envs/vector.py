@@ -441,9 +441,15 @@ class DrivingVectorEnv(VectorEnv):
             raise RuntimeError("a step is running: call step_wait() first")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keeps arguments and state; compiled code and buffers are made again."""
+        """Keeps arguments and state; compiled code and buffers are made again.
+
+        Relative paths become absolute: the copy may be made in another folder.
+        """
+        arguments, keywords = self._made_with
+        found = {name: getattr(self.settings, name) for name in ("map", "traffic")}
+        places = {name: value for name, value in found.items() if name in keywords}
         return {
-            "made_with": self._made_with,
+            "made_with": (arguments, {**keywords, **places}),
             "spec": self.spec,
             "closed": self.closed,
             "state": self.get_state() if self._ready and not self.closed else None,

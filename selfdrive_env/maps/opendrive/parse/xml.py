@@ -6,9 +6,11 @@ ever expanded; sizes, depths and counts are bounded, so that a small file cannot
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import lzma
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +45,22 @@ MAX_NUMBER = 1e12
 """Largest absolute value of any number; keeps cubics from overflowing."""
 
 CHUNK = 1 << 20
+
+DECLARATION = 200
+"""Longest XML declaration that is looked at for an encoding [bytes]."""
+
+DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)")
+
+MULTIBYTE = frozenset(
+    (
+        *("utf-8", "utf-8-sig", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "cp950"),
+        *("shift_jis", "cp932", "euc_jp", "euc_kr", "cp949", "johab"),
+    )
+)
+"""Encodings in which ASCII is ASCII, by their names in Python."""
+
+KEPT_BYTES = "selfdrive_env.keep_bytes"
+"""Name of the way to decode what cannot be decoded."""
 
 KEPT_TEXT = """
 road link predecessor successor type speed planView geometry line arc spiral poly3
@@ -166,6 +184,34 @@ def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     return path.open("rb")
 
 
+def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
+    """Returns what decodes a file that begins so, None where the parser does it itself.
+
+    The parser knows no encoding of several bytes but those of Unicode. Text that is no UTF-8 though
+    it has to be is taken as it is: names with other bytes stay apart from each other.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:4]:
+        return None
+    found = DECLARED.match(head[:DECLARATION])
+    name = found[1].decode("ascii").lower() if found else "utf-8"
+    try:
+        name = codecs.lookup(name).name
+    except LookupError:
+        return None
+    if name not in MULTIBYTE:
+        return None
+    return codecs.getincrementaldecoder(name)(KEPT_BYTES)
+
+
+def _keep_byte(error: UnicodeError) -> tuple[str, int]:
+    """Stands a character for private use for a byte that cannot be decoded."""
+    assert isinstance(error, UnicodeDecodeError)
+    return chr(0xF700 + error.object[error.start]), error.start + 1
+
+
+codecs.register_error(KEPT_BYTES, _keep_byte)
+
+
 def drawn_kind(attributes: dict[str, str]) -> str:
     """Returns what an object draws on the road: "crosswalk", "stop_line" or "" for other things.
 
@@ -195,7 +241,12 @@ class _Builder:
         self.skipped = 0
         self.elements = self.kept = self.fed = 0
         self.rooted = False
+        self.decoder: codecs.IncrementalDecoder | None = None
         self.parser = expat.ParserCreate()
+        self.listen()
+
+    def listen(self) -> None:
+        """Has the parser tell of elements and declarations."""
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.StartDoctypeDeclHandler = self.refuse
@@ -203,8 +254,15 @@ class _Builder:
 
     def feed(self, chunk: bytes, last: bool = False) -> None:
         """Parses one more piece of the file."""
-        self.fed += len(chunk)
+        if not self.fed:
+            self.decoder = _decoder(chunk)
+            if self.decoder is not None:
+                self.parser = expat.ParserCreate("utf-8")
+                self.listen()
         try:
+            if self.decoder is not None:
+                chunk = self.decoder.decode(chunk, last).encode()
+            self.fed += len(chunk)
             self.parser.Parse(chunk, last)
         except expat.ExpatError as error:
             message = expat.ErrorString(error.code)
