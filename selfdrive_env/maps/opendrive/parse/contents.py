@@ -95,6 +95,8 @@ def _read_road(element: Element, problems: Problems) -> Road:
         problems.add("{} roads have gaps over 0.1 m in their reference line", f"road {name}")
     link = element.child("link")
     lanes = element.child("lanes")
+    if len(element.all("lanes")) > 1:
+        problems.add("{} roads have <lanes> more than once (the first is read)", f"road {name}")
     sections = [] if lanes is None else read_sections(lanes, name, length, problems)
     drawn: dict[str, list[Element]] = {"crosswalk": [], "stop_line": []}
     for drawing in element.inside("objects", "object") if length else []:

@@ -68,7 +68,7 @@ def read_sections(lanes: Element, road: str, length: float, problems: Problems) 
         starts[0] = min(starts[0], 0.0) if starts[0] < 0.1 else starts[0]
     single = [element.text("singleSide").lower() in ("true", "1") for element in elements]
     sections = []
-    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=True):
+    for element, start, end in zip(elements, starts, [*starts[1:], length], strict=False):
         shaped = any(single) or min(end, length) - start > MIN_SECTION
         records = [
             _read_lane(lane, road, shaped, problems)
@@ -97,7 +97,7 @@ def _joined_sides(sections: list[Section], single: list[bool], length: float) ->
             for section, one_side in zip(sections, single, strict=True)
             if (lanes := [r for r in section.lanes if r.id * sign > 0]) or not one_side
         ]
-        for section, end in zip(own, [*(s.start for s in own[1:]), length], strict=True):
+        for section, end in zip(own, [*(s.start for s in own[1:]), length], strict=False):
             section.end = min(end, length)
         sides.append(own)
     starts = [[section.start for section in own] for own in sides]
