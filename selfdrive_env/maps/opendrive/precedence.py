@@ -17,7 +17,7 @@ MAX_DEPTH = 3
 
 
 def set_precedence(
-    signs: list[tuple[int, list[Approach]]],
+    signs: list[tuple[int, list[int], list[Approach]]],
     contents: Contents,
     network: RoadNetwork,
     places: LanePlaces,
@@ -28,7 +28,8 @@ def set_precedence(
     Where some approaches have the priority road, the traffic of the others gives way.
 
     Args:
-        signs: (precedence, where traffic heeds it) of each yield and priority sign.
+        signs: (precedence, lanes it is valid for, where traffic heeds it) of each yield and
+            priority sign.
         contents: The records of the file.
         network: Its lanes are linked; their precedence is written.
         places: Where the lanes lie.
@@ -37,8 +38,12 @@ def set_precedence(
     lanes = network.lanes
     _set_stated(contents, network, lit)
     ranked: dict[int, int] = {}
-    for rank, approaches in signs:
-        for approach in approaches:
+    for rank, valid, approaches in signs:
+        entries = {i for lane in valid for i in _entries(lane, lanes)}
+        for entry in entries:
+            if not lit & set(lanes[entry].predecessors):
+                lanes[entry].precedence = rank
+        for approach in approaches if not entries else []:
             if approach.junction >= 0:
                 ranked.setdefault(approach.lane, rank)
     with_priority = {places.junction_ahead(lane) for lane, rank in ranked.items() if rank > 0}
@@ -49,6 +54,21 @@ def set_precedence(
         rank = ranked.get(index, -1 if junction in with_priority else 0)
         if rank:
             _set_beyond(lane, rank, lanes)
+
+
+def _entries(lane: int, lanes: list[Lane]) -> set[int]:
+    """Returns by which lanes of its junction a lane is reached, none for one outside."""
+    junction = lanes[lane].junction
+    seen, border = {lane}, [lane] if junction >= 0 else []
+    found = set()
+    while border:
+        here = border.pop()
+        inside = [i for i in lanes[here].predecessors if lanes[i].junction == junction]
+        if len(inside) < len(lanes[here].predecessors) or not inside:
+            found.add(here)
+        border += [i for i in inside if i not in seen]
+        seen.update(inside)
+    return found
 
 
 def _set_beyond(lane: Lane, rank: int, lanes: list[Lane]) -> None:

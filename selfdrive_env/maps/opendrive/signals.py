@@ -99,7 +99,7 @@ def place_signals(
     stops = {a: (i, i) for a, i in signs.items()}
     place_stop_lines(stops, "stop_sign", contents, network, places, lit)
     signs_of_way = [
-        (RANKS[kind], sign.approaches)
+        (RANKS[kind], network.signals[sign.index].lanes, sign.approaches)
         for sign in placed
         if (kind := network.signals[sign.index].kind) in RANKS
     ]

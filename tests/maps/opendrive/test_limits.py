@@ -85,7 +85,7 @@ def test_lanes_wider_than_any_road_are_refused_by_name(tmp_path: Path, width: fl
 def test_maps_of_too_many_points_are_refused(tmp_path: Path) -> None:
     """A hundred bends of 60 km: each of them is allowed."""
     path = tmp_path / "map.xodr"
-    bend = '<geometry s="0" x="0" y="0" hdg="0" length="6e4"><arc curvature="0.01"/></geometry>'
+    bend = '<geometry s="0" x="0" y="0" hdg="0" length="6e4"><arc curvature="0.003"/></geometry>'
     path.write_text(document(*(road(str(k), 6e4, geometry=bend) for k in range(100))))
     with pytest.raises(
         MapError, match=r"map.xodr: the lanes up to road \d+ need more than 4000000"

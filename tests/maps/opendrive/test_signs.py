@@ -190,6 +190,12 @@ def test_who_passes_a_yield_sign_gives_way(tmp_path: Path, kind: str) -> None:
     assert network.stop_lines == []
 
 
+def test_a_yield_sign_in_a_junction_is_for_the_lane_where_it_stands(tmp_path: Path) -> None:
+    sign = signal("a", 10, kind="205", extra=STILL, inner=validity(-2, -2))
+    network = read(tmp_path, crossing(signals=f"<signals>{sign}</signals>"))
+    assert precedence(network) == {"4/0/-1": 0, "4/0/-2": -1, "5/0/-1": 0}
+
+
 @pytest.mark.parametrize("kind", ["306", "301"])
 def test_who_meets_a_priority_road_gives_way(tmp_path: Path, kind: str) -> None:
     sign = signal("a", 95, kind=kind, extra=STILL)
