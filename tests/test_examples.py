@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import PATIENCE
+
 pytest.importorskip("stable_baselines3")
 pytest.importorskip("matplotlib")
 pytest.importorskip("PIL")
@@ -23,7 +25,7 @@ def run(example: str, *arguments: str) -> str:
         env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=540,
+        timeout=PATIENCE,
     )
     assert result.returncode == 0, result.stderr[-2000:]
     return result.stdout

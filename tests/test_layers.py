@@ -42,8 +42,8 @@ ORDER = {
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
-        *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),
-        *(("workers", "cycles", "simd"), ("half",)),
+        *(("progress", "threads", "vectors"), ("cache",), ("njit", "structs", "device")),
+        *(("workers", "simd"), ("half",)),
     ),
     "kernels": (
         *(("math",), ("dynamics",), ("surface", "collision"), ("road", "lights"), ("route",)),

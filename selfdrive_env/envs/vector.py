@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from selfdrive_env.config.checks import check_integer, check_options, check_seed
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
-from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
 from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
@@ -40,9 +41,11 @@ __all__ = ["METADATA", "DrivingVectorEnv"]
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 OPTIONS = ("reset_mask",)
+OTHERS = ("get_state", "set_state", "render", "frame", "save_replay")
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
 
 
+@alone("reset", "step", "step_async", "step_wait", "close", *OTHERS)
 class DrivingVectorEnv(VectorEnv):
     """Road scenes in which every row drives one agent.
 
@@ -62,10 +65,13 @@ class DrivingVectorEnv(VectorEnv):
         TypeError: For an unknown setting, with the nearest known one.
     """
 
+    turn: Any
+    """The lock of the thread that is in this environment, see `alone`."""
+
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Keeps the arguments, with which a copy is made."""
         made = super().__new__(cls)
-        made._made_with = arguments, keywords
+        made._made_with, made.turn = (arguments, keywords), threading.RLock()
         return made
 
     def __init__(

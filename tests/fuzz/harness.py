@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 import traceback
@@ -14,6 +13,11 @@ from types import FrameType
 from typing import TypeVar
 
 import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows: neither memory nor time are limited.
+    resource = None  # type: ignore[assignment]
 
 Input = TypeVar("Input")
 
@@ -83,6 +87,8 @@ def fuzz(
 
 def peak_memory() -> float:
     """Returns the most memory that the process has had so far [bytes]."""
+    if resource is None:
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
@@ -90,6 +96,9 @@ def peak_memory() -> float:
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
     """Raises `TooSlow` in what runs longer, by the clock of the process, not the wall's."""
+    if not hasattr(signal, "SIGPROF"):
+        yield
+        return
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
         raise TooSlow

@@ -242,6 +242,7 @@ def test_make_and_its_checker(policy: str) -> None:
     ("settings", "message"),
     [
         ({"traffic": "selfpley"}, "traffic must be .*selfplay"),
+        ({"traffic": "idmm"}, r"got 'idmm' \(did you mean 'idm'\?\)"),
         ({"layout": "full"}, "layout must be that of the policy.*lane_points 24 in the file"),
         ({"action_type": "continuous"}, "action_type must be 'discrete'"),
         ({"driver": "idm"}, "driver must be 'external'"),

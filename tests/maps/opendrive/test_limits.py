@@ -53,6 +53,7 @@ def packed(path: Path, parts: Iterator[bytes]) -> Path:
 
 @pytest.mark.parametrize("name", FLOODS)
 def test_floods_are_refused_before_they_fill_the_memory(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("resource")
     parts, message = FLOODS[name]
     path = packed(tmp_path / "flood.xodr.xz", iter(parts))
     assert path.stat().st_size < MEGABYTE
