@@ -22,7 +22,7 @@ from selfdrive_env.maps.compile.surface import (
     outside_areas,
     surface_edges,
 )
-from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Routes, Signs
 
@@ -69,7 +69,10 @@ def compile_map(
 
     strips = resample_lanes(network)
     frame = frame_of(np.concatenate([strips.left, strips.right]))
-    pairs = segment_pairs(strips, frame)
+    try:
+        pairs = segment_pairs(strips, frame)
+    except MapError as error:
+        raise MapError(f"map {network.name!r}: {error}") from None
     layers = find_layers(strips, pairs)
     lanes = compile_lanes(network, strips, layers.layer)
     signs = compile_signs(network, strips, lanes)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from selfdrive_env.maps.compile.compiled_map import compile_map
@@ -106,4 +107,13 @@ def test_maps_beyond_the_grid_are_refused_before_it_is_made(tmp_path, text, mess
     path.write_text(text)
     network = read_opendrive(path)
     with pytest.raises(MapError, match=message):
+        compile_map(network)
+
+
+def test_wide_lanes_of_a_network_made_by_hand_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "map.xodr"
+    path.write_text(document(road("1", 25_000.0)))
+    network = read_opendrive(path)
+    network.lanes[0].left = network.lanes[0].left + np.array([0.0, 25_000.0, 0.0])
+    with pytest.raises(MapError, match=r"map 'map': its lanes, up to 25004 m wide, touch about"):
         compile_map(network)
