@@ -357,6 +357,11 @@ class Settings:
         """Maps by name or path, networks by name."""
         return tuple(m if isinstance(m, str) else m.name for m in self.maps)
 
+    def placed(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns keywords with the paths in them absolute, so that they hold in any folder."""
+        names = {"map", "traffic"} & keywords.keys()
+        return {**keywords, **{name: getattr(self, name) for name in names}}
+
     def plain(self) -> dict[str, Any]:
         """Returns all settings as JSON can hold them; of networks only the names."""
         values = {**vars(self), "map": self.map_names}

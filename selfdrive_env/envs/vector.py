@@ -447,15 +447,9 @@ class DrivingVectorEnv(VectorEnv):
             raise RuntimeError("a step is running: call step_wait() first")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Keeps arguments and state; compiled code and buffers are made again.
-
-        Relative paths become absolute: the copy may be made in another folder.
-        """
-        arguments, keywords = self._made_with
-        found = {name: getattr(self.settings, name) for name in ("map", "traffic")}
-        places = {name: value for name, value in found.items() if name in keywords}
+        """Keeps arguments and state; compiled code and buffers are made again."""
         return {
-            "made_with": (arguments, {**keywords, **places}),
+            "made_with": (self._made_with[0], self.settings.placed(self._made_with[1])),
             "spec": self.spec,
             "closed": self.closed,
             "state": self.get_state() if self._ready and not self.closed else None,
