@@ -192,7 +192,7 @@ def fuzz_documents(folder: Path, documents: tuple[str, ...], seed: int, count: i
 
 
 def test_changed_opendrive_files(tmp_path: Path) -> None:
-    fuzz_documents(tmp_path, DOCUMENTS, SEED, budget(300))
+    fuzz_documents(tmp_path, DOCUMENTS, SEED, budget(200))
 
 
 def test_changed_real_files(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_changed_real_files(tmp_path: Path) -> None:
     if not files:
         pytest.skip("the shared maps are absent")
     documents = tuple(path.read_text() for path in files)
-    fuzz_documents(tmp_path, documents, SEED + 2, budget(300) // 15)
+    fuzz_documents(tmp_path, documents, SEED + 2, budget(200) // 15)
 
 
 def test_changed_network_files(tmp_path: Path, whole: bytes) -> None:
@@ -245,5 +245,5 @@ def test_changed_network_files(tmp_path: Path, whole: bytes) -> None:
             return "no lane"
         return _use(path, number)
 
-    ends = fuzz(make, use, seed=SEED + 1, count=budget(300) // 2, allowed=(MapError,))
+    ends = fuzz(make, use, seed=SEED + 1, count=budget(200) // 2, allowed=(MapError,))
     assert ends.total() < 50 or ends["MapError"]
