@@ -31,17 +31,44 @@ def run(example: str, *arguments: str) -> str:
     return result.stdout
 
 
+DRIVERS = ["trained", "idm", "constant:10", "random", "brake"]
+
+
+def read_table(path: Path) -> dict[str, dict[str, float]]:
+    lines = path.read_text().splitlines()
+    head, _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
+    return {name: dict(zip(head[1:], map(float, cells), strict=True)) for name, *cells in rows}
+
+
+@pytest.mark.full
+def test_the_quick_sb3_example_soon_drives_better_than_chance_and_constants(tmp_path: Path) -> None:
+    run("ppo_sb3.py", "--quick", "--steps", "500000", "--out", str(tmp_path))
+    rates = read_table(tmp_path / "table.md")
+    incidents = {name: row["collisions/km"] + row["off-road/km"] for name, row in rates.items()}
+    for other in ("constant:10", "random", "brake"):
+        assert rates["trained"]["goals/h"] > rates[other]["goals/h"]
+        assert incidents["trained"] < 0.5 * incidents[other]
+    assert len((tmp_path / "progress.csv").read_text().splitlines()) >= 30
+
+
 @pytest.mark.slow
-def test_the_sb3_example_leaves_model_logs_table_curve_and_film(tmp_path: Path) -> None:
-    printed = run("ppo_sb3.py", "--quick", "--steps", "32768", "--out", str(tmp_path))
+def test_the_quick_sb3_example_leaves_table_curve_and_film(tmp_path: Path) -> None:
+    printed = run("ppo_sb3.py", "--quick", "--steps", "33000", "--out", str(tmp_path))
     rows = (tmp_path / "table.md").read_text().splitlines()
-    assert [row.split("|")[0].strip() for row in rows[2:]] == ["trained", "idm", "random", "brake"]
+    assert list(read_table(tmp_path / "table.md")) == DRIVERS
     assert all(row in printed for row in rows)
     assert (tmp_path / "model.zip").stat().st_size > 10_000
-    assert len((tmp_path / "progress.csv").read_text().splitlines()) >= 2
+    assert len((tmp_path / "progress.csv").read_text().splitlines()) >= 3
     assert list(tmp_path.glob("events.out.tfevents.*"))
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-    assert [path.stat().st_size > 1000 for path in tmp_path.glob("drive.*")] == [True]
+    films = list(tmp_path.glob("drive.*"))
+    assert [path.stat().st_size > 1000 for path in films] == [True]
+
+    for path in (tmp_path / "table.md", tmp_path / "curve.png", *films):
+        path.unlink()
+    run("ppo_sb3.py", "--quick", "--redraw", "--out", str(tmp_path))
+    assert (tmp_path / "table.md").read_text().splitlines() == rows
+    assert all(path.exists() for path in (tmp_path / "curve.png", *films))
 
 
 @pytest.mark.slow

@@ -135,7 +135,7 @@ for _ in range(50):
 town.close()
 
 Path("runs").mkdir(exist_ok=True)
-write_video(frames, "runs/sb3.png", fps=8)
+write_video(frames, "runs/sb3.png", fps=town.metadata["render_fps"])
 Image("runs/sb3.png")
 
 # %% [markdown]

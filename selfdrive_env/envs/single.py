@@ -18,9 +18,9 @@ from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
-from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
+from selfdrive_env.envs.spec import METADATA, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
-from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.envs.views import State
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
@@ -76,7 +76,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         )
         self.settings: Settings = self.vector.settings
         self.layout: ObservationLayout = self.vector.layout
-        self.metadata = dict(METADATA)
+        self.metadata = metadata_of(self.settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
@@ -199,9 +199,11 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         frames = self.vector.render()
         return None if frames is None else frames[0]
 
-    def frame(self, *, span: float | None = None, size: int | None = None) -> NDArray[np.uint8]:
+    def frame(
+        self, *, span: float | None = None, size: int | None = None, hud: bool | None = None
+    ) -> NDArray[np.uint8]:
         """See `DrivingVectorEnv.frame`; the camera follows the ego, whatever the render mode."""
-        return self.vector.frame(0, span=span, size=size)
+        return self.vector.frame(0, span=span, size=size, hud=hud)
 
     def save_replay(self, path: str | os.PathLike[str]) -> None:
         """See `DrivingVectorEnv.save_replay`."""

@@ -57,7 +57,7 @@ class Game:
         self.session, self.episode, self.observed = session, episode, observed
         self._pygame = import_pygame()
         engine = session.env.engine
-        self._painter = Painter(engine.lanes, engine.grid, engine.signs)
+        self._painter = Painter.of(engine)
         self._size = size
         self.window = Window((size + WIDTH, size), "selfdrive_env play")
         self.panel = Panel(self.window.surface, size)

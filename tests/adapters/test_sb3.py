@@ -19,8 +19,9 @@ from stable_baselines3.common.env_checker import check_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
 
-from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
+from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
 from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.training import load_torch_policy
 
 SELF_PLAY = "selfdrive_env/SelfPlay-v0"
 SMALL: dict[str, Any] = dict(
@@ -279,6 +280,29 @@ def test_a_model_is_saved_loaded_and_evaluated(tmp_path: Path) -> None:
     loaded.learn(128)
     mean, deviation = evaluate_policy(loaded, env, n_eval_episodes=16)
     assert np.isfinite([mean, deviation]).all()
+
+
+def test_deep_sets_start_from_the_encoder_of_a_policy() -> None:
+    env = make(layout="lean")
+    model = PPO("MlpPolicy", env, policy_kwargs={"features_extractor_class": DeepSets})
+    model.policy.features_extractor.start_from("selfplay")
+    rows = env.reset()
+    policy = load_torch_policy("selfplay")
+    with torch.no_grad():
+        code = model.policy.extract_features(torch.as_tensor(rows))
+        expected = policy.networks.encoders[0](torch.as_tensor(rows))
+    assert code.abs().sum() > 0.0
+    np.testing.assert_array_equal(code, expected)
+
+
+def test_deep_sets_refuse_the_encoder_of_another_layout_or_size() -> None:
+    spaces = {layout: make(layout=layout).observation_space for layout in ("lean", "full")}
+    with pytest.raises(ValueError, match=r"selfplay.*has the layout .*agents=10.*agents=20"):
+        DeepSets(spaces["full"], layout="full").start_from("selfplay")
+    with pytest.raises(ValueError, match=r"selfplay.*other layers: .*lane_points\.0\.weight"):
+        DeepSets(spaces["lean"], set_widths=(16, 32)).start_from("selfplay")
+    with pytest.raises(ValueError, match="layout full has rows of 1233 values"):
+        DeepSets(spaces["lean"], layout="full")
 
 
 def test_continuous_actions_train() -> None:

@@ -147,7 +147,7 @@ def test_a_missing_entry_is_named(file: bytes, key: str) -> None:
     [
         ("track", 10_000), ("route_leg", -2), ("route_leg_track", -1), ("track_type", 200),
         ("observed_agent", 3),
-        ("status", 9), ("light", 7), ("outline_kind", 4), ("outline_first", -5), ("left_frame", 99),
+        ("status", 9), ("light", 7), ("outline_kind", 6), ("outline_first", -5), ("left_frame", 99),
         ("track_goals", 5),
     ],
 )  # fmt: skip

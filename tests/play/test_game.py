@@ -14,7 +14,7 @@ import pytest
 import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.episodes import Episode
-from selfdrive_env.rendering.painter import OBSERVED_LANE
+from selfdrive_env.rendering.palette import OBSERVED
 from tests import PATIENCE
 from tests.interrupt import interrupt
 
@@ -139,13 +139,13 @@ def test_slow_motion_makes_fewer_steps(game: Any) -> None:
 
 def test_the_observation_is_drawn_when_it_is_asked_for(game: Any) -> None:
     game.turn(0.0)
-    assert count(pixels(game), OBSERVED_LANE) == 0
+    assert count(pixels(game), OBSERVED) == 0
     press(game, pygame.K_o)
     shown = pixels(game)
     size = 320
-    assert count(shown[:, :size], OBSERVED_LANE) > 20
+    assert count(shown[:, :size], OBSERVED) > 20
     press(game, pygame.K_o)
-    assert count(pixels(game), OBSERVED_LANE) == 0
+    assert count(pixels(game), OBSERVED) == 0
 
 
 def test_zoom_help_and_reward_change_the_picture(game: Any) -> None:
