@@ -11,6 +11,9 @@ __all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number"]
 MAX_COORDINATE = 1e9
 """Largest coordinate, and largest number of any kind [m]."""
 
+MAX_RANK = 9
+"""Largest precedence of a lane, above or below 0."""
+
 INDICES = {
     "lanes.junction": ("junctions", -1),
     "lanes.successors": ("lanes", 0),
@@ -41,6 +44,10 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for name, array in arrays.items():
         if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
             return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
+    ranks = arrays.get("lanes.precedence", np.zeros(0, np.int64))
+    for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
+        allowed = f"-{MAX_RANK} to {MAX_RANK}"
+        return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
     return None
 
 

@@ -169,6 +169,15 @@ def _use(path: Path, number: int) -> str:
     return "driven on"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_kernels() -> None:
+    """Compiles all kernels, which may take longer than an input may."""
+    envs = gym.make_vec("selfdrive_env/Drive-v0", num_envs=2, agents_per_world=3)
+    envs.reset(seed=0)
+    envs.step(envs.action_space.sample())
+    envs.close()
+
+
 @pytest.fixture(autouse=True)
 def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFDRIVE_CACHE", "")
