@@ -25,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+import gymnasium
 import pytest
 
 from selfdrive_env.__main__ import main
@@ -100,11 +101,13 @@ def missing(need: str) -> str | None:
 
 def script(page: Path, needs: tuple[str, ...]) -> str:
     """The page as one program that names the block in which something fails."""
-    steps = []
+    steps, runs = [], False
     for block in blocks(page):
-        if block.language == "python" and set(block.needs) <= set(needs):
-            steps.append({"line": block.line, "code": block.text, "prints": None})
-        elif block.output and steps:
+        if block.language == "python":
+            runs = set(block.needs) <= set(needs)
+            if runs:
+                steps.append({"line": block.line, "code": block.text, "prints": None})
+        elif block.output and runs:
             steps[-1]["prints"] = block.text
     return PROGRAM.format(steps=json.dumps(steps), name=page.name)
 
@@ -199,7 +202,11 @@ def test_a_command_is_understood(block: Block, line: str, monkeypatch: pytest.Mo
             main(arguments)
         assert stopped.type is Understood, f"{block.page}:{block.line}: {problem.getvalue()}"
     elif words[0] == "python" and words[1].endswith(".py"):
-        assert (ROOT / words[1]).is_file(), f"{block.page}:{block.line} runs {words[1]}"
+        if "--env-id" in words:
+            module, name = words[words.index("--env-id") + 1].split(":")
+            assert module == "selfdrive_env" and gymnasium.spec(name)
+        ours = block.page.name != "cleanrl.md" or "/" in words[1]  # else one of CleanRL's scripts
+        assert not ours or (ROOT / words[1]).is_file(), f"{block.page}:{block.line} runs {words[1]}"
     elif words[0] == "./run":
         assert os.access(ROOT / "run", os.X_OK)
         assert words[1] in ("train", "test", "install")
@@ -234,11 +241,20 @@ def test_links_and_file_names_lead_somewhere(page: Path) -> None:
 def test_every_page_is_checked_by_its_blocks() -> None:
     """No fence with a language that nobody runs or reads."""
     known = {"", "python", "bash", "text", "json", "{generated}", "{toctree}", "{image}",
-        "{include}", "{eval-rst}", "{figure}", "ini", "html", "javascript", "diff"}  # fmt: skip
+        "{include}", "{eval-rst}", "{figure}", "ini", "html", "javascript", "diff",
+        "yaml"}  # fmt: skip
     found = {
         block.language: f"{block.page}:{block.line}" for page in PAGES for block in blocks(page)
     }
     assert {name: place for name, place in found.items() if name not in known} == {}
+
+
+def test_hyperparameters_of_rl_zoo_name_environments_and_settings() -> None:
+    yaml = pytest.importorskip("yaml")
+    (block,) = of_language("yaml")
+    for name, entry in yaml.safe_load(block.text).items():
+        assert gymnasium.spec(name).entry_point == "selfdrive_env.envs.single:DrivingEnv"
+        Settings(**entry["env_kwargs"])
 
 
 @pytest.fixture(scope="module")
@@ -316,6 +332,17 @@ def test_a_block_that_fails_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert 'File "page.md, line 9", line 10' in done.stderr
+
+
+def test_output_of_a_block_that_is_left_out_is_left_out(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```python\nprint(1)\n```\n\n<!-- needs: torch -->\n```python\nprint(2)\n```\n\n"
+        "<!-- output -->\n```text\n2\n```\n"
+    )
+    for needs in ((), ("torch",)):
+        command = [sys.executable, "-c", script(page, needs)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def test_output_that_differs_is_found(tmp_path: Path) -> None:

@@ -105,3 +105,42 @@ def test_the_rllib_example_leaves_a_checkpoint(tmp_path: Path) -> None:
     printed = run("ppo_rllib.py", *arguments, "--out", str(tmp_path))
     assert "return" in printed and "SPS" in printed
     assert (tmp_path / "rllib_checkpoint.json").exists()
+
+
+# How CleanRL's scripts read a vector environment, in short.
+OLD_SCRIPT = """
+import sys
+
+import gymnasium as gym
+import numpy as np
+
+
+def make():
+    env = gym.make(sys.argv[1], map="riverside", horizon=1.5)
+    env = gym.wrappers.RecordEpisodeStatistics(env)
+    return gym.wrappers.TransformObservation(env, lambda row: np.clip(row, -0.5, 0.5))
+
+
+envs = gym.vector.SyncVectorEnv([make, make])
+envs.reset(seed=1)
+for _ in range(20):
+    following, _, terminations, truncations, infos = envs.step(envs.action_space.sample())
+    last = following.copy()
+    for row, over in enumerate(truncations):
+        if over:
+            last[row] = infos["final_observation"][row]
+    assert (last != following).any() == truncations.any()
+    if "final_info" in infos:
+        for info in infos["final_info"]:
+            if info is not None:
+                print("length", int(info["episode"]["l"]), "return", float(info["episode"]["r"]))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_of_old_infos_runs_unmodified(tmp_path: Path) -> None:
+    script = tmp_path / "old.py"
+    script.write_text(OLD_SCRIPT)
+    printed = run("run_cleanrl.py", str(script), "selfdrive_env:selfdrive_env/Drive-v0")
+    lengths = [int(line.split()[1]) for line in printed.splitlines()]
+    assert 4 <= len(lengths) <= 40 and max(lengths) == 5
