@@ -188,11 +188,15 @@ def _stop_line(
 def _guarded(
     sampled: SampledSection, rows: list[int], forward: bool, places: LanePlaces, ruled: set[int]
 ) -> tuple[int, int]:
-    """Returns the first and last row that a guard spans: outwards until a lane that is free."""
+    """Returns the first and last row that a guard spans: outwards until a lane that is free.
+
+    A lane in both directions belongs to the oncoming side.
+    """
 
     def free(row: int) -> bool:
         lane = sampled.lanes[row]
-        return lane not in ruled and places.forward[lane] == forward
+        one_way = row not in sampled.turned
+        return one_way and lane not in ruled and places.forward[lane] == forward
 
     drivable = [row for row, lane in enumerate(sampled.lanes) if places.lanes[lane].drivable]
     first, last = min(rows), max(rows)

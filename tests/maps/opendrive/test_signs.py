@@ -143,6 +143,13 @@ def test_a_guard_leaves_lanes_without_a_light_free(tmp_path, controlled, span, k
     assert guard(network) == pytest.approx(span)
 
 
+def test_a_guard_spans_a_lane_in_both_directions(tmp_path: Path) -> None:
+    light = f"<signals>{signal('a', 50, inner=validity(-2, -2))}</signals>"
+    right = lane(-1, "bidirectional") + lane(-2)
+    network = read(tmp_path, road(left=lane(1), right=right, tail=light))
+    assert guard(network) == pytest.approx((3.5, -7.0))
+
+
 @pytest.mark.parametrize("other", ["1000001", "206"])
 def test_a_guard_spans_lanes_that_have_lines_of_their_own(tmp_path: Path, other: str) -> None:
     signs = signal("a", 100, inner=validity(-1, -1))
