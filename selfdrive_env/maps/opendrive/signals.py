@@ -158,12 +158,13 @@ def _find_unnamed_lanes(
     """Finds lanes by the orientation alone where the validities of a signal name none at all.
 
     Old versions of netconvert count lanes from 0. CARLA writes 0 where a signal is for no lane at
-    its pole, so what another light controls already is left to it.
+    its pole, so a lane that has a line already is left to that.
     """
+    lines = {"traffic_light", "stop_sign"}
     taken = {
-        approach
+        approach.lane
         for entry in placed
-        if network.signals[entry.index].kind == "traffic_light"
+        if network.signals[entry.index].kind in lines
         for approach in entry.approaches
     }
     for entry in placed:
@@ -173,7 +174,7 @@ def _find_unnamed_lanes(
             continue
         for road, site in own:
             for lane in _valid_lanes(road, replace(site, validities=[]), places):
-                found = [a for a in _approaches(road, site, lane, places) if a not in taken]
+                found = [a for a in _approaches(road, site, lane, places) if a.lane not in taken]
                 entry.approaches += [a for a in found if a not in entry.approaches]
                 signal.lanes += [lane] if found and lane not in signal.lanes else []
         _set_heading(entry, signal, places)
