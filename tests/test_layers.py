@@ -54,7 +54,7 @@ ORDER = {
     "kernels.drivers": (("path", "erratic"), ("conflicts", "steering"), ("idm",), ("scripted",)),
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
-        *(("columns",), ("road_network",), ("network", "inspection")),
+        *(("columns",), ("flaws",), ("road_network",), ("network", "inspection")),
         *(("opendrive", "towns", "compile"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),

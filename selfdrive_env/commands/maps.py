@@ -7,6 +7,9 @@ import json
 
 __all__ = ["draw", "info"]
 
+LINES = 20
+"""Most lines that are printed of a list."""
+
 
 def info(parsed: argparse.Namespace) -> int:
     """Prints the figures of one map; returns 0."""
@@ -17,12 +20,15 @@ def info(parsed: argparse.Namespace) -> int:
     if parsed.json:
         print(json.dumps(figures, allow_nan=False))
         return 0
-    problems = figures.pop("problems")
     for key, value in figures.items():
-        print(f"{key:16} {'-' if value is None else value}")
-    print(f"{'problems':16} {len(problems)}")
-    for problem in problems:
-        print(f"  {problem}")
+        if isinstance(value, list):
+            print(f"{key:16} {len(value)}")
+            for line in value[:LINES]:
+                print(f"  {line}")
+            if len(value) > LINES:
+                print(f"  and {len(value) - LINES} more (--json lists them all)")
+        else:
+            print(f"{key:16} {'-' if value is None else value}")
     return 0
 
 

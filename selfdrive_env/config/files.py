@@ -1,4 +1,4 @@
-"""Files that are whole or not there, also after a crash: written aside, then renamed."""
+"""Paths that hold in any folder, and files that are whole or not there, also after a crash."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "flush_folder", "rename", "replacing", "write_flushed", "write_whole"]
+__all__ = [
+    *("UNFINISHED", "absolute", "flush_folder", "rename", "replacing", "write_flushed"),
+    "write_whole",
+]
 
 UNFINISHED = ".saving-"
 """What the names of unfinished files and folders begin with."""
@@ -42,6 +45,24 @@ def rename(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
             if time.monotonic() >= end:
                 raise
         time.sleep(0.02)
+
+
+def absolute(name: str | os.PathLike[str]) -> str:
+    """Returns where a file or folder is, whatever folder one is in later.
+
+    What is not there, the name of something built in for one, stays as it is.
+
+    Args:
+        name: A path, which may begin with ~, or another name.
+    """
+    text = os.fspath(name)
+    if not isinstance(text, str):
+        raise ValueError(f"a name or path must be text, got {text!r}")
+    path = os.path.expanduser(text)
+    # A null byte or a name that is too long is no path.
+    with suppress(OSError, ValueError):
+        return os.path.abspath(path) if os.path.exists(path) else text
+    return text
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from selfdrive_env.config.checks import (
     suggestion,
 )
 from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
@@ -215,8 +216,8 @@ class Settings:
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         check_choice("preset", self.preset, tuple(PRESETS))
-        if isinstance(self.traffic, os.PathLike):
-            self._set("traffic", os.fspath(self.traffic))
+        if isinstance(self.traffic, os.PathLike) or self.traffic not in (*TRAFFIC, *POLICIES):
+            self._set("traffic", absolute(self.traffic))
         if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
@@ -287,7 +288,9 @@ class Settings:
         for one in maps:
             if not isinstance(one, Network):
                 check_path("map", one)
-        self._set("map", tuple(os.fspath(m) if isinstance(m, os.PathLike) else m for m in maps))
+        self._set(
+            "map", tuple(absolute(m) if isinstance(m, str | os.PathLike) else m for m in maps)
+        )
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
@@ -377,6 +380,11 @@ class Settings:
     def map_names(self) -> tuple[str, ...]:
         """Maps by name or path, networks by name."""
         return tuple(m if isinstance(m, str) else m.name for m in self.maps)
+
+    def placed(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns keywords with the paths in them absolute, so that they hold in any folder."""
+        names = {"map", "traffic"} & keywords.keys()
+        return {**keywords, **{name: getattr(self, name) for name in names}}
 
     def plain(self) -> dict[str, Any]:
         """Returns all settings as JSON can hold them; of networks only the names."""

@@ -459,7 +459,7 @@ class DrivingVectorEnv(VectorEnv):
     def __getstate__(self) -> dict[str, Any]:
         """Keeps arguments and state; compiled code and buffers are made again."""
         return {
-            "made_with": self._made_with,
+            "made_with": (self._made_with[0], self.settings.placed(self._made_with[1])),
             "spec": self.spec,
             "closed": self.closed,
             "state": self.get_state() if self._ready and not self.closed else None,

@@ -28,7 +28,7 @@ def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
     if isinstance(source, RoadNetwork):
         source.check()
         return source
-    text = os.fspath(source)
+    text = _text(source)
     if text in BUILT_IN:
         from selfdrive_env.maps.towns.towns import generate
 
@@ -40,6 +40,14 @@ def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
     from selfdrive_env.maps.cache import cached_network
 
     return cached_network(text, reader)
+
+
+def _text(source: str | os.PathLike[str]) -> str:
+    """Returns a name or path as text, with a leading ~ replaced."""
+    text = os.fspath(source)
+    if not isinstance(text, str):
+        raise MapError(f"a map must be a name or a path as text, got {text!r}")
+    return os.path.expanduser(text)
 
 
 def compiled(
@@ -69,7 +77,7 @@ def compiled(
     if isinstance(source, RoadNetwork):
         source.check()  # also where it lies in the cache
     else:
-        source = os.fspath(source)
+        source = _text(source)
     counts = {
         "lane_points": lane_points,
         "boundary_points": boundary_points,

@@ -23,12 +23,15 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.files import write_whole
 
-__all__ = ["Arrays", "digest", "from_text", "pack", "read", "to_text", "unpack", "write"]
+__all__ = ["SPARSE", "Arrays", "digest", "from_text", "pack", "read", "to_text", "unpack", "write"]
 
 Arrays = dict[str, NDArray[Any]]
 
 CHECKSUM = "crc32"
 """Key of the checksum in the header of a file."""
+
+SPARSE = {"sparse": True}
+"""Metadata of a field that is left out where all items have its default."""
 
 ONE = -1
 """Stands for the length of what is a single point and no list of points."""
@@ -52,6 +55,8 @@ def pack(items: Sequence[Any], kind: type, name: str) -> Arrays:
     for field in dataclasses.fields(kind):
         encode = _CODECS[str(field.type)][0]
         values = [getattr(item, field.name) for item in items]
+        if field.metadata.get("sparse") and all(value == field.default for value in values):
+            continue
         try:
             parts = encode(values)
         except (TypeError, ValueError, OverflowError) as error:
@@ -72,6 +77,9 @@ def unpack(arrays: Mapping[str, NDArray[Any]], kind: type, name: str) -> list[An
     columns = {}
     for field in dataclasses.fields(kind):
         key = f"{name}.{field.name}"
+        if field.metadata.get("sparse") and key not in arrays:
+            columns[field.name] = [field.default] * num
+            continue
         columns[field.name] = _CODECS[str(field.type)][1](arrays, key)
         if len(columns[field.name]) != num:
             raise ValueError(f"{key} has {len(columns[field.name])} entries, not {num}")

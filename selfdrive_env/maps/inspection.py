@@ -9,9 +9,18 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
-__all__ = ["connectivity", "describe"]
+__all__ = ["connectivity", "describe", "open_ends", "share_reached"]
 
 Floats = NDArray[np.float64]
+
+AHEAD = 2.0
+"""How far beyond the end of a lane the road must go on for it to be open [m]."""
+
+CAR_WIDTH = 1.6
+"""Narrower ends are those of lanes that merge [m]."""
+
+SAME_WAY = np.cos(np.radians(75.0))
+"""A lane beyond an end is oncoming or crossing from this angle on (its cosine)."""
 
 JOINT_GAP = 0.5
 """A lane starts at another's end if it is at most this far away in the plane [m]."""
@@ -31,7 +40,8 @@ def describe(network: RoadNetwork) -> dict[str, Any]:
 
     Returns:
         `roads`, `junctions` and `traffic_lights` are counts; `driving_lane_km` [km];
-        `connectivity` as in the function of that name; `z_min`, `z_max`: lowest and highest point
+        `connectivity`, `share_reached` and `open_ends` (names) as in the functions of these names;
+        `z_min`, `z_max`: lowest and highest point
         of the drivable lanes (of all lanes if none is drivable) in the source's own heights, None
         without lanes [m]; `problems`: one sentence each.
     """
@@ -42,8 +52,10 @@ def describe(network: RoadNetwork) -> dict[str, Any]:
         "driving_lane_km": round(network.driving_lane_km, 3),
         "traffic_lights": sum(signal.kind == "traffic_light" for signal in network.signals),
         "connectivity": connectivity(network),
+        "share_reached": share_reached(network),
         "z_min": low,
         "z_max": high,
+        "open_ends": open_ends(network),
         "problems": list(network.problems),
     }
 
@@ -62,8 +74,9 @@ def _height_range(network: RoadNetwork) -> tuple[float | None, float | None]:
 def connectivity(network: RoadNetwork) -> float | None:
     """Returns the share of lane ends that are linked, of those where another lane goes on.
 
-    Counted are the ends of drivable lanes at which some other drivable lane of the same level
-    starts in the same direction. Ends where nothing starts (the rim of the map) do not count.
+    Counted are the ends of drivable lanes at which some other drivable lane of the same level, or
+    the lane itself as a ring, starts in the same direction. Ends where nothing starts (the rim of
+    the map) do not count.
 
     Args:
         network: The map.
@@ -74,11 +87,105 @@ def connectivity(network: RoadNetwork) -> float | None:
     lanes = [lane for lane in network.lanes if lane.drivable]
     if not lanes:
         return None
-    joined = _has_start_nearby(_poses(lanes, -1), _poses(lanes, 0))
+    ring = np.array([lane.length > 4.0 * JOINT_GAP for lane in lanes])
+    joined = _has_start_nearby(_poses(lanes, -1), _poses(lanes, 0), ring)
     if not joined.any():
         return None
     linked = np.array([bool(lane.successors) for lane in lanes])
     return float(linked[joined].mean())
+
+
+def share_reached(network: RoadNetwork) -> float | None:
+    """Returns the share of driving lanes of the largest set in which each is reached from each.
+
+    It is 1 where every other lane is reached from every lane, by links and lane changes.
+
+    Args:
+        network: The map.
+
+    Returns:
+        Share in (0, 1], None without a drivable lane.
+    """
+    lanes = network.lanes
+    ahead: dict[int, list[int]] = {}
+    behind: dict[int, list[int]] = {i: [] for i, lane in enumerate(lanes) if lane.drivable}
+    for i in behind:
+        sides = (lanes[i].left_neighbour, lanes[i].right_neighbour)
+        ahead[i] = [j for j in (*lanes[i].successors, *sides) if j in behind]
+        for j in ahead[i]:
+            behind[j].append(i)
+    if not behind:
+        return None
+    # A lane that is done after all that follow it begins a set that leads to itself backwards.
+    order: list[int] = []
+    seen: set[int] = set()
+    for i in ahead:
+        order += _done(i, ahead, seen)
+    seen.clear()
+    largest = max(len(_done(i, behind, seen)) for i in reversed(order))
+    return largest / len(behind)
+
+
+def _done(start: int, ahead: dict[int, list[int]], seen: set[int]) -> list[int]:
+    """Returns what is reached from a lane and was not seen before, each after all that follow."""
+    if start in seen:
+        return []
+    seen.add(start)
+    order, stack = [], [(start, iter(ahead[start]))]
+    while stack:
+        lane, rest = stack[-1]
+        other = next((j for j in rest if j not in seen), None)
+        if other is None:
+            order.append(lane)
+            stack.pop()
+        else:
+            seen.add(other)
+            stack.append((other, iter(ahead[other])))
+    return order
+
+
+def open_ends(network: RoadNetwork) -> list[str]:
+    """Returns the names of driving lanes that lead nowhere although the road goes on.
+
+    They have no successor, are wide enough for a car at their end, and `AHEAD` of it lies another
+    driving lane of the same level that does not come from the opposite side.
+
+    Args:
+        network: The map.
+    """
+    lanes = [lane for lane in network.lanes if lane.drivable]
+    ends = [i for i, lane in enumerate(lanes) if not lane.successors and lane.width[-1] > CAR_WIDTH]
+    if not ends:
+        return []
+    edges = [np.concatenate([lane.left, lane.right]) for lane in lanes]
+    low = np.array([points.min(axis=0) for points in edges])
+    high = np.array([points.max(axis=0) for points in edges])
+    poses = _poses([lanes[i] for i in ends], -1)
+    found = []
+    for i, (x, y, z, heading) in zip(ends, poses.tolist(), strict=True):
+        ahead = np.array([np.cos(heading), np.sin(heading)])
+        point = np.array([x, y]) + AHEAD * ahead
+        near = ((low[:, :2] <= point) & (point <= high[:, :2])).all(axis=1)
+        near &= (low[:, 2] < z + JOINT_STEP) & (high[:, 2] > z - JOINT_STEP)
+        near[i] = False
+        if any(_leads_on(lanes[j], point, ahead) for j in np.flatnonzero(near)):
+            found.append(lanes[i].name)
+    return found
+
+
+def _leads_on(lane: Lane, point: Floats, ahead: Floats) -> bool:
+    """Returns whether a point lies on a lane that heads the same way there, more or less."""
+    outline = np.concatenate([lane.left[:, :2], lane.right[::-1, :2]]) - point
+    after = np.roll(outline, -1, axis=0)
+    crosses = (outline[:, 1] > 0.0) != (after[:, 1] > 0.0)
+    a, b = outline[crosses], after[crosses]
+    x = a[:, 0] - a[:, 1] * (b[:, 0] - a[:, 0]) / (b[:, 1] - a[:, 1])
+    if np.count_nonzero(x > 0.0) % 2 == 0:
+        return False
+    place = int(np.argmin(np.hypot(*(lane.centre[:, :2] - point).T)))
+    place = min(place, len(lane.centre) - 2)
+    step = lane.centre[place + 1, :2] - lane.centre[place, :2]
+    return bool(step @ ahead > SAME_WAY * np.hypot(*step))
 
 
 def _poses(lanes: list[Lane], end: int) -> Floats:
@@ -93,8 +200,8 @@ def _poses(lanes: list[Lane], end: int) -> Floats:
     return rows
 
 
-def _has_start_nearby(ends: Floats, starts: Floats) -> NDArray[np.bool_]:
-    """Whether another lane than its own starts at each end, by a hash of cells of `JOINT_GAP`."""
+def _has_start_nearby(ends: Floats, starts: Floats, ring: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether a lane starts at each end, its own only if `ring`, by a hash of `JOINT_GAP` cells."""
     base = np.floor(np.minimum(ends, starts).min(0)[:2] / JOINT_GAP) - 1
     end_cells = (np.floor(ends[:, :2] / JOINT_GAP) - base).astype(np.int64)
     start_cells = (np.floor(starts[:, :2] / JOINT_GAP) - base).astype(np.int64)
@@ -111,7 +218,8 @@ def _has_start_nearby(ends: Floats, starts: Floats) -> NDArray[np.bool_]:
         for k in range(int(count.max(initial=0))):
             lane = np.nonzero(count > k)[0]
             other = order[first[lane] + k]
-            found[lane] |= (lane != other) & _alike(ends[lane], starts[other])
+            apart = (lane != other) | ring[lane]
+            found[lane] |= apart & _alike(ends[lane], starts[other])
     return found
 
 

@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps import columns
+from selfdrive_env.maps.flaws import SINGLE, flawed_index, flawed_number
 
 __all__ = [
     "DRIVABLE_TYPES",
+    "TWO_WAY",
     "Crosswalk",
     "Junction",
     "Lane",
@@ -29,8 +31,16 @@ __all__ = [
     "StopLine",
 ]
 
-DRIVABLE_TYPES = frozenset({"driving", "bidirectional", "entry", "exit", "onRamp", "offRamp"})
+DRIVABLE_TYPES = frozenset(
+    (
+        *("driving", "bidirectional", "entry", "exit", "onRamp", "offRamp"),
+        *("connectingRamp", "slipLane", "mwyEntry", "mwyExit"),
+    )
+)
 """Lane types a car may drive on."""
+
+TWO_WAY = "bidirectional"
+"""The type of lanes in which traffic runs both ways: one changes out of them, not into them."""
 
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""
@@ -40,9 +50,6 @@ SUFFIX = ".roads"
 
 FILE_HEADER, FILE_VERSION = "selfdrive_env_roads", 1
 """What such a file is called in its header, and the version of its format."""
-
-MAX_COORDINATE = 1e9
-"""Largest coordinate, and largest number of any kind [m]."""
 
 Points = NDArray[np.float64]
 
@@ -87,6 +94,9 @@ class Lane:
 
     right_neighbour: int = -1
 
+    precedence: int = field(default=0, metadata=columns.SPARSE)
+    """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
+
     @property
     def drivable(self) -> bool:
         """Whether cars may drive here."""
@@ -130,7 +140,7 @@ class Signal:
 
     name: str
     kind: str
-    """ "traffic_light", "stop_sign", "yield_sign" or "speed_limit"."""
+    """ "traffic_light", "stop_sign", "yield_sign", "priority_sign" or "speed_limit"."""
 
     position: Points
     """[3] [m]"""
@@ -334,7 +344,7 @@ class RoadNetwork:
 
     def _check(self, arrays: columns.Arrays) -> None:
         """Checks the network in the form of `arrays`."""
-        flaw = _flawed_number(arrays) or _flawed_index(arrays) or self._flawed_line(arrays)
+        flaw = flawed_number(arrays) or flawed_index(arrays) or self._flawed_line(arrays)
         if flaw:
             raise MapError(f"map {self.name!r}: {flaw}")
 
@@ -345,7 +355,7 @@ class RoadNetwork:
         for side, length in zip(("left", "right"), lengths[1:], strict=True):
             for lane in np.flatnonzero(length != lengths[0]).tolist():
                 return f"{side} of lane {self.lanes[lane].name!r} is not shaped like its centre"
-        for name, single in _SINGLE.items():
+        for name, single in SINGLE.items():
             for number in np.flatnonzero((arrays[f"{name}.length"] < 0) != single).tolist():
                 return f"{name} of entry {number} must be {'one point' if single else 'a list'}"
         return None
@@ -449,46 +459,3 @@ _PARTS: dict[str, Any] = {
     "crosswalks": Crosswalk,
 }
 """The lists of a network and what they hold."""
-
-_INDICES = {
-    "lanes.junction": ("junctions", -1),
-    "lanes.successors": ("lanes", 0),
-    "lanes.predecessors": ("lanes", 0),
-    "lanes.left_neighbour": ("lanes", -1),
-    "lanes.right_neighbour": ("lanes", -1),
-    "junctions.lanes": ("lanes", 0),
-    "junctions.signal_groups": ("signal_groups", 0),
-    "signals.lanes": ("lanes", 0),
-    "signals.group": ("signal_groups", -1),
-    "signal_groups.signals": ("signals", 0),
-    "signal_groups.junction": ("junctions", -1),
-    "stop_lines.lanes": ("lanes", 0),
-    "stop_lines.signal": ("signals", -1),
-}
-"""Which list an index counts in, and the smallest that is allowed."""
-
-_SINGLE = {
-    "signals.position": True,
-    **{f"stop_lines.{name}": True for name in ("left", "right", "guard_left", "guard_right")},
-    "crosswalks.outline": False,
-}
-"""Whether a field beside those of lanes is one point and no list of them."""
-
-
-def _flawed_number(arrays: columns.Arrays) -> str | None:
-    for name, array in arrays.items():
-        if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
-            return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
-    return None
-
-
-def _flawed_index(arrays: columns.Arrays) -> str | None:
-    for name, (part, low) in _INDICES.items():
-        array, num = arrays[name], int(arrays[f"{part}.count"][0])
-        for place in np.flatnonzero((array < low) | (array >= num)).tolist():
-            number = place
-            if f"{name}.length" in arrays:
-                ends = np.cumsum(arrays[f"{name}.length"])
-                number = int(np.searchsorted(ends, place, "right"))
-            return f"{name} of entry {number} is {array[place]}; there are {num} {part}"
-    return None

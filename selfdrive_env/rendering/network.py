@@ -168,6 +168,7 @@ def _draw_sign(pen: ImageDraw, kind: str, at: F64, radius: float) -> None:
         return
     shapes: dict[str, tuple[int, float, float, Colour]] = {
         "yield_sign": (3, math.pi / 2.0, 1.6, WARNING),
+        "priority_sign": (4, 0.0, 1.2, WARNING),
         "speed_limit": (4, math.pi / 4.0, 1.2, PLATE),
     }
     corners, turn, larger, colour = shapes.get(kind, (4, 0.0, 1.0, OUTLINE))

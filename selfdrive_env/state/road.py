@@ -73,6 +73,9 @@ class Lanes(NamedTuple):
     max_curvature: Annotated[F32, "lane"]
     """Largest absolute curvature along the lane, averaged over 3 m [1/m]."""
 
+    precedence: Annotated[I32, "lane"]
+    """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
+
     turn: Annotated[F32, "lane"]
     """Heading change from its start to its end, positive to the left [rad]."""
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.maps import BUILT_IN, load
-from selfdrive_env.maps.inspection import connectivity, describe
+from selfdrive_env.maps.inspection import connectivity, describe, open_ends, share_reached
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 
@@ -29,10 +29,11 @@ def network(*lanes: Lane) -> RoadNetwork:
 def test_towns_are_wholly_connected(name: str) -> None:
     figures = describe(load(name))
     assert list(figures) == [
-        "roads", "junctions", "driving_lane_km", "traffic_lights", "connectivity", "z_min", "z_max",
-        "problems",
+        "roads", "junctions", "driving_lane_km", "traffic_lights", "connectivity", "share_reached",
+        "z_min", "z_max", "open_ends", "problems",
     ]  # fmt: skip
-    assert figures["connectivity"] == 1.0
+    assert figures["connectivity"] == figures["share_reached"] == 1.0
+    assert figures["open_ends"] == []
     assert figures["traffic_lights"] > 8
     assert figures["z_min"] == 0.0
     assert json.loads(json.dumps(figures)) == figures
@@ -65,9 +66,59 @@ def test_headings_are_compared_across_the_wrap() -> None:
     assert connectivity(network(one, straight(x, y, np.radians(-178.0)))) == 0.0
 
 
+def test_the_share_of_lanes_that_reach_each_other() -> None:
+    """A triangle, a lane into it, one out of it, and one beside."""
+    lanes = [straight(10.0 * i, 0.0) for i in range(6)]
+    for lane, after in zip(lanes, ([1], [2], [0, 4], [0], [], []), strict=True):
+        lane.successors = after
+    assert share_reached(network(*lanes)) == 0.5
+    lanes[4].left_neighbour, lanes[5].successors = 5, [1]
+    assert share_reached(network(*lanes)) == 5 / 6
+    assert share_reached(network(straight(0.0, 0.0))) == 1.0
+    lanes[1].type = "sidewalk"
+    assert share_reached(network(*lanes)) == 1 / 5
+
+
+def test_a_long_chain_of_lanes_needs_no_deep_stack() -> None:
+    lanes = [straight(10.0 * i, 0.0) for i in range(20_000)]
+    for i, lane in enumerate(lanes):
+        lane.successors = [(i + 1) % len(lanes)]
+    assert share_reached(network(*lanes)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("other", "is_open"),
+    [
+        (straight(10.0, 0.0), True),
+        (straight(11.0, 0.9), True),  # Too far for a joint, and the road goes on all the same.
+        (straight(11.0, 0.0, np.radians(60.0)), True),
+        (straight(11.0, 0.0, np.radians(80.0)), False),
+        (straight(20.0, 0.0, np.pi), False),
+        (straight(13.0, 0.0), False),
+        (straight(10.0, 4.0), False),
+        (straight(10.0, 0.0, z=3.0), False),
+    ],
+)
+def test_ends_that_lead_nowhere_though_the_road_goes_on(other: Lane, is_open: bool) -> None:
+    assert open_ends(network(straight(0.0, 0.0), other)) == ["0.0/0.0/0.0/0.0"] * is_open
+
+
+def test_ends_of_merging_lanes_are_not_open() -> None:
+    one = straight(0.0, 0.0)
+    one.left = one.right + (one.left - one.right) * np.linspace(1.0, 0.3, len(one.left))[:, None]
+    assert open_ends(network(one, straight(10.0, 0.0))) == []
+
+
 def test_empty_map_has_no_figures() -> None:
     figures = describe(network())
-    assert figures["connectivity"] is figures["z_min"] is figures["z_max"] is None
+    assert figures["open_ends"] == []
+    assert (
+        figures["share_reached"]
+        is figures["connectivity"]
+        is figures["z_min"]
+        is figures["z_max"]
+        is None
+    )
 
 
 def test_heights_are_those_of_the_source() -> None:

@@ -7,7 +7,7 @@ import pytest
 from selfdrive_env.commands.options import MAP
 from selfdrive_env.maps import MapError, RoadNetwork, load
 from selfdrive_env.maps.network.finish import Problems, finish, lane_along
-from selfdrive_env.maps.opendrive.xml import SUFFIXES
+from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES
 from selfdrive_env.maps.readers import READERS, reader_of
 from selfdrive_env.maps.road_network import SUFFIX
 

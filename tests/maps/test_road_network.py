@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -356,3 +357,16 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         np.savez(file, about=np.array([{"a": 1}], dtype=object))
     with pytest.raises(MapError):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("precedence", 2**40, "lanes.precedence of entry 1 is 1099511627776; -9 to 9 is allowed"),
+        ("precedence", -(2**62), "lanes.precedence of entry 1"),
+    ],
+)
+def test_ranks_have_bounds(road: RoadNetwork, field, value, message) -> None:
+    setattr(road.lanes[1], field, value)
+    with pytest.raises(MapError, match=re.escape(message)):
+        road.check()

@@ -89,6 +89,7 @@ COMMITTED_BRAKING = np.float32(8.0)  # twice the braking [m/s^2]
 COMMITTED_SPEED = np.float32(3.0)  # [m/s]
 REACTION = np.float32(0.5)  # [s]
 STOP_SIGN_DELAY = np.float32(30.0)  # [s]
+YIELD_DELAY = np.float32(20.0)  # [s]
 TURN_DELAY = np.float32(3.0)  # [s]
 TURNING = np.float32(0.5)  # [rad]
 
@@ -343,6 +344,7 @@ def build_path(model, data, world, agent, path, info):
     info[CHANGES] = ONE if lane != own else ZERO
     info[LEAVE_END] = room if lane != own else UNREACHABLE
     turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
+    delay = ZERO
     served = False
     jump = ZERO
     base = -s
@@ -385,6 +387,7 @@ def build_path(model, data, world, agent, path, info):
             elif info[ENTRY] >= UNREACHABLE:
                 info[ENTRY] = base
                 turn = lanes.turn[lane]
+                delay = YIELD_DELAY * np.float32(max(-lanes.precedence[lane], 0))
             continue
         on_lane = place - base
         last = np.int64(lanes.segment_first[lane + 1]) - 1
@@ -424,7 +427,7 @@ def build_path(model, data, world, agent, path, info):
         count = np.int64(1)
     info[POINTS] = np.float32(count)
     info[WAITED] = agents.standing_time[world, agent]
-    write_rank(info, speed, half_length, turn, served)
+    write_rank(info, speed, half_length, turn, STOP_SIGN_DELAY if served else delay)
     write_bounds(path, info, count)
 
 
@@ -456,8 +459,8 @@ def stops_at_yellow(speed, acceleration, gap):
 
 
 @njit
-def write_rank(info, speed, half_length, turn, stop_sign):
-    """Writes who goes first: a lower rank, then the earlier arrival."""
+def write_rank(info, speed, half_length, turn, delay):
+    """Writes who goes first: a lower rank, then the earlier arrival, later by what signs ask."""
     entry = info[ENTRY]
     if entry >= UNREACHABLE:
         info[RANK] = ONE
@@ -475,9 +478,7 @@ def write_rank(info, speed, half_length, turn, stop_sign):
     arrival = gap / max(speed, TWO)
     if abs(turn) > TURNING:
         arrival += TURN_DELAY
-    if stop_sign:
-        arrival += STOP_SIGN_DELAY
-    info[ARRIVAL] = arrival
+    info[ARRIVAL] = arrival + delay
 
 
 @njit

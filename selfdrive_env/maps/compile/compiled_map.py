@@ -23,7 +23,7 @@ from selfdrive_env.maps.compile.surface import (
     outside_areas,
     surface_edges,
 )
-from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Paint, Routes, Signs
 
@@ -71,7 +71,10 @@ def compile_map(
 
     strips = resample_lanes(network)
     frame = frame_of(np.concatenate([strips.left, strips.right]))
-    pairs = segment_pairs(strips, frame)
+    try:
+        pairs = segment_pairs(strips, frame)
+    except MapError as error:
+        raise MapError(f"map {network.name!r}: {error}") from None
     layers = find_layers(strips, pairs)
     lanes = compile_lanes(network, strips, layers.layer)
     signs = compile_signs(network, strips, lanes)
@@ -272,14 +275,14 @@ def _near_lists(
 def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
     """Returns 16 hexadecimal digits of the SHA-256 of all arrays but those that follow from others.
 
-    These are the routes and the lists of near stop lines.
+    These are the routes and the lists of near stop lines. Right of way counts where there is some.
     """
     digest = hashlib.sha256()
     for struct in structs:
         if isinstance(struct, Routes):
             continue
         for name, array in struct._asdict().items():
-            if name == "near_stop_line":
+            if name == "near_stop_line" or (name == "precedence" and not array.any()):
                 continue
             digest.update(str((array.shape, array.dtype)).encode())
             digest.update(np.ascontiguousarray(array).data)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.segments import Strips
+from selfdrive_env.maps.road_network import MapError
 from selfdrive_env.state.arrays import F32, F64, I32, I64, U8
 from selfdrive_env.state.road import BLOCK_CELLS, CELL
 
@@ -26,6 +27,9 @@ GRID_MARGIN = 64.0
 
 SHIFT = np.array([140.0, 324.0]) / 1024.0
 """Keeps cell centres off the round coordinates that drawn roads have, exact in float32 [m]."""
+
+MAX_PAIRS = 1e7
+"""Most pairs of a lane segment and a cell; 700 km of lanes have a fifth of it."""
 
 CLEAR = 2e-4
 """Edges closer to the centre of a cell are moved, lest rounding puts the centre beyond them [m]."""
@@ -116,9 +120,22 @@ def frame_of(points: F64) -> Frame:
 
 
 def segment_pairs(strips: Strips, frame: Frame) -> Pairs:
-    """Returns (segment, cell column, cell row) wherever a segment overlaps a cell."""
+    """Returns (segment, cell column, cell row) wherever a segment overlaps a cell.
+
+    Raises:
+        MapError: There are more than `MAX_PAIRS`, of lanes far wider than a road.
+    """
+    quads = strips.quads
+    spans = (quads.max(axis=1) - quads.min(axis=1)) / CELL + 1.0
+    pairs = float(spans.prod(axis=1).sum())
+    if pairs > MAX_PAIRS:
+        widest = np.hypot(*(strips.left - strips.right).T).max()
+        raise MapError(
+            f"its lanes, up to {widest:.0f} m wide, touch about {pairs:.2g} cells of {CELL:g} m; "
+            f"they may touch at most {MAX_PAIRS:.2g}"
+        )
     return _touched(
-        strips.quads, strips.centre[strips.start + 1, :2] - strips.centre[strips.start, :2], frame
+        quads, strips.centre[strips.start + 1, :2] - strips.centre[strips.start, :2], frame
     )
 
 
@@ -279,8 +296,10 @@ def _inside(edges: F64, frame: Frame) -> Mask:
     y = frame.origin[1] + (row + 0.5) * CELL
     x = x0[edge] + (y - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
     column = np.ceil((x - frame.origin[0]) / CELL - 0.5).astype(np.int64)
-    crossings = np.bincount(row * frame.cells_x + column, minlength=frame.cells_x * frame.cells_y)
-    parity = crossings.astype(np.uint8).reshape(frame.cells_y, frame.cells_x)
+    # One byte a cell: counts of eight would be most of the memory of a large map.
+    cell, crossings = np.unique(row * frame.cells_x + column, return_counts=True)
+    parity = np.zeros((frame.cells_y, frame.cells_x), np.uint8)
+    parity.reshape(-1)[cell] = crossings % 2
     inside: Mask = np.cumsum(parity, axis=1, dtype=np.uint8) % 2 == 1
     return inside
 

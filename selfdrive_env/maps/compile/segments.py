@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
+from selfdrive_env.maps.road_network import TWO_WAY, Lane, MapError, RoadNetwork
 from selfdrive_env.state.arrays import F64, I32, I64, U8
 from selfdrive_env.state.road import (
     SEG_COLUMNS,
@@ -32,10 +32,10 @@ __all__ = ["Strips", "compile_lanes", "resample_lanes"]
 SHORTEST_LANE = 1e-3
 """Lanes shorter or narrower than this are left out [m]."""
 
-MAX_LENGTH = 1e7
+MAX_LENGTH = 1e6
 """Of all drivable lanes of a map [m]."""
 
-MAX_AREA = 4e9
+MAX_AREA = 1e9
 """Of the rectangle around them, with `BORDER` along each axis [m^2]."""
 
 BORDER = 128.0
@@ -202,6 +202,7 @@ def compile_lanes(network: RoadNetwork, strips: Strips, layer: U8) -> Lanes:
         speed_limit=np.array([lane.speed_limit for lane in lanes], np.float32),
         junction=np.array([lane.junction for lane in lanes], np.int32),
         max_curvature=np.maximum.reduceat(np.abs(curvature), first[:-1]).astype(np.float32),
+        precedence=np.array([lane.precedence for lane in lanes], np.int32),
         turn=_turn(segment, first).astype(np.float32),
         successor_first=np.concatenate([[0], np.cumsum(link_count)]).astype(np.int32),
         successor=np.ascontiguousarray(strips.link[:, 1]),
@@ -310,6 +311,6 @@ def _spawn_segments(lanes: list[Lane], strips: Strips, segment: F64, length: F64
         ahead = longer
     lane = strips.segment_lane
     remaining = length[lane] - segment[:, SEG_S] + ahead[lane]
-    two_way = np.array([lane.type == "bidirectional" for lane in lanes])
+    two_way = np.array([lane.type == TWO_WAY for lane in lanes])
     fit = (segment[:, SEG_LEFT] + segment[:, SEG_RIGHT] >= SPAWN_WIDTH) & ~two_way[lane]
     return np.flatnonzero(fit & (remaining >= SPAWN_ROAD_AHEAD)).astype(np.int32)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selfdrive_env.maps.network.guards import widen_guards
-from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Lane, MapError, RoadNetwork
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, Lane, MapError, RoadNetwork
 
 __all__ = ["Problems", "directions", "finish", "join_lanes", "lane_along", "move"]
 
@@ -94,9 +94,10 @@ def finish(network: RoadNetwork, problems: Problems) -> RoadNetwork:
     network.check()
     name = Path(network.source).name or network.name
     if not any(lane.drivable for lane in network.lanes):
+        flaws = "".join(f"; {sentence}" for sentence in problems.sentences())
         raise MapError(
             f"{name}: none of {len(network.lanes)} lanes in {network.num_roads} roads is "
-            f"drivable; at least one of type {', '.join(sorted(DRIVABLE_TYPES))} is needed"
+            f"drivable; at least one of type {', '.join(sorted(DRIVABLE_TYPES))} is needed{flaws}"
         )
     for index, lane in enumerate(network.lanes):
         if not lane.drivable:
@@ -166,6 +167,8 @@ def join_lanes(network: RoadNetwork, problems: Problems) -> None:
         for other in lane.predecessors:
             if index not in lanes[other].successors:
                 lanes[other].successors.append(index)
+        if lane.type == TWO_WAY:
+            continue
         if lane.left_neighbour >= 0 and lanes[lane.left_neighbour].right_neighbour < 0:
             lanes[lane.left_neighbour].right_neighbour = index
         if lane.right_neighbour >= 0 and lanes[lane.right_neighbour].left_neighbour < 0:
@@ -208,7 +211,9 @@ def _join_coincident(lanes: list[Lane], problems: Problems) -> None:
         for place in ((column + c, row + r) for c in (-1, 0, 1) for r in (-1, 0, 1)):
             for j in cells.get(place, ()):
                 wanted = i in open_ends or j in open_starts
-                if wanted and i != j and _coincide(lane.centre, lanes[j].centre):
+                # A lane that ends where it starts is a ring, unless it is hardly there at all.
+                whole = i != j or lane.length > 4.0 * NEAR
+                if wanted and whole and _coincide(lane.centre, lanes[j].centre):
                     pairs.append((i, j))
     for i, j in pairs:
         if j not in lanes[i].successors:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
-from selfdrive_env.maps.opendrive.records import Contents, CrosswalkRecord, Road
+from selfdrive_env.maps.opendrive.parse.records import Contents, CrosswalkRecord, Road
 from selfdrive_env.maps.road_network import Crosswalk, RoadNetwork
 
 __all__ = ["place_crosswalks", "road_points"]

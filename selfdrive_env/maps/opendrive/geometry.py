@@ -22,6 +22,9 @@ NODES, WEIGHTS = 0.5 * (NODES + 1.0), 0.5 * WEIGHTS
 PANEL_TURN = 2.0
 """Largest change of heading that one quadrature panel spans [rad]; the error is below 1e-13."""
 
+MAX_ANGLES = 1 << 21
+"""Nodes of spirals that are evaluated at once; bounds the memory."""
+
 CELL_NODES, CELL_WEIGHTS = np.polynomial.legendre.leggauss(6)
 CELL_NODES, CELL_WEIGHTS = 0.5 * (CELL_NODES + 1.0), 0.5 * CELL_WEIGHTS
 
@@ -206,8 +209,10 @@ def _clothoid(ds: Floats, curvature: Floats, rate: Floats) -> tuple[Floats, Floa
     panels = max(1, int(np.ceil(largest / PANEL_TURN)))
     nodes = ((np.arange(panels)[:, None] + NODES) / panels).ravel()
     weights = np.tile(WEIGHTS / panels, panels)
-    at = s[:, None] * nodes
-    angle = at * (k[:, None] + 0.5 * r[:, None] * at)
-    forward[spiral] = s * (np.cos(angle) @ weights)
-    sideways[spiral] = s * (np.sin(angle) @ weights)
+    rows = max(1, MAX_ANGLES // len(nodes))
+    for part in (slice(i, i + rows) for i in range(0, len(s), rows)):
+        at = s[part, None] * nodes
+        angle = at * (k[part, None] + 0.5 * r[part, None] * at)
+        forward[spiral[part]] = s[part] * (np.cos(angle) @ weights)
+        sideways[spiral[part]] = s[part] * (np.sin(angle) @ weights)
     return forward, sideways

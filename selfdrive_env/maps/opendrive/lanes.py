@@ -6,18 +6,19 @@ applied: lanes keep the height of the reference line.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.flaws import MAX_COORDINATE
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.geometry import evaluate_polynomials
-from selfdrive_env.maps.opendrive.records import LaneRecord, Road, Section
+from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Road, Section
 from selfdrive_env.maps.road_network import (
     DEFAULT_SPEED_LIMIT,
     DRIVABLE_TYPES,
-    MAX_COORDINATE,
+    TWO_WAY,
     Lane,
     MapError,
 )
@@ -53,6 +54,9 @@ NEGLIGIBLE_WIDTH = 0.01
 MAX_POINTS = 10_000_000
 """Most points of one lane section."""
 
+MAX_WIDTH = 60.0
+"""Widest lane that is driven on; a toll plaza of twelve lanes written as one [m]."""
+
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -72,6 +76,24 @@ class SampledSection:
     lanes: list[int]
     """Index of each lane in the network, from left to right, [B]."""
 
+    forward: list[bool]
+    """Whether the traffic of each lane runs along the reference line, [B]."""
+
+    turned: dict[int, int]
+    """Place in `lanes` of those with traffic in both directions -> index of the same surface as a
+    lane against the usual direction; these follow the section's other lanes in the network."""
+
+    def row(self, lane: int) -> int:
+        """Returns the place in `lanes` of a lane."""
+        if lane <= self.lanes[-1]:
+            return lane - self.lanes[0]
+        return next(place for place, other in self.turned.items() if other == lane)
+
+    def both_ways(self) -> list[tuple[int, int, bool]]:
+        """Returns lane, place in `lanes` and whether turned, of all, in the network's order."""
+        usual = [(lane, place, False) for place, lane in enumerate(self.lanes)]
+        return usual + [(lane, place, True) for place, lane in self.turned.items()]
+
 
 def sample_road(
     road: Road, junction: int, lanes: list[Lane], problems: Problems
@@ -88,14 +110,14 @@ def sample_road(
         One entry a lane section, [len(road.sections)].
     """
     sampled = []
-    for number, section in enumerate(road.sections):
+    for section in road.sections:
         stations = _stations(road, section)
-        boundaries = _boundaries(road, section, number, stations, problems)
+        boundaries = _boundaries(road, section, stations, problems)
         centres = 0.5 * (boundaries[:-1] + boundaries[1:])
         first = len(lanes)
-        for k, record in enumerate(section.lanes):
-            lane = Lane(
-                name=f"{road.id}/{number}/{record.id}",
+        lanes += [
+            Lane(
+                name=lane_name(road, section, record),
                 type=record.type,
                 centre=centres[k],
                 left=boundaries[k],
@@ -104,15 +126,34 @@ def sample_road(
                 road=road.id,
                 junction=junction,
             )
-            if not runs_forward(road, record):
-                lane.centre = centres[k, ::-1]
-                lane.left, lane.right = boundaries[k + 1, ::-1], boundaries[k, ::-1]
-            lanes.append(lane)
+            for k, record in enumerate(section.lanes)
+        ]
         indices = list(range(first, len(lanes)))
-        _set_neighbours(road, section, indices, lanes)
+        turned = {}
+        for k, record in enumerate(section.lanes):
+            if not runs_forward(road, record):
+                _turn_round(lanes[first + k])
+            if record.two_way:
+                turned[k] = len(lanes)
+                lanes.append(replace(lanes[first + k], name=f"{lanes[first + k].name}/back"))
+                lanes[-1].successors, lanes[-1].predecessors = [], []
+                _turn_round(lanes[-1])
+        forward = [runs_forward(road, record) for record in section.lanes]
+        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned))
+        _set_neighbours(sampled[-1], lanes)
         _list_folds(boundaries, centres, indices, lanes, problems)
-        sampled.append(SampledSection(stations, boundaries, centres, indices))
     return sampled
+
+
+def _turn_round(lane: Lane) -> None:
+    """Turns the direction of travel."""
+    lane.centre = lane.centre[::-1]
+    lane.left, lane.right = lane.right[::-1], lane.left[::-1]
+
+
+def lane_name(road: Road, section: Section, record: LaneRecord) -> str:
+    """Returns what a lane is called: "road/section/lane id"."""
+    return f"{road.id}/{section.name}/{record.id}"
 
 
 def runs_forward(road: Road, record: LaneRecord) -> bool:
@@ -135,19 +176,27 @@ def _list_folds(
             problems.add("{} driving lanes bend so tightly that a boundary folds back", lane.name)
 
 
-def _set_neighbours(road: Road, section: Section, indices: list[int], lanes: list[Lane]) -> None:
-    """Links drivable lanes side by side with the same direction of travel."""
-    for (a, a_record), (b, b_record) in zip(
-        zip(indices, section.lanes, strict=True),
-        list(zip(indices, section.lanes, strict=True))[1:],
-        strict=False,
-    ):
-        forward = runs_forward(road, a_record)
-        if not (lanes[a].drivable and lanes[b].drivable) or forward != runs_forward(road, b_record):
-            continue
-        left, right = (a, b) if forward else (b, a)
-        lanes[left].right_neighbour = right
-        lanes[right].left_neighbour = left
+def _set_neighbours(sampled: SampledSection, lanes: list[Lane]) -> None:
+    """Links drivable lanes side by side with the same direction of travel.
+
+    Out of a lane with traffic in both directions one may change, not into it.
+    """
+    runs: list[dict[bool, Lane]] = [{} for _ in sampled.lanes]
+    indices = {}
+    for index, place, turned in sampled.both_ways():
+        forward = sampled.forward[place] != turned
+        runs[place][forward] = lanes[index]
+        indices[place, forward] = index
+    for k in range(len(runs) - 1):
+        for forward in runs[k].keys() & runs[k + 1].keys():
+            first, second = (k, k + 1) if forward else (k + 1, k)
+            left, right = runs[first][forward], runs[second][forward]
+            if not (left.drivable and right.drivable):
+                continue
+            if right.type != TWO_WAY:
+                left.right_neighbour = indices[second, forward]
+            if left.type != TWO_WAY:
+                right.left_neighbour = indices[first, forward]
 
 
 def _stations(road: Road, section: Section) -> Floats:
@@ -213,9 +262,7 @@ def _second_derivatives(
     return largest, np.abs(rise)
 
 
-def _boundaries(
-    road: Road, section: Section, number: int, stations: Floats, problems: Problems
-) -> Floats:
+def _boundaries(road: Road, section: Section, stations: Floats, problems: Problems) -> Floats:
     """Returns the lane boundaries from left to right, [B + 1, S, 3] [m]."""
     lookup = stations.copy()
     lookup[0] += min(1e-9, 0.1 * (section.end - section.start))
@@ -228,9 +275,9 @@ def _boundaries(
     t = np.empty((len(section.lanes) + 1, len(stations)))
     t[middle] = offset
     for k in range(middle - 1, -1, -1):
-        t[k] = t[k + 1] + _width(road, section, number, k, stations, t[k + 1] - offset, problems)
+        t[k] = t[k + 1] + _width(road, section, k, stations, t[k + 1] - offset, problems)
     for k in range(middle, len(section.lanes)):
-        t[k + 1] = t[k] - _width(road, section, number, k, stations, offset - t[k], problems)
+        t[k + 1] = t[k] - _width(road, section, k, stations, offset - t[k], problems)
 
     points = np.empty((*t.shape, 3))
     points[..., 0] = x - t * np.sin(heading)
@@ -247,7 +294,6 @@ def _boundaries(
 def _width(
     road: Road,
     section: Section,
-    number: int,
     k: int,
     stations: Floats,
     inner: Floats,
@@ -262,9 +308,14 @@ def _width(
         width = np.abs(evaluate_polynomials(lane.borders, local)[0]) - inner
     else:
         width = np.zeros_like(stations)
-    name = f"{road.id}/{number}/{lane.id}"
+    name = lane_name(road, section, lane)
     if width.min() < -NEGLIGIBLE_WIDTH:
         problems.add("{} lanes have a negative width in places (taken as 0)", name)
+    if lane.type in DRIVABLE_TYPES and width.max() > MAX_WIDTH:
+        raise MapError(
+            f"lane {name} is {width.max():.0f} m wide; a {lane.type} lane may be at most "
+            f"{MAX_WIDTH:g} m wide"
+        )
     if lane.type in DRIVABLE_TYPES and width.max() < NEGLIGIBLE_WIDTH:
         problems.add("{} driving lanes have no width anywhere", name)
     return np.maximum(width, 0.0)
@@ -285,7 +336,8 @@ def _speed_limit(road: Road, section: Section, record: LaneRecord) -> float:
         for signal in road.signals
         if signal.speed is not None
         and signal.orientation in ("+" if forward else "-", "none")
-        and (not signal.validities or any(a <= record.id <= b for a, b in signal.validities))
+        # Validities that name no lane here leave the direction to decide, as no validity does.
+        and (signal.names(record.id) or not any(signal.names(other.id) for other in section.lanes))
     ]
     passed = [limit for s, limit in sorted(signs) if s <= (middle if forward else -middle)]
     return passed[-1] if passed else DEFAULT_SPEED_LIMIT

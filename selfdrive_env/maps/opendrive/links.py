@@ -5,18 +5,21 @@ Links whose ends lie apart are dropped and listed among the problems.
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import numpy as np
 
 from selfdrive_env.maps.network.finish import Problems, directions
-from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.records import (
+from selfdrive_env.maps.opendrive.lanes import SampledSection, lane_name, runs_forward
+from selfdrive_env.maps.opendrive.parse.records import (
     Connection,
     Contents,
     JunctionRecord,
+    LaneRecord,
     Road,
     RoadLink,
 )
-from selfdrive_env.maps.road_network import Lane
+from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Lane
 
 __all__ = ["link_lanes"]
 
@@ -29,8 +32,8 @@ MAX_STEP_UP = 2.0
 MAX_KINK = np.cos(np.radians(75.0))
 """Links over a larger change of heading are wrong (its cosine)."""
 
-End = tuple[int, bool]
-"""A lane and whether its end in the direction of the reference line is meant."""
+End = tuple[list[int], bool]
+"""The nodes of a lane and whether its end in the direction of the reference line is meant."""
 
 
 def link_lanes(
@@ -57,7 +60,11 @@ def link_lanes(
 
 
 class _Linker:
-    """Collects links between lane ends, then writes those that are sound."""
+    """Collects links between lane ends, then writes those that are sound.
+
+    Nodes are the lanes of the network, then those of sections and roads without a length: links
+    lead through these.
+    """
 
     def __init__(
         self,
@@ -67,23 +74,40 @@ class _Linker:
         problems: Problems,
     ) -> None:
         self.contents, self.lanes, self.problems = contents, lanes, problems
-        self.index: dict[tuple[str, int, int], int] = {}
-        self.forward = np.zeros(len(lanes), bool)
+        self.index: dict[tuple[str, int, int], list[int]] = {}
+        self.names = [lane.name for lane in lanes]
+        self.types = [lane.type for lane in lanes]
+        self.forward = [True] * len(lanes)
         self.edges: dict[tuple[int, int], None] = {}
-        for name, sections in sampled.items():
-            road = contents.roads[name]
-            for number, (section, record) in enumerate(zip(sections, road.sections, strict=True)):
-                for lane, lane_record in zip(section.lanes, record.lanes, strict=True):
-                    self.index[name, number, lane_record.id] = lane
-                    self.forward[lane] = runs_forward(road, lane_record)
+        self.interrupted: dict[int, int] = {}
+        for road in contents.roads.values():
+            real = dict(zip(map(id, road.sections), sampled[road.id], strict=True))
+            for number, section in enumerate(road.linked_sections):
+                mine = real.get(id(section))
+                for k, record in enumerate(section.lanes):
+                    if mine is None:
+                        nodes = self._new_nodes(lane_name(road, section, record), record)
+                    else:
+                        nodes = [mine.lanes[k], *([mine.turned[k]] if record.two_way else [])]
+                    self.index[road.id, number, record.id] = nodes
+                    for node, turned in zip(nodes, (False, True), strict=False):
+                        self.forward[node] = runs_forward(road, record) != turned
+
+    def _new_nodes(self, name: str, record: LaneRecord) -> list[int]:
+        """Returns the nodes of a lane without a length, one for each direction of its traffic."""
+        first, count = len(self.names), 1 + record.two_way
+        self.names += [name] * count
+        self.types += [record.type] * count
+        self.forward += [True] * count
+        return list(range(first, first + count))
 
     def link_road(self, road: Road) -> None:
         """Follows the lane links within a road and over its road links."""
-        last = len(road.sections) - 1
-        for number, section in enumerate(road.sections):
+        last = len(road.linked_sections) - 1
+        for number, section in enumerate(road.linked_sections):
             for lane in section.lanes:
                 here = self.index[road.id, number, lane.id]
-                if not self.lanes[here].drivable:
+                if lane.type not in DRIVABLE_TYPES:
                     continue
                 for at_end, ids in ((True, lane.successors), (False, lane.predecessors)):
                     target = self._beyond(road, number, at_end, last)
@@ -104,13 +128,13 @@ class _Linker:
         if link is None or link.kind == "junction":
             return None
         other = self.contents.roads.get(link.id)
-        if other is None or not other.sections:
+        if other is None or not other.linked_sections:
             self.problems.add("{} road links lead to no road", f"road {road.id} -> {link.id}")
             return None
         other_end = link.at_end
         if other_end is None:
             other_end = _points_at(other.successor, road.id)
-        return other.id, len(other.sections) - 1 if other_end else 0, other_end
+        return other.id, len(other.linked_sections) - 1 if other_end else 0, other_end
 
     def link_connection(self, junction: JunctionRecord, connection: Connection) -> None:
         """Follows the lane links of a connection in a junction."""
@@ -120,20 +144,20 @@ class _Linker:
         if incoming is None or connecting is None:
             self.problems.add("{} junction connections name a road that does not exist", name)
             return
-        if not incoming.sections or not connecting.sections:
+        if not incoming.linked_sections or not connecting.linked_sections:
             return
         at_end = connection.at_end
-        target = (connecting.id, len(connecting.sections) - 1 if at_end else 0, at_end)
+        target = (connecting.id, len(connecting.linked_sections) - 1 if at_end else 0, at_end)
         sides = [
             side
             for side, link in ((True, incoming.successor), (False, incoming.predecessor))
             if link is not None and link.kind == "junction" and link.id == junction.id
         ]
         side = sides[0] if len(sides) == 1 else self._nearer_side(incoming, target)
-        number = len(incoming.sections) - 1 if side else 0
+        number = len(incoming.linked_sections) - 1 if side else 0
         for a, b in connection.lane_links:
             here = self.index.get((incoming.id, number, a))
-            if here is not None and self.lanes[here].drivable:
+            if here is not None and self.types[here[0]] in DRIVABLE_TYPES:
                 self._join((here, side), *target, b)
             elif here is None and a != 0:
                 self.problems.add("{} lane links name a lane that does not exist", f"{name}, {a}")
@@ -147,40 +171,76 @@ class _Linker:
         return bool(distances[1] < distances[0])
 
     def _join(self, here: End, road: str, number: int, at_end: bool, lane_id: int) -> None:
-        """Notes a link from the end of a lane to the end of another."""
-        other = self.index.get((road, number, lane_id))
-        if other is None:
+        """Notes a link from the end of a lane to the end of another, in every direction of both."""
+        others = self.index.get((road, number, lane_id))
+        nodes, from_end = here
+        if others is None:
             if lane_id != 0:
-                name = f"{self.lanes[here[0]].name} -> {road}/{number}/{lane_id}"
+                section = self.contents.roads[road].linked_sections[number].name
+                name = f"{self.names[nodes[0]]} -> {road}/{section}/{lane_id}"
                 self.problems.add("{} lane links name a lane that does not exist", name)
             return
-        lane, lane_at_end = here
-        if not self.lanes[other].drivable or other == lane:
+        if self.types[others[0]] not in DRIVABLE_TYPES:
+            for lane in nodes:
+                if self.forward[lane] == from_end:
+                    self.interrupted.setdefault(lane, others[0])
             return
-        leaves = bool(self.forward[lane]) == lane_at_end
-        arrives = bool(self.forward[other]) != at_end
-        if leaves != arrives:
-            name = f"{self.lanes[lane].name} -> {self.lanes[other].name}"
+        fitting = [
+            (lane, other) if self.forward[lane] == from_end else (other, lane)
+            for lane in nodes
+            for other in others
+            if (self.forward[lane] == from_end) == (self.forward[other] != at_end)
+        ]
+        self.edges.update(dict.fromkeys(fitting))
+        if not fitting:
+            name = f"{self.names[nodes[0]]} -> {self.names[others[0]]}"
             self.problems.add("{} lane links join lanes of opposite direction", name)
-            return
-        self.edges[(lane, other) if leaves else (other, lane)] = None
 
     def write(self) -> None:
         """Writes the sound links."""
-        wrong = set()
         headings = [directions(lane.centre) for lane in self.lanes]
-        for a, b in self.edges:
+        for a, b in self._between_lanes():
             end, start = self.lanes[a].centre, self.lanes[b].centre
             gap = np.hypot(*(end[-1] - start[0])[:2])
             rise = abs(end[-1, 2] - start[0, 2])
             kink = headings[a][1] @ headings[b][0]
             if gap > MAX_GAP or rise > MAX_STEP_UP or kink < MAX_KINK:
-                wrong.add((a, b))
-                name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({gap:.1f} m)"
+                apart = f"{gap:.1f} m"
+                if gap <= MAX_GAP:
+                    turn = np.degrees(np.arccos(np.clip(kink, -1.0, 1.0)))
+                    apart = f"{rise:.1f} m of height" if rise > MAX_STEP_UP else f"{turn:.0f} deg"
+                name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({apart})"
                 self.problems.add("{} lane links join ends that lie apart and are dropped", name)
                 continue
             self.lanes[a].successors.append(b)
             self.lanes[b].predecessors.append(a)
+        for node, other in self.interrupted.items():
+            if node < len(self.lanes) and not self.lanes[node].successors:
+                name = f"{self.names[node]} -> {self.names[other]} ({self.types[other]})"
+                self.problems.add(
+                    "{} driving lanes lead only to a lane of a type that is not driven on", name
+                )
+
+    def _between_lanes(self) -> list[tuple[int, int]]:
+        """Returns the links between lanes of the network, those through other nodes last."""
+        num = len(self.lanes)
+        after: dict[int, list[int]] = defaultdict(list)
+        for a, b in self.edges:
+            if a >= num:
+                after[a].append(b)
+        links = {edge: None for edge in self.edges if max(edge) < num}
+        for a, b in self.edges:
+            if a >= num or b < num:
+                continue
+            seen, border = {b}, [b]
+            while border:
+                for c in after[border.pop()]:
+                    if c < num:
+                        links[a, c] = None
+                    elif c not in seen:
+                        seen.add(c)
+                        border.append(c)
+        return list(links)
 
 
 def _points_at(link: RoadLink | None, road: str) -> bool:

@@ -7,15 +7,16 @@ put it beside the approach. Both end up as a set of approach lanes with a line a
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
-from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.records import Contents, Road, SignalRecord
+from selfdrive_env.maps.opendrive.lanes import SampledSection
+from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
+from selfdrive_env.maps.opendrive.precedence import set_precedence
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
 
@@ -23,19 +24,17 @@ __all__ = ["place_signals"]
 
 Floats = NDArray[np.float64]
 
-LIGHT_TYPES = frozenset({"1000001", "1000002", "1000007", "1000011", "1000013"})
-"""Signal types of ASAM's catalogue that are traffic lights."""
-
-NOT_FOR_CARS = frozenset({"1000002", "1000007", "1000013"})
-"""Lights for pedestrians and cyclists."""
-
 MAX_APPROACH = 40.0
 """A light or sign this far before a junction belongs to the junction [m]."""
 
 SAME_AXIS = np.radians(30.0)
 """Approaches within this angle of each other, or of opposite, may be green together [rad]."""
 
-STOP_SIGN, YIELD_SIGN, SPEED_SIGN = "206", "205", "274"
+RANKS = {"yield_sign": -1, "priority_sign": 1}
+"""Precedence of the lanes beyond a sign."""
+
+DRAWN = ("", "stop_line")
+"""Kinds of signals that are nothing at the roadside."""
 
 GroupKey = tuple[str, int, str]
 """Controller ("" for none), junction, and road where there is no junction."""
@@ -72,54 +71,48 @@ def place_signals(
     placed: list[_Placed] = []
     for road in contents.roads.values():
         for record in road.signals:
-            kind = None if record.is_reference else _kind(record)
-            if kind is None:
+            if record.is_reference or record.kind in DRAWN:
                 continue
             entry = _Placed(len(network.signals), record)
-            signal = _signal(road, record, kind)
+            signal = _signal(road, record)
             network.signals.append(signal)
             # A second signal with the same id keeps to its own site.
             others = [s for s in sites[record.id] if s[1].is_reference or s[1] is record]
-            if record.type not in NOT_FOR_CARS:
+            if record.for_cars:
                 _find_lanes(entry, signal, others, places)
             placed.append(entry)
+    _find_unnamed_lanes(placed, sites, network, places)
     _check_sites(sites, problems)
     lights = [p for p in placed if network.signals[p.index].kind == "traffic_light"]
     for light in lights:
-        if not light.approaches and light.record.type not in NOT_FOR_CARS:
+        if not light.approaches and light.record.for_cars:
             problems.add("{} traffic lights control no driving lane", f"signal {light.record.id}")
     owners = _assign_groups(contents, lights, network, places, problems)
-    place_stop_lines(owners, "signal", contents, network, places)
     signs: dict[Approach, int] = {}
     for sign in placed:
         if network.signals[sign.index].kind == "stop_sign":
             for approach in sign.approaches:
                 if approach not in owners:
                     signs.setdefault(approach, sign.index)
-    place_stop_lines({a: (i, i) for a, i in signs.items()}, "stop_sign", contents, network, places)
+    lit, stopped = ({approach.lane for approach in own} for own in (owners, signs))
+    place_stop_lines(owners, "signal", contents, network, places, stopped)
+    stops = {a: (i, i) for a, i in signs.items()}
+    place_stop_lines(stops, "stop_sign", contents, network, places, lit)
+    signs_of_way = [
+        (RANKS[kind], network.signals[sign.index].lanes, sign.approaches)
+        for sign in placed
+        if (kind := network.signals[sign.index].kind) in RANKS
+    ]
+    set_precedence(signs_of_way, contents, network, places, lit)
 
 
-def _kind(record: SignalRecord) -> str | None:
-    """Returns the kind of a signal, None for those that do not matter."""
-    name = record.name.lower()
-    if record.type == SPEED_SIGN:
-        return "speed_limit" if record.speed is not None else None
-    if record.type == STOP_SIGN or name in ("sign_stop", "stop"):
-        return "stop_sign"
-    if record.type == YIELD_SIGN or name in ("sign_yield", "yield"):
-        return "yield_sign"
-    if record.dynamic or record.type in LIGHT_TYPES:
-        return "traffic_light"
-    return None
-
-
-def _signal(road: Road, record: SignalRecord, kind: str) -> Signal:
+def _signal(road: Road, record: SignalRecord) -> Signal:
     """Returns a signal at its place, with the heading that its orientation implies."""
     at = np.array([np.clip(record.s, 0.0, road.length)])
     position = road_points(road, at, np.array([record.t]), record.z_offset)[0]
     _, _, heading, _ = road.line.evaluate(at)
     angle = float(heading[0]) + (np.pi if record.orientation == "-" else 0.0)
-    return Signal(record.id, kind, position, _wrapped(angle))
+    return Signal(record.id, record.kind, position, _wrapped(angle))
 
 
 def _check_sites(sites: dict[str, list[tuple[Road, SignalRecord]]], problems: Problems) -> None:
@@ -146,9 +139,53 @@ def _find_lanes(
             for approach in _approaches(road, record, lane, places):
                 if approach not in entry.approaches:
                     entry.approaches.append(approach)
+    _set_heading(entry, signal, places)
+
+
+def _set_heading(entry: _Placed, signal: Signal, places: LanePlaces) -> None:
+    """Turns a signal to those that have to heed it."""
     if entry.approaches:
         headings = [places.heading(approach) for approach in entry.approaches]
         signal.heading = float(np.arctan2(np.sin(headings).sum(), np.cos(headings).sum()))
+
+
+def _find_unnamed_lanes(
+    placed: list[_Placed],
+    sites: dict[str, list[tuple[Road, SignalRecord]]],
+    network: RoadNetwork,
+    places: LanePlaces,
+) -> None:
+    """Finds lanes by the orientation alone where the validities of a signal name none at all.
+
+    Old versions of netconvert count lanes from 0. CARLA writes 0 where a signal is for no lane at
+    its pole, so a lane that has a line already is left to that.
+    """
+    lines = {"traffic_light", "stop_sign"}
+    taken = {
+        approach.lane
+        for entry in placed
+        if network.signals[entry.index].kind in lines
+        for approach in entry.approaches
+    }
+    for entry in placed:
+        signal, record = network.signals[entry.index], entry.record
+        own = [(road, r) for road, r in sites[record.id] if r.is_reference or r is record]
+        if signal.lanes or not record.for_cars or any(_names_lanes(places, *site) for site in own):
+            continue
+        for road, site in own:
+            for lane in _valid_lanes(road, replace(site, validities=[]), places):
+                found = [a for a in _approaches(road, site, lane, places) if a.lane not in taken]
+                entry.approaches += [a for a in found if a not in entry.approaches]
+                signal.lanes += [lane] if found and lane not in signal.lanes else []
+        _set_heading(entry, signal, places)
+
+
+def _names_lanes(places: LanePlaces, road: Road, record: SignalRecord) -> bool:
+    """Returns whether a signal names a lane where it stands, or leaves all to its orientation."""
+    found = places.section_at(road, record.s)
+    if found is None or not record.validities:
+        return found is not None
+    return any(record.names(lane.id) for lane in found[0].lanes)
 
 
 def _valid_lanes(road: Road, record: SignalRecord, places: LanePlaces) -> list[int]:
@@ -158,17 +195,19 @@ def _valid_lanes(road: Road, record: SignalRecord, places: LanePlaces) -> list[i
         return []
     section, sampled = found
     choice = [
-        (lane, lane_record)
-        for lane, lane_record in zip(sampled.lanes, section.lanes, strict=True)
+        (lane, places.forward[lane])
+        for lane, place, _ in sampled.both_ways()
         if places.lanes[lane].drivable
-        and (not record.validities or any(a <= lane_record.id <= b for a, b in record.validities))
+        and (not record.validities or record.names(section.lanes[place].id))
     ]
     # CARLA's references carry the orientation of the pole, so it counts only where lane ids leave
-    # the direction open.
-    directions = {runs_forward(road, lane_record) for _, lane_record in choice}
-    if record.orientation in ("+", "-") and (len(directions) > 1 or not record.validities):
+    # the direction open, and not at all on a one-way connecting road.
+    directions = {forward for _, forward in choice}
+    one_way = record.is_reference and road.junction != "-1"
+    undecided = len(directions) > 1 or not (record.validities or one_way)
+    if record.orientation in ("+", "-") and undecided:
         wanted = record.orientation == "+"
-        choice = [c for c in choice if runs_forward(road, c[1]) == wanted]
+        choice = [c for c in choice if c[1] == wanted]
     return [lane for lane, _ in choice]
 
 

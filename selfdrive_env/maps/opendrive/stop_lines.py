@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.records import Contents, Road, Section
+from selfdrive_env.maps.opendrive.parse.records import Contents, Road, Section
 from selfdrive_env.maps.road_network import Lane, RoadNetwork, StopLine
 
 __all__ = ["Approach", "LanePlaces", "place_stop_lines"]
@@ -61,10 +62,10 @@ class LanePlaces:
         for name in sampled:
             road = contents.roads[name]
             for number, section in enumerate(road.sections):
-                for record in section.lanes:
+                for _, place, turned in sampled[name][number].both_ways():
                     self.road.append(road)
                     self.section.append(number)
-                    self.forward.append(runs_forward(road, record))
+                    self.forward.append(runs_forward(road, section.lanes[place]) != turned)
 
     def section_at(self, road: Road, s: float) -> tuple[Section, SampledSection] | None:
         """Returns the lane section at a station, the nearest one outside the road."""
@@ -73,6 +74,11 @@ class LanePlaces:
         starts = [section.start for section in road.sections]
         number = max(0, int(np.searchsorted(starts, s, side="right")) - 1)
         return road.sections[number], self.sampled[road.id][number]
+
+    def junction_ahead(self, lane: int) -> int:
+        """Returns the junction that a lane leads into, -1 for none."""
+        ahead = (self.lanes[i].junction for i in self.lanes[lane].successors)
+        return next((junction for junction in ahead if junction >= 0), -1)
 
     def sampled_section(self, lane: int) -> SampledSection:
         """Returns the section that holds a lane."""
@@ -106,8 +112,12 @@ def place_stop_lines(
     contents: Contents,
     network: RoadNetwork,
     places: LanePlaces,
+    others: Iterable[int] = (),
 ) -> None:
     """Appends one stop line for each run of adjacent lanes with the same owner.
+
+    The guard of a line spans its lanes, the oncoming ones, and those beside them that some signal
+    or sign rules, too: who passes there has a line of his own. A lane that none rules is free.
 
     Args:
         owners: (signal group or sign, signal) of each approach.
@@ -115,8 +125,10 @@ def place_stop_lines(
         contents: The records of the file.
         network: Receives the stop lines.
         places: Where the lanes lie.
+        others: Lanes that have lines of other kinds.
     """
     marks = _marks(contents)
+    ruled = {approach.lane for approach in owners} | set(others)
     runs: dict[tuple[int, str, int, bool, str, float], list[Approach]] = defaultdict(list)
     for approach, (owner, _) in owners.items():
         lane = approach.lane
@@ -126,14 +138,15 @@ def place_stop_lines(
     for members in runs.values():
         for run in _adjacent(members, places):
             signal = owners[run[0]][1]
-            network.stop_lines.append(_stop_line(run, signal, kind, marks, places))
+            network.stop_lines.append(_stop_line(run, signal, kind, marks, places, ruled))
 
 
 def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Approach]]:
     """Splits approaches of one section into runs of neighbouring lanes."""
-    order = places.sampled_section(approaches[0].lane).lanes
-    drivable = [lane for lane in order if places.lanes[lane].drivable]
+    sampled = places.sampled_section(approaches[0].lane)
+    drivable = [lane for lane in sampled.lanes if places.lanes[lane].drivable]
     rank = {lane: place for place, lane in enumerate(drivable)}
+    rank |= {lane: rank[sampled.lanes[place]] for place, lane in sampled.turned.items()}
     runs: list[list[Approach]] = []
     for approach in sorted(set(approaches), key=lambda a: rank[a.lane]):
         if runs and rank[approach.lane] - rank[runs[-1][-1].lane] <= 1:
@@ -145,16 +158,21 @@ def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Appro
 
 
 def _stop_line(
-    run: list[Approach], signal: int, kind: str, marks: dict[str, Floats], places: LanePlaces
+    run: list[Approach],
+    signal: int,
+    kind: str,
+    marks: dict[str, Floats],
+    places: LanePlaces,
+    ruled: set[int],
 ) -> StopLine:
     """Returns the line over a run of lanes, ordered from left to right along the road."""
     lane = run[0].lane
     sampled, forward = places.sampled_section(lane), places.forward[lane]
     station = _station(run, marks, places)
-    rows = [sampled.lanes.index(approach.lane) for approach in run]
-    drivable = [k for k, i in enumerate(sampled.lanes) if places.lanes[i].drivable]
+    rows = [sampled.row(approach.lane) for approach in run]
+    guarded = _guarded(sampled, rows, forward, places, ruled)
     left, right = _across(sampled, min(rows), max(rows), station, forward)
-    guard_left, guard_right = _across(sampled, min(drivable), max(drivable), station, forward)
+    guard_left, guard_right = _across(sampled, guarded[0], guarded[1], station, forward)
     return StopLine(
         left=left,
         right=right,
@@ -165,6 +183,32 @@ def _stop_line(
         kind=kind,
         signal=signal,
     )
+
+
+def _guarded(
+    sampled: SampledSection, rows: list[int], forward: bool, places: LanePlaces, ruled: set[int]
+) -> tuple[int, int]:
+    """Returns the first and last row that a guard spans: outwards until a lane that is free.
+
+    A lane in both directions belongs to the oncoming side.
+    """
+
+    def free(row: int) -> bool:
+        lane = sampled.lanes[row]
+        one_way = row not in sampled.turned
+        return one_way and lane not in ruled and places.forward[lane] == forward
+
+    drivable = [row for row, lane in enumerate(sampled.lanes) if places.lanes[lane].drivable]
+    first, last = min(rows), max(rows)
+    for row in (row for row in reversed(drivable) if row < first):
+        if free(row):
+            break
+        first = row
+    for row in (row for row in drivable if row > last):
+        if free(row):
+            break
+        last = row
+    return first, last
 
 
 def _heading(lane: int, station: float, places: LanePlaces) -> float:
@@ -206,7 +250,7 @@ def _drawn_setback(
     lane = run[0].lane
     sampled, road = places.sampled_section(lane), places.road[lane]
     inward = 1.0 if places.forward[lane] else -1.0
-    rows = [sampled.lanes.index(approach.lane) for approach in run]
+    rows = [sampled.row(approach.lane) for approach in run]
     found = []
     for s, t in marks.get(road.id, ()):
         setback = (end - s) * inward
@@ -222,15 +266,10 @@ def _drawn_setback(
 
 
 def _marks(contents: Contents) -> dict[str, Floats]:
-    """Returns (s, t) of the stop lines that are drawn on each road (as signals), [M, 2] [m]."""
+    """Returns (s, t) of the stop lines drawn on each road, as signals or objects, [M, 2] [m]."""
     marks = {}
     for road in contents.roads.values():
-        rows = [
-            (signal.s, signal.t)
-            for signal in road.signals
-            if not signal.is_reference
-            and (signal.type == "294" or signal.name.startswith("StopLine"))
-        ]
-        if rows:
-            marks[road.id] = np.array(rows)
+        rows = [(signal.s, signal.t) for signal in road.signals if signal.kind == "stop_line"]
+        if rows or road.stop_marks:
+            marks[road.id] = np.array(rows + road.stop_marks)
     return marks

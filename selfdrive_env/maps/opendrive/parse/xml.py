@@ -1,14 +1,16 @@
 """Reads the XML of an OpenDRIVE file incrementally into light elements, one road at a time.
 
 Only elements the simulator uses are kept. DOCTYPE declarations are refused, so that no entity is
-ever expanded, and the decompressed size is bounded.
+ever expanded; sizes, depths and counts are bounded, so that a small file cannot fill the memory.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import lzma
 import math
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,26 +19,54 @@ from xml.parsers import expat
 
 from selfdrive_env.maps.road_network import MapError
 
-__all__ = ["SUFFIXES", "Element", "read_elements"]
+__all__ = ["SUFFIXES", "Element", "drawn_kind", "read_elements"]
 
 SUFFIXES = (".xodr", ".xodr.gz", ".xodr.xz")
 
-MAX_BYTES = 1 << 30
-"""Longest document after decompression."""
+MAX_BYTES = 1 << 29
+"""Longest document after decompression; a town of 660 km of lanes has a tenth of it."""
 
 MAX_DEPTH = 64
-"""Deepest nesting of elements that are kept; OpenDRIVE needs 8."""
+"""Deepest nesting of elements; OpenDRIVE needs 9."""
+
+MAX_ELEMENTS = 3_000_000
+"""Most elements of a document, those that are not kept included; that town has 0.65 million."""
+
+MAX_KEPT = 50_000
+"""Most elements kept of one road, junction or controller; that town has 1,100."""
+
+MAX_ATTRIBUTES = 256
+"""Most attributes of an element; OpenDRIVE needs 17."""
+
+MAX_TOKEN = 1 << 24
+"""Longest tag with its attributes, or comment [bytes]."""
 
 MAX_NUMBER = 1e12
 """Largest absolute value of any number; keeps cubics from overflowing."""
 
 CHUNK = 1 << 20
 
+DECLARATION = 200
+"""Longest XML declaration that is looked at for an encoding [bytes]."""
+
+DECLARED = re.compile(rb"(?:\xef\xbb\xbf)?\s*<\?xml[^>]*encoding\s*=\s*[\"']([A-Za-z0-9._:-]+)")
+
+MULTIBYTE = frozenset(
+    (
+        *("utf-8", "utf-8-sig", "gb2312", "gbk", "gb18030", "big5", "big5hkscs", "cp950"),
+        *("shift_jis", "cp932", "euc_jp", "euc_kr", "cp949", "johab"),
+    )
+)
+"""Encodings in which ASCII is ASCII, by their names in Python."""
+
+KEPT_BYTES = "selfdrive_env.keep_bytes"
+"""Name of the way to decode what cannot be decoded."""
+
 KEPT_TEXT = """
 road link predecessor successor type speed planView geometry line arc spiral poly3
 paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
-border objects object outlines outline cornerLocal cornerRoad signals signal
-signalReference validity junction connection laneLink controller control
+border access restriction objects object outlines outline cornerLocal cornerRoad signals signal
+signalReference validity junction connection laneLink priority controller control
 """
 
 KEPT = frozenset(KEPT_TEXT.split())
@@ -78,13 +108,13 @@ class Element:
 
         Args:
             name: Of the attribute.
-            default: For an absent attribute; None makes the attribute mandatory.
+            default: For an absent or empty attribute; None makes the attribute mandatory.
 
         Returns:
             The value in the unit of the file.
         """
         value = self.attributes.get(name)
-        if value is None:
+        if value is None or (not value.strip() and default is not None):
             if default is None:
                 raise self.error(f"attribute {name} is missing; a finite number is needed")
             return default
@@ -101,6 +131,8 @@ class Element:
     def integer(self, name: str) -> int:
         """Returns an attribute as an integer, such as a lane id."""
         value = self.text(name)
+        if not value:
+            raise self.error(f"attribute {name} is missing; an integer is needed")
         try:
             return int(value)
         except ValueError:
@@ -152,6 +184,53 @@ def _opened(path: Path) -> IO[bytes] | gzip.GzipFile:
     return path.open("rb")
 
 
+def _decoder(head: bytes) -> codecs.IncrementalDecoder | None:
+    """Returns what decodes a file that begins so, None where the parser does it itself.
+
+    The parser knows no encoding of several bytes but those of Unicode. Text that is no UTF-8 though
+    it has to be is taken as it is: names with other bytes stay apart from each other.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in head[:4]:
+        return None
+    found = DECLARED.match(head[:DECLARATION])
+    name = found[1].decode("ascii").lower() if found else "utf-8"
+    try:
+        name = codecs.lookup(name).name
+    except LookupError:
+        return None
+    if name not in MULTIBYTE:
+        return None
+    return codecs.getincrementaldecoder(name)(KEPT_BYTES)
+
+
+def _keep_byte(error: UnicodeError) -> tuple[str, int]:
+    """Stands a character for private use for a byte that cannot be decoded."""
+    assert isinstance(error, UnicodeDecodeError)
+    return chr(0xF700 + error.object[error.start]), error.start + 1
+
+
+codecs.register_error(KEPT_BYTES, _keep_byte)
+
+
+def drawn_kind(attributes: dict[str, str]) -> str:
+    """Returns what an object draws on the road: "crosswalk", "stop_line" or "" for other things.
+
+    Some tools say it by the type, some (with type -1) by the name alone.
+
+    Args:
+        attributes: Of the <object>.
+    """
+    kind, subtype, name = (
+        attributes.get(key, "").strip().lower() for key in ("type", "subtype", "name")
+    )
+    words = name.replace("_", "").replace(" ", "")
+    if kind == "crosswalk" or (kind in ("", "-1", "none") and "crosswalk" in words):
+        return "crosswalk"
+    if words.startswith("stopline") or (kind == "roadmark" and subtype == "signallines"):
+        return "stop_line"
+    return ""
+
+
 class _Builder:
     """Turns parser events into elements; complete children of the root wait in `ready`."""
 
@@ -160,8 +239,14 @@ class _Builder:
         self.ready: list[Element] = []
         self.stack: list[Element] = []
         self.skipped = 0
+        self.elements = self.kept = self.fed = 0
         self.rooted = False
+        self.decoder: codecs.IncrementalDecoder | None = None
         self.parser = expat.ParserCreate()
+        self.listen()
+
+    def listen(self) -> None:
+        """Has the parser tell of elements and declarations."""
         self.parser.StartElementHandler = self.start
         self.parser.EndElementHandler = self.end
         self.parser.StartDoctypeDeclHandler = self.refuse
@@ -169,7 +254,15 @@ class _Builder:
 
     def feed(self, chunk: bytes, last: bool = False) -> None:
         """Parses one more piece of the file."""
+        if not self.fed:
+            self.decoder = _decoder(chunk)
+            if self.decoder is not None:
+                self.parser = expat.ParserCreate("utf-8")
+                self.listen()
         try:
+            if self.decoder is not None:
+                chunk = self.decoder.decode(chunk, last).encode()
+            self.fed += len(chunk)
             self.parser.Parse(chunk, last)
         except expat.ExpatError as error:
             message = expat.ErrorString(error.code)
@@ -180,6 +273,9 @@ class _Builder:
             if isinstance(error, MapError):
                 raise
             raise MapError(f"{self.source}: unusable text encoding ({error})") from None
+        # What the parser has not told yet lies in its buffer.
+        if self.fed - self.parser.CurrentByteIndex > MAX_TOKEN:
+            raise self.error(f"a tag or comment is longer than {MAX_TOKEN >> 20} MiB")
 
     def finish(self) -> None:
         """Ends the document."""
@@ -192,26 +288,35 @@ class _Builder:
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Handles an opening tag."""
+        self.elements += 1
+        if self.elements > MAX_ELEMENTS:
+            raise self.error(f"the file has more than {MAX_ELEMENTS} elements")
+        if len(self.stack) + self.skipped >= MAX_DEPTH:
+            raise self.error(f"<{tag[:40]}> is nested more than {MAX_DEPTH} deep")
+        if len(attributes) > MAX_ATTRIBUTES:
+            raise self.error(
+                f"<{tag[:40]}> has {len(attributes)} attributes; at most {MAX_ATTRIBUTES} are "
+                "allowed"
+            )
         if self.skipped:
             self.skipped += 1
             return
         if not self.rooted:
             if tag.rpartition(":")[2] != "OpenDRIVE":
-                raise MapError(
-                    f"{self.source}, line {self.parser.CurrentLineNumber}: the root element is "
-                    f"<{tag[:40]}>; only <OpenDRIVE> is allowed"
-                )
+                raise self.error(f"the root element is <{tag[:40]}>; only <OpenDRIVE> is allowed")
             self.rooted = True
             return
-        crosswalk = tag != "object" or attributes.get("type", "").lower() == "crosswalk"
-        if tag not in KEPT or not crosswalk:
+        if tag not in KEPT or (tag == "object" and not drawn_kind(attributes)):
             self.skipped = 1
             return
         element = Element(tag, attributes, self.parser.CurrentLineNumber, self.source)
-        if len(self.stack) >= MAX_DEPTH:
-            raise element.error(f"is nested more than {MAX_DEPTH} deep")
         if self.stack:
+            self.kept += 1
+            if self.kept > MAX_KEPT:
+                raise self.stack[0].error(f"has more than {MAX_KEPT} elements")
             self.stack[-1].children.append(element)
+        else:
+            self.kept = 0
         self.stack.append(element)
 
     def end(self, tag: str) -> None:
@@ -227,7 +332,8 @@ class _Builder:
 
     def refuse(self, *_: Any) -> None:
         """Handles a DOCTYPE or entity declaration."""
-        raise MapError(
-            f"{self.source}, line {self.parser.CurrentLineNumber}: document type and entity "
-            "declarations are not allowed"
-        )
+        raise self.error("document type and entity declarations are not allowed")
+
+    def error(self, message: str) -> MapError:
+        """Returns an error that names the file and the line."""
+        return MapError(f"{self.source}, line {self.parser.CurrentLineNumber}: {message}")

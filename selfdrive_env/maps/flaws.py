@@ -1,0 +1,64 @@
+"""What cannot be right in a road network in the form of arrays: numbers and indices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.maps import columns
+
+__all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number"]
+
+MAX_COORDINATE = 1e9
+"""Largest coordinate, and largest number of any kind [m]."""
+
+MAX_RANK = 9
+"""Largest precedence of a lane, above or below 0."""
+
+INDICES = {
+    "lanes.junction": ("junctions", -1),
+    "lanes.successors": ("lanes", 0),
+    "lanes.predecessors": ("lanes", 0),
+    "lanes.left_neighbour": ("lanes", -1),
+    "lanes.right_neighbour": ("lanes", -1),
+    "junctions.lanes": ("lanes", 0),
+    "junctions.signal_groups": ("signal_groups", 0),
+    "signals.lanes": ("lanes", 0),
+    "signals.group": ("signal_groups", -1),
+    "signal_groups.signals": ("signals", 0),
+    "signal_groups.junction": ("junctions", -1),
+    "stop_lines.lanes": ("lanes", 0),
+    "stop_lines.signal": ("signals", -1),
+}
+"""Which list an index counts in, and the smallest that is allowed."""
+
+SINGLE = {
+    "signals.position": True,
+    **{f"stop_lines.{name}": True for name in ("left", "right", "guard_left", "guard_right")},
+    "crosswalks.outline": False,
+}
+"""Whether a field beside those of lanes is one point and no list of them."""
+
+
+def flawed_number(arrays: columns.Arrays) -> str | None:
+    """Returns what is wrong with a number of a network in the form of arrays, None for nothing."""
+    for name, array in arrays.items():
+        if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
+            return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
+    ranks = arrays.get("lanes.precedence", np.zeros(0, np.int64))
+    for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
+        allowed = f"-{MAX_RANK} to {MAX_RANK}"
+        return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
+    return None
+
+
+def flawed_index(arrays: columns.Arrays) -> str | None:
+    """Returns which index of a network in the form of arrays leads nowhere, None for none."""
+    for name, (part, low) in INDICES.items():
+        array, num = arrays[name], int(arrays[f"{part}.count"][0])
+        for place in np.flatnonzero((array < low) | (array >= num)).tolist():
+            number = place
+            if f"{name}.length" in arrays:
+                ends = np.cumsum(arrays[f"{name}.length"])
+                number = int(np.searchsorted(ends, place, "right"))
+            return f"{name} of entry {number} is {array[place]}; there are {num} {part}"
+    return None
