@@ -18,7 +18,7 @@ from selfdrive_env.config.observation import row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
-from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes

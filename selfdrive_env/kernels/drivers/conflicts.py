@@ -14,7 +14,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.drivers.path import (
+from selfdrive_env.kernels.drivers.path_info import (
     ARRIVAL,
     BESIDE_LEFT,
     BESIDE_RIGHT,

@@ -26,7 +26,7 @@ from selfdrive_env.kernels.drivers.conflicts import (
     may_meet,
 )
 from selfdrive_env.kernels.drivers.erratic import is_blind
-from selfdrive_env.kernels.drivers.path import (
+from selfdrive_env.kernels.drivers.path_info import (
     CHANGES,
     ENTRY,
     EXIT,

@@ -12,7 +12,8 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
-from selfdrive_env.kernels.drivers.path import LEAVE_END, POINTS, build_path
+from selfdrive_env.kernels.drivers.path import build_path
+from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, HALTED, IDM, STILL

@@ -5,14 +5,8 @@ import pytest
 
 from selfdrive_env.kernels.drivers.conflicts import Box, first_contact, goes_first
 from selfdrive_env.kernels.drivers.idm import idm_acceleration
-from selfdrive_env.kernels.drivers.path import (
-    ARRIVAL,
-    CHANGES,
-    LEAVE_END,
-    PATH_INFO,
-    RANK,
-    way_to_dead_end,
-)
+from selfdrive_env.kernels.drivers.lane_changes import way_to_dead_end
+from selfdrive_env.kernels.drivers.path_info import ARRIVAL, CHANGES, LEAVE_END, PATH_INFO, RANK
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
