@@ -29,8 +29,9 @@ STILL_SPEED, STILL_TIME, MOVED = 0.05, 90.0, 5.0
 """[m/s], [s], [m]"""
 LOOK_EVERY = 3.0
 """[s]"""
-LEADER_GAP, LINE_GAP = 10.0, 15.0
-"""How far ahead of a front its leader or the line that it waits at may be [m]."""
+LEADER_GAP, LINE_GAP = 40.0, 15.0
+"""How far ahead of a front its leader (beyond the junction that it keeps clear) or the line that it
+waits at may be [m]."""
 
 
 class Standing:
@@ -126,6 +127,7 @@ def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
     wide = 0.5 * (bodies.width[world, others] + bodies.width[world, agent]) + 0.3
     hit = np.abs(dx * cos + dy * sin) <= 0.5 * bodies.length[world, others] + 0.5
     hit &= np.abs(dy * cos - dx * sin) <= wide
+    hit &= table[:, SEG_COS][:, None] * cos + table[:, SEG_SIN][:, None] * sin > 0.5
     hit &= np.abs(agents.z[world, others] - agents.z[world, agent]) < 2.5
     found = np.flatnonzero(hit.any(axis=1))
     if not len(found):
