@@ -24,6 +24,7 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
+from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
@@ -39,7 +40,6 @@ from selfdrive_env.state.world import (
     Motion,
     Output,
     Rows,
-    Scratch,
     Tallies,
     Worlds,
 )

@@ -63,6 +63,9 @@ class Lanes(NamedTuple):
     max_curvature: Annotated[F32, "lane"]
     """Largest absolute curvature along the lane, averaged over 3 m [1/m]."""
 
+    narrowest: Annotated[F32, "lane"]
+    """Least width along the lane [m]."""
+
     turn: Annotated[F32, "lane"]
     """Heading change from its start to its end, positive to the left [rad]."""
 

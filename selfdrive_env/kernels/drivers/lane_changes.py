@@ -7,16 +7,16 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import TWO
-from selfdrive_env.kernels.math.geometry import HALF, ZERO
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target
+from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["DEAD_END_SIGHT", "may_change", "turn_out_room", "wanted_lane", "way_to_dead_end"]
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "may_change", "turn_out_room", "wanted_lane"]
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
-DEAD_END_LANES = 4
 DEAD_END_SIGHT = np.float32(70.0)  # [m]
 LEAVE_ROOM = np.float32(15.0)  # [m]
 LEAVE_TIME = np.float32(3.0)  # [s]
@@ -24,6 +24,7 @@ TURN_OUT_ROOM = np.float32(6.0)  # [m]
 TURN_OUT_SLACK = np.float32(3.0)  # [m]
 TURN_OUT_SHARE = np.float32(0.8)  # of the length
 TURN_OUT_TIME = np.float32(2.0)  # [s]
+CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
 STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
 BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
@@ -69,35 +70,25 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
 
 
 @njit
-def way_to_dead_end(lanes, lane, sight, bend):
-    """Returns the way from the start of a lane to where a body finds none to go on [m]."""
-    way = lanes.length[lane]
-    for _ in range(DEAD_END_LANES):
-        if way > sight:
-            return UNREACHABLE
-        fitting = 0
-        following = lane
-        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
-            if lanes.max_curvature[lanes.successor[link]] <= bend:
-                fitting += 1
-                following = np.int64(lanes.successor[link])
-        if fitting == 0:
-            return way
-        if fitting > 1:
-            return UNREACHABLE
-        lane = following
-        way += lanes.length[lane]
-    return UNREACHABLE
+def lane_to_leave_for(lanes, lane, s, bend, needed, lanes_beside):
+    """Returns the neighbour of a dead end that leads on, or the lane itself.
 
-
-@njit
-def lane_to_leave_for(lanes, lane, sight, bend, lanes_beside):
-    """Returns the neighbour of a dead end that leads on, or the lane itself."""
+    Args:
+        lanes: Of the pool.
+        lane: That ends.
+        s: Where on it the agent is [m].
+        bend: Largest lane curvature that its body can follow [1/m].
+        needed: Width of a lane that its body needs, and its length [m].
+        lanes_beside: Left and right neighbour, -1 for none.
+    """
     for side in range(2):
         beside = lanes_beside[side]
         if beside < 0 or lanes.max_curvature[beside] > bend:
             continue
-        if way_to_dead_end(lanes, beside, sight, bend) >= UNREACHABLE:
+        there = s / max(lanes.length[lane], ONE) * lanes.length[beside]
+        if not is_wide(lanes, beside, there, needed[0], needed[1]):
+            continue
+        if way_to_dead_end(lanes, beside, there, DEAD_END_SIGHT, bend, needed[0]) >= UNREACHABLE:
             return beside
     return lane
 
@@ -110,7 +101,8 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
     """
     lanes, routes = model.lanes, model.routes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
-    bend = bodies.max_curvature[world, agent]
+    bend = bodies.max_curvature[world, agent] * CURVATURE_SLACK
+    narrow = bodies.width[world, agent] + NARROW_MARGIN
     needed = LEAVE_ROOM + bodies.length[world, agent] + LEAVE_TIME * agents.speed[world, agent]
     inside = lanes.junction[lane] >= 0
     if inside and (room >= UNREACHABLE or lanes.max_curvature[lane] > STRAIGHT):
@@ -119,8 +111,9 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
         return lane_to_leave_for(
             lanes,
             lane,
-            agents.s[world, agent] + DEAD_END_SIGHT,
+            agents.s[world, agent],
             bend,
+            (narrow, bodies.length[world, agent]),
             (np.int64(lanes.left[lane]), np.int64(lanes.right[lane])),
         )
     map_index = np.int64(worlds.map[world])
@@ -137,8 +130,11 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
         return lane
     if lanes.max_curvature[target] > bend:
         return lane
-    end = way_to_dead_end(lanes, target, agents.s[world, agent] + DEAD_END_SIGHT, bend)
-    return target if end - agents.s[world, agent] > needed + CHANGE_ROOM else lane
+    s = agents.s[world, agent] / max(lanes.length[lane], ONE) * lanes.length[target]
+    if not is_wide(lanes, target, s, narrow, bodies.length[world, agent]):
+        return lane
+    end = way_to_dead_end(lanes, target, s, DEAD_END_SIGHT, bend, narrow)
+    return target if end > needed + CHANGE_ROOM else lane
 
 
 @njit

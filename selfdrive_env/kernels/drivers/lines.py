@@ -19,9 +19,10 @@ from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
 
 __all__ = ["held_points", "next_line", "note_line"]
 
-YELLOW_BRAKING = np.float32(4.2)  # [m/s^2]
-YELLOW_BRAKING_ON = np.float32(5.5)  # [m/s^2], of one who brakes already
-REACTION = np.float32(0.5)  # [s]
+YELLOW_BRAKING = np.float32(4.5)  # [m/s^2]
+YELLOW_BRAKING_ON = np.float32(4.7)  # [m/s^2], of one who brakes already
+BRAKES_ON_TIME = np.float32(0.15)  # [s] until the brakes are on
+REACTION = np.float32(0.25)  # [s]
 
 
 @njit
@@ -74,6 +75,7 @@ def held_points(info, speed, acceleration, half_length):
 def stops_at_yellow(speed, acceleration, gap):
     """Whether a driver stops for a light that is yellow; keeps the decision while braking."""
     if acceleration < -ONE:
-        return speed * speed <= TWO * YELLOW_BRAKING_ON * max(gap, TINY_GAP)
+        lag = BRAKES_ON_TIME * speed * max(ONE + acceleration / YELLOW_BRAKING_ON, ZERO)
+        return speed * speed <= TWO * YELLOW_BRAKING_ON * max(gap - lag, TINY_GAP)
     room = max(gap - REACTION * speed, TINY_GAP)
     return speed * speed <= TWO * YELLOW_BRAKING * room

@@ -10,17 +10,17 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
+    CURVATURE_SLACK,
     DEAD_END_SIGHT,
     may_change,
     turn_out_room,
     wanted_lane,
-    way_to_dead_end,
 )
 from selfdrive_env.kernels.drivers.lines import held_points, next_line, note_line
 from selfdrive_env.kernels.drivers.path_info import (
-    ARRIVAL,
     BESIDE_LEFT,
     BESIDE_RIGHT,
+    BLOCKER,
     CHANGES,
     ENTRY,
     EXIT,
@@ -37,13 +37,14 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_END,
     PATH_STEP,
     POINTS,
-    RANK,
     STAYS,
     TWO,
     WAITED,
 )
+from selfdrive_env.kernels.drivers.precedence import asking_way, note_precedence
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, next_lane, segment_at
+from selfdrive_env.kernels.road import UNREACHABLE, lane_ahead, next_lane, segment_at
+from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,
@@ -55,6 +56,7 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
+from selfdrive_env.state.world import HALTED
 
 __all__ = ["build_path"]
 
@@ -63,12 +65,8 @@ PATH_MARGIN = np.float32(18.0)  # [m]
 STOP_MARGIN = np.float32(0.8)  # [m]
 LINK_JUMP = np.float32(0.5)  # [m]
 JUMP_SLOPE = np.float32(1.0 / 4.5)  # [m/m]
-CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
-NARROW_MARGIN = np.float32(0.4)  # [m]
-COMMITTED_BRAKING = np.float32(8.0)  # twice the braking [m/s^2]
-COMMITTED_SPEED = np.float32(3.0)  # [m/s]
-STOP_SIGN_DELAY = np.float32(30.0)  # [s]
-TURN_DELAY = np.float32(3.0)  # [s]
+CLEARING_ROOM = np.float32(6.0)  # [m]
+SHORT_ROOM = np.float32(8.0)  # [m]
 TURNING = np.float32(0.5)  # [rad]
 
 
@@ -109,6 +107,25 @@ def link_jump(lanes, last, first):
 
 
 @njit
+def note_junction(info, base, enters, inside, near, length):
+    """Notes where a path enters and leaves the next junction, where a lane of it begins at `base`.
+
+    Returns how many points to write, -1 for as many as before: a driver who is `near` sees all of
+    the junction and the room behind. A lane too short to stand on belongs to the junction.
+    """
+    if enters and info[ENTRY] >= UNREACHABLE:
+        info[ENTRY] = base
+        return np.int64(MAX_PATH_POINTS) if near else np.int64(-1)
+    if enters and info[EXIT] < base and base - info[EXIT] < length + SHORT_ROOM:
+        info[EXIT] = UNREACHABLE
+        return np.int64(MAX_PATH_POINTS)
+    if inside and not enters and info[EXIT] >= UNREACHABLE:
+        info[EXIT] = base
+        return min(np.int64((base + length + CLEARING_ROOM) / PATH_STEP) + 2, MAX_PATH_POINTS)
+    return np.int64(-1)
+
+
+@njit
 def build_path(model, data, world, agent, path, info):
     """Writes the way ahead of an agent: points every 1.5 m on lane centres along its route.
 
@@ -122,14 +139,15 @@ def build_path(model, data, world, agent, path, info):
     num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
     first_line = np.int64(signs.map_line_first[map_index])
     speed = max(agents.speed[world, agent], ZERO)
+    length = bodies.length[world, agent]
     half_length = HALF * bodies.length[world, agent]
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     bend = bodies.max_curvature[world, agent]
-    dead_end = way_to_dead_end(lanes, own, agents.s[world, agent] + DEAD_END_SIGHT, bend)
-    room = dead_end - agents.s[world, agent] if dead_end < UNREACHABLE else UNREACHABLE
+    tight = bend * CURVATURE_SLACK
+    room = way_to_dead_end(lanes, own, agents.s[world, agent], DEAD_END_SIGHT, tight, narrow)
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane = own
     if target != own and may_change(model, data, world, agent, own, target, room):
@@ -138,7 +156,8 @@ def build_path(model, data, world, agent, path, info):
     s = agents.s[world, agent] * lanes.length[lane] / max(lanes.length[own], PATH_STEP)
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
-    wanted = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
+    seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
+    wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
     info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
     info[EXIT] = UNREACHABLE
     info[LINE_GAP] = UNREACHABLE
@@ -173,9 +192,9 @@ def build_path(model, data, world, agent, path, info):
             before = lane
             inside = lanes.junction[lane] >= 0
             base += lanes.length[lane]
-            lane = next_lane(lanes, routes, before, goal_lane, bend, first_lane, num_lanes)
+            ways = (goal_lane, first_lane, num_lanes)
+            lane = lane_ahead(lanes, routes, before, ways, bend, speed, base)
             if lane < 0:
-                tight = bend * CURVATURE_SLACK
                 lane = next_lane(lanes, routes, before, goal_lane, tight, first_lane, num_lanes)
             if lane < 0:
                 info[PATH_END] = base
@@ -184,11 +203,11 @@ def build_path(model, data, world, agent, path, info):
             before = np.int64(lanes.segment_first[before + 1]) - 1
             index = np.int64(lanes.segment_first[lane])
             jump = link_jump(lanes, before, index)
-            if lanes.junction[lane] < 0:
-                info[EXIT] = base if inside and info[EXIT] >= UNREACHABLE else info[EXIT]
-            elif info[ENTRY] >= UNREACHABLE:
-                info[ENTRY] = base
-                turn = lanes.turn[lane]
+            begins = lanes.junction[lane] >= 0 and info[ENTRY] >= UNREACHABLE
+            turn = lanes.turn[lane] if begins else turn
+            near = base - half_length <= asking_way(speed)
+            points = note_junction(info, base, lanes.junction[lane] >= 0, inside, near, length)
+            wanted = wanted if points < 0 else max(points, seen)
             continue
         on_lane = place - base
         last = np.int64(lanes.segment_first[lane + 1]) - 1
@@ -228,33 +247,10 @@ def build_path(model, data, world, agent, path, info):
         count = np.int64(1)
     info[POINTS] = np.float32(count)
     info[WAITED] = agents.standing_time[world, agent]
-    write_rank(info, speed, half_length, turn, served)
+    halted = agents.status[world, agent] == HALTED
+    info[BLOCKER] = -ONE if halted else np.float32(agents.blocker[world, agent])
+    note_precedence(data, info, world, agent, abs(turn) > TURNING, served)
     write_bounds(path, info, count)
-
-
-@njit
-def write_rank(info, speed, half_length, turn, stop_sign):
-    """Writes who goes first: a lower rank, then the earlier arrival."""
-    entry = info[ENTRY]
-    if entry >= UNREACHABLE:
-        info[RANK] = ONE
-        info[ARRIVAL] = UNREACHABLE
-        return
-    gap = entry - half_length
-    committed = gap < speed * speed / COMMITTED_BRAKING + HALF * speed and (
-        gap <= ZERO or speed > COMMITTED_SPEED
-    )
-    if committed:
-        info[RANK] = ZERO
-        info[ARRIVAL] = gap
-        return
-    info[RANK] = ONE
-    arrival = gap / max(speed, TWO)
-    if abs(turn) > TURNING:
-        arrival += TURN_DELAY
-    if stop_sign:
-        arrival += STOP_SIGN_DELAY
-    info[ARRIVAL] = arrival
 
 
 @njit
