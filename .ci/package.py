@@ -18,8 +18,12 @@ ROOT = Path(__file__).parents[1]
 MAX_WHEEL = 10_000_000
 NEEDED = ("py.typed", "policies/selfplay.safetensors", "policies/selfplay.md", "__main__.py")
 SOURCES = ("README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "pyproject.toml", "setup.cfg",
-    "constraints.txt", "run", "docs/conf.py", "docs/images/selfplay.gif",
-    "tests/envs/test_vector.py", "examples/ppo_sb3.py", "benchmarks/peers.py")  # fmt: skip
+    "constraints.txt", "constraints.in", "run", "docs/conf.py", ".ci/run", "SECURITY.md",
+    "docs/images/selfplay.gif", "tests/envs/test_vector.py", "examples/ppo_sb3.py",
+    "benchmarks/peers.py")  # fmt: skip
+BUILT = (".so", ".pyd", ".dylib", ".dll", ".pyc", ".nbi", ".nbc")
+"""What a wheel for every platform cannot have."""
+PROGRAMS = "Scripts" if os.name == "nt" else "bin"
 HEAVY = ("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pygame")
 
 SMOKE = f"""
@@ -54,7 +58,14 @@ def run(*command: str | Path, **keywords: object) -> str:
 
 def check_wheel(wheel: Path) -> None:
     size = wheel.stat().st_size
-    names = set(zipfile.ZipFile(wheel).namelist())
+    with zipfile.ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+        (about,) = (name for name in names if name.endswith(".dist-info/METADATA"))
+        metadata = opened.read(about).decode()
+    assert wheel.name.endswith("-py3-none-any.whl"), f"{wheel.name} is for one platform only"
+    built = [name for name in names if name.endswith(BUILT)]
+    assert not built, f"{wheel.name} has compiled files: {built}"
+    assert "\nLicense-Expression: MIT\n" in metadata, f"{wheel.name} has no SPDX expression"
     assert size < MAX_WHEEL, f"{wheel.name} has {size} bytes"
     missing = [name for name in NEEDED if f"selfdrive_env/{name}" not in names]
     assert not missing, f"{wheel.name} lacks {missing}"
@@ -86,7 +97,7 @@ def main() -> None:
         check_sources(archive)
 
         run(python, "-m", "venv", scratch / "venv")
-        there = scratch / "venv" / "bin" / "python"
+        there = scratch / "venv" / PROGRAMS / "python"
         constraints = ROOT / "constraints.txt"
         run(there, "-m", "pip", "install", "--quiet", "-c", constraints, wheel)
         outside = scratch / "elsewhere"

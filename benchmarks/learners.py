@@ -32,10 +32,11 @@ import argparse, runpy, sys, time
 from pathlib import Path
 example = runpy.run_path(sys.argv[1], run_name="example")
 options = argparse.Namespace(
-    minutes=float(sys.argv[2]), seed=int(sys.argv[3]), out=Path(sys.argv[4]), steps=10**9
+    minutes=float(sys.argv[2]), seed=int(sys.argv[3]), out=Path(sys.argv[4]), steps=10**9,
+    start=None,
 )
 options.out.mkdir(parents=True, exist_ok=True)
-model, _ = example["train"](options)
+model = example["train"](options)
 print("transitions", model.num_timesteps)
 """
 """Trains as the example does, and leaves out its own evaluation and film."""

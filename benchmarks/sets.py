@@ -19,7 +19,7 @@ import torch
 from selfdrive_env.commands.bench import processor
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.envs import make_self_play
-from selfdrive_env.training.network import Encoder, Sizes
+from selfdrive_env.policies.encoder import Encoder, Sizes
 
 
 def main() -> None:

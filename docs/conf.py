@@ -11,6 +11,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent))
 
+import web_replay  # noqa: E402
+
 import selfdrive_env  # noqa: E402
 
 project = "selfdrive_env"
@@ -57,5 +59,12 @@ def shield_colons(app: Any, what: str, name: str, obj: Any, options: Any, lines:
         lines.insert(0, "\\ ")  # nothing, but no empty line
 
 
+def write_replay(app: Any, problem: Exception | None) -> None:
+    """Puts the replay beside the pages, which link to it."""
+    if problem is None and app.builder.format == "html":
+        web_replay.write(Path(app.outdir) / "live-replay.html")
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", shield_colons, priority=400)
+    app.connect("build-finished", write_replay)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 after success, 1 after a failure that the command tells, 2 after a mistake in
         what the user gave or something that is missing, 130 after Ctrl-C.
     """
+    if arguments is None and isinstance(sys.stdout, io.TextIOWrapper):
+        # A name with characters that a console lacks, as that of Windows, is shown all the same.
+        sys.stdout.reconfigure(errors="backslashreplace")
     parsed = make_parser().parse_args(arguments)
     module, _, function = parsed.run.partition(":")
     try:

@@ -1,7 +1,8 @@
-"""Fixtures and the rules for the markers `gpu`, `cudasim` and `ptx`."""
+"""Fixtures, and the rules for the markers `full`, `gpu`, `cudasim` and `ptx`."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -11,10 +12,24 @@ from typing import Any
 
 import pytest
 
+with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
+    import hypothesis
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # How long an example takes says more of the machine than of the code.
+    slow = hypothesis.HealthCheck.too_slow
+    hypothesis.settings.register_profile("any speed", deadline=None, suppress_health_check=[slow])
+    hypothesis.settings.load_profile("any speed")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked `full` as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     for item in items:
+        if item.get_closest_marker("full") and not config.getoption("--full"):
+            item.add_marker(pytest.mark.skip(reason="takes minutes: needs --full"))
         if item.get_closest_marker("cudasim") and not simulated:
             item.add_marker(pytest.mark.skip(reason="needs NUMBA_ENABLE_CUDASIM=1"))
         if item.get_closest_marker("gpu"):

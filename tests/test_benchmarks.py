@@ -16,6 +16,7 @@ import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.training import train
+from tests import PATIENCE
 from tests.training.conftest import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,7 @@ def test_peers_measures_what_is_installed_and_names_what_is_not(tmp_path: Path) 
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     report = json.loads(found.read_text())
@@ -64,7 +65,7 @@ def run_gpu(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PYTHONPATH": path, **variables},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=PATIENCE,
     )
 
 
@@ -169,7 +170,7 @@ def test_sets_are_timed_both_ways() -> None:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| forward")]
@@ -188,7 +189,7 @@ def test_the_learner_is_timed_case_by_case(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert "| one epoch |" in done.stdout
@@ -210,7 +211,7 @@ def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(picture.with_suffix(".json").read_text())

@@ -1,4 +1,7 @@
-"""The walk-throughs of docs/extending.md, made in a copy of the package and driven."""
+"""The walk-throughs of docs/extending.md, made in a copy of the package and driven.
+
+The copy compiles into an empty cache, so it is there that a warmup is tried, too.
+"""
 
 from __future__ import annotations
 
@@ -136,24 +139,78 @@ print(json.dumps(dict(jerks=jerks, terms=terms, ends=ends, columns=columns, spee
 """
 
 
+class Copy:
+    """A copy of the package that has had all edits, with a cache of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # Bytecode goes along, and is good for files that are not edited: it tells by their times.
+        half_written = shutil.ignore_patterns("*.pyc.*")
+        shutil.copytree(ROOT / "selfdrive_env", root / "selfdrive_env", ignore=half_written)
+        for title in sections():
+            for edit in edits(title):
+                make(edit, root)
+        self.first_warmup = self.python("-m", "selfdrive_env", "warmup", "--json")
+
+    def python(self, *words: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"}
+        environment["SELFDRIVE_CACHE"] = str(self.root / "cache")
+        done = subprocess.run(
+            [sys.executable, "-W", "error", *words],
+            cwd=self.root, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
+
+
 @pytest.fixture(scope="module")
-def driven(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What came of a drive in a copy of the package that has had all edits."""
-    root = tmp_path_factory.mktemp("extended")
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "selfdrive_env", root / "selfdrive_env", ignore=ignored)
-    for title in sections():
-        for edit in edits(title):
-            make(edit, root)
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    environment["SELFDRIVE_CACHE"] = str(root / "cache")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", DRIVE],
-        cwd=root, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    return Copy(tmp_path_factory.mktemp("extended"))
+
+
+@pytest.fixture(scope="module")
+def driven(copy: Copy) -> dict[str, Any]:
+    """What came of a drive in the copy."""
+    found: dict[str, Any] = json.loads(copy.python("-c", DRIVE).stdout.splitlines()[-1])
     return found
+
+
+COUNT_PARTS = """
+from selfdrive_env.compiler.progress import parts_of
+from selfdrive_env.kernels.step import run_worlds
+print(len(parts_of(run_worlds.py_func)))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_warmup_no_environment_compiles(copy: Copy) -> None:
+    first = copy.first_warmup
+    assert "kernels.run_worlds" in json.loads(first.stdout)["compiled"]
+    told = first.stderr.splitlines()
+    assert told[0] == "selfdrive_env: compiling kernels, once: later starts read them"
+    assert 3 <= len(told) <= 8
+    parts = int(copy.python("-c", COUNT_PARTS).stdout)
+    line = (
+        rf"selfdrive_env: compiling kernels: (\d+) of {parts} functions, (\d+) s, about \d+ s to go"
+    )
+    counts = [int(found[1]) for found in map(re.compile(line).fullmatch, told) if found]
+    assert len(counts) == 3 and counts[-1] > 0.8 * parts  # the last is LLVM's to work on
+    assert any(re.fullmatch(r"selfdrive_env: compiling kernels: done in [\d.]+ s", t) for t in told)
+    second = copy.python("-m", "selfdrive_env", "warmup", "--json")
+    assert json.loads(second.stdout)["compiled"] == []
+    assert second.stderr == ""
+    for name in ("SelfPlay-v0", "Drive-v0"):
+        code = f"""
+import gymnasium, selfdrive_env
+from selfdrive_env.engine import cpu
+envs = gymnasium.make_vec("selfdrive_env/{name}", num_envs=32, num_threads=1)
+envs.reset(seed=0, options={{"reset_mask": envs.unwrapped._all}})
+envs.step(envs.action_space.sample())
+print(cpu.compiled_worlds().stats.cache_misses.total())
+"""
+        third = copy.python("-c", code)
+        assert third.stdout.split() == ["0"]
+        assert third.stderr == ""
 
 
 @pytest.mark.slow

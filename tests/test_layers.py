@@ -23,8 +23,8 @@ LAYERS = (
     ("config",),
     ("compiler",),
     ("kernels", "maps", "policies"),
-    ("engine", "episodes"),
-    ("rendering",),
+    ("engine", "rendering"),
+    ("episodes",),
     ("envs",),
     ("adapters", "wrappers"),
     ("training", "evaluation", "testing"),
@@ -42,8 +42,8 @@ ORDER = {
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
-        *(("threads", "vectors"), ("cache",), ("njit", "structs", "device")),
-        *(("workers", "cycles", "simd"), ("half",)),
+        *(("progress", "threads", "vectors"), ("cache",), ("njit", "structs", "device")),
+        *(("workers", "simd"), ("half",)),
     ),
     "kernels": (
         *(("math",), ("dynamics",), ("surface", "collision"), ("road",), ("lights", "route")),
@@ -72,7 +72,10 @@ LIBRARIES = {
     "numba": ("compiler",),
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
-    "torch": ("engine.cuda", "engine.devices", "envs.torch", "adapters", "training", "evaluation"),
+    "torch": (
+        *("policies.encoder", "engine.cuda", "engine.devices", "envs.torch"),
+        *("adapters", "training", "evaluation"),
+    ),
     "safetensors": ("maps.columns", "policies.files", "training"),
     "stable_baselines3": ("adapters.sb3",),
     "pettingzoo": ("adapters.pettingzoo",),

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.engine import cpu, devices
 
@@ -88,36 +86,6 @@ def test_training_without_a_device_is_a_mistake(
     assert said.startswith("selfdrive: device='cuda': torch finds no CUDA device: check that")
     assert said.count("\n") == 1
     assert not folder.exists()
-
-
-@pytest.mark.slow
-def test_after_a_warmup_no_environment_compiles(tmp_path: Path) -> None:
-    environment = {**os.environ, "SELFDRIVE_CACHE": str(tmp_path / "cache")}
-    environment["NUMBA_CACHE_DIR"] = str(tmp_path / "maps")
-    environment["PYTHONPATH"] = str(Path(selfdrive_env.__file__).parents[1])
-
-    def python(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-
-    first = python("-m", "selfdrive_env", "warmup", "--json")
-    assert "kernels.run_worlds" in json.loads(first.stdout)["compiled"]
-    assert first.stderr.count("compiling kernels") == 1
-    second = python("-m", "selfdrive_env", "warmup", "--json")
-    assert json.loads(second.stdout)["compiled"] == []
-    assert second.stderr == ""
-    for name in ("SelfPlay-v0", "Drive-v0"):
-        code = f"""
-import gymnasium, selfdrive_env
-from selfdrive_env.engine import cpu
-envs = gymnasium.make_vec("selfdrive_env/{name}", num_envs=32, num_threads=1)
-envs.reset(seed=0, options={{"reset_mask": envs.unwrapped._all}})
-envs.step(envs.action_space.sample())
-print(cpu.compiled_worlds().stats.cache_misses.total())
-"""
-        third = python("-c", code)
-        assert third.stdout.split() == ["0"]
-        assert third.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,17 @@ def test_each_command_can_be_the_first_and_works_twice(
     assert "+ other/bin/python -m pip --log other/install.log install -c" in first
 
 
+def test_the_environment_may_be_as_on_windows(machine: Machine) -> None:
+    """As Python makes it there, and the Git Bash runs the script."""
+    file = machine.add_python("python3", "3.12")
+    file.write_text(file.read_text().replace("$3/bin", "$3/Scripts"))
+    first, second = machine.run("train", "--quick"), machine.run("train", "--quick")
+    for done in (first, second):
+        assert (done.returncode, done.stdout) == (0, "ran examples/ppo_sb3.py --quick\n")
+    assert "+ .venv/Scripts/python -m pip" in first.stderr
+    assert machine.installs == 1
+
+
 def test_the_exit_code_is_that_of_what_runs(machine: Machine) -> None:
     machine.add_python("python3", "3.11")
     assert machine.run("test", EXITS="5").returncode == 5

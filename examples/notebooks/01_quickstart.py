@@ -83,10 +83,10 @@ def drive(env, act, seconds, seed=44):
     return frames, info
 
 
-def show(frames, fps=8):
-    """Writes a film as an animated PNG and shows it here, at more than twice the real speed."""
+def show(frames):
+    """Writes a film as an animated PNG and shows it here, in real time: one frame a step."""
     Path("runs").mkdir(exist_ok=True)
-    write_video(frames, "runs/film.png", fps)
+    write_video(frames, "runs/film.png", env.metadata["render_fps"])
     return Image("runs/film.png")
 
 

@@ -135,13 +135,13 @@ for _ in range(50):
 town.close()
 
 Path("runs").mkdir(exist_ok=True)
-write_video(frames, "runs/sb3.png", fps=8)
+write_video(frames, "runs/sb3.png", fps=town.metadata["render_fps"])
 Image("runs/sb3.png")
 
 # %% [markdown]
 # The outputs kept with this notebook took a minute or two (`SELFDRIVE_BUDGET=4`). The car follows
 # its route most of the time, but it still crashes far too often. `examples/ppo_sb3.py` goes
-# further with a network made for lists of points, and `docs/training.md` says what made learning
-# faster still.
+# further with a network made for lists of points, and `docs/training-notes.md` says what made
+# learning faster still.
 #
 # **Next:** the same algorithm [in a loop of your own](03_ppo_loop.ipynb).

@@ -188,7 +188,7 @@ for _ in range(50):
 town.close()
 
 Path("runs").mkdir(exist_ok=True)
-write_video(frames, "runs/loop.png", fps=8)
+write_video(frames, "runs/loop.png", fps=town.metadata["render_fps"])
 Image("runs/loop.png")
 
 # %% [markdown]

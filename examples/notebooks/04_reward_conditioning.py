@@ -89,7 +89,7 @@ def trip(preset, seed, steps=60):
 trips = [trip(name, seed=5) for name in NAMES]
 Path("runs").mkdir(exist_ok=True)
 grid = [np.concatenate(frames, axis=1) for frames in zip(*(t[0] for t in trips), strict=True)]
-write_video(grid, "runs/characters.png", fps=8)
+write_video(grid, "runs/characters.png", fps=1.0 / 0.3)
 Image("runs/characters.png")
 
 # %% [markdown]
@@ -196,7 +196,7 @@ else:
             frames.append(env.unwrapped.frame(3, span=80.0))
             rows, *_ = env.step(policy.act(rows))
         env.close()
-        write_video(frames, "runs/sliders.png", fps=8)
+        write_video(frames, "runs/sliders.png", fps=env.metadata["render_fps"])
         display(Image("runs/sliders.png"))
 
 

@@ -119,14 +119,14 @@ envs = gym.make_vec(
 )
 envs.reset(seed=0)
 engine = envs.unwrapped.engine
-painter = Painter(engine.lanes, engine.grid, engine.signs)
+painter = Painter.of(engine)
 frames = []
 for _ in range(50):
     envs.step(np.zeros(12, int))
     picture = painter.draw(scene_of(engine, 0, 0), size=560, span=None)
     frames.append(picture[110:450])
 envs.close()
-write_video(frames, RUNS / "oval.png", fps=8)
+write_video(frames, RUNS / "oval.png", fps=envs.metadata["render_fps"])
 Image(str(RUNS / "oval.png"))
 
 # %% [markdown]

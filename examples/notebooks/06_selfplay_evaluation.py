@@ -84,7 +84,7 @@ longest = max(len(frames) for frames in films)
 films = [frames + frames[-1:] * (longest - len(frames)) for frames in films]
 Path("runs").mkdir(exist_ok=True)
 grid = [np.concatenate(frames, axis=1) for frames in zip(*films, strict=True)]
-write_video(grid, "runs/incidents.png", fps=6)
+write_video(grid, "runs/incidents.png", fps=1.0 / 0.3)
 Image("runs/incidents.png")
 
 # %% [markdown]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,8 +39,8 @@ except ImportError as error:
     ) from error
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
-from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.policies.deep_sets import SETS
+from selfdrive_env.policies.encoder import Encoder, Sizes
+from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32
 
 __all__ = ["Actor", "BatchedBootstrap", "DeepSets", "SB3VecEnv", "read_actor"]
@@ -50,6 +51,9 @@ Tensors = Mapping[str, torch.Tensor]
 ACTIVATIONS = ("Tanh", "ReLU", "ELU", "LeakyReLU")
 ACTOR = ("features_extractor.", "mlp_extractor.policy_net.", "action_net.", "log_std")
 """What the names of an actor's tensors begin with in an SB3 policy, the action's layer included."""
+
+ENCODER = "features_extractor.encoder."
+"""What the names of the tensors of Deep Sets begin with there."""
 
 PARTS = {
     *("mlp_extractor", "action_net", "value_net", "log_std"),
@@ -92,6 +96,7 @@ class SB3VecEnv(VecEnv):
         self._actions: Any = None
         self._idle: list[Info] = [{} for _ in range(env.num_envs)]
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
+        self.metadata = env.metadata
 
     def reset(self) -> F32:
         """Starts new episodes with the seed and options set before.
@@ -227,43 +232,69 @@ class BatchedBootstrap(BaseCallback):
 
 
 class DeepSets(BaseFeaturesExtractor):
-    """Deep Sets: each slot of a group goes through two layers, then the maximum over the slots.
+    """Deep Sets, the encoder of this package's policies: the slots of a group in any order.
+
+    On the CPU all sets go through their networks in one pass, forwards and back.
 
     Args:
         observation_space: Rows of the layout.
         layout: Slots of a row, by name or as such.
-        width: Of the layers.
+        set_widths: Layers of the network of each slot.
+        scalar_width: Layer for what is no set.
     """
 
     def __init__(
-        self, observation_space: Box, layout: str | ObservationLayout = "lean", width: int = 32
+        self,
+        observation_space: Box,
+        layout: str | ObservationLayout = "lean",
+        set_widths: Sequence[int] = (32, 32),
+        scalar_width: int = 64,
     ) -> None:
         slots = LAYOUTS[layout] if isinstance(layout, str) else layout
-        parts = [slots.slices[name] for name in SETS]
-        if observation_space.shape != (parts[-1].stop,):
+        if observation_space.shape != (slots.width,):
             raise ValueError(
-                f"layout {layout} has rows of {parts[-1].stop} values, got observations of shape "
+                f"layout {layout} has rows of {slots.width} values, got observations of shape "
                 f"{observation_space.shape}"
             )
-        super().__init__(observation_space, parts[0].start + width * len(SETS))
-        self._sizes = [parts[0].start, *(part.stop - part.start for part in parts)]
-        self.encoders = torch.nn.ModuleList(
-            torch.nn.Sequential(
-                torch.nn.Linear(len(OBSERVATION[name]), width),
-                torch.nn.ReLU(),
-                torch.nn.Linear(width, width),
-            )
-            for name in SETS
-        )
+        generator = torch.Generator().manual_seed(torch.initial_seed())
+        encoder = Encoder(slots, Sizes(tuple(set_widths), scalar_width, ()), generator)
+        super().__init__(observation_space, encoder.width)
+        self.encoder, self.layout = encoder, slots
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Returns the scalars of rows, and what each group comes to, [B, features_dim]."""
-        scalars, *groups = observations.split(self._sizes, dim=1)
-        pooled = [
-            encode(group.unflatten(1, (-1, len(OBSERVATION[name])))).amax(1)
-            for encode, group, name in zip(self.encoders, groups, SETS, strict=True)
-        ]
-        return torch.cat([scalars, *pooled], dim=1)
+        """Returns what the rows say, [B, features_dim]."""
+        code: torch.Tensor = self.encoder(observations)
+        return code
+
+    def start_from(self, policy: str | os.PathLike[str]) -> None:
+        """Takes the weights of a trained policy's encoder.
+
+        Call it when the model is made: SB3 draws the weights of its extractors anew before.
+
+        Args:
+            policy: As `load_policy` takes it: "selfplay", the folder of a run, a policy file.
+
+        Raises:
+            ValueError: If it cannot be read, or has another layout or other layers.
+        """
+        file = PolicyFile.read(policy)
+        if file.layout != self.layout:
+            raise ValueError(
+                f"policy {str(file.path)!r} has the layout {file.layout}, the extractor "
+                f"{self.layout}"
+            )
+        prefix = "encoders.0."
+        tensors = {
+            name.removeprefix(prefix): torch.from_numpy(array)
+            for name, array in file.weights.items()
+            if name.startswith(prefix)
+        }
+        try:
+            self.encoder.load_state_dict(tensors)
+        except RuntimeError as error:
+            raise ValueError(
+                f"policy {str(file.path)!r} has other layers: {' '.join(str(error).split())}"
+            ) from None
 
 
 class Actor(NamedTuple):
@@ -318,10 +349,10 @@ def read_actor(path: Path) -> Actor:
     options: dict[str, Any] = {}
     layout, features = None, inputs
     if any("features_extractor." in name for name in tensors):
-        layout, width = _deep_sets(path, tensors, inputs)
-        features = layout.slices[SETS[-1]].stop
-        options["features_extractor_class"] = DeepSets
-        options["features_extractor_kwargs"] = {"layout": layout, "width": width}
+        keywords = _deep_sets(path, tensors)
+        layout = keywords["layout"]
+        features = layout.width
+        options = {"features_extractor_class": DeepSets, "features_extractor_kwargs": keywords}
     continuous = "log_std" in tensors
     actions = len(weight)
     policy = ActorCriticPolicy(
@@ -353,23 +384,25 @@ def _read_zip(path: Path) -> tuple[Tensors, dict[str, Any]]:
     return found, about if isinstance(about, dict) else {}
 
 
-def _deep_sets(path: Path, tensors: Tensors, inputs: int) -> tuple[ObservationLayout, int]:
-    """Returns the layout that Deep Sets of a file read, and their width.
+def _deep_sets(path: Path, tensors: Tensors) -> dict[str, Any]:
+    """Returns the keywords of Deep Sets: the layout that those of a file read, and their widths.
 
     Args:
         path: Of the file.
         tensors: All tensors of the policy.
-        inputs: Width of what they give: the scalars, and a maximum for each set.
     """
-    last = tensors.get("features_extractor.encoders.0.2.weight", torch.empty(0))
-    width = len(last) if last.ndim else 0
-    scalars = inputs - width * len(SETS)
-    starts = {name: layout.slices[SETS[0]].start for name, layout in LAYOUTS.items()}
-    if not width:
+    scalar = tensors.get(f"{ENCODER}scalar.weight", torch.empty(0))
+    pattern = re.compile(re.escape(ENCODER) + r"elements\.lane_points\.(\d{1,4})\.weight")
+    found = (pattern.fullmatch(name) for name in tensors)
+    layers = [tensors[one[0]] for one in sorted(filter(None, found), key=lambda m: int(m[1]))]
+    if any(one.ndim != 2 or not one.numel() for one in (scalar, *layers)) or not layers:
         raise ValueError(f"{path} has an unknown features_extractor: only DeepSets is read")
+    width, scalars = scalar.shape
+    starts = {name: layout.slices["lane_points"].start for name, layout in LAYOUTS.items()}
     for name, start in starts.items():
         if start == scalars:
-            return LAYOUTS[name], width
+            widths = [len(layer) for layer in layers]
+            return {"layout": LAYOUTS[name], "set_widths": widths, "scalar_width": width}
     known = ", ".join(f"{name} {start}" for name, start in starts.items())
     raise ValueError(
         f"{path} has a features_extractor for rows with {scalars} scalars, which no layout by name "
@@ -399,5 +432,5 @@ def _fill(path: Path, policy: ActorCriticPolicy, tensors: Tensors) -> None:
     if odd:
         raise ValueError(
             f"{path} has other layers ({odd[0]} is missing or unknown): of features extractors "
-            f"DeepSets is read, one encoder each for {', '.join(SETS)}"
+            "DeepSets is read, with networks for all sets of a layout"
         )

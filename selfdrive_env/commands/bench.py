@@ -51,7 +51,7 @@ def compute_rate(repeats: int = 5) -> float:
 def processor() -> str:
     """Returns the name of the processor as the system gives it."""
     try:
-        with open("/proc/cpuinfo") as lines:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.split(":", 1)[1].strip()
@@ -157,7 +157,7 @@ def _stage_times(cycles: Any, seconds: float, agent_steps: int) -> dict[str, flo
     Stages are timed by the processor's own counter, whose rate is taken from the whole run: what
     kernels do not account for, the Python side of a step, comes last.
     """
-    from selfdrive_env.compiler.cycles import counter_rate
+    from selfdrive_env.compiler.workers import counter_rate
     from selfdrive_env.kernels.step import STAGES
 
     rate = counter_rate()

@@ -23,7 +23,7 @@ __all__ = ["demo", "run"]
 POLICY = "selfplay"
 STEPS_PER_SECOND = 10
 FRAMES_PER_STEP = 2
-SPAN = 110.0
+SPAN = 80.0
 """Metres across the film."""
 
 AROUND = 45.0
@@ -136,7 +136,7 @@ class _Drive:
         from selfdrive_env.rendering import Painter, between, kept, scene_of
 
         engine = self._env.engine
-        painter = Painter(engine.lanes, engine.grid, engine.signs)
+        painter = Painter.of(engine)
         before: Any = None
         for step in self._steps_done():
             after = kept(scene_of(engine, 0, self._focus))

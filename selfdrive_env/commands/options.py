@@ -208,10 +208,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     _with(file, FILES)
     parser.add_argument(
         "--set",
-        metavar="KEY=VALUE",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="change one setting; env.KEY=VALUE for one of the environment",
+        metavar="KEY=VALUE",
+        help="change settings; env.KEY=VALUE for one of the environment",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint of the folder"

@@ -6,8 +6,10 @@ Numba's own cache does not see edits in imported files: after an upgrade users w
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
+import importlib
 import os
 import pickle
 import platform
@@ -27,12 +29,8 @@ import numba
 import numpy as np
 from numba.core import compiler, serialize
 
+from selfdrive_env.compiler import progress
 from selfdrive_env.config.files import write_whole
-
-try:
-    import fcntl
-except ImportError:  # on Windows several processes may compile the same
-    fcntl = None  # type: ignore[assignment]
 
 __all__ = ["MAP_SOURCES", "Kind", "cached"]
 
@@ -46,14 +44,23 @@ _CODE_OPTIONS = (
 )
 """Options of Numba's that change machine code and that it does not look at itself."""
 
-COMPILE_TIME = 15
-"""What the user is told that compiling takes, on one core of a server CPU [s]."""
-
 PATIENCE = 300.0
 """So long a process waits for another one that compiles the same, then compiles itself [s]."""
 
 UNUSED_DAYS = 30
 """Folders of other digests are removed when nobody has used them for so long."""
+
+
+def _module(name: str) -> Any:
+    """Returns a module that not every system has, or None."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+"""What locks files: the other one on Windows."""
 
 
 def cache_folder() -> Path:
@@ -98,9 +105,6 @@ class Kind(NamedTuple):
     name: str
     """What compiles, as the user is told."""
 
-    seconds: int
-    """So long it takes, as the user is told."""
-
     machine: Callable[[Any], Any]
     """Given Numba's code generator returns what the code depends on besides sources."""
 
@@ -109,6 +113,9 @@ class Kind(NamedTuple):
 
     unpack: Callable[[Any, bytes], Any]
     """The reverse, given Numba's target as well."""
+
+    together: tuple[Callable[..., Any], ...] = ()
+    """Functions that the user is told of as one; if there are none, each is told of by itself."""
 
 
 def _pack(result: Any) -> bytes | None:
@@ -121,7 +128,7 @@ def _unpack(target: Any, data: bytes) -> Any:
     return compiler.CompileResult._rebuild(target, *pickle.loads(data))
 
 
-_PROCESSOR = Kind("kernels", COMPILE_TIME, lambda codegen: codegen.magic_tuple(), _pack, _unpack)
+_PROCESSOR = Kind("kernels", lambda codegen: codegen.magic_tuple(), _pack, _unpack)
 
 
 class _Cache:
@@ -167,12 +174,14 @@ class _Cache:
         if found is not None:
             self._problem = None
             _mark_used(self.folder)
+            progress.read(self._function)
             return found
         if self._problem is not None:
             self._tell_problem()
-        often = "" if self._problem is not None else ", once"
         name = self._kind.name
-        _tell(f"compiling {name}", f"compiling {name} (about {self._kind.seconds} s{often})")
+        often = "in each process" if self._problem is not None else "once: later starts read them"
+        _tell(f"compiling {name}", f"compiling {name}, {often}")
+        progress.begin(name, self._function, self._kind.together)
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -266,7 +275,7 @@ def _tell(topic: str, text: str) -> None:
     """Prints a line on stderr, once per topic and process."""
     if topic not in _told:
         _told.add(topic)
-        print(f"selfdrive_env: {text}", file=sys.stderr, flush=True)
+        progress.say(text)
 
 
 class NotPrivateError(PermissionError):
@@ -337,8 +346,25 @@ def _remove_unused(root: Path) -> None:
             if folder.is_symlink() or not folder.is_dir() or max(used) > oldest:
                 continue
             doomed = folder.with_name(f"{folder.name[:16]}.unused-{uuid.uuid4().hex[:16]}")
-            folder.rename(doomed)
+            folder.rename(doomed)  # on Windows not while a file in it is open: another time
             shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _try_lock(descriptor: int) -> None:
+    """Locks an open file; a BlockingIOError if another process has.
+
+    Raises:
+        OSError: If files cannot be locked here.
+    """
+    if fcntl is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # the first byte, which need not exist
+        except PermissionError:
+            raise BlockingIOError from None
+    else:
+        raise OSError(errno.ENOTSUP, "this system has no locks of files")
 
 
 def _lock_file(path: Path) -> int | None:
@@ -350,14 +376,14 @@ def _lock_file(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     end = time.monotonic() + PATIENCE
     try:
-        while fcntl is not None and time.monotonic() < end:
+        while time.monotonic() < end:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _try_lock(descriptor)
                 return descriptor
             except BlockingIOError:
                 _tell("waiting", "waiting for another process that compiles kernels")
                 time.sleep(0.1)
-    except OSError:  # a file system without locks
+    except OSError:  # a system or file system without locks
         pass
     except BaseException:
         os.close(descriptor)
@@ -380,10 +406,14 @@ def cached(function: Any, sources: tuple[str, ...] = _SOURCES, kind: Kind = _PRO
     compile_one = function.compile
 
     def compile_in_turn(signature: Any) -> Any:
+        whole = False
         try:
-            return compile_one(signature)
+            compiled = compile_one(signature)
+            whole = True
+            return compiled
         finally:
             cache.release()
+            progress.end(function.py_func, whole=whole)
 
     function._cache = cache
     function.compile = compile_in_turn

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from importlib import metadata
 from typing import Any
@@ -21,7 +21,6 @@ from selfdrive_env.compiler.cache import Kind, cached
 from selfdrive_env.compiler.threads import SIMULATED
 
 __all__ = [
-    "DEVICE_COMPILE_TIME",
     "NVVM_OPTIONS",
     "compute_capability",
     "on_device",
@@ -33,9 +32,6 @@ __all__ = [
 
 NVVM_OPTIONS: dict[str, Any] = {"fma": 0}
 """Of NVVM, besides those that Numba gives."""
-
-DEVICE_COMPILE_TIME = 60
-"""What the user is told that compiling the kernels takes [s]."""
 
 _TOOLKIT = (
     *("numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"),
@@ -69,12 +65,17 @@ def stream(handle: int) -> Any:
     return Stream.from_handle(handle)
 
 
-def to_launch(function: Callable[..., Any]) -> Any:
-    """Returns a function as a kernel; it is compiled, or read from disk, when first launched."""
+def to_launch(function: Callable[..., Any], together: Iterable[Callable[..., Any]] = ()) -> Any:
+    """Returns a function as a kernel; it is compiled, or read from disk, when first launched.
+
+    Args:
+        function: What to launch.
+        together: All that are launched in turn: the user is told how many of them are compiled.
+    """
     if SIMULATED:
         return cuda.jit(function)
     options = cuda.jit(function, lto=False).targetoptions
-    return _cached(_launched()(function, options))
+    return _cached(_launched()(function, options), tuple(together))
 
 
 @functools.cache
@@ -165,12 +166,12 @@ def toolkit_versions() -> list[tuple[str, str]]:
     return found
 
 
-def _cached(kernel: Any) -> Any:
+def _cached(kernel: Any, together: tuple[Callable[..., Any], ...]) -> Any:
     """Gives a kernel the on-disk cache; its files serve devices of one capability only."""
 
     def machine(codegen: Any) -> Any:
         jit = sorted((name, repr(value)) for name, value in kernel.targetoptions.items())
         return codegen.magic_tuple(), toolkit_versions(), jit, sorted(NVVM_OPTIONS.items())
 
-    kind = Kind("kernels for the GPU", DEVICE_COMPILE_TIME, machine, _pack, _unpack)
+    kind = Kind("kernels for the GPU", machine, _pack, _unpack, together)
     return cached(kernel, kind=kind)

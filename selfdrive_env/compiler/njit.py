@@ -66,6 +66,7 @@ from numba.cpython import builtins, iterators, mathimpl, numbers, rangeobj, slic
 from numba.np import arraymath, arrayobj, npyimpl  # noqa: F401
 from numba.np.unsafe import ndarray  # noqa: F401
 
+from selfdrive_env.compiler import progress
 from selfdrive_env.compiler.threads import SIMULATED
 
 __all__ = ["Kernel", "entry", "host", "inline", "njit"]
@@ -367,7 +368,9 @@ class Kernel(Dispatcher):
     def compile(self, sig: Any) -> Any:
         """Compiles for the types of a signature, or reads what is kept."""
         with target_override(_NAME):  # what Numba asks the target for while code is generated
-            return super().compile(sig)
+            compiled = super().compile(sig)
+        progress.note(self.py_func)
+        return compiled
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Finds the code for a call by a kernel; literals and widths of integers make no variants.

@@ -1,14 +1,15 @@
-"""Running kernels on worlds with several threads; nothing else in the package knows threads.
+"""Running kernels on worlds with several threads, and timing what each of them does.
 
-A pool is a caller and its helpers, who share control words: a little memory from which each takes
-one world after the other, so that nobody waits for a helper that comes late. After a task helpers
-spin on these words for a while, without Python's lock, and then sleep. Numba's own layers do not
-survive a fork and abort on concurrent callers.
+Nothing else in the package knows threads. A pool is a caller and its helpers, who share control
+words: a little memory from which each takes one world after the other, so that nobody waits for a
+helper that comes late. After a task helpers spin on these words for a while, without Python's lock,
+and then sleep. Numba's own layers do not survive a fork and abort on concurrent callers.
 """
 
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import platform
 import threading
@@ -19,13 +20,15 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.njit import entry, njit
+from selfdrive_env.compiler.threads import SIMULATED, on_cpu, thread_index
 from selfdrive_env.state.arrays import I64
 
-__all__ = ["ARGUMENTS", "finish", "run", "take"]
+__all__ = ["ARGUMENTS", "counter_rate", "cycles", "finish", "run", "stamp", "take"]
 
 # Control words; those that several threads write have cache lines of their own.
 WORLDS, PENDING, POSTED, SPINS, ARGUMENTS = 16, 48, 80, 81, 82
@@ -133,6 +136,45 @@ def take(control, worker):
 def finish(control):
     """Tells that a world that was taken is finished."""
     add(control, PENDING, -1)
+
+
+@intrinsic
+def _cycles(typing_context: Any) -> Any:
+    """Returns the cycle counter of this core, or multiprocessor."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        name = "llvm.readcyclecounter" if on_cpu(context) else "llvm.nvvm.read.ptx.sreg.clock64"
+        kind = ir.FunctionType(ir.IntType(64), [])
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [])
+
+    return types.int64(), generate
+
+
+cycles: Any = time.perf_counter_ns if SIMULATED else _cycles
+
+
+@njit
+def stamp(scratch, worker, stage, since):
+    """Adds the cycles since `since` to a stage; returns the counter."""
+    now = cycles()
+    if thread_index() == 0:
+        scratch.cycles[worker, stage] += now - since
+    return now
+
+
+@functools.cache
+def counter_rate() -> float:
+    """Returns how often the cycle counter ticks in a second."""
+
+    @entry
+    def read():
+        return cycles()
+
+    read()
+    begin, first = time.perf_counter(), read()
+    time.sleep(0.2)
+    last, end = read(), time.perf_counter()
+    return float((last - first) / (end - begin))
 
 
 class ThreadPool:

@@ -4,18 +4,44 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["UNFINISHED", "flush_folder", "replacing", "write_flushed", "write_whole"]
+__all__ = ["UNFINISHED", "flush_folder", "rename", "replacing", "write_flushed", "write_whole"]
 
 UNFINISHED = ".saving-"
 """What the names of unfinished files and folders begin with."""
 
 NAME_END = 50
 """They end with so many letters of the file's name, so that they are no longer than 255 bytes."""
+
+
+PATIENCE = 2.0 if os.name == "nt" else 0.0
+"""So long a renaming is tried that others may hold up [s]."""
+
+
+def rename(old: str | os.PathLike[str], new: str | os.PathLike[str]) -> None:
+    """Renames a file or folder in one step; a file of the new name is replaced.
+
+    Windows refuses while a reader, a virus scanner or the like has either of them open: there it is
+    tried again for a while.
+
+    Args:
+        old: What there is.
+        new: Its new name, in the same folder.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(old, new)
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.02)
 
 
 @contextmanager
@@ -39,7 +65,7 @@ def replacing(path: str | os.PathLike[str], *, alone: bool = False) -> Iterator[
     unfinished = path.with_name(f"{UNFINISHED}{writer}{path.name[-NAME_END:]}")
     try:
         yield unfinished
-        os.replace(unfinished, path)
+        rename(unfinished, path)
     except OSError as error:
         if error.filename == str(unfinished):
             raise type(error)(error.errno, error.strerror, str(path)) from None

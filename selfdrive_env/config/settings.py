@@ -52,9 +52,12 @@ def _threads(name: str, value: Any) -> None:
 
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
-    *("render_size", "render_span", "render_observed", "record", "step_info"),
+    *("render_size", "render_span", "render_hud", "render_heading_up", "render_observed"),
+    *("record", "step_info"),
 )
 """Settings that influence no result."""
+
+SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,15 @@ class Settings:
     render_size: int = 512
     """Edge of a frame [px]."""
 
-    render_span: float = 120.0
+    render_span: float = 80.0
     """Metres across a frame."""
+
+    render_hud: bool | None = None
+    """Whether a frame shows speed and time in a corner; None: only in a window, so that pixels tell
+    neither."""
+
+    render_heading_up: bool = False
+    """Whether a frame is turned so that the ego heads up, instead of north."""
 
     render_observed: bool = False
     """Whether a frame marks what the ego observes."""
@@ -236,9 +246,11 @@ class Settings:
         check_integer("render_size", self.render_size, 16, 8192)
         if self.num_threads is not None:
             _threads("num_threads", self.num_threads)
-        for name in ("stagger", "copy", "render_observed", "record", "step_info"):
+        for name in SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        if self.render_hud is not None and not isinstance(self.render_hud, bool):
+            raise ValueError(f"render_hud must be True, False or None, got {self.render_hud!r}")
         self._check_first_goal()
         for name in ("jerk_long", "jerk_lat"):
             values = tuple(

@@ -64,7 +64,7 @@ def sparse_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 def available_memory() -> int | None:
     """Returns how many bytes can be allocated, None where the system does not tell."""
     try:
-        with open("/proc/meminfo") as lines:
+        with open("/proc/meminfo", encoding="utf-8") as lines:
             for line in lines:
                 if line.startswith("MemAvailable:"):
                     return int(line.split()[1]) * 1024

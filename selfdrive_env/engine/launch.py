@@ -144,4 +144,4 @@ def compiled_kernel(name: str, capability: tuple[int, int] | None) -> Any:
         name: Of `KERNELS`.
         capability: Compute capability of the devices that launch it.
     """
-    return to_launch(KERNELS[name])
+    return to_launch(KERNELS[name], KERNELS.values())

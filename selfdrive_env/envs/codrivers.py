@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from selfdrive_env.config.checks import suggestion
 from selfdrive_env.config.choices import POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import Settings
@@ -34,10 +35,10 @@ class CoDrivers:
         try:
             self.policy = load_policy(traffic)
         except ValueError as error:
-            names = ", ".join((*TRAFFIC, *POLICIES))
+            names, hint = ", ".join((*TRAFFIC, *POLICIES)), suggestion(traffic, TRAFFIC, "")
             raise ValueError(
                 f"traffic must be {names}, the folder of a run or a policy file, got "
-                f"{str(traffic)!r}: {error}"
+                f"{str(traffic)!r}{hint}: {error}"
             ) from None
         self.digest = digest(self.policy.path.read_bytes().hex())
 

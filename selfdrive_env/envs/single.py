@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -15,17 +16,23 @@ from selfdrive_env.config.checks import check_action, check_options
 from selfdrive_env.config.choices import TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
-from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
+from selfdrive_env.envs.spec import METADATA, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
-from selfdrive_env.envs.vector import METADATA, DrivingVectorEnv
+from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.envs.views import State
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["DrivingEnv"]
+
+LETTERS = (ord("w"), ord("s"), ord("a"), ord("d"))
+ARROWS = (0x40000052, 0x40000051, 0x40000050, 0x4000004F)
+"""Codes of the keys for throttle, brake, left and right, as pygame has them."""
+
+SPACE = ord(" ")
 
 
 class SingleBackend(NumpyBackend):
@@ -38,6 +45,7 @@ class SingleBackend(NumpyBackend):
         return {}
 
 
+@alone("reset", "step", "get_state", "set_state", "render", "frame", "save_replay", "close")
 class DrivingEnv(gymnasium.Env[F32, Any]):
     """One ego among scripted drivers or a policy's: the single form of both ids.
 
@@ -68,11 +76,16 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         )
         self.settings: Settings = self.vector.settings
         self.layout: ObservationLayout = self.vector.layout
-        self.metadata = dict(METADATA)
+        self.metadata = metadata_of(self.settings)
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
         self._choices = int(getattr(self.action_space, "n", 0))
+
+    @property
+    def turn(self) -> Any:
+        """The lock of the thread that is in this environment, see `envs.backend.alone`."""
+        return self.vector.turn
 
     @property
     def spec(self) -> Any:
@@ -135,6 +148,41 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             info.update({name: infos[name][0].item() for name in FINALS})
         return self._own(observation), float(reward[0]), ended, timed_out, info
 
+    def get_keys_to_action(self) -> dict[Any, Any]:
+        """Returns what `gymnasium.utils.play.play` asks for: an action for any keys that are held.
+
+        W or up throttles, S or down brakes and backs up, A and D or left and right steer, space
+        holds what is: keys are jerks. Who holds none, "", brakes hard and then stands. No keys that
+        are held are left out, or the `noop` of `play`, action 0, would brake and steer right.
+
+        Returns:
+            Codes of keys -> action.
+        """
+        known = itertools.chain.from_iterable(
+            itertools.combinations((*LETTERS, *ARROWS, SPACE), held) for held in range(1, 10)
+        )
+        return {"": self._action_of(()), **{keys: self._action_of(keys) for keys in known}}
+
+    def _action_of(self, keys: tuple[int, ...]) -> Any:
+        """Returns the action whose jerks some keys ask for."""
+        throttle, brake, left, right = (
+            letter in keys or arrow in keys for letter, arrow in zip(LETTERS, ARROWS, strict=True)
+        )
+        settings = self.settings
+        long, lat = np.array(settings.jerk_long), np.array(settings.jerk_lat)
+        wanted = 0.0 if keys else long.min()
+        if throttle != brake:
+            wanted = long.max() if throttle else long[long < 0.0].max()
+        side = (left - right) * (lat.max() if left else -lat.min())
+        if settings.action_type == "discrete":
+            nearest = np.abs(long - wanted).argmin(), np.abs(lat - side).argmin()
+            return int(nearest[0] * len(lat) + nearest[1])
+        pair = [
+            jerk / max(jerks.max() if jerk > 0.0 else -jerks.min(), 1e-6)
+            for jerk, jerks in ((wanted, long), (side, lat))
+        ]
+        return np.clip(pair, -1.0, 1.0).astype(np.float32)
+
     def get_state(self) -> dict[str, NDArray[Any]]:
         """See `DrivingVectorEnv.get_state`."""
         return self.vector.get_state()
@@ -151,9 +199,11 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         frames = self.vector.render()
         return None if frames is None else frames[0]
 
-    def frame(self, *, span: float | None = None, size: int | None = None) -> NDArray[np.uint8]:
+    def frame(
+        self, *, span: float | None = None, size: int | None = None, hud: bool | None = None
+    ) -> NDArray[np.uint8]:
         """See `DrivingVectorEnv.frame`; the camera follows the ego, whatever the render mode."""
-        return self.vector.frame(0, span=span, size=size)
+        return self.vector.frame(0, span=span, size=size, hud=hud)
 
     def save_replay(self, path: str | os.PathLike[str]) -> None:
         """See `DrivingVectorEnv.save_replay`."""

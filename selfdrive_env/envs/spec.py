@@ -1,4 +1,4 @@
-"""The `EnvSpec` of an environment, in which everything survives JSON but road networks."""
+"""What an environment is made with and says of itself: arguments, metadata, its `EnvSpec`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import copy
 import dataclasses
 from typing import Any
 
+import numpy as np
 from gymnasium import logger
 from gymnasium.envs.registration import EnvSpec
 
 from selfdrive_env.config.checks import as_plain
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.maps import RoadNetwork
 
-__all__ = ["plain_spec", "warn_of_no_mode"]
+__all__ = ["METADATA", "check_arguments", "metadata_of", "plain_spec", "warn_of_no_mode"]
+
+METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 1.0 / Settings.dt}
+"""Of an environment with the default step; `metadata_of` knows that of others."""
 
 
 @dataclasses.dataclass
@@ -26,6 +31,21 @@ class NetworkSpec(EnvSpec):
             f"map holds the RoadNetwork {names}, which JSON cannot hold: save it with "
             "RoadNetwork.save(path) and give the path as map"
         )
+
+
+def metadata_of(settings: Settings) -> dict[str, Any]:
+    """Returns the metadata of an environment: a film of one frame a step runs in real time."""
+    return {**METADATA, "render_fps": 1.0 / settings.dt}
+
+
+def check_arguments(num_envs: int, learners: str, render_mode: str | None) -> None:
+    """Raises a ValueError for what can be no argument, whatever the settings."""
+    if learners not in ("all", "one"):
+        raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
+    if render_mode not in (None, *METADATA["render_modes"]):
+        raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
+    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
+        raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
 
 
 def plain_spec(spec: Any) -> Any:

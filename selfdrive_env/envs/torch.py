@@ -19,7 +19,7 @@ from selfdrive_env.engine.buffers import sparse_zeros
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.engine.cuda import DeviceEngine
 from selfdrive_env.engine.devices import choose_device
-from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -299,6 +299,7 @@ class TorchVectorEnv(DrivingVectorEnv):
         """Raises nothing: bad actions raised in the step that they were given to."""
 
 
+@alone("check", "capture")
 class CudaVectorEnv(DrivingVectorEnv):
     """Road scenes on a CUDA device.
 
@@ -341,6 +342,7 @@ class CudaVectorEnv(DrivingVectorEnv):
         return CapturedStep(self)
 
 
+@alone("step")
 class CapturedStep:
     """A step as a CUDA graph; actions go into `actions`, results are always the same tensors."""
 
@@ -353,7 +355,7 @@ class CapturedStep:
         discrete = env.settings.action_type == "discrete"
         shape = (env.num_envs,) if discrete else (env.num_envs, 2)
         kind = torch.int64 if discrete else torch.float32
-        self._env = env
+        self._env, self.turn = env, env.turn
         self.actions = torch.zeros(shape, dtype=kind, device=env.device)
         self.graph = torch.cuda.CUDAGraph()
         env.engine.command(self.actions)  # what it tells the device but once is not captured

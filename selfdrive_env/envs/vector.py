@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,24 +26,25 @@ from selfdrive_env.config.checks import check_integer, check_options, check_seed
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
-from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.spec import plain_spec, warn_of_no_mode
+from selfdrive_env.envs.spec import check_arguments, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.views import State, state_of
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32, digest
 from selfdrive_env.state.world import EXTERNAL
 
-__all__ = ["METADATA", "DrivingVectorEnv"]
+__all__ = ["DrivingVectorEnv"]
 
 STATE_VERSION = 1
 SPAWN_SPACING = 6.0
 OPTIONS = ("reset_mask",)
-METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 10}
+OTHERS = ("get_state", "set_state", "render", "frame", "save_replay")
 
 
+@alone("reset", "step", "step_async", "step_wait", "close", *OTHERS)
 class DrivingVectorEnv(VectorEnv):
     """Road scenes in which every row drives one agent.
 
@@ -62,10 +64,13 @@ class DrivingVectorEnv(VectorEnv):
         TypeError: For an unknown setting, with the nearest known one.
     """
 
+    turn: Any
+    """The lock of the thread that is in this environment, see `alone`."""
+
     def __new__(cls, *arguments: Any, **keywords: Any) -> Any:
         """Keeps the arguments, with which a copy is made."""
         made = super().__new__(cls)
-        made._made_with = arguments, keywords
+        made._made_with, made.turn = (arguments, keywords), threading.RLock()
         return made
 
     def __init__(
@@ -79,7 +84,7 @@ class DrivingVectorEnv(VectorEnv):
         backend: type[NumpyBackend] = NumpyBackend,
         **settings: Any,
     ) -> None:
-        _check_arguments(num_envs, learners, render_mode)
+        check_arguments(num_envs, learners, render_mode)
         if learners == "all" and num_envs < DEFAULT_AGENTS:
             settings.setdefault("agents_per_world", int(num_envs))
         chosen = Settings.from_keywords(settings)
@@ -100,7 +105,7 @@ class DrivingVectorEnv(VectorEnv):
         self.rows_per_world = rows_per_world
         self.render_mode = render_mode
         self.autoreset_mode = AutoresetMode(chosen.autoreset_mode)
-        self.metadata = {**METADATA, "autoreset_mode": self.autoreset_mode}
+        self.metadata = {**metadata_of(chosen), "autoreset_mode": self.autoreset_mode}
         self.layout = make_layout(chosen.layout)
         self.layout_digest = chosen.layout_digest()
         self.co_drivers = co_drivers
@@ -366,11 +371,17 @@ class DrivingVectorEnv(VectorEnv):
             title = f"selfdrive_env: {', '.join(self.settings.map_names)}"
             self._viewer = Viewer(self.num_envs, self.settings.render_size, title)
         edge = self._viewer.edge
-        frames = (self.frame(row, size=edge) for row in range(self.num_envs))
+        hud = self.settings.render_hud is not False
+        frames = (self.frame(row, size=edge, hud=hud) for row in range(self.num_envs))
         self._viewer.show(frames, float(self.metadata["render_fps"]))
 
     def frame(
-        self, row: int = 0, *, span: float | None = None, size: int | None = None
+        self,
+        row: int = 0,
+        *,
+        span: float | None = None,
+        size: int | None = None,
+        hud: bool | None = None,
     ) -> NDArray[np.uint8]:
         """Returns a picture of the world around the agent of one row.
 
@@ -378,19 +389,26 @@ class DrivingVectorEnv(VectorEnv):
             row: Row that the camera follows.
             span: Metres across; None takes the setting `render_span`.
             size: Edge of the picture [px]; None takes the setting `render_size`.
+            hud: Whether it shows speed and time; None takes the setting `render_hud`.
+
+        Returns:
+            RGB, uint8 [size, size, 3].
         """
         from selfdrive_env.rendering import Painter, scene_of
 
         self.backend.check()
-        if self._painter is None:
-            engine = self.engine
-            self._painter = Painter(engine.lanes, engine.grid, engine.signs)
-        world, agent = divmod(row, self.rows_per_world)
+        self._painter = self._painter or Painter.of(self.engine)
+        settings = self.settings
+        scene = scene_of(
+            self.engine, *divmod(row, self.rows_per_world), observed=settings.render_observed
+        )
         picture: NDArray[np.uint8] = self._painter.draw(
-            scene_of(self.engine, world, agent, observed=self.settings.render_observed),
-            size=self.settings.render_size if size is None else size,
-            span=self.settings.render_span if span is None else span,
-            show_observed=self.settings.render_observed,
+            scene,
+            size=settings.render_size if size is None else size,
+            span=settings.render_span if span is None else span,
+            heading_up=settings.render_heading_up,
+            show_observed=settings.render_observed,
+            label=bool(settings.render_hud if hud is None else hud),
         )
         return picture
 
@@ -457,16 +475,6 @@ class DrivingVectorEnv(VectorEnv):
         self.closed = state["closed"]
         if state["state"] is not None:
             self.set_state(state["state"])
-
-
-def _check_arguments(num_envs: int, learners: str, render_mode: str | None) -> None:
-    """Raises a ValueError for what can be no argument, whatever the settings."""
-    if learners not in ("all", "one"):
-        raise ValueError(f"learners must be 'all' or 'one', got {learners!r}")
-    if render_mode not in (None, *METADATA["render_modes"]):
-        raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
-    if not isinstance(num_envs, int | np.integer) or num_envs < 1:
-        raise ValueError(f"num_envs must be a whole number of at least 1, got {num_envs!r}")
 
 
 def _compiled_maps(settings: Settings, layout: ObservationLayout) -> list[CompiledMap]:

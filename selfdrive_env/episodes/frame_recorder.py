@@ -278,7 +278,9 @@ class FrameRecorder:
         }
 
     def _map_arrays(self) -> Arrays:
-        parts = outline(self.engine.lanes, self.engine.grid, self.place)
+        parts = outline(
+            self.engine.lanes, self.engine.grid, self.place, self.engine.maps[self.place].paint
+        )
         x, y, first = _joined([line for lines in parts for line in lines])
         ends = stop_line_ends(self.lines)
         return {

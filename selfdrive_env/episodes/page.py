@@ -16,13 +16,15 @@ from pathlib import Path
 
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.episodes.episode import SUFFIX, Episode
+from selfdrive_env.rendering.palette import DAY, NIGHT, as_css
 
 __all__ = ["page", "run", "save"]
 
 
 def page(episode: Episode) -> bytes:
     """Returns the web page of an episode."""
-    style, script = _part("replay.css"), _part("replay.js")
+    colours = as_css(":root", DAY) + as_css(":root.dark", NIGHT)
+    style, script = colours + _part("replay.css"), _part("replay.js")
     values = {
         "STYLE_HASH": _digest(style),
         "SCRIPT_HASH": _digest(script),

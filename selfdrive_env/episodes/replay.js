@@ -4,7 +4,6 @@
   const MAGIC = "SDEPISOD", VERSION = 2, HEAD = 60;
   const ABSENT = 0, HALTED = 2;
   const NO_LIGHT = 0, STOP_SIGN = 4;
-  const LIGHTS = ["#969aa0", "#34d35c", "#ffd028", "#f03036", "#fafafa"];
   const MARKED = { collisions: "#e5384a", offroad: "#f08c1e", red_lights: "#b645d6", stop_signs: "#7a6cf0" };
   const MARK_NAMES = { collisions: "collision", offroad: "off the road", red_lights: "red light", stop_signs: "stop sign" };
   const TWO_WHEELERS = ["motorcycle", "bicycle"];
@@ -126,7 +125,7 @@
     }
     const outlines = lines("outline", tracks.outline_kind.shape[0]);
     const legs = lines("route_leg", tracks.route_leg_track.shape[0]);
-    const byKind = [0, 1, 2, 3].map((kind) => outlines.filter((_, i) => tracks.outline_kind.data[i] === kind));
+    const byKind = [0, 1, 2, 3, 4, 5].map((kind) => outlines.filter((_, i) => tracks.outline_kind.data[i] === kind));
 
     const incidents = [];
     for (let f = 1; f < frames; f++) {
@@ -147,9 +146,10 @@
 
     function readColours() {
       const style = getComputedStyle(document.documentElement);
-      const names = ["ground", "asphalt", "edge", "lane-line", "centre-line", "outline", "glass", "route", "focus",
-        "learner", "scripted", "other", "walker", "cyclist", "halted", "observed", "observed-edge", "ink", "soft",
-        "rule", "accent", "card"];
+      const names = ["ground", "asphalt", "edge", "paint", "lane-line", "centre-line", "outline", "glass",
+        "headlight", "brake-light", "route", "focus", "learner", "scripted", "other", "walker", "cyclist", "halted",
+        "cross", "observed", "observed-edge", "sign-red", "light-0", "light-1", "light-2", "light-3", "light-4", "ink",
+        "soft", "rule", "accent", "card"];
       colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
       state.dirty = true;
     }
@@ -184,7 +184,7 @@
       pen.setTransform(s, 0, 0, -s, ratio * width / 2 - s * view.x, ratio * height / 2 + s * view.y);
       pen.lineJoin = "round";
       pen.lineCap = "butt";
-      const [asphalt, edge, lane, centre] = byKind;
+      const [asphalt, edge, lane, centre, crosswalk, giveWay] = byKind;
       trace(asphalt, true);
       pen.fillStyle = colours.asphalt;
       pen.fill();
@@ -201,6 +201,23 @@
         stroke(colours["lane-line"], 0.14, 0.6);
         pen.setLineDash([]);
       }
+      if (view.scale > 0.7) {
+        trace(crosswalk, true);
+        pen.fillStyle = colours.paint;
+        pen.fill();
+        trace(giveWay, false);
+        stroke(colours.paint, 0.4, 1);
+      }
+    }
+
+    /** Corners of a sign of eight sides. */
+    function octagon(x, y, radius) {
+      pen.beginPath();
+      for (let k = 0; k < 8; k++) {
+        const turn = Math.PI / 8 + k * Math.PI / 4;
+        pen.lineTo(x + radius * Math.cos(turn), y + radius * Math.sin(turn));
+      }
+      pen.closePath();
     }
 
     function drawLights(f) {
@@ -212,18 +229,22 @@
         pen.beginPath();
         pen.moveTo(x0, y0);
         pen.lineTo(x1, y1);
-        stroke(LIGHTS[light], 0.5, 1.5);
+        stroke(colours[`light-${light}`], 0.55, 1.5);
         if (light === NO_LIGHT) continue;
         const length = Math.max(Math.hypot(x1 - x0, y1 - y0), 1e-6);
         const x = x1 + 1.7 * radius * (x1 - x0) / length, y = y1 + 1.7 * radius * (y1 - y0) / length;
-        pen.beginPath();
-        pen.arc(x, y, radius, 0, 7);
-        pen.fillStyle = light === STOP_SIGN ? "#d62839" : colours.outline;
-        pen.fill();
-        pen.beginPath();
-        pen.arc(x, y, (light === STOP_SIGN ? 0.4 : 0.7) * radius, 0, 7);
-        pen.fillStyle = LIGHTS[light];
-        pen.fill();
+        const parts = light === STOP_SIGN
+          ? [[1.25, "outline"], [1.08, "light-4"], [0.76, "sign-red"]]
+          : [[1, "outline"], [0.72, `light-${light}`]];
+        for (const [share, name] of parts) {
+          if (light === STOP_SIGN) octagon(x, y, share * radius);
+          else {
+            pen.beginPath();
+            pen.arc(x, y, share * radius, 0, 7);
+          }
+          pen.fillStyle = colours[name];
+          pen.fill();
+        }
       }
     }
 
@@ -305,20 +326,35 @@
       pen.beginPath();
       if (half < 1.2) box(c, s, x, y, [[0.8 * half, 0], [0.1 * half, 0.6 * wide], [0.1 * half, -0.6 * wide]]);
       else {
-        // Windows keep their distance from the ends of cars and lorries alike.
-        const front = half - 0.85 * Math.min(half, 1.7), back = -half + 0.3 * Math.min(half, 1.7);
-        box(c, s, x, y, [[front, 0.82 * wide], [front, -0.82 * wide], [front - 0.6, -0.68 * wide], [front - 0.6, 0.68 * wide]]);
-        box(c, s, x, y, [[back, 0.7 * wide], [back, -0.7 * wide], [back + 0.35, -0.62 * wide], [back + 0.35, 0.62 * wide]]);
+        // The windscreen keeps its place behind the front of lorries and cars alike.
+        const base = half * (1 - 1.3 * Math.min(1, 1.6 / half)), top = base + 0.45;
+        box(c, s, x, y, [[top, 0.8 * wide], [top, -0.8 * wide], [base, -0.66 * wide], [base, 0.66 * wide]]);
       }
       pen.fillStyle = colours.glass;
       pen.fill();
+      if (half >= 1.2) {
+        pen.beginPath();
+        for (const side of [0.75, -0.75]) {
+          pen.moveTo(x + 0.93 * half * c - side * wide * s, y + 0.93 * half * s + side * wide * c);
+          pen.lineTo(x + 0.93 * half * c - 0.5 * side * wide * s, y + 0.93 * half * s + 0.5 * side * wide * c);
+        }
+        stroke(colours.headlight, 0.12, 0.8);
+      }
+      if (at("status", agent, f) === HALTED) {
+        pen.beginPath();
+        for (const side of [0.6, -0.6]) {
+          pen.moveTo(x - 0.6 * half * c - side * wide * s, y - 0.6 * half * s + side * wide * c);
+          pen.lineTo(x + 0.6 * half * c + side * wide * s, y + 0.6 * half * s - side * wide * c);
+        }
+        stroke(colours.cross, 0.25, 1.5);
+      }
       if (half >= 1.2 && at("acceleration", agent, f) < -0.5) {
         pen.beginPath();
         for (const side of [0.75, -0.75]) {
           const a = -half + 0.12, b = side * wide;
           box(c, s, x, y, [[a - 0.1, b + 0.25], [a + 0.12, b + 0.25], [a + 0.12, b - 0.25], [a - 0.1, b - 0.25]]);
         }
-        pen.fillStyle = "#ff2d3c";
+        pen.fillStyle = colours["brake-light"];
         pen.fill();
       }
     }

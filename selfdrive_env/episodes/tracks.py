@@ -19,18 +19,18 @@ from numpy.typing import NDArray
 
 from selfdrive_env.state.arrays import F16, I16, I32, U8, axes
 
-__all__ = ["ASPHALT", "CENTRE_LINE", "EDGE", "LANE_LINE", "OUTLINES", "SCHEMA", "TERMINATED",
-    "TRUNCATED", "Field", "Tracks", "as_numbers", "as_whole"]  # fmt: skip
+__all__ = ["ASPHALT", "CENTRE_LINE", "CROSSWALK", "EDGE", "GIVE_WAY", "LANE_LINE", "OUTLINES",
+    "SCHEMA", "TERMINATED", "TRUNCATED", "Field", "Tracks", "as_numbers", "as_whole"]  # fmt: skip
 
 CM = 0.01
 ANGLE = math.pi / 32768.0
 FEATURE = 0.0005
 """Scales of places and speeds, headings, and columns of an observation."""
 
-OUTLINES = ("asphalt", "edge", "lane_line", "centre_line")
-ASPHALT, EDGE, LANE_LINE, CENTRE_LINE = range(len(OUTLINES))
+OUTLINES = ("asphalt", "edge", "lane_line", "centre_line", "crosswalk", "give_way")
+ASPHALT, EDGE, LANE_LINE, CENTRE_LINE, CROSSWALK, GIVE_WAY = range(len(OUTLINES))
 """Kinds of outline: a closed piece of road; its edge; lines between lanes of the same direction,
-and of opposite directions."""
+and of opposite directions; a closed stripe of a crosswalk; a dash of a line where one gives way."""
 
 # Tracks.ended, bits
 TERMINATED, TRUNCATED = 1, 2

@@ -226,7 +226,8 @@ def write_episode(
             )
         recorder.record()
         if every and step % every == 0:
-            pictures.append(env.frame(incident.world * env.rows_per_world + incident.agent))
+            row = incident.world * env.rows_per_world + incident.agent
+            pictures.append(env.frame(row, hud=True))
     if recorder is not None:
         recorder.save(path)
     return pictures

@@ -154,7 +154,9 @@ def run(parsed: argparse.Namespace) -> int:
         lines += [f"  {name:38} {_interval(value)}" for name, value in differences.items()]
     if parsed.out_dir is not None:
         path = parsed.out_dir / "evaluation.json"
-        path.write_text(json.dumps(details(result), indent=1, allow_nan=False) + "\n")
+        path.write_text(
+            json.dumps(details(result), indent=1, allow_nan=False) + "\n", encoding="utf-8"
+        )
         written = write_films(result.recordings, parsed.out_dir, films=parsed.film)
         lines += [f"wrote {len(written) + 1} files to {parsed.out_dir}"]
     print(json.dumps(output, allow_nan=False) if parsed.json else "\n".join(lines))

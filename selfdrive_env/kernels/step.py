@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.compiler.cycles import cycles, stamp
 from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import barrier, thread_index
-from selfdrive_env.compiler.workers import ARGUMENTS, finish, take
+from selfdrive_env.compiler.workers import ARGUMENTS, cycles, finish, stamp, take
 from selfdrive_env.kernels.collision import collide
 from selfdrive_env.kernels.drivers.scripted import drive
 from selfdrive_env.kernels.dynamics.actions import take_actions

@@ -24,14 +24,20 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import spread
 from selfdrive_env.maps.road_network import SUFFIX, RoadNetwork
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.road import Grid, Lanes, Paint, Routes, Signs
 
 __all__ = ["cached_map", "cached_network"]
 
-MAP_HEADER, MAP_VERSION = "selfdrive_env_map", 2
+MAP_HEADER, MAP_VERSION = "selfdrive_env_map", 3
 """What the file of a compiled map is called in its header, and the version of its format."""
 
-_STRUCTS: dict[str, Any] = {"lanes": Lanes, "routes": Routes, "grid": Grid, "signs": Signs}
+_STRUCTS: dict[str, Any] = {
+    "lanes": Lanes,
+    "routes": Routes,
+    "grid": Grid,
+    "signs": Signs,
+    "paint": Paint,
+}
 _ABOUT = ("name", "digest", "num_junctions", "num_groups")
 
 Made = TypeVar("Made")

@@ -28,12 +28,17 @@ WATCHED_PAUSE = 2.0
 PATIENCE = 0.03
 """A picture waits so long for ground that is new; the rest comes with the next ones [s]."""
 
+START = "W A S D, an arrow or space: begin"
+"""What the window says as long as the clock has not been let go."""
+
 LATEST = 0.25
 """A frame that took longer lets the clock stand still meanwhile [s]."""
 
 
 class Game:
     """Drives a session in a window.
+
+    It opens with the keys on the screen, and the clock stands until a driving key or space.
 
     Args:
         session: What is driven.
@@ -52,11 +57,14 @@ class Game:
         self.session, self.episode, self.observed = session, episode, observed
         self._pygame = import_pygame()
         engine = session.env.engine
-        self._painter = Painter(engine.lanes, engine.grid, engine.signs)
+        self._painter = Painter.of(engine)
         self._size = size
         self.window = Window((size + WIDTH, size), "selfdrive_env play")
         self.panel = Panel(self.window.surface, size)
-        self.paused, self.running, self.helps = False, True, False
+        self.begun = False
+        """Whether the user has let the clock go, or made a step."""
+
+        self.paused, self.running, self.helps = True, True, True
         self.zoom, self.speed = SPANS.index(90.0), SPEEDS.index(1.0)
         self._held: set[int] = set()
         self._due = 0.0
@@ -117,8 +125,11 @@ class Game:
         kind = event.type
         if kind == self._pygame.KEYDOWN:
             self._held.add(event.key)
-            if self._pressed() != Pressed() and not self.session.manual:
+            drives = self._pressed() != Pressed()
+            if drives and not self.session.manual:
                 self._take_over()
+            if drives and not self.begun:
+                self._pause()
             action = self._keys.get(event.key)
             if action is not None:
                 action()
@@ -140,8 +151,15 @@ class Game:
 
     def _pause(self) -> None:
         self.paused = not self.paused
+        self._begin()
+
+    def _begin(self) -> None:
+        """Takes the keys off the screen where they are still there from the start."""
+        if not self.begun:
+            self.begun, self.helps = True, False
 
     def _single_step(self) -> None:
+        self._begin()
         self.paused, self._due = True, 0.0
         self._step()
 
@@ -205,18 +223,20 @@ class Game:
         scene = session.scene(min(share, 1.0), observed=self.observed)
         picture = self._painter.draw(
             scene, size=self._size, span=span, show_observed=self.observed, label=False,
-            patience=PATIENCE,
+            patience=PATIENCE if self.begun else None,
         )  # fmt: skip
         self.window.paste(picture)
         self.panel.draw(
             session, speed=SPEEDS[self.speed], paused=self.paused, observed=self.observed
         )
         if self.helps:
-            self.panel.help()
+            self.panel.help("" if self.begun else START)
         elif self._message is not None:
             self.panel.say(self._message[0])
         elif session.ended is not None:
             self.panel.say(session.ended, "R  a new episode     E  save this one")
+        elif not self.begun:
+            self.panel.say("ready", START)
         elif self.paused:
             self.panel.say("paused", "space  go on     N  one step")
         self.window.flip()

@@ -19,6 +19,9 @@ __all__ = ["HELP", "WIDTH", "Panel"]
 WIDTH = 320
 """Of the panel [px]."""
 
+COLUMN, KEYS = 350, 105
+"""Of a column of the help, and of the keys in it [px]."""
+
 RANGE = 60.0
 """From the middle of the observed scene to its edge [m]."""
 
@@ -36,14 +39,14 @@ LIGHTS = {"red": BAD, "yellow": (255, 208, 40), "green": GOOD, "stop_sign": (214
 
 HELP = (
     ("W / up", "throttle"),
-    ("S / down", "brake; once more when standing: back up"),
+    ("S / down", "brake; again at rest: back up"),
     ("A D / left right", "steer"),
     ("space", "pause, go on"),
     ("N", "one step (pauses)"),
     ("[  ]", "slower, faster"),
     ("+  -  wheel", "zoom"),
     ("O", "show what the agent observes"),
-    ("T", "take over from the policy, give back"),
+    ("T", "take over, give back"),
     ("R", "reset: a new episode"),
     ("E", "save the episode so far"),
     ("H", "this help"),
@@ -199,16 +202,23 @@ class Panel:
         for drawn, y in ((title, top + 14), (line, top + 42)):
             self._surface.blit(drawn, (left + (width - drawn.get_width()) // 2, y))
 
-    def help(self) -> None:
-        """Draws the keys over the picture."""
-        width, height = 500, 30 + 24 * len(HELP) + 36
-        left, top = (self._edge - width) // 2, max((self._edge - height) // 2, 0)
+    def help(self, more: str = "") -> None:
+        """Draws the keys over the picture, below what is driven, and a line under them."""
+        high = self._surface.get_height()
+        columns = 2 if self._edge >= 2 * COLUMN + 16 else 1
+        rows = -(-len(HELP) // columns)
+        step = min(21, (high - 84) // rows)
+        width, height = columns * COLUMN, 56 + step * rows + (28 if more else 0)
+        left = max((self._edge - width) // 2, 8)
+        top = max(high - height - (16 if columns > 1 else (high - height) // 2), 0)
         self._shade((left, top, width, height))
-        self._text("Keys", left + 24, top + 16, INK, 30)
+        self._text("Keys", left + 20, top + 12, INK, 22)
         for number, (keys, meaning) in enumerate(HELP):
-            y = top + 52 + 24 * number
-            self._text(keys, left + 24, y, EGO, 22)
-            self._text(meaning, left + 160, y, INK, 22)
+            column, row = divmod(number, rows)
+            x, y = left + 20 + column * COLUMN, top + 40 + step * row
+            self._text(keys, x, y, EGO, 19)
+            self._text(meaning, x + KEYS, y, INK, 19)
+        self._text(more, left + 20, top + height - 28, GOOD, 22)
 
     def _shade(self, box: tuple[int, int, int, int]) -> None:
         shade = self._pygame.Surface(box[2:], self._pygame.SRCALPHA)

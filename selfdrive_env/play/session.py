@@ -103,8 +103,10 @@ class Session:
         self.reset(seed)
 
     def reset(self, seed: int | None = None) -> None:
-        """Draws the world anew."""
+        """Draws the world anew. A body that keys drive stands: nobody holds one yet."""
         observations, _ = self.env.reset(seed=seed)
+        if self.manual:
+            self.env.engine.agents.speed[0, 0] = 0.0
         self.row = np.array(observations[0], np.float32)
         self.hands.reset()
         self._recorder.record()

@@ -2,13 +2,14 @@
 
 from selfdrive_env.rendering.network import draw_network
 from selfdrive_env.rendering.painter import Observed, Painter, Scene
-from selfdrive_env.rendering.scene import between, kept, scene_of
+from selfdrive_env.rendering.scene import Trails, between, kept, scene_of
 from selfdrive_env.rendering.video import write_video
 
 __all__ = [
     "Observed",
     "Painter",
     "Scene",
+    "Trails",
     "between",
     "draw_network",
     "kept",

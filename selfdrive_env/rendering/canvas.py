@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.rendering.palette import Colour
 from selfdrive_env.state.arrays import F32, F64
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["OVERSAMPLING", "Colour", "View", "draw_disc", "draw_lines", "flat", "import_pillow"]
-
-Colour = tuple[int, ...]
+__all__ = ["OVERSAMPLING", "View", "draw_disc", "draw_lines", "flat", "import_pillow"]
 
 OVERSAMPLING = 2
 """Drawn pixels along an edge of a picture's pixel."""
@@ -44,6 +43,11 @@ class View(NamedTuple):
             ],
             axis=-1,
         )
+
+    def touches(self, points: F64, margin: float) -> bool:
+        """Whether the box around points [N, 2] comes as near as `margin` [drawn pixels]."""
+        low, high = points.min(0), points.max(0)
+        return bool((high > -margin).all() and (low < self.edge + margin).all())
 
     def holds(self, points: F64, margin: float) -> NDArray[np.bool_]:
         """Whether points [N, 2] lie in the picture or at most `margin` outside [drawn pixels]."""

@@ -5,16 +5,31 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.compile.paint import GIVE_WAY_DASH, GUIDE_DASH, dashes, pieces_of, stripes
 from selfdrive_env.rendering.canvas import View, draw_lines, flat, import_pillow
+from selfdrive_env.rendering.palette import (
+    ASPHALT,
+    CENTRE_LINE,
+    CHEVRON,
+    DASH,
+    EDGE,
+    GRASS,
+    PAINT,
+    Colour,
+)
 from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.places import cell_at
 from selfdrive_env.state.road import (
     CELL,
+    CROSSWALK,
+    GIVE_WAY,
+    GUIDE_LINE,
     SEG_COS,
     SEG_LEFT,
     SEG_LENGTH,
@@ -25,13 +40,14 @@ from selfdrive_env.state.road import (
     SEG_Y,
     Grid,
     Lanes,
+    Paint,
 )
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["GRASS", "Ground"]
+__all__ = ["Ground", "lane_places"]
 
 Bools = NDArray[np.bool_]
 
@@ -41,18 +57,17 @@ TILE = 256
 MAX_TILES = 400
 """Tiles kept, 0.2 MB each."""
 
-FINE = 3.0
+FINE = 2.0
 """Drawn pixels per metre from which lane markings show."""
 
 COARSE = 0.6
 """Drawn pixels per metre below which lanes are lines and road edges are left out."""
 
-GRASS = (206, 214, 196)
-ASPHALT = (86, 91, 99)
-EDGE = (236, 238, 240)
-DASH = (214, 217, 221)
-CENTRE_LINE = (240, 196, 76)
-CHEVRON = (112, 118, 127)
+STRIPED = 3.0
+"""Drawn pixels per metre from which crosswalks have stripes."""
+
+ARROW_SPACING = 24.0
+"""One arrow for so much of a lane [m]."""
 
 
 class Ground:
@@ -61,10 +76,13 @@ class Ground:
     Args:
         lanes: Lanes of the pool.
         grid: Its grid.
+        paints: What is painted on each of its maps.
     """
 
-    def __init__(self, lanes: Lanes, grid: Grid) -> None:
+    def __init__(self, lanes: Lanes, grid: Grid, paints: Sequence[Paint] = ()) -> None:
         self._lanes, self._grid = lanes, grid
+        self._paint = [_Painted(paint) for paint in paints]
+        self._arrows = lane_places(lanes, ARROW_SPACING)
         self._tiles: OrderedDict[tuple[int, float, int, int], Image] = OrderedDict()
 
     def paste(
@@ -144,6 +162,8 @@ class Ground:
             outside = self._lanes.junction[self._lanes.segment_lane[index]] < 0
             self._draw_markings(pen, map_index, view, index[outside])
         draw_lines(pen, self._edges(map_index, view), view, EDGE, max(2, round(0.2 * scale)))
+        for painted in self._paint[map_index : map_index + 1]:
+            painted.draw(pen, view)
         return image
 
     def _draw_markings(self, pen: ImageDraw, map_index: int, view: View, index: I32) -> None:
@@ -165,7 +185,7 @@ class Ground:
             merging = ~beside & other & (along > 0.0) & dashed
             draw_lines(pen, _ends(segment[merging], offset[merging]), view, DASH, width)
 
-        arrows = segment[np.floor(segment[:, SEG_S]) % 24.0 == 12.0]
+        arrows = segment[self._arrows[index]]
         for x, y, cos, sin in arrows[:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].tolist():
             shape = ((-0.9, 0.8), (0.9, 0.0), (-0.9, -0.8))
             corners = [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in shape]
@@ -223,6 +243,48 @@ class Ground:
             cut[row[self._lanes.segment_layer[segment] == layer]] = False
             edges.append(edge[~cut])
         return np.concatenate(edges)
+
+
+class _Painted:
+    """Draws what is painted on one map."""
+
+    def __init__(self, paint: Paint) -> None:
+        self._areas = pieces_of(paint, CROSSWALK)
+        self._stripes = [stripe for area in self._areas for stripe in stripes(area)]
+        self._lines: list[tuple[Colour, float, list[F64]]] = [
+            (colour, width, [one for line in pieces_of(paint, kind) for one in dashes(line, *dash)])
+            for kind, colour, width, dash in (
+                (GIVE_WAY, PAINT, 0.4, GIVE_WAY_DASH),
+                (GUIDE_LINE, DASH, 0.16, GUIDE_DASH),
+            )
+        ]
+
+    def draw(self, pen: ImageDraw, view: View) -> None:
+        """Draws what a view shows: of a coarse picture the areas of crosswalks only."""
+        for area in self._stripes if view.scale >= STRIPED else self._areas:
+            points = view.pixels(area[:, 0], area[:, 1])
+            if view.touches(points, 2.0):
+                pen.polygon(flat(points), fill=PAINT)
+        for colour, width, lines in self._lines if view.scale >= FINE else ():
+            for line in lines:
+                points = view.pixels(line[:, 0], line[:, 1])
+                if view.touches(points, view.scale):
+                    pen.line(flat(points), fill=colour, width=max(3, round(width * view.scale)))
+
+
+def lane_places(lanes: Lanes, spacing: float) -> Bools:
+    """Returns which segments hold the middle of one of the pieces that lanes are cut into, [Q].
+
+    Args:
+        lanes: Lanes of a pool; those through junctions are left out.
+        spacing: Length of a piece [m].
+    """
+    middle = np.minimum(0.5 * spacing, 0.5 * lanes.length)[lanes.segment_lane]
+    s = lanes.segment[:, SEG_S].astype(np.float64)
+    before = np.floor((s - middle) / spacing)
+    starts = np.diff(before, prepend=-2.0) > 0.0
+    out: Bools = starts & (before >= 0.0) & (lanes.junction[lanes.segment_lane] < 0)
+    return out
 
 
 def _ends(segment: F32, offset: float | F32) -> F64:

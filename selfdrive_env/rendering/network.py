@@ -1,7 +1,7 @@
 """A picture of a whole map from above: what `map plot` writes.
 
-The ground is the painter's; what a compiled map does not hold any more (crosswalks, signs, lanes
-that are not driven on) comes from the road network.
+The ground is the painter's; what a compiled map does not hold any more (signs, lanes that are not
+driven on) comes from the road network.
 """
 
 from __future__ import annotations
@@ -14,18 +14,21 @@ import numpy as np
 from selfdrive_env.maps import RoadNetwork
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.compile.outline import stop_line_ends
-from selfdrive_env.rendering.canvas import (
-    OVERSAMPLING,
+from selfdrive_env.rendering.canvas import OVERSAMPLING, View, flat, import_pillow
+from selfdrive_env.rendering.ground import COARSE, FINE, Ground, lane_places
+from selfdrive_env.rendering.painter import draw_head
+from selfdrive_env.rendering.palette import (
+    ARROW,
+    GRASS,
+    LIGHT_COLOURS,
+    OUTLINE,
+    PLATE,
+    VERGE,
+    WARNING,
     Colour,
-    View,
-    draw_disc,
-    flat,
-    import_pillow,
 )
-from selfdrive_env.rendering.ground import COARSE, FINE, GRASS, Ground
-from selfdrive_env.rendering.painter import LIGHT_COLOURS, OUTLINE
 from selfdrive_env.state.arrays import F64, U8
-from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, Lanes
+from selfdrive_env.state.road import SEG_COS, SEG_SIN, SEG_X, SEG_Y
 from selfdrive_env.state.world import GREEN, RED, STOP_SIGN
 
 if TYPE_CHECKING:
@@ -45,13 +48,6 @@ PIECE = 1024
 
 ARROW_SPACING = 40.0
 """One arrow for so much of a lane where the ground shows none [m]."""
-
-VERGE = (184, 194, 175)
-ARROW = (176, 181, 189)
-STRIPE = (240, 241, 238)
-WARNING = (240, 160, 0)
-PLATE = (43, 108, 176)
-SIGN_RED = (214, 40, 57)
 
 
 def draw_network(network: RoadNetwork, *, size: int = 1600) -> U8:
@@ -102,9 +98,10 @@ class _Sheet:
     def __init__(self, network: RoadNetwork, scale: float) -> None:
         compiled = compile_map(network, lane_points=1, boundary_points=1, stop_lines=1)
         self._network, self._scale = network, scale
-        self._ground = Ground(compiled.lanes, compiled.grid)
+        self._ground = Ground(compiled.lanes, compiled.grid, [compiled.paint])
         self._stop_lines = stop_line_ends(compiled.signs.line)
-        self._arrows = _arrows(compiled.lanes)
+        arrows = compiled.lanes.segment[lane_places(compiled.lanes, ARROW_SPACING)]
+        self._arrows = arrows[:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].astype(np.float64)
 
     def piece(self, left: int, top: int) -> U8:
         """Returns a piece, [PIECE, PIECE, 3]; its corner in drawn pixels."""
@@ -114,8 +111,6 @@ class _Sheet:
         self._ground.paste(image, 0, view)
         image = self._with_verges(image, view)
         pen = draw_module.Draw(image, "RGBA")
-        for crosswalk in self._network.crosswalks:
-            _draw_crosswalk(pen, crosswalk.outline, view)
         if COARSE <= view.scale < FINE:
             self._draw_lanes(pen, view)
         self._draw_signs(pen, view)
@@ -163,47 +158,15 @@ class _Sheet:
 
 def _shows(view: View, points: F64) -> bool:
     """Whether a piece may show something between points, [N, 2 or 3] [m]."""
-    pixels = view.pixels(points[:, 0], points[:, 1])
-    margin = 20.0 + view.scale
-    return bool((pixels.max(0) > -margin).all() and (pixels.min(0) < view.edge + margin).all())
-
-
-def _arrows(lanes: Lanes) -> F64:
-    """Returns x, y, cos and sin of a place in every so many metres of lane, [N, 4]."""
-    middle = np.minimum(0.5 * ARROW_SPACING, 0.5 * lanes.length)[lanes.segment_lane]
-    s = lanes.segment[:, SEG_S].astype(np.float64)
-    before = np.floor((s - middle) / ARROW_SPACING)
-    starts = np.diff(before, prepend=-2.0) > 0.0
-    starts &= (before >= 0.0) & (lanes.junction[lanes.segment_lane] < 0)
-    return lanes.segment[starts][:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].astype(np.float64)
-
-
-def _draw_crosswalk(pen: ImageDraw, outline: F64, view: View) -> None:
-    """Draws stripes along the shorter side of a crosswalk, a plain area on a coarse map."""
-    if not _shows(view, outline):
-        return
-    sides = np.roll(outline, -1, axis=0)[:, :2] - outline[:, :2]
-    lengths = np.hypot(*sides.T)
-    if len(outline) != 4 or view.scale < FINE:
-        pen.polygon(flat(view.pixels(outline[:, 0], outline[:, 1])), fill=STRIPE)
-        return
-    first = int(np.argmax(lengths))
-    a, b, c, d = (outline[(first + k) % 4, :2] for k in range(4))
-    num = max(2, round(float(lengths[first])))  # a stripe of half a metre in each metre
-    for k in range(num):
-        t = np.array([(k + 0.25) / num, (k + 0.75) / num])[:, None]
-        stripe = np.concatenate([a + t * (b - a), (d + t * (c - d))[::-1]])
-        pen.polygon(flat(view.pixels(stripe[:, 0], stripe[:, 1])), fill=STRIPE)
+    return view.touches(view.pixels(points[:, 0], points[:, 1]), 20.0 + view.scale)
 
 
 def _draw_sign(pen: ImageDraw, kind: str, at: F64, radius: float) -> None:
     """Draws a disc for a light, and signs in their own shapes."""
-    if kind == "traffic_light":
-        draw_disc(pen, at, radius, OUTLINE)
-        draw_disc(pen, at, 0.72 * radius, LIGHT_COLOURS[GREEN])
+    if kind in ("traffic_light", "stop_sign"):
+        draw_head(pen, STOP_SIGN if kind == "stop_sign" else GREEN, at, radius)
         return
     shapes: dict[str, tuple[int, float, float, Colour]] = {
-        "stop_sign": (8, math.pi / 8.0, 1.1, SIGN_RED),
         "yield_sign": (3, math.pi / 2.0, 1.6, WARNING),
         "speed_limit": (4, math.pi / 4.0, 1.2, PLATE),
     }

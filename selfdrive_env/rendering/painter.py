@@ -7,70 +7,41 @@ lights, agents and the ego's route go on top. All is drawn at twice the size and
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.maps.compile.outline import stop_line_ends
-from selfdrive_env.rendering.canvas import (
-    OVERSAMPLING,
-    Colour,
-    View,
-    draw_disc,
-    flat,
-    import_pillow,
+from selfdrive_env.rendering.bodies import draw_agents, draw_headings
+from selfdrive_env.rendering.canvas import OVERSAMPLING, View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.ground import Ground
+from selfdrive_env.rendering.palette import (
+    EGO,
+    GRASS,
+    LIGHT_COLOURS,
+    OBSERVED,
+    OBSERVED_EDGE,
+    OUTLINE,
+    SIGN_RED,
+    SIGN_RIM,
 )
-from selfdrive_env.rendering.ground import GRASS, Ground
-from selfdrive_env.rendering.way import draw_way
+from selfdrive_env.rendering.way import draw_trails, draw_way
 from selfdrive_env.state.arrays import F32, F64, U8
 from selfdrive_env.state.places import box_centre
-from selfdrive_env.state.road import LINE_X, LINE_Y, SEG_X, SEG_Y, Grid, Lanes, Signs
-from selfdrive_env.state.world import (
-    ABSENT,
-    EXTERNAL,
-    GREEN,
-    HALTED,
-    IDM,
-    NO_LIGHT,
-    RED,
-    STOP_SIGN,
-    YELLOW,
-)
+from selfdrive_env.state.road import LINE_X, LINE_Y, SEG_X, SEG_Y, Grid, Lanes, Paint, Signs
+from selfdrive_env.state.world import NO_LIGHT, STOP_SIGN
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["Observed", "Painter", "Scene"]
+__all__ = ["Observed", "Painter", "Scene", "draw_head"]
 
-EGO = (255, 122, 24)
-LEARNER = (66, 153, 255)
-SCRIPTED = (238, 240, 244)
-OTHER = (190, 174, 214)
-WALKER = (240, 82, 156)
-CYCLIST = (38, 194, 170)
-GREY = (134, 136, 140)
-CROSS = (200, 40, 48)
-GLASS = (34, 40, 49)
-HEADLIGHT = (255, 250, 215)
-OUTLINE = (30, 33, 38)
-OBSERVED_LANE = (94, 232, 255)
-OBSERVED_EDGE = (255, 92, 214)
 CLEAR = (255, 255, 255, 0)
-LIGHT_COLOURS = {
-    GREEN: (52, 211, 92),
-    YELLOW: (255, 208, 40),
-    RED: (240, 48, 54),
-    STOP_SIGN: (250, 250, 250),
-    NO_LIGHT: (150, 154, 160),
-}
 
-TYPE_COLOURS = {
-    row: {"pedestrian": WALKER}.get(name, CYCLIST)
-    for row, name in enumerate(BODY_TYPES)
-    if name in ("motorcycle", "bicycle", "pedestrian")
-}
-"""Of the bodies too small for a windscreen, by row of `BODY_TYPES`."""
+SMALLEST_HEAD = 5.5
+"""Radius of a light or a sign on a coarse picture [drawn pixels]."""
 
 
 class Observed(NamedTuple):
@@ -140,6 +111,9 @@ class Scene(NamedTuple):
 
     observed: Observed | None = None
 
+    trails: F32 | None = None
+    """Where the middle of each body was, the latest last: x, y, [A, K, 2] [m]; NaN for nowhere."""
+
     @property
     def centre(self) -> tuple[F32, F32]:
         """x, y of the middle of each body, [A] [m]."""
@@ -153,12 +127,21 @@ class Painter:
         lanes: Lanes of the pool.
         grid: Its grid.
         signs: Its stop lines.
+        paints: What is painted on each of its maps; without, there are no crosswalks.
     """
 
-    def __init__(self, lanes: Lanes, grid: Grid, signs: Signs) -> None:
+    def __init__(
+        self, lanes: Lanes, grid: Grid, signs: Signs, paints: Sequence[Paint] = ()
+    ) -> None:
         import_pillow()
         self._lanes, self._signs = lanes, signs
-        self._ground = Ground(lanes, grid)
+        self._ground = Ground(lanes, grid, paints)
+
+    @classmethod
+    def of(cls, engine: Any) -> Self:
+        """Returns a painter of the worlds of an engine, such as `env.unwrapped.engine`."""
+        paints = [town.paint for town in engine.maps]
+        return cls(engine.lanes, engine.grid, engine.signs, paints)
 
     def draw(
         self,
@@ -167,18 +150,22 @@ class Painter:
         size: int = 512,
         span: float | None = 120.0,
         centre: tuple[float, float] | None = None,
+        heading_up: bool = False,
         show_observed: bool = False,
+        show_headings: bool = False,
         label: bool = True,
         patience: float | None = None,
     ) -> U8:
-        """Returns a picture of one world, north up.
+        """Returns a picture of one world, north up unless asked otherwise.
 
         Args:
             scene: The world.
             size: Edge of the picture [pixels].
             span: Edge of the part shown [m]; None shows the whole map.
             centre: Middle of the part shown [m]; None follows `scene.focus`.
+            heading_up: Turns the picture so that `scene.focus`, where there is one, heads up.
             show_observed: Marks the places in `scene.observed`.
+            show_headings: Shows where each body will be in a second if it drives straight on.
             label: Writes speed and time into a corner.
             patience: Longest time for ground that was not drawn yet, the rest comes with later
                 pictures; None draws all [s].
@@ -191,7 +178,8 @@ class Painter:
         if span is not None and not 1.0 <= span <= 1e5:
             raise ValueError(f"span must be in [1, 100000] m or None, got {span}")
         image_module, draw_module = import_pillow()[:2]
-        view = self._view(scene, size, span, centre)
+        turned = heading_up and scene.focus >= 0
+        view = self._view(scene, size, span, centre, turned=turned)
         image = image_module.new("RGB", (view.edge, view.edge), GRASS)
         self._ground.paste(image, scene.map, view, patience=patience)
 
@@ -199,12 +187,19 @@ class Painter:
             draw_way(image, view, scene.route, scene.goals, EGO)
         pen = draw_module.Draw(image, "RGBA")
         self._draw_stop_lines(pen, scene, view)
-        if show_observed and scene.observed is not None:
-            _draw_observed_road(pen, scene.observed, view)
-        _draw_agents(pen, scene, view)
-        if show_observed and scene.observed is not None:
-            _draw_observed_agents(pen, scene.observed, view)
+        observed = scene.observed if show_observed else None
+        if observed is not None:
+            _draw_observed_road(pen, observed, view)
+        if scene.trails is not None:
+            draw_trails(pen, scene, view)
+        if show_headings:
+            draw_headings(pen, scene, view)
+        draw_agents(pen, scene, view)
+        if observed is not None:
+            _draw_observed_agents(pen, observed, view)
 
+        if turned:
+            image = _turned(image, scene, size * OVERSAMPLING)
         image = image.reduce(OVERSAMPLING)
         if label:
             _draw_text(draw_module.Draw(image, "RGBA"), scene, size)
@@ -219,8 +214,14 @@ class Painter:
         return self._ground.prepare(scene.map, self._view(scene, size, span, None))
 
     def _view(
-        self, scene: Scene, size: int, span: float | None, centre: tuple[float, float] | None
+        self,
+        scene: Scene,
+        size: int,
+        span: float | None,
+        centre: tuple[float, float] | None,
+        turned: bool = False,
     ) -> View:
+        """Returns the part of the plane to draw, with the corners of a picture that is `turned`."""
         edge = size * OVERSAMPLING
         low, high = self._bounds(scene.map)
         if span is None:
@@ -231,6 +232,8 @@ class Painter:
         if centre is None:
             centre = float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2
         scale = edge / span
+        if turned:
+            edge = 2 * math.ceil(math.sqrt(0.5) * edge + 1.0)
         left = round(centre[0] * scale - edge / 2)
         top = round(-centre[1] * scale - edge / 2)
         return View(left, top, scale, edge)
@@ -249,111 +252,64 @@ class Painter:
         first, last = self._signs.map_line_first[scene.map : scene.map + 2]
         lines = self._signs.line[first:last].astype(np.float64)
         colours = scene.line_colour[: last - first]
-        radius = max(4.0, 0.95 * view.scale)
+        radius = max(SMALLEST_HEAD, 0.95 * view.scale)
         shown = view.holds(view.pixels(lines[:, LINE_X], lines[:, LINE_Y]), 25.0 * view.scale)
         places = stop_line_ends(lines[shown])
         for place, colour in zip(places, colours[shown].tolist(), strict=True):
             fill = LIGHT_COLOURS[colour]
             ends = view.pixels(place[:, 0], place[:, 1])
-            pen.line(flat(ends), fill=fill, width=max(3, round(0.55 * view.scale)))
+            pen.line(flat(ends), fill=fill, width=max(4, round(0.55 * view.scale)))
             if colour == NO_LIGHT:
                 continue
             outward = (ends[1] - ends[0]) / max(float(np.hypot(*(ends[1] - ends[0]))), 1e-6)
-            dot = ends[1] + 1.7 * radius * outward
-            draw_disc(pen, dot, radius, OUTLINE)
-            bright = 0.72 * radius
-            if colour == STOP_SIGN:
-                turn = math.pi / 8 + math.pi / 4 * np.arange(8)
-                corners = dot + bright * np.stack([np.cos(turn), np.sin(turn)], axis=1)
-                pen.polygon(flat(corners), fill=(214, 40, 57), outline=fill)
-            else:
-                draw_disc(pen, dot, bright, fill)
+            draw_head(pen, colour, ends[1] + 1.7 * radius * outward, radius)
+
+
+def draw_head(pen: ImageDraw, colour: int, at: F64, radius: float) -> None:
+    """Draws a traffic light, or a stop sign.
+
+    Args:
+        pen: Draws.
+        colour: Of the light, or `STOP_SIGN`.
+        at: Its middle [drawn pixels].
+        radius: [drawn pixels]
+    """
+    if colour == STOP_SIGN:
+        turn = math.pi / 8 + math.pi / 4 * np.arange(8)
+        corners = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+        for share, fill in ((1.25, OUTLINE), (1.08, SIGN_RIM), (0.76, SIGN_RED)):
+            pen.polygon(flat(at + share * radius * corners), fill=fill)
+        return
+    draw_disc(pen, at, radius, OUTLINE)
+    draw_disc(pen, at, 0.72 * radius, LIGHT_COLOURS[colour])
+
+
+def _turned(image: Image, scene: Scene, edge: int) -> Image:
+    """Returns the middle of a picture, of an edge [drawn pixels], so that the ego heads up."""
+    image_module = import_pillow()[0]
+    cos, sin = float(scene.cos[scene.focus]), float(scene.sin[scene.focus])
+    middle, half = 0.5 * image.size[0], 0.5 * edge
+    rows = (sin, -cos, middle - half * (sin - cos), cos, sin, middle - half * (cos + sin))
+    out: Image = image.transform(
+        (edge, edge), image_module.Transform.AFFINE, rows, image_module.Resampling.BILINEAR
+    )
+    return out
 
 
 def _draw_observed_road(pen: ImageDraw, observed: Observed, view: View) -> None:
     for x, y, cos, sin in observed.lane_points.tolist():
         ends = view.pixels([x, x + 2.0 * cos], [y, y + 2.0 * sin])
-        pen.line(flat(ends), fill=OBSERVED_LANE, width=3)
-        draw_disc(pen, ends[0], 4.0, OBSERVED_LANE)
+        pen.line(flat(ends), fill=OBSERVED, width=3)
+        draw_disc(pen, ends[0], 4.0, OBSERVED)
     for point in view.pixels(observed.boundary_points[:, 0], observed.boundary_points[:, 1]):
         draw_disc(pen, point, 3.5, OBSERVED_EDGE)
     for point in view.pixels(observed.stop_lines[:, 0], observed.stop_lines[:, 1]):
-        draw_disc(pen, point, 12.0, CLEAR, OBSERVED_LANE, 4)
+        draw_disc(pen, point, 12.0, CLEAR, OBSERVED, 4)
 
 
 def _draw_observed_agents(pen: ImageDraw, observed: Observed, view: View) -> None:
     for point in view.pixels(observed.agents[:, 0], observed.agents[:, 1]):
-        draw_disc(pen, point, max(12.0, 3.0 * view.scale), CLEAR, OBSERVED_LANE, 4)
-
-
-def _draw_agents(pen: ImageDraw, scene: Scene, view: View) -> None:
-    """Draws every agent that is in the world, the ego last."""
-    points = view.pixels(*scene.centre)
-    margin = float(np.max(scene.length, initial=1.0)) * view.scale + 20.0
-    drawn = np.flatnonzero(view.holds(points, margin) & (scene.status != ABSENT)).tolist()
-    for agent in sorted(drawn, key=lambda index: index == scene.focus):
-        _draw_agent(pen, scene, agent, points[agent], view.scale)
-
-
-def _draw_agent(pen: ImageDraw, scene: Scene, agent: int, centre: F64, scale: float) -> None:
-    """Draws one body: a rounded box with a windscreen, or an arrow on a coarse map."""
-    ego = agent == scene.focus
-    length, width = float(scene.length[agent]), float(scene.width[agent])
-    cos, sin = float(scene.cos[agent]), float(scene.sin[agent])
-    fill = _colour(scene, agent)
-    coarse = max(length, 3.0) * scale < 14.0
-    # Far away a body would be a pixel or two: it is shown larger than it is.
-    a, b = max(0.5 * length * scale, 7.0), max(0.5 * width * scale, 4.5)
-    if coarse:
-        a = b = 12.0 if ego else 8.0
-    forward = np.array([a * cos, -a * sin])
-    leftward = np.array([-b * sin, -b * cos])
-
-    def place(*shape: tuple[float, float]) -> list[float]:
-        return flat(centre + np.array(shape) @ np.stack([forward, leftward]))
-
-    if coarse:
-        pen.polygon(place((1, 0), (-0.9, 0.75), (-0.5, 0), (-0.9, -0.75)), fill, OUTLINE, 1)
-        return
-    pen.polygon(place(*_rounded_box(a, b)), fill, OUTLINE, 2 if b > 6.0 else 1)
-    if scene.type[agent] in TYPE_COLOURS:
-        pen.polygon(place((0.8, 0), (0.1, 0.6), (0.1, -0.6)), GLASS)
-    else:
-        # The windscreen keeps its place behind the front of lorries and cars alike.
-        front = 1.0 - 1.3 * min(1.0, 3.2 / length)
-        top, base = front + 0.9 / length, front
-        pen.polygon(place((top, 0.8), (top, -0.8), (base, -0.66), (base, 0.66)), GLASS)
-        pen.line(place((0.93, 0.75), (0.93, 0.4)), HEADLIGHT, 2)
-        pen.line(place((0.93, -0.75), (0.93, -0.4)), HEADLIGHT, 2)
-    if scene.status[agent] == HALTED:
-        pen.line(place((-0.6, 0.6), (0.6, -0.6)), CROSS, 3)
-        pen.line(place((-0.6, -0.6), (0.6, 0.6)), CROSS, 3)
-
-
-def _colour(scene: Scene, agent: int) -> Colour:
-    if scene.status[agent] == HALTED:
-        return GREY
-    if agent == scene.focus:
-        return EGO
-    if scene.type[agent] in TYPE_COLOURS:
-        return TYPE_COLOURS[scene.type[agent]]
-    if scene.learner[agent]:
-        return LEARNER
-    return SCRIPTED if scene.driver[agent] in (EXTERNAL, IDM) else OTHER
-
-
-def _rounded_box(a: float, b: float) -> list[tuple[float, float]]:
-    """Outline of a box of half length `a` and half width `b`, in units of these."""
-    radius = 0.45 * min(a, b)
-    quarter = np.linspace(0.0, 0.5 * math.pi, 4)
-    arc = np.stack([np.cos(quarter), np.sin(quarter)], axis=1) * radius
-    out = []
-    for turn in range(4):
-        sign = ((1, 1), (-1, 1), (-1, -1), (1, -1))[turn]
-        corner = arc if turn % 2 == 0 else arc[::-1]
-        points = (corner + np.array([a - radius, b - radius])) * sign / (a, b)
-        out += [(float(x), float(y)) for x, y in points]
-    return out
+        draw_disc(pen, point, max(12.0, 3.0 * view.scale), CLEAR, OBSERVED, 4)
 
 
 def _draw_text(pen: ImageDraw, scene: Scene, size: int) -> None:

@@ -15,7 +15,7 @@ from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import VIEW_RANGE, Grid, Lanes, Routes, Signs
 from selfdrive_env.state.world import ABSENT, Agents, Bodies, Lights, Worlds
 
-__all__ = ["between", "kept", "scene_of"]
+__all__ = ["Trails", "between", "kept", "scene_of"]
 
 LARGEST_STEP = 10.0
 """No body drives farther in one step [m]."""
@@ -97,6 +97,34 @@ def between(before: Scene, after: Scene, share: float) -> Scene:
     norm: F32 = np.maximum(np.hypot(cos, sin), np.float32(1e-6), dtype=np.float32)
     cos, sin = np.divide(cos, norm), np.divide(sin, norm)
     return after._replace(x=x, y=y, cos=cos, sin=sin, speed=mix("speed"))
+
+
+class Trails:
+    """Gives scenes the trails of their agents: one call for each step of a world.
+
+    Args:
+        steps: Length of a trail.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._places = np.zeros((0, 0, 2), np.float32)
+
+    def __call__(self, scene: Scene) -> Scene:
+        """Returns a scene with where its agents were in the scenes before.
+
+        A trail ends where an agent was absent, or moved farther than anybody drives.
+        """
+        here = np.stack(scene.centre, axis=1).astype(np.float32)
+        here[scene.status == ABSENT] = np.nan
+        if self._places.shape[:1] != here.shape[:1]:
+            self._places = np.zeros((len(here), 0, 2), np.float32)
+        before = self._places[:, -self._steps :]
+        if before.shape[1]:
+            jump = ~(np.hypot(*(here - before[:, -1]).T) < LARGEST_STEP)
+            before = np.where(jump[:, None, None], np.float32(np.nan), before)
+        self._places = np.concatenate([before, here[:, None]], axis=1)
+        return scene._replace(trails=self._places)
 
 
 def _route(engine: Tables, world: int, agent: int) -> F32:

@@ -1,4 +1,4 @@
-"""How the ego's way is drawn, with its goals."""
+"""How the ego's way is drawn, with its goals, and how the trails of all agents."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from selfdrive_env.rendering.canvas import Colour, View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.bodies import colour_of
+from selfdrive_env.rendering.canvas import View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.palette import Colour
 from selfdrive_env.state.arrays import F32
+from selfdrive_env.state.world import ABSENT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
 
-__all__ = ["draw_way"]
+    from selfdrive_env.rendering.painter import Scene
+
+__all__ = ["draw_trails", "draw_way"]
+
+FRESH = 150
+"""Opacity of the latest part of a trail, from 0 to 255; it falls to 0 along the trail."""
 
 
 def draw_way(
@@ -34,6 +43,21 @@ def draw_way(
         centre = view.pixels(x, y)
         draw_disc(pen, centre, max(8.0, radius * view.scale), (*colour, 60), colour, 4)
         draw_disc(pen, centre, 4.0, colour)
+
+
+def draw_trails(pen: ImageDraw, scene: Scene, view: View) -> None:
+    """Draws where bodies have been, fainter with time."""
+    if scene.trails is None:
+        return
+    trails = np.asarray(scene.trails, np.float64)
+    points = view.pixels(trails[..., 0], trails[..., 1])
+    width, pieces = max(2, round(0.5 * view.scale)), points.shape[1] - 1
+    for agent in np.flatnonzero(scene.status != ABSENT).tolist():
+        colour = colour_of(scene, agent)
+        for k in np.flatnonzero(view.holds(points[agent], 20.0)[1:]).tolist():
+            if np.isfinite(points[agent, k : k + 2]).all():
+                fill = (*colour[:3], FRESH * (k + 1) // pieces)
+                pen.line(flat(points[agent, k : k + 2]), fill=fill, width=width)
 
 
 def _draw_line(image: Image, view: View, route: F32, colour: Colour) -> None:

@@ -11,7 +11,17 @@ from typing import Annotated, NamedTuple
 
 from selfdrive_env.state.arrays import F32, I32, I64, U8
 
-__all__ = ["BLOCK_CELLS", "CELL", "LEVEL_HEIGHT", "VIEW_RANGE", "Grid", "Lanes", "Routes", "Signs"]
+__all__ = [
+    "BLOCK_CELLS",
+    "CELL",
+    "LEVEL_HEIGHT",
+    "VIEW_RANGE",
+    "Grid",
+    "Lanes",
+    "Paint",
+    "Routes",
+    "Signs",
+]
 
 CELL = 4.0
 """Edge of a grid cell [m]."""
@@ -195,3 +205,19 @@ class Signs(NamedTuple):
     map_program_first: Annotated[I32, "map+1"]
     map_group_first: Annotated[I32, "map+1"]
     map_line_first: Annotated[I32, "map+1"]
+
+
+# Paint.kind
+GAP, CROSSWALK, GIVE_WAY, GUIDE_LINE = range(4)
+
+
+class Paint(NamedTuple):
+    """What is drawn on a map and read by no kernel: of one map, never part of a pool."""
+
+    kind: Annotated[U8, "piece"]
+    """`GAP` (road between the lanes of a junction) and `CROSSWALK`, closed; `GIVE_WAY` (where to
+    wait for those on a roundabout) and `GUIDE_LINE` (its edge where one may leave it), open."""
+
+    first: Annotated[I32, "piece+1"]
+    point: Annotated[F32, "entry 2"]
+    """Points of piece p: x, y of point[first[p]:first[p + 1]] [m]."""

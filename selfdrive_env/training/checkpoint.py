@@ -21,7 +21,7 @@ import safetensors.torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfdrive_env.config.files import UNFINISHED, flush_folder, write_flushed
+from selfdrive_env.config.files import UNFINISHED, flush_folder, rename, write_flushed
 from selfdrive_env.training.distributed import Ranks
 
 __all__ = [
@@ -139,7 +139,7 @@ class Checkpoints:
                     print(f"selfdrive_env: {error}; trying the one before", file=sys.stderr)
                     aside = self.folder / f"{number:08d}.damaged"
                     shutil.rmtree(aside, ignore_errors=True)
-                    self.path(number).rename(aside)
+                    rename(self.path(number), aside)
         chosen = self.ranks.agree(chosen)
         if chosen < 0:
             why = "; ".join(problems) or "there is none"
@@ -230,7 +230,7 @@ def _finish(temporary: Path, final: Path) -> None:
     flush_folder(temporary)
     if final.exists():
         shutil.rmtree(final)
-    temporary.rename(final)
+    rename(temporary, final)
     flush_folder(final.parent)
 
 

@@ -283,7 +283,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "gamma": 0.98,
         "entropy": 0.01,
-        # Little pays here, see docs/training.md: nearly all advantages pass.
+        # Little pays here, see docs/training-notes.md: nearly all advantages pass.
         "filter": 0.0,
         "set_widths": (32, 32),
         "scalar_width": 64,

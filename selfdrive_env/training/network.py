@@ -1,112 +1,16 @@
-"""Actor and critic: Deep Sets (Zaheer et al. 2017) over the slots of an observation row.
-
-Every element of a set goes through one small network, the maximum over the elements stands for the
-set. These networks have no biases and `valid` is a column of each element, so an empty slot, all
-zero, gives zeros after the rectifier and has no influence.
-"""
+"""Actor and critic: perceptrons behind an encoder each, or one for both."""
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from selfdrive_env.config.layouts import ObservationLayout
-from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.policies.deep_sets import (
-    SETS,
-    SIMD_WIDTH,
-    SetWeights,
-    backward,
-    encode,
-    set_plan,
-)
+from selfdrive_env.policies.encoder import Encoder, Sizes, linear
 
-__all__ = ["Encoder", "Networks", "Sizes"]
-
-
-class Sizes(NamedTuple):
-    """Widths of the layers, as in `TrainConfig`."""
-
-    set_widths: tuple[int, ...]
-    scalar_width: int
-    trunk_widths: tuple[int, ...]
-    shared_sets: bool = False
-
-
-class _LargestOfSets(Function):
-    """`policies.sets.encode` and its derivative for torch; the rows themselves get no gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, inner: Tensor, outer: Tensor, plan: Any) -> Tensor:
-        weights = SetWeights(plan, inner.detach().numpy(), outer.detach().numpy())
-        out, best = encode(rows.numpy(), weights, torch.get_num_threads())
-        ctx.rows, ctx.weights, ctx.best = rows, weights, best
-        return torch.from_numpy(out)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        grad_output = grads[0].contiguous().numpy()
-        threads = torch.get_num_threads()
-        found = backward(ctx.rows.numpy(), ctx.weights, ctx.best, grad_output, threads)
-        return None, torch.from_numpy(found[0]), torch.from_numpy(found[1]), None
-
-
-class Encoder(nn.Module):
-    """What a row says, after a rectifier: one layer over its scalars, and each of its sets.
-
-    Args:
-        layout: Slots of a row.
-        sizes: Widths of the layers.
-        generator: Draws the weights.
-    """
-
-    def __init__(self, layout: ObservationLayout, sizes: Sizes, generator: torch.Generator) -> None:
-        super().__init__()
-        self.sets, self.plan = set_plan(layout)
-        place = layout.slices
-        self.scalars = [place[name] for name in OBSERVATION if name not in SETS]
-        width = sum(one.stop - one.start for one in self.scalars)
-        self.scalar = _linear(width, sizes.scalar_width, generator)
-        self.elements = nn.ModuleDict()
-        for name, (_, _, columns) in zip(self.sets, self.plan.tolist(), strict=True):
-            self.elements[name] = nn.ModuleList(
-                _linear(a, b, generator, bias=False)
-                for a, b in pairwise((columns, *sizes.set_widths))
-            )
-        self.width = sizes.scalar_width + len(self.sets) * sizes.set_widths[-1]
-        fits = len(sizes.set_widths) == 2 and all(w % SIMD_WIDTH == 0 for w in sizes.set_widths)
-        self.in_one_pass = fits and bool(self.sets)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Returns [B, width] for observation rows [B, features]."""
-        mixed = torch.is_autocast_enabled(rows.device.type)
-        if not mixed:
-            rows = rows.to(self.scalar.weight.dtype)
-        scalar = torch.relu(self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1)))
-        single = rows.dtype == torch.float32
-        if self.in_one_pass and not mixed and rows.device.type == "cpu" and single:
-            largest = _LargestOfSets.apply(rows.contiguous(), *self._stacked(), self.plan)
-            return torch.cat([scalar, largest.flatten(1)], 1)
-        parts = [scalar]
-        for name, (first, slots, columns) in zip(self.sets, self.plan.tolist(), strict=True):
-            x = rows[:, first : first + slots * columns].unflatten(1, (slots, columns))
-            layers: list[nn.Module] = list(self.elements[name].children())
-            for layer in layers[:-1]:
-                x = torch.relu(layer(x))
-            # The rectifier commutes with the maximum and is cheaper after it.
-            parts.append(torch.relu(layers[-1](x).amax(1)))
-        return torch.cat(parts, 1)
-
-    def _stacked(self) -> tuple[Tensor, Tensor]:
-        """Returns the weights as `SetWeights` has them."""
-        inner = [self.get_parameter(f"elements.{name}.0.weight").t() for name in self.sets]
-        outer = [self.get_parameter(f"elements.{name}.1.weight").t() for name in self.sets]
-        return torch.cat(inner), torch.stack(outer).contiguous()
+__all__ = ["Networks"]
 
 
 class Head(nn.Module):
@@ -126,8 +30,8 @@ class Head(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         sizes = (inputs, *widths)
-        self.trunk = nn.ModuleList(_linear(a, b, generator) for a, b in pairwise(sizes))
-        self.head = _linear(sizes[-1], outputs, generator, scale=scale)
+        self.trunk = nn.ModuleList(linear(a, b, generator) for a, b in pairwise(sizes))
+        self.head = linear(sizes[-1], outputs, generator, scale=scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns [B, outputs] for what the encoder gave."""
@@ -193,19 +97,3 @@ class Networks(nn.Module):
         last.weight.mul_(old_scale / scale)
         self.value_mean.fill_(mean)
         self.value_scale.fill_(scale)
-
-
-def _linear(
-    inputs: int,
-    outputs: int,
-    generator: torch.Generator,
-    *,
-    bias: bool = True,
-    scale: float = math.sqrt(2.0),
-) -> nn.Linear:
-    """Returns a layer with orthogonal weights."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.orthogonal_(layer.weight, scale, generator=generator)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer

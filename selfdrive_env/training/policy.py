@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfdrive_env.config.layouts import ObservationLayout
+from selfdrive_env.policies.encoder import Sizes
 from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
 from selfdrive_env.training.checkpoint import MANIFEST, read_file
-from selfdrive_env.training.network import Networks, Sizes
+from selfdrive_env.training.network import Networks
 
 __all__ = ["TorchPolicy", "policy_bytes"]
 

@@ -22,11 +22,12 @@ from torch import Tensor, nn
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.make import make_self_play
+from selfdrive_env.policies.encoder import Sizes
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages, moments
 from selfdrive_env.training.checkpoint import Checkpoints, json_bytes
 from selfdrive_env.training.config import TrainConfig
 from selfdrive_env.training.distributed import Ranks
-from selfdrive_env.training.network import Networks, Sizes
+from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import choose
 from selfdrive_env.training.progress import Progress, Stopwatch
 from selfdrive_env.training.snapshot import RunState, restore, save, save_failure, start_from

@@ -91,7 +91,7 @@ class Progress:
         if updates == 0 or not self.path.is_file():
             self.path.unlink(missing_ok=True)
             return
-        with open(self.path, newline="") as file:
+        with open(self.path, newline="", encoding="utf-8") as file:
             head, *rows = list(csv.reader(file)) or [[]]
         kept = [row for row in rows if len(row) == len(head) and int(row[0]) <= updates]
         text = io.StringIO()
@@ -106,7 +106,7 @@ class Progress:
             figures: `update` first, and always the same names.
             left: Estimated time to the end [s].
         """
-        with open(self.path, "a", newline="") as file:
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             if self._names is None:
                 self._names = list(figures)

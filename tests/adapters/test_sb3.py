@@ -16,13 +16,23 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnvWrapper, VecFrameStack, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecEnvWrapper,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+)
 
-from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
+from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
 from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.training import load_torch_policy
 
 SELF_PLAY = "selfdrive_env/SelfPlay-v0"
+DRIVE = "selfdrive_env/Drive-v0"
 SMALL: dict[str, Any] = dict(
     num_envs=8, map="riverside", agents_per_world=4, layout="lean", num_threads=1
 )
@@ -52,7 +62,7 @@ def test_an_environment_and_settings_do_not_go_together() -> None:
     with pytest.raises(TypeError, match="layout"):
         SB3VecEnv(env, layout="lean")
     with pytest.raises(TypeError, match="env must be an id"):
-        SB3VecEnv(gymnasium.make("selfdrive_env/Drive-v0", map="riverside"))  # type: ignore[arg-type]
+        SB3VecEnv(gymnasium.make(DRIVE, map="riverside"))  # type: ignore[arg-type]
 
 
 def test_steps_equal_those_of_the_vector_environment() -> None:
@@ -281,6 +291,29 @@ def test_a_model_is_saved_loaded_and_evaluated(tmp_path: Path) -> None:
     assert np.isfinite([mean, deviation]).all()
 
 
+def test_deep_sets_start_from_the_encoder_of_a_policy() -> None:
+    env = make(layout="lean")
+    model = PPO("MlpPolicy", env, policy_kwargs={"features_extractor_class": DeepSets})
+    model.policy.features_extractor.start_from("selfplay")
+    rows = env.reset()
+    policy = load_torch_policy("selfplay")
+    with torch.no_grad():
+        code = model.policy.extract_features(torch.as_tensor(rows))
+        expected = policy.networks.encoders[0](torch.as_tensor(rows))
+    assert code.abs().sum() > 0.0
+    np.testing.assert_array_equal(code, expected)
+
+
+def test_deep_sets_refuse_the_encoder_of_another_layout_or_size() -> None:
+    spaces = {layout: make(layout=layout).observation_space for layout in ("lean", "full")}
+    with pytest.raises(ValueError, match=r"selfplay.*has the layout .*agents=10.*agents=20"):
+        DeepSets(spaces["full"], layout="full").start_from("selfplay")
+    with pytest.raises(ValueError, match=r"selfplay.*other layers: .*lane_points\.0\.weight"):
+        DeepSets(spaces["lean"], set_widths=(16, 32)).start_from("selfplay")
+    with pytest.raises(ValueError, match="layout full has rows of 1233 values"):
+        DeepSets(spaces["lean"], layout="full")
+
+
 def test_continuous_actions_train() -> None:
     model = make_ppo(make(action_type="continuous"))
     model.learn(128, callback=BatchedBootstrap())
@@ -288,5 +321,30 @@ def test_continuous_actions_train() -> None:
 
 
 def test_the_single_form_passes_the_checker_of_sb3() -> None:
-    env = gymnasium.make("selfdrive_env/Drive-v0", map="riverside", agents_per_world=4)
+    env = gymnasium.make(DRIVE, map="riverside", agents_per_world=4)
     check_env(env.unwrapped, warn=True)
+
+
+@pytest.mark.slow
+def test_worker_processes_step_the_single_form_as_one_process_does() -> None:
+    settings = dict(map="riverside", layout="lean", horizon=6.0)
+    rows: list[list[np.ndarray]] = []
+    for vector, options in ((DummyVecEnv, {}), (SubprocVecEnv, {"start_method": "spawn"})):
+        envs = make_vec_env(
+            f"selfdrive_env:{DRIVE}",
+            n_envs=2,
+            seed=3,
+            env_kwargs=settings,
+            vec_env_cls=vector,
+            vec_env_kwargs=options,
+        )
+        envs.action_space.seed(0)
+        rows.append([envs.reset()])
+        for _ in range(40):
+            actions = np.array([envs.action_space.sample() for _ in range(2)])
+            observations, rewards, done, infos = envs.step(actions)
+            rows[-1] += [observations, rewards, done]
+            assert all("episode" in info for info, over in zip(infos, done, strict=True) if over)
+        envs.close()
+    assert sum(done.sum() for done in rows[0][3::3]) >= 4
+    assert all(np.array_equal(*pair) for pair in zip(*rows, strict=True))

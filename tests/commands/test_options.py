@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import importlib
 import json
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +20,7 @@ import selfdrive_env
 from selfdrive_env import __main__ as program
 from selfdrive_env.__main__ import main
 from selfdrive_env.commands.options import COMMANDS, MAP_COMMANDS, PROBES, SHELLS, make_parser
+from tests.interrupt import interrupt
 
 ROOT = Path(selfdrive_env.__file__).parents[1]
 DOCS = ROOT / "docs" / "cli.md"
@@ -160,21 +159,8 @@ def test_an_unexpected_error_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> N
     "words", [["bench", "--repeats", "5000"], ["evaluate", "idm", "--minutes", "500"]]
 )
 def test_ctrl_c_in_the_middle_gives_130(words: list[str]) -> None:
-    command = [sys.executable, "-m", "selfdrive_env", *words]
-    process = subprocess.Popen(
-        command,
-        env=ENVIRONMENT,
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
-    with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(8.0)
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    code, out, error = interrupt(words, ENVIRONMENT)
+    assert code == 130
     assert error.splitlines()[-1] == "selfdrive: stopped"
     assert "%" not in out + error  # no progress where there is no terminal
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numba
 import pytest
 
+from tests import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -17,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 def test_the_smallest_kernel_is_right_compiled_and_read():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", str(ROOT / ".ci" / "canary.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("right results") == 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import errno
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -24,6 +26,7 @@ import selfdrive_env
 from selfdrive_env.compiler import cache
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import entry
+from tests import PATIENCE
 
 PACKAGE = Path(selfdrive_env.__file__).parent
 DAY = 86400.0
@@ -92,10 +95,8 @@ def misses(kernel: Any) -> int:
 def copied(tmp_path: Path) -> Path:
     """A copy of the package to edit, with two small kernels of its own."""
     package = tmp_path / "copy" / "selfdrive_env"
-    for path in PACKAGE.rglob("*.py"):
-        target = package / path.relative_to(PACKAGE)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
+    # Bytecode goes along, and is good for files that are not edited: it tells by their times.
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("*.pyc.*"))
     (package / "kernels" / "tiny.py").write_text(TINY)
     (package / "kernels" / "tiny_helper.py").write_text(HELPER)
     return package
@@ -113,7 +114,7 @@ def start(copied: Path, *words: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[list[int], str]:
     """The value of the kernel and how often it was compiled, and what was said."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     return [int(word) for word in out.split()], error
 
@@ -233,8 +234,7 @@ def test_the_user_is_told_once_that_kernels_compile(folder, capsys):
     assert misses(make_kernel()) == 1
     told = capsys.readouterr()
     assert told.out == ""
-    line = f"selfdrive_env: compiling kernels (about {cache.COMPILE_TIME} s, once)\n"
-    assert told.err == line
+    assert told.err == "selfdrive_env: compiling kernels, once: later starts read them\n"
     other = cached(entry(lambda x: x * x))
     assert other(3) == 9 and other(2.0) == 4.0
     assert capsys.readouterr().err == ""
@@ -470,7 +470,54 @@ def test_a_folder_removed_while_compiling_is_made_again(folder, monkeypatch):
     assert misses(make_kernel()) == 0
 
 
-needs_locks = pytest.mark.skipif(cache.fcntl is None, reason="files cannot be locked")
+needs_locks = pytest.mark.skipif(
+    cache.fcntl is None and cache.msvcrt is None, reason="files cannot be locked"
+)
+
+
+class LocksOfWindows:
+    """What `msvcrt` does for the cache, by the locks of this system."""
+
+    LK_NBLCK = 2
+
+    def __init__(self) -> None:
+        self.fcntl = pytest.importorskip("fcntl")
+
+    def locking(self, descriptor: int, mode: int, length: int) -> None:
+        assert (mode, length) == (self.LK_NBLCK, 1)
+        assert os.lseek(descriptor, 0, os.SEEK_CUR) == 0
+        try:
+            self.fcntl.flock(descriptor, self.fcntl.LOCK_EX | self.fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(errno.EACCES, "Permission denied") from None
+
+
+def test_files_are_locked_as_windows_does(folder, monkeypatch, capsys):
+    misses(make_kernel())
+    (path,) = folder.glob("*.nbc")
+    monkeypatch.setattr(cache, "msvcrt", LocksOfWindows())
+    monkeypatch.setattr(cache, "fcntl", None)
+    monkeypatch.setattr(cache, "PATIENCE", 0.3)
+    held = cache._lock_file(path.with_suffix(".lock"))
+    assert held is not None
+    assert cache._lock_file(path.with_suffix(".lock")) is None
+    assert "waiting" in capsys.readouterr().err
+    os.close(held)
+    path.unlink()
+    assert misses(make_kernel()) == 1
+    held = cache._lock_file(path.with_suffix(".lock"))
+    assert held is not None
+    os.close(held)
+
+
+def test_without_locks_everybody_compiles(folder, monkeypatch, capsys):
+    for name in ("fcntl", "msvcrt"):
+        monkeypatch.setattr(cache, name, None)
+    kernel = make_kernel()
+    assert misses(kernel) == 1
+    assert kernel._cache.kept
+    assert misses(make_kernel()) == 0
+    assert "waiting" not in capsys.readouterr().err
 
 
 @contextlib.contextmanager
@@ -479,7 +526,7 @@ def two_at_once(copied: Path) -> Iterator[tuple[subprocess.Popen[str], subproces
     first = start(copied, str(copied.parent))
     processes = [first]
     try:
-        end = time.monotonic() + 60.0
+        end = time.monotonic() + PATIENCE
         while not (copied.parent / "started").exists():
             assert first.poll() is None and time.monotonic() < end
             time.sleep(0.01)
@@ -532,15 +579,16 @@ def test_a_stuck_process_is_waited_for_so_long_and_no_longer(folder, monkeypatch
 
 
 @needs_locks
-def test_code_that_does_not_compile_frees_the_others(folder):
+def test_code_that_does_not_compile_frees_the_others(folder, monkeypatch, capsys):
     kernel = cached(entry(lambda x: x.nothing))
     with pytest.raises(numba.TypingError):
         kernel(1.0)
     (lock,) = folder.glob("*.lock")
-    begin = time.monotonic()
+    monkeypatch.setattr(cache, "_told", set())
     descriptor = cache._lock_file(lock)
-    assert descriptor is not None and time.monotonic() - begin < 1.0
+    assert descriptor is not None
     os.close(descriptor)
+    assert "waiting" not in capsys.readouterr().err
 
 
 def old_folder(root: Path, name: str, *, days: float, marked: float | None = None) -> Path:
@@ -582,8 +630,9 @@ def test_folders_stay_as_long_as_no_new_one_is_made(folder):
 def test_use_is_marked(folder):
     misses(make_kernel())
     os.utime(folder / "used", times=(0, 0))
+    before = time.time() - 60.0  # clocks of files may lag
     assert misses(make_kernel()) == 0
-    assert time.time() - (folder / "used").stat().st_mtime < 60.0
+    assert (folder / "used").stat().st_mtime > before
 
 
 def test_importing_compiles_nothing_and_writes_nothing(tmp_path):

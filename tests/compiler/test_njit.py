@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.compiler.njit import entry, host, inline, njit
+from tests import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +36,7 @@ def functions():
     return found
 
 before = functions()
-from selfdrive_env.compiler import cycles, half, workers
+from selfdrive_env.compiler import half, workers
 from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.simd import write_squashed
 
@@ -66,7 +67,9 @@ pytestmark = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="compilin
 def test_nothing_of_numba_is_patched():
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
 

@@ -16,6 +16,7 @@ from selfdrive_env.compiler.njit import entry
 from selfdrive_env.compiler.structs import Table, struct_at
 from selfdrive_env.compiler.workers import ARGUMENTS, finish, run, take
 from selfdrive_env.state.arrays import I64, axes
+from tests import PATIENCE
 from tests.kernels.conftest import no_jerk, town_engine
 
 
@@ -73,7 +74,7 @@ def test_every_world_is_worked_on_once(count, threads):
 
 def test_helpers_take_part():
     work, found = Work(64, rounds=20_000), set()
-    end = time.monotonic() + 20.0
+    end = time.monotonic() + PATIENCE
     while len(found) < 2 and time.monotonic() < end:
         work.run(2)
         found |= set(work.cells.worker.tolist())
@@ -184,7 +185,7 @@ for _ in range(30):
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -256,7 +257,7 @@ def test_children_that_are_forked_in_the_middle_of_a_task_work_on():
         for _ in range(10):
             child = os.fork()
             if child == 0:
-                signal.alarm(60)
+                signal.alarm(round(PATIENCE))
                 for _ in range(5):
                     work.run(2)
                 os._exit(0 if (work.cells.times == 6).all() else 1)

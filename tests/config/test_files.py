@@ -95,3 +95,28 @@ def test_a_file_has_the_permissions_of_any_other(tmp_path: Path) -> None:
     assert (tmp_path / "whole").stat().st_mode == (tmp_path / "plain").stat().st_mode
     write_whole(tmp_path / "private", b"", mode=0o600)
     assert stat.S_IMODE((tmp_path / "private").stat().st_mode) == 0o600
+
+
+def test_a_file_that_somebody_reads_is_replaced_a_little_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses to replace a file while it is open."""
+    place, left, replace = tmp_path / "a.bin", [3], os.replace
+
+    def refuse(old: Path, new: Path) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise PermissionError(13, "Access is denied", str(old), 5, str(new))
+        replace(old, new)
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files, "PATIENCE", 60.0)
+    write_whole(place, b"new")
+    assert place.read_bytes() == b"new"
+    monkeypatch.setattr(files, "PATIENCE", 0.0)
+    left[0] = 1
+    with pytest.raises(PermissionError, match=r"a\.bin") as refused:
+        write_whole(place, b"newer")
+    assert (left[0], place.read_bytes()) == (0, b"new")
+    assert refused.value.filename == str(place)
+    assert list(tmp_path.iterdir()) == [place]

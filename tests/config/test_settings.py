@@ -100,12 +100,18 @@ ELSEWHERE = {
     "record",
     "step_info",
 }
-PICTURES = {"render_size", "render_span", "render_observed"}
+PICTURES = {
+    "render_size": 96,
+    "render_span": 40.0,
+    "render_hud": True,
+    "render_heading_up": True,
+    "render_observed": True,
+}
 
 
 def test_every_setting_is_covered() -> None:
     names = {field.name for field in dataclasses.fields(Settings)}
-    assert set(EFFECTS) | ELSEWHERE | PICTURES == names
+    assert set(EFFECTS) | ELSEWHERE | set(PICTURES) == names
 
 
 @pytest.mark.parametrize("name", EFFECTS)
@@ -135,9 +141,8 @@ def test_copy_false_hands_out_live_buffers() -> None:
 def test_a_picture_setting_changes_the_picture(name: str) -> None:
     pytest.importorskip("PIL")
     plain = {"render_mode": "rgb_array", "render_size": 64}
-    other = {"render_size": 96, "render_span": 40.0, "render_observed": True}[name]
     frames = []
-    for chosen in (plain, {**plain, name: other}):
+    for chosen in (plain, {**plain, name: PICTURES[name]}):
         env = make(8, **chosen)
         env.reset(seed=1)
         frames.append(env.frame(0))
@@ -315,6 +320,8 @@ def test_standing_still_is_held_by_the_hardest_brake_alone(
         ({"map": []}, r"map must be a name or path, or a list of them"),
         ({"map": 3}, r"map must be .*got 3"),
         ({"render_size": 8}, r"render_size must be a whole number from 16 to 8192, got 8"),
+        ({"render_hud": 1}, r"render_hud must be True, False or None, got 1"),
+        ({"render_heading_up": None}, r"render_heading_up must be True or False, got None"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )

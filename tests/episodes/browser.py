@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import PATIENCE
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-PATIENCE = 60.0
 
 # The browser reads commands from descriptor 3 and answers on 4.
 START = """
@@ -201,7 +202,7 @@ class Browser:
             self._session = None
             self.send("Browser.close")
         try:
-            self._process.wait(20)
+            self._process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

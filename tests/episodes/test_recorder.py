@@ -14,7 +14,9 @@ import selfdrive_env  # noqa: F401
 from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.episodes import Episode, Recorder
+from selfdrive_env.episodes.tracks import ASPHALT, OUTLINES
 from selfdrive_env.maps import compiled
+from selfdrive_env.state.road import GAP
 from selfdrive_env.state.world import ABSENT
 
 SMALL: dict[str, Any] = {
@@ -158,8 +160,8 @@ def test_lights_and_the_map_are_there() -> None:
     np.testing.assert_array_equal(episode.tracks.light.T, np.array(colours)[:, :count])
     assert len(np.unique(episode.tracks.light)) > 2
     assert (episode.about["map"], episode.about["map_digest"]) == ("riverside", town.digest)
-    kinds = np.bincount(episode.tracks.outline_kind, minlength=4)
-    assert kinds[0] == len(town.lanes.length)
+    kinds = np.bincount(episode.tracks.outline_kind, minlength=len(OUTLINES))
+    assert kinds[ASPHALT] == len(town.lanes.length) + np.count_nonzero(town.paint.kind == GAP)
     assert (kinds > 0).all()
 
 

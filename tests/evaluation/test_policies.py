@@ -17,6 +17,7 @@ from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Candidate, check_layout, load
+from selfdrive_env.policies.deep_sets import SETS
 
 FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
@@ -142,7 +143,7 @@ def test_deep_sets_act_as_in_sb3(tmp_path: Path, share: bool) -> None:
         ),
     )  # fmt: skip
     rows, seen, random = env.reset(), set(), np.random.default_rng(2)
-    with torch.no_grad():  # at the start biases are zero and all actions almost equally likely
+    with torch.no_grad():  # at the start all actions are almost equally likely
         for parameter in model.policy.parameters():
             parameter.normal_(std=0.3)
         logits = model.policy.get_distribution(torch.as_tensor(rows)).distribution.logits
@@ -161,14 +162,16 @@ def test_deep_sets_act_as_in_sb3(tmp_path: Path, share: bool) -> None:
     env.close()
 
 
-def sets(columns: tuple[int, ...] = (7, 5, 9, 10), width: int = 3) -> dict[str, Any]:
-    """Tensors of encoders for groups of so many columns."""
-    tensors = {}
-    for number, inputs in enumerate(columns):
-        name = f"features_extractor.encoders.{number}"
-        tensors[f"{name}.0.weight"] = torch.ones(width, inputs)
-        tensors[f"{name}.2.weight"] = torch.ones(width, width)
-        tensors |= {f"{name}.{layer}.bias": torch.zeros(width) for layer in (0, 2)}
+def sets(columns: tuple[int, ...] = (7, 5, 9, 10), scalars: int = 31) -> dict[str, Any]:
+    """Tensors of an encoder for so many scalars, and groups of so many columns."""
+    name = "features_extractor.encoder"
+    tensors = {
+        f"{name}.scalar.weight": torch.ones(4, scalars),
+        f"{name}.scalar.bias": torch.zeros(4),
+    }
+    for group, inputs in zip((*SETS, "more"), columns, strict=False):
+        tensors[f"{name}.elements.{group}.0.weight"] = torch.ones(3, inputs)
+        tensors[f"{name}.elements.{group}.1.weight"] = torch.ones(3, 3)
     return tensors
 
 
@@ -176,7 +179,7 @@ def sets(columns: tuple[int, ...] = (7, 5, 9, 10), width: int = 3) -> dict[str, 
 def test_the_scalars_tell_the_layout_of_deep_sets(tmp_path: Path) -> None:
     for number, layout in enumerate(LAYOUTS.values()):
         scalars = layout.slices["lane_points"].start
-        path = write_zip(tmp_path / f"{number}.zip", mlp(scalars + 4 * 3, **sets()))
+        path = write_zip(tmp_path / f"{number}.zip", mlp(4 + 4 * 3, **sets(scalars=scalars)))
         assert load(str(path)).layout == layout
 
 
@@ -197,19 +200,19 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
         (mlp(**{"features_extractor.cnn.weight": torch.zeros(1)}), "features_extractor"),
         ({"q_net.0.weight": torch.zeros(1)}, "q_net"),
         (
-            mlp(43, **sets((7, 5, 9))),
-            r"\(features_extractor\.encoders\.3\.0\.bias is missing or unknown",
+            mlp(16, **sets((7, 5, 9))),
+            r"\(features_extractor\.encoder\.elements\.agents\.0\.weight is missing or unknown",
         ),
         (
-            mlp(43, **sets((7, 5, 9, 10, 3))),
-            r"\(features_extractor\.encoders\.4\.0\.bias is missing or unknown",
+            mlp(16, **sets((7, 5, 9, 10, 3))),
+            r"\(features_extractor\.encoder\.elements\.more\.0\.weight is missing or unknown",
         ),
         (
-            mlp(43, **sets((7, 5, 8, 10))),
-            r"encoders\.2\.0\.weight: .*\[3, 8\].* is torch\.Size\(\[3, 9\]\)",
+            mlp(16, **sets((7, 5, 8, 10))),
+            r"stop_lines\.0\.weight: .*\[3, 8\].* is torch\.Size\(\[3, 9\]\)",
         ),
         (mlp(31, **{"pi_features_extractor.a.weight": torch.zeros(1)}), "features_extractor"),
-        (mlp(44, **sets()), r"rows with 32 scalars, .*\(full 37, lean 31\)"),
+        (mlp(16, **sets(scalars=32)), r"rows with 32 scalars, .*\(full 37, lean 31\)"),
         (
             mlp(**{"mlp_extractor.policy_net.7.weight": torch.zeros(4, 8)}),
             "other layers: .* action_net",
@@ -217,8 +220,12 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
         (mlp(**{"mlp_extractor.policy_net.2.bias": torch.zeros(9)}), r"policy_net\.2\.bias"),
         (mlp(**{"action_net.weight": torch.zeros(12)}), "action_net that is no matrix"),
         (
-            mlp(43, **sets(), **{"features_extractor.encoders.0.1.weight": torch.zeros(3)}),
-            r"encoders\.0\.1\.weight is missing or unknown",
+            mlp(16, **sets(), **{"features_extractor.encoder.norm.weight": torch.zeros(3)}),
+            r"encoder\.norm\.weight is missing or unknown",
+        ),
+        (
+            mlp(**{"features_extractor.encoders.0.0.weight": torch.zeros(3, 7)}),
+            "unknown features_extractor: only DeepSets",
         ),
     ],
 )

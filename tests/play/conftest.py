@@ -19,8 +19,8 @@ def session() -> Iterator[Session]:
 
 
 @pytest.fixture
-def game(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A window on SDL's dummy display."""
+def opened(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A window on SDL's dummy display, as it opens."""
     pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     from selfdrive_env.play.game import Game
@@ -28,3 +28,13 @@ def game(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     made = Game(session, episode=tmp_path / "a.episode", size=320)
     yield made
     made.window.close()
+
+
+@pytest.fixture
+def game(opened: Any) -> Any:
+    """The same after the key that begins."""
+    pygame = pytest.importorskip("pygame")
+    for kind in (pygame.KEYDOWN, pygame.KEYUP):
+        pygame.event.post(pygame.event.Event(kind, key=pygame.K_SPACE))
+    opened.turn(0.0)
+    return opened

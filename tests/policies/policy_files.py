@@ -10,7 +10,8 @@ import torch
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
-from selfdrive_env.training.network import Networks, Sizes
+from selfdrive_env.policies.encoder import Sizes
+from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import policy_bytes
 
 SIZES = Sizes((16, 32), 16, (32,), shared_sets=True)

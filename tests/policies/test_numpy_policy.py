@@ -19,10 +19,10 @@ from gymnasium.utils.env_checker import check_env
 import selfdrive_env
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.envs import make_drive, make_self_play
+from selfdrive_env.policies.encoder import Sizes
 from selfdrive_env.policies.files import HEADER
 from selfdrive_env.state.world import PRESENT
 from selfdrive_env.training import load_torch_policy
-from selfdrive_env.training.network import Sizes
 from tests.policies.policy_files import SIZES, write_policy
 
 BRAKE, COAST, ACCELERATE = 1, 7, 10
@@ -242,6 +242,7 @@ def test_make_and_its_checker(policy: str) -> None:
     ("settings", "message"),
     [
         ({"traffic": "selfpley"}, "traffic must be .*selfplay"),
+        ({"traffic": "idmm"}, r"got 'idmm' \(did you mean 'idm'\?\)"),
         ({"layout": "full"}, "layout must be that of the policy.*lane_points 24 in the file"),
         ({"action_type": "continuous"}, "action_type must be 'discrete'"),
         ({"driver": "idm"}, "driver must be 'external'"),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,18 @@ import pytest
 
 from selfdrive_env.__main__ import main
 from selfdrive_env.maps import load
-from selfdrive_env.rendering import draw_network
+from selfdrive_env.rendering import draw_network, network
+from selfdrive_env.rendering.canvas import OVERSAMPLING
+from selfdrive_env.rendering.ground import FINE
+from selfdrive_env.state.arrays import U8
 
 pytest.importorskip("PIL.Image")
+
+
+@pytest.fixture(scope="module")
+def riverside() -> Callable[[int], U8]:
+    """Its picture of a size, drawn once."""
+    return functools.cache(lambda size: draw_network(load("riverside"), size=size))
 
 
 def test_the_longer_side_is_the_size_and_north_is_up() -> None:
@@ -26,13 +37,19 @@ def test_the_longer_side_is_the_size_and_north_is_up() -> None:
 
 
 @pytest.mark.parametrize("part", ["crosswalks", "stop_lines", "signals"])
-@pytest.mark.parametrize("size", [400, 1600])
-def test_each_part_of_a_map_shows(part: str, size: int) -> None:
+@pytest.mark.parametrize("size", [400, 1100])
+def test_each_part_of_a_map_shows(
+    part: str, size: int, riverside: Callable[[int], U8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a coarse picture of one piece, and in one of several pieces with all details."""
     town = load("riverside")
+    low, high = network._bounds(town)
+    assert (OVERSAMPLING * size / (high - low).max() >= FINE) == (size == 1100)
+    monkeypatch.setattr(network, "PIECE", 576)
     without = replace(town, **{part: []})
     if part == "signals":
         without.stop_lines = [replace(line, signal=-1) for line in town.stop_lines]
-    differs = (draw_network(town, size=size) != draw_network(without, size=size)).any(axis=-1)
+    differs = (riverside(size) != draw_network(without, size=size)).any(axis=-1)
     assert differs.sum() > len(getattr(town, part))
 
 

@@ -15,24 +15,33 @@ import pytest
 from PIL import Image, ImageSequence
 
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.maps import load
+from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map, pool
+from selfdrive_env.maps.compile.paint import pieces_of
 from selfdrive_env.maps.compile.routes import route_points
-from selfdrive_env.rendering import Observed, Painter, Scene, between, kept, write_video
-from selfdrive_env.rendering.ground import ASPHALT, EDGE, GRASS
-from selfdrive_env.rendering.painter import (
+from selfdrive_env.rendering import Observed, Painter, Scene, Trails, between, kept, write_video
+from selfdrive_env.rendering.palette import (
+    ASPHALT,
     CYCLIST,
+    EDGE,
     EGO,
+    GLASS,
+    GRASS,
     GREY,
     LEARNER,
     LIGHT_COLOURS,
+    OBSERVED,
     OBSERVED_EDGE,
-    OBSERVED_LANE,
+    PAINT,
     SCRIPTED,
+    SIGN_RED,
+    SIGN_RIM,
     WALKER,
 )
 from selfdrive_env.state.arrays import U8
 from selfdrive_env.state.road import (
+    CROSSWALK,
+    GIVE_WAY,
     LINE_COS,
     LINE_SIN,
     LINE_X,
@@ -52,6 +61,7 @@ from selfdrive_env.state.world import (
     NO_LIGHT,
     PRESENT,
     RED,
+    STOP_SIGN,
     YELLOW,
 )
 
@@ -67,7 +77,7 @@ def town() -> CompiledMap:
 
 @pytest.fixture(scope="module")
 def painter(town: CompiledMap) -> Painter:
-    return Painter(town.lanes, town.grid, town.signs)
+    return Painter(town.lanes, town.grid, town.signs, [town.paint])
 
 
 @pytest.fixture
@@ -153,7 +163,7 @@ def test_the_windscreen_lies_ahead_of_the_middle(
         make_scene(town, [pose])._replace(speed=np.zeros(1)), size=SIZE, span=16.0
     )
     middle = slice(SIZE // 2 - 40, SIZE // 2 + 40)
-    glass = where(picture[middle, middle], (34, 40, 49), 3)
+    glass = where(picture[middle, middle], GLASS, 3)
     ahead = (glass - 39.5) @ (np.cos(heading), -np.sin(heading))
     # The outline is dark too, but lies evenly around the middle.
     assert ahead.mean() > 3.0
@@ -300,10 +310,10 @@ def test_what_the_ego_observes_is_marked_on_request(painter: Painter, scene: Sce
     )
     scene = scene._replace(observed=observed)
     picture = painter.draw(scene, size=SIZE, span=40.0, show_observed=True)
-    assert count(picture, OBSERVED_LANE, 40) > 20
+    assert count(picture, OBSERVED, 40) > 20
     assert count(picture, OBSERVED_EDGE, 40) > 4
     hidden = painter.draw(scene, size=SIZE, span=40.0)
-    assert count(hidden, OBSERVED_LANE, 40) == count(hidden, OBSERVED_EDGE, 40) == 0
+    assert count(hidden, OBSERVED, 40) == count(hidden, OBSERVED_EDGE, 40) == 0
 
 
 def test_speed_and_time_are_written_into_the_corner(painter: Painter, scene: Scene) -> None:
@@ -314,14 +324,127 @@ def test_speed_and_time_are_written_into_the_corner(painter: Painter, scene: Sce
     assert changed[:, 0].min() > 0.8 * SIZE
 
 
+def test_without_a_label_a_picture_tells_neither_speed_nor_time(
+    painter: Painter, scene: Scene
+) -> None:
+    plain = painter.draw(scene, size=84, label=False)
+    later = scene._replace(time=99.0, speed=np.array([20.0], np.float32))
+    assert np.array_equal(painter.draw(later, size=84, label=False), plain)
+    assert not np.array_equal(painter.draw(later, size=84), plain)
+
+
+@pytest.mark.parametrize("size", [84, 512])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_crosswalks_and_lines_to_give_way_at_are_painted(name: str, size: int) -> None:
+    town = compile_map(load(name))
+    nobody = make_scene(town, [(0.0, 0.0, 0.0)])._replace(focus=-1, status=np.zeros(1, np.uint8))
+    bare = Painter(town.lanes, town.grid, town.signs)
+    painted = Painter(town.lanes, town.grid, town.signs, [town.paint])
+    for kind, least in ((CROSSWALK, 20), (GIVE_WAY, 4)):
+        for piece in pieces_of(town.paint, kind)[:4]:
+            place = tuple(piece.mean(0).tolist())
+            pictures = [p.draw(nobody, size=size, span=40.0, centre=place) for p in (bare, painted)]
+            middle = slice(size // 4, -size // 4)
+            dark, light = (count(p[middle, middle], PAINT, 40) for p in pictures)
+            assert light - dark > least * (size / 84) ** 2
+
+
+@pytest.mark.parametrize("size", [84, 512])
+def test_a_stop_sign_and_a_light_are_seen_and_told_apart(town: CompiledMap, size: int) -> None:
+    """At the default span: each colour of a light, and the sign, red within white."""
+    painter = Painter(town.lanes, town.grid, town.signs)
+    signs = town.signs.line_group < 0
+    shown = {}
+    for colour in (RED, YELLOW, GREEN, STOP_SIGN):
+        line = int(np.flatnonzero(signs == (colour == STOP_SIGN))[0])
+        colours = np.full(len(signs), NO_LIGHT, np.uint8)
+        colours[line] = colour
+        x, y, cos, sin = town.signs.line[line, [LINE_X, LINE_Y, LINE_COS, LINE_SIN]].tolist()
+        nobody = make_scene(town, [(x, y, 0.0)])._replace(focus=-1, status=np.zeros(1, np.uint8))
+        # What stands at the kerb, six metres to the right, in the middle.
+        centre = x + 4.0 * sin, y - 4.0 * cos
+        at = painter.draw(nobody._replace(line_colour=colours), size=size, span=80.0, centre=centre)
+        part = at[(size - size // 8) // 2 : (size + size // 8) // 2]
+        part = part[:, (size - size // 8) // 2 : (size + size // 8) // 2]
+        fill = SIGN_RED if colour == STOP_SIGN else LIGHT_COLOURS[colour]
+        assert count(part, fill, 30) >= {84: 4, 512: 50}[size]
+        shown[colour] = count(part, SIGN_RIM, 25)
+    assert shown[STOP_SIGN] >= shown[RED] + 3
+
+
+def test_heading_up_the_picture_turns_with_the_ego(
+    town: CompiledMap, painter: Painter, scene: Scene
+) -> None:
+    x, y = float(scene.x[0]), float(scene.y[0])
+    for heading in (0.0, 1.1, 2.9, -2.0):
+        cos, sin = np.cos(heading), np.sin(heading)
+        # A learner 12 m ahead and 5 m to the left of the ego.
+        other = (x + 12.0 * cos - 5.0 * sin, y + 12.0 * sin + 5.0 * cos, heading)
+        world = make_scene(town, [(x, y, heading), other])
+        picture = painter.draw(world, size=512, span=40.0, heading_up=True)
+        ego = (where(picture, EGO) - 255.5) * 40.0 / 512
+        assert ego.mean(0) == pytest.approx([0.0, 0.0], abs=0.4)
+        assert np.ptp(ego, axis=0) == pytest.approx([2.0, 4.5], abs=0.5)
+        place = (where(picture, LEARNER) - 255.5).mean(0) * 40.0 / 512
+        assert place == pytest.approx([-5.0, -12.0], abs=0.4)
+        assert not (picture == 0).all(axis=2).any(), "corners that nothing was drawn on"
+
+
+def test_heading_north_both_ways_up_are_one(town: CompiledMap, painter: Painter) -> None:
+    x, y = town.lanes.segment[50, [SEG_X, SEG_Y]].tolist()
+    world = make_scene(town, [(x, y, 0.5 * np.pi)])
+    north = painter.draw(world, size=SIZE, span=60.0, label=False).astype(int)
+    up = painter.draw(world, size=SIZE, span=60.0, label=False, heading_up=True)
+    assert np.abs(north - up).mean() < 3.0
+    east = painter.draw(make_scene(town, [(x, y, 0.0)]), size=SIZE, span=60.0, label=False)
+    assert np.abs(north - east).mean() > 3.0 or np.abs(np.rot90(east) - north).mean() > 3.0
+
+
+def test_without_an_ego_north_stays_up(painter: Painter, scene: Scene) -> None:
+    nobody = scene._replace(focus=-1)
+    pictures = [painter.draw(nobody, size=64, heading_up=turn) for turn in (False, True)]
+    assert np.array_equal(*pictures)
+
+
+def test_trails_fade_and_end_where_nobody_was(
+    town: CompiledMap, painter: Painter, scene: Scene
+) -> None:
+    x, y = float(scene.x[0]), float(scene.y[0])
+    trail = np.stack([x - np.linspace(30.0, 0.0, 31), np.full(31, y)], 1)[None]
+    plain = painter.draw(scene, size=SIZE, span=80.0, label=False).astype(int)
+    picture = painter.draw(scene._replace(trails=trail), size=SIZE, span=80.0, label=False)
+    strength = np.abs(picture - plain).sum((0, 2))  # along x
+    assert strength[40:110].min() > 0
+    assert strength[100] > 1.5 * strength[60] > 0
+    assert strength[:25].max() == strength[140:].max() == 0
+    trail[0, :15] = np.nan
+    picture = painter.draw(scene._replace(trails=trail), size=SIZE, span=80.0, label=False)
+    assert np.abs(picture - plain).sum((0, 2))[:75].max() == 0
+
+
+def test_headings_point_to_where_a_body_will_be(painter: Painter, scene: Scene) -> None:
+    plain = painter.draw(scene, size=SIZE, span=80.0, label=False)
+    picture = painter.draw(scene, size=SIZE, span=80.0, label=False, show_headings=True)
+    changed = np.argwhere((picture != plain).any(2))[:, ::-1]
+    metres = (changed - 127.5) * 80.0 / SIZE
+    assert metres[:, 0].max() == pytest.approx(4.5 / 2 + 10.0, abs=0.6)
+    assert np.abs(metres[:, 1]).max() < 1.5
+    still = scene._replace(speed=np.zeros(1, np.float32))
+    pictures = [
+        painter.draw(still, size=SIZE, show_headings=on, label=False) for on in (True, False)
+    ]
+    assert np.array_equal(*pictures)
+
+
 def test_worlds_of_one_pool_are_drawn_on_their_own_map(town: CompiledMap) -> None:
     other = compile_map(load("harbour"))
     lanes, _, grid, signs = pool([town, other])
-    both = Painter(lanes, grid, signs)
+    both = Painter(lanes, grid, signs, [town.paint, other.paint])
     for index, single in enumerate((town, other)):
         x, y, cos, sin = single.lanes.segment[50, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].tolist()
         world = make_scene(single, [(x, y, float(np.arctan2(sin, cos)))])
-        alone = Painter(single.lanes, single.grid, single.signs).draw(world, size=SIZE)
+        painter = Painter(single.lanes, single.grid, single.signs, [single.paint])
+        alone = painter.draw(world, size=SIZE)
         assert np.array_equal(both.draw(world._replace(map=index), size=SIZE), alone)
 
 
@@ -558,3 +681,23 @@ def test_a_film_that_is_cut_off_leaves_nothing(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             write_video(pictures(), tmp_path / name, 10)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_trails_are_kept_and_cut_where_an_agent_was_placed_anew(
+    town: CompiledMap, scene: Scene
+) -> None:
+    x, y = float(scene.x[0]), float(scene.y[0])
+    trails = Trails(3)
+    for step in range(6):
+        shift = 0.0 if step < 4 else 50.0
+        here = make_scene(town, [(x + step, y, 0.0), (x + step + shift, y + 9.0, 0.0)])
+        found = trails(here).trails
+        assert found.shape == (2, min(step, 3) + 1, 2)
+        np.testing.assert_allclose(found[:, -1], np.stack(here.centre, 1))
+    middle = float(here.centre[0][0])
+    np.testing.assert_allclose(found[0, :, 0], middle - np.arange(3, -1, -1.0))
+    assert np.isnan(found[1, :2]).all() and np.isfinite(found[1, 2:]).all()
+    gone = trails(here._replace(status=np.array([PRESENT, ABSENT], np.uint8))).trails
+    assert np.isnan(gone[1]).all() and np.isfinite(gone[0]).all()
+    fewer = trails(make_scene(town, [(x, y, 0.0)])).trails
+    assert fewer.shape == (1, 1, 2)

@@ -45,7 +45,7 @@ def test_a_single_environment_shows_each_step() -> None:
     first = pixels(shown).copy()
     assert first.shape == (200, 200, 3)
     assert (np.abs(first.astype(int) - EGO).max(2) < 12).sum() > 10
-    np.testing.assert_array_equal(first, own.vector.frame(0))
+    np.testing.assert_array_equal(first, own.vector.frame(0, hud=True))
     for _ in range(3):
         env.step(9)
     assert not np.array_equal(pixels(shown), first)
@@ -64,7 +64,7 @@ def test_rows_stand_beside_each_other() -> None:
     for row in range(6):
         top, left = 320 * (row // 3), 320 * (row % 3)
         tile = shown[top : top + 320, left : left + 320]
-        np.testing.assert_array_equal(tile, env.frame(row, size=320))
+        np.testing.assert_array_equal(tile, env.frame(row, size=320, hud=True))
     env.close()
 
 

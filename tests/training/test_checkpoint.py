@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from selfdrive_env.config import files as whole_files
 from selfdrive_env.training import TrainConfig, checkpoint, load_torch_policy, train
 from selfdrive_env.training.checkpoint import CheckpointError, read_file, read_folder, write_folder
 from tests.training.conftest import TINY, tiny_config
+from tests.training.processes import Program
 
 ALWAYS: dict[str, Any] = {"checkpoint_minutes": 0.0, "keep_checkpoints": 2}
 
@@ -255,6 +255,7 @@ train(TrainConfig(**table))
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="kills by a signal")
 @pytest.mark.parametrize("victim", ["optimizer.safetensors", "manifest.json"])
 def test_a_run_killed_while_saving_resumes_from_the_interval_before(
     whole: TrainConfig, tiny: TrainConfig, victim: str
@@ -329,9 +330,12 @@ def test_a_kill_at_any_touch_of_the_disk_leaves_a_whole_checkpoint(tmp_path: Pat
 def python(words: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(Path(selfdrive_env.__file__).parents[1])
-    return subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=240
-    )
+    program = Program(words, environment)
+    try:
+        out, error = program.finish()
+        return subprocess.CompletedProcess(words, program.returncode, out, error)
+    finally:
+        program.close()
 
 
 def test_a_policy_file_that_is_damaged_or_none_of_ours_is_refused(tmp_path: Path) -> None:

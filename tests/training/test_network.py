@@ -6,7 +6,9 @@ import torch
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.training.network import SETS, Networks, Sizes
+from selfdrive_env.policies.deep_sets import SETS
+from selfdrive_env.policies.encoder import Sizes
+from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import choose
 
 SIZES = Sizes((8, 8), 8, (16,))

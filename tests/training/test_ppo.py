@@ -209,6 +209,7 @@ def test_a_loss_that_is_no_number_stops_with_state_and_batch(
     ]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_a_signal_ends_the_run_with_its_state_saved(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, steps=10**9)
     timer = threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGTERM))

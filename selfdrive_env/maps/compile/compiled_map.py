@@ -14,6 +14,7 @@ import numpy as np
 
 from selfdrive_env.maps.compile.grid import Cells, Frame, compile_cells, frame_of, segment_pairs
 from selfdrive_env.maps.compile.levels import find_layers
+from selfdrive_env.maps.compile.paint import compile_paint
 from selfdrive_env.maps.compile.segments import compile_lanes, resample_lanes
 from selfdrive_env.maps.compile.signs import compile_signs, guard_lists
 from selfdrive_env.maps.compile.surface import (
@@ -24,7 +25,7 @@ from selfdrive_env.maps.compile.surface import (
 )
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.arrays import F32, F64, I32, I64
-from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Routes, Signs
+from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Paint, Routes, Signs
 
 __all__ = ["CompiledMap", "compile_map", "pool", "with_stop_lines"]
 
@@ -35,7 +36,7 @@ class CompiledMap:
 
     name: str
     digest: str
-    """Changes with anything the arrays hold; the length of the lists of stop lines is left out."""
+    """Changes with anything that kernels read, but for the length of the lists of stop lines."""
 
     network_lane: I32
     """Index in `RoadNetwork.lanes` of each compiled lane, [L]."""
@@ -48,6 +49,7 @@ class CompiledMap:
     routes: Routes
     grid: Grid
     signs: Signs
+    paint: Paint
 
 
 def compile_map(
@@ -73,7 +75,8 @@ def compile_map(
     layers = find_layers(strips, pairs)
     lanes = compile_lanes(network, strips, layers.layer)
     signs = compile_signs(network, strips, lanes)
-    surfaces = [surface_edges(s) for s in build_surfaces(network, strips, layers)]
+    areas = build_surfaces(network, strips, layers)
+    surfaces = [surface_edges(area) for area in areas]
     cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces], layers.removal)
     counts = (lane_points, boundary_points, stop_lines)
     false_edges = false_edge_areas(strips, layers)
@@ -101,6 +104,7 @@ def compile_map(
         routes=structs[1],
         grid=structs[2],
         signs=structs[3],
+        paint=compile_paint(network, strips, areas),
     )
 
 

@@ -9,8 +9,13 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.compile.paint import GIVE_WAY_DASH, GUIDE_DASH, dashes, pieces_of, stripes
 from selfdrive_env.state.arrays import F32, F64, I64
 from selfdrive_env.state.road import (
+    CROSSWALK,
+    GAP,
+    GIVE_WAY,
+    GUIDE_LINE,
     LINE_COS,
     LINE_SIN,
     LINE_X,
@@ -28,6 +33,7 @@ from selfdrive_env.state.road import (
     SEG_Y,
     Grid,
     Lanes,
+    Paint,
 )
 
 __all__ = ["Outline", "outline", "simplified", "stop_line_ends"]
@@ -52,7 +58,7 @@ class Outline(NamedTuple):
     """The lines of one map."""
 
     asphalt: Lines
-    """Closed pieces of road, one a lane."""
+    """Closed pieces of road: the lanes, and what lies between those of a junction."""
 
     edge: Lines
     """Where the drivable surface ends."""
@@ -63,14 +69,21 @@ class Outline(NamedTuple):
     centre_line: Lines
     """Between opposite directions, two beside each other."""
 
+    crosswalk: Lines
+    """Closed stripes."""
 
-def outline(lanes: Lanes, grid: Grid, place: int) -> Outline:
+    give_way: Lines
+    """The dashes of lines where one gives way."""
+
+
+def outline(lanes: Lanes, grid: Grid, place: int, paint: Paint) -> Outline:
     """Returns the lines of one map of a pool.
 
     Args:
         lanes: Lanes of the pool.
         grid: Its grid.
         place: Which map.
+        paint: Of this map.
     """
     first_lane, last_lane = lanes.map_lane_first[place : place + 2].tolist()
     first, last = lanes.segment_first[[first_lane, last_lane]].tolist()
@@ -97,8 +110,15 @@ def outline(lanes: Lanes, grid: Grid, place: int) -> Outline:
                 inner = line + CENTRE_OFFSET * inward
                 centre_lines += _runs(inner, opposite[side, start:end])
         start = end
+    asphalt += pieces_of(paint, GAP)
     edges = _edges(grid, place, polygons)
-    return Outline(*(simplified(ls) for ls in (asphalt, edges, lane_lines, centre_lines)))
+    lane_lines += [
+        one for line in pieces_of(paint, GUIDE_LINE) for one in dashes(line, *GUIDE_DASH)
+    ]
+    crosswalks = [one for area in pieces_of(paint, CROSSWALK) for one in stripes(area)]
+    give_way = [one for line in pieces_of(paint, GIVE_WAY) for one in dashes(line, *GIVE_WAY_DASH)]
+    kinds = (asphalt, edges, lane_lines, centre_lines, crosswalks, give_way)
+    return Outline(*(simplified(lines) for lines in kinds))
 
 
 def _quads(segment: F64) -> F64:

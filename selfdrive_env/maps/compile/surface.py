@@ -60,7 +60,7 @@ def build_surfaces(network: RoadNetwork, strips: Strips, layers: Layers) -> list
     """
     import shapely
 
-    whole = _lane_polygons([network.lanes[i] for i in strips.network_lane])
+    whole = lane_polygons([network.lanes[i] for i in strips.network_lane])
     joints, joint_lane = _joints(strips)
     cut = np.unique(strips.segment_lane[layers.removal >= 0])
     pieces = {
@@ -136,7 +136,7 @@ def outside_areas(points: F32, number: I32, areas: Geometries) -> tuple[F32, I32
     return points[kept], number[kept]
 
 
-def _lane_polygons(lanes: list[Lane]) -> Geometries:
+def lane_polygons(lanes: list[Lane]) -> Geometries:
     """Returns a valid geometry for each lane."""
     import shapely
 

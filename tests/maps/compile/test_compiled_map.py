@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -420,10 +419,11 @@ def test_real_maps_compile(shared_data: Path, name: str):
 
 @pytest.mark.slow
 def test_largest_map_compiles_in_a_minute(shared_data: Path):
+    resource = pytest.importorskip("resource")
     network = load(shared_data / "opendrive/carla/Town12.xodr.xz")
-    start = time.perf_counter()
+    start = time.process_time()
     compiled = compile_map(network)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{seconds:.1f} s, {megabytes:.0f} MB, {len(compiled.lanes.length)} lanes")
     assert seconds < 120
