@@ -36,7 +36,10 @@ LAYERS = (
 
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
-    "state": (("arrays",), ("rewards", "road", "world", "params"), ("bounds", "model", "places")),
+    "state": (
+        *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
+        ("bounds", "model", "places"),
+    ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
@@ -46,12 +49,15 @@ ORDER = {
         *(("workers", "simd"), ("half",)),
     ),
     "kernels": (
-        *(("math",), ("dynamics",), ("surface", "collision"), ("road", "lights"), ("route",)),
+        *(("math",), ("dynamics",), ("surface", "collision"), ("road",), ("lights", "route")),
         *(("drivers", "events", "spawn"), ("observation", "reward"), ("rows",), ("step",)),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
-    "kernels.drivers": (("path", "erratic"), ("conflicts", "steering"), ("idm",), ("scripted",)),
+    "kernels.drivers": (
+        *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
+        *(("conflicts", "steering"), ("idm",), ("scripted",)),
+    ),
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection")),

@@ -19,12 +19,13 @@ from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.engine.states import check_values
-from selfdrive_env.kernels.drivers.path import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
+from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
@@ -39,7 +40,6 @@ from selfdrive_env.state.world import (
     Motion,
     Output,
     Rows,
-    Scratch,
     Tallies,
     Worlds,
 )

@@ -36,6 +36,7 @@ def limits_of(engine: Any) -> dict[str, float]:
         "line": len(engine.signs.line) - 1,
         "type": len(BODY_TYPES) - 1,
         "slots": engine.num_slots,
+        "last_slot": engine.num_slots - 1,
         "horizon": engine.params.horizon,
         "lane_length": float(engine.lanes.length.max()) + 1.0,
     }

@@ -123,6 +123,7 @@ class SceneEnv(DrivingVectorEnv):
             "s": place[1], "d": aside, "angle_cos": 1.0, "angle_sin": 0.0, "goal": 0, "age": 0,
             "goal_distance": lane_graph_distance(lanes, engine.routes, place, goals[0]),
             "status": PRESENT, "contact": 0, "stopped_at": -1, "standing_time": 0.0,
+            "hold": 0, "blocker": -1, "let_in_until": 0.0, "let_in_tick": 0,
         }  # fmt: skip
         for name, value in values.items():
             getattr(engine.agents, name)[at] = value

@@ -19,6 +19,7 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
+    EVENT_TOW,
     EVENT_WRONG_WAY,
     HALTED,
     NUM_COUNTS,
@@ -52,6 +53,7 @@ METRICS = (
     Metric(Event.COMFORT, "uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3"),
     Metric(Event.WRONG_WAY, "wrong_way", "steps driven against a lane outside junctions"),
     Metric(Event.LOST, "lost", "episodes ended because no way leads on"),
+    Metric(Event.TOW, "tows", "times a scripted driver was towed, having stood for 90 s"),
 )
 """Counted metrics of an episode, in the order of `Event`: columns of `Tallies.count`."""
 
@@ -138,7 +140,8 @@ def measure(model, data, worker, world):
             agents.acceleration[world, agent] = ZERO
             agents.lateral_acceleration[world, agent] = ZERO
         output.terminated[world, agent] = terminated
-        output.truncated[world, agent] = time_up and not terminated
+        towed = (event & EVENT_TOW) != 0
+        output.truncated[world, agent] = (time_up or towed) and not terminated
 
         tallies.distance[world, agent] += abs(motion.travel[world, agent])
         for bit in range(NUM_COUNTS):

@@ -13,6 +13,7 @@ from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
+from selfdrive_env.kernels.road import next_lane
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.road import (
     LINE_COS,
@@ -43,7 +44,7 @@ from selfdrive_env.state.world import (
     YELLOW,
 )
 
-__all__ = ["advance_lights", "check_stop_lines", "draw_lights"]
+__all__ = ["advance_lights", "check_stop_lines", "draw_lights", "stands_on_line"]
 
 GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)  # [s]
 YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)  # [s]
@@ -51,6 +52,7 @@ ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np
 STANDING = np.float32(0.3)  # [m/s]
 STOP_ZONE = np.float32(6.0)  # [m]
 STOP_FORGOTTEN = np.float32(12.0)  # before a line, straight [m]
+SHORT = np.float32(0.5)  # [m]
 DRAW_GROUP_DARK = 0x4000
 DRAW_LINE_DARK = 0x8000
 
@@ -295,6 +297,24 @@ def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
 
 
 @njit
+def stands_on_line(signs, map_index, x0, y0, x1, y1, z):
+    """Whether a stop line of a map lies between the bumpers (x0, y0) and (x1, y1) [m]."""
+    for line in range(signs.map_line_first[map_index], signs.map_line_first[map_index + 1]):
+        if abs(signs.line[line, LINE_Z] - z) < LEVEL_HEIGHT and segments_cross(
+            x0,
+            y0,
+            x1,
+            y1,
+            signs.line[line, LINE_X0],
+            signs.line[line, LINE_Y0],
+            signs.line[line, LINE_X1],
+            signs.line[line, LINE_Y1],
+        ):
+            return True
+    return False
+
+
+@njit
 def check_stop_lines(model, data, worker, world):
     """Stage: tells who passed a red light or a stop sign without having stopped.
 
@@ -336,8 +356,26 @@ def check_stop_lines(model, data, worker, world):
                 agents.stopped_at[world, agent] = -1
         if abs(agents.speed[world, agent]) > STANDING:
             continue
-        front_s = agents.s[world, agent] + half_length
+        note_stop(model, data, world, agent, lane, map_index)
+
+
+@njit
+def note_stop(model, data, world, agent, lane, map_index):
+    """Notes the stop line that an agent stands at, also behind short lanes of its way."""
+    lanes, routes, signs = model.lanes, model.routes, model.signs
+    agents, bodies = data.agents, data.bodies
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
+    bend = bodies.max_curvature[world, agent]
+    way = -agents.s[world, agent] - HALF * bodies.length[world, agent]
+    while way < STOP_ZONE:
         for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
-            gap = signs.lane_line_s[link] - front_s
+            gap = way + signs.lane_line_s[link]
             if gap > -ONE and gap < STOP_ZONE:
                 agents.stopped_at[world, agent] = signs.lane_line[link]
+                return
+        way += max(lanes.length[lane], SHORT)
+        lane = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
+        if lane < 0:
+            return

@@ -34,9 +34,10 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD
+from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD, IDM
 
 __all__ = [
+    "lane_ahead",
     "lane_change_target",
     "lane_distance",
     "locate",
@@ -56,7 +57,10 @@ LANE_CHANGE = np.float32(LANE_CHANGE_COST)  # [m]
 FRONT_SHARE = np.float32(0.8)  # of the length
 TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
+BEND_MARGIN = np.float32(0.15)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
+LATE_BRAKING = np.float32(3.0)  # [m/s^2]
+LATE_LATERAL = np.float32(4.0)  # [m/s^2]
 TWO = np.float32(2.0)
 MAX_WALK = 64
 
@@ -90,7 +94,7 @@ def max_lane_curvature(length, width, wheelbase):
     with the width that has to fit a usual lane.
     """
     front = FRONT_SHARE * length
-    swing = TWO * max(LANE_ROOM - width, ZERO) / (front * front)
+    swing = TWO * max(LANE_ROOM - BEND_MARGIN - width, ZERO) / (front * front)
     return min(STEERING_LIMIT / wheelbase, swing)
 
 
@@ -125,6 +129,34 @@ def next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes):
             best = candidate
             best_distance = distance
     return best
+
+
+@njit
+def lane_ahead(lanes, routes, lane, ways, bend, speed, room):
+    """Returns the lane that a driver goes on to, -1 for none.
+
+    A bend that it is too fast for, `room` metres ahead, it lets be if it can: a goal may lie so
+    that the way goes round a corner from one step to the next.
+
+    Args:
+        lanes: Of the pool.
+        routes: To the goal's lane.
+        lane: The one before.
+        ways: Lane of the goal, first lane of the map, number of its lanes.
+        bend: Largest lane curvature that its body can follow [1/m].
+        speed: [m/s]
+        room: Until the end of the lane [m].
+    """
+    goal_lane, first_lane, num_lanes = ways
+    best = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
+    if best < 0:
+        return best
+    excess = speed * speed - TWO * LATE_BRAKING * max(room, ZERO)
+    if excess * lanes.max_curvature[best] <= LATE_LATERAL:
+        return best
+    gentle = LATE_LATERAL / excess
+    other = next_lane(lanes, routes, lane, goal_lane, gentle, first_lane, num_lanes)
+    return other if other >= 0 else best
 
 
 @njit
@@ -226,7 +258,7 @@ def search(lanes, grid, x, y, cos, sin, layer, map_index):
 
 
 @njit
-def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, map_index):
+def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, speed, map_index):
     """Follows the lane from segment `index` to the box centre (x, y).
 
     Walks along the route while (x, y) stays within the lane; otherwise takes the nearest lane of
@@ -243,6 +275,8 @@ def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, map_inde
         sin: Sine of the heading.
         goal_lane: Where the agent goes.
         bend: Largest lane curvature that its body can follow [1/m].
+        speed: Of a scripted driver, which goes straight on where it is too fast for a bend; else 0
+            [m/s].
         map_index: Map of the world.
 
     Returns:
@@ -259,7 +293,8 @@ def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, map_inde
             if index + 1 < lanes.segment_first[lane + 1]:
                 index += 1
             else:
-                lane = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
+                ways = (goal_lane, first_lane, num_lanes)
+                lane = lane_ahead(lanes, routes, lane, ways, bend, speed, ZERO)
                 if lane < 0:
                     ends = True
                     break
@@ -355,6 +390,7 @@ def locate_agents(
             sin,
             np.int64(bodies.goal_lane[world, agent, goal]),
             bodies.max_curvature[world, agent],
+            agents.speed[world, agent] if bodies.driver[world, agent] == IDM else ZERO,
             map_index,
         )
         place_on_segment(lanes, agents, world, agent, index, x, y)

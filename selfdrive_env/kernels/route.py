@@ -9,10 +9,26 @@ from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
-from selfdrive_env.kernels.road import lane_change_target, next_lane, route_distance, segment_at
+from selfdrive_env.kernels.road import (
+    UNREACHABLE,
+    lane_change_target,
+    next_lane,
+    route_distance,
+    segment_at,
+)
 from selfdrive_env.state.params import NEW_ROUTE
 from selfdrive_env.state.rewards import WEIGHT
-from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
+from selfdrive_env.state.road import (
+    SEG_COS,
+    SEG_LEFT,
+    SEG_LENGTH,
+    SEG_RIGHT,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    SEG_Z,
+)
 from selfdrive_env.state.world import (
     ABSENT,
     EVENT_GOAL,
@@ -22,7 +38,9 @@ from selfdrive_env.state.world import (
     MAX_GOALS,
 )
 
-__all__ = ["draw_goals", "draw_route", "follow_routes", "goal_distance"]
+__all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance", "is_wide",
+    "lanes_of_map",
+    "way_to_dead_end"]  # fmt: skip
 
 FURTHER_LOW = np.float32(20.0)  # [m]
 FURTHER_HIGH = np.float32(200.0)  # [m]
@@ -36,13 +54,69 @@ ROUTE_TRIES = 6
 LOST = np.float32(5.0e5)  # [m]
 STANDING = np.float32(0.3)  # [m/s]
 DEAD_END = np.float32(12.0)  # [m]
+DEAD_END_LANES = 4
+NARROW_MARGIN = np.float32(0.4)  # [m]
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
 
 
 @njit
-def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agent, tick, draw):
+def narrow_from(lanes, lane, s, narrow):
+    """Returns where from `s` on a lane first gets narrower than `narrow` [m], or UNREACHABLE."""
+    if lanes.narrowest[lane] >= narrow:
+        return UNREACHABLE
+    for index in range(segment_at(lanes, lane, s), lanes.segment_first[lane + 1]):
+        if lanes.segment[index, SEG_LEFT] + lanes.segment[index, SEG_RIGHT] < narrow:
+            return lanes.segment[index, SEG_S]
+    return UNREACHABLE
+
+
+@njit
+def is_wide(lanes, lane, s, narrow, length):
+    """Whether a lane is `narrow` or wider where a body of that length, with its middle at s, is."""
+    start = max(s - HALF * length, ZERO)
+    return narrow_from(lanes, lane, start, narrow) > s + length
+
+
+@njit
+def way_to_dead_end(lanes, lane, s, sight, bend, narrow):
+    """Returns how far ahead of (lane, s) a body finds no way to go on [m], or UNREACHABLE.
+
+    Args:
+        lanes: Of the pool.
+        lane: Where it is.
+        s: Likewise [m].
+        sight: Further ahead nothing is looked for [m].
+        bend: Largest lane curvature that it can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+    """
+    way = -s
+    for _ in range(DEAD_END_LANES):
+        ends = narrow_from(lanes, lane, s, narrow)
+        if ends < UNREACHABLE:
+            return way + ends
+        way += lanes.length[lane]
+        if way > sight:
+            return UNREACHABLE
+        fitting = 0
+        following = lane
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            after = np.int64(lanes.successor[link])
+            if lanes.max_curvature[after] <= bend and lanes.narrowest[after] >= narrow:
+                fitting += 1
+                following = after
+        if fitting == 0:
+            return way
+        if fitting > 1:
+            return UNREACHABLE
+        lane = following
+        s = ZERO
+    return UNREACHABLE
+
+
+@njit
+def walk_lanes(lanes, lane, s, distance, fit, key0, key1, stream, agent, tick, draw):
     """Walks `distance` metres forward over random successors and some lane changes.
 
     Args:
@@ -50,7 +124,7 @@ def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agen
         lane: Start.
         s: Arc length on it [m].
         distance: [m]
-        max_curvature: Lanes that bend more are avoided [1/m].
+        fit: Largest lane curvature [1/m] and least width [m] of the lanes to walk on.
         key0: Of the random numbers, the first half of the seed.
         key1: The second half of the seed.
         stream: Of the random numbers.
@@ -61,25 +135,23 @@ def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agen
     Returns:
         lane, s, and whether the walk came to its end (no dead end before).
     """
+    max_curvature, narrow = fit
     remaining = distance
     for hop in range(MAX_HOPS):
         a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
         room = lanes.length[lane] - s
         if a < LANE_CHANGE_SHARE and room > LANE_CHANGE_ROOM and remaining > LANE_CHANGE_ROOM:
             beside = lanes.left[lane] if b < LEFT_SHARE else lanes.right[lane]
-            if beside >= 0:
+            if beside >= 0 and lanes.narrowest[beside] >= narrow:
                 s = s / max(lanes.length[lane], ONE) * lanes.length[beside]
                 lane = np.int64(beside)
                 room = lanes.length[lane] - s
         begin = np.int64(lanes.successor_first[lane])
         count = np.int64(lanes.successor_first[lane + 1]) - begin
         if remaining <= room:
-            goes_on = remaining <= room - DEAD_END
-            for turn in range(count):
-                goes_on = (
-                    goes_on or lanes.max_curvature[lanes.successor[begin + turn]] <= max_curvature
-                )
-            return lane, s + remaining, goes_on
+            at = s + remaining
+            ends = way_to_dead_end(lanes, lane, at, DEAD_END, max_curvature, narrow)
+            return lane, at, ends >= DEAD_END
 
         if count == 0:
             beside = lanes.left[lane] if lanes.left[lane] >= 0 else lanes.right[lane]
@@ -92,9 +164,9 @@ def walk_lanes(lanes, lane, s, distance, max_curvature, key0, key1, stream, agen
         pick = min(np.int64(c * np.float32(count)), count - 1)
         for turn in range(count):
             chosen = np.int64(lanes.successor[begin + (pick + turn) % count])
-            if lanes.max_curvature[chosen] <= max_curvature:
+            if lanes.max_curvature[chosen] <= max_curvature and lanes.narrowest[chosen] >= narrow:
                 break
-        if lanes.max_curvature[chosen] > max_curvature:
+        if lanes.max_curvature[chosen] > max_curvature or lanes.narrowest[chosen] < narrow:
             return lane, s, False
         lane = chosen
         s = ZERO
@@ -108,23 +180,36 @@ def lanes_of_map(lanes, map_index):
 
 
 @njit
-def way_fits(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes):
-    """Whether the way that `next_lane` leads to a goal has no lane that bends more than `bend`."""
+def way_fits(lanes, routes, lane, goal_lane, bend, narrow, first_lane, num_lanes):
+    """Whether the way that `next_lane` leads to a goal, lane changes included, fits a body.
+
+    It has no tight bend, no narrow lane and no change of lanes within a junction.
+
+    Args:
+        lanes: Of the pool.
+        routes: To the goal's lane.
+        lane: Where the way begins.
+        goal_lane: Where it ends.
+        bend: Largest lane curvature that the body can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+        first_lane: Of the map.
+        num_lanes: Of the map.
+    """
     for _ in range(MAX_HOPS):
         if lane == goal_lane:
             return True
         beside = lane_change_target(lanes, routes, lane, goal_lane, first_lane, num_lanes)
-        if beside != lane:
+        if beside != lane and lanes.junction[lane] < 0:
             lane = beside
             continue
         lane = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
-        if lane < 0:
+        if lane < 0 or (lanes.narrowest[lane] < narrow and lane != goal_lane):
             return False
     return False
 
 
 @njit
-def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
+def draw_goals(model, data, world, agent, lane, s, tick, fit):
     """Draws a route of one to four targets from (lane, s) on, and writes their lanes and places.
 
     The first lies as far ahead along the lane graph as `params` say (anywhere reachable where that
@@ -146,14 +231,16 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
         goal = map_lane_low + min(np.int64(pick * np.float32(count)), count - 1)
         goal_s = at * lanes.length[goal]
         way = route_distance(routes, goal, goal_s, lane, s, ZERO, map_lane_low, count)
-        found = way < LOST
+        ends = way_to_dead_end(lanes, goal, goal_s, DEAD_END, fit[0], fit[1])
+        wide = is_wide(lanes, goal, goal_s, fit[1], bodies.length[world, agent])
+        found = way < LOST and wide and ends >= DEAD_END
     else:
         goal, goal_s, found = walk_lanes(
             lanes,
             lane,
             s,
             uniform(first_low, first_high, unit),
-            max_curvature,
+            fit,
             key0,
             key1,
             stream,
@@ -179,7 +266,7 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
                 goal,
                 goal_s,
                 uniform(FURTHER_LOW, FURTHER_HIGH, unit),
-                max_curvature,
+                fit,
                 key0,
                 key1,
                 stream,
@@ -208,13 +295,17 @@ def draw_goals(model, data, world, agent, lane, s, tick, max_curvature):
 def draw_route(model, data, world, agent, lane, s, tick, max_curvature):
     """Gives an agent a new route from (lane, s) on; returns whether one was found."""
     lanes, routes, bodies = model.lanes, model.routes, data.bodies
-    num_goals = draw_goals(model, data, world, agent, np.int64(lane), s, tick, max_curvature)
+    narrow = bodies.width[world, agent] + NARROW_MARGIN
+    fit = (max_curvature, narrow)
+    num_goals = draw_goals(model, data, world, agent, np.int64(lane), s, tick, fit)
     first_lane, last_lane = lanes_of_map(lanes, data.worlds.map[world])
     num_lanes = last_lane - first_lane
     from_lane = np.int64(lane)
     for goal in range(num_goals):
         to_lane = np.int64(bodies.goal_lane[world, agent, goal])
-        if not way_fits(lanes, routes, from_lane, to_lane, max_curvature, first_lane, num_lanes):
+        if not way_fits(
+            lanes, routes, from_lane, to_lane, max_curvature, narrow, first_lane, num_lanes
+        ):
             num_goals = goal
             break
         from_lane = to_lane
@@ -279,6 +370,29 @@ def is_lost(model, data, world, agent, distance):
 
 
 @njit
+def has_missed_way(model, data, world, agent):
+    """Whether an agent has just entered a lane from which its body finds no way to its goal.
+
+    It has missed a change of lanes, say.
+    """
+    lanes, routes = model.lanes, model.routes
+    agents, bodies = data.agents, data.bodies
+    if agents.s[world, agent] >= data.motion.travel[world, agent]:
+        return False
+    first_lane, last_lane = lanes_of_map(lanes, data.worlds.map[world])
+    return not way_fits(
+        lanes,
+        routes,
+        np.int64(lanes.segment_lane[agents.segment[world, agent]]),
+        np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]]),
+        bodies.max_curvature[world, agent],
+        bodies.width[world, agent] + NARROW_MARGIN,
+        first_lane,
+        last_lane - first_lane,
+    )
+
+
+@njit
 def closest_approach(x0, y0, x1, y1, x, y):
     """Returns the squared distance of (x, y) from the segment (x0, y0)-(x1, y1) [m^2]."""
     dx = x1 - x0
@@ -316,6 +430,12 @@ def follow_routes(model, data, worker, world):
             if not draw_route_onwards(model, data, world, agent, lane):
                 output.event[world, agent] |= EVENT_LOST
             continue
+        if params.on_goal == NEW_ROUTE and has_missed_way(model, data, world, agent):
+            lane = lanes.segment_lane[agents.segment[world, agent]]
+            draw_route_onwards(model, data, world, agent, lane)
+            goal = agents.goal[world, agent]
+            distance = goal_distance(model, data, world, agent, goal)
+            agents.goal_distance[world, agent] = distance
 
         ahead = HALF * bodies.wheelbase[world, agent]
         x1 = agents.x[world, agent] + ahead * agents.cos[world, agent]

@@ -13,27 +13,29 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
-from selfdrive_env.kernels.lights import draw_lights
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, segments_cross
+from selfdrive_env.kernels.lights import draw_lights, stands_on_line
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
     DRAW_PLACE,
     DRAW_WEIGHTS,
     DRAW_WORLD,
+    radical_inverse,
     uniform,
     uniforms,
 )
-from selfdrive_env.kernels.road import max_lane_curvature, place_on_segment
-from selfdrive_env.kernels.route import draw_route, goal_distance
+from selfdrive_env.kernels.road import max_lane_curvature, next_lane, place_on_segment
+from selfdrive_env.kernels.route import (
+    NARROW_MARGIN,
+    draw_route,
+    goal_distance,
+    is_wide,
+    lanes_of_map,
+)
 from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import (
-    LINE_X0,
-    LINE_X1,
-    LINE_Y0,
-    LINE_Y1,
-    LINE_Z,
     SEG_COS,
     SEG_LENGTH,
     SEG_S,
@@ -54,6 +56,7 @@ from selfdrive_env.state.world import (
     BODY_WIDTH_HIGH,
     BODY_WIDTH_LOW,
     BRAKING,
+    HOLD_NOTHING,
     NUM_COUNTS,
     PRESENT,
 )
@@ -71,6 +74,9 @@ SPREAD_LARGE = np.float32(1.5)  # largest factor
 WHEELBASE_SHARE = np.float32(0.6)  # of the length
 START_LATERAL = np.float32(2.5)  # [m/s^2]
 START_BRAKING = np.float32(3.0)  # [m/s^2]
+START_ROOM = np.float32(25.0)  # [m]
+START_SIGHT = np.float32(90.0)  # [m]
+ROUTE_BRAKING = np.float32(2.0)  # [m/s^2]
 MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
 HEADWAY = np.float32(0.3)  # [s]
@@ -233,19 +239,9 @@ def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
 
 
 @njit
-def safe_start(lanes, signs, lane, s, half_length):
-    """Returns the speed from which a driver can take the bends ahead and stop at a line [m/s]."""
-    room = max(lanes.length[lane] - s - half_length, ZERO)
+def lane_speed(lanes, signs, lane, s, half_length):
+    """Returns the speed from which a driver can take the bends of a lane and stop at its lines."""
     square = START_LATERAL / max(lanes.max_curvature[lane], MIN_CURVATURE)
-    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
-        after = np.int64(lanes.successor[link])
-        bend = max(lanes.max_curvature[after], MIN_CURVATURE)
-        square = min(square, START_LATERAL / bend + TWO * START_BRAKING * room)
-        for entry in range(signs.lane_line_first[after], signs.lane_line_first[after + 1]):
-            gap = max(room + signs.lane_line_s[entry] - TWO, ZERO)
-            square = min(square, TWO * START_BRAKING * gap)
-    if lanes.successor_first[lane] == lanes.successor_first[lane + 1]:
-        square = min(square, TWO * START_BRAKING * room)
     for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
         gap = signs.lane_line_s[link] - s - half_length
         if gap > ZERO:
@@ -254,21 +250,29 @@ def safe_start(lanes, signs, lane, s, half_length):
 
 
 @njit
-def stands_on_line(signs, map_index, x0, y0, x1, y1, z):
-    """Whether a stop line of a map lies between the bumpers (x0, y0) and (x1, y1) [m]."""
-    for line in range(signs.map_line_first[map_index], signs.map_line_first[map_index + 1]):
-        if abs(signs.line[line, LINE_Z] - z) < LEVEL_HEIGHT and segments_cross(
-            x0,
-            y0,
-            x1,
-            y1,
-            signs.line[line, LINE_X0],
-            signs.line[line, LINE_Y0],
-            signs.line[line, LINE_X1],
-            signs.line[line, LINE_Y1],
-        ):
-            return True
-    return False
+def start_speed(model, data, world, agent, lane, s):
+    """Returns the speed from which an agent can take the bends of its route and stop at lines."""
+    lanes, routes, signs, bodies = model.lanes, model.routes, model.signs, data.bodies
+    first_lane, last_lane = lanes_of_map(lanes, data.worlds.map[world])
+    goal = np.int64(0)
+    room = lanes.length[lane] - s - HALF * bodies.length[world, agent]
+    square = START_LATERAL / MIN_CURVATURE
+    while room < START_SIGHT:
+        goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+        if lane == goal_lane and goal + 1 < bodies.num_goals[world, agent]:
+            goal += 1
+            goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+        limit = bodies.max_curvature[world, agent]
+        lane = next_lane(lanes, routes, lane, goal_lane, limit, first_lane, last_lane - first_lane)
+        if lane < 0:
+            return math.sqrt(min(square, TWO * ROUTE_BRAKING * max(room, ZERO)))
+        bend = START_LATERAL / max(lanes.max_curvature[lane], MIN_CURVATURE)
+        square = min(square, bend + TWO * ROUTE_BRAKING * max(room, ZERO))
+        for entry in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+            gap = max(room + signs.lane_line_s[entry] - TWO, ZERO)
+            square = min(square, TWO * ROUTE_BRAKING * gap)
+        room += lanes.length[lane]
+    return math.sqrt(square)
 
 
 @njit
@@ -299,8 +303,14 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     bodies.max_curvature[world, agent] = limit
     if lanes.max_curvature[lane] > limit:
         return False
+    if lanes.junction[lane] >= 0 and attempt < FITTING_TRIES:  # in the way of those let in
+        return False
+    narrow = bodies.width[world, agent] + NARROW_MARGIN
+    t = along * lanes.segment[index, SEG_LENGTH]
+    s = lanes.segment[index, SEG_S] + t
+    if not is_wide(lanes, lane, s, narrow, START_ROOM):
+        return False
 
-    t = along * segment[index, SEG_LENGTH]
     cos = segment[index, SEG_COS]
     sin = segment[index, SEG_SIN]
     x = segment[index, SEG_X] + t * cos
@@ -309,9 +319,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.speed_scale[world, agent])
     top = min(
         top,
-        safe_start(
-            lanes, signs, lane, segment[index, SEG_S] + t, HALF * bodies.length[world, agent]
-        ),
+        lane_speed(lanes, signs, lane, s, HALF * bodies.length[world, agent]),
     )
     speed = speed_unit * np.float32(params.initial_speed) * top
     relaxed = attempt >= ROOMY_TRIES and attempt & 1 == 0
@@ -343,7 +351,8 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     s = agents.s[world, agent]
     if not draw_route(model, data, world, agent, lane, s, tick + attempt * 7919, limit):
         return False
-    agents.speed[world, agent] = speed
+    top = start_speed(model, data, world, agent, lane, s)
+    agents.speed[world, agent] = min(speed, speed_unit * np.float32(params.initial_speed) * top)
     return True
 
 
@@ -363,6 +372,10 @@ def place_agent(model, data, world, agent):
     agents.stopped_at[world, agent] = -1
     agents.brake_until[world, agent] = 0
     agents.standing_time[world, agent] = ZERO
+    agents.hold[world, agent] = HOLD_NOTHING
+    agents.blocker[world, agent] = -1
+    agents.let_in_until[world, agent] = ZERO
+    agents.let_in_tick[world, agent] = 0
     tallies.distance[world, agent] = ZERO
     for term in range(NUM_TERMS):
         tallies.term[world, agent, term] = ZERO
@@ -380,20 +393,6 @@ def place_agent(model, data, world, agent):
             agents.goal_distance[world, agent] = goal_distance(model, data, world, agent, 0)
             return True
     return False
-
-
-@njit
-def radical_inverse(number):
-    """Returns the van der Corput number in base 2: 0, 1/2, 1/4, 3/4, 1/8, ..."""
-    value = np.uint64(number)
-    result = ZERO
-    share = HALF
-    for _ in range(24):
-        if value & np.uint64(1):
-            result += share
-        value >>= np.uint64(1)
-        share *= HALF
-    return result
 
 
 @njit

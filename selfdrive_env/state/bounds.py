@@ -18,6 +18,7 @@ from selfdrive_env.state.world import (
     Contact,
     Driver,
     Erratic,
+    Hold,
     LightMode,
     Phase,
     Status,
@@ -37,8 +38,8 @@ class Bound(NamedTuple):
 
     low: float
     high: float | str
-    """A number, or one of: "map", "segment", "lane", "line", "type" (the last of them), "slots"
-    (of a world), "horizon" (steps), "lane_length" (of the longest lane [m])."""
+    """A number, or one of: "map", "segment", "lane", "line", "type", "last_slot" (the last of them),
+    "slots" (of a world), "horizon" (steps), "lane_length" (of the longest lane [m])."""
 
     absent: bool = False
     """Whether it may also be 0, for agents that are not in the world."""
@@ -67,6 +68,10 @@ BOUNDS: dict[str, Bound] = {
     "agents.stopped_at": Bound(-1, "line"),
     "agents.brake_until": Bound(-(2**31), 2**31 - 1),
     "agents.standing_time": Bound(0.0, FAR),  # [s]
+    "agents.hold": Bound(0, max(Hold)),
+    "agents.blocker": Bound(-1, "last_slot"),
+    "agents.let_in_until": Bound(0.0, 2.0 * FAR),  # [m]
+    "agents.let_in_tick": Bound(-(2**31), 2**31 - 1),
     "bodies.length": Bound(0.1, 100.0, absent=True),  # [m]
     "bodies.width": Bound(0.1, 20.0, absent=True),  # [m]
     "bodies.wheelbase": Bound(0.05, 100.0, absent=True),  # [m]

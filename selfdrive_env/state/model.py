@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from selfdrive_env.state.params import Counts, Draws, Params
 from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     Actions,
     Agents,
@@ -14,7 +15,6 @@ from selfdrive_env.state.world import (
     Motion,
     Output,
     Rows,
-    Scratch,
     Tallies,
     Worlds,
 )

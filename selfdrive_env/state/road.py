@@ -76,6 +76,9 @@ class Lanes(NamedTuple):
     precedence: Annotated[I32, "lane"]
     """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
 
+    narrowest: Annotated[F32, "lane"]
+    """Least width along the lane [m]."""
+
     turn: Annotated[F32, "lane"]
     """Heading change from its start to its end, positive to the left [rad]."""
 

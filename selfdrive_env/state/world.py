@@ -10,8 +10,8 @@ from typing import Annotated, NamedTuple
 
 from selfdrive_env.state.arrays import F32, I32, I64, U8, U16, U32
 
-__all__ = ["Actions", "Agents", "Bodies", "Lights", "Motion", "Output", "Rows", "Scratch",
-    "Tallies", "Worlds"]  # fmt: skip
+__all__ = ["Actions", "Agents", "Bodies", "Lights", "Motion", "Output", "Rows", "Tallies",
+    "Worlds"]  # fmt: skip
 
 MAX_GOALS = 4
 """Targets of one route: the first and up to three further ones."""
@@ -106,6 +106,24 @@ class Event(IntFlag):
     COMFORT = 64
     WRONG_WAY = 128
     LOST = 256
+    TOW = 512
+
+
+class Hold(IntEnum):
+    """`Agents.hold`."""
+
+    NOTHING = 0
+    BODY = 1
+    """Another body on its way."""
+
+    RIGHT_OF_WAY = 2
+    """One that goes first."""
+
+    ROOM = 3
+    """Behind the junction there is no room for it."""
+
+    LINE = 4
+    """A red light, or a stop sign where it has not stood yet."""
 
 
 class ActionMode(IntEnum):
@@ -125,8 +143,9 @@ PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
 LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
 CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
 (EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
-    EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST) = map(int, Event)  # fmt: skip
+    EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST, EVENT_TOW) = map(int, Event)  # fmt: skip
 NUM_COUNTS = len(Event)
+HOLD_NOTHING, HOLD_BODY, HOLD_RIGHT_OF_WAY, HOLD_ROOM, HOLD_LINE = map(int, Hold)
 ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
 
 # Columns of Draws.body, one row a type of body.
@@ -211,7 +230,19 @@ class Agents(NamedTuple):
     """Tick until which an erratic driver brakes hard."""
 
     standing_time: Annotated[F32, "world agent"]
-    """How long a scripted driver has been standing [s]."""
+    """How long a scripted driver has been standing, red lights apart [s]."""
+
+    hold: Annotated[U8, "world agent"]
+    """What a scripted driver waits for, a `Hold`."""
+
+    blocker: Annotated[I32, "world agent"]
+    """For which agent it waits, -1 for none."""
+
+    let_in_until: Annotated[F32, "world agent"]
+    """Up to where it has been let into a junction, as `Tallies.distance` counts [m]."""
+
+    let_in_tick: Annotated[I32, "world agent"]
+    """When: who was let in first goes first."""
 
 
 class Motion(NamedTuple):
@@ -425,73 +456,3 @@ class Output(NamedTuple):
 
     last_outlook: Annotated[F32, "world agent 3"]
     """Likewise at the end of the episode, where one ended in the step; else zero."""
-
-
-class Scratch(NamedTuple):
-    """Working memory of a worker: a thread on the CPU, a block of threads on CUDA."""
-
-    path: Annotated[F32, "worker agent point 5"]
-    """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
-
-    path_info: Annotated[F32, "worker agent info"]
-    """What scripted drivers know of each agent's way, columns of kernels/drivers/path.py."""
-
-    halted: Annotated[U8, "worker agent"]
-    """Whether the agent was halted before the step."""
-
-    request: Annotated[U8, "worker agent"]
-    """Which row of the agent to write, a `RowRequest`."""
-
-    nearest: Annotated[I32, "world agent slot"]
-    """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
-
-    cached_cell: Annotated[I32, "world agent 4"]
-    """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
-    many lane points and boundary points there are."""
-
-    cached_lane_point: Annotated[F32, "world agent lane_point 4"]
-    """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
-
-    cached_route_distance: Annotated[F32, "world agent lane_point"]
-    """From each of them to the start of the goal's lane [m]."""
-
-    cached_boundary_point: Annotated[F32, "world agent boundary_point 4"]
-    """Boundary points, likewise."""
-
-    flags: Annotated[I32, "worker 32"]
-    """Columns `REQUESTED`: whether any row is wanted, `IDLE`: whether the world had ended before
-    the step; the others keep those of two threads in different cache lines."""
-
-    key: Annotated[I64, "thread slot"]
-    """Squared distance and slot of the nearest agents, in one number each."""
-
-    pose: Annotated[F32, "worker pose 4"]
-    """Box centre x, y [m] and heading cos, sin of each agent, then a row a thread for noise."""
-
-    centre_x: Annotated[F32, "worker agent"]
-    """Box centre, far away for absent agents [m]."""
-
-    centre_y: Annotated[F32, "worker agent"]
-    radius: Annotated[F32, "worker agent"]
-    """Of a circle round what a body covers in the step [m]."""
-
-    square: Annotated[F32, "thread agent"]
-    """Squared distance to each agent [m^2]."""
-
-    size_part: Annotated[F32, "worker agent 2"]
-    """Observed values of each body's length and width."""
-
-    near_row: Annotated[I32, "worker agent"]
-    """Row of the near lists of each agent's observation cell, -1 for none."""
-
-    row: Annotated[F32, "staging feature"]
-    """An observation before it is rounded to half precision."""
-
-    chosen: Annotated[U8, "world agent"]
-    """Slots that a reset is asked for."""
-
-    whole: Annotated[U8, "world"]
-    """Worlds that a reset draws anew."""
-
-    cycles: Annotated[I64, "worker stage"]
-    """Processor cycles spent in each stage since the buffers were made."""

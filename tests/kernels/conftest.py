@@ -133,9 +133,10 @@ def put(
     a.speed[world, agent] = speed
     a.segment[world, agent], a.s[world, agent], a.d[world, agent] = segment, s, aside
     a.z[world, agent] = engine.lanes.segment[segment, 8]
-    for field in (a.acceleration, a.lateral_acceleration, a.steering, a.contact, a.standing_time):
+    for field in (a.acceleration, a.lateral_acceleration, a.steering, a.contact, a.standing_time,
+        a.hold, a.let_in_until):  # fmt: skip
         field[world, agent] = 0
-    a.stopped_at[world, agent] = -1
+    a.stopped_at[world, agent] = a.blocker[world, agent] = -1
     a.status[world, agent] = 1
 
 

@@ -34,7 +34,7 @@ WIDE = F(10.0)
 def place(town, index, x, y, heading, goal_lane=-1):
     cos, sin = F(math.cos(heading)), F(math.sin(heading))
     return locate(
-        town.lanes, town.routes, town.grid, index, F(x), F(y), cos, sin, goal_lane, WIDE, 0
+        town.lanes, town.routes, town.grid, index, F(x), F(y), cos, sin, goal_lane, WIDE, F(0.0), 0
     )
 
 

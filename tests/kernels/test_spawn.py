@@ -177,7 +177,7 @@ def test_who_starts_anew_remembers_nothing():
     engine = town_engine(agents_per_world=3)
     agents, tallies = engine.agents, engine.tallies
     carried = ("acceleration", "lateral_acceleration", "steering", "standing_time", "brake_until",
-        "goal", "age", "contact")  # fmt: skip
+        "goal", "age", "contact", "hold", "let_in_until", "let_in_tick")  # fmt: skip
     sums = tallies.term, tallies.count, tallies.distance
     for field in (*(getattr(agents, name) for name in carried), agents.stopped_at, *sums):
         field[...] = 1
@@ -256,7 +256,7 @@ def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():
     room = engine.lanes.length[lane] - agents.s[:, 0] - 0.5 * bodies.length[:, 0]
     room = np.maximum(room, 0.0)
     top = 20.0 * bodies.speed_scale[:, 0]
-    for here, square in ((0, 25.0 + 6.0 * room), (2, 6.0 * room)):
+    for here, square in ((0, 25.0 + 4.0 * room), (2, 4.0 * room)):
         bound = np.sqrt(square)
         mine = (lane == here) & (agents.status[:, 0] != ABSENT)
         limit = np.minimum(bound, top)

@@ -14,8 +14,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.drivers.path import (
-    ARRIVAL,
+from selfdrive_env.kernels.drivers.path_info import (
     BESIDE_LEFT,
     BESIDE_RIGHT,
     CHANGES,
@@ -33,21 +32,27 @@ from selfdrive_env.kernels.drivers.path import (
     TWO,
     WAITED,
 )
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.drivers.precedence import goes_first
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
 
-__all__ = ["Box", "conflict_gap", "first_contact", "may_meet"]
+__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches"]
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_MARGIN = np.float32(0.6)  # [m]
 CONFLICT_GAP = np.float32(2.0)  # [m]
 SPEEDING_UP = np.float32(1.2)  # [m/s^2]
 TIME_MARGIN = np.float32(2.0)  # [s]
+LEAST_TIME_MARGIN = np.float32(0.5)  # [s], of one who has waited for long
+MARGIN_LOSS = np.float32(0.1)  # [s/s]
 CLEARING_SPEED = np.float32(3.0)  # [m/s]
 STANDING = np.float32(0.3)  # [m/s]
 STARTING_SPEED = np.float32(1.5)  # [m/s]
 PATIENCE = np.float32(8.0)  # [s]
 SAME_WAY = np.float32(0.9)  # cosine
+NOSE_MARGIN = np.float32(0.1)  # [m]
+YIELDING = np.float32(6.0)  # twice the braking of one who stops for a body before it [m/s^2]
+LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
 
 
@@ -125,6 +130,49 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
 
 
 @njit
+def nose_touches(agents, bodies, world, agent, other, reach):
+    """Whether a body that is not yet in contact meets another within `reach` metres straight on."""
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    other_cos = agents.cos[world, other]
+    other_sin = agents.sin[world, other]
+    ahead = HALF * bodies.wheelbase[world, agent]
+    other_ahead = HALF * bodies.wheelbase[world, other]
+    dx = agents.x[world, other] + other_ahead * other_cos - agents.x[world, agent] - ahead * cos
+    dy = agents.y[world, other] + other_ahead * other_sin - agents.y[world, agent] - ahead * sin
+    if dx * cos + dy * sin <= ZERO or cos * other_cos + sin * other_sin < RIGHT_ANGLE:
+        return False
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    other_length = HALF * bodies.length[world, other]
+    other_width = HALF * bodies.width[world, other]
+    further = HALF * reach
+    return boxes_overlap(
+        dx - further * cos,
+        dy - further * sin,
+        cos,
+        sin,
+        half_length + further,
+        half_width + NOSE_MARGIN,
+        other_cos,
+        other_sin,
+        other_length,
+        other_width,
+    ) and not boxes_overlap(
+        dx,
+        dy,
+        cos,
+        sin,
+        half_length,
+        half_width,
+        other_cos,
+        other_sin,
+        other_length,
+        other_width,
+    )
+
+
+@njit
 def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
     """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
 
@@ -147,16 +195,6 @@ def first_conflict(path, count, skip, other_path, other_count, other_skip, width
             other += points_within(HALF * excess)
         point += points_within(margin)
     return -1, -1
-
-
-@njit
-def goes_first(info, agent, other):
-    """Whether `agent` has priority over `other`."""
-    if info[agent, RANK] != info[other, RANK]:
-        return info[agent, RANK] < info[other, RANK]
-    if info[agent, ARRIVAL] != info[other, ARRIVAL]:
-        return info[agent, ARRIVAL] < info[other, ARRIVAL]
-    return agent < other
 
 
 @njit
@@ -275,11 +313,14 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
     body = first_contact(
         paths[other], points, 0, other_half_width, SIDE_MARGIN, own, ZERO, ZERO, ONE
     )
-    if body < UNREACHABLE:
-        return UNREACHABLE
-
-    speed = max(agents.speed[world, agent], ONE)
     pace = agents.speed[world, other]
+    align = agents.cos[world, other] * own.cos + agents.sin[world, other] * own.sin
+    stops = pace < STANDING or pace * pace <= YIELDING * (body - other_length - HALF)
+    if body < UNREACHABLE and (stops or align > SAME_WAY or agents.speed[world, agent] > ONE):
+        return UNREACHABLE  # the other stops before this body, or can only be cleared the way
+
+    own_speed = agents.speed[world, agent]
+    speed = max(own_speed, ONE)
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
     clears = (place + half_length + TWO * width) / max(speed, CLEARING_SPEED)
@@ -288,8 +329,14 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
         impatient = info[agent, WAITED] > PATIENCE
         if impatient and info[other, WAITED] > PATIENCE * HALF:
             return UNREACHABLE
-    if clears + TIME_MARGIN < arrives:
+    margin = max(TIME_MARGIN - MARGIN_LOSS * info[agent, WAITED], LEAST_TIME_MARGIN)
+    if clears + margin < arrives:
         return UNREACHABLE
+    if info[other, RANK] == ZERO and pace > LEAVING_SPEED:
+        leaves = (other_place + other_length + TWO * width) / pace
+        comes = time_to_go(max(place - half_length - width, ZERO), max(own_speed, STANDING))
+        if leaves + TIME_MARGIN < comes:
+            return UNREACHABLE
     return place - half_length - CONFLICT_GAP
 
 

@@ -19,14 +19,17 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     PATIENCE,
+    SAME_WAY,
     SIDE_MARGIN,
+    STANDING,
     Box,
     conflict_gap,
     first_contact,
     may_meet,
+    nose_touches,
 )
 from selfdrive_env.kernels.drivers.erratic import is_blind
-from selfdrive_env.kernels.drivers.path import (
+from selfdrive_env.kernels.drivers.path_info import (
     CHANGES,
     ENTRY,
     EXIT,
@@ -45,6 +48,7 @@ from selfdrive_env.kernels.drivers.path import (
     RANK,
     TWO,
 )
+from selfdrive_env.kernels.drivers.precedence import LET_IN_WAY, asking_way, is_held, let_in
 from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
@@ -52,6 +56,11 @@ from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
     ABSENT,
     GREEN,
+    HOLD_BODY,
+    HOLD_LINE,
+    HOLD_NOTHING,
+    HOLD_RIGHT_OF_WAY,
+    HOLD_ROOM,
 )
 
 __all__ = ["HARD_BRAKING", "MAX_ACCELERATION", "idm_acceleration", "idm_wish"]
@@ -79,6 +88,12 @@ GOAL_BRAKING = np.float32(1.2)  # [m/s^2]
 FIRMER = np.float32(1.15)  # factor on the braking that is just enough
 HARD_BRAKING = np.float32(5.0)  # [m/s^2]
 LEAST_MARGIN = np.float32(0.1)  # [m]
+ROLL_TIME = np.float32(1.0)  # [s]
+ROLL_SHARE = np.float32(0.15)  # [s^2/m]
+ASKEW = np.float32(0.25)  # [m]
+NOSE_SPEED = np.float32(3.0)  # [m/s]
+NOSE_ROOM = np.float32(0.5)  # [m]
+NOSE_TIME = np.float32(0.7)  # [s]
 LEAVE_PACE = np.float32(0.35)  # [1/s]
 LEAVE_SPEED = np.float32(1.5)  # [m/s]
 GOAL_SPEED = np.float32(2.0)  # [m/s]
@@ -161,83 +176,164 @@ def idm_wish(model, data, paths, info, world, agent):
     )
     if blind:
         return wish
-    return min(wish, wish_among_others(agents, bodies, paths, info, world, agent, wanted))
+    return wish_among_others(data, paths, info, world, agent, wish, wanted)
 
 
 @njit
-def wish_among_others(agents, bodies, paths, info, world, agent, wanted):
-    """Returns the acceleration wanted because of bodies on the way and of those who go first."""
-    speed = agents.speed[world, agent]
+def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin):
+    """Returns how far along the way of an agent the body of another lies [m], or UNREACHABLE.
+
+    Args:
+        agents: Of the worlds.
+        bodies: Likewise.
+        paths: Ways of all agents.
+        info: `Scratch.path_info` of all agents.
+        world: Where.
+        agent: Whose way.
+        other: Whose body.
+        aside: How far to the left of its way the agent is [m].
+        margin: To keep on both sides [m].
+    """
+    shift = HALF * bodies.wheelbase[world, other]
+    cos = agents.cos[world, other]
+    sin = agents.sin[world, other]
+    x = agents.x[world, other] + shift * cos
+    y = agents.y[world, other] + shift * sin
+    around = bodies.length[world, other] + TWO
+    if (
+        x < info[agent, LOW_X] - around
+        or x > info[agent, HIGH_X] + around
+        or y < info[agent, LOW_Y] - around
+        or y > info[agent, HIGH_Y] + around
+        or agents.z[world, other] < info[agent, LOW_Z] - LEVEL_HEIGHT
+        or agents.z[world, other] > info[agent, HIGH_Z] + LEVEL_HEIGHT
+    ):
+        return UNREACHABLE
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
     half_width = HALF * bodies.width[world, agent]
+    approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
+    other_length = HALF * bodies.length[world, other]
+    other_width = HALF * bodies.width[world, other]
+    box = Box(x, y, agents.z[world, other], cos, sin, other_length, other_width)
+    place = first_contact(path, count, 1, half_width, margin, box, aside, half_length, approach)
+    if place < UNREACHABLE or info[other, CHANGES] <= ZERO:
+        return place
+    box = Box(
+        paths[other, 0, 0],
+        paths[other, 0, 1],
+        paths[other, 0, 4],
+        paths[other, 0, 2],
+        paths[other, 0, 3],
+        other_length,
+        other_width,
+    )
+    skip = min(np.int64(half_length / PATH_STEP) + 2, count - 1)
+    return first_contact(path, count, skip, half_width, ZERO, box, aside, half_length, approach)
+
+
+@njit
+def gap_to_entry(info, agent, half_length):
+    """Returns how far an agent may go that is not let into the junction ahead [m]."""
+    gap = info[agent, ENTRY] - half_length - HALF
+    line = info[agent, LINE_GAP]
+    before = line >= ZERO and line + half_length < info[agent, ENTRY]
+    if before and np.int64(info[agent, LINE_COLOUR]) == GREEN:
+        return min(gap, line)
+    return gap
+
+
+@njit
+def clears(info, agent, other, place, pace, leads):
+    """Whether another on the way, `place` metres ahead, is sure to make room behind a junction."""
+    if not leads or info[other, RANK] > ZERO:
+        return False
+    return place < info[agent, ENTRY] or place >= info[agent, EXIT] or pace > STANDING
+
+
+@njit
+def way_on(info, other, pace, other_length):
+    """Returns how far another is going to drive at least, as it looks [m]."""
+    way = pace * (ROLL_TIME + pace * ROLL_SHARE)
+    if info[other, RANK] > ZERO:
+        way = min(way, max(info[other, ENTRY] - other_length - ONE, ZERO))
+    return way
+
+
+@njit
+def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
+    """Returns the acceleration wanted because of bodies on the way and of those who go first.
+
+    It also lets the agent into the junction ahead, and notes what it waits for.
+    """
+    agents, bodies = data.agents, data.bodies
+    speed = agents.speed[world, agent]
+    path = paths[agent]
+    count = np.int64(info[agent, POINTS])
+    half_length = HALF * bodies.length[world, agent]
     aside = path_offset(path, agents, bodies, world, agent)
     impatient = agents.standing_time[world, agent] > PATIENCE
-    margin_beside = LEAST_MARGIN if impatient else SIDE_MARGIN
-    wish = UNREACHABLE
-    nearest = UNREACHABLE
-    nearest_pace = ZERO
+    margin = LEAST_MARGIN if impatient else SIDE_MARGIN
+    outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO
+    stop_gap = gap_to_entry(info, agent, half_length)
+    outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO
+    exit_way = min(info[agent, EXIT], info[agent, ENTRY] + LET_IN_WAY)
+    stop_gap = gap_to_entry(info, agent, half_length)
+    needed = exit_way + TWO * half_length + ONE
+    room = UNREACHABLE
+    ahead = np.int64(-1)
+    wish = free_wish
+    hold = HOLD_LINE if np.int64(info[agent, LINE_COLOUR]) > GREEN else HOLD_NOTHING
+    blocker = np.int64(-1)
+    yields = False
+    askew = abs(aside) > ASKEW and speed < NOSE_SPEED
     for other in range(agents.x.shape[1]):
         if other == agent or agents.status[world, other] == ABSENT:
             continue
-        shift = HALF * bodies.wheelbase[world, other]
-        cos = agents.cos[world, other]
-        sin = agents.sin[world, other]
-        x = agents.x[world, other] + shift * cos
-        y = agents.y[world, other] + shift * sin
-        margin = bodies.length[world, other] + TWO
-        outside = (
-            x < info[agent, LOW_X] - margin
-            or x > info[agent, HIGH_X] + margin
-            or y < info[agent, LOW_Y] - margin
-            or y > info[agent, HIGH_Y] + margin
-            or agents.z[world, other] < info[agent, LOW_Z] - LEVEL_HEIGHT
-            or agents.z[world, other] > info[agent, HIGH_Z] + LEVEL_HEIGHT
-        )
-        if not outside:
-            approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
-            other_length = HALF * bodies.length[world, other]
-            other_width = HALF * bodies.width[world, other]
-            box = Box(x, y, agents.z[world, other], cos, sin, other_length, other_width)
-            place = first_contact(
-                path, count, 1, half_width, margin_beside, box, aside, half_length, approach
-            )
-            if place >= UNREACHABLE and info[other, CHANGES] > ZERO:
-                box = Box(
-                    paths[other, 0, 0],
-                    paths[other, 0, 1],
-                    paths[other, 0, 4],
-                    paths[other, 0, 2],
-                    paths[other, 0, 3],
-                    other_length,
-                    other_width,
-                )
-                skip = min(np.int64(half_length / PATH_STEP) + 2, count - 1)
-                place = first_contact(
-                    path, count, skip, half_width, ZERO, box, aside, half_length, approach
-                )
-            if place < UNREACHABLE:
-                point = min(np.int64(place / PATH_STEP), count - 1)
-                align = path[point, 2] * cos + path[point, 3] * sin
-                pace = max(agents.speed[world, other] * align, ZERO)
-                wish = min(
-                    wish,
-                    idm_acceleration(speed, wanted, place - half_length, speed - pace),
-                )
-                if place < nearest:
-                    nearest = place
-                    nearest_pace = pace
-        if not may_meet(info, agent, other):
+        place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
+        leads = False
+        if askew and nose_touches(
+            agents, bodies, world, agent, other, NOSE_ROOM + NOSE_TIME * speed
+        ):
+            wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
+        if place < UNREACHABLE:
+            point = min(np.int64(place / PATH_STEP), count - 1)
+            align = path[point, 2] * agents.cos[world, other]
+            align += path[point, 3] * agents.sin[world, other]
+            pace = max(agents.speed[world, other] * align, ZERO)
+            leads = align > SAME_WAY
+            behind = idm_acceleration(speed, wanted, place - half_length, speed - pace)
+            if behind < wish:
+                wish, hold, blocker = behind, HOLD_BODY, other
+            if clears(info, agent, other, place, pace, leads):
+                needed += ZERO if place >= exit_way else bodies.length[world, other] + TWO
+            else:
+                behind = place + way_on(info, other, pace, HALF * bodies.length[world, other])
+                if behind < room:
+                    room, ahead = behind, other
+        if leads or not may_meet(info, agent, other):
             continue
         free = conflict_gap(agents, bodies, paths, info, world, agent, other)
-        if free < UNREACHABLE:
-            wish = min(wish, stop_wish(speed, wanted, free))
+        if free >= UNREACHABLE:
+            continue
+        if outside and free < exit_way + half_length:
+            free = min(free, stop_gap)
+            yields = True
+        yielding = stop_wish(speed, wanted, free)
+        if yielding < wish:
+            wish, hold, blocker = yielding, HOLD_RIGHT_OF_WAY, other
 
-    keeps_clear = info[agent, ENTRY] - half_length > ZERO and info[agent, ENTRY] < nearest
-    blocked = nearest < UNREACHABLE and nearest_pace < TWO and info[agent, RANK] > ZERO
-    if keeps_clear and blocked and nearest - TWO * half_length - TWO < info[agent, EXIT]:
-        wish = min(wish, stop_wish(speed, wanted, info[agent, ENTRY] - half_length - ONE))
+    asks = outside and info[agent, ENTRY] - half_length <= asking_way(speed)
+    if asks and room < needed:
+        stopping = stop_wish(speed, wanted, stop_gap)
+        if stopping < wish:
+            wish, hold, blocker = stopping, HOLD_ROOM, ahead
+    elif asks and not yields and not is_held(info[agent], half_length):
+        let_in(data, info[agent], world, agent)
+    stands = speed < ONE
+    agents.hold[world, agent] = hold if stands else HOLD_NOTHING
+    agents.blocker[world, agent] = blocker if stands else -1
     return wish
 
 

@@ -12,7 +12,9 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
-from selfdrive_env.kernels.drivers.path import LEAVE_END, POINTS, build_path
+from selfdrive_env.kernels.drivers.path import build_path
+from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS
+from selfdrive_env.kernels.drivers.precedence import first_of_chain, tow_late, waits_at_red
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, HALTED, IDM, STILL
@@ -37,7 +39,10 @@ def drive_scripted(model, data, paths, info, world, agent, dt):
         wish = idm_wish(model, data, paths, info, world, agent)
     wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
     if speed < HALF and wish <= ZERO and driver != CONSTANT:
-        agents.standing_time[world, agent] += dt
+        first = first_of_chain(info, agent)
+        if not waits_at_red(info, first):
+            agents.standing_time[world, agent] += dt
+        tow_late(data, info, world, agent, first)
         motion.jerk[world, agent, 0] = LONG_LOW
         motion.jerk[world, agent, 1] = ZERO
         return

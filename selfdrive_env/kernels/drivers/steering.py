@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.kernels.drivers.path import PATH_STEP, TWO
+from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
 

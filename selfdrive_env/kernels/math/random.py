@@ -15,7 +15,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.elementary import direction, logarithm
 
-__all__ = ["Source", "normal_pair", "philox", "uniform", "uniforms"]
+__all__ = ["Source", "normal_pair", "philox", "radical_inverse", "uniform", "uniforms"]
 
 M0 = np.uint64(0xD2511F53)
 M1 = np.uint64(0xCD9E8D57)
@@ -27,6 +27,8 @@ EIGHT = np.uint32(8)
 TO_UNIT = np.float32(2.0**-24)
 TINY = np.float32(2.0**-25)
 MINUS_TWO = np.float32(-2.0)
+ZERO = np.float32(0.0)
+HALF = np.float32(0.5)
 
 # Purposes: the high bits of the fourth counter word. The low 16 bits count draws.
 (
@@ -117,3 +119,17 @@ def normal_pair(unit_a, unit_b):
     radius = np.float32(math.sqrt(MINUS_TWO * logarithm(unit_a + TINY)))
     cos, sin = direction(unit_b)
     return radius * cos, radius * sin
+
+
+@njit
+def radical_inverse(number):
+    """Returns the van der Corput number in base 2: 0, 1/2, 1/4, 3/4, 1/8, ..."""
+    value = np.uint64(number)
+    result = ZERO
+    share = HALF
+    for _ in range(24):
+        if value & np.uint64(1):
+            result += share
+        value >>= np.uint64(1)
+        share *= HALF
+    return result

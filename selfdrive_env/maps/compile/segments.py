@@ -187,6 +187,7 @@ def compile_lanes(network: RoadNetwork, strips: Strips, layer: U8) -> Lanes:
     first = strips.segment_first
     length = np.add.reduceat(segment[:, SEG_LENGTH], first[:-1])
     curvature = segment[:, SEG_CURVATURE]
+    width = segment[:, SEG_LEFT] + segment[:, SEG_RIGHT]
     spawn = _spawn_segments(lanes, strips, segment, length)
     neighbours = [
         np.array([strips.compiled_lane[i] if i >= 0 else -1 for i in side], np.int32)
@@ -203,6 +204,7 @@ def compile_lanes(network: RoadNetwork, strips: Strips, layer: U8) -> Lanes:
         junction=np.array([lane.junction for lane in lanes], np.int32),
         max_curvature=np.maximum.reduceat(np.abs(curvature), first[:-1]).astype(np.float32),
         precedence=np.array([lane.precedence for lane in lanes], np.int32),
+        narrowest=np.minimum.reduceat(width, first[:-1]).astype(np.float32),
         turn=_turn(segment, first).astype(np.float32),
         successor_first=np.concatenate([[0], np.cumsum(link_count)]).astype(np.int32),
         successor=np.ascontiguousarray(strips.link[:, 1]),

@@ -3,17 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.drivers.conflicts import Box, first_contact, goes_first
+from selfdrive_env.kernels.drivers.conflicts import Box, first_contact
 from selfdrive_env.kernels.drivers.idm import idm_acceleration
-from selfdrive_env.kernels.drivers.path import (
-    ARRIVAL,
-    CHANGES,
-    LEAVE_END,
-    PATH_INFO,
-    RANK,
-    way_to_dead_end,
-)
+from selfdrive_env.kernels.drivers.path_info import ARRIVAL, CHANGES, LEAVE_END, PATH_INFO, RANK
+from selfdrive_env.kernels.drivers.precedence import goes_first
 from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.kernels.route import way_to_dead_end
 from selfdrive_env.maps import compiled
 from selfdrive_env.state.world import (
     CONSTANT,
@@ -194,11 +189,16 @@ def test_a_way_ends_where_no_lane_goes_on_that_a_body_can_follow():
     bends = np.float32([0.0, 0.0, 0.1])
     town = compiled("riverside").lanes
     lanes = town._replace(
-        length=length, successor_first=first, successor=successor, max_curvature=bends
+        length=length,
+        successor_first=first,
+        successor=successor,
+        max_curvature=bends,
+        narrowest=np.full(3, 3.5, np.float32),
     )
-    assert way_to_dead_end(lanes, 0, F(100), F(0.2)) == 60.0
-    assert way_to_dead_end(lanes, 0, F(100), F(0.05)) == 40.0
-    assert way_to_dead_end(lanes, 0, F(20), F(0.05)) >= UNREACHABLE
+    assert way_to_dead_end(lanes, 0, F(0), F(100), F(0.2), F(2.2)) == 60.0
+    assert way_to_dead_end(lanes, 0, F(0), F(100), F(0.05), F(2.2)) == 40.0
+    assert way_to_dead_end(lanes, 0, F(25), F(100), F(0.05), F(2.2)) == 15.0
+    assert way_to_dead_end(lanes, 0, F(0), F(20), F(0.05), F(2.2)) >= UNREACHABLE
 
 
 @pytest.mark.parametrize(("height", "found"), [(9.0, True), (14.0, False)])

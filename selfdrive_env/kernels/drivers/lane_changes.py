@@ -1,0 +1,173 @@
+"""Lane changes: where the route wants one or a lane ends, and whether there is room for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.drivers.path_info import TWO
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target
+from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
+from selfdrive_env.state.world import ABSENT
+
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "may_change", "turn_out_room", "wanted_lane"]
+
+CHANGE_ROOM = np.float32(10.5)  # [m]
+CHANGE_TIME = np.float32(2.5)  # [s]
+BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
+DEAD_END_SIGHT = np.float32(70.0)  # [m]
+LEAVE_ROOM = np.float32(15.0)  # [m]
+LEAVE_TIME = np.float32(3.0)  # [s]
+TURN_OUT_ROOM = np.float32(6.0)  # [m]
+TURN_OUT_SLACK = np.float32(3.0)  # [m]
+TURN_OUT_SHARE = np.float32(0.8)  # of the length
+TURN_OUT_TIME = np.float32(2.0)  # [s]
+CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
+STRAIGHT = np.float32(0.03)  # [1/m]
+GRADE = np.float32(0.2)  # [m/m]
+BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
+BEHIND_TIME = np.float32(2.5)  # [s]
+
+
+@njit
+def side_is_free(agents, bodies, world, agent, left_side, begun):
+    """Whether the lane on one side has a gap for an agent (one `begun` only needs its length)."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    cos = agents.cos[world, agent]
+    sin = agents.sin[world, agent]
+    x = agents.x[world, agent] + ahead * cos
+    y = agents.y[world, agent] + ahead * sin
+    speed = agents.speed[world, agent]
+    for other in range(agents.x.shape[1]):
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        shift = HALF * bodies.wheelbase[world, other]
+        dx = agents.x[world, other] + shift * agents.cos[world, other] - x
+        dy = agents.y[world, other] + shift * agents.sin[world, other] - y
+        along = dx * cos + dy * sin
+        rise = abs(agents.z[world, other] - agents.z[world, agent])
+        if rise >= LEVEL_HEIGHT + GRADE * abs(along):
+            continue
+        across = dy * cos - dx * sin
+        if not left_side:
+            across = -across
+        if across < BESIDE_LOW or across > BESIDE_HIGH:
+            continue
+        room = HALF * (bodies.length[world, agent] + bodies.length[world, other])
+        room += HALF if begun else TWO
+        pace = agents.speed[world, other]
+        if begun:
+            pass
+        elif along < ZERO:
+            room += max(pace - speed, ZERO) * BEHIND_TIME + HALF * pace
+        else:
+            room += max(speed - pace, ZERO) * TWO
+        if abs(along) < room:
+            return False
+    return True
+
+
+@njit
+def lane_to_leave_for(lanes, lane, s, bend, needed, lanes_beside):
+    """Returns the neighbour of a dead end that leads on, or the lane itself.
+
+    Args:
+        lanes: Of the pool.
+        lane: That ends.
+        s: Where on it the agent is [m].
+        bend: Largest lane curvature that its body can follow [1/m].
+        needed: Width of a lane that its body needs, and its length [m].
+        lanes_beside: Left and right neighbour, -1 for none.
+    """
+    for side in range(2):
+        beside = lanes_beside[side]
+        if beside < 0 or lanes.max_curvature[beside] > bend:
+            continue
+        there = s / max(lanes.length[lane], ONE) * lanes.length[beside]
+        if not is_wide(lanes, beside, there, needed[0], needed[1]):
+            continue
+        if way_to_dead_end(lanes, beside, there, DEAD_END_SIGHT, bend, needed[0]) >= UNREACHABLE:
+            return beside
+    return lane
+
+
+@njit
+def wanted_lane(model, data, world, agent, lane, goal_lane, room):
+    """Returns the neighbour lane that the route wants or that leads out of a dead end, or the lane.
+
+    The dead end lies `room` metres ahead.
+    """
+    lanes, routes = model.lanes, model.routes
+    worlds, agents, bodies = data.worlds, data.agents, data.bodies
+    bend = bodies.max_curvature[world, agent] * CURVATURE_SLACK
+    narrow = bodies.width[world, agent] + NARROW_MARGIN
+    needed = LEAVE_ROOM + bodies.length[world, agent] + LEAVE_TIME * agents.speed[world, agent]
+    inside = lanes.junction[lane] >= 0
+    if inside and (room >= UNREACHABLE or lanes.max_curvature[lane] > STRAIGHT):
+        return lane
+    if inside or room < needed:
+        return lane_to_leave_for(
+            lanes,
+            lane,
+            agents.s[world, agent],
+            bend,
+            (narrow, bodies.length[world, agent]),
+            (np.int64(lanes.left[lane]), np.int64(lanes.right[lane])),
+        )
+    map_index = np.int64(worlds.map[world])
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    target = lane_change_target(
+        lanes,
+        routes,
+        lane,
+        goal_lane,
+        first_lane,
+        np.int64(lanes.map_lane_first[map_index + 1]) - first_lane,
+    )
+    if target == lane:
+        return lane
+    if lanes.max_curvature[target] > bend:
+        return lane
+    s = agents.s[world, agent] / max(lanes.length[lane], ONE) * lanes.length[target]
+    if not is_wide(lanes, target, s, narrow, bodies.length[world, agent]):
+        return lane
+    end = way_to_dead_end(lanes, target, s, DEAD_END_SIGHT, bend, narrow)
+    return target if end > needed + CHANGE_ROOM else lane
+
+
+@njit
+def may_change(model, data, world, agent, lane, target, room):
+    """Whether an agent goes over to a neighbour lane now.
+
+    It begins only with a gap beside it and room ahead; once begun, it goes on beside a free place.
+    """
+    lanes = model.lanes
+    agents, bodies = data.agents, data.bodies
+    left_side = target == lanes.left[lane]
+    aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
+    begun = aside > BEGUN
+    if not begun and too_late(model, data, world, agent, lane, room):
+        return False
+    return side_is_free(agents, bodies, world, agent, left_side, begun)
+
+
+@njit
+def turn_out_room(length):
+    """Returns how far ahead of its front a standing body needs free to turn out of its lane [m]."""
+    return TURN_OUT_ROOM + TURN_OUT_SHARE * length
+
+
+@njit
+def too_late(model, data, world, agent, lane, room):
+    """Whether a lane ends too soon to begin a change, in `room` metres if it is a dead end."""
+    lanes = model.lanes
+    agents, bodies = data.agents, data.bodies
+    speed = agents.speed[world, agent]
+    length = bodies.length[world, agent]
+    if room < UNREACHABLE:
+        needed = turn_out_room(length) - TURN_OUT_SLACK + HALF * length
+        return room < needed + TURN_OUT_TIME * max(speed - HALF, ZERO)
+    left_over = lanes.length[lane] - agents.s[world, agent]
+    return left_over < CHANGE_ROOM + length + CHANGE_TIME * speed

@@ -1,0 +1,191 @@
+"""Who goes first in junctions, and who is towed.
+
+A driver stops before a junction until it is let in. It is let in when it needs to brake for the
+junction, if its way through crosses none of those that go first, and if there is room for it
+behind the junction. From then on it goes before everybody who is let in later. Who goes first is
+one order over all agents: those that are let in, by when; then those that wait, by time of arrival,
+which the time that they stand counts towards; then those that could not go anyway.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.kernels.drivers.path_info import (
+    ARRIVAL,
+    BLOCKER,
+    ENTRY,
+    EXIT,
+    LINE_COLOUR,
+    LINE_GAP,
+    RANK,
+    TWO,
+)
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.state.world import (
+    EVENT_TOW,
+    HALTED,
+    HOLD_BODY,
+    HOLD_RIGHT_OF_WAY,
+    IDM,
+    RED,
+    STOP_SIGN,
+    YELLOW,
+)
+
+__all__ = ["asking_way", "first_of_chain", "goes_first",
+    "is_held", "let_in", "note_precedence", "tow_late", "waits_at_red", "yield_delay"]  # fmt: skip
+
+ASKING_BRAKING = np.float32(2.5)  # [m/s^2]
+ASKING_TIME = np.float32(0.6)  # [s]
+ASKING_ROOM = np.float32(4.0)  # [m]
+FORCED_BRAKING = np.float32(5.0)  # [m/s^2]
+NOSE = np.float32(1.2)  # [m]
+LET_IN_SLACK = np.float32(2.0)  # [m]
+LET_IN_WAY = np.float32(30.0)  # [m]
+COMMITTED_BRAKING = np.float32(8.0)  # twice the braking [m/s^2]
+COMMITTED_SPEED = np.float32(3.0)  # [m/s]
+STOP_SIGN_DELAY = np.float32(30.0)  # [s]
+YIELD_DELAY = np.float32(20.0)  # [s]
+TURN_DELAY = np.float32(3.0)  # [s]
+COURTESY = np.float32(5.0)  # [s]
+LINE_ROOM = np.float32(4.0)  # [m]
+TOWING_TIME = np.float32(90.0)  # [s]
+RED_ZONE = np.float32(8.0)  # [m]
+
+
+@njit
+def asking_way(speed):
+    """Returns from how far before a junction a driver asks to be let in [m]."""
+    return speed * speed / (TWO * ASKING_BRAKING) + ASKING_TIME * speed + ASKING_ROOM
+
+
+@njit
+def yield_delay(lanes, lane):
+    """Returns by how much later one counts as arriving that gives way on a lane [s]."""
+    return YIELD_DELAY * np.float32(max(-lanes.precedence[lane], 0))
+
+
+@njit
+def is_inside(driver, gap, speed):
+    """Whether a body `gap` before a junction is in it or cannot but enter it."""
+    if driver == IDM:
+        return gap < -NOSE or speed * speed > TWO * FORCED_BRAKING * max(gap + NOSE, ZERO)
+    return gap < speed * speed / COMMITTED_BRAKING + HALF * speed and (
+        gap <= ZERO or speed > COMMITTED_SPEED
+    )
+
+
+@njit
+def let_in(data, info, world, agent):
+    """Lets an agent into the junction ahead of it, up to where it has cleared it."""
+    agents = data.agents
+    way = info[EXIT] if info[EXIT] < UNREACHABLE else max(info[ENTRY], ZERO) + LET_IN_WAY
+    agents.let_in_until[world, agent] = data.tallies.distance[world, agent] + way
+    agents.let_in_tick[world, agent] = np.int64(data.worlds.tick[world])
+
+
+@njit
+def is_held(info, half_length):
+    """Whether a driver has to stop at a line before the junction ahead of it."""
+    stops = np.int64(info[LINE_COLOUR]) in (RED, YELLOW, STOP_SIGN)
+    return stops and info[LINE_GAP] + half_length <= info[ENTRY] + LINE_ROOM
+
+
+@njit
+def note_precedence(data, info, world, agent, turns, delay):
+    """Writes who goes first: a lower rank, then the earlier arrival.
+
+    Args:
+        data: Of the worlds.
+        info: `Scratch.path_info` of the agent.
+        world: Where.
+        agent: Whose.
+        turns: Whether it turns in the junction.
+        delay: By how much later it counts as arriving, by what signs ask [s].
+    """
+    agents, bodies = data.agents, data.bodies
+    info[RANK] = ONE
+    info[ARRIVAL] = UNREACHABLE
+    entry = info[ENTRY]
+    if entry >= UNREACHABLE:
+        agents.let_in_until[world, agent] = ZERO
+        return
+    speed = max(agents.speed[world, agent], ZERO)
+    gap = entry - HALF * bodies.length[world, agent]
+    held = is_held(info, HALF * bodies.length[world, agent])
+    if held:
+        agents.let_in_until[world, agent] = ZERO
+    until = agents.let_in_until[world, agent]
+    known = until > ZERO and entry < until + LET_IN_SLACK - data.tallies.distance[world, agent]
+    if not known and not held and is_inside(bodies.driver[world, agent], gap, speed):
+        let_in(data, info, world, agent)
+        known = True
+    if known:
+        info[RANK] = ZERO
+        since = np.int64(agents.let_in_tick[world, agent]) - np.int64(data.worlds.tick[world])
+        info[ARRIVAL] = np.float32(since)
+        return
+    hold = np.int64(agents.hold[world, agent])
+    if held or (hold >= HOLD_BODY and hold != HOLD_RIGHT_OF_WAY):
+        info[RANK] = TWO
+    arrival = max(gap, ZERO) / max(speed, TWO)
+    if turns:
+        arrival += TURN_DELAY
+    info[ARRIVAL] = arrival + delay - max(agents.standing_time[world, agent] - COURTESY, ZERO)
+
+
+@njit
+def goes_first(info, agent, other):
+    """Whether `agent` has priority over `other`."""
+    if info[agent, RANK] != info[other, RANK]:
+        return info[agent, RANK] < info[other, RANK]
+    if info[agent, ARRIVAL] != info[other, ARRIVAL]:
+        return info[agent, ARRIVAL] < info[other, ARRIVAL]
+    return agent < other
+
+
+@njit
+def first_of_chain(info, agent):
+    """Returns for whom an agent waits in the end; in a ring, the lowest slot of it."""
+    first = np.int64(agent)
+    for _ in range(info.shape[0]):
+        following = np.int64(info[first, BLOCKER])
+        if following < 0:
+            return first
+        first = following
+    lowest = first
+    following = np.int64(info[first, BLOCKER])
+    while following != first:
+        lowest = min(lowest, following)
+        following = np.int64(info[following, BLOCKER])
+    return lowest
+
+
+@njit
+def waits_at_red(info, agent):
+    """Whether an agent stands before a light that is not green."""
+    colour = np.int64(info[agent, LINE_COLOUR])
+    return colour in (RED, YELLOW) and info[agent, LINE_GAP] < RED_ZONE
+
+
+@njit
+def tow_late(data, info, world, agent, first):
+    """Has an agent towed that has stood for too long, unless one that it waits for is to go first.
+
+    Args:
+        data: Of the worlds.
+        info: `Scratch.path_info` of all agents.
+        world: Where.
+        agent: Who stands.
+        first: For whom it waits in the end.
+    """
+    agents, bodies = data.agents, data.bodies
+    late = agents.standing_time[world, agent] > TOWING_TIME
+    if not late or bodies.driver[world, agent] != IDM:
+        return
+    drives = bodies.driver[world, first] == IDM and agents.status[world, first] != HALTED
+    if first == agent or (not drives and info[agent, BLOCKER] == np.float32(first)):
+        data.output.event[world, agent] |= EVENT_TOW

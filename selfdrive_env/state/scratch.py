@@ -1,0 +1,82 @@
+"""The working memory of the workers, each field declared once with axes, type and unit.
+
+Axes: as in `state.world`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, NamedTuple
+
+from selfdrive_env.state.arrays import F32, I32, I64, U8
+
+__all__ = ["Scratch"]
+
+
+class Scratch(NamedTuple):
+    """Working memory of a worker: a thread on the CPU, a block of threads on CUDA."""
+
+    path: Annotated[F32, "worker agent point 5"]
+    """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
+
+    path_info: Annotated[F32, "worker agent info"]
+    """What scripted drivers know of each agent's way, columns of kernels/drivers/path.py."""
+
+    halted: Annotated[U8, "worker agent"]
+    """Whether the agent was halted before the step."""
+
+    request: Annotated[U8, "worker agent"]
+    """Which row of the agent to write, a `RowRequest`."""
+
+    nearest: Annotated[I32, "world agent slot"]
+    """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
+
+    cached_cell: Annotated[I32, "world agent 4"]
+    """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
+    many lane points and boundary points there are."""
+
+    cached_lane_point: Annotated[F32, "world agent lane_point 4"]
+    """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
+
+    cached_route_distance: Annotated[F32, "world agent lane_point"]
+    """From each of them to the start of the goal's lane [m]."""
+
+    cached_boundary_point: Annotated[F32, "world agent boundary_point 4"]
+    """Boundary points, likewise."""
+
+    flags: Annotated[I32, "worker 32"]
+    """Columns `REQUESTED`: whether any row is wanted, `IDLE`: whether the world had ended before
+    the step; the others keep those of two threads in different cache lines."""
+
+    key: Annotated[I64, "thread slot"]
+    """Squared distance and slot of the nearest agents, in one number each."""
+
+    pose: Annotated[F32, "worker pose 4"]
+    """Box centre x, y [m] and heading cos, sin of each agent, then a row a thread for noise."""
+
+    centre_x: Annotated[F32, "worker agent"]
+    """Box centre, far away for absent agents [m]."""
+
+    centre_y: Annotated[F32, "worker agent"]
+    radius: Annotated[F32, "worker agent"]
+    """Of a circle round what a body covers in the step [m]."""
+
+    square: Annotated[F32, "thread agent"]
+    """Squared distance to each agent [m^2]."""
+
+    size_part: Annotated[F32, "worker agent 2"]
+    """Observed values of each body's length and width."""
+
+    near_row: Annotated[I32, "worker agent"]
+    """Row of the near lists of each agent's observation cell, -1 for none."""
+
+    row: Annotated[F32, "staging feature"]
+    """An observation before it is rounded to half precision."""
+
+    chosen: Annotated[U8, "world agent"]
+    """Slots that a reset is asked for."""
+
+    whole: Annotated[U8, "world"]
+    """Worlds that a reset draws anew."""
+
+    cycles: Annotated[I64, "worker stage"]
+    """Processor cycles spent in each stage since the buffers were made."""

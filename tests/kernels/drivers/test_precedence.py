@@ -1,0 +1,255 @@
+"""Right of way: who goes first, who keeps a junction clear, and who is towed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfdrive_env.envs import make_drive
+from selfdrive_env.kernels.drivers.path_info import ARRIVAL, BLOCKER, PATH_INFO, RANK
+from selfdrive_env.kernels.drivers.precedence import first_of_chain, goes_first
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import Junction, RoadNetwork
+from selfdrive_env.state.world import (
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_RED_LIGHT,
+    EVENT_TOW,
+    EXTERNAL,
+    IDM,
+    RED,
+    STILL,
+)
+from tests.kernels import from_python
+from tests.kernels.conftest import build, no_jerk, put, set_body, town_engine
+from tests.maps.conftest import connect, strip
+
+goes_first = from_python(goes_first)
+first_of_chain = from_python(first_of_chain)
+
+STILL_SPEED, TOWED_AFTER = 0.05, 90.0  # [m/s], [s]
+
+
+def crossing(gap: float = 60.0) -> RoadNetwork:
+    """Two one-way roads that cross in a junction 12 m wide; lanes 0 to 2 eastward, 3 to 5
+    northward; a further junction `gap` metres behind it on the eastward road.
+    """
+    far = 6.0 + gap
+    lanes = [
+        strip("from west", [[-150, 0, 0], [-6, 0, 0]]),
+        strip("through east", [[-6, 0, 0], [6, 0, 0]], junction=0),
+        strip("to east", [[6, 0, 0], [far, 0, 0]]),
+        strip("from south", [[0, -150, 0], [0, -6, 0]]),
+        strip("through north", [[0, -6, 0], [0, 6, 0]], junction=0),
+        strip("to north", [[0, 6, 0], [0, 200, 0]]),
+        strip("through again", [[far, 0, 0], [far + 12, 0, 0]], junction=1),
+        strip("on", [[far + 12, 0, 0], [far + 200, 0, 0]]),
+    ]
+    connect(lanes, (0, 1), (1, 2), (3, 4), (4, 5), (2, 6), (6, 7))
+    junctions = [Junction("cross", lanes=[1, 4]), Junction("next", lanes=[6])]
+    return RoadNetwork("crossing", lanes, junctions)
+
+
+def crossing_engine(drivers, gap=60.0, **settings):
+    engine = build([compile_map(crossing(gap))], drivers=drivers, **settings)
+    set_body(engine)
+    engine.bodies.max_curvature[0] = 0.15
+    engine.bodies.weight[0] = 0.0
+    for agent in range(len(drivers)):
+        engine.bodies.num_goals[0, agent] = 1
+        engine.bodies.goal_lane[0, agent, 0], engine.bodies.goal_s[0, agent, 0] = 7, 150.0
+        engine.agents.goal[0, agent] = 0
+    return engine
+
+
+def at(engine, agent, lane, s, speed=0.0, goal=7):
+    """Puts an agent on a lane with its middle at s, on its way to a lane."""
+    segment = int(engine.lanes.segment_first[lane])
+    put(engine, agent, segment + int(s), s - int(s), speed=speed)
+    engine.bodies.goal_lane[0, agent, 0] = goal
+    engine.agents.goal_distance[0, agent] = 1000.0
+
+
+def fronts(engine, agent):
+    """East and north of the front bumper."""
+    a, b = engine.agents, engine.bodies
+    ahead = 0.5 * (b.wheelbase[0, agent] + b.length[0, agent])
+    return (
+        float(a.x[0, agent] + ahead * a.cos[0, agent]),
+        float(a.y[0, agent] + ahead * a.sin[0, agent]),
+    )
+
+
+@pytest.mark.parametrize("nose", np.linspace(-1.0, 8.0, 13))
+def test_who_stands_at_the_edge_lets_one_pass_that_cannot_stop(nose):
+    """The front of the one that stands is `nose` before the junction, the other comes at 12.8 m/s
+    from 13 m away.
+    """
+    engine = crossing_engine([IDM, IDM])
+    at(engine, 0, 3, 144.0 - 2.25 - max(nose, 0.0), goal=5)
+    if nose < 0.0:
+        engine.agents.y[0, 0] -= nose
+    at(engine, 1, 0, 144.0 - 2.25 - 13.0, speed=12.8)
+    engine.lanes.speed_limit[:] = 13.0
+    passed = False
+    for _ in range(80):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event[0] & EVENT_COLLISION).any()
+        passed = passed or fronts(engine, 1)[0] > 8.0
+        if not passed and nose >= 1.0:
+            assert fronts(engine, 0)[1] < -2.5
+    assert passed
+    assert fronts(engine, 0)[1] > 8.0
+
+
+@pytest.mark.parametrize("place", [0.0, 2.5, 5.0])
+def test_who_cannot_clear_a_junction_does_not_enter_it(place):
+    """A body stands with its rear `place` metres behind the junction: too near for another."""
+    engine = crossing_engine([IDM, STILL, IDM])
+    at(engine, 0, 0, 100.0, speed=8.0)
+    at(engine, 1, 2, place + 2.25)
+    at(engine, 2, 3, 60.0, speed=8.0, goal=5)
+    for _ in range(150):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event[0] & EVENT_COLLISION).any()
+        assert fronts(engine, 0)[0] < -6.0
+    assert fronts(engine, 0)[0] > -12.0
+    assert engine.agents.y[0, 2] > 20.0
+
+
+def test_who_has_room_behind_a_junction_enters_it():
+    engine = crossing_engine([IDM, STILL])
+    at(engine, 0, 0, 100.0, speed=8.0)
+    at(engine, 1, 2, 9.0 + 2.25)
+    for _ in range(100):
+        engine.step(no_jerk(engine))
+    assert 9.0 < fronts(engine, 0)[0] < 15.0
+    assert not (engine.output.event[0] & EVENT_COLLISION).any()
+
+
+def test_a_lane_too_short_to_stand_on_belongs_to_the_junction():
+    """The next junction is 4 m behind this one and blocked: the car waits before both."""
+    engine = crossing_engine([IDM, STILL], gap=4.0)
+    at(engine, 0, 0, 100.0, speed=8.0)
+    at(engine, 1, 7, 3.0)
+    for _ in range(100):
+        engine.step(no_jerk(engine))
+    assert -12.0 < fronts(engine, 0)[0] < -6.0
+
+
+def test_who_is_let_in_keeps_its_turn():
+    """Two arrive together: whoever goes first is through before the other enters."""
+    rng = np.random.default_rng(4)
+    engine = crossing_engine([IDM, IDM])
+    for _ in range(40):
+        away = rng.uniform(20.0, 60.0, 2)
+        at(engine, 0, 0, 144.0 - away[0], speed=rng.uniform(0.0, 13.0))
+        at(engine, 1, 3, 144.0 - away[1], speed=rng.uniform(0.0, 13.0), goal=5)
+        engine.lanes.speed_limit[:] = 13.0
+        first = -1
+        for _ in range(60):
+            engine.step(no_jerk(engine))
+            assert not (engine.output.event[0] & EVENT_COLLISION).any()
+            let_in = engine.agents.let_in_until[0] > 0.0
+            if first < 0 and let_in.any():
+                assert let_in.sum() == 1
+                first = int(np.argmax(let_in))
+        assert fronts(engine, 0)[0] > 6.0
+        assert fronts(engine, 1)[1] > 6.0
+
+
+def test_the_first_of_a_chain_is_its_head_or_the_lowest_of_a_ring():
+    info = np.full((6, PATH_INFO), -1.0, np.float32)
+    info[:, BLOCKER] = [1, 2, -1, 5, 3, 4]
+    assert [first_of_chain(info, agent) for agent in range(6)] == [2, 2, 2, 3, 3, 3]
+    info[2, BLOCKER] = 4
+    assert first_of_chain(info, 0) == 3
+
+
+def test_the_order_is_total():
+    rng = np.random.default_rng(0)
+    info = np.zeros((40, PATH_INFO), np.float32)
+    info[:, RANK] = rng.integers(0, 3, 40)
+    info[:, ARRIVAL] = rng.integers(0, 5, 40)
+    before = np.array([[goes_first(info, a, b) for b in range(40)] for a in range(40)])
+    off = ~np.eye(40, dtype=bool)
+    assert (before ^ before.T)[off].all()
+    assert sorted(before.sum(axis=1)) == list(range(40))
+
+
+def test_who_stands_behind_a_body_that_never_moves_is_towed_after_ninety_seconds():
+    engine = crossing_engine([IDM, STILL, IDM])
+    at(engine, 0, 0, 100.0, speed=5.0)
+    at(engine, 1, 0, 130.0)
+    at(engine, 2, 0, 60.0, speed=5.0)
+    towed = {}
+    stood = 0.0
+    for step in range(500):
+        engine.step(no_jerk(engine))
+        stood += 0.3 if engine.agents.speed[0, 0] < STILL_SPEED else 0.0
+        for agent in np.flatnonzero(engine.output.event[0] & EVENT_TOW):
+            towed.setdefault(int(agent), step)
+            assert engine.output.truncated[0, agent]
+            assert not engine.output.terminated[0, agent]
+        if towed:
+            break
+    assert list(towed) == [0]
+    assert TOWED_AFTER < stood < TOWED_AFTER + 10.0
+
+
+def test_nobody_is_towed_at_a_red_light_nor_who_does_not_drive_by_script():
+    engine = town_engine("harbour", drivers=[IDM, EXTERNAL, STILL], agents_per_world=3)
+    set_body(engine)
+    signs, lanes = engine.signs, engine.lanes
+    lane_of = np.repeat(np.arange(len(lanes.length)), np.diff(signs.lane_line_first))
+    signal = signs.line_group[signs.lane_line] >= 0
+    link = int(np.flatnonzero(signal & (signs.lane_line_s > 80.0))[0])
+    lane, s = int(lane_of[link]), float(signs.lane_line_s[link])
+    put(engine, 0, int(lanes.segment_first[lane]) + int(s) - 40, speed=8.0)
+    put(engine, 1, int(lanes.segment_first[lane]) + int(s) - 60)
+    engine.bodies.goal_lane[0, 0, 0] = int(lanes.successor[lanes.successor_first[lane]])
+    engine.bodies.goal_s[0, 0, 0], engine.bodies.num_goals[0, 0] = 5.0, 1
+    for _ in range(800):
+        engine.lights.remaining[0] = 1000.0
+        engine.lights.line_colour[0] = RED
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event[0] & (EVENT_TOW | EVENT_RED_LIGHT)).any()
+    assert engine.agents.speed[0, 0] < STILL_SPEED
+
+
+@pytest.mark.parametrize(("name", "agents"), [("harbour", 100), ("riverside", 100)])
+def test_traffic_does_not_lock_up(name, agents):
+    """Ten minutes: nobody has stood for 90 s for no red light, hardly anybody was towed."""
+    engine = town_engine(
+        name, worlds=3, drivers=[IDM] * agents, on_goal="new_route", bodies="typed", seed=3
+    )
+    events = np.zeros(3, np.int64)
+    kinds = (EVENT_COLLISION, EVENT_TOW, EVENT_OFFROAD | EVENT_RED_LIGHT)
+    for _ in range(2000):
+        engine.step(no_jerk(engine))
+        events += [np.count_nonzero(engine.output.event & kind) for kind in kinds]
+    hours = 3 * agents / 6.0
+    assert (engine.agents.standing_time > TOWED_AFTER).mean() == 0.0
+    assert (events[:2] <= 0.05 * hours + 2).all()
+    assert events[2] == 0
+    assert engine.motion.travel.mean() / 0.3 > 2.5
+
+
+def test_no_variant_of_a_town_locks_up():
+    """Flips, scales and shears of all towns: the kind, not the one place."""
+    env = make_drive(
+        12, map=["riverside", "hillcrest", "harbour"], map_variants=4, agents_per_world=60,
+        driver="idm", bodies="typed", on_goal="new_route", on_collision="ignore",
+        on_offroad="ignore", horizon=1.0e5, stagger=False, layout="lean", copy=False,
+    )  # fmt: skip
+    env.reset(seed=11)
+    agents, collisions, tows = env.engine.agents, 0, 0
+    for _ in range(1500):
+        env.step(np.zeros(12, np.int64))
+        collisions += np.count_nonzero(env.engine.output.event & EVENT_COLLISION)
+        tows += np.count_nonzero(env.engine.output.event & EVENT_TOW)
+    env.close()
+    hours = 12 * 60 / 8.0
+    assert collisions <= 0.05 * hours + 4
+    assert tows <= 0.05 * hours + 2
+    assert (agents.standing_time > TOWED_AFTER).mean() == 0.0

@@ -1,0 +1,174 @@
+"""Ways that fit a body: lanes that open and close, bends, starts, stop signs behind short lanes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork, StopLine
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_COLLISION,
+    EVENT_OFFROAD,
+    EVENT_STOP_SIGN,
+    EVENT_TOW,
+    EXTERNAL,
+    IDM,
+)
+from tests.kernels.conftest import build, no_jerk
+from tests.maps.conftest import connect, strip
+
+MARGIN = 0.4  # [m]
+
+
+def tapering(name, y, widths, x):
+    """An eastward lane whose right edge is straight at y and whose width changes along x."""
+    zero = np.zeros(len(x))
+    right = np.stack([x, zero + y, zero], axis=1)
+    left = right + np.stack([zero, widths, zero], axis=1)
+    return Lane(name, type="driving", centre=(left + right) / 2, left=left, right=right,
+        speed_limit=14.0)  # fmt: skip
+
+
+def two_lanes(begin: float, taper: float, opens: bool) -> RoadNetwork:
+    """A ring road of two lanes, 400 m a side, whose left lane opens or closes over `taper` metres.
+
+    The left lane is 0 to 3.5 m wide; it lies beside the right one between two that go on alone.
+    """
+    x = np.linspace(0.0, 400.0, 401)
+    share = np.clip((x - begin) / taper, 0.0, 1.0)
+    width = 3.5 * (share if opens else 1.0 - share)
+    lanes = [
+        strip("right", np.stack([x, 0 * x, 0 * x], axis=1), 3.5, speed_limit=14.0),
+        tapering("left", 1.75, width, x),
+        strip("on", [[400, 0, 0], [600, 0, 0]], 3.5, speed_limit=14.0),
+        strip("on left", [[400, 3.5, 0], [600, 3.5, 0]], 3.5, speed_limit=14.0),
+        strip("before", [[-200, 0, 0], [0, 0, 0]], 3.5, speed_limit=14.0),
+    ]
+    lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
+    connect(lanes, (0, 2), (4, 0), *([(1, 3)] if opens else []))
+    return RoadNetwork("taper", lanes)
+
+
+def width_at(engine, segment):
+    return engine.lanes.segment[segment, 5] + engine.lanes.segment[segment, 6]
+
+
+def segment_of(engine, lane, s):
+    first, after = engine.lanes.segment_first[lane : lane + 2]
+    return first + min(int(s / engine.lanes.length[lane] * (after - first)), after - first - 1)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    begin=st.floats(20.0, 250.0),
+    taper=st.floats(10.0, 140.0),
+    opens=st.booleans(),
+    anywhere=st.booleans(),
+)
+def test_starts_and_goals_lie_where_the_lane_is_wide_enough(begin, taper, opens, anywhere):
+    """Of learners, too."""
+    engine = build(
+        [compile_map(two_lanes(begin, taper, opens))],
+        worlds=60, drivers=[EXTERNAL] * 4, bodies="typed",
+        **({"first_goal": None} if anywhere else {}),
+    )  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    for world, agent in np.argwhere(agents.status != ABSENT):
+        needed = bodies.width[world, agent] + MARGIN - 1e-3
+        assert width_at(engine, agents.segment[world, agent]) >= needed
+        for goal in range(bodies.num_goals[world, agent]):
+            lane = int(bodies.goal_lane[world, agent, goal])
+            assert (
+                width_at(engine, segment_of(engine, lane, bodies.goal_s[world, agent, goal]))
+                >= needed
+            )
+    assert (agents.status != ABSENT).mean() > 0.6
+
+
+@settings(max_examples=6, deadline=None)
+@given(begin=st.floats(20.0, 250.0), taper=st.floats(10.0, 140.0))
+def test_nobody_stands_beside_an_opening_lane(begin, taper):
+    """All are on their way to the lane that opens: they stay on theirs until it is wide enough."""
+    engine = build([compile_map(two_lanes(begin, taper, True))], worlds=8, drivers=[IDM] * 3,
+        bodies={"car": 1.0})  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    bodies.num_goals[:] = 1
+    bodies.goal_lane[..., 0], bodies.goal_s[..., 0] = 3, 190.0
+    bodies.goal_x[..., 0], bodies.goal_y[..., 0] = 590.0, 3.5
+    agents.goal[:] = 0
+    reached = np.zeros(agents.x.shape, bool)
+    bad = EVENT_COLLISION | EVENT_OFFROAD | EVENT_TOW
+    arrived = 0
+    for _ in range(400):
+        lane = engine.lanes.segment_lane[agents.segment]
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & bad).any()
+        assert (agents.standing_time < 20.0).all()
+        reached |= lane == 3
+        arrived = max(arrived, int(reached.sum()))
+    assert arrived > 0
+
+
+def test_a_start_is_as_slow_as_the_bends_of_its_route_ask():
+    """A bend of 10 m radius behind a chain of short lanes; the other branch goes straight on."""
+    angle = np.linspace(0.0, np.pi / 2, 91)
+    bend = np.stack([75 + 10 * np.sin(angle), 10 - 10 * np.cos(angle), 0 * angle], axis=1)
+    short = [[[60 + 3 * n, 0, 0], [63 + 3 * n, 0, 0]] for n in range(5)]
+    points = ([[0, 0, 0], [60, 0, 0]], *short, bend, [[85, 10, 0], [85, 110, 0]],
+        [[75, 0, 0], [275, 0, 0]])  # fmt: skip
+    lanes = [strip(str(n), p, speed_limit=40.0) for n, p in enumerate(points)]
+    connect(lanes, *((n, n + 1) for n in range(7)), (5, 8))
+    engine = build([compile_map(RoadNetwork("late", lanes))], worlds=400, drivers=[IDM],
+        bodies={"car": 1.0}, further_goals=0, initial_speed=1.0)  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    lane = engine.lanes.segment_lane[agents.segment[:, 0]]
+    goal = bodies.goal_lane[:, 0, 0]
+    turns = (agents.status[:, 0] != ABSENT) & (lane == 0) & np.isin(goal, (6, 7))
+    on = (agents.status[:, 0] != ABSENT) & (lane == 0) & (goal == 8)
+    room = 75.0 - agents.s[:, 0] - 0.5 * bodies.length[:, 0]
+    assert (agents.speed[turns, 0] <= 1.01 * np.sqrt(25.0 + 4.0 * room[turns])).all()
+    assert (agents.speed[on, 0] > np.sqrt(25.0 + 4.0 * room[on])).any()
+
+
+@settings(max_examples=8, deadline=None)
+@given(rest=st.floats(0.3, 6.0), back=st.floats(0.05, 0.25))
+def test_a_stop_sign_behind_a_short_last_lane_is_served(rest, back):
+    """The lane before the junction is cut `rest` metres before its end; the line lies there."""
+    cut = -rest
+    lanes = [
+        strip("far", [[-150, 0, 0], [cut, 0, 0]]),
+        strip("last", [[cut, 0, 0], [0, 0, 0]]),
+        strip("through", [[0, 0, 0], [15, 0, 0]], junction=0),
+        strip("on", [[15, 0, 0], [300, 0, 0]]),
+    ]
+    connect(lanes, (0, 1), (1, 2), (2, 3))
+    ends = np.array([-back, 2.0, 0.0]), np.array([-back, -2.0, 0.0])
+    line = StopLine(*ends, *ends, 0.0, [(1, rest - back)], kind="stop_sign")
+    network = RoadNetwork("sign", lanes, [Junction("j", lanes=[2])], stop_lines=[line])
+    engine = build([compile_map(network)], worlds=6, drivers=[IDM], bodies={"car": 1.0})
+    agents, bodies = engine.agents, engine.bodies
+    bodies.num_goals[:] = 1
+    bodies.goal_lane[..., 0], bodies.goal_s[..., 0] = 3, 270.0
+    bodies.goal_x[..., 0], bodies.goal_y[..., 0] = 285.0, 0.0
+    started = engine.lanes.segment_lane[agents.segment[:, 0]] == 0
+    assert started.any()
+    through = np.zeros(6, bool)
+    for _ in range(250):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & (EVENT_STOP_SIGN | EVENT_TOW)).any()
+        through |= agents.x[:, 0] > 20.0
+    assert through[started].all()
+
+
+@pytest.mark.parametrize("kind", ["truck", "bus", "van"])
+def test_long_bodies_stay_on_the_road(kind):
+    """On all towns, flipped and scaled: bends are left alone that a body only just fits."""
+    engine = build([compile_map(two_lanes(100.0, 50.0, True))], drivers=[IDM] * 3,
+        bodies={kind: 1.0}, worlds=4)  # fmt: skip
+    for _ in range(300):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & EVENT_OFFROAD).any()
