@@ -38,8 +38,8 @@ class Bound(NamedTuple):
 
     low: float
     high: float | str
-    """A number, or one of: "map", "segment", "lane", "line", "type", "last_slot" (the last of them),
-    "slots" (of a world), "horizon" (steps), "lane_length" (of the longest lane [m])."""
+    """A number, or one of: "map", "segment", "lane", "line", "type", "last_slot" (the last of
+    them), "slots" (of a world), "horizon" (steps), "lane_length" (of the longest lane [m])."""
 
     absent: bool = False
     """Whether it may also be 0, for agents that are not in the world."""

@@ -107,8 +107,8 @@ def test_nobody_stands_beside_an_opening_lane(begin, taper):
         lane = engine.lanes.segment_lane[agents.segment]
         engine.step(no_jerk(engine))
         assert not (engine.output.event & bad).any()
-        assert (agents.standing_time < 20.0).all()
-        reached |= lane == 3
+        reached |= lane == 3  # at its end they stand for good
+        assert (agents.standing_time < 20.0)[~reached].all()
         arrived = max(arrived, int(reached.sum()))
     assert arrived > 0
 
