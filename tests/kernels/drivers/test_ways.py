@@ -106,8 +106,9 @@ def test_nobody_stands_beside_an_opening_lane(begin, taper):
     for _ in range(400):
         lane = engine.lanes.segment_lane[agents.segment]
         engine.step(no_jerk(engine))
-        assert not (engine.output.event & bad).any()
-        assert (agents.standing_time < 20.0).all()
+        along = agents.x < 550.0  # the road ends at 600: some go there on the right lane
+        assert not (engine.output.event & bad)[along].any()
+        assert (agents.standing_time[along] < 20.0).all()
         reached |= lane == 3
         arrived = max(arrived, int(reached.sum()))
     assert arrived > 0
@@ -166,7 +167,7 @@ def test_a_stop_sign_behind_a_short_last_lane_is_served(rest, back):
 
 @pytest.mark.parametrize("kind", ["truck", "bus", "van"])
 def test_long_bodies_stay_on_the_road(kind):
-    """On all towns, flipped and scaled: bends are left alone that a body only just fits."""
+    """Also where a lane opens beside theirs."""
     engine = build([compile_map(two_lanes(100.0, 50.0, True))], drivers=[IDM] * 3,
         bodies={kind: 1.0}, worlds=4)  # fmt: skip
     for _ in range(300):
