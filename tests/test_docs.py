@@ -109,7 +109,20 @@ def script(page: Path, needs: tuple[str, ...]) -> str:
                 steps.append({"line": block.line, "code": block.text, "prints": None})
         elif block.output and runs:
             steps[-1]["prints"] = block.text
-    return PROGRAM.format(steps=json.dumps(steps), name=page.name)
+    program = PROGRAM.format(steps=json.dumps(steps), name=page.name)
+    return UNHURRIED + program if "pygame" in needs else program
+
+
+UNHURRIED = """
+import pygame
+
+class Clock:
+    "Does not wait for the next picture, so that seconds of play take no seconds."
+    def tick(self, fps=0):
+        return 0
+
+pygame.time.Clock = Clock
+"""
 
 
 PROGRAM = """

@@ -65,7 +65,7 @@ def test_halves_are_rounded_as_numpy_does() -> None:
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="an x86 processor")
 @pytest.mark.parametrize(
-    "program", [CHECK, pytest.param(ROWS, marks=pytest.mark.slow)], ids=["numbers", "rows"]
+    "program", [CHECK, pytest.param(ROWS, marks=pytest.mark.full)], ids=["numbers", "rows"]
 )
 def test_a_processor_without_halves_makes_the_same(program: str, tmp_path: Path) -> None:
     environment = {**os.environ, **OLD, "SELFDRIVE_CACHE": str(tmp_path)}
