@@ -59,6 +59,7 @@ TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
 BEND_MARGIN = np.float32(0.15)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
+FAST = np.float32(8.0)  # [m/s]
 LATE_BRAKING = np.float32(3.0)  # [m/s^2]
 LATE_LATERAL = np.float32(4.0)  # [m/s^2]
 TWO = np.float32(2.0)
@@ -150,6 +151,8 @@ def lane_ahead(lanes, routes, lane, ways, bend, speed, room):
     goal_lane, first_lane, num_lanes = ways
     best = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
     if best < 0:
+        return best
+    if speed <= FAST:
         return best
     excess = speed * speed - TWO * LATE_BRAKING * max(room, ZERO)
     if excess * lanes.max_curvature[best] <= LATE_LATERAL:
