@@ -6,23 +6,41 @@ import contextlib
 import functools
 import importlib.util
 import os
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
-    import hypothesis
-
-    # How long an example takes says more of the machine than of the code.
-    slow = hypothesis.HealthCheck.too_slow
-    hypothesis.settings.register_profile("any speed", deadline=None, suppress_health_check=[slow])
-    hypothesis.settings.load_profile("any speed")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full` as well")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
+        import hypothesis
+
+        # How long an example takes says more of the machine than of the code. Examples are the same
+        # in each run, so that a change and its failures belong together; --full looks for new ones.
+        hypothesis.settings.register_profile(
+            "any speed",
+            deadline=None,
+            suppress_health_check=[hypothesis.HealthCheck.too_slow],
+            derandomize=not config.getoption("--full"),
+        )
+        hypothesis.settings.load_profile("any speed")
+
+
+@pytest.fixture(autouse=True)
+def spaces_sample_alike_in_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space that nobody has seeded draws from seed 0: no test depends on chance."""
+    from gymnasium.spaces import space
+
+    drawn = space.seeding.np_random
+    fixed = types.SimpleNamespace(np_random=lambda seed=None: drawn(0 if seed is None else seed))
+    monkeypatch.setattr(space, "seeding", fixed)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
