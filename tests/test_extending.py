@@ -101,7 +101,7 @@ standing = [column.name for column in OBSERVATION["ego"]].index("standing")
 jerks, terms, ends, columns, speeds = [], [], {}, [], []
 for step in range(30):
     rows, rewards, terminated, truncated, infos = envs.step(envs.action_space.sample())
-    jerks.append(engine.motion.jerk[0, :, 0].tolist())
+    jerks.append(engine.motion.realised_jerk[0, :, 0].tolist())
     terms.append([engine.output.term[0, :, -1].tolist(), engine.output.weighted[0, :, -1].tolist()])
     columns.append(rows[:, standing].tolist())
     speeds.append(engine.agents.speed[0].tolist())

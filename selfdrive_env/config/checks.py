@@ -118,7 +118,7 @@ def as_list(name: str, value: Any) -> tuple[Any, ...]:
 def check_path(name: str, value: str | os.PathLike[Any]) -> None:
     """Raises a ValueError for what the system takes as no path, whether there is a file or not."""
     try:
-        good = b"\0" not in os.fsencode(value)
+        good = isinstance(os.fspath(value), str) and b"\0" not in os.fsencode(value)
     except ValueError:
         good = False
     if not good:

@@ -216,7 +216,9 @@ class Settings:
         for name, allowed in CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
         check_choice("preset", self.preset, tuple(PRESETS))
-        if isinstance(self.traffic, os.PathLike) or self.traffic not in (*TRAFFIC, *POLICIES):
+        known = isinstance(self.traffic, str) and self.traffic in (*TRAFFIC, *POLICIES)
+        if isinstance(self.traffic, str | os.PathLike) and not known:
+            check_path("traffic", self.traffic)
             self._set("traffic", absolute(self.traffic))
         if not (isinstance(self.traffic, str) and os.path.exists(self.traffic)):
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))

@@ -12,12 +12,11 @@ from selfdrive_env.kernels.dynamics import jerk_bicycle
 from selfdrive_env.state.world import EVENT_COLLISION, HALTED
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, set_body, town_engine
-from tests.reference import Sweep, gap, swept_gap
+from tests.reference import MISSED, Sweep, gap, swept_gap
 
 first_touch = from_python(first_touch)
 
 F = np.float32
-MISSED = 0.02  # [m]
 LOOK = 5e-3  # by which bodies move between two looks of `swept_gap` [m]
 
 

@@ -2,6 +2,7 @@
 
 from tests.reference.kernels import (
     MILLIMETRE,
+    MISSED,
     Car,
     Observer,
     Sweep,
@@ -27,6 +28,7 @@ from tests.reference.kernels import (
 
 __all__ = [
     "MILLIMETRE",
+    "MISSED",
     "Car",
     "Observer",
     "Sweep",

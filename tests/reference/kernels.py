@@ -24,6 +24,8 @@ from selfdrive_env.state.world import (
 )
 
 MILLIMETRE = 1e-3
+MISSED = 0.02
+"""Depth of an overlap that a swept contact may miss [m]."""
 
 
 # Dynamics
