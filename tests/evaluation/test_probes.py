@@ -19,6 +19,11 @@ def test_idm_masters_what_it_is_made_for(name: str) -> None:
     assert 0.0 <= result.low < result.rate <= result.high <= 1.0
 
 
+def test_idm_never_stays_on_the_ramp() -> None:
+    """Those who found no gap stand at its end; they leave it when the road beside them is free."""
+    assert probe(load("idm"), "merge", trials=20).successes == 20
+
+
 def test_idm_does_not_overtake() -> None:
     assert probe(load("idm"), "overtaking", trials=4).successes == 0
 

@@ -24,6 +24,9 @@ TURN_OUT_ROOM = np.float32(6.0)  # [m]
 TURN_OUT_SLACK = np.float32(3.0)  # [m]
 TURN_OUT_SHARE = np.float32(0.8)  # of the length
 TURN_OUT_TIME = np.float32(2.0)  # [s]
+TURNING_PACE, TURNING_SPEED = np.float32(0.45), np.float32(4.5)  # [1/s], [m/s]
+TURNED = np.float32(0.02)  # sine of the angle to the lane
+TURNED_ASIDE = np.float32(0.1)  # [m]
 CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
 STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
@@ -148,7 +151,9 @@ def may_change(model, data, world, agent, lane, target, room):
     left_side = target == lanes.left[lane]
     aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
     begun = aside > BEGUN
-    if not begun and too_late(model, data, world, agent, lane, room):
+    angle = agents.angle_sin[world, agent] if left_side else -agents.angle_sin[world, agent]
+    turned = angle > TURNED or aside > TURNED_ASIDE
+    if not begun and too_late(model, data, world, agent, lane, room, turned):
         return False
     return side_is_free(agents, bodies, world, agent, left_side, begun)
 
@@ -160,13 +165,20 @@ def turn_out_room(length):
 
 
 @njit
-def too_late(model, data, world, agent, lane, room):
-    """Whether a lane ends too soon to begin a change, in `room` metres if it is a dead end."""
+def too_late(model, data, world, agent, lane, room, turned):
+    """Whether a lane ends too soon to begin a change, in `room` metres if it is a dead end.
+
+    Who is slow and has `turned` out already goes on: its own speed must not stop it half-way, from
+    where it would never leave.
+    """
     lanes = model.lanes
     agents, bodies = data.agents, data.bodies
     speed = agents.speed[world, agent]
     length = bodies.length[world, agent]
     if room < UNREACHABLE:
+        slow = speed < min(TURNING_SPEED, TURNING_PACE * room)
+        if turned and slow and room > HALF * length:
+            return False
         needed = turn_out_room(length) - TURN_OUT_SLACK + HALF * length
         return room < needed + TURN_OUT_TIME * max(speed - HALF, ZERO)
     left_over = lanes.length[lane] - agents.s[world, agent]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selfdrive_env.kernels.drivers import lane_changes
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork, StopLine
 from selfdrive_env.state.world import (
@@ -18,10 +19,12 @@ from selfdrive_env.state.world import (
     EXTERNAL,
     IDM,
 )
-from tests.kernels.conftest import build, no_jerk
+from tests.kernels import from_python
+from tests.kernels.conftest import build, no_jerk, put
 from tests.maps.conftest import connect, strip
 
 MARGIN = 0.4  # [m]
+turn_out_room = from_python(lane_changes.turn_out_room)
 
 
 def tapering(name, y, widths, x):
@@ -111,6 +114,35 @@ def test_nobody_stands_beside_an_opening_lane(begin, taper):
         assert (agents.standing_time < 20.0)[~reached].all()
         arrived = max(arrived, int(reached.sum()))
     assert arrived > 0
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    begin=st.floats(150.0, 250.0),
+    taper=st.floats(10.0, 140.0),
+    nearer=st.floats(-3.0, 2.5),
+    speed=st.sampled_from([0.0, 1.0, 2.0]),
+    kind=st.sampled_from(["car", "van", "truck", "bus"]),
+)
+def test_who_has_waited_at_the_end_of_a_lane_leaves_it(begin, taper, nearer, speed, kind):
+    """It stands where drivers stop, or up to 2.5 m nearer to where the lane gets too narrow."""
+    engine = build([compile_map(two_lanes(begin, taper, False))], drivers=[IDM],
+        bodies={kind: 1.0})  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    length, needed = float(bodies.length[0, 0]), float(bodies.width[0, 0]) + MARGIN
+    narrow = begin + taper * (1.0 - needed / 3.5)
+    stop = narrow - 0.5 * length - float(turn_out_room(np.float32(length))) - 0.5
+    put(engine, 0, segment_of(engine, 1, stop + nearer), speed=speed if nearer < 0.0 else 0.0)
+    bodies.num_goals[0, 0] = 1
+    bodies.goal_lane[0, 0, 0], bodies.goal_s[0, 0, 0] = 2, 190.0
+    bodies.goal_x[0, 0, 0], bodies.goal_y[0, 0, 0] = 590.0, 0.0
+    agents.goal[0, 0] = 0
+    left = 0
+    for _ in range(60):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & EVENT_OFFROAD).any()
+        left += int(engine.lanes.segment_lane[agents.segment[0, 0]] != 1)
+    assert left > 20
 
 
 def test_a_start_is_as_slow_as_the_bends_of_its_route_ask():
