@@ -172,12 +172,14 @@ def evaluate(driver: str, actor: Actor, seeds: range, seconds: float) -> Rates:
         km += sums["km"]
         env.close()
     mean = {name: float(np.mean([rates[name] for rates in results])) for name in results[0]}
-    return {**mean, "±": float(np.std([rates["goals/h"] for rates in results])), "km": km}
+    spread = float(np.std([rates["goals/h"] for rates in results]))
+    return {**mean, **({"±": spread} if len(results) > 1 else {}), "km": km}
 
 
 def table(rates: dict[str, Rates]) -> str:
-    lines = [["driver", *COLUMNS], ["---"] * (len(COLUMNS) + 1)]
-    lines += [[driver, *(f"{row[name]:.2f}" for name in COLUMNS)] for driver, row in rates.items()]
+    columns = [name for name in COLUMNS if name in rates["trained"]]
+    lines = [["driver", *columns], ["---"] * (len(columns) + 1)]
+    lines += [[driver, *(f"{row[name]:.2f}" for name in columns)] for driver, row in rates.items()]
     return "\n".join(" | ".join(f"{cell:>13}" for cell in line) for line in lines)
 
 
@@ -209,7 +211,7 @@ def draw_curve(rates: dict[str, Rates], folder: Path) -> None:
         axis.set(xlabel="agent steps [million]", ylabel=names[0])
         axis.grid(alpha=0.3)
     for driver, colour, style in LINES:
-        level, label = rates[driver]["goals/h"], f"{driver} on {TEST_TOWN}"
+        level, label = rates[driver]["goals/h"], f"{driver}, driven on {TEST_TOWN}"
         axes[0].axhline(level, color=colour, linestyle=style, label=label)
     for axis in axes:
         axis.set_ylim(bottom=0.0)
@@ -253,7 +255,7 @@ def show(folder: Path, quick: bool) -> None:
     print(f"\n{TEST_TOWN}, {WORLDS} x {AGENTS} agents, {len(seeds)} x {seconds:.0f} s\n")
     print(table(rates))
     draw_curve(rates, folder)
-    path = film(actor, 30.0 if quick else 60.0, 256 if quick else 512, folder)
+    path = film(actor, 30.0 if quick else 60.0, 400 if quick else 512, folder)
     print(f"\n{path} ({FASTER:g} times as fast as life) and curve.png in {folder}")
 
 

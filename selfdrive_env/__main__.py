@@ -29,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None and isinstance(sys.stdout, io.TextIOWrapper):
         # A name with characters that a console lacks, as that of Windows, is shown all the same.
         sys.stdout.reconfigure(errors="backslashreplace")
-    parsed = make_parser().parse_args(arguments)
+    parser = make_parser()
+    if not (sys.argv[1:] if arguments is None else arguments):
+        parser.print_help(sys.stderr)
+        return 2
+    parsed = parser.parse_args(arguments)
     module, _, function = parsed.run.partition(":")
     try:
         code = int(getattr(import_module(module), function)(parsed))

@@ -33,13 +33,24 @@ QUICK = {"horizon": 9.0, "render_size": 64, "num_threads": 1}
 """Settings of our own environments: episodes end within the steps of a run."""
 
 EXTRAS: dict[str, dict[str, str]] = {
-    "render": {"pillow": "PIL", "av": "av", "matplotlib": "matplotlib"},
+    "render": {"pillow": "PIL", "av": "av", "matplotlib": "matplotlib", "moviepy": "moviepy"},
     "play": {"pygame-ce": "pygame", "pillow": "PIL"},
     "train": {"torch": "torch", "tensorboard": "tensorboard"},
-    "sb3": {"stable-baselines3": "stable_baselines3", "torch": "torch"},
+    "sb3": {
+        **{"stable-baselines3": "stable_baselines3", "torch": "torch", "matplotlib": "matplotlib"},
+        **{"rich": "rich", "tensorboard": "tensorboard", "tqdm": "tqdm"},
+    },
+    "notebooks": {"ipykernel": "ipykernel", "jupytext": "jupytext", "nbclient": "nbclient"},
+    "pettingzoo": {"pettingzoo": "pettingzoo"},
+    "minari": {"minari": "minari"},
+    "libraries": {
+        **{"rl-games": "rl_games", "rsl-rl-lib": "rsl_rl", "skrl": "skrl", "torch": "torch"},
+        **{"torchrl": "torchrl"},
+    },
+    "cuda12": {"numba-cuda": "numba_cuda", "torch": "torch"},
     "cuda13": {"numba-cuda": "numba_cuda", "torch": "torch"},
 }
-"""Extra -> its packages that matter, and the module that each brings."""
+"""Extra of users -> its packages, and the module that each brings."""
 
 
 def installation() -> dict[str, Any]:

@@ -170,7 +170,8 @@ def _other_conditions(policy: policies.Candidate, result: Evaluation) -> list[st
         for name, learnt in policy.learnt.items()
         if learnt != result.settings.get(name, getattr(Settings, name))
     ]
-    return [f"trained with other settings: --set {' '.join(differ)}"] if differ else []
+    with_them = "trained with other settings; to drive it as trained add"
+    return [f"{with_them} --set {' '.join(differ)}"] if differ else []
 
 
 def _presets(

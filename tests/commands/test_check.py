@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import configparser
 import json
+import re
 import textwrap
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import selfdrive_env
 from selfdrive_env.__main__ import main
 from selfdrive_env.commands import check
 from selfdrive_env.testing import CHECKS
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_report_has_versions_cache_device_and_extras(
@@ -35,6 +39,17 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setattr(check, "_is_there", lambda module: module != "pygame" and there(module))
     assert main(["check"]) == 0
     assert 'misses pygame-ce: pip install "selfdrive_env[play]"' in capsys.readouterr().out
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    wanted = {
+        extra: set(re.findall(r"^[\w-]+", packages, re.MULTILINE))
+        for extra, packages in setup["options.extras_require"].items()
+        if extra not in ("all", "docs", "test")
+    }
+    assert {extra: set(packages) for extra, packages in check.EXTRAS.items()} == wanted
 
 
 def test_every_environment_of_ours_has_settings_that_part_its_rows() -> None:

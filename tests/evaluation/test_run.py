@@ -335,7 +335,10 @@ def test_settings_are_read_from_words() -> None:
     ("settings", "note"),
     [
         ("dt=0.3 bodies=typed", ""),
-        ("dt=0.1 bodies=typed", "trained with other settings: --set dt=0.3"),
+        (
+            "dt=0.1 bodies=typed",
+            "trained with other settings; to drive it as trained add --set dt=0.3",
+        ),
     ],
 )
 def test_settings_unlike_those_of_training_are_named(

@@ -105,10 +105,11 @@ def test_rows_of_a_vector_environment_are_recorded(tmp_path: Path) -> None:
     envs: Any = gym.make_vec(
         "selfdrive_env/SelfPlay-v0", num_envs=4, autoreset_mode="NextStep", **SMALL
     )
-    envs = RecordVideo(envs, str(tmp_path / "films"), video_length=10)
+    first = dict(episode_trigger=lambda episode: episode == 0, video_length=10)
+    envs = RecordVideo(envs, str(tmp_path / "films"), **first)
     envs.reset(seed=0)
     for _ in range(12):
-        envs.step(np.zeros(4, np.int64))  # the brake: an episode that ended would begin a film
+        envs.step(np.zeros(4, np.int64))
     envs.close()
     (path,) = tmp_path.glob("films/*.mp4")
     frames, seconds = film_length(path)
