@@ -48,8 +48,12 @@ SETTINGS = dict(
     agents_per_world=AGENTS,
     preset="eval",
     # Metres of progress show the way; what they pay for speeding, overspeed takes back. Comfort at
-    # its usual weight costs a beginner more than crashing does, so he would stand still.
-    reward={"progress": 0.1, "goal": 10.0, "overspeed": 0.2, "stop_line": 2.0, "comfort": 0.01},
+    # its usual weight costs a beginner more than crashing does, so he would stand still. Weights are
+    # part of a row: those in ranges differ from agent to agent, down to what preset "eval" has.
+    reward={
+        **{"progress": 0.1, "goal": 10.0, "comfort": 0.01},
+        **{"overspeed": [0.0, 0.2], "stop_line": [1.0, 2.0]},
+    },
 )
 DRIVERS = ("trained", "idm", "constant:10", "random", "brake")
 NUM_ACTIONS = 12
@@ -267,13 +271,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/ppo_sb3"))
     parser.add_argument("--start", help="policy whose encoder to start from, such as selfplay")
     parser.add_argument(
-        "--quick", action="store_true", help="a million steps from selfplay's encoder, short film"
+        "--quick", action="store_true", help="1.6 million steps from selfplay's encoder, short film"
     )
     parser.add_argument("--redraw", action="store_true", help="table, curve and film of --out")
     options = parser.parse_args()
     if options.redraw and not (options.out / "model.zip").exists():
         parser.error(f"--redraw needs the model.zip of a run in --out, got {options.out}")
-    options.steps = options.steps or (1_000_000 if options.quick else 6_000_000)
+    options.steps = options.steps or (1_600_000 if options.quick else 6_000_000)
     options.start = options.start or ("selfplay" if options.quick else None)
     options.out.mkdir(parents=True, exist_ok=True)
     warnings.filterwarnings("ignore", message="rich is experimental")
