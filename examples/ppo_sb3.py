@@ -48,8 +48,8 @@ SETTINGS = dict(
     agents_per_world=AGENTS,
     preset="eval",
     # Metres of progress show the way; what they pay for speeding, overspeed takes back. Comfort at
-    # its usual weight costs a beginner more than crashing does, so he would stand still. Weights are
-    # part of a row: those in ranges differ from agent to agent, down to what preset "eval" has.
+    # its usual weight costs a beginner more than crashing does, so he would stand still. Weights
+    # are part of a row: those in ranges differ between agents, down to what preset "eval" has.
     reward={
         **{"progress": 0.1, "goal": 10.0, "comfort": 0.01},
         **{"overspeed": [0.0, 0.2], "stop_line": [1.0, 2.0]},
