@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = make_parser()
     if not (sys.argv[1:] if arguments is None else arguments):
-        parser.print_help(sys.stderr)
-        return 2
+        parser.exit(2, parser.format_help())
     parsed = parser.parse_args(arguments)
     module, _, function = parsed.run.partition(":")
     try:
