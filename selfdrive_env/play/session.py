@@ -37,7 +37,7 @@ DEFAULTS: dict[str, Any] = {
 
 CRASHES = Event.COLLISION | Event.OFFROAD
 
-ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal", "lost")
+ENDINGS = ("collision", "offroad", "red_light", "stop_sign", "last_goal", "lost", "tow")
 """Events that may end an episode."""
 
 

@@ -19,7 +19,7 @@ class Scratch(NamedTuple):
     """Way ahead of each agent along its route: x, y, cos, sin, elevation z at equal steps [m]."""
 
     path_info: Annotated[F32, "worker agent info"]
-    """What scripted drivers know of each agent's way, columns of kernels/drivers/path.py."""
+    """What scripted drivers know of each agent's way, columns of kernels/drivers/path_info.py."""
 
     halted: Annotated[U8, "worker agent"]
     """Whether the agent was halted before the step."""

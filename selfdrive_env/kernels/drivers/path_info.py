@@ -10,12 +10,11 @@ MAX_PATH_POINTS = 64
 PATH_STEP = np.float32(1.5)  # [m]
 
 # Points in use; way of the box centre to the next junction (negative inside one) and to where it
-# has cleared it;
-# rank and arrival, by which the first to go is chosen; way of the front to a stop line and its
-# colour; way to where the lane ends; bounding box; whether it goes over to another lane, and the
-# way to the dead end of the lane that it leaves; the lane that it stays on and its neighbours, -1
-# for none; how long it has been standing, red lights apart [s]; for whom it waits, -1 for
-# nobody.
+# has cleared it; rank and arrival, by which the first to go is chosen; way of the front to a stop
+# line and its colour; way to where the lane ends; bounding box; whether it goes over to another
+# lane, and the way to the dead end of the lane that it leaves; the lane that it stays on and its
+# neighbours, -1 for none; how long it has been standing, red lights apart [s]; for whom it waits,
+# -1 for nobody.
 (
     POINTS,
     ENTRY,
