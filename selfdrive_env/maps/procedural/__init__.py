@@ -1,0 +1,33 @@
+"""Towns by seed: families of street networks, each map drawn by chance from its name alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from selfdrive_env.maps.road_network import RoadNetwork
+
+__all__ = ["FAMILIES", "LAST_SEED", "generate"]
+
+FAMILIES: tuple[str, ...] = (
+    *("town", "city", "village", "motorway", "roundabouts", "grid", "hills"),
+)
+"""Kinds of map that `generate` knows."""
+
+LAST_SEED = 2**31 - 1
+"""Seeds run from 0 to this one."""
+
+
+def generate(family: str, seed: int) -> RoadNetwork:
+    """Returns a map: the same one for the same family and seed, on every machine.
+
+    Args:
+        family: One of `FAMILIES`.
+        seed: From 0 to `LAST_SEED`.
+
+    Returns:
+        The road network, centred on (0, 0), right-hand traffic; named "family:seed".
+    """
+    from selfdrive_env.maps.procedural.families import generate as make
+
+    return make(family, seed)
