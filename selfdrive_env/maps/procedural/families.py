@@ -5,11 +5,11 @@ from __future__ import annotations
 from selfdrive_env.config.checks import suggestion
 from selfdrive_env.maps.procedural import FAMILIES, LAST_SEED
 from selfdrive_env.maps.procedural.draws import Draws
-from selfdrive_env.maps.procedural.lattice import Lattice, lattice, thin_out
-from selfdrive_env.maps.procedural.lines import line_through
-from selfdrive_env.maps.procedural.plan import Node, Plan, build, rounded
-from selfdrive_env.maps.procedural.sketch import Sketch, contract
-from selfdrive_env.maps.procedural.streets import Part, Section, Street
+from selfdrive_env.maps.procedural.layout.lattice import Lattice, lattice, thin_out
+from selfdrive_env.maps.procedural.roads.lines import line_through
+from selfdrive_env.maps.procedural.roads.plan import Node, Plan, build, rounded
+from selfdrive_env.maps.procedural.layout.sketch import Sketch, contract
+from selfdrive_env.maps.procedural.roads.streets import Part, Section, Street
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
 __all__ = ["generate"]

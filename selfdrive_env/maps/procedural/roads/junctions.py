@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.maps.procedural.lines import stations, turn_line
-from selfdrive_env.maps.procedural.streets import Arm, Work, add_lane, link, new_road, pair
+from selfdrive_env.maps.procedural.roads.lines import stations, turn_line
+from selfdrive_env.maps.procedural.roads.streets import Arm, Work, add_lane, link, new_road, pair
 from selfdrive_env.maps.road_network import Lane
 from selfdrive_env.maps.towns.builder import smooth
 
@@ -99,11 +99,15 @@ def _movements(arms: list[Arm], number: int) -> list[tuple[int, int, int, str]]:
     allowed = _allowed(arms, arrival, targets)
     out = []
     for turn, others in targets.items():
-        lanes = [lane for lane, turns in zip(arrival.incoming, allowed, strict=True) if turn in turns]
+        lanes = [
+            lane for lane, turns in zip(arrival.incoming, allowed, strict=True) if turn in turns
+        ]
         for other in others:
             departing = arms[other].outgoing
             if turn == "l":
-                pairs = [(lanes[k], departing[min(k, len(departing) - 1)]) for k in range(len(lanes))]
+                pairs = [
+                    (lanes[k], departing[min(k, len(departing) - 1)]) for k in range(len(lanes))
+                ]
                 pairs = pairs[: len(departing)]
             else:
                 count = min(len(lanes), len(departing))
@@ -196,9 +200,7 @@ def connect(
     z = source.centre[-1, 2] + (following.centre[0, 2] - source.centre[-1, 2]) * share
     road = new_road(work)
     none = np.zeros((0, 3))
-    blank = Lane(
-        f"{road}/0/-1", "driving", none, none, none, limit, road=road, junction=junction
-    )
+    blank = Lane(f"{road}/0/-1", "driving", none, none, none, limit, road=road, junction=junction)
     new = add_lane(work, blank, line, s, z, (left, -right), centre=0.0)
     link(work, lane, new)
     link(work, new, target)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.maps.procedural.lines import stations
+from selfdrive_env.maps.procedural.roads.lines import stations
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Junction, Lane, RoadNetwork
 from selfdrive_env.maps.towns.builder import smooth
 from selfdrive_env.maps.towns.centre_lines import CentreLine, Pose, evaluate, pose_at
@@ -215,9 +215,7 @@ def add_lane(
     sides = [
         np.column_stack([base + offset[:, None] * normal, z]) for offset in (inner, middle, outer)
     ]
-    turned = [
-        pose_at(line, float(s[k])).moved(0.0, float(middle[k])) for k in (0, -1)
-    ]
+    turned = [pose_at(line, float(s[k])).moved(0.0, float(middle[k])) for k in (0, -1)]
     if backward:
         sides = [np.ascontiguousarray(side[::-1]) for side in sides]
         turned = [turned[1].reversed(), turned[0].reversed()]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from selfdrive_env.maps.procedural.draws import Draws
-from selfdrive_env.maps.procedural.sketch import Edge, Sketch, bridges
+from selfdrive_env.maps.procedural.layout.sketch import Edge, Sketch, bridges
 
 __all__ = ["Lattice", "lattice", "thin_out"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.maps.procedural.junctions import Way, angle_between
-from selfdrive_env.maps.procedural.streets import Arm, Work
+from selfdrive_env.maps.procedural.roads.junctions import Way, angle_between
+from selfdrive_env.maps.procedural.roads.streets import Arm, Work
 from selfdrive_env.maps.road_network import Crosswalk, Signal, SignalGroup, StopLine
 from selfdrive_env.maps.towns.centre_lines import Pose
 

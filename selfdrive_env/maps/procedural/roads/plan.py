@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems, finish
-from selfdrive_env.maps.procedural.control import add_crosswalk, control_junction
-from selfdrive_env.maps.procedural.junctions import join_arms, sorted_arms
-from selfdrive_env.maps.procedural.streets import (
+from selfdrive_env.maps.procedural.roads.control import add_crosswalk, control_junction
+from selfdrive_env.maps.procedural.roads.junctions import join_arms, sorted_arms
+from selfdrive_env.maps.procedural.roads.streets import (
     Laid,
     Street,
     Work,
@@ -123,9 +123,7 @@ def build(name: str, plan: Plan) -> tuple[RoadNetwork, list[Laid], Work]:
     """
     work = Work(RoadNetwork(name, source=name))
     laid = []
-    for number, (street, (first, last)) in enumerate(
-        zip(plan.streets, mouths(plan), strict=True)
-    ):
+    for number, (street, (first, last)) in enumerate(zip(plan.streets, mouths(plan), strict=True)):
         laid.append(lay_street(work, street, number, first, street.line.length - last))
     for key, node in enumerate(plan.nodes):
         if key in work.arms:
