@@ -103,7 +103,6 @@ URBAN: dict[str, Family] = {
             at_main={"roundabout": 0.8, "yield": 0.2},
             among_equals={"roundabout": 0.6, "mini_roundabout": 0.4},
             double=0.6,
-            two_lane_rings=0.7,
         ),
     ),
     "hills": Family(

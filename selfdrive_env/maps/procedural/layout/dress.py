@@ -20,6 +20,7 @@ from selfdrive_env.maps.procedural.layout.relief import (
 from selfdrive_env.maps.procedural.layout.sketch import Sketch, distance_between
 from selfdrive_env.maps.procedural.roads.lines import line_through
 from selfdrive_env.maps.procedural.roads.plan import Node, Plan, mouths
+from selfdrive_env.maps.procedural.roads.rounds import least_ring
 from selfdrive_env.maps.procedural.roads.streets import Street
 from selfdrive_env.maps.towns.centre_lines import CentreLine
 
@@ -84,9 +85,6 @@ class Style:
 
     among_equals: Mapping[str, float] = field(default_factory=dict)
     """Controls elsewhere."""
-
-    two_lane_rings: float = 0.4
-    """Share of roundabouts with a two-lane arm that have two lanes."""
 
     pockets: float = 0.35
     """Share of approaches with room for it that have a turn lane."""
@@ -290,7 +288,6 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
             node.kerb = max(node.kerb, ONE_WAY_KERB)
         table = dict(style.at_main if ranks[0] > ranks[-1] else style.among_equals)
         radius, ring, mini = (draws.within(b) for b in ((13.0, 20.0), (20.0, 26.0), (7.3, 8.8)))
-        two = draws.chance(style.two_lane_rings)
         crossing = draws.chance(style.crosswalks[0]), draws.chance(style.crosswalks[1])
         node.paved = draws.chance(style.paved_loops)
         if point in sketch.loops:
@@ -316,8 +313,8 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
         if node.control == "signals":
             lights.append((node.x, node.y))
         if node.control == "roundabout":
-            node.ring_lanes = 2 if wide and two else 1
-            node.radius = ring if node.ring_lanes > 1 else radius
+            node.ring_lanes = 2 if wide else 1
+            node.radius = max(ring if wide else radius, least_ring(angle, 5.3 if wide else 1.9))
         if node.control == "mini_roundabout":
             node.radius = mini
         node.crosswalks = crossing[0 if node.control == "signals" else 1]
