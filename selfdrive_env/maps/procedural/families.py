@@ -17,10 +17,10 @@ from selfdrive_env.maps.procedural.layout.lattice import Lattice, cut_corners, l
 from selfdrive_env.maps.procedural.layout.reach import within_reach
 from selfdrive_env.maps.procedural.layout.relief import Relief
 from selfdrive_env.maps.procedural.layout.sketch import contract, prune
-from selfdrive_env.maps.procedural.roads.plan import build, rounded
+from selfdrive_env.maps.procedural.roads.plan import Plan, build, rounded
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
-__all__ = ["URBAN", "Family", "generate"]
+__all__ = ["MIXTURE", "URBAN", "Family", "drawn", "family_of", "generate"]
 
 ATTEMPTS = 40
 """Drafts of a map that are drawn until one can be built."""
@@ -52,7 +52,7 @@ _EQUALS = {"right_first": 0.35, "all_way_stop": 0.25, "signals": 0.15, "yield": 
 URBAN: dict[str, Family] = {
     "grid": Family(
         Lattice((4, 6), (3, 5), (95.0, 150.0), 3.0, (0.0, 0.0), (-0.12, 0.12), (0.0, 0.12)),
-        {"none": 0.4, "across": 0.25, "dead_end": 0.2, "diagonal": 0.15},
+        {"none": 0.3, "across": 0.25, "dead_end": 0.2, "two_dead_ends": 0.1, "diagonal": 0.15},
         (7.3, 9.5),
         style=Style(
             at_main={"signals": 0.45, **{k: 0.5 * v for k, v in _SIGNS.items()}},
@@ -63,8 +63,8 @@ URBAN: dict[str, Family] = {
     ),
     "city": Family(
         Lattice((4, 6), (3, 5), (95.0, 160.0), 16.0, (0.0, 1.2), (-0.3, 0.3), (0.05, 0.25)),
-        {"none": 0.25, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
-         "diagonal": 0.15},  # fmt: skip
+        {"none": 0.15, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
+         "diagonal": 0.25},  # fmt: skip
         (7.3, 9.5),
         style=Style(
             double=0.7,
@@ -154,9 +154,19 @@ def generate(family: str, seed: int) -> RoadNetwork:
         from selfdrive_env.maps.procedural.motorways.family import motorway
 
         return motorway(name)
+    return drawn(made, name)[1]
+
+
+def drawn(family: Family, name: str) -> tuple[Plan, RoadNetwork]:
+    """Returns the plan of a map and the map: the first of its drafts that can be built.
+
+    Args:
+        family: What it is drawn from.
+        name: From which all is drawn.
+    """
     for attempt in range(ATTEMPTS):
         try:
-            return _drawn(Draws(f"{name}:{attempt}"), made, name)
+            return _drawn(Draws(f"{name}:{attempt}"), family, name)
         except Unfit:
             continue
     raise MapError(f"map {name!r} could not be drawn")
@@ -176,8 +186,8 @@ def family_of(family: str, seed: int) -> Family | None:
     return replace(URBAN[chosen], style=URBAN[other].style) if mixed else URBAN[chosen]
 
 
-def _drawn(draws: Draws, family: Family, name: str) -> RoadNetwork:
-    """Returns a map, or raises `Unfit`."""
+def _drawn(draws: Draws, family: Family, name: str) -> tuple[Plan, RoadNetwork]:
+    """Returns the plan of a map and the map, or raises `Unfit`."""
     sketch, columns, rows = lattice(draws, family.lattice)
     cut_corners(draws, sketch, columns, rows, family.corners_cut)
     crossed = draws.chance(family.crossings)
@@ -206,4 +216,4 @@ def _drawn(draws: Draws, family: Family, name: str) -> RoadNetwork:
         network, _, _ = build(name, plan)
     if share_reached(network) != 1.0 or not within_reach(network, CAR_RADIUS):
         raise Unfit("streets are not all reached")
-    return rounded(network)
+    return plan, rounded(network)

@@ -22,7 +22,7 @@ from selfdrive_env.maps.procedural.roads.lines import line_through
 from selfdrive_env.maps.procedural.roads.plan import Node, Plan, mouths
 from selfdrive_env.maps.procedural.roads.rounds import least_ring
 from selfdrive_env.maps.procedural.roads.streets import Street
-from selfdrive_env.maps.towns.centre_lines import CentreLine
+from selfdrive_env.maps.towns.centre_lines import CentreLine, pose_at
 
 __all__ = ["Style", "Unfit", "dress"]
 
@@ -36,6 +36,9 @@ ONE_WAY_KERB = 6.0
 
 ROUND_ANGLE = math.radians(55.0)
 """Between the arms of a roundabout, at least."""
+
+CROSSING_ANGLE = math.radians(38.0)
+"""Between streets that cross on two levels, at least."""
 
 STRAIGHT = math.radians(40.0)
 
@@ -422,6 +425,9 @@ def _raise_crossing(plan: Plan, crossing: list[int], levels: list[int]) -> None:
         raise Unfit("streets that cross on two levels have become one")
     lines = [plan.streets[k].line for k in crossing]
     places = meeting_place(lines[0], lines[1])
+    headings = [pose_at(line, place).heading for line, place in zip(lines, places, strict=True)]
+    if abs(math.sin(headings[0] - headings[1])) < math.sin(CROSSING_ANGLE):
+        raise Unfit("streets cross at too small an angle")
     reaches = mouths(plan)
     before = [
         float(np.interp(place, *plan.streets[k].heights))  # type: ignore[misc]
