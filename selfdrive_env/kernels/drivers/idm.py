@@ -54,7 +54,6 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
-    ABSENT,
     GREEN,
     HOLD_BODY,
     HOLD_LINE,
@@ -130,7 +129,7 @@ def bend_speed(path, count, speed_limit):
 
 
 @njit
-def idm_wish(model, data, paths, info, world, agent):
+def idm_wish(model, data, paths, info, apart, world, agent):
     """Returns the acceleration an IDM driver wants [m/s^2]."""
     lanes = model.lanes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
@@ -176,7 +175,7 @@ def idm_wish(model, data, paths, info, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(data, paths, info, world, agent, wish, wanted)
+    return wish_among_others(data, paths, info, apart, world, agent, wish, wanted)
 
 
 @njit
@@ -262,7 +261,7 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
+def wish_among_others(data, paths, info, apart, world, agent, free_wish, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
@@ -288,8 +287,8 @@ def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
     blocker = np.int64(-1)
     yields = False
     askew = abs(aside) > ASKEW and speed < NOSE_SPEED
-    for other in range(agents.x.shape[1]):
-        if other == agent or agents.status[world, other] == ABSENT:
+    for other in range(apart.shape[0]):
+        if apart[other] > ZERO:
             continue
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
         leads = False
