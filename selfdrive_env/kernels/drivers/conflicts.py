@@ -57,6 +57,8 @@ LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
 REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
 NOWHERE = np.float32(1.0e9)  # [m]
+POINTS_NEARER = np.float32(0.333)  # path points passed over while two ways come nearer [1/m]
+ROUNDING = np.float32(0.01)  # [m]
 
 
 @njit
@@ -220,15 +222,23 @@ def nose_touches(agents, bodies, world, agent, other, reach):
 
 
 @njit
-def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
+def first_conflict(path, count, skip, other_path, other_count, other_skip, width, info):
     """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
 
-    Points are 1.5 m apart, so a distance tells how many of either path can be passed over.
+    Points are 1.5 m apart, so a distance tells how many of either path can be passed over. `info`
+    is `Scratch.path_info` of the other, whose bounds spare most points a look at its path.
     """
+    wide = width + ROUNDING
+    west, east = info[LOW_X] - wide, info[HIGH_X] + wide
+    south, north = info[LOW_Y] - wide, info[HIGH_Y] + wide
     point = skip
     while point < count:
         x = path[point, 0]
         y = path[point, 1]
+        away = max(max(west - x, x - east), max(south - y, y - north))
+        if away > ZERO:
+            point += max(np.int64(away * POINTS_NEARER), 1)
+            continue
         margin = UNREACHABLE
         other = other_skip
         while other < other_count:
@@ -237,10 +247,9 @@ def first_conflict(path, count, skip, other_path, other_count, other_skip, width
             excess = math.sqrt(dx * dx + dy * dy) - width
             if excess < ZERO and abs(other_path[other, 4] - path[point, 4]) < LEVEL_HEIGHT:
                 return point, other
-            excess = max(excess, ZERO)
-            margin = min(margin, HALF * excess)
-            other += points_within(HALF * excess)
-        point += points_within(margin)
+            margin = min(margin, excess)
+            other += max(np.int64(excess * POINTS_NEARER), 1)
+        point += max(np.int64(margin * POINTS_NEARER), 1)
     return -1, -1
 
 
@@ -325,11 +334,18 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
     width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
     if open_road and other < agent:  # both look from the same side, so that they agree
         other_point, point = first_conflict(
-            paths[other], other_count, other_skip + 1, paths[agent], count, skip - 1, width
+            paths[other],
+            other_count,
+            other_skip + 1,
+            paths[agent],
+            count,
+            skip - 1,
+            width,
+            info[agent],
         )
     else:
         point, other_point = first_conflict(
-            paths[agent], count, skip, paths[other], other_count, other_skip, width
+            paths[agent], count, skip, paths[other], other_count, other_skip, width, info[other]
         )
     if point < 0:
         return UNREACHABLE
