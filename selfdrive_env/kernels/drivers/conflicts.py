@@ -57,14 +57,9 @@ LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
 REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
 NOWHERE = np.float32(1.0e9)  # [m]
-POINTS_NEARER = np.float32(0.333)  # path points passed over while two ways come nearer [1/m]
+POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
+POINTS_NEARER = np.float32(0.333)  # the same while two ways come nearer [1/m]
 ROUNDING = np.float32(0.01)  # [m]
-
-
-@njit
-def points_within(distance):
-    """Returns how many path points can be passed over while coming `distance` nearer."""
-    return max(np.int64(distance / PATH_STEP), 1)
 
 
 class Box(NamedTuple):
@@ -110,14 +105,16 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
     bound = wide + box.half_length + half_width + margin + abs(aside)
     point = skip
     while point < count:
+        dx = path[point, 0] - box.x
+        dy = path[point, 1] - box.y
+        square = dx * dx + dy * dy
+        if square > bound * bound:
+            point += max(np.int64((math.sqrt(square) - bound) * POINTS_A_METRE), 1)
+            continue
         back = (PATH_STEP * np.float32(point) - hold) / approach
         shift = aside * clamp(ONE - back, ZERO, ONE)
         dx = path[point, 0] - shift * path[point, 3] - box.x
         dy = path[point, 1] + shift * path[point, 2] - box.y
-        square = dx * dx + dy * dy
-        if square > bound * bound:
-            point += points_within(math.sqrt(square) - bound)
-            continue
         u = dx * box.cos + dy * box.sin
         v = dy * box.cos - dx * box.sin
         align = path[point, 2] * box.cos + path[point, 3] * box.sin
