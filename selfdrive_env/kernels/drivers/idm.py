@@ -116,16 +116,19 @@ def idm_acceleration(speed, wanted, gap, closing):
 @njit
 def bend_speed(path, count, speed_limit):
     """Returns the speed that allows all bends ahead with comfortable braking [m/s]."""
-    wanted = speed_limit
+    square = UNREACHABLE
+    enough = speed_limit * speed_limit + ONE
     for point in range(1, count - 2):
+        room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
+        if TWO * BEND_BRAKING * room > min(square, enough):
+            break
         turn = path[point - 1, 2] * path[point + 2, 3] - path[point - 1, 3] * path[point + 2, 2]
         curvature = abs(turn) / (THREE * PATH_STEP)
         if curvature < STRAIGHT:
             continue
-        square = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
-        room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
-        wanted = min(wanted, math.sqrt(square + TWO * BEND_BRAKING * room))
-    return wanted
+        slow = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
+        square = min(square, slow + TWO * BEND_BRAKING * room)
+    return min(speed_limit, math.sqrt(square))
 
 
 @njit
