@@ -21,6 +21,9 @@ class Scratch(NamedTuple):
     path_info: Annotated[F32, "worker agent info"]
     """What scripted drivers know of each agent's way, columns of kernels/drivers/path_info.py."""
 
+    way: Annotated[F32, "worker agent 2 point"]
+    """x and y of the points of a path, side by side; far away behind its end [m]."""
+
     reach: Annotated[F32, "worker 4 agent"]
     """Box round the way and the body of each agent: west, east, south, north [m]."""
 

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     PATIENCE,
@@ -132,7 +133,7 @@ def bend_speed(path, count, speed_limit):
 
 
 @njit
-def idm_wish(model, data, paths, info, apart, world, agent):
+def idm_wish(model, data, paths, info, worker, world, agent):
     """Returns the acceleration an IDM driver wants [m/s^2]."""
     lanes = model.lanes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
@@ -178,7 +179,7 @@ def idm_wish(model, data, paths, info, apart, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(data, paths, info, apart, world, agent, wish, wanted)
+    return wish_among_others(data, paths, info, worker, world, agent, wish, wanted)
 
 
 @njit
@@ -264,12 +265,13 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(data, paths, info, apart, world, agent, free_wish, wanted):
+def wish_among_others(data, paths, info, worker, world, agent, free_wish, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
     """
-    agents, bodies = data.agents, data.bodies
+    agents, bodies, ways = data.agents, data.bodies, data.scratch.way[worker]
+    apart = data.scratch.square[worker * block_size() + thread_index()]
     speed = agents.speed[world, agent]
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
@@ -316,7 +318,7 @@ def wish_among_others(data, paths, info, apart, world, agent, free_wish, wanted)
                     room, ahead = behind, other
         if leads or not may_meet(info, agent, other):
             continue
-        free = conflict_gap(agents, bodies, paths, info, world, agent, other)
+        free = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
         if free >= UNREACHABLE:
             continue
         if outside and free < exit_way + half_length:
