@@ -26,6 +26,10 @@ ATTEMPTS = 40
 """Drafts of a map that are drawn until one can be built."""
 
 
+CROSSING_ATTEMPTS = 30
+"""After so many no street passes over another."""
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
     """What maps of a family are drawn from."""
@@ -72,6 +76,7 @@ URBAN: dict[str, Family] = {
             among_equals={**_EQUALS, "mini_roundabout": 0.1, "roundabout": 0.1},
             one_way=0.15,
         ),
+        crossings=0.15,
     ),
     "village": Family(
         Lattice((3, 4), (3, 4), (110.0, 190.0), 30.0, (0.0, 0.8), (-0.4, 0.4), (0.15, 0.4), (1, 1)),
@@ -164,9 +169,11 @@ def drawn(family: Family, name: str) -> tuple[Plan, RoadNetwork]:
         family: What it is drawn from.
         name: From which all is drawn.
     """
+    crossed = Draws(f"{name}:crossing").chance(family.crossings)
     for attempt in range(ATTEMPTS):
         try:
-            return _drawn(Draws(f"{name}:{attempt}"), family, name)
+            draws = Draws(f"{name}:{attempt}")
+            return _drawn(draws, family, name, crossed=crossed and attempt < CROSSING_ATTEMPTS)
         except Unfit:
             continue
     raise MapError(f"map {name!r} could not be drawn")
@@ -186,12 +193,15 @@ def family_of(family: str, seed: int) -> Family | None:
     return replace(URBAN[chosen], style=URBAN[other].style) if mixed else URBAN[chosen]
 
 
-def _drawn(draws: Draws, family: Family, name: str) -> tuple[Plan, RoadNetwork]:
+def _drawn(
+    draws: Draws, family: Family, name: str, *, crossed: bool
+) -> tuple[Plan, RoadNetwork]:
     """Returns the plan of a map and the map, or raises `Unfit`."""
     sketch, columns, rows = lattice(draws, family.lattice)
     cut_corners(draws, sketch, columns, rows, family.corners_cut)
-    crossed = draws.chance(family.crossings)
     taken = add_crossing(draws, sketch, columns, rows) if crossed else None
+    if crossed and taken is None:
+        raise Unfit("no two streets can cross on two levels")
     sides = Sides.of(sketch)
     for row in range(rows - 1):
         for column in range(columns - 1):

@@ -37,7 +37,7 @@ SAME = 4.0
 LEAST_ANGLE = math.radians(42.0)
 """Between two streets at a point."""
 
-CROSSING_LEAD = (0.33, 0.06)
+CROSSING_LEAD = (0.27, 0.06)
 """Where a street that crosses on another level bends, along its side and towards the far corner."""
 
 LOOP_ROOM = 44.0
@@ -174,7 +174,11 @@ def add_crossing(
     for column, row in draws.shuffled(cells):
         a = row * columns + column
         b, c, d = a + 1, a + columns, a + columns + 1
-        for near, far in (((a, b), (c, d)), ((a, c), (b, d))):
+        pairs = (((a, b), (c, d)), ((a, c), (b, d)))
+        long = distance_between(sketch.points[a], sketch.points[b])
+        deep = distance_between(sketch.points[a], sketch.points[c])
+        # Along the longer sides, so that they do not cross at too small an angle.
+        for near, far in pairs if long > deep else pairs[::-1]:
             sides = [k for k in sketch.alive()
                 if (sketch.edge(k).start, sketch.edge(k).end) in (near, far)]  # fmt: skip
             if len(sides) < 2 or max(sketch.edge(k).rank for k in sides) > 1:

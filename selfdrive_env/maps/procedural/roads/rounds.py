@@ -292,8 +292,9 @@ def _join_ring(
         add_sign(work, junction, arm, "yield_sign")
     if arm.outgoing:
         pairs = [(outer, arm.outgoing[-1])]
-        if outer and len(arm.outgoing) > 1:
-            pairs.append((0, arm.outgoing[-2]))
+        if outer:
+            # Pieces between arms are too short to change lanes: one leaves from either.
+            pairs.append((0, arm.outgoing[-2 if len(arm.outgoing) > 1 else -1]))
         for k, lane in pairs:
             radius = ring.radius - width * (outer - k)
             line = _ring_way(work.poses[lane][0].reversed(), ring, radius, -1.0)
