@@ -21,7 +21,7 @@ class Draws:
 
     def __init__(self, name: str) -> None:
         digest = hashlib.sha256(name.encode()).digest()
-        self._random = random.Random(int.from_bytes(digest[:8], "big"))  # noqa: S311
+        self._random = random.Random(int.from_bytes(digest[:8], "big"))
 
     def within(self, bounds: tuple[float, float]) -> float:
         """Returns a number between two, the lower one included."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.layout.sketch import Edge, Sketch, bridges
 
-__all__ = ["Lattice", "lattice", "thin_out"]
+__all__ = ["Lattice", "cut_corners", "lattice", "thin_out"]
 
 Range = tuple[float, float]
 
@@ -111,3 +111,19 @@ def thin_out(draws: Draws, sketch: Sketch, share: float) -> None:
         if not bridges(sketch, [number]):
             sketch.edges[number] = None
             wanted -= 1
+
+
+def cut_corners(draws: Draws, sketch: Sketch, columns: int, rows: int, share: float) -> None:
+    """Takes corners of a lattice out, so that towns are not all rectangles.
+
+    Args:
+        draws: Where chance comes from.
+        sketch: Changed in place.
+        columns: Of the lattice.
+        rows: Likewise.
+        share: Of the corners.
+    """
+    for corner in (0, columns - 1, (rows - 1) * columns, rows * columns - 1):
+        if draws.chance(share) and min(columns, rows) > 2:
+            for number in sketch.at(corner):
+                sketch.edges[number] = None

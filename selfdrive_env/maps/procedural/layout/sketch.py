@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-__all__ = ["Edge", "Sketch", "bridges", "contract", "distance_between", "split"]
+__all__ = ["Edge", "Sketch", "bridges", "contract", "distance_between", "prune", "split"]
 
 XY = tuple[float, float]
 
@@ -146,6 +146,18 @@ def split(sketch: Sketch, number: int, share: float) -> int:
     sketch.edges.append(Edge(point, edge.end, [], edge.rank, edge.one_way, edge.cell))
     edge.end = point
     return point
+
+
+def prune(sketch: Sketch) -> None:
+    """Takes out dead ends that have no loop, until none is left."""
+    while True:
+        for point in range(len(sketch.points)):
+            here = sketch.at(point)
+            if len(here) == 1 and point not in sketch.loops:
+                sketch.edges[here[0]] = None
+                break
+        else:
+            return
 
 
 def contract(sketch: Sketch) -> None:

@@ -12,8 +12,9 @@ from selfdrive_env.maps.procedural.roads.lines import stations, turn_line
 from selfdrive_env.maps.procedural.roads.streets import Arm, Work, add_lane, link, new_road, pair
 from selfdrive_env.maps.road_network import Lane
 from selfdrive_env.maps.towns.builder import smooth
+from selfdrive_env.maps.towns.centre_lines import CentreLine
 
-__all__ = ["Way", "angle_between", "connect", "join_arms", "sorted_arms"]
+__all__ = ["Way", "angle_between", "connect", "join_arms", "lay_way", "sorted_arms"]
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +32,9 @@ OFF_TRACKING = 7.0
 
 WIDENED = 0.9
 """But at most by this [m]."""
+
+WIDENING = 6.0
+"""Over which a way grows as wide as it is in the middle [m]."""
 
 STRAIGHT_ON = 1e-6
 
@@ -98,6 +102,8 @@ def _movements(arms: list[Arm], number: int) -> list[tuple[int, int, int, str]]:
             change = angle_between(arrival, arm)
             turn = "s" if abs(change) < STRAIGHT else "l" if change > 0.0 else "r"
             targets[turn].append(other)
+    if not arrival.incoming:
+        return []
     allowed = _allowed(arms, arrival, targets)
     out = []
     for turn, others in targets.items():
@@ -185,27 +191,55 @@ def connect(
     """
     source, following = work.network.lanes[lane], work.network.lanes[target]
     line = turn_line(work.poses[lane][1], work.poses[target][0], radius)
+    for most, speed in TURN_SPEEDS:
+        if float(np.max(np.abs(line.curvature))) > 1.0 / most:
+            limit = min(limit, speed)
+            break
+    width = 0.5 * (float(source.width[-1]) + float(following.width[0]))
+    return lay_way(work, line, (lane, target), width, limit, junction)
+
+
+def lay_way(
+    work: Work,
+    line: CentreLine,
+    lanes: tuple[int, int],
+    width: float,
+    limit: float,
+    junction: int,
+) -> int:
+    """Adds a lane along a line from the end of one to the start of another, linked to both.
+
+    Args:
+        work: Extended by the lane.
+        line: Of the way.
+        lanes: Indices of the lane before and of the lane after it.
+        width: In the middle; at its ends it is as wide as they are [m].
+        limit: Speed limit [m/s].
+        junction: Index of its junction, or -1.
+
+    Returns:
+        Index of the new lane.
+    """
+    source, following = (work.network.lanes[k] for k in lanes)
     s = stations(line, 0.0, line.length, 2.0)
     share = smooth(s / line.length)
     first, last = float(source.width[-1]), float(following.width[0])
     half = 0.5 * (first + (last - first) * share)
+    reach = min(WIDENING, 0.5 * line.length)
+    bump = smooth(np.minimum(s, line.length - s) / reach)
+    half += 0.5 * (width - 0.5 * (first + last)) * bump
     bend = float(line.curvature[np.argmax(np.abs(line.curvature))])
-    turned = float(np.ptp(line.heading)) + abs(bend)
     left, right = half.copy(), half.copy()
-    if abs(bend) > 1.0 / WIDEST_LEFT and turned > STRAIGHT:
-        wider = min(OFF_TRACKING * abs(bend), WIDENED) * np.sin(np.pi * s / line.length) ** 2
+    if abs(bend) * line.length > STRAIGHT and abs(bend) > 1.0 / WIDEST_LEFT:
+        wider = min(OFF_TRACKING * abs(bend), WIDENED) * bump
         (left if bend > 0.0 else right)[:] += wider
-    for most, speed in TURN_SPEEDS:
-        if abs(bend) > 1.0 / most:
-            limit = min(limit, speed)
-            break
     z = source.centre[-1, 2] + (following.centre[0, 2] - source.centre[-1, 2]) * share
     road = new_road(work)
     none = np.zeros((0, 3))
-    blank = Lane(f"{road}/0/-1", "driving", none, none, none, limit, road=road, junction=junction)
+    blank = Lane(f"{road}/0/-1", "driving", none, none, none, limit, road, junction)
     new = add_lane(work, blank, line, s, z, (left, -right), centre=0.0)
-    link(work, lane, new)
-    link(work, new, target)
+    link(work, lanes[0], new)
+    link(work, new, lanes[1])
     return new
 
 

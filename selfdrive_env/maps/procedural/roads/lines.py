@@ -89,7 +89,10 @@ def tangent_length(turn: float, pieces: Sequence[Piece]) -> float:
 
 
 def line_through(
-    vertices: Sequence[tuple[float, float]], radii: Sequence[float], spiral: float = 0.0
+    vertices: Sequence[tuple[float, float]],
+    radii: Sequence[float],
+    spiral: float = 0.0,
+    lead: float = 0.0,
 ) -> CentreLine:
     """Returns straight pieces between points, with a bend at each inner one.
 
@@ -97,6 +100,7 @@ def line_through(
         vertices: V >= 2 points [m].
         radii: Wanted radius at each inner point, V - 2; smaller where there is no room [m].
         spiral: Wanted length of clothoids, as a share of the radius.
+        lead: Straight piece at either end; less where the first leg is short [m].
     """
     points = np.asarray(vertices, np.float64)
     steps = np.diff(points, axis=0)
@@ -108,9 +112,9 @@ def line_through(
         if abs(turn) < 1e-3:
             bends.append((0.0, []))
             continue
-        room = 0.49 * min(
-            lengths[k] * (2.0 if k == 0 else 1.0),
-            lengths[k + 1] * (2.0 if k == len(radii) - 1 else 1.0),
+        legs = (lengths[k], k == 0), (lengths[k + 1], k == len(radii) - 1)
+        room = min(
+            max(length - lead, 0.3 * length) if ends else 0.49 * length for length, ends in legs
         )
         pieces = bend_pieces(turn, radii[k], spiral * radii[k])
         reach = tangent_length(turn, pieces)

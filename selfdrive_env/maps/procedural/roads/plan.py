@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems, finish
 from selfdrive_env.maps.procedural.roads.control import add_crosswalk, control_junction
 from selfdrive_env.maps.procedural.roads.junctions import join_arms, sorted_arms
+from selfdrive_env.maps.procedural.roads.rounds import (
+    build_loop,
+    build_mini_roundabout,
+    build_roundabout,
+    round_reach,
+)
 from selfdrive_env.maps.procedural.roads.streets import (
     Laid,
     Street,
@@ -56,6 +62,9 @@ class Node:
     """Of the ring or loop, to the middle of its outermost lane [m]."""
 
     ring_lanes: int = 1
+    paved: bool = False
+    """A loop has no island."""
+
     z: float = 0.0
     reach: float = 0.0
     """From the node to the ends of its arms, at least [m]."""
@@ -94,6 +103,11 @@ def mouths(plan: Plan) -> list[tuple[float, float]]:
 
 def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> list[float]:
     """Returns how far from a node its arms end [m]."""
+    if node.control in ("roundabout", "mini_roundabout", "loop"):
+        headings = [heading for heading, *_ in arms]
+        return [
+            round_reach(node.control, node.radius, headings, k) for k in range(len(arms))
+        ]
     least = max(LEAST_REACH, node.reach)
     reaches = [least] * len(arms)
     for k, (heading, _, _, left, _) in enumerate(arms):
@@ -133,6 +147,16 @@ def build(name: str, plan: Plan) -> tuple[RoadNetwork, list[Laid], Work]:
 
 def _build_node(work: Work, key: int, node: Node) -> None:
     """Joins the arms of a node."""
+    middle = (node.x, node.y)
+    if node.control == "roundabout":
+        build_roundabout(work, key, middle, node.radius, node.ring_lanes)
+        return
+    if node.control == "mini_roundabout":
+        build_mini_roundabout(work, key, middle, node.radius)
+        return
+    if node.control == "loop":
+        build_loop(work, key, middle, node.radius, paved=node.paved)
+        return
     arms = sorted_arms(work.arms[key])
     junction = new_junction(work, f"node {key}")
     ways = join_arms(work, junction, arms, node.kerb)
