@@ -32,6 +32,9 @@ GORE = 260.0
 """Along which a ramp comes near the carriageway that it leaves or joins, at most [m]."""
 
 MARGIN = 1e-6
+SHORTEST = 20.0
+"""Pieces that speed limits make [m]."""
+
 SNAP = 60.0
 """A speed limit begins where a section does that starts this near [m]."""
 
@@ -149,9 +152,26 @@ def _cuts(way: Carriageway) -> list[float]:
     for cut in sorted(cuts):
         if not out or cut > out[-1] + MARGIN:
             out.append(cut)
-    way.limits = [(min(out, key=lambda c: (abs(c - s), c)), v) if
-        min(abs(c - s) for c in out) < SNAP else (s, v) for s, v in way.limits]  # fmt: skip
+    _snap_limits(way, out)
     return sorted({*out, *(s for s, _ in way.limits if MARGIN < s < way.length - MARGIN)})
+
+
+def _snap_limits(way: Carriageway, cuts: list[float]) -> None:
+    """Moves speed limits to where sections begin, lower ones backwards and higher ones ahead."""
+    moved = []
+    before = way.limit
+    for s, limit in way.limits:
+        near = [cut for cut in cuts if abs(cut - s) < SNAP]
+        lower = limit < before
+        ahead = [cut for cut in near if (cut <= s + MARGIN if lower else cut >= s - MARGIN)]
+        if ahead:
+            s = ahead[-1] if lower else ahead[0]
+        elif near:
+            # No piece of lane is shorter than that.
+            s = min(s, near[0] - SHORTEST) if lower else max(s, near[-1] + SHORTEST)
+        moved.append((s, limit))
+        before = limit
+    way.limits = moved
 
 
 def lay_carriageway(work: Work, way: Carriageway) -> None:

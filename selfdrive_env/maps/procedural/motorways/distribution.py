@@ -25,7 +25,7 @@ class MotorwayFamily:
     )
     """Share of each kind of interchange."""
 
-    lanes: dict[int, float] = field(default_factory=lambda: {2: 0.55, 3: 0.33, 4: 0.12})
+    lanes: dict[int, float] = field(default_factory=lambda: {2: 0.62, 3: 0.32, 4: 0.06})
     """Lanes a direction on the widest part; a fork has three or four, a cloverleaf two."""
 
     limits: dict[int, float] = field(

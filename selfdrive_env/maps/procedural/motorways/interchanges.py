@@ -14,18 +14,19 @@ from selfdrive_env.maps.procedural.motorways.mainline import (
     widen,
 )
 from selfdrive_env.maps.procedural.motorways.ramps import (
-    ROAD_LIMIT,
+    ROAD_BEND,
     Style,
     close_ends,
     dead_end,
     draw_style,
     hump_over,
+    road_limit,
     road_to_end,
     two_bends,
 )
 from selfdrive_env.maps.procedural.motorways.site import Deck, Frame, Site
 
-__all__ = ["diamond", "parclo", "weave"]
+__all__ = ["deck_of", "diamond", "end_deck", "parclo", "sign", "station_of_origin", "weave"]
 
 GORE_BEND = (260.0, 60.0)
 """Radius and length of clothoids of the bend in which a ramp leaves the motorway [m]."""
@@ -42,6 +43,13 @@ START = 40.0
 
 STUB = 50.0
 """Length of the straight end of a ramp at the other road [m]."""
+
+FLARED_STUB = 85.0
+"""The same where a lane opens before the other road [m]."""
+
+TWO_WAY_STUB = 50.0
+APART = 1.0
+"""Half the way between lanes of ramps that run beside each other [m]."""
 
 
 def _control(site: Site, x: float, y: float) -> int:
@@ -61,21 +69,21 @@ def _reach(site: Site, style: Style, gores: tuple[float, float]) -> tuple[float,
     return (gores[0] + aside + style.closing(0), gores[1] + aside + style.closing(1))
 
 
-def _deck(site: Site, motorway: Motorway, style: Style, *, back: bool) -> Deck:
+def deck_of(site: Site, motorway: Motorway, style: Style, *, back: bool) -> Deck:
     """Begins the lanes of a direction."""
     deck = Deck(motorway.side(back=back), style.left[1 if back else 0])
     widen(site, deck, style.lanes, START)
     return deck
 
 
-def _end(site: Site, deck: Deck, style: Style, *, back: bool) -> None:
+def end_deck(site: Site, deck: Deck, style: Style, *, back: bool) -> None:
     """Ends the lanes of a direction."""
     left = style.left[0 if back else 1]
     narrow_down(site, deck, left, deck.way.length - 40.0)
     deck.close()
 
 
-def _sign(motorway: Motorway, style: Style) -> None:
+def sign(motorway: Motorway, style: Style) -> None:
     for back in (False, True):
         kinds = style.endings[::-1] if back else style.endings
         sign_limits(motorway.side(back=back), kinds[0], kinds[1])
@@ -109,9 +117,9 @@ def diamond(site: Site) -> None:
     """A motorway with a diamond: ramps on either side of a road that crosses it."""
     draws = site.draws
     style = draw_style(site, returns=True)
-    gore, away = draws.within((335.0, 370.0)), draws.within((72.0, 84.0))
+    gore, away = draws.within((370.0, 400.0)), draws.within((72.0, 84.0))
     axis = axis_along(site, (gore + 60.0, gore + 60.0), _reach(site, style, (gore, gore)))
-    middle = _station(axis)
+    middle = station_of_origin(axis)
     heights = hump_over(axis.length, [middle], style.clearance, FLAT, RISE)
     motorway = lay_out(site, axis, heights, style.limit, style.median, style.shoulder)
     angle = math.radians(draws.within(site.family.crossing))
@@ -121,19 +129,19 @@ def diamond(site: Site) -> None:
         place = frame.at(-away / math.tan(angle), -away)
         nodes.append(_control(site, place.x, place.y))
     for back in (False, True):
-        frame, deck = motorway.frame(0.0, 0.0, back=back), _deck(site, motorway, style, back=back)
+        frame, deck = motorway.frame(0.0, 0.0, back=back), deck_of(site, motorway, style, back=back)
         middle = deck.way.station_of(0.0, 0.0)
         node = nodes[1 if back else 0]
         aside = 0.0 if style.exit_only[back] else style.aside
         _off_ramp(site, deck, frame, middle - gore, node, aside, style.taper)
         _on_ramp(site, deck, frame, middle + gore, node, aside, style.taper)
-        _end(site, deck, style, back=back)
-    _sign(motorway, style)
+        end_deck(site, deck, style, back=back)
+    sign(motorway, style)
     keys = close_ends(site, motorway, style.endings)
     _crossroad(site, motorway, style, nodes, angle, keys)
 
 
-def _station(axis: object) -> float:
+def station_of_origin(axis: object) -> float:
     """Returns the station of the origin on a line along +x that is straight there [m]."""
     import numpy as np
 
@@ -152,8 +160,17 @@ def _off_ramp(
     """Adds a ramp from the motorway to a node, which it reaches in the direction of travel."""
     start = site.foot(deck.way, at, deck.leave(at, 1, aside, taper))
     heading = frame.origin.heading + math.pi
-    into, _ = site.stub(node, heading, STUB, (1, 0), flare=site.draws.chance(0.6))
+    flare = site.draws.chance(0.6) and site.plan.nodes[node].control != "roundabout"
+    into, _ = site.stub(node, heading, _stub_length(site, node, flare), (1, 0), flare=flare)
     site.ramp(start, into, two_bends(start, into, GORE_BEND, NODE_BEND))
+
+
+def _stub_length(site: Site, node: int, flare: bool) -> float:
+    """Returns how far from a node the straight end of a ramp begins [m]."""
+    about = site.plan.nodes[node]
+    if about.control == "roundabout":
+        return STUB + about.radius
+    return FLARED_STUB if flare else STUB
 
 
 def _on_ramp(
@@ -161,7 +178,7 @@ def _on_ramp(
 ) -> None:
     """Adds a ramp from a node to the motorway."""
     end = site.foot(deck.way, at, deck.enter(at, 1, aside, taper))
-    _, out = site.stub(node, frame.origin.heading, STUB, (0, 1))
+    _, out = site.stub(node, frame.origin.heading, _stub_length(site, node, False), (0, 1))
     site.ramp(out, end, two_bends(out, end, NODE_BEND, GORE_BEND))
 
 
@@ -180,11 +197,11 @@ def parclo(site: Site) -> None:
     slant = math.radians(50.0)
     enter = turning + 16.0 + away / math.tan(slant) + 100.0 * math.tan(0.5 * slant) + 32.0
     axis = axis_along(site, (enter + 60.0,) * 2, _reach(site, style, (enter, enter)))
-    heights = hump_over(axis.length, [_station(axis)], style.clearance, FLAT, RISE)
+    heights = hump_over(axis.length, [station_of_origin(axis)], style.clearance, FLAT, RISE)
     motorway = lay_out(site, axis, heights, style.limit, style.median, style.shoulder)
     nodes = []
     for back in (False, True):
-        frame, deck = motorway.frame(0.0, 0.0, back=back), _deck(site, motorway, style, back=back)
+        frame, deck = motorway.frame(0.0, 0.0, back=back), deck_of(site, motorway, style, back=back)
         middle = deck.way.station_of(0.0, 0.0)
         place = frame.at(-away / math.tan(angle), -away)
         node = _control(site, place.x, place.y)
@@ -196,15 +213,17 @@ def parclo(site: Site) -> None:
         end = site.foot(
             deck.way, middle + enter, deck.enter(middle + enter, 1, aside, style.taper)
         )
-        into, out = site.stub(node, frame.origin.heading, 44.0, (1, 1))
+        into, out = site.stub(
+            node, frame.origin.heading, TWO_WAY_STUB, (1, 1), far=(APART, APART)
+        )
         v = [frame.place(foot.pose.x, foot.pose.y)[1] for foot in (start, into, out, end)]
         corners = [frame.at(turning, value, radius, spiral) for value in v[:2]]
         site.ramp(start, into, corners, most=LIMITS[4])
         first = frame.at(turning + 16.0, v[2], 60.0, 24.0)
         last = frame.at(turning + 16.0 + (v[3] - v[2]) / math.tan(slant), v[3], 100.0, 40.0)
         site.ramp(out, end, [first, last])
-        _end(site, deck, style, back=back)
-    _sign(motorway, style)
+        end_deck(site, deck, style, back=back)
+    sign(motorway, style)
     keys = close_ends(site, motorway, style.endings)
     _crossroad(site, motorway, style, nodes, angle, keys)
 
@@ -213,11 +232,11 @@ def weave(site: Site) -> None:
     """A motorway between two roads, each with ramps on one side only: lanes weave in between."""
     draws = site.draws
     style = draw_style(site, returns=False)
-    gore, away = draws.within((300.0, 330.0)), draws.within((68.0, 76.0))
+    gore, away = draws.within((370.0, 385.0)), draws.within((68.0, 76.0))
     half = gore + draws.within((115.0, 165.0))
     reach = tuple(half + FLAT + max(RISE, style.closing(end) + 60.0) for end in (0, 1))
     axis = axis_along(site, (half + 40.0,) * 2, (reach[0], reach[1]))
-    middle = _station(axis)
+    middle = station_of_origin(axis)
     tops = [middle - half, middle + half]
     heights = hump_over(axis.length, tops, style.clearance, FLAT, RISE)
     motorway = lay_out(site, axis, heights, style.limit, style.median, style.shoulder)
@@ -228,20 +247,26 @@ def weave(site: Site) -> None:
             place = frame.at(0.0, -away)
             nodes[back, end] = _control(site, place.x, place.y)
     for back in (False, True):
-        deck = _deck(site, motorway, style, back=back)
+        deck = deck_of(site, motorway, style, back=back)
         middle = deck.way.station_of(0.0, 0.0)
         frame = motorway.frame(0.0, 0.0, back=back)
         first, last = (nodes[back, -1], nodes[back, 1])[:: -1 if back else 1]
         _on_ramp(site, deck, frame, middle - half + gore, first, 0.0, 0.0)
         _off_ramp(site, deck, frame, middle + half - gore, last, 0.0, 0.0)
-        _end(site, deck, style, back=back)
-    _sign(motorway, style)
+        end_deck(site, deck, style, back=back)
+    sign(motorway, style)
     close_ends(site, motorway, style.endings)
-    radius, spiral = draws.within((90.0, 120.0)), 30.0
+    radius, spiral = draws.within(ROAD_BEND), 30.0
+    returning = draws.chance(0.5)
     for back in (False, True):
+        if back != returning:
+            for end in (-1, 1):
+                heading = math.copysign(0.5 * math.pi, 1.0 if back else -1.0)
+                dead_end(site, nodes[back, end], heading, draws.within((90.0, 130.0)))
+            continue
         side = 1.0 if back else -1.0
         out = side * (away + radius + 0.5 * spiral + draws.within((30.0, 60.0)))
         corners = [Corner(end * half, out, radius, spiral) for end in (-1, 1)]
-        site.road(nodes[back, -1], nodes[back, 1], corners, ROAD_LIMIT, 1)
+        site.road(nodes[back, -1], nodes[back, 1], corners, road_limit(radius), 1)
     for end in (-1, 1):
         site.road(nodes[False, end], nodes[True, end], [], LIMITS[2], 2)

@@ -24,12 +24,18 @@ __all__ = ["Ending", "Motorway", "axis_along", "bulb", "sign_limits"]
 BULB_LEAD = math.radians(32.0)
 """By how much a turning loop first turns away."""
 
+BULB_LEAD_RADIUS = 75.0
+"""Of the bends before and behind a turning loop [m]."""
+
 BULB_SPIRAL = 24.0
 BEFORE_END = ((90.0, LIMITS[3]), (210.0, LIMITS[5]), (330.0, LIMITS[7]))
 """Within this of its end a carriageway has at most this limit [m], [m/s]."""
 
 AFTER_END = ((60.0, LIMITS[4]),)
 """The same after its start."""
+
+RINGS = ((18.0, 22.0), (23.0, 28.0))
+"""Radius of roundabouts of one and of two lanes [m]."""
 
 APPROACH = 60.0
 """Between the end of a motorway and the node that closes it [m]."""
@@ -150,38 +156,42 @@ def bulb(site: Site, arriving: Carriageway, leaving: Carriageway, radius: float)
     frame = Frame(start.pose)
     across = (end.pose.x - start.pose.x, end.pose.y - start.pose.y)
     apart = -across[0] * math.sin(start.pose.heading) + across[1] * math.cos(start.pose.heading)
-    lead = 90.0 * math.tan(0.5 * BULB_LEAD) + 0.5 * BULB_SPIRAL + 4.0
+    lead = BULB_LEAD_RADIUS * math.tan(0.5 * BULB_LEAD) + 0.5 * BULB_SPIRAL + 4.0
+    # The bends at its neck must not overlap: that takes a larger loop for lanes further apart.
+    neck = 0.5 * apart / math.sin(BULB_LEAD) + lead + 0.5 * BULB_SPIRAL + 1.0
+    radius = max(radius, neck * math.tan(BULB_LEAD))
     apex = lead - 0.5 * apart / math.tan(BULB_LEAD)
     corners = [
-        frame.at(lead, 0.0, 90.0, BULB_SPIRAL, heading=-BULB_LEAD),
+        frame.at(lead, 0.0, BULB_LEAD_RADIUS, BULB_SPIRAL, heading=-BULB_LEAD),
         frame.at(apex, 0.5 * apart, radius, BULB_SPIRAL, around=True, heading=math.pi + BULB_LEAD),
-        frame.at(lead, apart, 90.0, BULB_SPIRAL),
+        frame.at(lead, apart, BULB_LEAD_RADIUS, BULB_SPIRAL),
     ]
-    most = fitting_limit(1.0 / 90.0, LIMITS[-1])
+    most = fitting_limit(1.0 / BULB_LEAD_RADIUS, LIMITS[-1])
     site.ramp(start, end, corners, len(slots), most=most)
 
 
-def end_node(site: Site, motorway: Motorway, *, at_start: bool, radius: float) -> int:
+def end_node(site: Site, motorway: Motorway, *, at_start: bool) -> int:
     """Closes an end of a motorway by a roundabout and returns the key of its node.
 
     Args:
         site: Extended by the node and the approach.
         motorway: What ends.
         at_start: At the start of its line, else at the end.
-        radius: Of the roundabout [m].
     """
     arriving = motorway.side(back=at_start)
     leaving = motorway.side(back=not at_start)
     edges = arriving.centre(arriving.length, 0, 0), leaving.centre(0.0, 0, 0)
     gap = 0.5 * math.hypot(edges[0].x - edges[1].x, edges[0].y - edges[1].y)
-    pose = edges[0].moved(APPROACH, gap)
-    node = site.node(pose.x, pose.y, control="roundabout", radius=radius)
     groups = (arriving.before(arriving.length), leaving.now(0.0))
+    lanes = len(groups[0])
+    radius = site.draws.within(RINGS[lanes - 1])
+    pose = edges[0].moved(APPROACH + radius, gap)
+    node = site.node(pose.x, pose.y, control="roundabout", radius=radius, ring_lanes=lanes)
     far = tuple(gap + site.width * min(slot.place for slot in group) for group in groups)
     into, out = site.stub(
         node,
         pose.heading + math.pi,
-        APPROACH,
+        APPROACH + radius,
         (len(groups[0]), len(groups[1])),
         far=(far[0], far[1]),
         width=site.width,
@@ -218,7 +228,7 @@ def widen(site: Site, deck: Deck, lanes: int, start: float) -> float:
     return start - OPEN_GAP
 
 
-DROP_GAP = 140.0
+DROP_GAP = 100.0
 """Between lanes that end [m]."""
 
 OPEN_GAP = 30.0
@@ -230,5 +240,12 @@ def closing_length(lanes: int, left: int) -> float:
     return 120.0 + max(lanes - left, 0) * (DROP_GAP + 115.0) if lanes > left else 110.0
 
 
-__all__ += ["DROP_GAP", "closing_length", "end_node", "lay_out", "narrow_down", "widen"]
+def turned_line(line: CentreLine, angle: float) -> CentreLine:
+    """Returns a line turned about the origin [rad]."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    x, y = line.x * cosine - line.y * sine, line.x * sine + line.y * cosine
+    return line._replace(x=x, y=y, heading=line.heading + angle)
+
+
+__all__ += ["DROP_GAP", "closing_length", "end_node", "lay_out", "narrow_down", "turned_line", "widen"]
 _ = Foot

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from selfdrive_env.maps.procedural.motorways.alignment import LIMITS, Corner, Profile
+from selfdrive_env.maps.procedural.motorways.alignment import LIMITS, Corner, Profile, fitting_limit
 from selfdrive_env.maps.procedural.motorways.mainline import (
     Motorway,
     bulb,
@@ -19,10 +19,9 @@ from selfdrive_env.maps.towns.centre_lines import Pose
 __all__ = ["Style", "close_ends", "clover_tangent", "diagonal", "dead_end", "draw_style",
     "road_to_end", "two_bends"]  # fmt: skip
 
-RING = (17.0, 22.0)
-"""Radius of roundabouts [m]."""
+ROAD_BEND = (110.0, 150.0)
+"""Radius of bends of roads beside a motorway [m]."""
 
-ROAD_LIMIT = LIMITS[4]
 DEAD_END = 12.0
 """Radius of the loop in which a dead end turns [m]."""
 
@@ -79,7 +78,7 @@ def draw_style(site: Site, *, returns: bool, lanes: int = 0) -> Style:
         draws.within(family.taper),
         (exit_only[0] and enough, exit_only[1] and enough),
         kinds,
-        [1 if kind == "roundabout" else 2 for kind in kinds],
+        [1 if kind == "roundabout" and number == 2 and draws.chance(0.6) else 2 for kind in kinds],
     )
 
 
@@ -103,8 +102,7 @@ def close_ends(
         if endings[end] == "loop":
             bulb(site, arriving, leaving, site.draws.within(site.family.bulb))
         else:
-            radius = site.draws.within(RING)
-            keys[end] = end_node(site, motorway, at_start=end == 0, radius=radius)
+            keys[end] = end_node(site, motorway, at_start=end == 0)
     return keys
 
 
@@ -173,7 +171,7 @@ def road_to_end(
     del motorway, at_start
     nodes = site.plan.nodes
     a, b = nodes[node], nodes[end]
-    radius = site.draws.within((90.0, 125.0))
+    radius = site.draws.within(ROAD_BEND)
     spiral = 0.3 * radius
     reach = radius + 0.5 * spiral + 6.0
     side = math.copysign(1.0, math.sin(heading))
@@ -185,7 +183,12 @@ def road_to_end(
         Corner(first.x, first.y, radius, spiral),
         Corner(b.x, first.y, radius, spiral),
     ]
-    site.road(node, end, corners, ROAD_LIMIT, 1)
+    site.road(node, end, corners, road_limit(radius), 1)
+
+
+def road_limit(radius: float) -> float:
+    """Returns the speed limit of a road with such bends [m/s]."""
+    return fitting_limit(1.0 / radius, LIMITS[5])
 
 
 def hump_over(line_length: float, tops: Sequence[float], height: float, flat: float,
@@ -209,4 +212,4 @@ def hump_over(line_length: float, tops: Sequence[float], height: float, flat: fl
     return Profile(s, height * z)
 
 
-__all__ += ["hump_over"]
+__all__ += ["ROAD_BEND", "hump_over", "road_limit"]

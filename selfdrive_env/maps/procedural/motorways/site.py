@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,9 @@ SHORTEST_ZONE = 60.0
 """Of a speed limit [m]."""
 
 RAMP_SHOULDER = 1.5
+NARROW = 60.0
+"""Ramps do not widen to their left over this length at either end [m]."""
+
 CHANGE = 40.0
 """Widths of ramps change over this length at either end [m]."""
 
@@ -139,8 +142,8 @@ class Site:
         most: float = LIMITS[5],
         caps: Sequence[tuple[float, float, float]] = (),
         heights: Profile | None = None,
-        wide: float = 0.0,
         edit: Callable[[Carriageway, Deck], None] | None = None,
+        backwards: bool = False,
     ) -> Carriageway:
         """Adds a ramp.
 
@@ -152,13 +155,16 @@ class Site:
             most: Highest speed limit [m/s].
             caps: (from, to, speed limit) of places with a lower one [m], [m/s].
             heights: In place of the smooth rise between its ends.
-            wide: Width of a lane in between; 0: as on ramps [m].
             edit: Opens and ends further lanes.
+            backwards: The first corner lies behind the start.
         """
-        line = line_along([*corners[:0], start.ahead(0.0), *corners, end.ahead(0.0)])
+        first = start.ahead(0.0)
+        if backwards:
+            first = replace(first, heading=start.pose.heading)
+        line = line_along([first, *corners, end.ahead(0.0)])
         length = line.length
         change = min(CHANGE, 0.4 * length)
-        wide = wide or self.family.ramp_width
+        wide = self.family.ramp_width
         width = spans(
             [(0.0, start.width), (change, wide), (length - change, wide), (length, end.width)]
         )
@@ -174,13 +180,71 @@ class Site:
             line,
             heights or _between(length, start, end),
             width,
-            Profile(width.station, 0.5 * lanes * width.value),
+            _inner(length, lanes, start.width, self.family.ramp_width, end.width),
             shoulder,
             most,
         )
         way.limits = zones(length, [*bend_caps(line, most), *caps], most)
         deck = Deck(way, lanes)
         self.ways.append(way)
+        if edit is not None:
+            edit(way, deck)
+        deck.close()
+        if start.is_joined:
+            self.joints.append((start, self.foot(way, 0.0, way.now(0.0))))
+        if end.is_joined:
+            self.joints.append((self.foot(way, length, way.before(length)), end))
+        for foot, leaves in ((start, True), (end, False)):
+            if foot.way is not None:
+                foot.way.gores.append((foot.station, way, leaves))
+        return way
+
+    def branch(
+        self,
+        start: Foot,
+        end: Foot,
+        corners: Sequence[Corner],
+        lanes: int,
+        *,
+        most: float,
+        bridge: tuple[Pose, float, float, float] | None = None,
+        edit: Callable[[Carriageway, Deck], None] | None = None,
+        widened: bool = False,
+    ) -> Carriageway:
+        """Adds a carriageway that begins or ends with ramps; its line is the middle of place 0.
+
+        Args:
+            start: What it follows.
+            end: What follows it.
+            corners: Of its line between.
+            lanes: How many at its start, from its inside.
+            most: Highest speed limit [m/s].
+            bridge: Where it crosses the other motorway, its height, half the length of its level
+                top and the length of the rise [m].
+            edit: Opens and ends further lanes.
+            widened: Its last part is a loop with a wider lane.
+        """
+        inner = 0.5 * (lanes - 1) * self.width if lanes > 1 and not edit else 0.0
+        line = line_along([start.ahead(0.0), *corners, end.ahead(0.0)])
+        length = line.length
+        del inner, widened
+        ends = np.array([0.0, length])
+        shift = self.width * (0.5 if edit else 0.5 * lanes)
+        way = Carriageway(
+            line,
+            Profile(ends, np.zeros(2)),
+            Profile(ends, np.full(2, self.width)),
+            Profile(ends, np.full(2, shift)),
+            spans([(0.0, start.shoulder or 2.0), (40.0, 2.0), (length - 40.0, 2.0),
+                (length, end.shoulder or 2.0)]),  # fmt: skip
+            most,
+        )
+        if bridge is not None:
+            place, height, flat, rise = bridge
+            way.heights = _hump(way, place, height, flat, rise)
+        way.limits = zones(length, bend_caps(way.line, most), most)
+        self.ways.append(way)
+        deck = Deck(way, lanes)
         if edit is not None:
             edit(way, deck)
         deck.close()
@@ -349,6 +413,24 @@ class Deck:
         for slot in self.open:
             slot.end = self.way.length
         return self.open
+
+
+def _inner(length: float, lanes: int, first: float, wide: float, last: float) -> Profile:
+    """Returns the left edge of a ramp, which widens to its left once it has left the motorway."""
+    near, far = min(NARROW, 0.2 * length), min(2.0 * NARROW, 0.4 * length)
+    values = ((0.0, first), (near, first), (far, wide))
+    values = (*values, (length - far, wide), (length - near, last), (length, last))
+    return spans([(s, 0.5 * lanes * value) for s, value in values])
+
+
+def _hump(way: Carriageway, place: Pose, height: float, flat: float, rise: float) -> Profile:
+    """Returns heights with one hump at a place on the line."""
+    top = way.station_of(place.x, place.y)
+    s = np.linspace(0.0, way.length, max(2, math.ceil(way.length)))
+    before, after = min(rise, top - flat - 1.0), min(rise, way.length - top - flat - 1.0)
+    far = np.abs(s - top) - flat
+    t = np.clip(far / np.where(s < top, before, after), 0.0, 1.0)
+    return Profile(s, height * (1.0 - t * t * (3.0 - 2.0 * t)))
 
 
 def _between(length: float, start: Foot, end: Foot) -> Profile:
