@@ -27,11 +27,14 @@ TURN_SPEEDS = ((8.0, 5.0), (14.0, 7.0), (22.0, 8.3), (40.0, 10.0))
 WIDEST_LEFT = 22.0
 """Radius of left turns at most [m]."""
 
-OFF_TRACKING = 7.0
-"""Ways are wider by this over their radius, for long bodies [m^2]."""
+OFF_TRACKING = 4.0
+"""Ways are wider on the inside by this over their radius, for long bodies [m^2]."""
 
-WIDENED = 0.9
+WIDENED = 0.6
 """But at most by this [m]."""
+
+SWING = 0.25
+"""Tight ways are wider on the outside by this [m]."""
 
 WIDENING = 6.0
 """Over which a way grows as wide as it is in the middle [m]."""
@@ -231,8 +234,9 @@ def lay_way(
     bend = float(line.curvature[np.argmax(np.abs(line.curvature))])
     left, right = half.copy(), half.copy()
     if abs(bend) * line.length > STRAIGHT and abs(bend) > 1.0 / WIDEST_LEFT:
-        wider = min(OFF_TRACKING * abs(bend), WIDENED) * bump
-        (left if bend > 0.0 else right)[:] += wider
+        inside, outside = (left, right) if bend > 0.0 else (right, left)
+        inside += min(OFF_TRACKING * abs(bend), WIDENED) * bump
+        outside += SWING * bump
     z = source.centre[-1, 2] + (following.centre[0, 2] - source.centre[-1, 2]) * share
     road = new_road(work)
     none = np.zeros((0, 3))

@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 SPIRAL_PIECES = 6
 """Arcs of one clothoid."""
 
+TURN_SPIRAL = 0.35
+"""Length of the clothoids of a turn in a junction over its radius."""
+
 CHORD_ERROR = 0.01
 """How far points at the edge of a lane may leave the true curve [m]."""
 
@@ -146,9 +149,11 @@ def turn_line(start: Pose, end: Pose, radius: float) -> CentreLine:
         dx, dy = end.x - start.x, end.y - start.y
         before = (dx * math.sin(end.heading) - dy * math.cos(end.heading)) / math.sin(turn)
         after = (dy * math.cos(start.heading) - dx * math.sin(start.heading)) / math.sin(turn)
-        half = math.tan(0.5 * abs(turn))
-        if min(before, after) > 1.0 and radius * half < min(before, after):
-            bend = (radius * abs(turn), math.copysign(1.0 / radius, turn))
-            cut = radius * half
-            return chain(start, [(before - cut, 0.0), bend, (after - cut, 0.0)])
+        if min(before, after) > 1.0:
+            pieces = bend_pieces(turn, 1.0, TURN_SPIRAL)
+            shape = tangent_length(turn, pieces)
+            radius = min(radius, min(before, after) / shape)
+            bend = [(length * radius, curvature / radius) for length, curvature in pieces]
+            cut = radius * shape
+            return chain(start, [(before - cut, 0.0), *bend, (after - cut, 0.0)])
     return connection(start, end)

@@ -22,6 +22,7 @@ from selfdrive_env.maps.procedural.roads.streets import (
     Street,
     Work,
     lay_street,
+    middle_at,
     new_junction,
     width_at,
 )
@@ -86,7 +87,7 @@ def mouths(plan: Plan) -> list[tuple[float, float]]:
             pose = pose_at(street.line, street.line.length if end else 0.0)
             heading = pose.heading + (math.pi if end else 0.0)
             section = street.sections[-end]
-            shift = section.middle[end]
+            shift = middle_at(section, end)
             right = width_at(section.forward, end)[1] - shift
             left = width_at(section.backward, end)[1] + shift
             # Seen from the node, the right side is that of the lanes that leave it.

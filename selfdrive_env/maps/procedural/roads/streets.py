@@ -28,6 +28,7 @@ __all__ = [
     "add_lane",
     "lay_street",
     "link",
+    "middle_at",
     "new_junction",
     "new_road",
     "pair",
@@ -38,6 +39,19 @@ Floats = NDArray[np.float64]
 
 NARROW_STEP = 2.0
 """Largest step of stations where widths change [m]."""
+
+BEND_WIDTH = 3.25
+"""Narrower lanes grow to this in bends and where they end at a junction, for long bodies [m]."""
+
+WIDE_BEND = 1.0 / 30.0
+"""Curvature from which lanes have all of it; none below a quarter [1/m]."""
+
+BEND_REACH = 8.0
+MOUTH_REACH = 12.0
+"""How far before a bend and before a junction lanes begin to grow [m]."""
+
+LEAST_LANE = 2.2
+"""Lanes narrower than this open or end: they do not grow [m]."""
 
 MARGIN = 1e-6
 
@@ -240,11 +254,29 @@ def width_at(parts: Iterable[Part], end: int) -> tuple[float, float]:
     """
     first, last, reach = -1.0, 0.0, 0.0
     for part in parts:
+        width = part.width[end]
         if part.kind in DRIVABLE_TYPES:
             first = reach if first < 0.0 else first
-            last = reach + part.width[end]
-        reach += part.width[end]
+            width += grown(width)
+            last = reach + width
+        reach += width
     return max(first, 0.0), last
+
+
+def grown(width: float) -> float:
+    """Returns by how much a lane is wider where it ends at a junction [m]."""
+    return max(BEND_WIDTH - width, 0.0) if width > LEAST_LANE else 0.0
+
+
+def _growth(street: Street, s: Floats, ends: tuple[float, float]) -> Floats:
+    """Returns the share of `BEND_WIDTH` that narrow lanes grow to, [P]."""
+    around = s[:, None] + np.linspace(-BEND_REACH, BEND_REACH, 17)
+    piece = np.searchsorted(street.line.station, around, "right") - 1
+    bend = np.abs(street.line.curvature[np.clip(piece, 0, None)]).mean(axis=1)
+    bent = smooth((bend / WIDE_BEND - 0.25) / 0.75)
+    near = np.minimum(s - ends[0], ends[1] - s)
+    share: Floats = np.maximum(bent, smooth(1.0 - near / MOUTH_REACH))
+    return share
 
 
 def lay_street(work: Work, street: Street, number: int, first: float, last: float) -> Laid:
@@ -262,7 +294,7 @@ def lay_street(work: Work, street: Street, number: int, first: float, last: floa
     forward: list[list[int]] = []
     backward: list[list[int]] = []
     for k, (section, span) in enumerate(zip(street.sections, spans, strict=True)):
-        ahead, back = _lay_section(work, street, section, span, f"{road}/{k}")
+        ahead, back = _lay_section(work, street, section, span, (first, last), f"{road}/{k}")
         forward.append(ahead)
         backward.append(back)
         if k:
@@ -294,25 +326,35 @@ def _spans(sections: Sequence[Section], first: float, last: float) -> list[tuple
 
 
 def _lay_section(
-    work: Work, street: Street, section: Section, span: tuple[float, float], prefix: str
+    work: Work,
+    street: Street,
+    section: Section,
+    span: tuple[float, float],
+    ends: tuple[float, float],
+    prefix: str,
 ) -> tuple[list[int], list[int]]:
     """Adds the lanes of one section; returns the lane of each part, forward and backward."""
-    parts = (*section.forward, *section.backward)
-    changes = any(abs(p.width[1] - p.width[0]) > MARGIN for p in parts)
-    changes = changes or abs(section.middle[1] - section.middle[0]) > MARGIN
-    s = stations(street.line, *span, *([NARROW_STEP] if changes else []))
+    s = _stations_of(street, section, span, ends)
     share = smooth((s - span[0]) / (span[1] - span[0]))
     z = np.zeros(s.shape) if street.heights is None else np.interp(s, *street.heights)
-    if street.heights is not None and not changes:
-        s = stations(street.line, *span, 2.0)
-        share = smooth((s - span[0]) / (span[1] - span[0]))
-        z = np.interp(s, *street.heights)
-    middle = section.middle[0] + (section.middle[1] - section.middle[0]) * share
-    out: list[list[int]] = []
-    for side, row in ((-1, section.forward), (1, section.backward)):
-        edge, lanes = middle, []
+    growth = _growth(street, s, ends)
+    rows, across = [], []
+    for row in (section.forward, section.backward):
+        widths = []
         for part in row:
-            outer = edge + side * (part.width[0] + (part.width[1] - part.width[0]) * share)
+            width = part.width[0] + (part.width[1] - part.width[0]) * share
+            if part.kind in DRIVABLE_TYPES and min(part.width) > LEAST_LANE:
+                width = width + np.maximum(BEND_WIDTH - width, 0.0) * growth
+            widths.append(width)
+        rows.append(widths)
+        across.append(sum(widths, np.zeros(s.shape)) - _across(row, share))
+    middle = section.middle[0] + (section.middle[1] - section.middle[0]) * share
+    middle = middle + 0.5 * (across[0] - across[1])
+    out: list[list[int]] = []
+    for side, row, widths in ((-1, section.forward, rows[0]), (1, section.backward, rows[1])):
+        edge, lanes = middle, []
+        for part, width in zip(row, widths, strict=True):
+            outer = edge + side * width
             if part.kind == "gap":
                 lanes.append(-1)
             else:
@@ -327,6 +369,32 @@ def _lay_section(
         _pair_beside(work, lanes)
         out.append(lanes)
     return out[0], out[1]
+
+
+def _across(row: Iterable[Part], share: Floats) -> Floats:
+    """Returns the width of all parts of one side without growth, [P] [m]."""
+    widths = [part.width[0] + (part.width[1] - part.width[0]) * share for part in row]
+    return sum(widths, np.zeros(share.shape))
+
+
+def _stations_of(
+    street: Street, section: Section, span: tuple[float, float], ends: tuple[float, float]
+) -> Floats:
+    """Returns the stations of a section, dense where it bends, rises or changes its width."""
+    parts = (*section.forward, *section.backward)
+    changes = any(abs(p.width[1] - p.width[0]) > MARGIN for p in parts)
+    changes = changes or abs(section.middle[1] - section.middle[0]) > MARGIN
+    dense = changes or street.heights is not None
+    s = stations(street.line, *span, *([NARROW_STEP] if dense else []))
+    narrow = any(p.kind in DRIVABLE_TYPES and p.width[0] < BEND_WIDTH for p in parts)
+    if narrow and not dense:
+        near = [end + sign * np.arange(1.0, MOUTH_REACH + 1.0, NARROW_STEP)
+            for end, sign in zip(ends, (1.0, -1.0), strict=True)]  # fmt: skip
+        extra = np.concatenate(near)
+        extra = extra[(extra > span[0] + 0.5) & (extra < span[1] - 0.5)]
+        gap = np.abs(extra[:, None] - s[None]).min(axis=1, initial=np.inf)
+        s = np.sort(np.concatenate([s, extra[gap > 0.25]]))
+    return s
 
 
 def _blank(street: Street, section: Section, part: Part, name: str) -> Lane:
@@ -368,6 +436,22 @@ def _join(
             link(work, lane, other)
 
 
+def _lane_widths(row: Iterable[Part], end: int) -> list[float]:
+    """Returns the widths of the lanes of one side [m]."""
+    return [part.width[end] for part in row if part.kind in DRIVABLE_TYPES]
+
+
+def middle_at(section: Section, end: int) -> float:
+    """Returns where the directions part at a junction, from the line [m].
+
+    Args:
+        section: The first or the last of a street.
+        end: 0 where the section starts, 1 where it ends.
+    """
+    wider = [sum(map(grown, _lane_widths(row, end))) for row in (section.forward, section.backward)]
+    return section.middle[end] + 0.5 * (wider[0] - wider[1])
+
+
 def _arm(
     street: Street,
     number: int,
@@ -381,7 +465,7 @@ def _arm(
     place = -end
     rows = ((section.backward, lanes[1][place]), (section.forward, lanes[0][place]))
     (arriving, arrivals), (leaving, departures) = rows if end == 0 else rows[::-1]
-    mouth = pose_at(street.line, station).moved(0.0, section.middle[end])
+    mouth = pose_at(street.line, station).moved(0.0, middle_at(section, end))
     all_lanes = work.network.lanes
     incoming = [k for k in arrivals if k >= 0 and all_lanes[k].drivable]
     outgoing = [k for k in departures if k >= 0 and all_lanes[k].drivable]
