@@ -16,18 +16,24 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.procedural.roads.lines import bend_pieces, tangent_length
 from selfdrive_env.maps.road_network import MapError
+from selfdrive_env.maps.towns.builder import smooth
 from selfdrive_env.maps.towns.centre_lines import CentreLine, Pose, chain, evaluate, pose_at
 
 __all__ = [
+    "LIMITS",
     "Corner",
     "Profile",
-    "crossing_of",
+    "bend_caps",
+    "bend_reach",
     "fitting_limit",
     "hump",
     "line_along",
     "places",
     "reversed_line",
-    "sharpest",
+    "spans",
+    "station_of_origin",
+    "turned_line",
+    "zones",
 ]
 
 Floats = NDArray[np.float64]
@@ -47,7 +53,16 @@ OUTSIDE = 9.0
 SHORTEST_STRAIGHT = 0.5
 """Between two bends [m]."""
 
-LATERAL = 2.2
+SIGN_LEAD = 30.0
+"""A limit begins this far before the bend that it is for [m]."""
+
+SHORTEST_ZONE = 60.0
+"""Of a speed limit [m]."""
+
+Cap = tuple[float, float, float]
+"""From where to where [m] which speed limit [m/s]."""
+
+LATERAL = 2.0
 """Lateral acceleration for which bends are signed [m/s^2]."""
 
 LIMITS = tuple(speed / 3.6 for speed in (30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130))
@@ -166,13 +181,6 @@ def places(line: CentreLine, first: float, last: float, *, even: bool) -> Floats
     return out
 
 
-def sharpest(line: CentreLine, first: float, last: float) -> float:
-    """Returns the largest curvature of a part of a line [1/m]."""
-    bounds = np.append(line.station, line.length)
-    inside = (bounds[1:] > first + 1e-6) & (bounds[:-1] < last - 1e-6)
-    return float(np.abs(line.curvature[inside]).max(initial=0.0))
-
-
 def fitting_limit(curvature: float, most: float) -> float:
     """Returns the highest usual speed limit that a bend allows, at most `most` [m/s].
 
@@ -185,23 +193,99 @@ def fitting_limit(curvature: float, most: float) -> float:
     return fitting[-1] if fitting else LIMITS[0]
 
 
-def hump(line: CentreLine, at: float, height: float, flat: float, rise: float) -> Profile:
-    """Returns heights along a line that is level but for one hump, or a hollow.
+def hump(
+    length: float, tops: Sequence[float], height: float, flat: float, rise: float
+) -> Profile:
+    """Returns heights along a line that is level but for humps, or hollows.
 
     Args:
-        line: The line.
-        at: Its middle [m].
-        height: Below 0 for a hollow [m].
-        flat: Half the length of its level top [m].
-        rise: Length of the smooth rise on either side [m].
+        length: Of the line [m].
+        tops: Their middles [m].
+        height: Below 0 for hollows [m].
+        flat: Half the length of a level top [m].
+        rise: Length of the smooth rise on either side, less where the line ends before [m].
     """
-    s = np.linspace(0.0, line.length, max(2, math.ceil(line.length)))
-    t = np.clip((np.abs(s - at) - flat) / rise, 0.0, 1.0)
-    return Profile(s, height * (1.0 - t * t * (3.0 - 2.0 * t)))
+    s = np.linspace(0.0, length, max(2, math.ceil(length)))
+    share = np.zeros(s.shape)
+    for top in tops:
+        before, after = min(rise, top - flat), min(rise, length - top - flat)
+        far = (np.abs(s - top) - flat) / np.where(s < top, before, after)
+        share = np.maximum(share, 1.0 - smooth(far))
+    return Profile(s, height * share)
 
 
-def crossing_of(line: CentreLine, x: float, y: float) -> float:
-    """Returns the station nearest to a point [m]."""
-    s = np.arange(0.0, line.length, 0.25)
-    px, py, _ = evaluate(line, s)
-    return float(s[np.argmin(np.hypot(px - x, py - y))])
+def spans(values: Sequence[tuple[float, float]]) -> Profile:
+    """Returns a profile that goes smoothly from each (station, value) to the next one."""
+    stations, heights = [], []
+    for (a, low), (b, high) in pairwise(values):
+        s = np.linspace(a, b, 9)
+        stations.append(s)
+        heights.append(low + (high - low) * smooth((s - a) / (b - a)))
+    return Profile(np.concatenate(stations), np.concatenate(heights))
+
+
+def bend_caps(line: CentreLine, most: float) -> list[Cap]:
+    """Returns (from, to, speed limit) for each bend that asks for a limit below `most`."""
+    bounds = np.append(line.station, line.length)
+    out = []
+    for k, curvature in enumerate(np.abs(line.curvature).tolist()):
+        limit = fitting_limit(curvature, most)
+        if limit < most:
+            out.append((float(bounds[k]) - SIGN_LEAD, float(bounds[k + 1]), limit))
+    return out
+
+
+def zones(length: float, caps: Sequence[Cap], most: float) -> list[tuple[float, float]]:
+    """Returns (station, limit from there on) such that every cap holds and no zone is short.
+
+    Args:
+        length: Of the line [m].
+        caps: (from, to, speed limit) of places with a limit of their own [m], [m/s].
+        most: Speed limit elsewhere [m/s].
+    """
+    bounds = sorted({0.0, length, *(min(max(s, 0.0), length) for a, b, _ in caps for s in (a, b))})
+    rows: list[tuple[float, float, float]] = []
+    for low, high in pairwise(bounds):
+        middle = 0.5 * (low + high)
+        rows.append((low, high, min([most, *(v for a, b, v in caps if a <= middle <= b)])))
+    while True:
+        merged: list[tuple[float, float, float]] = []
+        for low, high, limit in rows:
+            if merged and abs(merged[-1][2] - limit) < 1e-6:
+                merged[-1] = (merged[-1][0], high, limit)
+            else:
+                merged.append((low, high, limit))
+        rows = merged
+        for k, (low, high, limit) in enumerate(rows):
+            beside = [rows[j][2] for j in (k - 1, k + 1) if 0 <= j < len(rows)]
+            if high - low < SHORTEST_ZONE and beside and limit > min(beside):
+                rows[k] = (low, high, min(beside))
+                break
+        else:
+            return [(low, limit) for low, _, limit in rows]
+
+
+def bend_reach(radius: float, spiral: float, turn: float) -> float:
+    """Returns the way from a corner to where its bend starts, below 0 beyond the corner [m].
+
+    Args:
+        radius: Of the bend [m].
+        spiral: Length of its clothoids [m].
+        turn: Change of heading [rad].
+    """
+    return tangent_length(turn, bend_pieces(turn, radius, spiral))
+
+
+def turned_line(line: CentreLine, angle: float) -> CentreLine:
+    """Returns a line turned about the origin [rad]."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    x, y = line.x * cosine - line.y * sine, line.x * sine + line.y * cosine
+    return line._replace(x=x, y=y, heading=line.heading + angle)
+
+
+def station_of_origin(line: CentreLine) -> float:
+    """Returns the station of the origin on a line that is straight along +x there [m]."""
+    s = np.arange(0.0, line.length, 1.0)
+    x, y, _ = evaluate(line, s)
+    near = int(np.argmin(np.hypot(x, y)))
+    return float(s[near] - x[near])

@@ -8,7 +8,6 @@ overlaps: ramps begin beside the lanes that they leave, so that there is no junc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -260,12 +259,3 @@ def _distance(points: Floats, row: Floats) -> Floats:
     out: Floats = np.sqrt((gap**2).sum(axis=2).min(axis=1))
     return out
 
-
-def spans(values: Sequence[tuple[float, float]]) -> Profile:
-    """Returns a profile that goes smoothly from each (station, value) to the next one."""
-    stations, heights = [], []
-    for (a, low), (b, high) in pairwise(values):
-        s = np.linspace(a, b, 9)
-        stations.append(s)
-        heights.append(low + (high - low) * smooth((s - a) / (b - a)))
-    return Profile(np.concatenate(stations), np.concatenate(heights))

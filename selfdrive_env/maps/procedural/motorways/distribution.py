@@ -58,8 +58,12 @@ class MotorwayFamily:
     drop_left: float = 0.3
     """Share of lane drops at which the innermost lane ends."""
 
-    exit_only: float = 0.3
-    """Share of exits and entries at which a lane of the motorway leaves or is added."""
+    exit_only: float = 0.5
+    """Share of motorways of three and more lanes on which the outermost lane leaves at the exits
+    and is added at the entries, where both sides of the interchange have as many lanes."""
+
+    both_sides: float = 0.5
+    """Share of those of three lanes on which they have; else, and of four, one side has less."""
 
     clearance: Range = (6.0, 7.2)
     """From road to road at bridges."""
@@ -68,12 +72,31 @@ class MotorwayFamily:
     """Share of motorways that cross a road on a bridge; the others lie in a cutting."""
 
     loop_radius: Range = (38.0, 55.0)
-    """Of loop ramps; 55 to 70 in a cloverleaf."""
+    """Of loop ramps."""
 
-    closing: dict[str, float] = field(
-        default_factory=lambda: {"loop": 0.45, "roundabout": 0.55}
-    )
+    clover_radius: Range = (50.0, 60.0)
+    """Of the loops of a cloverleaf."""
+
+    two_lane_branch: float = 0.6
+    """Share of trumpets whose branch has two lanes a direction."""
+
+    fork: Range = (34.0, 52.0)
+    """Angle at which two motorways meet [deg]."""
+
+    fork_of_four: float = 0.5
+    """Share of forks with four lanes a direction; the others have three."""
+
+    weave_of_three: float = 0.35
+    """Share of motorways with a weaving lane that have three lanes beside it; the others two."""
+
+    weaving: Range = (230.0, 330.0)
+    """Length on which lanes weave."""
+
+    closing: dict[str, float] = field(default_factory=lambda: {"loop": 0.4, "roundabout": 0.6})
     """How an end of the motorway is closed where a road can lead back."""
+
+    single_ring: float = 0.6
+    """Share of such roundabouts with one lane at motorways of two lanes; else they have two."""
 
     bulb: Range = (38.0, 52.0)
     """Radius of turning loops at the end."""
@@ -83,8 +106,20 @@ class MotorwayFamily:
     )
     """Control where ramps meet the other road."""
 
+    crosswalks: float = 0.5
+    """Share of such junctions with lights that have crosswalks."""
+
+    flares: float = 0.6
+    """Share of ramps on which a lane opens before such a junction."""
+
     crossing: Range = (78.0, 102.0)
     """Angle between the motorway and the road that it crosses [deg]."""
+
+    crossing_loops: Range = (86.0, 94.0)
+    """The same where there are loops [deg]."""
+
+    dead_end: Range = (90.0, 140.0)
+    """Length of roads that end in a loop."""
 
     terrain: Range = (0.0, 0.018)
     """Steepest slope of the ground [m/m]."""

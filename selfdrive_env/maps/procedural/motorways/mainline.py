@@ -1,8 +1,9 @@
-"""Motorways of two carriageways: their line, their ends, and lanes that open and end on them."""
+"""Motorways of two carriageways: their line, their lanes, and how their ends are closed."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,15 +12,19 @@ from selfdrive_env.maps.procedural.motorways.alignment import (
     LIMITS,
     Corner,
     Profile,
+    bend_caps,
+    bend_reach,
     fitting_limit,
     line_along,
     reversed_line,
+    zones,
 )
 from selfdrive_env.maps.procedural.motorways.carriageways import Carriageway
-from selfdrive_env.maps.procedural.motorways.site import Deck, Foot, Frame, Site, bend_caps, zones
+from selfdrive_env.maps.procedural.motorways.site import Deck, Frame, Site
 from selfdrive_env.maps.towns.centre_lines import CentreLine, pose_at
 
-__all__ = ["Ending", "Motorway", "axis_along", "bulb", "sign_limits"]
+__all__ = ["Motorway", "Style", "axis_along", "begin_lanes", "close_ends", "draw_style",
+    "end_lanes", "half_width", "lay_out", "sign_limits"]  # fmt: skip
 
 BULB_LEAD = math.radians(32.0)
 """By how much a turning loop first turns away."""
@@ -34,25 +39,27 @@ BEFORE_END = ((90.0, LIMITS[3]), (210.0, LIMITS[5]), (330.0, LIMITS[7]))
 AFTER_END = ((60.0, LIMITS[4]),)
 """The same after its start."""
 
+APPROACH = 60.0
+"""Between the end of a motorway and the ring that closes it [m]."""
+
 RINGS = ((18.0, 22.0), (23.0, 28.0))
 """Radius of roundabouts of one and of two lanes [m]."""
 
-APPROACH = 60.0
-"""Between the end of a motorway and the node that closes it [m]."""
+START = 40.0
+"""From the start of a carriageway to where its first lane opens [m]."""
 
+END = 40.0
+"""From where its last lane ends to the end of a carriageway [m]."""
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a motorway ends on one side."""
+DROP_GAP = 100.0
+"""Between lanes that end [m]."""
 
-    kind: str
-    """ "loop", "roundabout" or "open"."""
+OPEN_GAP = 30.0
+"""Between lanes that open [m]."""
 
-    lanes: int
-    """A direction at the end."""
-
-    length: float
-    """From the last ramp's lane to the end [m]."""
+LONGEST_DROP = 130.0
+PLAIN_END = 110.0
+"""Length of the end of a motorway on which no lane ends [m]."""
 
 
 @dataclass(slots=True)
@@ -62,12 +69,10 @@ class Motorway:
     axis: CentreLine
     ahead: Carriageway
     back: Carriageway
-    median: float
 
     def frame(self, x: float, y: float, *, back: bool = False) -> Frame:
         """Returns the frame of a direction of travel about a point on a straight part."""
-        s = self.ahead.station_of(x, y)
-        pose = pose_at(self.axis, s)
+        pose = pose_at(self.axis, self.ahead.station_of(x, y))
         return Frame(pose.reversed() if back else pose)
 
     def side(self, *, back: bool) -> Carriageway:
@@ -75,23 +80,100 @@ class Motorway:
         return self.back if back else self.ahead
 
 
-def lay_out(
-    site: Site, axis: CentreLine, heights: Profile, limit: float, median: float, shoulder: float
-) -> Motorway:
+@dataclass(slots=True)
+class Style:
+    """What one motorway looks like."""
+
+    lanes: tuple[int, int]
+    """A direction, on either side of its interchange."""
+
+    inside: int
+    """A direction, within its interchange; those that it has fewer leave and are added there."""
+
+    limit: float
+    median: float
+    shoulder: float
+    clearance: float
+    """Height of bridges; below 0 the motorway lies in a cutting [m]."""
+
+    aside: float
+    taper: float
+    endings: tuple[str, str]
+    """ "loop" or "roundabout", at the start and the end of the line."""
+
+    left: tuple[int, int]
+    """Lanes a direction at the ends."""
+
+    def closing(self, end: int) -> float:
+        """Returns how long the piece between the last ramp's lane and an end is [m]."""
+        dropped = self.lanes[end] - self.left[end]
+        return dropped * (DROP_GAP + LONGEST_DROP) + PLAIN_END - (END if dropped else 0.0)
+
+    def beside(self, *, back: bool, leaving: bool) -> float:
+        """Returns the length of the lane beside a ramp, 0 where lanes leave or are added [m]."""
+        end = 0 if leaving != back else 1
+        return self.aside if self.lanes[end] == self.inside else 0.0
+
+
+def draw_style(site: Site, *, returns: bool, lanes: int = 0) -> Style:
+    """Draws what a motorway looks like.
+
+    Args:
+        site: For its draws.
+        returns: Roads can lead back from its ends.
+        lanes: A direction, everywhere; 0: drawn.
+    """
+    draws, family = site.draws, site.family
+    most = lanes or draws.by_share(family.lanes)
+    both, only = draws.chance(family.both_sides), draws.chance(family.exit_only)
+    first = draws.chance(0.5)
+    sides, inside = (most, most), most
+    if not lanes and most > 2:
+        both = both and most == 3
+        sides = (most, most) if both else (most, most - 1) if first else (most - 1, most)
+        inside = most - 1 if only or not both else most
+    height = draws.within(family.clearance) * (1.0 if draws.chance(family.over) else -1.0)
+    kinds = [draws.by_share(family.closing) if returns else "loop" for _ in range(2)]
+    single = [draws.chance(family.single_ring) for _ in range(2)]
+    left = [
+        1 if kind == "roundabout" and count == 2 and one else 2
+        for kind, count, one in zip(kinds, sides, single, strict=True)
+    ]
+    return Style(
+        sides,
+        inside,
+        draws.by_share(family.limits) / 3.6,
+        draws.within(family.median),
+        draws.within(family.shoulder),
+        height,
+        draws.within(family.aside),
+        draws.within(family.taper),
+        (kinds[0], kinds[1]),
+        (left[0], left[1]),
+    )
+
+
+def half_width(site: Site, style: Style) -> float:
+    """Returns half the width of a motorway with a lane more than within its interchange [m]."""
+    return 0.5 * style.median + (style.inside + 1) * site.width + style.shoulder
+
+
+def lay_out(site: Site, axis: CentreLine, heights: Profile, style: Style) -> Motorway:
     """Returns a motorway without lanes."""
     sides = []
     ends = np.array([0.0, axis.length])
     for line, profile in ((axis, heights), (reversed_line(axis), heights.reversed(axis.length))):
-        width, inner, outer = (
-            Profile(ends, np.full(2, value)) for value in (site.width, -0.5 * median, shoulder)
+        width, inner, shoulder = (
+            Profile(ends, np.full(2, value))
+            for value in (site.width, -0.5 * style.median, style.shoulder)
         )
-        sides.append(Carriageway(line, profile, width, inner, outer, limit))
+        sides.append(Carriageway(line, profile, width, inner, shoulder, style.limit))
     site.ways += sides
-    return Motorway(axis, sides[0], sides[1], median)
+    return Motorway(axis, sides[0], sides[1])
 
 
 def axis_along(
-    site: Site, straight: tuple[float, float], reach: tuple[float, float], bends: bool = True
+    site: Site, straight: tuple[float, float], reach: tuple[float, float]
 ) -> CentreLine:
     """Returns a line along +x through the origin that bends beyond its straight part.
 
@@ -99,153 +181,138 @@ def axis_along(
         site: For its draws.
         straight: How far from the origin it is straight, backwards and ahead [m].
         reach: How far it goes [m].
-        bends: It bends at all.
     """
-    corners = [[Corner(-straight[0], 0.0)], [Corner(straight[1], 0.0)]]
+    rows = []
     for end, sense in ((0, -1.0), (1, 1.0)):
         radius = site.draws.within(site.family.curve)
         turn = math.radians(site.draws.within(site.family.turn))
         side = 1.0 if site.draws.chance(0.5) else -1.0
-        rest = reach[end] - straight[end]
-        spiral = 0.2 * radius
-        # The bend takes about half of the rest of the way on either side of its corner.
-        turn = min(turn, 2.0 * math.atan(max(0.42 * rest - 0.5 * spiral, 0.0) / radius))
-        tangent = radius * math.tan(0.5 * turn) + 0.5 * spiral
-        if not bends or turn < math.radians(2.0):
-            corners[end].append(Corner(sense * reach[end], 0.0))
+        spiral = BEND_SPIRAL * radius
+        # The bend takes at most so much of the rest of the way on either side of its corner.
+        rest = BEND_SHARE * (reach[end] - straight[end]) - 0.5 * spiral
+        turn = min(turn, 2.0 * math.atan(max(rest, 0.0) / radius))
+        if turn < LEAST_TURN:
+            rows.append([Corner(sense * reach[end], 0.0)])
             continue
-        at = straight[end] + tangent + 4.0
-        beyond = max(reach[end] - at, tangent + 4.0)
+        tangent = bend_reach(radius, spiral, turn)
+        at = straight[end] + tangent + BEND_MARGIN
+        beyond = max(reach[end] - at, tangent + BEND_MARGIN)
         x = at + beyond * math.cos(turn)
-        corners[end] += [
-            Corner(sense * at, 0.0, radius, spiral),
-            Corner(sense * x, side * beyond * math.sin(turn)),
-        ]
-    return line_along([*corners[0][:0:-1], *corners[1][1:]])
+        last = Corner(sense * x, side * beyond * math.sin(turn))
+        rows.append([Corner(sense * at, 0.0, radius, spiral), last])
+    return line_along([*rows[0][::-1], *rows[1]])
 
 
-def sign_limits(way: Carriageway, start: str, end: str) -> None:
-    """Gives a carriageway its speed limits.
+BEND_SPIRAL = 0.2
+"""Length of clothoids of bends over their radius."""
 
-    Args:
-        way: Its limits are set.
-        start: Kind of the end of the motorway at which it begins.
-        end: Kind of that at which it ends.
-    """
-    caps = bend_caps(way.line, way.limit)
-    length = way.length
-    if end != "open":
-        caps += [(length - far, length, limit) for far, limit in BEFORE_END]
-    if start != "open":
+BEND_SHARE = 0.42
+BEND_MARGIN = 4.0
+"""Straight pieces beside a bend, at least [m]."""
+
+LEAST_TURN = math.radians(2.0)
+
+
+def sign_limits(motorway: Motorway, style: Style) -> None:
+    """Gives both carriageways their speed limits, which step down before bends and ends."""
+    for back in (False, True):
+        way = motorway.side(back=back)
+        caps = bend_caps(way.line, style.limit)
+        caps += [(way.length - far, way.length, limit) for far, limit in BEFORE_END]
         caps += [(0.0, near, limit) for near, limit in AFTER_END]
-    way.limits = zones(length, caps, way.limit)
+        way.limits = zones(way.length, caps, style.limit)
 
 
-def bulb(site: Site, arriving: Carriageway, leaving: Carriageway, radius: float) -> None:
-    """Closes the end of a motorway by a large turning loop.
+def begin_lanes(motorway: Motorway, style: Style, *, back: bool, site: Site) -> Deck:
+    """Begins the lanes of a direction; they open one after the other."""
+    side = 1 if back else 0
+    deck = Deck(motorway.side(back=back), style.left[side])
+    at = START
+    while len(deck.open) < style.lanes[side]:
+        opens = site.draws.within(site.family.taper)
+        deck.add(at, opens)
+        at += opens + OPEN_GAP
+    return deck
+
+
+def end_lanes(deck: Deck, left: int, *, site: Site) -> None:
+    """Ends lanes one after the other before the end of a carriageway until `left` are left."""
+    draws, family = site.draws, site.family
+    count = len(deck.open) - left
+    lengths = [draws.within(family.dropped) for _ in range(count)]
+    inner = [draws.chance(family.drop_left) for _ in range(count)]
+    at = deck.way.length - END - sum(lengths[1:]) - DROP_GAP * max(count - 1, 0)
+    for length, is_inner in zip(lengths, inner, strict=True):
+        deck.drop(at, length, left=is_inner)
+        at += DROP_GAP + length
+    deck.close()
+
+
+def close_ends(
+    site: Site, motorway: Motorway, endings: Sequence[str], ends: Sequence[int] = (0, 1)
+) -> list[int]:
+    """Closes the ends of a motorway; returns the keys of its roundabouts, -1 for loops.
 
     Args:
-        site: Extended by the loop.
-        arriving: Carriageway that ends.
-        leaving: The one that begins there.
-        radius: Of the loop [m].
+        site: Extended by loops and roundabouts.
+        motorway: With all its lanes.
+        endings: Kind of either end.
+        ends: Which of them are to be closed.
     """
+    keys = [-1, -1]
+    for end in ends:
+        arriving, leaving = motorway.side(back=end == 0), motorway.side(back=end == 1)
+        if endings[end] == "loop":
+            _turning_loop(site, arriving, leaving, site.draws.within(site.family.bulb))
+        else:
+            keys[end] = _end_node(site, arriving, leaving)
+    return keys
+
+
+def _turning_loop(
+    site: Site, arriving: Carriageway, leaving: Carriageway, radius: float
+) -> None:
+    """Closes the end of a motorway by a large loop [m]."""
     slots = arriving.before(arriving.length)
     start = site.foot(arriving, arriving.length, slots)
     end = site.foot(leaving, 0.0, leaving.now(0.0))
     frame = Frame(start.pose)
-    across = (end.pose.x - start.pose.x, end.pose.y - start.pose.y)
-    apart = -across[0] * math.sin(start.pose.heading) + across[1] * math.cos(start.pose.heading)
-    lead = BULB_LEAD_RADIUS * math.tan(0.5 * BULB_LEAD) + 0.5 * BULB_SPIRAL + 4.0
+    apart = frame.place(end.pose)[1]
+    bend = (BULB_LEAD_RADIUS, BULB_SPIRAL)
+    reach = bend_reach(*bend, BULB_LEAD)
+    lead = reach + 2.0
     # The bends at its neck must not overlap: that takes a larger loop for lanes further apart.
-    neck = 0.5 * apart / math.sin(BULB_LEAD) + lead + 0.5 * BULB_SPIRAL + 1.0
+    neck = 0.5 * apart / math.sin(BULB_LEAD) + reach + 0.5 * BULB_SPIRAL + 2.0
     radius = max(radius, neck * math.tan(BULB_LEAD))
-    apex = lead - 0.5 * apart / math.tan(BULB_LEAD)
+    behind = lead - 0.5 * apart / math.tan(BULB_LEAD)
+    back = math.pi + BULB_LEAD
     corners = [
-        frame.at(lead, 0.0, BULB_LEAD_RADIUS, BULB_SPIRAL, heading=-BULB_LEAD),
-        frame.at(apex, 0.5 * apart, radius, BULB_SPIRAL, around=True, heading=math.pi + BULB_LEAD),
-        frame.at(lead, apart, BULB_LEAD_RADIUS, BULB_SPIRAL),
+        frame.at(lead, 0.0, *bend, heading=-BULB_LEAD),
+        frame.at(behind, 0.5 * apart, radius, BULB_SPIRAL, around=True, heading=back),
+        frame.at(lead, apart, *bend),
     ]
     most = fitting_limit(1.0 / BULB_LEAD_RADIUS, LIMITS[-1])
     site.ramp(start, end, corners, len(slots), most=most)
 
 
-def end_node(site: Site, motorway: Motorway, *, at_start: bool) -> int:
-    """Closes an end of a motorway by a roundabout and returns the key of its node.
-
-    Args:
-        site: Extended by the node and the approach.
-        motorway: What ends.
-        at_start: At the start of its line, else at the end.
-    """
-    arriving = motorway.side(back=at_start)
-    leaving = motorway.side(back=not at_start)
+def _end_node(site: Site, arriving: Carriageway, leaving: Carriageway) -> int:
+    """Closes the end of a motorway by a roundabout and returns the key of its node."""
     edges = arriving.centre(arriving.length, 0, 0), leaving.centre(0.0, 0, 0)
     gap = 0.5 * math.hypot(edges[0].x - edges[1].x, edges[0].y - edges[1].y)
     groups = (arriving.before(arriving.length), leaving.now(0.0))
     lanes = len(groups[0])
     radius = site.draws.within(RINGS[lanes - 1])
     pose = edges[0].moved(APPROACH + radius, gap)
-    node = site.node(pose.x, pose.y, control="roundabout", radius=radius, ring_lanes=lanes)
-    far = tuple(gap + site.width * min(slot.place for slot in group) for group in groups)
+    node = site.node(pose, "roundabout", radius=radius, ring_lanes=lanes)
     into, out = site.stub(
         node,
         pose.heading + math.pi,
         APPROACH + radius,
-        (len(groups[0]), len(groups[1])),
-        far=(far[0], far[1]),
+        (lanes, len(groups[1])),
+        far=(gap + site.width * groups[0][0].place, gap + site.width * groups[1][0].place),
         width=site.width,
-        limit=LIMITS[2],
         rank=2,
     )
     site.joints.append((site.foot(arriving, arriving.length, groups[0]), into))
     site.joints.append((out, site.foot(leaving, 0.0, groups[1])))
     return node
-
-
-def narrow_down(site: Site, deck: Deck, lanes: int, end: float) -> None:
-    """Ends lanes one after the other until so many are left, the last of them at `end` [m]."""
-    draws, family = site.draws, site.family
-    count = len(deck.open) - lanes
-    closes = [draws.within(family.dropped) for _ in range(count)]
-    left = [draws.chance(family.drop_left) for _ in range(count)]
-    at = end - sum(closes[1:]) - DROP_GAP * max(count - 1, 0)
-    for length, inner in zip(closes, left, strict=True):
-        deck.drop(at, length, left=inner)
-        at += DROP_GAP + length
-
-
-def widen(site: Site, deck: Deck, lanes: int, start: float) -> float:
-    """Opens lanes one after the other from `start` on until there are so many [m].
-
-    Returns:
-        Where the last of them is open [m].
-    """
-    while len(deck.open) < lanes:
-        opens = site.draws.within(site.family.taper)
-        deck.add(start, opens)
-        start += opens + OPEN_GAP
-    return start - OPEN_GAP
-
-
-DROP_GAP = 100.0
-"""Between lanes that end [m]."""
-
-OPEN_GAP = 30.0
-"""Between lanes that open [m]."""
-
-
-def closing_length(lanes: int, left: int) -> float:
-    """Returns how long the end of a motorway is on which lanes are dropped down to `left` [m]."""
-    return 120.0 + max(lanes - left, 0) * (DROP_GAP + 115.0) if lanes > left else 110.0
-
-
-def turned_line(line: CentreLine, angle: float) -> CentreLine:
-    """Returns a line turned about the origin [rad]."""
-    cosine, sine = math.cos(angle), math.sin(angle)
-    x, y = line.x * cosine - line.y * sine, line.x * sine + line.y * cosine
-    return line._replace(x=x, y=y, heading=line.heading + angle)
-
-
-__all__ += ["DROP_GAP", "closing_length", "end_node", "lay_out", "narrow_down", "turned_line", "widen"]
-_ = Foot

@@ -1,132 +1,78 @@
-"""Pieces that several interchanges share: lanes and ends of a motorway, ramps, roads beside it."""
+"""Ramps between a motorway and the nodes of another road, and roads beside a motorway."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
-from selfdrive_env.maps.procedural.motorways.alignment import LIMITS, Corner, Profile, fitting_limit
-from selfdrive_env.maps.procedural.motorways.mainline import (
-    Motorway,
-    bulb,
-    closing_length,
-    end_node,
+from selfdrive_env.maps.procedural.motorways.alignment import (
+    LIMITS,
+    Corner,
+    bend_reach,
+    fitting_limit,
 )
-from selfdrive_env.maps.procedural.motorways.site import Foot, Frame, Site
+from selfdrive_env.maps.procedural.motorways.mainline import Style
+from selfdrive_env.maps.procedural.motorways.site import Deck, Foot, Frame, Site
 from selfdrive_env.maps.towns.centre_lines import Pose
 
-__all__ = ["Style", "close_ends", "clover_tangent", "diagonal", "dead_end", "draw_style",
-    "road_to_end", "two_bends"]  # fmt: skip
+__all__ = ["ROAD_BEND", "add_terminal", "dead_end", "meeting", "off_ramp", "on_ramp",
+    "road_limit", "road_to_end", "two_bends"]  # fmt: skip
+
+Bend = tuple[float, float]
+"""Radius and length of the clothoids [m]."""
+
+GORE_BEND = (260.0, 60.0)
+"""In which a ramp leaves the motorway."""
+
+NODE_BEND = (110.0, 40.0)
+"""Before the other road."""
 
 ROAD_BEND = (110.0, 150.0)
 """Radius of bends of roads beside a motorway [m]."""
 
+ROAD_SPIRAL = 0.3
+"""Length of their clothoids over the radius."""
+
+ROAD_MOST = LIMITS[5]
 DEAD_END = 12.0
 """Radius of the loop in which a dead end turns [m]."""
 
+STUB = 50.0
+"""Length of the straight end of a ramp at the other road [m]."""
 
-@dataclass(slots=True)
-class Style:
-    """What one motorway looks like."""
+FLARED_STUB = 85.0
+"""The same where a lane opens before the other road [m]."""
 
-    lanes: int
-    limit: float
-    median: float
-    shoulder: float
-    clearance: float
-    """Height of bridges; below 0 the motorway lies in a cutting [m]."""
-
-    aside: float
-    taper: float
-    exit_only: tuple[bool, bool]
-    """Whether lanes leave at exits and are added at entries, for each direction."""
-
-    endings: list[str]
-    """ "loop" or "roundabout", at the start and the end of the line."""
-
-    left: list[int] = field(default_factory=list)
-    """Lanes a direction at the ends."""
-
-    def closing(self, end: int) -> float:
-        """Returns how long the piece of motorway between the last ramp and an end is [m]."""
-        return closing_length(self.lanes, self.left[end])
+TERMINAL_RING = (17.0, 21.0)
+TERMINAL_KERB = (8.0, 12.0)
 
 
-def draw_style(site: Site, *, returns: bool, lanes: int = 0) -> Style:
-    """Draws what a motorway looks like.
-
-    Args:
-        site: For its draws.
-        returns: Roads can lead back from its ends.
-        lanes: A direction, 0: drawn.
-    """
-    draws, family = site.draws, site.family
-    number = lanes or draws.by_share(family.lanes)
-    limit = draws.by_share(family.limits) / 3.6
-    height = draws.within(family.clearance) * (1.0 if draws.chance(family.over) else -1.0)
-    exit_only = (draws.chance(family.exit_only), draws.chance(family.exit_only))
-    enough = number > 2
-    kinds = [draws.by_share(family.closing) if returns else "loop" for _ in range(2)]
-    return Style(
-        number,
-        limit,
-        draws.within(family.median),
-        draws.within(family.shoulder),
-        height,
-        draws.within(family.aside),
-        draws.within(family.taper),
-        (exit_only[0] and enough, exit_only[1] and enough),
-        kinds,
-        [1 if kind == "roundabout" and number == 2 and draws.chance(0.6) else 2 for kind in kinds],
-    )
+def add_terminal(site: Site, place: Corner | Pose) -> int:
+    """Adds the node at which ramps meet the other road, and returns its key."""
+    draws = site.draws
+    control = draws.by_share(site.family.terminals)
+    if control == "roundabout":
+        return site.node(place, control, radius=draws.within(TERMINAL_RING))
+    kerb = draws.within(TERMINAL_KERB)
+    walks = draws.chance(site.family.crosswalks)
+    return site.node(place, control, kerb=kerb, crosswalks=walks and control == "signals")
 
 
-def close_ends(
-    site: Site, motorway: Motorway, endings: Sequence[str], ends: Sequence[bool] = (True, True)
-) -> list[int]:
-    """Closes the ends of a motorway; returns the keys of its roundabouts, -1 for loops.
-
-    Args:
-        site: Extended by loops and roundabouts.
-        motorway: With all its lanes.
-        endings: Kind of either end.
-        ends: Which of them are to be closed.
-    """
-    keys = [-1, -1]
-    for end, wanted in enumerate(ends):
-        if not wanted:
-            continue
-        arriving = motorway.side(back=end == 0)
-        leaving = motorway.side(back=end == 1)
-        if endings[end] == "loop":
-            bulb(site, arriving, leaving, site.draws.within(site.family.bulb))
-        else:
-            keys[end] = end_node(site, motorway, at_start=end == 0)
-    return keys
-
-
-def two_bends(
-    start: Foot, end: Foot, first: tuple[float, float], last: tuple[float, float]
-) -> list[Corner]:
+def two_bends(start: Foot, end: Foot, first: Bend, last: Bend) -> list[Corner]:
     """Returns the corners of a ramp that shifts to another line by two bends.
 
     Args:
         start: Where it begins.
         end: Where it ends.
-        first: Radius and length of the clothoids of the bend at the start [m].
-        last: The same of the bend at the end [m].
+        first: Bend at the start.
+        last: Bend at the end.
     """
     turns = [0.4, 0.4]
-    corners = []
+    corners: list[Corner] = []
     for _ in range(12):
         corners = []
-        for foot, (radius, spiral), turn, sense in (
-            (start, first, turns[0], 1.0),
-            (end, last, turns[1], -1.0),
-        ):
-            reach = radius * math.tan(0.5 * turn) + 0.5 * spiral + 2.0
-            corners.append(foot.ahead(sense * reach, radius, spiral))
+        for foot, bend, turn, sense in ((start, first, turns[0], 1.0), (end, last, turns[1], -1.0)):
+            reach = bend[0] * math.tan(0.5 * turn) + 0.5 * bend[1] + 2.0
+            corners.append(foot.ahead(sense * reach, *bend))
         heading = math.atan2(corners[1].y - corners[0].y, corners[1].x - corners[0].x)
         turns = [
             abs(math.remainder(heading - foot.pose.heading, 2.0 * math.pi)) for foot in (start, end)
@@ -134,82 +80,78 @@ def two_bends(
     return corners
 
 
-def diagonal(frame: Frame, start: float, v: float, angle: float, across: float) -> float:
-    """Returns where a line that leaves v at `start` under an angle reaches v + across [m]."""
-    del frame, v
-    return start + across / math.tan(angle)
+def meeting(start: Foot, end: Foot, bend: Bend) -> Corner:
+    """Returns the corner where the directions of two feet meet."""
+    a, b = start.pose, end.pose
+    dx, dy = b.x - a.x, b.y - a.y
+    way = dx * math.sin(b.heading) - dy * math.cos(b.heading)
+    return start.ahead(way / math.sin(b.heading - a.heading), *bend)
 
 
-def clover_tangent(radius: float, spiral: float, turn: float) -> float:
-    """Returns the way from the corner of a bend to its start, below 0 beyond the corner [m]."""
-    from selfdrive_env.maps.procedural.roads.lines import bend_pieces, tangent_length
+def off_ramp(
+    site: Site, deck: Deck, frame: Frame, at: float, node: int, style: Style | None, *, back: bool
+) -> None:
+    """Adds a ramp from the motorway to a node, which it reaches in the direction of travel.
 
-    return tangent_length(turn, bend_pieces(turn, radius, spiral))
+    Args:
+        site: Extended by the ramp.
+        deck: Lanes of the motorway.
+        frame: Its direction of travel.
+        at: Station at which the ramp leaves [m].
+        node: Key of the node.
+        style: Of the motorway; without, the outermost lane leaves.
+        back: The lanes are those against the motorway's line.
+    """
+    aside = style.beside(back=back, leaving=True) if style else 0.0
+    start = site.foot(deck.way, at, deck.leave(at, 1, aside, style.taper if style else 0.0))
+    ring = site.plan.nodes[node].control == "roundabout"
+    flare = site.draws.chance(site.family.flares) and not ring
+    length = FLARED_STUB if flare else STUB + site.plan.nodes[node].radius
+    heading = frame.origin.heading + math.pi
+    into, _ = site.stub(node, heading, length, (1, 0), flare=flare)
+    site.ramp(start, into, two_bends(start, into, GORE_BEND, NODE_BEND))
 
 
-def dead_end(site: Site, node: int, heading: float, length: float) -> None:
+def on_ramp(
+    site: Site, deck: Deck, frame: Frame, at: float, node: int, style: Style | None, *, back: bool
+) -> None:
+    """Adds a ramp from a node to the motorway; its arguments are those of `off_ramp`."""
+    aside = style.beside(back=back, leaving=False) if style else 0.0
+    end = site.foot(deck.way, at, deck.enter(at, 1, aside, style.taper if style else 0.0))
+    length = STUB + site.plan.nodes[node].radius
+    _, out = site.stub(node, frame.origin.heading, length, (0, 1))
+    site.ramp(out, end, two_bends(out, end, NODE_BEND, GORE_BEND))
+
+
+def dead_end(site: Site, node: int, heading: float) -> None:
     """Adds a road from a node to a loop in which it turns."""
     place = site.plan.nodes[node]
+    length = site.draws.within(site.family.dead_end)
     far = Pose(place.x, place.y, heading).moved(length)
-    end = site.node(far.x, far.y, control="loop", radius=DEAD_END)
+    end = site.node(far, "loop", radius=DEAD_END)
     site.road(node, end, [], LIMITS[2], 1)
 
 
-def road_to_end(
-    site: Site, node: int, heading: float, end: int, motorway: Motorway, *, at_start: bool
-) -> None:
-    """Adds a road from a node beside a motorway to the roundabout at its end.
+def road_limit(radius: float) -> float:
+    """Returns the speed limit of a road with such bends [m/s]."""
+    return fitting_limit(1.0 / radius, ROAD_MOST)
+
+
+def road_to_end(site: Site, node: int, heading: float, end: int) -> None:
+    """Adds a road from a node beside a motorway along +x to the roundabout at its end.
 
     Args:
         site: Extended by the road.
         node: Key of the node.
         heading: In which the road leaves it [rad].
         end: Key of the roundabout.
-        motorway: What it leads back to.
-        at_start: The roundabout lies at the start of its line, else at its end.
     """
-    del motorway, at_start
-    nodes = site.plan.nodes
-    a, b = nodes[node], nodes[end]
+    a, b = site.plan.nodes[node], site.plan.nodes[end]
     radius = site.draws.within(ROAD_BEND)
-    spiral = 0.3 * radius
-    reach = radius + 0.5 * spiral + 6.0
+    spiral = ROAD_SPIRAL * radius
+    reach = bend_reach(radius, spiral, 0.5 * math.pi) + 0.1 * radius
     side = math.copysign(1.0, math.sin(heading))
-    out = Pose(a.x, a.y, heading)
     least = max(reach + 25.0, side * (b.y - a.y) + reach + 45.0)
-    along = least / abs(math.sin(heading))
-    first = out.moved(along)
-    corners = [
-        Corner(first.x, first.y, radius, spiral),
-        Corner(b.x, first.y, radius, spiral),
-    ]
+    first = Pose(a.x, a.y, heading).moved(least / abs(math.sin(heading)))
+    corners = [Corner(first.x, first.y, radius, spiral), Corner(b.x, first.y, radius, spiral)]
     site.road(node, end, corners, road_limit(radius), 1)
-
-
-def road_limit(radius: float) -> float:
-    """Returns the speed limit of a road with such bends [m/s]."""
-    return fitting_limit(1.0 / radius, LIMITS[5])
-
-
-def hump_over(line_length: float, tops: Sequence[float], height: float, flat: float,
-    rise: float) -> Profile:  # fmt: skip
-    """Returns heights that are level but for humps, or hollows, at some stations.
-
-    Args:
-        line_length: [m]
-        tops: Their middles [m].
-        height: Below 0 for hollows [m].
-        flat: Half the length of a level top [m].
-        rise: Length of the smooth rise on either side [m].
-    """
-    import numpy as np
-
-    s = np.linspace(0.0, line_length, max(2, math.ceil(line_length)))
-    z = np.zeros(s.shape)
-    for top in tops:
-        t = np.clip((np.abs(s - top) - flat) / rise, 0.0, 1.0)
-        z = np.maximum(z, 1.0 - t * t * (3.0 - 2.0 * t))
-    return Profile(s, height * z)
-
-
-__all__ += ["ROAD_BEND", "hump_over", "road_limit"]
