@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from selfdrive_env.config.choices import LAST_SEED, MAP_FAMILIES
+
 if TYPE_CHECKING:
     from selfdrive_env.maps.road_network import RoadNetwork
 
 __all__ = ["FAMILIES", "LAST_SEED", "generate"]
 
-FAMILIES: tuple[str, ...] = (
-    *("town", "city", "village", "motorway", "roundabouts", "grid", "hills"),
-)
+FAMILIES: tuple[str, ...] = tuple(MAP_FAMILIES)
 """Kinds of map that `generate` knows."""
-
-LAST_SEED = 2**31 - 1
-"""Seeds run from 0 to this one."""
 
 
 def generate(family: str, seed: int) -> RoadNetwork:

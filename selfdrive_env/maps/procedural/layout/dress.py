@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.layout.profiles import Pocket, Profile, sections, shortest
 from selfdrive_env.maps.procedural.layout.relief import Relief, street_heights
@@ -35,6 +37,10 @@ POCKET_ROOM = 115.0
 
 DROP_ROOM = 215.0
 """... and these a lane that ends [m]."""
+
+
+LEAST_RADII = (9.0, 14.0, 24.0)
+"""Of bends between junctions, by rank [m]."""
 
 
 class Unfit(Exception):
@@ -214,9 +220,12 @@ def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
         edge = sketch.edge(number)
         main = edge.rank > 1
         factor = 3.0 if main else 1.0
-        radii = [factor * draws.within(style.radii) for _ in edge.via]
+        least = LEAST_RADII[edge.rank]
+        radii = [max(factor * draws.within(style.radii), 1.1 * least) for _ in edge.via]
         spiral = draws.within((0.3, 1.2))
         line = line_through(sketch.path(number), radii, spiral, LEAD)
+        if float(np.max(np.abs(line.curvature))) > 1.0 / least:
+            raise Unfit("bends are too tight")
         width = common[edge.rank] if draws.chance(0.7) else draws.within(style.widths[edge.rank])
         limit = draws.one_of(style.limits[edge.rank])
         rural = main and style.rural_limits and line.length > style.straights
