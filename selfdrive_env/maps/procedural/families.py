@@ -16,6 +16,7 @@ from selfdrive_env.maps.procedural.layout.dress import Style, Unfit, dress
 from selfdrive_env.maps.procedural.layout.lattice import Lattice, cut_corners, lattice, thin_out
 from selfdrive_env.maps.procedural.layout.relief import Relief
 from selfdrive_env.maps.procedural.layout.sketch import contract, prune
+from selfdrive_env.maps.procedural.motorways.family import motorway
 from selfdrive_env.maps.procedural.roads.plan import build, rounded
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
@@ -130,6 +131,8 @@ def generate(family: str, seed: int) -> RoadNetwork:
     if not 0 <= seed <= LAST_SEED:
         raise MapError(f"seed of {family!r} must lie between 0 and {LAST_SEED}, got {seed}")
     name = f"{family}:{seed}"
+    if family == "motorway":
+        return motorway(name)
     for attempt in range(ATTEMPTS):
         try:
             network = _drawn(Draws(f"{name}:{attempt}"), URBAN[family], name)

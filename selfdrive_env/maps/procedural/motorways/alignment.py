@@ -39,8 +39,8 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 CURVED_STEP = 0.95
-"""Largest step of stations in bends, 9 m outside of the line: the compiled lanes are cut at steps of
-a metre, and a coarser line would bend sharply at its points [m]."""
+"""Largest step of stations in bends, `OUTSIDE` of the line: compiled lanes are cut at steps of a
+metre, and a coarser line would bend sharply at its points [m]."""
 
 BEND = 1e-7
 """Pieces of less curvature are straight [1/m]."""
@@ -97,7 +97,7 @@ class Profile:
 
     def at(self, s: Floats | float) -> Floats:
         """Returns the values at some stations."""
-        return np.interp(s, self.station, self.value)
+        return np.asarray(np.interp(s, self.station, self.value))
 
     def slope(self, s: float) -> float:
         """Returns the change a metre at a station."""
@@ -109,7 +109,7 @@ class Profile:
 
 
 def _turn(before: float, after: float, around: bool) -> float:
-    """Returns the change of heading at a corner [rad]."""
+    """Returns the change of heading at a corner, positive to the left [rad]."""
     turn = math.remainder(after - before, 2.0 * math.pi)
     return turn - math.copysign(2.0 * math.pi, turn) if around else turn
 
@@ -193,9 +193,7 @@ def fitting_limit(curvature: float, most: float) -> float:
     return fitting[-1] if fitting else LIMITS[0]
 
 
-def hump(
-    length: float, tops: Sequence[float], height: float, flat: float, rise: float
-) -> Profile:
+def hump(length: float, tops: Sequence[float], height: float, flat: float, rise: float) -> Profile:
     """Returns heights along a line that is level but for humps, or hollows.
 
     Args:

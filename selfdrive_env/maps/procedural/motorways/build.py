@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.procedural.motorways.carriageways import lay_carriageway
 from selfdrive_env.maps.procedural.motorways.site import Foot, Site
-from selfdrive_env.maps.procedural.roads.plan import _build_node, mouths, rounded
+from selfdrive_env.maps.procedural.roads.plan import build_node, mouths, rounded
 from selfdrive_env.maps.procedural.roads.streets import Laid, Work, lay_street, link
 from selfdrive_env.maps.road_network import RoadNetwork
 
@@ -17,8 +17,11 @@ __all__ = ["build_site"]
 
 Floats = NDArray[np.float64]
 
-WAVES = ((900.0, 0.0), (700.0, 2.0))
-"""Length of the waves of the ground and where they begin [m], [rad]."""
+WAVES = (900.0, 700.0)
+"""Length of the waves of the ground, along its slope and across [m]."""
+
+SLOPE_SHARE, WAVE_SHARE = 0.4, 0.35
+"""Of the steepest slope: that of the whole ground, and that of each wave."""
 
 
 def build_site(name: str, site: Site) -> RoadNetwork:
@@ -44,7 +47,7 @@ def build_site(name: str, site: Site) -> RoadNetwork:
             link(work, lane, successor)
     for key, node in enumerate(site.plan.nodes):
         if key not in site.open_nodes:
-            _build_node(work, key, node)
+            build_node(work, key, node)
     network = work.network
     _add_ground(network, site)
     angle = site.draws.within((0.0, 2.0 * math.pi))
@@ -75,10 +78,10 @@ def _add_ground(network: RoadNetwork, site: Site) -> None:
         x, y = points[..., 0], points[..., 1]
         along = x * math.cos(angle) + y * math.sin(angle)
         across = y * math.cos(angle) - x * math.sin(angle)
-        z = 0.4 * steep * along
-        for (length, _), phase, place in zip(WAVES, phases, (along, across), strict=True):
+        z = SLOPE_SHARE * steep * along
+        for length, phase, place in zip(WAVES, phases, (along, across), strict=True):
             turn = 2.0 * math.pi / length
-            z = z + 0.35 * steep / turn * np.sin(turn * place + phase)
+            z = z + WAVE_SHARE * steep / turn * np.sin(turn * place + phase)
         out = np.array(points, np.float64)
         out[..., 2] += z
         return out

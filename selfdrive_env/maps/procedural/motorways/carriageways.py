@@ -186,8 +186,8 @@ def lay_carriageway(work: Work, way: Carriageway) -> None:
         if not here:
             continue
         limit = way.limit
-        for s, value in way.limits:
-            limit = value if s <= low + MARGIN else limit
+        for begins, value in way.limits:
+            limit = value if begins <= low + MARGIN else limit
         s = places(way.line, low, high, even=_is_even(way, low, high))
         z = way.heights.at(s)
         before: tuple[int, Slot] | None = None
@@ -258,4 +258,3 @@ def _distance(points: Floats, row: Floats) -> Floats:
     gap = away - t[..., None] * step[None]
     out: Floats = np.sqrt((gap**2).sum(axis=2).min(axis=1))
     return out
-

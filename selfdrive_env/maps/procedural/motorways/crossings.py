@@ -182,9 +182,7 @@ def _northbound(
     v = frame.place(feet[1].pose)[1]
     corner = frame.at(size.beside, v, *size.loop, around=True, heading=math.pi)
     lanes = 2 if size.two else 1
-    return site.branch(
-        start, feet[1], [corner], lanes, most=BRANCH_LIMIT, bridge=top, edit=edit
-    )
+    return site.branch(start, feet[1], [corner], lanes, most=BRANCH_LIMIT, bridge=top, edit=edit)
 
 
 def _southbound(
@@ -212,9 +210,7 @@ def _southbound(
     lead = feet[1].ahead(ahead, *LEAD_BEND)
     u, v = frame.place(feet[1].pose.moved(ahead))
     corner = frame.at(-size.beside, v + (u + size.beside) * math.tan(size.slant), *size.outer)
-    return site.branch(
-        feet[1], end, [lead, corner], 1, most=BRANCH_LIMIT, bridge=top, edit=edit
-    )
+    return site.branch(feet[1], end, [lead, corner], 1, most=BRANCH_LIMIT, bridge=top, edit=edit)
 
 
 FORK_LEAD = (220.0, 60.0)
@@ -309,9 +305,7 @@ def fork(site: Site) -> None:
     back = begin_lanes(motorway, style, back=True, site=site)
     at = motorway.back.station_of(0.0, 0.0) - size.leave
     new = 4 - trunk
-    parted = site.foot(
-        motorway.back, at, back.leave(at, 2, style.aside, style.taper, new=new)
-    )
+    parted = site.foot(motorway.back, at, back.leave(at, 2, style.aside, style.taper, new=new))
     back.close()
     _fork_branch(site, size, style, frame, (merged, parted))
     sign_limits(motorway, style)
@@ -397,9 +391,7 @@ def cloverleaf(site: Site) -> None:
         close_ends(site, motorway, style.endings)
 
 
-def _clover_lanes(
-    site: Site, deck: Deck, style: Style, gores: tuple[float, float]
-) -> list[Foot]:
+def _clover_lanes(site: Site, deck: Deck, style: Style, gores: tuple[float, float]) -> list[Foot]:
     """Adds the lanes beside the ramps of one direction of a cloverleaf.
 
     Args:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.motorways.build import build_site
+from selfdrive_env.maps.procedural.motorways.crossings import cloverleaf, fork, trumpet
 from selfdrive_env.maps.procedural.motorways.distribution import MotorwayFamily
 from selfdrive_env.maps.procedural.motorways.interchanges import diamond, parclo, weave
-from selfdrive_env.maps.procedural.motorways.crossings import cloverleaf, fork, trumpet
 from selfdrive_env.maps.procedural.motorways.site import Site
 from selfdrive_env.maps.road_network import RoadNetwork
 

@@ -171,9 +171,7 @@ def _folded(
     lengths = [style.beside(back=back, leaving=leaving) for leaving in (True, False)]
     start = site.foot(deck.way, off, deck.leave(off, 1, lengths[0], style.taper))
     end = site.foot(deck.way, on, deck.enter(on, 1, lengths[1], style.taper))
-    into, out = site.stub(
-        node, frame.origin.heading, TWO_WAY_STUB, (1, 1), far=(APART, APART)
-    )
+    into, out = site.stub(node, frame.origin.heading, TWO_WAY_STUB, (1, 1), far=(APART, APART))
     v = [frame.place(foot.pose)[1] for foot in (start, into, out, end)]
     turning, radius, spiral = loop
     corners = [frame.at(turning, side, radius, spiral) for side in v[:2]]
@@ -197,9 +195,7 @@ def weave(site: Site) -> None:
     tops = [middle - half, middle + half]
     motorway = lay_out(site, axis, hump(axis.length, tops, style.clearance, FLAT, RISE), style)
     nodes = {
-        (back, end): add_terminal(
-            site, motorway.frame(end * half, 0.0, back=back).at(0.0, -away)
-        )
+        (back, end): add_terminal(site, motorway.frame(end * half, 0.0, back=back).at(0.0, -away))
         for back in (False, True)
         for end in (-1, 1)
     }
@@ -216,9 +212,7 @@ def weave(site: Site) -> None:
     _weave_roads(site, nodes, half, away)
 
 
-def _weave_roads(
-    site: Site, nodes: dict[tuple[bool, int], int], half: float, away: float
-) -> None:
+def _weave_roads(site: Site, nodes: dict[tuple[bool, int], int], half: float, away: float) -> None:
     """Adds the two roads across the motorway, and one that joins them.
 
     Args:

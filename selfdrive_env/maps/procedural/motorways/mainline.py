@@ -61,6 +61,15 @@ LONGEST_DROP = 130.0
 PLAIN_END = 110.0
 """Length of the end of a motorway on which no lane ends [m]."""
 
+BEND_SPIRAL = 0.2
+"""Length of clothoids of bends over their radius."""
+
+BEND_SHARE = 0.42
+BEND_MARGIN = 4.0
+"""Straight pieces beside a bend, at least [m]."""
+
+LEAST_TURN = math.radians(2.0)
+
 
 @dataclass(slots=True)
 class Motorway:
@@ -172,9 +181,7 @@ def lay_out(site: Site, axis: CentreLine, heights: Profile, style: Style) -> Mot
     return Motorway(axis, sides[0], sides[1])
 
 
-def axis_along(
-    site: Site, straight: tuple[float, float], reach: tuple[float, float]
-) -> CentreLine:
+def axis_along(site: Site, straight: tuple[float, float], reach: tuple[float, float]) -> CentreLine:
     """Returns a line along +x through the origin that bends beyond its straight part.
 
     Args:
@@ -201,16 +208,6 @@ def axis_along(
         last = Corner(sense * x, side * beyond * math.sin(turn))
         rows.append([Corner(sense * at, 0.0, radius, spiral), last])
     return line_along([*rows[0][::-1], *rows[1]])
-
-
-BEND_SPIRAL = 0.2
-"""Length of clothoids of bends over their radius."""
-
-BEND_SHARE = 0.42
-BEND_MARGIN = 4.0
-"""Straight pieces beside a bend, at least [m]."""
-
-LEAST_TURN = math.radians(2.0)
 
 
 def sign_limits(motorway: Motorway, style: Style) -> None:
@@ -269,9 +266,7 @@ def close_ends(
     return keys
 
 
-def _turning_loop(
-    site: Site, arriving: Carriageway, leaving: Carriageway, radius: float
-) -> None:
+def _turning_loop(site: Site, arriving: Carriageway, leaving: Carriageway, radius: float) -> None:
     """Closes the end of a motorway by a large loop [m]."""
     slots = arriving.before(arriving.length)
     start = site.foot(arriving, arriving.length, slots)
