@@ -56,13 +56,16 @@ SHORTEST_STRAIGHT = 0.5
 SIGN_LEAD = 30.0
 """A limit begins this far before the bend that it is for [m]."""
 
+STEP, STEP_LENGTH = 30.0 / 3.6, 70.0
+"""Limits step down by at most so much at once, so far apart [m/s], [m]."""
+
 SHORTEST_ZONE = 60.0
 """Of a speed limit [m]."""
 
 Cap = tuple[float, float, float]
 """From where to where [m] which speed limit [m/s]."""
 
-LATERAL = 2.0
+LATERAL = 2.4
 """Lateral acceleration for which bends are signed [m/s^2]."""
 
 LIMITS = tuple(speed / 3.6 for speed in (30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130))
@@ -223,13 +226,18 @@ def spans(values: Sequence[tuple[float, float]]) -> Profile:
 
 
 def bend_caps(line: CentreLine, most: float) -> list[Cap]:
-    """Returns (from, to, speed limit) for each bend that asks for a limit below `most`."""
+    """Returns (from, to, speed limit) for each bend that asks for a limit below `most`.
+
+    Limits step down before it.
+    """
     bounds = np.append(line.station, line.length)
     out = []
     for k, curvature in enumerate(np.abs(line.curvature).tolist()):
         limit = fitting_limit(curvature, most)
-        if limit < most:
-            out.append((float(bounds[k]) - SIGN_LEAD, float(bounds[k + 1]), limit))
+        end, start = float(bounds[k + 1]), float(bounds[k]) - SIGN_LEAD
+        while limit < most:
+            out.append((start, end, limit))
+            end, start, limit = start, start - STEP_LENGTH, limit + STEP
     return out
 
 

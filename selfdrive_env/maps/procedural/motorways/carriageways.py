@@ -34,8 +34,11 @@ MARGIN = 1e-6
 SHORTEST = 20.0
 """Pieces that speed limits make [m]."""
 
-SNAP = 60.0
+SNAP = 120.0
 """A speed limit begins where a section does that starts this near [m]."""
+
+NEAR = 60.0
+"""The same for the limit of a lane that leaves [m]."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +61,9 @@ class Slot:
     kind: str = "driving"
     left: bool = False
     """It opens and ends at its left edge, not at its right one."""
+
+    slow: tuple[float, float] = (math.inf, math.inf)
+    """Station from which on it has a limit of its own, and this limit [m], [m/s]."""
 
     lanes: list[int] = field(default_factory=list)
     """Of the network, in order, once laid."""
@@ -147,6 +153,12 @@ def _cuts(way: Carriageway) -> list[float]:
         cuts += [slot.start, slot.end]
         cuts += [slot.start + slot.opens] if slot.opens > 0.0 else []
         cuts += [slot.end - slot.closes] if slot.closes > 0.0 else []
+    for slot in way.slots:
+        if slot.start < slot.slow[0] < slot.end:
+            at = min(cuts, key=lambda cut: (abs(cut - slot.slow[0]), cut))
+            at = at if abs(at - slot.slow[0]) < NEAR else slot.slow[0]
+            slot.slow = (at, slot.slow[1])
+            cuts.append(at)
     out: list[float] = []
     for cut in sorted(cuts):
         if not out or cut > out[-1] + MARGIN:
@@ -168,6 +180,7 @@ def _snap_limits(way: Carriageway, cuts: list[float]) -> None:
         elif near:
             # No piece of lane is shorter than that.
             s = min(s, near[0] - SHORTEST) if lower else max(s, near[-1] + SHORTEST)
+            s = min(max(s, 0.0), way.length - SHORTEST)
         moved.append((s, limit))
         before = limit
     way.limits = moved
@@ -193,7 +206,8 @@ def lay_carriageway(work: Work, way: Carriageway) -> None:
         before: tuple[int, Slot] | None = None
         for count, slot in enumerate(here, start=1):
             name = f"{road}/{number}/-{count}"
-            lane = _blank(name, slot.kind, limit)
+            own = slot.slow[1] if slot.slow[0] <= low + MARGIN else limit
+            lane = _blank(name, slot.kind, min(limit, own))
             index = add_lane(work, lane, way.line, s, z, way.edges(slot, s))
             if slot.lanes:
                 link(work, slot.lanes[-1], index)

@@ -20,10 +20,10 @@ __all__ = ["ROAD_BEND", "add_terminal", "dead_end", "meeting", "off_ramp", "on_r
 Bend = tuple[float, float]
 """Radius and length of the clothoids [m]."""
 
-GORE_BEND = (260.0, 60.0)
+GORE_BEND = (210.0, 50.0)
 """In which a ramp leaves the motorway."""
 
-NODE_BEND = (110.0, 40.0)
+NODE_BEND = (90.0, 30.0)
 """Before the other road."""
 
 ROAD_BEND = (110.0, 150.0)

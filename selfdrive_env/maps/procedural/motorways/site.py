@@ -41,6 +41,10 @@ MIDDLE = 0.6
 FLARED = 0.45
 """Share of a stub along which it has a further lane."""
 
+SLOWER, SLOW_LENGTH = 30.0 / 3.6, 180.0
+"""Lanes that a ramp continues have a limit at most so much higher than its first one [m/s], all
+along or for this length of a lane of the motorway [m]."""
+
 STUB_LIMIT = LIMITS[2]
 
 
@@ -310,6 +314,10 @@ class Site:
         for foot, leaves in ((start, True), (end, False)):
             if foot.way is not None:
                 foot.way.gores.append((foot.station, way, leaves))
+        first = way.limits[0][1] + SLOWER
+        for slot in start.slots:
+            aside = slot.kind == "exit"
+            slot.slow = (slot.start if aside else max(slot.start, slot.end - SLOW_LENGTH), first)
         return way
 
     def foot(self, way: Carriageway, station: float, slots: Sequence[Slot]) -> Foot:
