@@ -58,6 +58,7 @@ INDICES = {
     "signs.lane_line": "line",
     "signs.program_group": "group",
     "paint.kind": "kind",
+    "paint.unmarked": "lane",
 }
 """Array of indices -> what it counts."""
 

@@ -83,6 +83,9 @@ class Ground:
         self._lanes, self._grid = lanes, grid
         self._paint = [_Painted(paint) for paint in paints]
         self._arrows = lane_places(lanes, ARROW_SPACING)
+        self._unmarked = np.zeros(len(lanes.length), bool)
+        for first, paint in zip(lanes.map_lane_first.tolist(), paints, strict=False):
+            self._unmarked[first + paint.unmarked] = True
         self._tiles: OrderedDict[tuple[int, float, int, int], Image] = OrderedDict()
 
     def paste(
@@ -179,7 +182,7 @@ class Ground:
                 chosen = beside & dashed
                 draw_lines(pen, _ends(segment[chosen], offset[chosen]), view, DASH, width)
             other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
-            opposing = ~beside & other & (along < 0.0)
+            opposing = ~beside & other & (along < 0.0) & ~self._unmarked[lane]
             inner = offset[opposing] - side * 0.12
             draw_lines(pen, _ends(segment[opposing], inner), view, CENTRE_LINE, width)
             merging = ~beside & other & (along > 0.0) & dashed
