@@ -219,7 +219,7 @@ def spans(values: Sequence[tuple[float, float]]) -> Profile:
     """Returns a profile that goes smoothly from each (station, value) to the next one."""
     stations, heights = [], []
     for (a, low), (b, high) in pairwise(values):
-        s = np.linspace(a, b, 9)
+        s = np.linspace(a, b, max(9, math.ceil(b - a) + 1))
         stations.append(s)
         heights.append(low + (high - low) * smooth((s - a) / (b - a)))
     return Profile(np.concatenate(stations), np.concatenate(heights))

@@ -29,7 +29,7 @@ from selfdrive_env.maps.procedural.motorways.mainline import (
     lay_out,
     sign_limits,
 )
-from selfdrive_env.maps.procedural.motorways.ramps import Bend, meeting
+from selfdrive_env.maps.procedural.motorways.ramps import Bend, meeting, road_around
 from selfdrive_env.maps.procedural.motorways.site import Bridge, Deck, Foot, Frame, Site
 from selfdrive_env.maps.towns.centre_lines import Pose
 
@@ -129,7 +129,9 @@ def _measure_trumpet(site: Site, style: Style) -> _Trumpet:
 
 def trumpet(site: Site) -> None:
     """Lays out a motorway and a branch that ends at it, with one loop and a bridge."""
-    style = draw_style(site, returns=False)
+    style = draw_style(site, returns=True)
+    if style.endings == ("roundabout", "roundabout"):
+        style.endings = ("roundabout", "loop")
     size = _measure_trumpet(site, style)
     far = max(size.leave, size.gore) + style.aside + style.taper
     straight = size.leave + 50.0
@@ -154,8 +156,12 @@ def trumpet(site: Site) -> None:
     north = _northbound(site, size, frame, (feet[1], feet[3]), top)
     south = _southbound(site, size, frame, (feet[0], feet[2]), top)
     sign_limits(motorway, style)
-    close_ends(site, motorway, style.endings)
-    close_ends(site, Motorway(axis, north, south), ("loop", "loop"), (0,))
+    ends = close_ends(site, motorway, style.endings)
+    kind = "roundabout" if max(ends) >= 0 else "loop"
+    (branch, _) = close_ends(site, Motorway(axis, north, south), (kind, kind), (0,))
+    for end in ends:
+        if end >= 0:
+            road_around(site, branch, end)
 
 
 def _northbound(
@@ -307,15 +313,19 @@ def fork(site: Site) -> None:
     new = 4 - trunk
     parted = site.foot(motorway.back, at, back.leave(at, 2, style.aside, style.taper, new=new))
     back.close()
-    _fork_branch(site, size, style, frame, (merged, parted))
+    branch = _fork_branch(site, size, style, frame, (merged, parted))
     sign_limits(motorway, style)
-    close_ends(site, motorway, style.endings)
+    kind = draws.by_share(site.family.closing)
+    ends = close_ends(site, motorway, (kind, "loop"))
+    (other, _) = close_ends(site, branch, (kind, kind), (0,))
+    if other >= 0:
+        site.road(other, ends[0], [], LIMITS[4], 1)
 
 
 def _fork_branch(
     site: Site, size: _Fork, style: Style, frame: Frame, feet: tuple[Foot, Foot]
-) -> None:
-    """Adds the carriageways of the branch of a fork.
+) -> Motorway:
+    """Adds the carriageways of the branch of a fork and returns them.
 
     Args:
         site: Extended by them.
@@ -340,7 +350,7 @@ def _fork_branch(
     parting = site.branch(
         parted, end, [lead, frame.at(u, up, *size.over)], 2, most=limit, bridge=bridge
     )
-    close_ends(site, Motorway(merging.line, merging, parting), ("loop", "loop"), (0,))
+    return Motorway(merging.line, merging, parting)
 
 
 CLOVER_SPIRAL = 0.5

@@ -21,6 +21,7 @@ from selfdrive_env.maps.procedural.motorways.alignment import (
 )
 from selfdrive_env.maps.procedural.motorways.carriageways import Carriageway
 from selfdrive_env.maps.procedural.motorways.site import Deck, Frame, Site
+from selfdrive_env.maps.towns.builder import smooth
 from selfdrive_env.maps.towns.centre_lines import CentreLine, pose_at
 
 __all__ = ["Motorway", "Style", "axis_along", "begin_lanes", "close_ends", "draw_style",
@@ -40,7 +41,10 @@ AFTER_END = ((60.0, LIMITS[4]),)
 """The same after its start."""
 
 APPROACH = 60.0
-"""Between the end of a motorway and the ring that closes it [m]."""
+"""Between the end of a motorway and the ring that closes it, at least [m]."""
+
+APPROACH_ROOM, SHIFT_LENGTH = 20.0, 26.0
+"""[m], and the length in which lanes come together there, over the root of the shift [m^0.5]."""
 
 RINGS = ((18.0, 22.0), (23.0, 28.0))
 """Radius of roundabouts of one and of two lanes [m]."""
@@ -297,17 +301,28 @@ def _end_node(site: Site, arriving: Carriageway, leaving: Carriageway) -> int:
     groups = (arriving.before(arriving.length), leaving.now(0.0))
     lanes = len(groups[0])
     radius = site.draws.within(RINGS[lanes - 1])
-    pose = edges[0].moved(APPROACH + radius, gap)
+    far = [gap + site.width * group[0].place for group in groups]
+    approach = radius + max(APPROACH, APPROACH_ROOM + SHIFT_LENGTH * math.sqrt(max(far)))
+    pose = edges[0].moved(approach, gap)
     node = site.node(pose, "roundabout", radius=radius, ring_lanes=lanes)
     into, out = site.stub(
         node,
         pose.heading + math.pi,
-        APPROACH + radius,
+        approach,
         (lanes, len(groups[1])),
-        far=(gap + site.width * groups[0][0].place, gap + site.width * groups[1][0].place),
+        far=(far[0], far[1]),
         width=site.width,
         rank=2,
     )
     site.joints.append((site.foot(arriving, arriving.length, groups[0]), into))
     site.joints.append((out, site.foot(leaving, 0.0, groups[1])))
+    _fade_shoulder(arriving, at_end=True)
+    _fade_shoulder(leaving, at_end=False)
     return node
+
+
+def _fade_shoulder(way: Carriageway, *, at_end: bool) -> None:
+    """Lets the hard shoulder end before the node that closes a motorway."""
+    s = np.arange(0.0, math.ceil(way.length) + 1.0)
+    far = (way.length - s if at_end else s) - 0.5 * END
+    way.shoulder = Profile(s, way.shoulder.at(s) * smooth(far / END))

@@ -15,6 +15,7 @@ from selfdrive_env.maps.procedural.motorways.site import Deck, Foot, Frame, Site
 from selfdrive_env.maps.towns.centre_lines import Pose
 
 __all__ = ["ROAD_BEND", "add_terminal", "dead_end", "meeting", "off_ramp", "on_ramp",
+    "road_around",
     "road_limit", "road_to_end", "two_bends"]  # fmt: skip
 
 Bend = tuple[float, float]
@@ -155,3 +156,12 @@ def road_to_end(site: Site, node: int, heading: float, end: int) -> None:
     first = Pose(a.x, a.y, heading).moved(least / abs(math.sin(heading)))
     corners = [Corner(first.x, first.y, radius, spiral), Corner(b.x, first.y, radius, spiral)]
     site.road(node, end, corners, road_limit(radius), 1)
+
+
+def road_around(site: Site, start: int, end: int) -> None:
+    """Adds a road between the roundabouts at the ends of a branch and of its motorway along +x."""
+    a, b = site.plan.nodes[start], site.plan.nodes[end]
+    room = abs(b.y - a.y) - a.radius - b.radius - 60.0
+    radius = min(site.draws.within(ROAD_BEND), 0.8 * room)
+    corner = Corner(b.x, a.y, radius, ROAD_SPIRAL * radius)
+    site.road(start, end, [corner], road_limit(radius), 1)
