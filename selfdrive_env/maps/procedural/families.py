@@ -17,13 +17,17 @@ from selfdrive_env.maps.procedural.layout.lattice import Lattice, cut_corners, l
 from selfdrive_env.maps.procedural.layout.reach import within_reach
 from selfdrive_env.maps.procedural.layout.relief import Relief
 from selfdrive_env.maps.procedural.layout.sketch import contract, prune
-from selfdrive_env.maps.procedural.roads.plan import build, rounded
+from selfdrive_env.maps.procedural.roads.plan import Plan, build, rounded
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
-__all__ = ["URBAN", "Family", "generate"]
+__all__ = ["MIXTURE", "URBAN", "Family", "drawn", "family_of", "generate"]
 
 ATTEMPTS = 40
 """Drafts of a map that are drawn until one can be built."""
+
+
+CROSSING_ATTEMPTS = 30
+"""After so many no street passes over another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ _EQUALS = {"right_first": 0.35, "all_way_stop": 0.25, "signals": 0.15, "yield": 
 URBAN: dict[str, Family] = {
     "grid": Family(
         Lattice((4, 6), (3, 5), (95.0, 150.0), 3.0, (0.0, 0.0), (-0.12, 0.12), (0.0, 0.12)),
-        {"none": 0.4, "across": 0.25, "dead_end": 0.2, "diagonal": 0.15},
+        {"none": 0.3, "across": 0.25, "dead_end": 0.2, "two_dead_ends": 0.1, "diagonal": 0.15},
         (7.3, 9.5),
         style=Style(
             at_main={"signals": 0.45, **{k: 0.5 * v for k, v in _SIGNS.items()}},
@@ -63,8 +67,8 @@ URBAN: dict[str, Family] = {
     ),
     "city": Family(
         Lattice((4, 6), (3, 5), (95.0, 160.0), 16.0, (0.0, 1.2), (-0.3, 0.3), (0.05, 0.25)),
-        {"none": 0.25, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
-         "diagonal": 0.15},  # fmt: skip
+        {"none": 0.15, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
+         "diagonal": 0.25},  # fmt: skip
         (7.3, 9.5),
         style=Style(
             double=0.7,
@@ -72,6 +76,7 @@ URBAN: dict[str, Family] = {
             among_equals={**_EQUALS, "mini_roundabout": 0.1, "roundabout": 0.1},
             one_way=0.15,
         ),
+        crossings=0.15,
     ),
     "village": Family(
         Lattice((3, 4), (3, 4), (110.0, 190.0), 30.0, (0.0, 0.8), (-0.4, 0.4), (0.15, 0.4), (1, 1)),
@@ -103,7 +108,6 @@ URBAN: dict[str, Family] = {
             at_main={"roundabout": 0.8, "yield": 0.2},
             among_equals={"roundabout": 0.6, "mini_roundabout": 0.4},
             double=0.6,
-            two_lane_rings=0.7,
         ),
     ),
     "hills": Family(
@@ -155,9 +159,21 @@ def generate(family: str, seed: int) -> RoadNetwork:
         from selfdrive_env.maps.procedural.motorways.family import motorway
 
         return motorway(name)
+    return drawn(made, name)[1]
+
+
+def drawn(family: Family, name: str) -> tuple[Plan, RoadNetwork]:
+    """Returns the plan of a map and the map: the first of its drafts that can be built.
+
+    Args:
+        family: What it is drawn from.
+        name: From which all is drawn.
+    """
+    crossed = Draws(f"{name}:crossing").chance(family.crossings)
     for attempt in range(ATTEMPTS):
         try:
-            return _drawn(Draws(f"{name}:{attempt}"), made, name)
+            draws = Draws(f"{name}:{attempt}")
+            return _drawn(draws, family, name, crossed=crossed and attempt < CROSSING_ATTEMPTS)
         except Unfit:
             continue
     raise MapError(f"map {name!r} could not be drawn")
@@ -177,12 +193,15 @@ def family_of(family: str, seed: int) -> Family | None:
     return replace(URBAN[chosen], style=URBAN[other].style) if mixed else URBAN[chosen]
 
 
-def _drawn(draws: Draws, family: Family, name: str) -> RoadNetwork:
-    """Returns a map, or raises `Unfit`."""
+def _drawn(
+    draws: Draws, family: Family, name: str, *, crossed: bool
+) -> tuple[Plan, RoadNetwork]:
+    """Returns the plan of a map and the map, or raises `Unfit`."""
     sketch, columns, rows = lattice(draws, family.lattice)
     cut_corners(draws, sketch, columns, rows, family.corners_cut)
-    crossed = draws.chance(family.crossings)
     taken = add_crossing(draws, sketch, columns, rows) if crossed else None
+    if crossed and taken is None:
+        raise Unfit("no two streets can cross on two levels")
     sides = Sides.of(sketch)
     for row in range(rows - 1):
         for column in range(columns - 1):
@@ -207,4 +226,4 @@ def _drawn(draws: Draws, family: Family, name: str) -> RoadNetwork:
         network, _, _ = build(name, plan)
     if share_reached(network) != 1.0 or not within_reach(network, CAR_RADIUS):
         raise Unfit("streets are not all reached")
-    return rounded(network)
+    return plan, rounded(network)

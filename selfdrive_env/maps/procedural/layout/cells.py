@@ -28,13 +28,16 @@ NEAREST = 42.0
 NEAREST_LOCAL = 30.0
 """The same of two side streets on opposite sides of it (staggered) [m]."""
 
-SAME = 8.0
+STAGGER = 34.0
+"""Between them, if they would else be closer [m]."""
+
+SAME = 4.0
 """Nearer than this, side streets from both sides share a junction [m]."""
 
 LEAST_ANGLE = math.radians(42.0)
 """Between two streets at a point."""
 
-CROSSING_LEAD = (0.33, 0.06)
+CROSSING_LEAD = (0.27, 0.06)
 """Where a street that crosses on another level bends, along its side and towards the far corner."""
 
 LOOP_ROOM = 44.0
@@ -67,14 +70,17 @@ class Sides:
         if key not in self.points:
             return None
         length = distance_between(*(self.sketch.points[point] for point in key))
-        for place, (other, _) in enumerate(self.points[key]):
-            gap = abs(other - share) * length
-            inner = 0 < place < len(self.points[key]) - 1
-            if inner and gap < SAME:
-                return other
-            if gap < (NEAREST_LOCAL if inner else NEAREST):
-                return None
-        return share
+        inner = [other for other, _ in self.points[key][1:-1]]
+        same = next((other for other in inner if abs(other - share) * length < SAME), None)
+        if same is not None:
+            return same
+        # Beside a side street on the other side, one moves away from it, as far as it has to.
+        for other in inner:
+            if abs(other - share) * length < STAGGER:
+                share = other + math.copysign(STAGGER / length, share - other)
+        ends = min(share, 1.0 - share) * length
+        gap = min((abs(other - share) * length for other in inner), default=math.inf)
+        return share if ends >= NEAREST and gap >= NEAREST_LOCAL else None
 
     def point(self, key: tuple[int, int], share: float) -> int:
         """Returns the point on a side, which is split there unless there is one already."""
@@ -168,7 +174,11 @@ def add_crossing(
     for column, row in draws.shuffled(cells):
         a = row * columns + column
         b, c, d = a + 1, a + columns, a + columns + 1
-        for near, far in (((a, b), (c, d)), ((a, c), (b, d))):
+        pairs = (((a, b), (c, d)), ((a, c), (b, d)))
+        long = distance_between(sketch.points[a], sketch.points[b])
+        deep = distance_between(sketch.points[a], sketch.points[c])
+        # Along the longer sides, so that they do not cross at too small an angle.
+        for near, far in pairs if long > deep else pairs[::-1]:
             sides = [k for k in sketch.alive()
                 if (sketch.edge(k).start, sketch.edge(k).end) in (near, far)]  # fmt: skip
             if len(sides) < 2 or max(sketch.edge(k).rank for k in sides) > 1:

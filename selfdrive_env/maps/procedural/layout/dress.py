@@ -20,8 +20,9 @@ from selfdrive_env.maps.procedural.layout.relief import (
 from selfdrive_env.maps.procedural.layout.sketch import Sketch, distance_between
 from selfdrive_env.maps.procedural.roads.lines import line_through
 from selfdrive_env.maps.procedural.roads.plan import Node, Plan, mouths
+from selfdrive_env.maps.procedural.roads.rounds import least_ring
 from selfdrive_env.maps.procedural.roads.streets import Street
-from selfdrive_env.maps.towns.centre_lines import CentreLine
+from selfdrive_env.maps.towns.centre_lines import CentreLine, pose_at
 
 __all__ = ["Style", "Unfit", "dress"]
 
@@ -35,6 +36,9 @@ ONE_WAY_KERB = 6.0
 
 ROUND_ANGLE = math.radians(55.0)
 """Between the arms of a roundabout, at least."""
+
+CROSSING_ANGLE = math.radians(38.0)
+"""Between streets that cross on two levels, at least."""
 
 STRAIGHT = math.radians(40.0)
 
@@ -84,9 +88,6 @@ class Style:
 
     among_equals: Mapping[str, float] = field(default_factory=dict)
     """Controls elsewhere."""
-
-    two_lane_rings: float = 0.4
-    """Share of roundabouts with a two-lane arm that have two lanes."""
 
     pockets: float = 0.35
     """Share of approaches with room for it that have a turn lane."""
@@ -290,7 +291,6 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
             node.kerb = max(node.kerb, ONE_WAY_KERB)
         table = dict(style.at_main if ranks[0] > ranks[-1] else style.among_equals)
         radius, ring, mini = (draws.within(b) for b in ((13.0, 20.0), (20.0, 26.0), (7.3, 8.8)))
-        two = draws.chance(style.two_lane_rings)
         crossing = draws.chance(style.crosswalks[0]), draws.chance(style.crosswalks[1])
         node.paved = draws.chance(style.paved_loops)
         if point in sketch.loops:
@@ -316,8 +316,8 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
         if node.control == "signals":
             lights.append((node.x, node.y))
         if node.control == "roundabout":
-            node.ring_lanes = 2 if wide and two else 1
-            node.radius = ring if node.ring_lanes > 1 else radius
+            node.ring_lanes = 2 if wide else 1
+            node.radius = max(ring if wide else radius, least_ring(angle, 5.3 if wide else 1.9))
         if node.control == "mini_roundabout":
             node.radius = mini
         node.crosswalks = crossing[0 if node.control == "signals" else 1]
@@ -425,6 +425,9 @@ def _raise_crossing(plan: Plan, crossing: list[int], levels: list[int]) -> None:
         raise Unfit("streets that cross on two levels have become one")
     lines = [plan.streets[k].line for k in crossing]
     places = meeting_place(lines[0], lines[1])
+    headings = [pose_at(line, place).heading for line, place in zip(lines, places, strict=True)]
+    if abs(math.sin(headings[0] - headings[1])) < math.sin(CROSSING_ANGLE):
+        raise Unfit("streets cross at too small an angle")
     reaches = mouths(plan)
     before = [
         float(np.interp(place, *plan.streets[k].heights))  # type: ignore[misc]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems, finish
 from selfdrive_env.maps.procedural.roads.control import add_crosswalk, control_junction
 from selfdrive_env.maps.procedural.roads.junctions import join_arms, sorted_arms
+from selfdrive_env.maps.procedural.roads.lines import TURN_SPIRAL, bend_pieces, tangent_length
 from selfdrive_env.maps.procedural.roads.rounds import (
     build_loop,
     build_mini_roundabout,
@@ -35,6 +36,9 @@ Floats = NDArray[np.float64]
 
 CROSSWALK_ROOM = 4.5
 """From the curve of the kerb to where lanes end, where there is a crosswalk [m]."""
+
+HALF_LANE = 1.65
+"""Half the width of a lane where it ends at a junction, about [m]."""
 
 LEAST_REACH = 3.0
 """From a node to the ends of its arms, at least [m]."""
@@ -107,7 +111,8 @@ def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> li
     if node.control in ("roundabout", "mini_roundabout", "loop"):
         headings = [heading for heading, *_ in arms]
         return [
-            round_reach(node.control, node.radius, headings, k) for k in range(len(arms))
+            round_reach(node.control, node.radius, headings, k, max(arms[k][3:]) - HALF_LANE)
+            for k in range(len(arms))
         ]
     least = max(LEAST_REACH, node.reach)
     reaches = [least] * len(arms)
@@ -117,7 +122,10 @@ def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> li
         right = arms[other][4]
         if other == k or angle > FLAT_ANGLE:
             continue
-        fillet = node.kerb / math.tan(0.5 * angle)
+        # The lane's centre turns along clothoids, which take more room than the kerb's arc.
+        bend = math.pi - angle
+        shape = tangent_length(bend, bend_pieces(bend, 1.0, TURN_SPIRAL))
+        fillet = (node.kerb + HALF_LANE) * shape - HALF_LANE / math.tan(0.5 * angle)
         own = (right + left * math.cos(angle)) / math.sin(angle) + fillet
         others = (left + right * math.cos(angle)) / math.sin(angle) + fillet
         reaches[k] = max(reaches[k], own)
