@@ -30,7 +30,7 @@ from selfdrive_env.maps.procedural.roads.streets import (
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.centre_lines import pose_at
 
-__all__ = ["Node", "Plan", "build", "mouths", "rounded"]
+__all__ = ["Node", "Plan", "build", "build_node", "mouths", "rounded"]
 
 Floats = NDArray[np.float64]
 
@@ -150,11 +150,11 @@ def build(name: str, plan: Plan) -> tuple[RoadNetwork, list[Laid], Work]:
         laid.append(lay_street(work, street, number, first, street.line.length - last))
     for key, node in enumerate(plan.nodes):
         if key in work.arms:
-            _build_node(work, key, node)
+            build_node(work, key, node)
     return work.network, laid, work
 
 
-def _build_node(work: Work, key: int, node: Node) -> None:
+def build_node(work: Work, key: int, node: Node) -> None:
     """Joins the arms of a node."""
     middle = (node.x, node.y)
     if node.control == "roundabout":
