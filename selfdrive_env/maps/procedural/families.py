@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import LAST_SEED, MAP_FAMILIES
 from selfdrive_env.maps.inspection import share_reached
-from selfdrive_env.maps.procedural import FAMILIES, LAST_SEED
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.layout.cells import Sides, add_crossing, fill_cell
 from selfdrive_env.maps.procedural.layout.clearance import too_close
@@ -159,10 +159,10 @@ WIDE_KERB = 7.0
 
 def generate(family: str, seed: int) -> RoadNetwork:
     """Returns a map of a family; see `selfdrive_env.maps.procedural.generate`."""
-    if family not in FAMILIES:
+    if family not in MAP_FAMILIES:
         raise MapError(
-            f"no family of maps {family!r}: use one of {', '.join(FAMILIES)}"
-            f"{suggestion(family, FAMILIES, 'family')}"
+            f"no family of maps {family!r}: use one of {', '.join(MAP_FAMILIES)}"
+            f"{suggestion(family, MAP_FAMILIES, 'family')}"
         )
     if not 0 <= seed <= LAST_SEED:
         raise MapError(f"seed of {family!r} must lie between 0 and {LAST_SEED}, got {seed}")

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from selfdrive_env.maps.procedural.roads.plan import Node, Plan
+from selfdrive_env.maps.procedural.roads.plan import Plan
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.centre_lines import pose_at
 
@@ -35,7 +35,7 @@ def shape_of(headings: list[float]) -> str:
     gaps = gaps_of(headings)
     if len(headings) == 3:
         return "T" if min(abs(gap - math.pi) for gap in gaps) < STRAIGHT else "Y"
-    return {4: "X", 5: "five arms"}.get(len(headings), "other")
+    return {2: "bend", 4: "X", 5: "five arms", 6: "six arms"}.get(len(headings), "other")
 
 
 def count_plan(plan: Plan) -> Counter[str]:
@@ -52,7 +52,6 @@ def count_plan(plan: Plan) -> Counter[str]:
             continue
         shapes[key] = shape_of(headings)
         found[shapes[key]] += 1
-        found["five arms" if len(headings) > 5 else "many"] += len(headings) > 5
         right = [round(gap / (0.5 * math.pi)) * 0.5 * math.pi for gap in gaps_of(headings)]
         odd = [abs(a - b) for a, b in zip(gaps_of(headings), right, strict=True)]
         found["odd angles"] += len(headings) > 2 and max(odd) > ODD
@@ -136,7 +135,3 @@ def crosses_above(network: RoadNetwork) -> int:
     high = np.maximum.reduceat(points[:, 2], first)
     low = np.minimum.reduceat(points[:, 2], first)
     return int((high - low).max() > 5.0)
-
-
-def is_junction(node: Node) -> bool:
-    return node.control not in ("loop", "none")

@@ -121,12 +121,7 @@ def fill_cell(
     order = [(first + k) % 4 for k in range(4)]
     sketch = sides.sketch
     if kind == "diagonal":
-        ends = (a, d) if first % 2 else (b, c)
-        sketch.edges.append(Edge(*ends, rank=1))
-        if min(map(sketch.narrowest_angle, ends)) < LEAST_ANGLE:
-            sketch.edges[-1] = None
-            return "none"
-        return kind
+        return kind if _add_diagonal(sketch, (a, d) if first % 2 else (b, c)) else "none"
     wanted = {"across": (0, 2), "tripod": (0, 1, 2), "cross": (0, 1, 2, 3),
         "dead_end": (0,), "two_dead_ends": (0, 2)}.get(kind, ())  # fmt: skip
     places = []
@@ -153,6 +148,15 @@ def fill_cell(
     sketch.points.append(hub)
     sketch.edges += [Edge(point, len(sketch.points) - 1) for point in points]
     return kind
+
+
+def _add_diagonal(sketch: Sketch, ends: tuple[int, int]) -> bool:
+    """Adds a street from corner to corner unless the angles are too small; returns whether."""
+    sketch.edges.append(Edge(*ends, rank=1))
+    fits = min(map(sketch.narrowest_angle, ends)) >= LEAST_ANGLE
+    if not fits:
+        sketch.edges[-1] = None
+    return fits
 
 
 def add_crossing(

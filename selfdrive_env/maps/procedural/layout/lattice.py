@@ -65,23 +65,11 @@ def lattice(draws: Draws, ranges: Lattice) -> tuple[Sketch, int, int]:
         for x in across:
             jx, jy = (draws.within((-ranges.jitter, ranges.jitter)) for _ in range(2))
             px, py = x + jx + shear * y, y + jy
-            angle = turn + bend * (x / across[-1])
             # Bent about a point far below: rows become arcs, columns spokes.
-            if abs(bend) > 0.05:
-                radius = across[-1] / abs(bend) + math.copysign(py, bend)
-                sketch.points.append(
-                    (
-                        radius * math.sin(angle - turn) * math.copysign(1.0, bend),
-                        -math.copysign(1.0, bend) * radius * math.cos(angle - turn),
-                    )
-                )
-            else:
-                sketch.points.append(
-                    (
-                        px * math.cos(turn) - py * math.sin(turn),
-                        px * math.sin(turn) + py * math.cos(turn),
-                    )
-                )
+            place = (
+                _bent((x, py), across[-1], bend) if abs(bend) > 0.05 else _turned((px, py), turn)
+            )
+            sketch.points.append(place)
     main = {("row", draws.whole((0, rows - 1)))}
     if draws.whole(ranges.arterials) > 1:
         main.add(("column", draws.whole((0, columns - 1))))
@@ -95,6 +83,20 @@ def lattice(draws: Draws, ranges: Lattice) -> tuple[Sketch, int, int]:
                 rank = 2 if ("column", column) in main else 1
                 sketch.edges.append(Edge(here, here + columns, rank=rank))
     return sketch, columns, rows
+
+
+def _bent(place: tuple[float, float], width: float, bend: float) -> tuple[float, float]:
+    """Returns where a place lies after the lattice is bent by an angle over its width."""
+    sense = math.copysign(1.0, bend)
+    angle = bend * (place[0] / width)
+    radius = width / abs(bend) + math.copysign(place[1], bend)
+    return radius * math.sin(angle) * sense, -sense * radius * math.cos(angle)
+
+
+def _turned(place: tuple[float, float], turn: float) -> tuple[float, float]:
+    """Returns a place turned about the origin."""
+    x, y = place
+    return x * math.cos(turn) - y * math.sin(turn), x * math.sin(turn) + y * math.cos(turn)
 
 
 def thin_out(draws: Draws, sketch: Sketch, share: float) -> None:

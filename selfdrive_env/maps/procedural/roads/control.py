@@ -84,7 +84,9 @@ def main_arms(arms: list[Arm]) -> set[int]:
         a, b = (arms[k] for k in couple)
         return 10.0 * (a.rank + b.rank) - round(abs(angle_between(a, b)), 6)
 
-    return set(max(itertools.combinations(range(len(arms)), 2), key=worth))
+    couples: list[tuple[int, ...]] = list(itertools.combinations(range(len(arms)), 2))
+    best = max(couples, key=worth)
+    return set(best)
 
 
 def _point(pose: Pose, z: float) -> Floats:

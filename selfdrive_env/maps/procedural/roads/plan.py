@@ -47,8 +47,8 @@ FLAT_ANGLE = math.radians(160.0)
 """Between arms this far apart there is no corner."""
 
 RESOLUTION = 2.0**-12
-"""Coordinates are multiples of this, so coarse that the last bits of sines, which differ from machine
-to machine by some 1e-12 m, all but never turn one of the hundred thousand numbers of a map [m]."""
+"""Coordinates are multiples of this [m]: so coarse that the last bits of sines, which differ from
+machine to machine by some 1e-12, all but never turn one of the hundred thousand numbers of a map."""
 
 
 @dataclass(slots=True)
