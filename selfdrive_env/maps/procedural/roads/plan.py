@@ -48,7 +48,7 @@ FLAT_ANGLE = math.radians(160.0)
 
 RESOLUTION = 2.0**-12
 """Coordinates are multiples of this [m]: so coarse that the last bits of sines, which differ from
-machine to machine by some 1e-12, all but never turn one of the hundred thousand numbers of a map."""
+machine to machine by some 1e-12, all but never turn one of the 100,000 numbers of a map."""
 
 
 @dataclass(slots=True)
