@@ -60,8 +60,9 @@ ORDER = {
     ),
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
-        *(("columns",), ("flaws",), ("road_network",), ("network", "inspection")),
-        *(("opendrive", "towns", "compile"), ("integrity",), ("cache", "readers"), ("__init__",)),
+        *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
+        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "procedural", "compile"),
+        *(("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),
     "envs": (

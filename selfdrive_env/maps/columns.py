@@ -55,7 +55,7 @@ def pack(items: Sequence[Any], kind: type, name: str) -> Arrays:
     for field in dataclasses.fields(kind):
         encode = _CODECS[str(field.type)][0]
         values = [getattr(item, field.name) for item in items]
-        if field.metadata.get("sparse") and all(value == field.default for value in values):
+        if field.metadata.get("sparse") and all(value == _default(field) for value in values):
             continue
         try:
             parts = encode(values)
@@ -78,7 +78,7 @@ def unpack(arrays: Mapping[str, NDArray[Any]], kind: type, name: str) -> list[An
     for field in dataclasses.fields(kind):
         key = f"{name}.{field.name}"
         if field.metadata.get("sparse") and key not in arrays:
-            columns[field.name] = [field.default] * num
+            columns[field.name] = [_default(field) for _ in range(num)]
             continue
         columns[field.name] = _CODECS[str(field.type)][1](arrays, key)
         if len(columns[field.name]) != num:
@@ -88,6 +88,12 @@ def unpack(arrays: Mapping[str, NDArray[Any]], kind: type, name: str) -> list[An
         kind(**dict(zip(names, values, strict=True)))
         for values in zip(*columns.values(), strict=True)
     ]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """Returns the default of a field, anew where a function makes it."""
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()
 
 
 def to_text(value: Any) -> NDArray[np.uint8]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.maps import columns
+from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
 __all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number"]
 
@@ -13,6 +14,15 @@ MAX_COORDINATE = 1e9
 
 MAX_RANK = 9
 """Largest precedence of a lane, above or below 0."""
+
+LIGHT_COLOURS = (NO_LIGHT, GREEN, YELLOW, RED)
+"""What a phase of a traffic light may show."""
+
+SHORTEST_PHASE, LONGEST_PHASE = 0.01, 86_400.0
+"""Of a traffic light [s]."""
+
+RULES = ("", "right_first", "left_first", "all_way_stop")
+"""Who goes first among equals at a junction."""
 
 INDICES = {
     "lanes.junction": ("junctions", -1),
@@ -48,6 +58,25 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
         allowed = f"-{MAX_RANK} to {MAX_RANK}"
         return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
+    return _flawed_control(arrays)
+
+
+def _flawed_control(arrays: columns.Arrays) -> str | None:
+    """Returns what is wrong with cycles of lights or rules of junctions, None for nothing."""
+    colours = arrays.get("signal_groups.cycle", np.zeros(0, np.int64))
+    for colour in colours[~np.isin(colours, LIGHT_COLOURS)].tolist():
+        return f"signal_groups.cycle has the colour {colour}; 0 (none), 1, 2 and 3 are allowed"
+    seconds = arrays.get("signal_groups.cycle.second", np.zeros(0))
+    for duration in seconds[(seconds < SHORTEST_PHASE) | (seconds > LONGEST_PHASE)].tolist():
+        return (
+            f"signal_groups.cycle has a phase of {duration:g} s; {SHORTEST_PHASE} to "
+            f"{LONGEST_PHASE:g} s are allowed"
+        )
+    rules = columns.from_text(arrays, "junctions.rule") if "junctions.rule" in arrays else []
+    for rule in rules:
+        if rule not in RULES:
+            allowed = ", ".join(map(repr, RULES))
+            return f"junctions.rule is {str(rule)[:40]!r}; one of {allowed} is allowed"
     return None
 
 

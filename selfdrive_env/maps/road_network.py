@@ -131,7 +131,12 @@ class Junction:
     """Lanes that run through it (connecting lanes)."""
 
     signal_groups: list[int] = field(default_factory=list)
-    """Indices into `RoadNetwork.signal_groups` in the order they turn green: one at a time."""
+    """Indices into `RoadNetwork.signal_groups` in the order they turn green: one at a time, unless
+    the groups have cycles of their own."""
+
+    rule: str = field(default="", metadata=columns.SPARSE)
+    """Who goes first among lanes of equal precedence: "" (the source says nothing), "right_first",
+    "left_first" or "all_way_stop" (in order of arrival)."""
 
 
 @dataclass(slots=True)
@@ -162,6 +167,13 @@ class SignalGroup:
     name: str
     signals: list[int] = field(default_factory=list)
     junction: int = -1
+
+    cycle: list[tuple[int, float]] = field(default_factory=list, metadata=columns.SPARSE)
+    """(colour, duration [s]) of each phase that the source gives, round and round; the colour is
+    GREEN, YELLOW, RED or NO_LIGHT of `state.world`. Empty: the source says nothing."""
+
+    offset: float = field(default=0.0, metadata=columns.SPARSE)
+    """Time within the cycle at which the world starts [s]."""
 
 
 @dataclass(slots=True)

@@ -25,6 +25,7 @@ from selfdrive_env.maps.road_network import (
     SignalGroup,
     StopLine,
 )
+from selfdrive_env.state.world import GREEN, RED
 
 SAVED = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -370,3 +371,29 @@ def test_ranks_have_bounds(road: RoadNetwork, field, value, message) -> None:
     setattr(road.lanes[1], field, value)
     with pytest.raises(MapError, match=re.escape(message)):
         road.check()
+
+
+def test_cycles_and_rules_are_kept_and_checked(tmp_path: Path) -> None:
+    network = load("harbour")
+    bare = network.digest()
+    group, junction = network.signal_groups[0], network.junctions[0]
+    group.cycle, group.offset, junction.rule = (
+        [(int(RED), 4.0), (int(GREEN), 9.5)],
+        3.0,
+        "right_first",
+    )
+    network.save(tmp_path / "timed.roads")
+    again = load(tmp_path / "timed.roads")
+    assert again.signal_groups[0].cycle == group.cycle
+    assert again.signal_groups[0].offset == 3.0
+    assert again.signal_groups[1].cycle == []
+    assert [one.rule for one in again.junctions[:2]] == ["right_first", ""]
+    assert again.digest() == network.digest() != bare
+    for colour, seconds, rule, words in (
+        (9, 1.0, "", "colour 9"),
+        (RED, 0.0, "", "0.01 to 86400 s"),
+        (RED, 1.0, "loudest_first", "loudest_first"),
+    ):
+        group.cycle, junction.rule = [(int(colour), seconds)], rule
+        with pytest.raises(MapError, match=words):
+            network.check()

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selfdrive_env.maps import xml
 from selfdrive_env.maps.compile.compiled_map import compile_map
-from selfdrive_env.maps.opendrive.parse import xml
 from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import MapError
 from tests.maps.opendrive.test_reader import document, lane, road

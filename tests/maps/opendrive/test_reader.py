@@ -569,7 +569,7 @@ def test_missing_files_and_other_endings_are_refused(tmp_path: Path) -> None:
 
 
 def test_decompression_bombs_are_refused(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("selfdrive_env.maps.opendrive.parse.xml.MAX_BYTES", 1 << 21)
+    monkeypatch.setattr("selfdrive_env.maps.xml.MAX_BYTES", 1 << 21)
     path = tmp_path / "bomb.xodr.xz"
     path.write_bytes(lzma.compress(b"<OpenDRIVE>" + b" " * (1 << 23)))
     with pytest.raises(MapError, match="when decompressed"):

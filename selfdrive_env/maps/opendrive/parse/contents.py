@@ -30,7 +30,8 @@ from selfdrive_env.maps.opendrive.parse.sections import (
     usable,
 )
 from selfdrive_env.maps.opendrive.parse.signs import read_kind
-from selfdrive_env.maps.opendrive.parse.xml import Element, drawn_kind
+from selfdrive_env.maps.opendrive.parse.xml import drawn_kind
+from selfdrive_env.maps.xml import Element
 
 __all__ = ["read_contents"]
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Section
-from selfdrive_env.maps.opendrive.parse.xml import Element
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, MapError
+from selfdrive_env.maps.xml import Element
 
 __all__ = [
     "MIN_SECTION",

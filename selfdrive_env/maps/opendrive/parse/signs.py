@@ -11,7 +11,7 @@ from math import isfinite
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.parse.records import SignalRecord
 from selfdrive_env.maps.opendrive.parse.sections import SPEED_UNITS
-from selfdrive_env.maps.opendrive.parse.xml import Element
+from selfdrive_env.maps.xml import Element
 
 __all__ = ["read_kind"]
 
