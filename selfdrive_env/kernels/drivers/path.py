@@ -50,6 +50,7 @@ from selfdrive_env.kernels.drivers.precedence import (
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, lane_ahead, next_lane, segment_at
 from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,
@@ -149,6 +150,7 @@ def build_path(model, data, world, agent, path, info):
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+    slack = bodies.weight[world, agent, WEIGHT.goal_radius]
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     bend = bodies.max_curvature[world, agent]
     tight = bend * CURVATURE_SLACK
@@ -192,7 +194,8 @@ def build_path(model, data, world, agent, path, info):
                 lights.line_colour,
             )
             served = note_line(info, at, colour, passed, base, half_length) or served
-            if lane == goal_lane and goal + 1 < bodies.num_goals[world, agent]:
+            passes = base + bodies.goal_s[world, agent, goal] >= -slack
+            if lane == goal_lane and passes and goal + 1 < bodies.num_goals[world, agent]:
                 goal += 1
                 goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
             before = lane

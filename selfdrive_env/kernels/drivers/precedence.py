@@ -36,7 +36,8 @@ from selfdrive_env.state.world import (
 )
 
 __all__ = ["asking_way", "first_of_chain", "goes_first",
-    "is_held", "let_in", "note_precedence", "tow_late", "waits_at_red", "yield_delay"]  # fmt: skip
+    "is_held", "is_in_ring", "let_in", "note_precedence", "tow_late", "waits_at_red",
+    "yield_delay"]  # fmt: skip
 
 ASKING_BRAKING = np.float32(2.5)  # [m/s^2]
 ASKING_TIME = np.float32(0.6)  # [s]
@@ -165,6 +166,17 @@ def first_of_chain(info, agent):
 
 
 @njit
+def is_in_ring(info, agent):
+    """Whether an agent waits for itself in the end."""
+    following = np.int64(info[agent, BLOCKER])
+    for _ in range(info.shape[0]):
+        if following < 0 or following == agent:
+            return following == agent
+        following = np.int64(info[following, BLOCKER])
+    return False
+
+
+@njit
 def waits_at_red(info, agent):
     """Whether an agent stands before a light that is not green."""
     colour = np.int64(info[agent, LINE_COLOUR])
@@ -174,6 +186,8 @@ def waits_at_red(info, agent):
 @njit
 def tow_late(data, info, world, agent, first):
     """Has an agent towed that has stood for too long, unless one that it waits for is to go first.
+
+    In a ring whoever has stood for too long first goes.
 
     Args:
         data: Of the worlds.
@@ -187,5 +201,6 @@ def tow_late(data, info, world, agent, first):
     if not late or bodies.driver[world, agent] != IDM:
         return
     drives = bodies.driver[world, first] == IDM and agents.status[world, first] != HALTED
-    if first == agent or (not drives and info[agent, BLOCKER] == np.float32(first)):
+    behind = not drives and info[agent, BLOCKER] == np.float32(first)
+    if first == agent or behind or is_in_ring(info, agent):
         data.output.event[world, agent] |= EVENT_TOW
