@@ -21,6 +21,7 @@ from selfdrive_env.maps.lanelet2.rules import (
 )
 from selfdrive_env.maps.network.areas import infer_junctions
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes
+from selfdrive_env.maps.network.smoothing import smooth_centres
 from selfdrive_env.maps.network.stop_lines import guard_beside
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
@@ -48,6 +49,7 @@ def read_lanelet2(path: str | Path) -> RoadNetwork:
     try:
         made = make_lanes(contents, network, problems)
         join_lanes(network, problems)
+        smooth_centres(network.lanes)
         infer_junctions(network)
         rules = Rules(contents, made, network, problems)
         set_speed_limits(rules)
