@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 SMALL_KINK = np.cos(np.radians(2.0))
 """Cosine of the angle up to which a kink stays."""
 
+SHARP_KINK = np.cos(np.radians(10.0))
+"""Cosine of the angle from which on one is a corner."""
+
 GREAT_KINK = np.cos(np.radians(80.0))
 """Cosine of the angle from which on one is no part of a curve."""
 
@@ -73,18 +76,25 @@ def _shared(others: list[Floats], own: Floats, beside: list[list[int]]) -> Float
 def _smooth(lane: Lane, start: Floats, end: Floats) -> None:
     """Rounds the centre line of a lane between given directions at its ends."""
     known = lane.arc_length
-    at = np.unique(np.concatenate([known, *_near_kinks(lane, known, start, end)]))
-    if len(at) == len(known) and not _is_bent(lane.centre, start, end):
+    turns = _turns(lane.centre, start, end)
+    if not (turns < SMALL_KINK).any():
         return
+    near = [known[turns < SMALL_KINK] + reach for reach in (-REACH, REACH)]
+    sharp = known[turns < SHARP_KINK]
+    # Points close to a corner would keep it sharp.
+    close = (np.abs(known[:, None] - sharp) < REACH).any(axis=1) & (turns >= SHARP_KINK)
+    close[[0, -1]] = False
+    at = np.unique(np.concatenate([known[~close], *near]))
+    at = at[(at >= 0.0) & (at <= known[-1])]
     points = _at(lane.centre, known, at)
     steps = np.diff(points[:, :2], axis=0)
     length = np.hypot(*steps.T)
     ahead = steps / np.maximum(length, 1e-9)[:, None]
     mean = ahead[:-1] * length[1:, None] + ahead[1:] * length[:-1, None]
     mean /= np.maximum(np.hypot(*mean.T), 1e-9)[:, None]
-    sharp = (ahead[:-1] * ahead[1:]).sum(axis=1) < GREAT_KINK
-    leaving = np.concatenate([[start], np.where(sharp[:, None], ahead[1:], mean)])
-    arriving = np.concatenate([np.where(sharp[:, None], ahead[:-1], mean), [end]])
+    great = ((ahead[:-1] * ahead[1:]).sum(axis=1) < GREAT_KINK)[:, None]
+    leaving = np.concatenate([[start], np.where(great, ahead[1:], mean)])
+    arriving = np.concatenate([np.where(great, ahead[:-1], mean), [end]])
     bent = (leaving * ahead).sum(axis=1) < SMALL_KINK
     bent |= (arriving * ahead).sum(axis=1) < SMALL_KINK
     counts = np.where(bent, np.maximum(np.ceil(length / STEP), 2.0), 1.0).astype(np.int64)
@@ -105,22 +115,13 @@ def _smooth(lane: Lane, start: Floats, end: Floats) -> None:
     lane.centre = centre
 
 
-def _near_kinks(lane: Lane, known: Floats, start: Floats, end: Floats) -> list[Floats]:
-    """Returns stations at some distance before and after each kink of a centre line [m]."""
-    steps = np.diff(lane.centre[:, :2], axis=0)
-    ahead = steps / np.maximum(np.hypot(*steps.T), 1e-9)[:, None]
-    ahead = np.concatenate([[start], ahead, [end]])
-    kinks = known[(ahead[:-1] * ahead[1:]).sum(axis=1) < SMALL_KINK]
-    near = [kinks - REACH, kinks + REACH]
-    return [place[(place > known[0]) & (place < known[-1])] for place in near]
-
-
-def _is_bent(centre: Floats, start: Floats, end: Floats) -> bool:
-    """Returns whether a line of several points has a kink, or ends in another direction."""
+def _turns(centre: Floats, start: Floats, end: Floats) -> Floats:
+    """Returns the cosine of the turn at each point of a line between given directions, [P]."""
     steps = np.diff(centre[:, :2], axis=0)
     ahead = steps / np.maximum(np.hypot(*steps.T), 1e-9)[:, None]
     ahead = np.concatenate([[start], ahead, [end]])
-    return bool(((ahead[:-1] * ahead[1:]).sum(axis=1) < SMALL_KINK).any())
+    turns: Floats = (ahead[:-1] * ahead[1:]).sum(axis=1)
+    return turns
 
 
 def _at(points: Floats, known: Floats, stations: Floats) -> Floats:
