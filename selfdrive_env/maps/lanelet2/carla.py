@@ -139,6 +139,10 @@ def _light_of(stop: _Stop, mark: Floats, lights: list[Light], network: RoadNetwo
             found.append(index)
     if not found:
         return None
+    for light in lights:
+        if not light.marks and not light.program and set(found) & set(light.lanes):
+            light.marks.append(mark)
+            return light
     mark[:, 2] = network.lanes[found[0]].centre[0, 2]
     lights.append(Light(stop.actor, mark.mean(axis=0), found, [mark]))
     return lights[-1]

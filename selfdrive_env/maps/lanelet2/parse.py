@@ -75,7 +75,7 @@ class Contents:
     rules: dict[str, Relation] = field(default_factory=dict)
     """Regulatory elements."""
 
-    num_areas: int = 0
+    areas: list[str] = field(default_factory=list)
 
     anchor: Floats | None = None
     """Latitude 0, longitude 0 in the coordinates of the nodes, [3] [m]; None where these are
@@ -153,16 +153,16 @@ def read_contents(path: Path, problems: Problems) -> Contents:
                 _keep(contents.lanelets, name, relation, "lanelet", problems)
             elif kind == "regulatory_element":
                 _keep(contents.rules, name, relation, "regulatory element", problems)
-            elif kind == "multipolygon" or kind == "area":
-                contents.num_areas += 1
+            elif kind in ("multipolygon", "area"):
+                contents.areas.append(name)
             else:
                 others += 1
     if not contents.lanelets:
         what = "an OpenStreetMap extract; " if _has_roads(contents) else ""
+        others += len(contents.rules) + len(contents.areas)
         raise MapError(
-            f"{path.name}: {what}no relation of {len(contents.rules) + contents.num_areas + others}"
-            " has type=lanelet; a Lanelet2 map has at least one (netconvert makes a SUMO network "
-            "of plain OpenStreetMap data)"
+            f"{path.name}: {what}no relation of {others} has type=lanelet; a Lanelet2 map has "
+            "at least one (netconvert makes a SUMO network of plain OpenStreetMap data)"
         )
     _place_nodes(contents, places, path.name, problems)
     return contents

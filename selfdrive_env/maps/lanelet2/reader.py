@@ -48,7 +48,7 @@ def read_lanelet2(path: str | Path) -> RoadNetwork:
     network = RoadNetwork(name=_stem(path), source=str(path))
     try:
         made = make_lanes(contents, network, problems)
-        join_lanes(network, problems)
+        join_lanes(network, problems, neighbours=False)
         smooth_centres(network.lanes)
         infer_junctions(network)
         rules = Rules(contents, made, network, problems)
@@ -60,9 +60,9 @@ def read_lanelet2(path: str | Path) -> RoadNetwork:
         guard_beside(network)
     except MapError as error:
         raise MapError(f"{path.name}: {error}") from None
-    if contents.num_areas:
-        problems.add("{} areas are left out; cars keep to lanelets", f"{contents.num_areas}")
-    return finish(network, problems)
+    for area in contents.areas:
+        problems.add("{} areas are left out; cars keep to lanelets", area)
+    return finish(network, problems, neighbours=False)
 
 
 def _stem(path: Path) -> str:

@@ -109,20 +109,20 @@ def _place(
     lanes: list[Lane], lane: int, marks: list[Floats], ahead: list[int]
 ) -> tuple[int, float]:
     """Returns where a drawn line crosses a lane, one before it or one of `ahead`; else its end."""
-    way, here = 0.0, [lane]
+    here, way = [lane], 0.0
     seen: set[int] = set()
     while marks and here and way <= BACK:
         for one in here:
-            s = _first_crossing(lanes[one], marks)
-            if s is not None and (s > JOINT or not lanes[one].predecessors):
-                length = lanes[one].length
+            s, length = _first_crossing(lanes[one], marks), lanes[one].length
+            near = one == lane or (s is not None and way + length - s <= BACK)
+            if s is not None and near and (s > JOINT or not lanes[one].predecessors):
                 margin = min(MIN_SETBACK, 0.5 * length)
                 inside = any(lanes[i].junction >= 0 for i in lanes[one].successors)
                 return one, float(np.clip(s, min(INSET, margin), length - margin * inside))
+        way += min(lanes[one].length for one in here) if lane not in here else 0.0
         seen.update(here)
         before = [i for one in here for i in lanes[one].predecessors]
         here = [i for i in dict.fromkeys(before) if i not in seen and lanes[i].junction < 0]
-        way += min((lanes[i].length for i in here), default=0.0)
     for one in ahead:
         s = _first_crossing(lanes[one], marks)
         if s is not None and s > JOINT:
