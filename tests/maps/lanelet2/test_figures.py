@@ -80,7 +80,7 @@ def _dense(network: RoadNetwork, spacing: float) -> tuple[Floats, Floats]:
 def _distances(one: RoadNetwork, other: RoadNetwork) -> Floats:
     """How far points of one network lie from the nearest centre line of the same direction [m]."""
     points, ahead = _dense(one, 1.0)
-    theirs, directions = _dense(other, 0.5)
+    theirs, directions = _dense(other, 0.25)
     found = []
     for part, way in zip(np.array_split(points, 50), np.array_split(ahead, 50), strict=True):
         gap = theirs[None] - part[:, None]
