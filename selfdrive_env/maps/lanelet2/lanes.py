@@ -78,11 +78,16 @@ def make_lanes(contents: Contents, network: RoadNetwork, problems: Problems) -> 
     """
     made = Made()
     points = 0
-    if _is_mirrored(contents):
+    sides_of = {lanelet.id: _sides(lanelet, contents, problems)
+        for lanelet in contents.lanelets.values()}  # fmt: skip
+    mirrored = _is_mirrored(list(sides_of.values()))
+    if mirrored:
         contents.mirror()
         problems.add("{} maps are mirrored: y points south, as in CARLA", network.name)
     for lanelet in contents.lanelets.values():
-        sides = _sides(lanelet, contents, problems)
+        sides = sides_of[lanelet.id]
+        if sides is not None and mirrored:
+            sides = _sides(lanelet, contents, problems)
         if sides is None:
             continue
         points += sum(len(side.points) for side in sides)
@@ -96,13 +101,12 @@ def make_lanes(contents: Contents, network: RoadNetwork, problems: Problems) -> 
     return made
 
 
-def _is_mirrored(contents: Contents) -> bool:
+def _is_mirrored(sides: list[tuple[_Side, _Side] | None]) -> bool:
     """Returns whether lanelets have their left bound on the right, going by their bounds.
 
     Bounds may run either way, but where nearly all of many lanelets run against both of theirs,
     it is the axes that differ.
     """
-    sides = [_sides(lanelet, contents, Problems()) for lanelet in contents.lanelets.values()]
     known = [side for side in sides if side is not None]
     turned = sum(left.turned and right.turned for left, right in known)
     return len(known) >= MIRROR_COUNT and turned >= MIRROR_SHARE * len(known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,6 +25,14 @@ SUFFIXES = (".osm", ".osm.gz", ".osm.xz")
 
 NODE_TAGS = ("local_x", "local_y", "ele")
 """Tags of nodes that are read."""
+
+TWICE = "{} ids are used more than once; the first is taken"
+
+MAX_LINES = 500_000
+"""Most ways and regulatory elements; a map of 371 lanelets has 1,100."""
+
+MAX_LANELETS = 50_000
+"""Most lanelets."""
 
 MAX_AWAY = 6.0
 """Farthest that a node may be from the middle of the map [deg]."""
@@ -109,14 +119,33 @@ def _is_kept(tag: str, attributes: dict[str, str]) -> bool:
 SCHEMA = xml.Schema("a Lanelet2 file", "osm", SUFFIXES, _is_kept)
 
 
-class _Place(NamedTuple):
-    """Where a node lies, as far as it says; NaN for what it does not."""
+class _Places:
+    """Where nodes lie, as far as they say: latitude, longitude, x, y, z; NaN for what they do not.
 
-    latitude: float
-    longitude: float
-    x: float
-    y: float
-    z: float
+    Millions of nodes are kept as numbers, not as objects.
+    """
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.values = array("d")
+
+    def add(self, element: xml.Element) -> bool:
+        """Keeps a node; returns whether it is the first with its id."""
+        if (name := element.text("id")) in self.rows:
+            return False
+        self.rows[name] = len(self.rows)
+        tags = {t.text("k"): t.text("v") for t in element.all("tag") if t.text("k") in NODE_TAGS}
+        self.values.append(_number(element.text("lat"), MAX_LATITUDE))
+        self.values.append(_number(element.text("lon"), 360.0))
+        self.values.append(_number(tags.get("local_x", ""), MAX_COORDINATE))
+        self.values.append(_number(tags.get("local_y", ""), MAX_COORDINATE))
+        self.values.append(_number(tags["ele"], MAX_COORDINATE) if tags.get("ele") else 0.0)
+        return True
+
+    def table(self, names: list[str]) -> Floats:
+        """Returns the numbers of some nodes, [N, 5]."""
+        whole = np.frombuffer(self.values, np.float64).reshape(-1, 5)
+        return whole[[self.rows[name] for name in names]]
 
 
 def read_contents(path: Path, problems: Problems) -> Contents:
@@ -130,15 +159,20 @@ def read_contents(path: Path, problems: Problems) -> Contents:
         MapError: The file is damaged, of another kind, or has no lanelets.
     """
     contents = Contents()
-    places: dict[str, _Place] = {}
+    places = _Places()
     others = 0
     for element in xml.read_elements(path, SCHEMA):
         name = element.text("id")
         if not name or element.text("action") == "delete" or element.text("visible") == "false":
             continue
         if element.tag == "node":
-            _keep(places, name, _place(element), "node", problems)
+            if not places.add(element):
+                problems.add(TWICE, f"node {name}")
             continue
+        if len(contents.ways) + len(contents.rules) > MAX_LINES:
+            raise element.error(f"is one of more than {MAX_LINES} ways and regulatory elements")
+        if len(contents.lanelets) > MAX_LANELETS:
+            raise element.error(f"comes after more than {MAX_LANELETS} lanelets")
         tags = {t.text("k").lower(): t.text("v") for t in element.all("tag")}
         if element.tag == "way":
             nodes = [nd.text("ref") for nd in element.all("nd")]
@@ -174,7 +208,7 @@ Kept = TypeVar("Kept")
 def _keep(kept: dict[str, Kept], name: str, one: Kept, what: str, problems: Problems) -> None:
     """Keeps an element, the first of those with one id."""
     if name in kept:
-        problems.add("{} ids are used more than once; the first is taken", f"{what} {name}")
+        problems.add(TWICE, f"{what} {name}")
     kept.setdefault(name, one)
 
 
@@ -192,34 +226,12 @@ def _number(text: str, most: float) -> float:
     return value if abs(value) <= most else float("nan")
 
 
-def _place(element: xml.Element) -> _Place:
-    """Returns what a node says of its place."""
-    tags = {t.text("k"): t.text("v") for t in element.all("tag") if t.text("k") in NODE_TAGS}
-    z = _number(tags["ele"], MAX_COORDINATE) if tags.get("ele") else 0.0
-    return _Place(
-        _number(element.text("lat"), MAX_LATITUDE),
-        _number(element.text("lon"), 360.0),
-        _number(tags.get("local_x", ""), MAX_COORDINATE),
-        _number(tags.get("local_y", ""), MAX_COORDINATE),
-        z,
-    )
-
-
-def _place_nodes(
-    contents: Contents, places: dict[str, _Place], name: str, problems: Problems
-) -> None:
-    """Writes the coordinates of the nodes."""
-    bounds = {
-        node
-        for lanelet in contents.lanelets.values()
-        for role in ("left", "right")
-        for way in lanelet.refs("way", role)
-        if way in contents.ways
-        for node in contents.ways[way].nodes
-        if node in places
-    }
-    names = list(places)
-    table = np.array([places[node] for node in names], np.float64).reshape(-1, 5)
+def _place_nodes(contents: Contents, places: _Places, name: str, problems: Problems) -> None:
+    """Writes the coordinates of the nodes of lanelets and regulatory elements."""
+    bounds = _nodes_of(contents, contents.lanelets.values(), ("left", "right"))
+    rules = _nodes_of(contents, contents.rules.values(), ("refers", "ref_line"))
+    names = [node for node in {**bounds, **rules} if node in places.rows]
+    table = places.table(names) if names else np.zeros((0, 5))
     chosen: NDArray[np.bool_] = np.array([node in bounds for node in names], bool)
     for node in np.flatnonzero(chosen & ~np.isfinite(table[:, 4])).tolist():
         problems.add("{} nodes have no usable height (ele), and get 0", f"node {names[node]}")
@@ -236,6 +248,15 @@ def _place_nodes(
         problems.add(f"{{}} nodes have no usable {wanted}, and are left out", f"node {names[row]}")
     for row in np.flatnonzero(good).tolist():
         contents.nodes[names[row]] = np.append(plane[row], table[row, 4])
+
+
+def _nodes_of(
+    contents: Contents, relations: Iterable[Relation], roles: tuple[str, ...]
+) -> dict[str, None]:
+    """Returns the nodes of the ways that relations refer to."""
+    refs = (ref for relation in relations for role in roles for ref in relation.refs("way", role))
+    ways = (contents.ways[ref] for ref in dict.fromkeys(refs) if ref in contents.ways)
+    return {node: None for way in ways for node in way.nodes}
 
 
 def _projected(

@@ -11,6 +11,7 @@ from selfdrive_env.maps import MapError, load
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.inspection import describe
 from selfdrive_env.maps.lanelet2 import lanes as lanes_module
+from selfdrive_env.maps.lanelet2 import parse
 from selfdrive_env.maps.lanelet2.projection import project
 from selfdrive_env.maps.lanelet2.reader import read_lanelet2
 from selfdrive_env.maps.road_network import TWO_WAY, RoadNetwork
@@ -355,11 +356,11 @@ def test_lanelets_with_flawed_bounds_are_left_out_and_listed(tmp_path: Path) -> 
     assert network.problems == [
         "1 lanelets have a bound that is not in the file, and are left out: e (way nowhere)",
         "1 lanelets have a bound of fewer than two nodes, and are left out: f (way short)",
+        "1 bounds lack nodes that are not in the file or have no place: cut",
+        "1 lanelets have not one left and one right bound, and are left out: i",
         "1 lanelets have no shape and are left out: g (right bound of lanelet 'g' has no two "
         "points apart from each other)",
-        "1 bounds lack nodes that are not in the file or have no place: cut",
         "1 lanelets for cars fold back or have bounds that cross: h",
-        "1 lanelets have not one left and one right bound, and are left out: i",
     ]
 
 
@@ -415,4 +416,14 @@ def test_bounds_of_too_many_points_are_refused(
 ) -> None:
     monkeypatch.setattr(lanes_module, "MAX_POINTS", 9)
     with pytest.raises(MapError, match=r"map\.osm: the lanelets up to c need more than 9 points"):
+        two_lanes().read(tmp_path)
+
+
+def test_too_many_ways_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parse, "MAX_LINES", 3)
+    with pytest.raises(MapError, match="<way> is one of more than 3 ways and regulatory"):
+        two_lanes().read(tmp_path)
+    monkeypatch.setattr(parse, "MAX_LINES", 99)
+    monkeypatch.setattr(parse, "MAX_LANELETS", 2)
+    with pytest.raises(MapError, match="<relation> comes after more than 2 lanelets"):
         two_lanes().read(tmp_path)
