@@ -169,7 +169,7 @@ def _alter(parent: ET.Element, child: ET.Element, pairs: Pairs, random: Random) 
         child.attrib[name] = str(random.choice(TEXTS))
     elif kind < 0.6:
         child.attrib[name] = str(random.choice(NUMBERS))
-    elif kind < 0.8 and number == int(number) and abs(number) < 1e6:
+    elif kind < 0.8 and abs(number) < 1e6 and number == int(number):
         child.attrib[name] = str(int(number) + int(random.integers(-3, 4)))
     else:
         factor = random.choice([-1.0, 0.0, 0.01, 0.5, 0.999999, 1.000001, 2.0, 10.0, 1000.0])
