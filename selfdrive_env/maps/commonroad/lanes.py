@@ -47,6 +47,9 @@ LIMITS = {
 }
 """Speed limits of lanelets without one by their types; the first that fits counts [m/s]."""
 
+MIN_WIDTH = 1.5
+"""Lanelets that are nowhere as wide are not driven on [m]."""
+
 MAX_GAP = 4.0
 """Links over a larger distance are wrong [m]; half a lane is usual where lanes split."""
 
@@ -170,10 +173,15 @@ def _lane(lanelet: Lanelet, kind: str, problems: Problems, **fields: object) -> 
         left, right = left[:: -1 if turns[0] else 1], right[:: -1 if turns[1] else 1]
         problems.add("{} lanelets have bounds that run against each other", lanelet.id)
     try:
-        return lane_between(lanelet.id, left, right, type=kind, **fields)
+        lane = lane_between(lanelet.id, left, right, type=kind, **fields)
     except MapError:
         problems.add("{} lanelets have bounds without a length and are left out", lanelet.id)
         return None
+    if lane.drivable and lane.width.max() < MIN_WIDTH:
+        flaw = f"{{}} lanelets are nowhere {MIN_WIDTH:g} m wide and are not driven on"
+        problems.add(flaw, lanelet.id)
+        lane.type = "restricted"
+    return lane
 
 
 def _add_crosswalk(lane: Lane, network: RoadNetwork, problems: Problems) -> None:

@@ -14,6 +14,7 @@ from selfdrive_env.maps.commonroad.lanes import LaneletLanes
 from selfdrive_env.maps.commonroad.records import Contents
 from selfdrive_env.maps.commonroad.signs import RIGHT_FIRST
 from selfdrive_env.maps.network.finish import directions
+from selfdrive_env.maps.network.rings import ring_lanes
 from selfdrive_env.maps.road_network import RoadNetwork
 
 __all__ = ["approach_from", "junction_ahead", "set_precedence"]
@@ -72,7 +73,8 @@ def set_precedence(
 ) -> None:
     """Writes the precedence of lanes and the rules of junctions.
 
-    Where some approaches have the priority road, the traffic of the others gives way.
+    Where some approaches have the priority road, the traffic of the others gives way. Where no sign
+    says otherwise, traffic in a roundabout goes before those that enter it.
 
     Args:
         contents: The records of the file.
@@ -95,25 +97,35 @@ def set_precedence(
                     ranked.setdefault(approach, RANKS[kind])
                 elif junction >= 0:
                     ruled.add(junction)
-    lanes = network.lanes
     approaches: dict[int, list[int]] = defaultdict(list)
-    for index, lane in enumerate(lanes):
+    for index, lane in enumerate(network.lanes):
         if lane.drivable and (junction := junction_ahead(index, network)) >= 0:
             approaches[junction].append(index)
+    rings = ring_lanes(network)
     for junction, ends in approaches.items():
-        first = any(ranked.get(lane, 0) > 0 for lane in ends)
-        for lane in ends:
-            rank = ranked.get(lane, -1 if first else 0)
-            for ahead in lanes[lane].successors if rank and lane not in lit else ():
-                if lanes[ahead].junction == junction:
-                    lanes[ahead].precedence = rank
+        told = any(lane in ranked or lane in lit or lane in stopped for lane in ends)
+        if not told and rings.intersection(ends):
+            ranked.update({lane: 1 if lane in rings else -1 for lane in ends})
+        _rank_beyond(junction, ends, ranked, network, lit)
         if len(ends) > 1 and stopped.issuperset(ends):
             network.junctions[junction].rule = "all_way_stop"
             continue
-        told = any(lane in ranked or lane in lit or lane in stopped for lane in ends)
+        told = told or any(lane in ranked for lane in ends)
         usual = not told and contents.country in RIGHT_FIRST and _crosses(ends, network)
         if junction in ruled or (usual and not _is_motorway(ends, contents, network)):
             network.junctions[junction].rule = "right_first"
+
+
+def _rank_beyond(
+    junction: int, ends: list[int], ranked: dict[int, int], network: RoadNetwork, lit: set[int]
+) -> None:
+    """Writes the precedence of the lanes by which a junction is entered from its approaches."""
+    first = any(ranked.get(lane, 0) > 0 for lane in ends)
+    for lane in ends:
+        rank = ranked.get(lane, -1 if first else 0)
+        for ahead in network.lanes[lane].successors if rank and lane not in lit else ():
+            if network.lanes[ahead].junction == junction:
+                network.lanes[ahead].precedence = rank
 
 
 def _crosses(ends: list[int], network: RoadNetwork) -> bool:
