@@ -305,7 +305,13 @@ def _read_cycle(
 
 def _read_intersection(element: Element) -> Intersection:
     incomings = [
-        Incoming(arm.text("id"), _refs(arm, "incomingLanelet"), _refs(arm, *SUCCESSORS))
+        Incoming(
+            arm.text("id"),
+            _refs(arm, "incomingLanelet"),
+            _refs(arm, *SUCCESSORS),
+            _refs(arm, "successorsRight"),
+            _refs(arm, "successorsLeft"),
+        )
         for arm in element.all("incoming")
     ]
     crossings = [ref for part in element.all("crossing") for ref in _refs(part, "crossingLanelet")]

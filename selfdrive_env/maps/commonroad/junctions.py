@@ -42,9 +42,7 @@ def place_junctions(
         problems.add("{} junctions are inferred from lanes that lie over others", junction.name)
 
 
-def _members(
-    intersection: Intersection, contents: Contents, problems: Problems
-) -> dict[str, None]:
+def _members(intersection: Intersection, contents: Contents, problems: Problems) -> dict[str, None]:
     """Returns the lanelets within an intersection: those that follow its arms, and on from there.
 
     Lanelets of the type "intersection" go on within it.

@@ -7,6 +7,7 @@ called after the first with "/back".
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdrive_env.maps.commonroad.records import Contents, Lanelet
 from selfdrive_env.maps.commonroad.signs import LEFT_HAND
@@ -22,6 +23,8 @@ from selfdrive_env.maps.road_network import (
 )
 
 __all__ = ["LaneletLanes", "make_lanes"]
+
+Floats = NDArray[np.float64]
 
 NOT_DRIVEN = {
     "crosswalk": "crosswalk",
@@ -47,6 +50,8 @@ LIMITS = {
 }
 """Speed limits of lanelets without one by their types; the first that fits counts [m/s]."""
 
+NOT_THERE = "{} references of lanelets lead to lanelets that do not exist"
+
 MIN_WIDTH = 1.5
 """Lanelets that are nowhere as wide are not driven on [m]."""
 
@@ -58,6 +63,9 @@ MAX_KINK = np.cos(np.radians(75.0))
 
 BESIDE = 1.5
 """Neighbours whose bounds lie further apart in their middle are none [m]."""
+
+STRAIGHT = 0.2
+"""How far from a straight line the points of a straight bound may lie [m]."""
 
 MIN_AREA = 0.01
 """Crosswalks of a smaller area are left out [m^2]."""
@@ -95,8 +103,8 @@ def make_lanes(contents: Contents, network: RoadNetwork, problems: Problems) -> 
     crossings = {ref for one in contents.intersections.values() for ref in one.crossings}
     for lanelet in contents.lanelets.values():
         kind = _lane_type(lanelet)
-        fields = {"road": roads[lanelet.id], "speed_limit": _speed_limit(lanelet, contents, problems)}
-        lane = _lane(lanelet, kind, problems, **fields)
+        limit = _speed_limit(lanelet, contents)
+        lane = _lane(lanelet, kind, problems, road=roads[lanelet.id], speed_limit=limit)
         if lane is None:
             continue
         if kind == "crosswalk" or (lanelet.id in crossings and not lane.drivable):
@@ -152,7 +160,7 @@ def _lane_type(lanelet: Lanelet) -> str:
     return "biking" if users <= {"bicycle", "pedestrian"} else "restricted"
 
 
-def _speed_limit(lanelet: Lanelet, contents: Contents, problems: Problems) -> float:
+def _speed_limit(lanelet: Lanelet, contents: Contents) -> float:
     """Returns the limit of a lanelet: its own, the lowest of its signs, or that of its type."""
     signs = [contents.signs[name] for name in lanelet.signs if name in contents.signs]
     shown = [speed for sign in signs for _, speed in sign.elements if speed is not None]
@@ -185,8 +193,11 @@ def _lane(lanelet: Lanelet, kind: str, problems: Problems, **fields: object) -> 
 
 
 def _add_crosswalk(lane: Lane, network: RoadNetwork, problems: Problems) -> None:
-    """Appends the area of a lane as a crosswalk."""
-    outline = np.concatenate([lane.left, lane.right[::-1]])
+    """Appends the area of a lane as a crosswalk: four corners where its bounds are straight."""
+    left, right = (
+        edge[[0, -1]] if _is_straight(edge) else edge for edge in (lane.left, lane.right)
+    )
+    outline = np.concatenate([left, right[::-1]])
     x, y = outline[:, 0] - outline[0, 0], outline[:, 1] - outline[0, 1]
     if 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) < MIN_AREA:
         problems.add("{} crosswalks have no area and are left out", lane.name)
@@ -194,15 +205,22 @@ def _add_crosswalk(lane: Lane, network: RoadNetwork, problems: Problems) -> None
     network.crosswalks.append(Crosswalk(outline))
 
 
+def _is_straight(line: Floats) -> bool:
+    """Returns whether the points of a line lie on the way from its first to its last one."""
+    step = line[-1, :2] - line[0, :2]
+    aside = (line[:, :2] - line[0, :2]) @ np.array([-step[1], step[0]])
+    return bool(np.abs(aside).max() <= STRAIGHT * max(float(np.hypot(step[0], step[1])), 1e-9))
+
+
 def _link(contents: Contents, made: LaneletLanes, network: RoadNetwork, problems: Problems) -> None:
     """Links drivable lanes as the lanelets are."""
     pairs: dict[tuple[str, str], None] = {}
     for lanelet in contents.lanelets.values():
-        for other in (*lanelet.successors, *lanelet.predecessors):
-            if other not in contents.lanelets:
-                problems.add("{} lanelets refer to lanelets that do not exist", lanelet.id)
-        pairs.update(dict.fromkeys((lanelet.id, other) for other in lanelet.successors))
-        pairs.update(dict.fromkeys((other, lanelet.id) for other in lanelet.predecessors))
+        for ref in (*lanelet.successors, *lanelet.predecessors):
+            if ref not in contents.lanelets:
+                problems.add(NOT_THERE, f"{lanelet.id} -> {ref}")
+        pairs.update(dict.fromkeys((lanelet.id, ref) for ref in lanelet.successors))
+        pairs.update(dict.fromkeys((ref, lanelet.id) for ref in lanelet.predecessors))
     for before, after in pairs:
         one, other = made.driven(before, network), made.driven(after, network)
         if one is None or other is None:
@@ -210,22 +228,22 @@ def _link(contents: Contents, made: LaneletLanes, network: RoadNetwork, problems
         _join(one, other, network.lanes, problems)
         if before in made.back and after in made.back:
             _join(made.back[after], made.back[before], network.lanes, problems)
-            continue
         # Where a street in both directions opens into two lanes, it goes on in the oncoming one.
-        if after in made.back:
-            for name in _oncoming(contents.lanelets.get(before)):
-                if (lane := made.driven(name, network)) is not None:
-                    _join(made.back[after], lane, network.lanes, problems)
-        if before in made.back:
-            for name in _oncoming(contents.lanelets.get(after)):
-                if (lane := made.driven(name, network)) is not None:
-                    _join(lane, made.back[before], network.lanes, problems)
+        elif after in made.back:
+            for lane in _oncoming(before, contents, made, network):
+                _join(made.back[after], lane, network.lanes, problems)
+        elif before in made.back:
+            for lane in _oncoming(after, contents, made, network):
+                _join(lane, made.back[before], network.lanes, problems)
 
 
-def _oncoming(lanelet: Lanelet | None) -> list[str]:
-    """Returns the lanelets beside one in which traffic runs against it."""
-    sides = (lanelet.adjacent_left, lanelet.adjacent_right) if lanelet else ()
-    return [beside[0] for beside in sides if beside is not None and not beside[1]]
+def _oncoming(name: str, contents: Contents, made: LaneletLanes, network: RoadNetwork) -> list[int]:
+    """Returns the drivable lanes beside a lanelet in which traffic runs against it."""
+    lanelet = contents.lanelets[name]
+    sides = (lanelet.adjacent_left, lanelet.adjacent_right)
+    names = [beside[0] for beside in sides if beside is not None and not beside[1]]
+    lanes = (made.driven(one, network) for one in names)
+    return [lane for lane in lanes if lane is not None]
 
 
 def _join(one: int, other: int, lanes: list[Lane], problems: Problems) -> None:
@@ -250,7 +268,7 @@ def _set_neighbours(
             if beside is None:
                 continue
             if beside[0] not in contents.lanelets:
-                problems.add("{} lanelets refer to lanelets that do not exist", lanelet.id)
+                problems.add(NOT_THERE, f"{lanelet.id} -> {beside[0]}")
                 continue
             other = made.driven(beside[0], network)
             if not beside[1] or index is None or other is None or other == index:

@@ -98,8 +98,8 @@ def set_precedence(
                 elif junction >= 0:
                     ruled.add(junction)
     approaches: dict[int, list[int]] = defaultdict(list)
-    for index, lane in enumerate(network.lanes):
-        if lane.drivable and (junction := junction_ahead(index, network)) >= 0:
+    for index, own in enumerate(network.lanes):
+        if own.drivable and (junction := junction_ahead(index, network)) >= 0:
             approaches[junction].append(index)
     rings = ring_lanes(network)
     for junction, ends in approaches.items():

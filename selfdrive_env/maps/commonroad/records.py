@@ -103,6 +103,11 @@ class Incoming:
     successors: list[str]
     """Those that follow within the intersection: right, straight and left."""
 
+    right: list[str]
+    """Those of them that turn right."""
+
+    left: list[str]
+
 
 @dataclass(slots=True)
 class Intersection:

@@ -59,7 +59,8 @@ def place_signals(
     places = _add_lights(contents, lights, made, network, problems)
     approaches = _approaches(contents, made, network, problems)
     make_groups(contents, approaches, network, problems)
-    stations = _Stations(contents, made, network, problems)
+    lit = {approach.lane for approach in approaches}
+    stations = _Stations(contents, lit, made, network, problems)
     by_group: dict[int, list[Approach]] = defaultdict(list)
     for approach in approaches:
         by_group[approach.group].append(approach)
@@ -71,11 +72,10 @@ def place_signals(
     for members in by_group.values():
         where = [(a.lane, stations.of(a.lane)) for a in members]
         place_stop_lines(network, where, "signal", places[members[0].lights[0]])
-    lit = {approach.lane for approach in approaches}
-    stopped = _add_signs(contents, signs, lit, made, network)
-    for signal, lanes in stopped.items():
+    stopped = _add_signs(contents, signs, lit, made, network, problems)
+    for sign, lanes in stopped.items():
         where = [(lane, stations.of(lane)) for lane in lanes]
-        place_stop_lines(network, where, "stop_sign", signal)
+        place_stop_lines(network, where, "stop_sign", sign)
     guard_beside(network)
     ends = {lane for lanes in stopped.values() for lane in lanes}
     set_precedence(contents, signs, made, network, lit, ends)
@@ -160,34 +160,61 @@ def _approaches(
     contents: Contents, made: LaneletLanes, network: RoadNetwork, problems: Problems
 ) -> list[Approach]:
     """Returns where traffic waits for lights, the one for straight ahead first of each."""
-    approaches = []
+    found: dict[str, list[str]] = {}
     for name in made.there:
-        lane = made.driven(name, network)
-        refs = _lights_of(contents.lanelets[name]) if lane is not None else []
+        refs = _lights_of(contents.lanelets[name]) if made.driven(name, network) is not None else []
         lights = [contents.lights[ref] for ref in refs if ref in contents.lights]
         working = [light for light in lights if light.active]
         for light in lights:
             if not light.active:
                 problems.add("{} traffic lights are switched off", light.id)
-        if not working or lane is None:
-            continue
         working.sort(key=lambda light: light.direction not in STRAIGHT)
         if any(one.cycle != working[0].cycle for one in working):
             flaw = "{} lanes have lights of several cycles (that for straight ahead counts)"
             problems.add(flaw, name)
-        junction = approach_from(lane, network)[1]
-        approaches.append(Approach(lane, junction, [light.id for light in working]))
+        if working:
+            found[name] = [light.id for light in working]
+    for name, beside in _unlit(contents, set(found), made, network).items():
+        found[name] = found[beside]
+        problems.add("{} lanes have no light though their arm has (they heed that)", name)
+    approaches = []
+    for name, lights_ahead in found.items():
+        lane = made.there[name]
+        approaches.append(Approach(lane, approach_from(lane, network)[1], lights_ahead))
     return approaches
 
 
+def _unlit(
+    contents: Contents, lit: set[str], made: LaneletLanes, network: RoadNetwork
+) -> dict[str, str]:
+    """Returns lanelets without a light, and one of their arm that has: those to cross by.
+
+    Lanes from which one can only turn off without crossing may be free.
+    """
+    found: dict[str, str] = {}
+    for intersection in contents.intersections.values():
+        for arm in intersection.incomings:
+            with_light = [name for name in arm.lanelets if name in lit]
+            ahead = set(arm.successors) - set(arm.left if network.left_hand else arm.right)
+            for name in arm.lanelets:
+                if name in lit or made.driven(name, network) is None or not with_light:
+                    continue
+                if ahead.intersection(contents.lanelets[name].successors):
+                    found.setdefault(name, with_light[0])
+    return found
+
+
 def _add_signs(
-    contents: Contents, holders: Holders, lit: set[int], made: LaneletLanes, network: RoadNetwork
-) -> dict[int, list[int]]:
+    contents: Contents, holders: Holders, lit: set[int], made: LaneletLanes, network: RoadNetwork,
+    problems: Problems,
+) -> dict[int, list[int]]:  # fmt: skip
     """Appends the signs; returns the lanes at whose ends each stop sign stands, -1 for virtual."""
     stopped: dict[int, list[int]] = defaultdict(list)
     taken = set(lit)
     for name, sign in contents.signs.items():
         for number, (kind, _) in enumerate(sign.elements):
+            if not _lanes_of(holders[name], made, network):
+                problems.add("{} signs are for no driving lane", f"{name} ({kind})")
             if kind == "right_first":
                 continue
             place = -1
@@ -208,8 +235,9 @@ class _Stations:
     """Where along its lane traffic waits."""
 
     def __init__(
-        self, contents: Contents, made: LaneletLanes, network: RoadNetwork, problems: Problems
-    ) -> None:
+        self, contents: Contents, lit: set[int], made: LaneletLanes, network: RoadNetwork,
+        problems: Problems,
+    ) -> None:  # fmt: skip
         self.lanes = network.lanes
         self.drawn: dict[int, float] = {}
         for name, lanelet in contents.lanelets.items():
@@ -217,7 +245,7 @@ class _Stations:
             mark = lanelet.stop_line
             if lane is None or mark is None:
                 continue
-            if not (_lights_of(lanelet) or _signs_of(lanelet)):
+            if lane not in lit and not _signs_of(lanelet):
                 problems.add("{} stop lines are those of no light or sign and are left out", name)
             if len(mark.points):
                 self._draw(lane, mark.points, problems)

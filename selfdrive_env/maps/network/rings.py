@@ -1,4 +1,4 @@
-"""Finds roundabouts: lanes that lead back to themselves in a circle, turned as traffic turns there."""
+"""Finds roundabouts: lanes that lead back to themselves in a circle, as traffic turns there."""
 
 from __future__ import annotations
 
