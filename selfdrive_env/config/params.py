@@ -39,7 +39,7 @@ def make_params(settings: Settings) -> Params:
         noise=np.float32(settings.observation_noise),
         lane_dropout=np.float32(settings.lane_dropout),
         boundary_dropout=np.float32(settings.boundary_dropout),
-        random_lights=int(settings.light_timing == "random"),
+        light_timing=code_of("light_timing", settings.light_timing),
         light_removal=np.float32(settings.light_removal),
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),

@@ -1,7 +1,8 @@
 """Traffic lights and stop lines.
 
 Every signalised junction runs through its groups, green, yellow, all red, next group, with phase
-lengths drawn anew each time. Groups of one junction are never green together.
+lengths drawn anew each time. Groups of one junction are never green together. A group for which the
+map states a cycle follows that instead, by a clock that all lights of a world share.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, segments_cross
 from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.road import next_lane
 from selfdrive_env.kernels.surface import cell_at, observation_cell
+from selfdrive_env.state.params import FILE_LIGHTS, FIXED_LIGHTS
 from selfdrive_env.state.road import (
     LINE_COS,
     LINE_SIN,
@@ -49,6 +51,9 @@ __all__ = ["advance_lights", "check_stop_lines", "draw_lights", "stands_on_line"
 GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)  # [s]
 YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)  # [s]
 ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)  # [s]
+NANOSECONDS = 1.0e9  # [ns/s]
+MILLISECOND = 1_000_000  # [ns]
+LATEST_START = np.float32(3.6e6)  # of the clock, an hour [ms]
 STANDING = np.float32(0.3)  # [m/s]
 STOP_ZONE = np.float32(6.0)  # [m]
 STOP_FORGOTTEN = np.float32(12.0)  # before a line, straight [m]
@@ -79,7 +84,8 @@ def draw_lights(model, data, world):
     map_index = worlds.map[world]
     removal = np.float32(params.light_removal)
 
-    mode, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, 0xFFFF)
+    mode, start, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, 0xFFFF)
+    worlds.light_start[world] = np.uint32(start * LATEST_START)
     off = np.float32(params.lights_off)
     worlds.light_mode[world] = LIGHTS_ON
     if mode < off:
@@ -102,7 +108,7 @@ def draw_lights(model, data, world):
         lights.turn[world, program] = min(np.int64(a * np.float32(count)), count - 1)
         lights.phase[world, program] = PHASE_GREEN
         lights.remaining[world, program] = (
-            phase_length(PHASE_GREEN, b, params.random_lights != 0) * c
+            phase_length(PHASE_GREEN, b, params.light_timing != FIXED_LIGHTS) * c
         )
     show_lights(model, data, world)
 
@@ -112,16 +118,33 @@ def show_turn(model, data, world, program, turn):
     """Writes the colours of one group of a program, and of its stop lines, from its phase."""
     signs = model.signs
     lights, worlds = data.lights, data.worlds
-    map_index = worlds.map[world]
-    first_group = signs.map_group_first[map_index]
-    first_line = signs.map_line_first[map_index]
-    begin = signs.program_first[signs.map_program_first[map_index] + program]
+    begin = signs.program_first[signs.map_program_first[worlds.map[world]] + program]
     phase = lights.phase[world, program]
-    mode = worlds.light_mode[world]
+    group = np.int64(signs.program_group[begin + turn])
+    if has_cycle(model, group):
+        return
     colour = RED
     if turn == lights.turn[world, program] and phase != PHASE_RED:
         colour = GREEN if phase == PHASE_GREEN else YELLOW
-    group = signs.program_group[begin + turn]
+    show_group(model, data, world, group, colour)
+
+
+@njit
+def has_cycle(model, group):
+    """Whether a group follows the cycle that the map states."""
+    first = model.signs.cycle_first
+    return model.params.light_timing == FILE_LIGHTS and first[group + 1] > first[group]
+
+
+@njit
+def show_group(model, data, world, group, colour):
+    """Writes the colour of a group and of its stop lines."""
+    signs = model.signs
+    lights, worlds = data.lights, data.worlds
+    map_index = worlds.map[world]
+    first_group = signs.map_group_first[map_index]
+    first_line = signs.map_line_first[map_index]
+    mode = worlds.light_mode[world]
     lights.group_colour[world, group - first_group] = colour
     if mode == LIGHTS_GREEN:
         colour = GREEN
@@ -130,6 +153,41 @@ def show_turn(model, data, world, program, turn):
         line = signs.group_line[entry] - first_line
         hidden = dark or lights.line_dark[world, line] != 0
         lights.line_colour[world, line] = NO_LIGHT if hidden else colour
+
+
+@njit
+def show_cycles(model, data, world, ahead):
+    """Writes the colours of the groups that follow a cycle, where they have changed.
+
+    A phase ends at the step that is nearest to its end.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        ahead: Steps after the one that the world's clock shows.
+    """
+    params, signs = model.params, model.signs
+    worlds = data.worlds
+    map_index = worlds.map[world]
+    first = np.int64(signs.map_group_first[map_index])
+    last = np.int64(signs.map_group_first[map_index + 1])
+    if params.light_timing != FILE_LIGHTS or signs.cycle_first[first] == signs.cycle_first[last]:
+        return
+    dt = np.int64(np.float64(params.dt) * NANOSECONDS)
+    now = np.int64(worlds.light_start[world]) * MILLISECOND + dt // 2
+    now += (np.int64(worlds.clock[world]) + ahead) * dt
+    for group in range(first + thread_index(), last, block_size()):
+        begin, end = np.int64(signs.cycle_first[group]), np.int64(signs.cycle_first[group + 1])
+        if begin == end:
+            continue
+        place = (now + signs.cycle_offset[group]) % signs.cycle_end[end - 1]
+        phase = begin
+        while signs.cycle_end[phase] <= place:
+            phase += 1
+        colour = signs.cycle_colour[phase]
+        if ahead == 0 or colour != data.lights.group_colour[world, group - first]:
+            show_group(model, data, world, group, colour)
 
 
 @njit
@@ -143,6 +201,7 @@ def show_lights(model, data, world):
         begin = signs.program_first[first + program]
         for turn in range(signs.program_first[first + program + 1] - begin):
             show_turn(model, data, world, program, turn)
+    show_cycles(model, data, world, 0)
     first_line = signs.map_line_first[map_index]
     for line in range(signs.map_line_first[map_index + 1] - first_line):
         if signs.line_group[first_line + line] < 0:
@@ -157,6 +216,7 @@ def advance_lights(model, data, worker, world):
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
+    show_cycles(model, data, world, 1)
     dt = np.float32(params.dt)
     half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
     remaining = lights.remaining[world]
@@ -185,7 +245,7 @@ def advance_lights(model, data, worker, world):
             program,
         )
         lights.phase[world, program] = phase
-        remaining[program] += phase_length(phase, unit, params.random_lights != 0)
+        remaining[program] += phase_length(phase, unit, params.light_timing != FIXED_LIGHTS)
         # The group whose turn it is is the only one that is not red, before and after.
         show_turn(model, data, world, program, lights.turn[world, program])
 

@@ -98,6 +98,7 @@ BOUNDS: dict[str, Bound] = {
     "worlds.map": Bound(0, "map"),
     "worlds.clock": Bound(0, "horizon"),
     "worlds.light_mode": Bound(0, max(LightMode)),
+    "worlds.light_start": Bound(0, MANY),  # [ms]
     "worlds.num_agents": Bound(1, "slots"),
     "worlds.ended": FLAG,
     "tallies.term": Bound(-1.0e30, 1.0e30),

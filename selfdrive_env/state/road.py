@@ -205,6 +205,19 @@ class Signs(NamedTuple):
     """Groups of program (one a signalised junction) j in cycle order: program_group[...]."""
 
     program_group: Annotated[I32, "entry"]
+    cycle_first: Annotated[I32, "group+1"]
+    """Phases of the cycle that the map states for group g: cycle_first[g] up to, not including,
+    cycle_first[g + 1]; none where it states none."""
+
+    cycle_colour: Annotated[U8, "phase"]
+    """A `Colour`."""
+
+    cycle_end: Annotated[I64, "phase"]
+    """When the phase ends, from the start of the cycle; the last one is its length [ns]."""
+
+    cycle_offset: Annotated[I64, "group"]
+    """Where in its cycle a group is when the lights' clock reads 0 [ns]."""
+
     map_program_first: Annotated[I32, "map+1"]
     map_group_first: Annotated[I32, "map+1"]
     map_line_first: Annotated[I32, "map+1"]

@@ -370,6 +370,9 @@ class Worlds(NamedTuple):
     """world_offset + world, orders the staggered first clocks."""
 
     light_mode: Annotated[U8, "world"]
+    light_start: Annotated[U32, "world"]
+    """What the clock of lights that have a cycle read when the world was drawn [ms]."""
+
     num_agents: Annotated[I32, "world"]
     """Slots in use in this episode of the world."""
 

@@ -14,7 +14,8 @@ from selfdrive_env.maps.commonroad.junctions import place_junctions
 from selfdrive_env.maps.commonroad.lanes import make_lanes
 from selfdrive_env.maps.commonroad.signals import place_signals
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes
-from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.maps.network.smoothing import smooth_centres
+from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
 __all__ = ["read_commonroad"]
 
@@ -37,8 +38,12 @@ def read_commonroad(path: str | os.PathLike[str]) -> RoadNetwork:
     problems = Problems()
     contents = read_contents(path, problems)
     network = RoadNetwork(name=stem(path), source=str(path))
-    made = make_lanes(contents, network, problems)
-    join_lanes(network, problems)
-    place_junctions(contents, made, network, problems)
+    try:
+        made = make_lanes(contents, network, problems)
+        join_lanes(network, problems)
+        smooth_centres(network.lanes)
+        place_junctions(contents, made, network, problems)
+    except MapError as error:
+        raise MapError(f"{path.name}: {error}") from None
     place_signals(contents, made, network, problems)
     return finish(network, problems)

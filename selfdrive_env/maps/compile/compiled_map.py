@@ -272,17 +272,22 @@ def _near_lists(
     }
 
 
+WHERE_STATED = ("precedence", "cycle_first", "cycle_colour", "cycle_end", "cycle_offset")
+"""Fields that a digest leaves out where they say nothing."""
+
+
 def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
     """Returns 16 hexadecimal digits of the SHA-256 of all arrays but those that follow from others.
 
-    These are the routes and the lists of near stop lines. Right of way counts where there is some.
+    These are the routes and the lists of near stop lines. Right of way and cycles of lights count
+    where there are some.
     """
     digest = hashlib.sha256()
     for struct in structs:
         if isinstance(struct, Routes):
             continue
         for name, array in struct._asdict().items():
-            if name == "near_stop_line" or (name == "precedence" and not array.any()):
+            if name == "near_stop_line" or (name in WHERE_STATED and not array.any()):
                 continue
             digest.update(str((array.shape, array.dtype)).encode())
             digest.update(np.ascontiguousarray(array).data)
