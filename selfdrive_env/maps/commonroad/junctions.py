@@ -10,9 +10,6 @@ from selfdrive_env.maps.road_network import Junction, RoadNetwork
 
 __all__ = ["place_junctions"]
 
-WITHIN = "intersection"
-"""Type of lanelets that lie within an intersection."""
-
 
 def place_junctions(
     contents: Contents, made: LaneletLanes, network: RoadNetwork, problems: Problems
@@ -43,29 +40,14 @@ def place_junctions(
 
 
 def _members(intersection: Intersection, contents: Contents, problems: Problems) -> dict[str, None]:
-    """Returns the lanelets within an intersection: those that follow its arms, and on from there.
+    """Returns the lanelets within an intersection: those that follow its arms.
 
-    Lanelets of the type "intersection" go on within it.
+    The type "intersection" does not tell: converters give it to the roads that lead away as well.
     """
     named = [name for arm in intersection.incomings for name in arm.successors]
-    arms = {name for arm in intersection.incomings for name in arm.lanelets}
-    for name in (*named, *sorted(arms)):
+    arms = [name for arm in intersection.incomings for name in arm.lanelets]
+    for name in dict.fromkeys([*named, *arms]):
         if name not in contents.lanelets:
             flaw = "{} intersections refer to lanelets that do not exist"
             problems.add(flaw, f"{intersection.id} -> {name}")
-    border = [name for name in named if name in contents.lanelets]
-    members: dict[str, None] = {}
-    while border:
-        name = border.pop(0)
-        if name in members:
-            continue
-        members[name] = None
-        lanelet = contents.lanelets[name]
-        border += [
-            other
-            for other in (*lanelet.successors, *lanelet.predecessors)
-            if other in contents.lanelets
-            and other not in arms
-            and WITHIN in contents.lanelets[other].types
-        ]
-    return members
+    return dict.fromkeys(named)

@@ -181,13 +181,6 @@ def test_intersections_are_junctions(tmp_path: Path) -> None:
     assert network.problems == []
 
 
-def test_lanelets_of_the_type_intersection_go_on_within_one(tmp_path: Path) -> None:
-    far = "intersection"
-    parts = [part.replace("<laneletType>urban", f"<laneletType>{far}") for part in crossing()[2:3]]
-    network = read(tmp_path, *crossing()[:2], *parts, *crossing()[3:])
-    assert [network.lanes[i].name for i in network.junctions[0].lanes] == ["2", "5", "3"]
-
-
 def test_junctions_that_the_file_does_not_name_are_inferred(tmp_path: Path) -> None:
     network = read(tmp_path, *crossing(intersection=False))
     assert [network.lanes[i].name for i in network.junctions[0].lanes] == ["2", "5"]
