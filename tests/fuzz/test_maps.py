@@ -144,7 +144,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
     yield (folder / "map.roads").read_bytes()
 
 
-def _use(path: Path, number: int) -> str:
+def use_map(path: Path, number: int) -> str:
     """Reads a map; compiles some, and drives on a few."""
     network = load(path)
     network.check()
@@ -192,7 +192,7 @@ def fuzz_documents(folder: Path, documents: tuple[str, ...], seed: int, count: i
     def use(made: tuple[bytes, str], number: int) -> str:
         path = folder / f"map{made[1]}"
         path.write_bytes(made[0])
-        return _use(path, number)
+        return use_map(path, number)
 
     ends = fuzz(make, use, seed=seed, count=count, allowed=(MapError,))
     if ends.total() >= 50:
@@ -252,7 +252,7 @@ def test_changed_network_files(tmp_path: Path, whole: bytes) -> None:
         network = RoadNetwork.read(path)
         if not any(lane.drivable for lane in network.lanes):
             return "no lane"
-        return _use(path, number)
+        return use_map(path, number)
 
     ends = fuzz(make, use, seed=SEED + 1, count=budget(200) // 2, allowed=(MapError,))
     assert ends.total() < 50 or ends["MapError"]

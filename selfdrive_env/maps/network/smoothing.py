@@ -79,13 +79,14 @@ def _smooth(lane: Lane, start: Floats, end: Floats) -> None:
     turns = _turns(lane.centre, start, end)
     if not (turns < SMALL_KINK).any():
         return
-    near = [known[turns < SMALL_KINK] + reach for reach in (-REACH, REACH)]
-    sharp = known[turns < SHARP_KINK]
-    # Points close to a corner would keep it sharp.
-    close = (np.abs(known[:, None] - sharp) < REACH).any(axis=1) & (turns >= SHARP_KINK)
+    # Points close to a corner would keep it sharp; on long pieces the bend ends at some distance.
+    corners = known[turns < SHARP_KINK]
+    close = (np.abs(known[:, None] - corners) < REACH).any(axis=1) & (turns >= SHARP_KINK)
     close[[0, -1]] = False
-    at = np.unique(np.concatenate([known[~close], *near]))
-    at = at[(at >= 0.0) & (at <= known[-1])]
+    at, turns = known[~close], turns[~close]
+    long = np.diff(at) > 2.0 * REACH
+    after, before = long & (turns[:-1] < SMALL_KINK), long & (turns[1:] < SMALL_KINK)
+    at = np.unique(np.concatenate([at, at[:-1][after] + REACH, at[1:][before] - REACH]))
     points = _at(lane.centre, known, at)
     steps = np.diff(points[:, :2], axis=0)
     length = np.hypot(*steps.T)

@@ -14,7 +14,7 @@ from selfdrive_env.maps.lanelet2.parse import read_contents
 from selfdrive_env.maps.lanelet2.reader import read_lanelet2
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.reader import read_opendrive
-from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 Floats = NDArray[np.float64]
 
@@ -63,12 +63,10 @@ def test_local_metres_are_those_of_utm_but_for_a_shift(tmp_path: Path) -> None:
     assert np.abs(apart).max() < 0.02
 
 
-def _dense(network: RoadNetwork, spacing: float) -> tuple[Floats, Floats]:
-    """Points of the drivable centre lines, and their directions."""
+def _dense(lanes: list[Lane], spacing: float) -> tuple[Floats, Floats]:
+    """Points of centre lines, and their directions."""
     points, ahead = [], []
-    for lane in network.lanes:
-        if not lane.drivable:
-            continue
+    for lane in lanes:
         s = np.linspace(0.0, lane.length, max(int(lane.length / spacing), 2))
         line = np.stack([np.interp(s, lane.arc_length, lane.centre[:, k]) for k in (0, 1)], axis=1)
         step = np.gradient(line, axis=0)
@@ -77,21 +75,29 @@ def _dense(network: RoadNetwork, spacing: float) -> tuple[Floats, Floats]:
     return np.concatenate(points), np.concatenate(ahead)
 
 
-def _distances(one: RoadNetwork, other: RoadNetwork) -> Floats:
-    """How far points of one network lie from the nearest centre line of the same direction [m]."""
+def _apart(one: list[Lane], other: list[Lane]) -> float:
+    """How far centre lines lie from the nearest one of the same direction at most [m]."""
     points, ahead = _dense(one, 1.0)
     theirs, directions = _dense(other, 0.25)
-    found = []
-    for part, way in zip(np.array_split(points, 50), np.array_split(ahead, 50), strict=True):
-        gap = theirs[None] - part[:, None]
-        apart = np.hypot(gap[..., 0], gap[..., 1])
-        apart[way @ directions.T < 0.95] = np.inf
-        nearest = apart.argmin(axis=1)
-        rows = np.arange(len(part))
-        across = directions[nearest, 0] * gap[rows, nearest, 1]
-        across -= directions[nearest, 1] * gap[rows, nearest, 0]
-        found.append(np.where(np.isfinite(apart[rows, nearest]), np.abs(across), np.inf))
-    return np.concatenate(found)
+    gap = theirs[None] - points[:, None]
+    apart = np.hypot(gap[..., 0], gap[..., 1])
+    apart[ahead @ directions.T < 0.95] = np.inf
+    rows, nearest = np.arange(len(points)), apart.argmin(axis=1)
+    assert apart[rows, nearest].max() < 0.5
+    across = directions[nearest, 0] * gap[rows, nearest, 1]
+    return float(np.abs(across - directions[nearest, 1] * gap[rows, nearest, 0]).max())
+
+
+def _ways(network: RoadNetwork) -> dict[tuple[tuple[int, int], ...], Lane]:
+    """The ways through junctions by where they begin and end, in cells of 2 m around the joints."""
+    ways = {}
+    for lane in network.lanes:
+        if lane.drivable and lane.junction >= 0:
+            assert lane.predecessors
+            assert lane.successors
+            ends = [np.round(lane.centre[k, :2] / 2.0) for k in (0, -1)]
+            ways[tuple((int(x), int(y)) for x, y in ends)] = lane
+    return ways
 
 
 def test_a_town_in_two_formats_has_the_same_lanes_links_and_lights() -> None:
@@ -100,9 +106,12 @@ def test_a_town_in_two_formats_has_the_same_lanes_links_and_lights() -> None:
     twin = read_lanelet2(shared("lanelet2/carla_Town02/carla_Town02.osm"))
     town = read_opendrive(shared("opendrive/carla/Town02.xodr"))
     assert twin.driving_lane_km == pytest.approx(town.driving_lane_km, rel=0.002)
-    assert _distances(twin, town).max() < 0.1
-    assert _distances(town, twin).max() < 0.1
-    assert _ways(twin) == _ways(town)
+    streets = [[x for x in n.lanes if x.drivable and x.junction < 0] for n in (twin, town)]
+    assert _apart(streets[0], streets[1]) < 0.1
+    assert _apart(streets[1], streets[0]) < 0.1
+    ways, theirs = _ways(twin), _ways(town)
+    assert ways.keys() == theirs.keys()
+    assert max(_apart([lane], [theirs[ends]]) for ends, lane in ways.items()) < 0.1
     assert len(twin.junctions) == len(town.junctions)
     assert sorted(len(j.lanes) for j in twin.junctions) == sorted(
         sum(town.lanes[i].drivable for i in j.lanes) for j in town.junctions
@@ -112,14 +121,3 @@ def test_a_town_in_two_formats_has_the_same_lanes_links_and_lights() -> None:
     apart = np.hypot(*(waits[0][:, None] - waits[1][None]).transpose(2, 0, 1))
     assert apart.min(axis=1).max() < 8.0
     assert all(group.cycle and group.junction >= 0 for group in twin.signal_groups)
-
-
-def _ways(network: RoadNetwork) -> set[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where each way through a junction begins and ends, in cells of 2 m around the joints."""
-    ways = set()
-    for lane in network.lanes:
-        if lane.drivable and lane.junction >= 0:
-            assert lane.predecessors and lane.successors
-            ends = [np.round(lane.centre[k, :2] / 2.0) for k in (0, -1)]
-            ways.add(tuple((int(x), int(y)) for x, y in ends))
-    return ways
