@@ -132,3 +132,28 @@ def crossing(
         else "",
         extra,
     )
+
+
+def documents() -> tuple[str, ...]:
+    """Files that have all that is read, to be changed at random."""
+    both = "".join(f"<{tag}>car</{tag}>" for tag in ("userOneWay", "userBidirectional"))
+    line = f"<stopLine>{point((-9, -2))}{point((-9, 2))}<lineMarking>solid</lineMarking></stopLine>"
+    lights = light("21", (60, "red"), (10, "redYellow"), (50, "green"), (30, "yellow"), offset=20)
+    lights += light("22", (60, "green"), (30, "inactive"), inner="<active>true</active>")
+    signs = sign("31", "205") + sign("32", "274", "13.9", at=(5.0, 5.0)) + sign("33", "206")
+    held = refs("trafficLightRef", "21") + refs("trafficSignRef", "31 32") + line
+    walk = lanelet("7", [(-9, -5), (-9, 5)], [(-7, -5), (-7, 5)], kinds="crosswalk")
+    high = lanelet("8", [(0, 34, 1), (9, 34, 2)], [(0, 30, 1), (5, 30, 1), (9, 30, 2)])
+    streets = (
+        street("1", 0.0, 50.0, before="2", inner=beside("Left", "3", "opposite")),
+        street("2", 50.0, 99.0, after="1", inner=both),
+        street("3", 50.0, 0.0, 8.0, inner=beside("Left", "1", "opposite") + line),
+    )
+    limit = "<speedLimit>13.9</speedLimit>"
+    old = street("1", 0.0, 50.0, before="2", inner=limit) + street("2", 50.0, 99.0)
+    return (
+        document(*crossing(held, refs("trafficLightRef", "22"), lights + signs + walk)),
+        document(*crossing(refs("trafficSignRef", "33"), extra=signs, intersection=False)),
+        document(*streets, high, walk),
+        document(old, version="2018b", place="USA_Old-1"),
+    )
