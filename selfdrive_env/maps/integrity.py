@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
+from selfdrive_env.state.road import FOE_FIRST_COME, GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
 from selfdrive_env.state.world import RED
 
 __all__ = ["check_compiled"]
@@ -34,12 +34,14 @@ FIRSTS = {
     "signs.program_first": "signs.program_group",
     "signs.map_line_first": "signs.line",
     "signs.cycle_first": "signs.cycle_end",
+    "signs.foe_first": "signs.foe",
     "paint.first": "paint.point",
 }
 """Array of first entries -> array that it cuts into pieces."""
 
 ALIKE = (("routes.lane", "routes.distance"), ("signs.lane_line_s", "signs.lane_line"),
-    ("signs.cycle_colour", "signs.cycle_end"))  # fmt: skip
+    ("signs.cycle_colour", "signs.cycle_end"), ("signs.foe_rule", "signs.foe"),
+    ("signs.foe_place", "signs.foe"))  # fmt: skip
 """Arrays of one length, beside those with an axis of the same name."""
 
 INDICES = {
@@ -61,6 +63,8 @@ INDICES = {
     "signs.lane_line": "line",
     "signs.program_group": "group",
     "signs.cycle_colour": "light",
+    "signs.foe": "lane",
+    "signs.foe_rule": "foe_rule",
     "paint.kind": "kind",
 }
 """Array of indices -> what it counts."""
@@ -144,6 +148,7 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
         "group": compiled.num_groups,
         "kind": GUIDE_LINE + 1,
         "light": RED + 1,
+        "foe_rule": FOE_FIRST_COME + 1,
     }
     for name, of in INDICES.items():
         array, low = arrays[name], -1 if name in OR_NONE else 0
