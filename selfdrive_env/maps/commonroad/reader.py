@@ -19,6 +19,9 @@ from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
 __all__ = ["read_commonroad"]
 
+ROOM = 1.75
+"""What a rounded centre line keeps of its lane on either side [m]."""
+
 
 def read_commonroad(path: str | os.PathLike[str]) -> RoadNetwork:
     """Reads the roads of a CommonRoad file.
@@ -41,7 +44,7 @@ def read_commonroad(path: str | os.PathLike[str]) -> RoadNetwork:
     try:
         made = make_lanes(contents, network, problems)
         join_lanes(network, problems)
-        smooth_centres(network.lanes)
+        smooth_centres(network.lanes, room=ROOM)
         place_junctions(contents, made, network, problems)
     except MapError as error:
         raise MapError(f"{path.name}: {error}") from None
