@@ -186,7 +186,7 @@ def _changed_value(value: str, other: str, random: Random) -> str | None:
         return str(random.choice(TEXTS))
     if kind < 0.6:
         return str(random.choice(NUMBERS))
-    if kind < 0.8 and number == int(number) and abs(number) < 1e6:
+    if kind < 0.8 and abs(number) < 1e6 and number == int(number):
         return str(int(number) + int(random.integers(-3, 4)))
     factor = random.choice([-1.0, 0.0, 0.01, 0.5, 0.999999, 1.000001, 2.0, 10.0, 1000.0])
     return repr(number * float(factor))

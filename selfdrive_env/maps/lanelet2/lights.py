@@ -62,7 +62,6 @@ def place_lights(lights: list[Light], network: RoadNetwork, problems: Problems) 
     taken: set[int] = set()
     placed: dict[int, list[tuple[int, float]]] = {}
     for number, light in enumerate(lights):
-        index = len(network.signals)
         signal = Signal(light.name, "traffic_light", light.position, 0.0, list(light.lanes))
         network.signals.append(signal)
         heeding = _heeding(light, lights)
@@ -76,7 +75,6 @@ def place_lights(lights: list[Light], network: RoadNetwork, problems: Problems) 
             problems.add("{} traffic lights control no lane for cars", light.name)
         elif own:
             placed[number] = own
-            place_stop_lines(network, own, "signal", index)
         else:
             problems.add("{} traffic lights stand where another one does already", light.name)
         if places:
@@ -106,7 +104,7 @@ def _heading(network: RoadNetwork, places: list[tuple[int, float]]) -> float:
 def _make_groups(
     lights: list[Light], placed: dict[int, list[tuple[int, float]]], network: RoadNetwork
 ) -> None:
-    """Appends the signal groups, in their order to the junctions, too."""
+    """Appends the signal groups, in their order to the junctions, too, and their stop lines."""
     members: dict[Key, list[int]] = defaultdict(list)
     headings: dict[int, list[float]] = defaultdict(list)
     first = len(network.signals) - len(lights)
@@ -130,6 +128,12 @@ def _make_groups(
         junction = junction_ahead(placed[numbers[0]][0][0], network.lanes)
         for number in numbers:
             network.signals[first + number].group = group
+        places = [place for number in numbers for place in placed[number]]
+        owner = {lane: first + number for number in numbers for lane, _ in placed[number]}
+        before = len(network.stop_lines)
+        place_stop_lines(network, places, "signal", first + numbers[0])
+        for line in network.stop_lines[before:]:
+            line.signal = owner[line.lanes[0][0]]
         name = f"{light.program}/{used[light.program]}" if light.program else light.name
         used[light.program] += 1
         network.signal_groups.append(

@@ -304,3 +304,19 @@ def test_files_beside_that_are_too_long_are_refused(
     monkeypatch.setattr(carla, "MAX_BYTES", 9)
     with pytest.raises(MapError, match=r"map_stoplines\.json: more than 9 bytes"):
         town(tmp_path).read(tmp_path)
+
+
+def test_lights_side_by_side_that_turn_green_together_share_a_line(tmp_path: Path) -> None:
+    made = crossing()
+    straight(made, "9", -60.0, -6.0, -6.0)
+    made.way("bulb2", [(8.0, -4.0, 5.0), (8.0, -5.0, 5.0)], type="traffic_light")
+    made.lanelet("9", "1r", "9", "L3")
+    made.rule("L3", "traffic_light", ("way", "bulb2", "refers"), ("way", "line", "ref_line"))
+    made.ways["line"] = ([made.node(-9.0, 2.5), made.node(-9.0, -7.0)], {"type": "stop_line"})
+    straight(made, "10", -6.0, 6.0, -6.0)
+    made.lanelet("10", "2r", "10")
+    network = made.read(tmp_path)
+    lines = {tuple(network.lanes[i].name for i, _ in p.lanes): p for p in network.stop_lines}
+    assert sorted(lines) == [("1", "9"), ("4",)]
+    assert network.signals[lines["4",].signal].name == "L2"
+    assert network.signal_groups[0].signals == [0, 2]
