@@ -35,7 +35,7 @@ MAX_SHARE = 0.25
 """Farthest that the centre line may move, as a share of the width."""
 
 
-def smooth_centres(lanes: list[Lane]) -> None:
+def smooth_centres(lanes: list[Lane], *, room: float = 0.0) -> None:
     """Rounds the centre lines of drivable lanes.
 
     Where one lane forks, those after it begin in its direction; where lanes merge, they end in that
@@ -43,6 +43,7 @@ def smooth_centres(lanes: list[Lane]) -> None:
 
     Args:
         lanes: All lanes of the network, linked; changed in place.
+        room: What stays on either side where a centre line moves [m].
     """
     ends = [directions(lane.centre) for lane in lanes]
     rounded = []
@@ -54,7 +55,7 @@ def smooth_centres(lanes: list[Lane]) -> None:
                 [lanes[i].predecessors for i in lane.successors])  # fmt: skip
             rounded.append((lane, start, end))
     for lane, start, end in rounded:
-        _smooth(lane, start, end)
+        _smooth(lane, start, end, room)
 
 
 def _shared(others: list[Floats], own: Floats, beside: list[list[int]]) -> Floats:
@@ -73,7 +74,7 @@ def _shared(others: list[Floats], own: Floats, beside: list[list[int]]) -> Float
     return mean / max(float(np.hypot(mean[0], mean[1])), 1e-9)
 
 
-def _smooth(lane: Lane, start: Floats, end: Floats) -> None:
+def _smooth(lane: Lane, start: Floats, end: Floats, room: float) -> None:
     """Rounds the centre line of a lane between given directions at its ends."""
     known = lane.arc_length
     turns = _turns(lane.centre, start, end)
@@ -109,7 +110,8 @@ def _smooth(lane: Lane, start: Floats, end: Floats) -> None:
     shift[~bent[piece]] = 0.0
     lane.left, lane.right = _at(lane.left, known, stations), _at(lane.right, known, stations)
     centre = _at(lane.centre, known, stations)
-    most = MAX_SHARE * lane.width[:-1]
+    width = lane.width[:-1]
+    most = np.minimum(MAX_SHARE * width, np.maximum(0.5 * width - room, 0.0))
     moved = np.hypot(*shift.T)
     shift *= np.minimum(1.0, most / np.maximum(moved, 1e-9))[:, None]
     centre[:-1, :2] += shift
