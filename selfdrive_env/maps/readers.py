@@ -25,6 +25,9 @@ READERS = {
     ".xodr": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.gz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.xz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".net.xml": "selfdrive_env.maps.sumo.reader:read_sumo",
+    ".net.xml.gz": "selfdrive_env.maps.sumo.reader:read_sumo",
+    ".net.xml.xz": "selfdrive_env.maps.sumo.reader:read_sumo",
     ".roads": "selfdrive_env.maps.road_network:RoadNetwork.read",
 }
 """Ending of a file's name -> module:function of its reader, imported when first needed."""

@@ -183,11 +183,14 @@ def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFDRIVE_CACHE", "")
 
 
-def fuzz_documents(folder: Path, documents: tuple[str, ...], seed: int, count: int) -> None:
+def fuzz_documents(
+    folder: Path, documents: tuple[str, ...], seed: int, count: int, ending: str = ".xodr"
+) -> None:
     """Reads documents that are changed at random; at least a fifth must stay usable."""
 
     def make(random: np.random.Generator) -> tuple[bytes, str]:
-        return as_bytes(changed(str(random.choice(documents)), random), random)
+        content, packed = as_bytes(changed(str(random.choice(documents)), random), random)
+        return content, packed.replace(".xodr", ending)
 
     def use(made: tuple[bytes, str], number: int) -> str:
         path = folder / f"map{made[1]}"
