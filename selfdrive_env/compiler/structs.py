@@ -129,7 +129,7 @@ class Leaf(NamedTuple):
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy's type of an entry."""
-        return numpy_support.as_dtype(self.element)
+        return _dtype(self.element)
 
     def words(self, address: int, shape: Sequence[int]) -> list[int]:
         """Returns the words of a field whose data lies at an address."""
@@ -140,6 +140,10 @@ class Leaf(NamedTuple):
         word = np.zeros(8 // self.dtype.itemsize, self.dtype)
         word[0] = value
         return int(word.view(np.int64)[0])
+
+
+_dtype: Any = functools.cache(numpy_support.as_dtype)
+"""Which steps ask for again and again, and Numba finds anew each time."""
 
 
 class Nested(NamedTuple):

@@ -230,7 +230,7 @@ def check_action(action: Any, choices: int) -> NDArray[Any]:
         got = f"{action!r}" if array.ndim == 0 else kinds
         raise ValueError(f"action must be {wanted}, got {got}")
     if choices:
-        if not 0 <= array < choices:
+        if not 0 <= array.item() < choices:
             raise ValueError(f"action must be from 0 to {choices - 1}, got {array}")
     elif not (np.abs(array) <= 1.0).all():
         raise ValueError(f"action must be finite and from -1 to 1, got {array.tolist()}")
@@ -256,10 +256,9 @@ def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:
             f"{actions.dtype} of shape {actions.shape}"
         )
     if choices:
-        if actions.min() < 0 or actions.max() >= choices:
-            raise ValueError(
-                f"actions must be from 0 to {choices - 1}, got {actions.min()} to {actions.max()}"
-            )
+        low, high = (actions.min(), actions.max()) if rows > 1 else (actions.item(),) * 2
+        if low < 0 or high >= choices:
+            raise ValueError(f"actions must be from 0 to {choices - 1}, got {low} to {high}")
     elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
         raise ValueError(
             f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from selfdrive_env.state.params import Autoreset, GoalRule, Rule
+from selfdrive_env.state.params import Autoreset, GoalRule, LightTiming, Rule
 from selfdrive_env.state.world import Driver
 
 __all__ = [
@@ -80,6 +80,7 @@ CODES: dict[str, dict[str, IntEnum]] = {
     "on_goal": {**GOAL_RULES},
     "autoreset_mode": {**AUTORESETS},
     "driver": {**DRIVERS},
+    "light_timing": {one.name.lower(): one for one in LightTiming},
 }
 """Setting -> its names and what kernels know them as."""
 
@@ -87,7 +88,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     **{name: tuple(codes) for name, codes in CODES.items()},
     "action_type": ("discrete", "continuous"),
     "obs_dtype": ("float32", "float16", "bfloat16"),
-    "light_timing": ("random", "fixed"),
 }
 """Setting -> the names that it may have."""
 

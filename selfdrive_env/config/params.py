@@ -21,6 +21,7 @@ def make_params(settings: Settings) -> Params:
     hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
     return Params(
         dt=np.float32(settings.dt),
+        dt_ns=round(settings.dt * 1e9),
         horizon=settings.steps,
         on_collision=code_of("on_collision", settings.on_collision),
         on_offroad=code_of("on_offroad", settings.on_offroad),
@@ -39,7 +40,7 @@ def make_params(settings: Settings) -> Params:
         noise=np.float32(settings.observation_noise),
         lane_dropout=np.float32(settings.lane_dropout),
         boundary_dropout=np.float32(settings.boundary_dropout),
-        random_lights=int(settings.light_timing == "random"),
+        light_timing=code_of("light_timing", settings.light_timing),
         light_removal=np.float32(settings.light_removal),
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),

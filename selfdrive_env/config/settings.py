@@ -142,8 +142,9 @@ class Settings:
     boundary_dropout: float = 0.0
     """Share of boundary points left out at random (the paper trains with 0.4)."""
 
-    light_timing: str = "random"
-    """Random phase lengths, or 10 s green, 3 s yellow, 2 s all red."""
+    light_timing: str = "file"
+    """As the map states, "random" where it states nothing; "random" phase lengths; or "fixed" ones,
+    10 s green, 3 s yellow, 2 s all red."""
 
     light_removal: float = 0.2
     """Chance that a light is missing for an episode; likewise for each group."""

@@ -77,10 +77,24 @@ def _in_turn(method: Callable[..., Any]) -> Callable[..., Any]:
         finally:
             turn.release()
 
+    @functools.wraps(method)
+    def call_with_action(self: Any, action: Any) -> Any:
+        turn = self.turn
+        if not turn.acquire(False):
+            raise _refusal(name)
+        try:
+            return method(self, action)
+        finally:
+            turn.release()
+
     # The smallest steps take 20 us, of which packing any arguments would be another 1 %.
     takes = [*inspect.signature(method).parameters.values()][1:]
-    steps = [one.name for one in takes if one.default is one.empty] == ["actions"]
-    return call_with_actions if steps and len(takes) == 1 else call
+    names = [one.name for one in takes if one.default is one.empty]
+    single: dict[str, Callable[..., Any]] = {
+        "action": call_with_action,
+        "actions": call_with_actions,
+    }
+    return single.get(names[0], call) if len(names) == len(takes) == 1 else call
 
 
 def _refusal(name: str) -> RuntimeError:
@@ -152,7 +166,7 @@ class NumpyBackend:
         """Returns which rows wait for a reset, bool [rows]."""
         learners = self.num_envs // self.engine.num_worlds
         waits = self.engine.output.awaiting_reset[:, :learners] != 0
-        return waits.reshape(-1)
+        return waits.ravel()
 
     @property
     def running(self) -> bool:
@@ -210,7 +224,7 @@ class NumpyBackend:
             terms = self._learners(output.term), self._learners(output.weighted)
             add_step(infos, self._learners(output.event), terms, infos["_valid"], copies=copies)
         done = terminated | truncated
-        if done.any():
+        if np.count_nonzero(done):  # a third of the time of any()
             finals = rows.final_age, rows.final_km, rows.final_count, rows.final_term
             add_finals(
                 infos,

@@ -34,6 +34,7 @@ until the body touches one ahead if both keep their velocity, infinite where non
 EVENTS = {metric.name: int(metric.event) for metric in METRICS}
 """Event of a step by the name of its metric -> its bit in `Output.event`."""
 
+NO_EVENTS = dict.fromkeys(EVENTS, False)
 EVENT_KIND = np.min_scalar_type(max(EVENTS.values()))
 EVENT_BITS = np.array(list(EVENTS.values()), EVENT_KIND)[:, None]
 EVENT_MASKS = tuple(f"_{name}" for name in EVENTS)
@@ -136,9 +137,12 @@ def step_of_one(output: Any) -> Infos:
     Args:
         output: The `Output` of the engine.
     """
-    event = int(output.event[0, 0])
+    event = output.event.item(0)
     info = outlook_of_one(output)
-    info["events"] = {name: event & bit != 0 for name, bit in EVENTS.items()}
+    events = NO_EVENTS.copy()
+    if event:
+        events.update({name: event & bit != 0 for name, bit in EVENTS.items()})
+    info["events"] = events
     info["raw_terms"] = dict(zip(REWARD_TERMS, output.term[0, 0].tolist(), strict=True))
     info["weighted_terms"] = dict(zip(REWARD_TERMS, output.weighted[0, 0].tolist(), strict=True))
     return info

@@ -284,7 +284,7 @@ class DrivingVectorEnv(VectorEnv):
             raise ResetNeeded("call reset() before step()")
         if self.autoreset_mode is AutoresetMode.DISABLED:
             ended = self._waiting()
-            if ended.any():
+            if np.count_nonzero(ended):  # a third of the time of any()
                 raise ResetNeeded(
                     f"rows {np.flatnonzero(ended)[:8].tolist()} have ended: reset them with "
                     "options={'reset_mask': ...} (autoreset_mode='Disabled')"

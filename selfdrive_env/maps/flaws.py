@@ -18,6 +18,9 @@ MAX_RANK = 9
 LIGHT_COLOURS = (NO_LIGHT, GREEN, YELLOW, RED)
 """What a phase of a traffic light may show."""
 
+SHORTEST_PHASE, LONGEST_PHASE = 0.01, 86_400.0
+"""Of a traffic light [s]."""
+
 RULES = ("", "right_first", "left_first", "all_way_stop")
 """Who goes first among equals at a junction."""
 
@@ -64,8 +67,11 @@ def _flawed_control(arrays: columns.Arrays) -> str | None:
     for colour in colours[~np.isin(colours, LIGHT_COLOURS)].tolist():
         return f"signal_groups.cycle has the colour {colour}; 0 (none), 1, 2 and 3 are allowed"
     seconds = arrays.get("signal_groups.cycle.second", np.zeros(0))
-    for duration in seconds[~(seconds > 0.0)].tolist():
-        return f"signal_groups.cycle has a phase of {duration:g} s; more than 0 s is allowed"
+    for duration in seconds[(seconds < SHORTEST_PHASE) | (seconds > LONGEST_PHASE)].tolist():
+        return (
+            f"signal_groups.cycle has a phase of {duration:g} s; {SHORTEST_PHASE} to "
+            f"{LONGEST_PHASE:g} s are allowed"
+        )
     rules = columns.from_text(arrays, "junctions.rule") if "junctions.rule" in arrays else []
     for rule in rules:
         if rule not in RULES:

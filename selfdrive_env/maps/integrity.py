@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS
+from selfdrive_env.state.road import FOE_FIRST_COME, GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
+from selfdrive_env.state.world import RED
 
 __all__ = ["check_compiled"]
 
@@ -32,11 +33,15 @@ FIRSTS = {
     "signs.lane_line_first": "signs.lane_line",
     "signs.program_first": "signs.program_group",
     "signs.map_line_first": "signs.line",
+    "signs.cycle_first": "signs.cycle_end",
+    "signs.foe_first": "signs.foe",
     "paint.first": "paint.point",
 }
 """Array of first entries -> array that it cuts into pieces."""
 
-ALIKE = (("routes.lane", "routes.distance"), ("signs.lane_line_s", "signs.lane_line"))
+ALIKE = (("routes.lane", "routes.distance"), ("signs.lane_line_s", "signs.lane_line"),
+    ("signs.cycle_colour", "signs.cycle_end"), ("signs.foe_rule", "signs.foe"),
+    ("signs.foe_place", "signs.foe"))  # fmt: skip
 """Arrays of one length, beside those with an axis of the same name."""
 
 INDICES = {
@@ -57,6 +62,9 @@ INDICES = {
     "signs.group_line": "line",
     "signs.lane_line": "line",
     "signs.program_group": "group",
+    "signs.cycle_colour": "light",
+    "signs.foe": "lane",
+    "signs.foe_rule": "foe_rule",
     "paint.kind": "kind",
 }
 """Array of indices -> what it counts."""
@@ -67,6 +75,9 @@ OR_NONE = ("lanes.left", "lanes.right", "grid.block", "grid.near", "grid.near_la
 
 FREE = ("entry", "link", "spawn", "point", "N1", "N2", "N3")
 """Axes whose name does not say their length."""
+
+LONGEST_PHASE = 2**60
+"""[ns]"""
 
 BLOCK = 256
 """Cells of a block."""
@@ -95,6 +106,7 @@ def check_compiled(compiled: CompiledMap) -> None:
     _require(np.diff(lanes.segment_first).min(initial=1) > 0, "a lane has no segment")
     _require(np.array_equal(lanes.segment_lane, own), "lanes.segment_lane is not by lane")
     _require(programs.min(initial=1) > 0, "a program of lights has no group")
+    _check_cycles(compiled.signs)
     for name, array in arrays.items():
         if array.dtype.kind == "f":
             _require(np.isfinite(array).all(), f"{name} is not finite")
@@ -135,6 +147,8 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
         "line": len(signs.line),
         "group": compiled.num_groups,
         "kind": GUIDE_LINE + 1,
+        "light": RED + 1,
+        "foe_rule": FOE_FIRST_COME + 1,
     }
     for name, of in INDICES.items():
         array, low = arrays[name], -1 if name in OR_NONE else 0
@@ -147,6 +161,17 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
     for name, count in (("program", programs), ("group", compiled.num_groups)):
         first = arrays[f"signs.map_{name}_first"]
         _require(first.tolist() == [0, count], f"signs.map_{name}_first is not [0, {count}]")
+
+
+def _check_cycles(signs: Signs) -> None:
+    """Requires that the ends of the phases of each cycle rise from above 0."""
+    length = np.diff(signs.cycle_end, prepend=0)
+    starts = signs.cycle_first[:-1][np.diff(signs.cycle_first) > 0]
+    length[starts] = signs.cycle_end[starts]
+    good = length.min(initial=1) > 0 and length.max(initial=0) < LONGEST_PHASE
+    _require(good, "signs.cycle_end has a phase that ends before it starts, or is too long")
+    good = signs.cycle_offset.min(initial=0) >= 0 and signs.cycle_offset.max(initial=0) < 2**60
+    _require(good, "signs.cycle_offset is out of bounds")
 
 
 def _check_grid(arrays: dict[str, NDArray[Any]]) -> None:

@@ -66,6 +66,7 @@ BOUNDS: dict[str, Bound] = {
     "agents.status": Bound(0, max(Status)),
     "agents.contact": Bound(0, sum(Contact)),
     "agents.stopped_at": Bound(-1, "line"),
+    "agents.front_junction": Bound(-1, MANY),
     "agents.brake_until": Bound(-(2**31), 2**31 - 1),
     "agents.standing_time": Bound(0.0, FAR),  # [s]
     "agents.hold": Bound(0, max(Hold)),
@@ -98,6 +99,7 @@ BOUNDS: dict[str, Bound] = {
     "worlds.map": Bound(0, "map"),
     "worlds.clock": Bound(0, "horizon"),
     "worlds.light_mode": Bound(0, max(LightMode)),
+    "worlds.light_start": Bound(0, MANY),  # [ms]
     "worlds.num_agents": Bound(1, "slots"),
     "worlds.ended": FLAG,
     "tallies.term": Bound(-1.0e30, 1.0e30),

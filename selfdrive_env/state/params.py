@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.state.arrays import F32, I32, U8
 
-__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "Params", "Rule"]
+__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "LightTiming", "Params", "Rule"]
 
 
 class Rule(IntEnum):
@@ -39,10 +39,22 @@ class Autoreset(IntEnum):
     DISABLED = 2
 
 
+class LightTiming(IntEnum):
+    """`Params.light_timing`: how long phases of traffic lights last."""
+
+    FIXED = 0
+    RANDOM = 1
+    """Drawn for each phase."""
+
+    FILE = 2
+    """As the map states; drawn where it states nothing."""
+
+
 # Plain numbers for kernels, which cannot do everything with an enum.
 TERMINATE, STOP, IGNORE = map(int, Rule)
 NEW_ROUTE = int(GoalRule.NEW_ROUTE)
 NEXT_STEP, SAME_STEP, DISABLED = map(int, Autoreset)
+FIXED_LIGHTS, RANDOM_LIGHTS, FILE_LIGHTS = map(int, LightTiming)
 
 
 class Params(NamedTuple):
@@ -50,6 +62,9 @@ class Params(NamedTuple):
 
     dt: np.float32
     """[s]"""
+
+    dt_ns: int
+    """The same [ns]."""
 
     horizon: int
     """Episode of a world [steps]."""
@@ -89,8 +104,8 @@ class Params(NamedTuple):
 
     lane_dropout: np.float32
     boundary_dropout: np.float32
-    random_lights: int
-    """1 draws durations per phase, 0 takes the fixed ones."""
+    light_timing: int
+    """A `LightTiming`."""
 
     light_removal: np.float32
     """Chance that a light, and that a group, is removed."""

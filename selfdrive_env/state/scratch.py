@@ -21,6 +21,12 @@ class Scratch(NamedTuple):
     path_info: Annotated[F32, "worker agent info"]
     """What scripted drivers know of each agent's way, columns of kernels/drivers/path_info.py."""
 
+    way: Annotated[F32, "worker agent 2 point"]
+    """x and y of the points of a path, side by side; far away behind its end [m]."""
+
+    reach: Annotated[F32, "worker 4 agent"]
+    """Box round the way and the body of each agent: west, east, south, north [m]."""
+
     halted: Annotated[U8, "worker agent"]
     """Whether the agent was halted before the step."""
 
@@ -61,7 +67,8 @@ class Scratch(NamedTuple):
     """Of a circle round what a body covers in the step [m]."""
 
     square: Annotated[F32, "thread agent"]
-    """Squared distance to each agent [m^2]."""
+    """Squared distance to each agent [m^2]; while drivers look around, how far its `reach` is from
+    that of the one who looks, no more than 0 where they overlap [m]."""
 
     size_part: Annotated[F32, "worker agent 2"]
     """Observed values of each body's length and width."""

@@ -391,7 +391,7 @@ def test_cycles_and_rules_are_kept_and_checked(tmp_path: Path) -> None:
     assert again.digest() == network.digest() != bare
     for colour, seconds, rule, words in (
         (9, 1.0, "", "colour 9"),
-        (RED, 0.0, "", "0 s"),
+        (RED, 0.0, "", "0.01 to 86400 s"),
         (RED, 1.0, "loudest_first", "loudest_first"),
     ):
         group.cycle, junction.rule = [(int(colour), seconds)], rule

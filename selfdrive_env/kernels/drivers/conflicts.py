@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import (
     BESIDE_LEFT,
@@ -25,6 +25,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     LOW_X,
     LOW_Y,
     LOW_Z,
+    MAX_PATH_POINTS,
     PATH_STEP,
     POINTS,
     RANK,
@@ -36,7 +37,8 @@ from selfdrive_env.kernels.drivers.precedence import goes_first
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
 
-__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches"]
+__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around", "may_meet",
+    "nose_touches", "spread_way"]  # fmt: skip
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_MARGIN = np.float32(0.6)  # [m]
@@ -54,12 +56,13 @@ NOSE_MARGIN = np.float32(0.1)  # [m]
 YIELDING = np.float32(6.0)  # twice the braking of one who stops for a body before it [m/s^2]
 LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
-
-
-@njit
-def points_within(distance):
-    """Returns how many path points can be passed over while coming `distance` nearer."""
-    return max(np.int64(distance / PATH_STEP), 1)
+REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
+NOWHERE = np.float32(1.0e9)  # [m]
+FARTHEST = int(np.float32(1.0e18).view(np.int32))  # its square as a whole number
+LANES = 8  # points that are looked at together
+POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
+POINTS_NEARER = np.float32(0.5)  # the same with more room, since points may lie askew [1/m]
+ROUNDING = np.float32(0.01)  # [m]
 
 
 class Box(NamedTuple):
@@ -105,14 +108,16 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
     bound = wide + box.half_length + half_width + margin + abs(aside)
     point = skip
     while point < count:
+        dx = path[point, 0] - box.x
+        dy = path[point, 1] - box.y
+        square = dx * dx + dy * dy
+        if square > bound * bound:
+            point += max(np.int64((math.sqrt(square) - bound) * POINTS_A_METRE), 1)
+            continue
         back = (PATH_STEP * np.float32(point) - hold) / approach
         shift = aside * clamp(ONE - back, ZERO, ONE)
         dx = path[point, 0] - shift * path[point, 3] - box.x
         dy = path[point, 1] + shift * path[point, 2] - box.y
-        square = dx * dx + dy * dy
-        if square > bound * bound:
-            point += points_within(math.sqrt(square) - bound)
-            continue
         u = dx * box.cos + dy * box.sin
         v = dy * box.cos - dx * box.sin
         align = path[point, 2] * box.cos + path[point, 3] * box.sin
@@ -127,6 +132,50 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
             return place - max(u + reach, ZERO)
         return max(place - PATH_STEP, ZERO)
     return UNREACHABLE
+
+
+@inline
+def bound_reach(agents, bodies, info, reach, world, agent, present):
+    """Writes the box outside of which nobody matters to an agent, an empty one if not present.
+
+    It holds the way and the body with what is kept free around them: where two boxes are apart,
+    neither lies on the way of the other, nor do their ways meet or their bodies touch.
+
+    Args:
+        agents: Of the worlds.
+        bodies: Likewise.
+        info: `Scratch.path_info` of all agents.
+        reach: `Scratch.reach` of all agents.
+        world: Where.
+        agent: Whose.
+        present: Whether it is in the world.
+    """
+    if not present:
+        reach[0, agent] = reach[2, agent] = NOWHERE
+        reach[1, agent] = reach[3, agent] = -NOWHERE
+        return
+    shift = HALF * bodies.wheelbase[world, agent]
+    x = agents.x[world, agent] + shift * agents.cos[world, agent]
+    y = agents.y[world, agent] + shift * agents.sin[world, agent]
+    size = bodies.length[world, agent] + bodies.width[world, agent] + TWO
+    reach[0, agent] = min(info[agent, LOW_X], x - size) - REACH_MARGIN
+    reach[1, agent] = max(info[agent, HIGH_X], x + size) + REACH_MARGIN
+    reach[2, agent] = min(info[agent, LOW_Y], y - size) - REACH_MARGIN
+    reach[3, agent] = max(info[agent, HIGH_Y], y + size) + REACH_MARGIN
+
+
+@inline
+def look_around(agent, west, east, south, north, apart):
+    """Writes how far the box of each agent is from that of one [m]; it is not near itself."""
+    own_west = west[agent]
+    own_east = east[agent]
+    own_south = south[agent]
+    own_north = north[agent]
+    for other in range(west.shape[0]):
+        across = max(west[other] - own_east, own_west - east[other])
+        along = max(south[other] - own_north, own_south - north[other])
+        apart[other] = max(across, along)
+    apart[agent] = NOWHERE
 
 
 @njit
@@ -172,28 +221,68 @@ def nose_touches(agents, bodies, world, agent, other, reach):
     )
 
 
+@inline
+def spread_way(path, count, way):
+    """Writes x and y of the points of a path for `nearest_square`."""
+    for point in range(count):
+        way[0, point] = path[point, 0]
+        way[1, point] = path[point, 1]
+    for point in range(count, min((count + LANES - 1) & -LANES, MAX_PATH_POINTS)):
+        way[0, point] = NOWHERE
+
+
+@inline
+def nearest_square(xs, ys, count, x, y):
+    """Returns the squared distance of the point nearest to (x, y) [m^2].
+
+    Squares are compared as whole numbers, which compilers do several at a time.
+    """
+    nearest = np.int32(FARTHEST)
+    for point in range((count + LANES - 1) & -LANES):
+        dx = xs[point] - x
+        dy = ys[point] - y
+        nearest = min(nearest, np.float32(dx * dx + dy * dy).view(np.int32))
+    return np.int32(nearest).view(np.float32)
+
+
 @njit
-def first_conflict(path, count, skip, other_path, other_count, other_skip, width):
+def first_conflict(path, count, skip, other_path, other_count, other_skip, width, info, way):
     """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
 
-    Points are 1.5 m apart, so a distance tells how many of either path can be passed over.
+    Points are 1.5 m apart, so a distance tells how many can be passed over.
+
+    Args:
+        path: Points, [count, 5].
+        count: How many of them.
+        skip: The first to look at.
+        other_path: As `path`.
+        other_count: As `count`.
+        other_skip: As `skip`.
+        width: [m]
+        info: `Scratch.path_info` of the other: its bounds spare most points a look at its way.
+        way: `Scratch.way` of the other.
     """
+    xs, ys = way[0], way[1]
+    wide = width + ROUNDING
+    west, east = info[LOW_X] - wide, info[HIGH_X] + wide
+    south, north = info[LOW_Y] - wide, info[HIGH_Y] + wide
     point = skip
     while point < count:
         x = path[point, 0]
         y = path[point, 1]
-        margin = UNREACHABLE
-        other = other_skip
-        while other < other_count:
-            dx = other_path[other, 0] - x
-            dy = other_path[other, 1] - y
-            excess = math.sqrt(dx * dx + dy * dy) - width
-            if excess < ZERO and abs(other_path[other, 4] - path[point, 4]) < LEVEL_HEIGHT:
-                return point, other
-            excess = max(excess, ZERO)
-            margin = min(margin, HALF * excess)
-            other += points_within(HALF * excess)
-        point += points_within(margin)
+        away = max(max(west - x, x - east), max(south - y, y - north))
+        if away > ZERO:
+            point += max(np.int64(away * POINTS_NEARER), 1)
+            continue
+        excess = math.sqrt(nearest_square(xs, ys, other_count, x, y)) - width
+        if excess < ZERO:
+            for other in range(other_skip, other_count):
+                dx = xs[other] - x
+                dy = ys[other] - y
+                near = math.sqrt(dx * dx + dy * dy) - width < ZERO
+                if near and abs(other_path[other, 4] - path[point, 4]) < LEVEL_HEIGHT:
+                    return point, other
+        point += max(np.int64(excess * POINTS_NEARER), 1)
     return -1, -1
 
 
@@ -255,7 +344,7 @@ def comes_later(path, other_path, point, other_point, other_front, speed, other_
 
 
 @njit
-def conflict_gap(agents, bodies, paths, info, world, agent, other):
+def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     """Returns how far an agent may go because another crosses its way first [m], or UNREACHABLE."""
     open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     changes = info[agent, CHANGES] > ZERO
@@ -278,11 +367,27 @@ def conflict_gap(agents, bodies, paths, info, world, agent, other):
     width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
     if open_road and other < agent:  # both look from the same side, so that they agree
         other_point, point = first_conflict(
-            paths[other], other_count, other_skip + 1, paths[agent], count, skip - 1, width
+            paths[other],
+            other_count,
+            other_skip + 1,
+            paths[agent],
+            count,
+            skip - 1,
+            width,
+            info[agent],
+            ways[agent],
         )
     else:
         point, other_point = first_conflict(
-            paths[agent], count, skip, paths[other], other_count, other_skip, width
+            paths[agent],
+            count,
+            skip,
+            paths[other],
+            other_count,
+            other_skip,
+            width,
+            info[other],
+            ways[other],
         )
     if point < 0:
         return UNREACHABLE

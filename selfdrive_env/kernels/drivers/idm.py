@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     PATIENCE,
@@ -54,7 +55,6 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
-    ABSENT,
     GREEN,
     HOLD_BODY,
     HOLD_LINE,
@@ -117,20 +117,23 @@ def idm_acceleration(speed, wanted, gap, closing):
 @njit
 def bend_speed(path, count, speed_limit):
     """Returns the speed that allows all bends ahead with comfortable braking [m/s]."""
-    wanted = speed_limit
+    square = UNREACHABLE
+    enough = speed_limit * speed_limit + ONE
     for point in range(1, count - 2):
+        room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
+        if TWO * BEND_BRAKING * room > min(square, enough):
+            break
         turn = path[point - 1, 2] * path[point + 2, 3] - path[point - 1, 3] * path[point + 2, 2]
         curvature = abs(turn) / (THREE * PATH_STEP)
         if curvature < STRAIGHT:
             continue
-        square = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
-        room = max(PATH_STEP * np.float32(point) - BEND_MARGIN, ZERO)
-        wanted = min(wanted, math.sqrt(square + TWO * BEND_BRAKING * room))
-    return wanted
+        slow = min(LATERAL_COMFORT / curvature, SLOW_TURN * SLOW_TURN / (curvature * curvature))
+        square = min(square, slow + TWO * BEND_BRAKING * room)
+    return min(speed_limit, math.sqrt(square))
 
 
 @njit
-def idm_wish(model, data, paths, info, world, agent):
+def idm_wish(model, data, paths, info, worker, world, agent):
     """Returns the acceleration an IDM driver wants [m/s^2]."""
     lanes = model.lanes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
@@ -176,7 +179,7 @@ def idm_wish(model, data, paths, info, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(data, paths, info, world, agent, wish, wanted)
+    return wish_among_others(data, paths, info, worker, world, agent, wish, wanted)
 
 
 @njit
@@ -262,12 +265,13 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
+def wish_among_others(data, paths, info, worker, world, agent, free_wish, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
     """
-    agents, bodies = data.agents, data.bodies
+    agents, bodies, ways = data.agents, data.bodies, data.scratch.way[worker]
+    apart = data.scratch.square[worker * block_size() + thread_index()]
     speed = agents.speed[world, agent]
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
@@ -288,8 +292,8 @@ def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
     blocker = np.int64(-1)
     yields = False
     askew = abs(aside) > ASKEW and speed < NOSE_SPEED
-    for other in range(agents.x.shape[1]):
-        if other == agent or agents.status[world, other] == ABSENT:
+    for other in range(apart.shape[0]):
+        if apart[other] > ZERO:
             continue
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
         leads = False
@@ -314,7 +318,7 @@ def wish_among_others(data, paths, info, world, agent, free_wish, wanted):
                     room, ahead = behind, other
         if leads or not may_meet(info, agent, other):
             continue
-        free = conflict_gap(agents, bodies, paths, info, world, agent, other)
+        free = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
         if free >= UNREACHABLE:
             continue
         if outside and free < exit_way + half_length:

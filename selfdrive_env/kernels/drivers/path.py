@@ -264,13 +264,16 @@ def build_path(model, data, world, agent, path, info):
 @njit
 def write_bounds(path, info, count):
     """Writes the bounding box of a path."""
-    info[LOW_X] = info[HIGH_X] = path[0, 0]
-    info[LOW_Y] = info[HIGH_Y] = path[0, 1]
-    info[LOW_Z] = info[HIGH_Z] = path[0, 4]
+    west = east = path[0, 0]
+    south = north = path[0, 1]
+    low = high = path[0, 4]
     for point in range(1, count):
-        info[LOW_X] = min(info[LOW_X], path[point, 0])
-        info[HIGH_X] = max(info[HIGH_X], path[point, 0])
-        info[LOW_Y] = min(info[LOW_Y], path[point, 1])
-        info[HIGH_Y] = max(info[HIGH_Y], path[point, 1])
-        info[LOW_Z] = min(info[LOW_Z], path[point, 4])
-        info[HIGH_Z] = max(info[HIGH_Z], path[point, 4])
+        west = min(west, path[point, 0])
+        east = max(east, path[point, 0])
+        south = min(south, path[point, 1])
+        north = max(north, path[point, 1])
+        low = min(low, path[point, 4])
+        high = max(high, path[point, 4])
+    info[LOW_X], info[HIGH_X] = west, east
+    info[LOW_Y], info[HIGH_Y] = south, north
+    info[LOW_Z], info[HIGH_Z] = low, high

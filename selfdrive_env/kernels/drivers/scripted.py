@@ -10,6 +10,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.kernels.drivers.conflicts import bound_reach, look_around, spread_way
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
 from selfdrive_env.kernels.drivers.path import build_path
@@ -26,7 +27,7 @@ LATERAL_JERK = np.float32(4.0)  # [m/s^3]
 
 
 @njit
-def drive_scripted(model, data, paths, info, world, agent, dt):
+def drive_scripted(model, data, paths, info, worker, world, agent, dt):
     """Chooses the jerks of one scripted agent."""
     agents, bodies, motion = data.agents, data.bodies, data.motion
     driver = bodies.driver[world, agent]
@@ -36,7 +37,7 @@ def drive_scripted(model, data, paths, info, world, agent, dt):
     if driver == STILL:
         wish = -HARD_BRAKING
     elif driver == IDM:
-        wish = idm_wish(model, data, paths, info, world, agent)
+        wish = idm_wish(model, data, paths, info, worker, world, agent)
     wish = clamp(wish, -HARD_BRAKING, MAX_ACCELERATION)
     if speed < HALF and wish <= ZERO and driver != CONSTANT:
         first = first_of_chain(info, agent)
@@ -81,26 +82,24 @@ def drive(model, data, worker, world):
     for agent in range(agents.x.shape[1]):
         present = agents.status[world, agent] != ABSENT
         scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
+    paths, info, reach = scratch.path[worker], scratch.path_info[worker], scratch.reach[worker]
+    ways = scratch.way[worker]
     if scripted:
         for agent in range(thread_index(), agents.x.shape[1], block_size()):
-            if agents.status[world, agent] == ABSENT:
-                continue
-            build_path(
-                model,
-                data,
-                world,
-                agent,
-                scratch.path[worker, agent],
-                scratch.path_info[worker, agent],
-            )
+            present = agents.status[world, agent] != ABSENT
+            if present:
+                build_path(model, data, world, agent, paths[agent], info[agent])
+                spread_way(paths[agent], np.int64(info[agent, POINTS]), ways[agent])
+            bound_reach(agents, bodies, info, reach, world, agent, present)
     barrier()
+    west, east, south, north = reach[0], reach[1], reach[2], reach[3]
+    apart = scratch.square[worker * block_size() + thread_index()]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         if status in (ABSENT, HALTED):
             continue
         if bodies.driver[world, agent] != EXTERNAL:
-            drive_scripted(
-                model, data, scratch.path[worker], scratch.path_info[worker], world, agent, dt
-            )
+            look_around(agent, west, east, south, north, apart)
+            drive_scripted(model, data, paths, info, worker, world, agent, dt)
         if brakes_at_random(model, data, world, agent):
             motion.jerk[world, agent, 0] = np.float32(params.brake_jerk)

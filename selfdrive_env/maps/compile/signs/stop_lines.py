@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from selfdrive_env.maps.compile.grid import OBSERVATION_CELL, Cells, Frame
 from selfdrive_env.maps.compile.segments import Strips
+from selfdrive_env.maps.compile.signs.right_of_way import compile_foes
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.arrays import F64, I32
 from selfdrive_env.state.road import BLOCK_CELLS, LINE_COLUMNS, LINE_X0, LINE_Y1, Lanes, Signs
 
 __all__ = ["compile_signs", "guard_lists"]
+
+NANOSECONDS = 1.0e9
+"""[ns/s]"""
 
 GUARD_REACH = 12.0
 """How far from an observation cell a stop line is still listed in it [m]."""
@@ -58,6 +63,8 @@ def compile_signs(network: RoadNetwork, strips: Strips, lanes: Lanes) -> Signs:
         lane_line_s=np.array([p[1] for p in places], np.float32),
         program_first=program_first,
         program_group=program_group,
+        **_cycles(network, num_groups),
+        **compile_foes(network, lanes, strips.network_lane),
         map_program_first=np.array([0, len(program_first) - 1], np.int32),
         map_group_first=np.array([0, num_groups], np.int32),
         map_line_first=np.array([0, len(line)], np.int32),
@@ -120,6 +127,27 @@ def _programs(network: RoadNetwork, num_groups: int) -> tuple[I32, I32]:
     programs += [[g] for g in range(num_groups) if g not in used]
     first = np.concatenate([[0], np.cumsum([len(p) for p in programs])]).astype(np.int32)
     return first, np.array([g for p in programs for g in p], np.int32)
+
+
+def _cycles(network: RoadNetwork, num_groups: int) -> dict[str, Any]:
+    """Returns the fields of `Signs` for the cycles that the network states, in whole nanoseconds.
+
+    A group that stands for a light without one has none.
+    """
+    cycles = [group.cycle for group in network.signal_groups]
+    cycles += [[]] * (num_groups - len(cycles))
+    ends = [np.cumsum([seconds for _, seconds in cycle]) for cycle in cycles if cycle]
+    offset = np.zeros(num_groups, np.int64)
+    for number, group in enumerate(network.signal_groups):
+        if group.cycle:
+            length = sum(seconds for _, seconds in group.cycle)
+            offset[number] = round(group.offset % length * NANOSECONDS)
+    return {
+        "cycle_first": np.cumsum([0, *map(len, cycles)]).astype(np.int32),
+        "cycle_colour": np.array([colour for c in cycles for colour, _ in c], np.uint8),
+        "cycle_end": np.rint(np.concatenate([[], *ends]) * NANOSECONDS).astype(np.int64),
+        "cycle_offset": offset,
+    }
 
 
 def _square_distance(centre: F64, half: float, ends: F64) -> F64:

@@ -1,8 +1,4 @@
-"""Traffic lights and stop lines.
-
-Every signalised junction runs through its groups, green, yellow, all red, next group, with phase
-lengths drawn anew each time. Groups of one junction are never green together.
-"""
+"""Who passes a stop line on red, or without having stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, segments_cross
-from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
 from selfdrive_env.kernels.road import next_lane
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.road import (
@@ -30,164 +25,17 @@ from selfdrive_env.state.world import (
     ABSENT,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    GREEN,
     HALTED,
-    LIGHTS_GREEN,
-    LIGHTS_OFF,
-    LIGHTS_ON,
-    NO_LIGHT,
-    PHASE_GREEN,
-    PHASE_RED,
-    PHASE_YELLOW,
     RED,
     STOP_SIGN,
-    YELLOW,
 )
 
-__all__ = ["advance_lights", "check_stop_lines", "draw_lights", "stands_on_line"]
+__all__ = ["check_stop_lines", "stands_on_line"]
 
-GREEN_LOW, GREEN_HIGH, GREEN_FIXED = np.float32(1.0), np.float32(10.0), np.float32(10.0)  # [s]
-YELLOW_LOW, YELLOW_HIGH, YELLOW_FIXED = np.float32(1.5), np.float32(2.25), np.float32(3.0)  # [s]
-ALL_RED_LOW, ALL_RED_HIGH, ALL_RED_FIXED = np.float32(0.3), np.float32(10.0), np.float32(2.0)  # [s]
 STANDING = np.float32(0.3)  # [m/s]
 STOP_ZONE = np.float32(6.0)  # [m]
 STOP_FORGOTTEN = np.float32(12.0)  # before a line, straight [m]
 SHORT = np.float32(0.5)  # [m]
-DRAW_GROUP_DARK = 0x4000
-DRAW_LINE_DARK = 0x8000
-
-
-@njit
-def phase_length(phase, unit, drawn):
-    """Returns the length of a phase, drawn by a number in [0, 1) or fixed [s]."""
-    if phase == PHASE_GREEN:
-        return uniform(GREEN_LOW, GREEN_HIGH, unit) if drawn else GREEN_FIXED
-    if phase == PHASE_YELLOW:
-        return uniform(YELLOW_LOW, YELLOW_HIGH, unit) if drawn else YELLOW_FIXED
-    return uniform(ALL_RED_LOW, ALL_RED_HIGH, unit) if drawn else ALL_RED_FIXED
-
-
-@njit
-def draw_lights(model, data, world):
-    """Draws which lights of a world work and where in its cycle each junction starts."""
-    params, signs = model.params, model.signs
-    lights, worlds = data.lights, data.worlds
-    key0 = worlds.key[world, 0]
-    key1 = worlds.key[world, 1]
-    stream = worlds.stream[world]
-    tick = worlds.tick[world]
-    map_index = worlds.map[world]
-    removal = np.float32(params.light_removal)
-
-    mode, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, 0xFFFF)
-    off = np.float32(params.lights_off)
-    worlds.light_mode[world] = LIGHTS_ON
-    if mode < off:
-        worlds.light_mode[world] = LIGHTS_OFF
-    elif mode < off + np.float32(params.lights_green):
-        worlds.light_mode[world] = LIGHTS_GREEN
-
-    for group in range(signs.map_group_first[map_index + 1] - signs.map_group_first[map_index]):
-        dark, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, DRAW_GROUP_DARK + group)
-        lights.group_dark[world, group] = dark < removal
-    for line in range(signs.map_line_first[map_index + 1] - signs.map_line_first[map_index]):
-        dark, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, DRAW_LINE_DARK + line)
-        lights.line_dark[world, line] = dark < removal
-
-    first = signs.map_program_first[map_index]
-    for program in range(signs.map_program_first[map_index + 1] - first):
-        begin = signs.program_first[first + program]
-        count = signs.program_first[first + program + 1] - begin
-        a, b, c, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, program)
-        lights.turn[world, program] = min(np.int64(a * np.float32(count)), count - 1)
-        lights.phase[world, program] = PHASE_GREEN
-        lights.remaining[world, program] = (
-            phase_length(PHASE_GREEN, b, params.random_lights != 0) * c
-        )
-    show_lights(model, data, world)
-
-
-@njit
-def show_turn(model, data, world, program, turn):
-    """Writes the colours of one group of a program, and of its stop lines, from its phase."""
-    signs = model.signs
-    lights, worlds = data.lights, data.worlds
-    map_index = worlds.map[world]
-    first_group = signs.map_group_first[map_index]
-    first_line = signs.map_line_first[map_index]
-    begin = signs.program_first[signs.map_program_first[map_index] + program]
-    phase = lights.phase[world, program]
-    mode = worlds.light_mode[world]
-    colour = RED
-    if turn == lights.turn[world, program] and phase != PHASE_RED:
-        colour = GREEN if phase == PHASE_GREEN else YELLOW
-    group = signs.program_group[begin + turn]
-    lights.group_colour[world, group - first_group] = colour
-    if mode == LIGHTS_GREEN:
-        colour = GREEN
-    dark = lights.group_dark[world, group - first_group] != 0 or mode == LIGHTS_OFF
-    for entry in range(signs.group_line_first[group], signs.group_line_first[group + 1]):
-        line = signs.group_line[entry] - first_line
-        hidden = dark or lights.line_dark[world, line] != 0
-        lights.line_colour[world, line] = NO_LIGHT if hidden else colour
-
-
-@njit
-def show_lights(model, data, world):
-    """Writes the colours of all groups and stop lines."""
-    signs = model.signs
-    lights, worlds = data.lights, data.worlds
-    map_index = worlds.map[world]
-    first = signs.map_program_first[map_index]
-    for program in range(signs.map_program_first[map_index + 1] - first):
-        begin = signs.program_first[first + program]
-        for turn in range(signs.program_first[first + program + 1] - begin):
-            show_turn(model, data, world, program, turn)
-    first_line = signs.map_line_first[map_index]
-    for line in range(signs.map_line_first[map_index + 1] - first_line):
-        if signs.line_group[first_line + line] < 0:
-            lights.line_colour[world, line] = STOP_SIGN
-
-
-@njit
-def advance_lights(model, data, worker, world):
-    """Stage: moves the programs of a world on by one step."""
-    params, signs = model.params, model.signs
-    lights, worlds = data.lights, data.worlds
-    map_index = worlds.map[world]
-    first = signs.map_program_first[map_index]
-    num_programs = signs.map_program_first[map_index + 1] - first
-    dt = np.float32(params.dt)
-    half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
-    remaining = lights.remaining[world]
-    due = np.int64(0)
-    for program in range(thread_index(), num_programs, block_size()):
-        remaining[program] -= dt
-        due += remaining[program] <= half_step
-    if due == 0:
-        return
-    for program in range(thread_index(), num_programs, block_size()):
-        if remaining[program] > half_step:
-            continue
-        phase = lights.phase[world, program] + 1
-        if phase > PHASE_RED:
-            phase = PHASE_GREEN
-            begin = signs.program_first[first + program]
-            count = signs.program_first[first + program + 1] - begin
-            lights.turn[world, program] = (lights.turn[world, program] + 1) % count
-        unit, _, _, _ = uniforms(
-            worlds.key[world, 0],
-            worlds.key[world, 1],
-            worlds.stream[world],
-            -1,
-            worlds.tick[world],
-            DRAW_LIGHTS,
-            program,
-        )
-        lights.phase[world, program] = phase
-        remaining[program] += phase_length(phase, unit, params.random_lights != 0)
-        # The group whose turn it is is the only one that is not red, before and after.
-        show_turn(model, data, world, program, lights.turn[world, program])
 
 
 @inline
@@ -373,6 +221,8 @@ def note_stop(model, data, world, agent, lane, map_index):
         for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
             gap = way + signs.lane_line_s[link]
             if gap > -ONE and gap < STOP_ZONE:
+                if agents.stopped_at[world, agent] != signs.lane_line[link]:
+                    agents.stop_tick[world, agent] = data.worlds.tick[world]
                 agents.stopped_at[world, agent] = signs.lane_line[link]
                 return
         way += max(lanes.length[lane], SHORT)

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
-from selfdrive_env.kernels.lights import draw_lights as redraw_lights
-from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.kernels.rules.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
+from selfdrive_env.kernels.rules.lights import draw_lights as redraw_lights
+from selfdrive_env.maps import BUILT_IN, RoadNetwork, compiled, load
+from selfdrive_env.maps.road_network import SignalGroup
 from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
@@ -389,3 +390,66 @@ def test_lights_follow_the_seed():
             values = getattr(engine.lights, name)
             assert (values[1:30] != values[0]).any(axis=1).sum() > 20, name
             assert (values[29] == values[30]).all()
+
+
+def timed_network() -> RoadNetwork:
+    """harbour with cycles for all groups but one: of 7, 11 and 20.5 s by turns."""
+    network = load("harbour")
+    for number, group in enumerate(network.signal_groups[1:]):
+        group.cycle = CYCLES[number % 3]
+        group.offset = 1.7 * number
+    return network
+
+
+CYCLES: list[list[tuple[int, float]]] = [
+    [(RED, 3.0), (GREEN, 2.5), (YELLOW, 1.5)],
+    [(GREEN, 5.05), (YELLOW, 0.95), (RED, 5.0)],
+    [(NO_LIGHT, 10.0), (RED, 10.5)],
+]
+
+
+def stated_colour(group: SignalGroup, seconds: float) -> int:
+    """What a group shows at a time, in plain Python."""
+    place = (seconds + group.offset) % sum(duration for _, duration in group.cycle)
+    for colour, duration in group.cycle:
+        if place < duration:
+            return colour
+        place -= duration
+    raise AssertionError
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.3])
+def test_lights_follow_the_cycles_of_the_map(dt: float) -> None:
+    network = timed_network()
+    settings = {"agents_per_world": 2, "dt": dt, "worlds": 3, "horizon": 1e5}
+    lit = {"light_removal": 0.0, "lights_off": 0.0, "lights_green": 0.0}
+    engine = build([compiled(network)], **settings, **lit)
+    starts = engine.worlds.light_start.copy()
+    assert len(set(starts.tolist())) == 3
+    own = set()
+    for step in range(400):
+        for world in range(3):
+            seconds = starts[world] * 1e-3 + (step + 0.5) * dt
+            for number, group in enumerate(network.signal_groups):
+                colour = int(engine.lights.group_colour[world, number])
+                if group.cycle:
+                    assert colour == stated_colour(group, seconds), (step, number)
+                else:
+                    own.add(colour)
+                first = engine.signs.group_line_first
+                lines = engine.signs.group_line[first[number] : first[number + 1]]
+                assert (engine.lights.line_colour[world, lines] == colour).all()
+        engine.step(no_jerk(engine))
+    assert own == {GREEN, YELLOW, RED}, "a group without a cycle takes its turns"
+
+
+@pytest.mark.parametrize("timing", ["random", "fixed"])
+def test_cycles_of_the_map_are_passed_over_on_request(timing: str) -> None:
+    settings = {"agents_per_world": 2, "light_timing": timing, "worlds": 2}
+    maps = [compiled(network) for network in (timed_network(), load("harbour"))]
+    engines = [build([one], **settings) for one in maps]
+    for _ in range(300):
+        first, second = (engine.lights.group_colour for engine in engines)
+        np.testing.assert_array_equal(first, second)
+        for engine in engines:
+            engine.step(no_jerk(engine))
