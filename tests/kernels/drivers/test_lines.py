@@ -7,6 +7,9 @@ from selfdrive_env.kernels.drivers.lines import note_line
 from selfdrive_env.kernels.drivers.path_info import LINE_COLOUR, LINE_GAP
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
+from tests.kernels import from_python
+
+note_line = from_python(note_line)
 
 
 @pytest.mark.parametrize(
