@@ -121,7 +121,7 @@ def lay_edges(
     indices: dict[str, int] = {}
     for edge in contents.edges.values():
         if not edge.internal and contents.of_cars(edge.id):
-            _lay_edge(edge, lines, cuts[edge.id], contents.left_hand, network, indices)
+            _lay_edge(edge, lines, cuts[edge.id], contents, network, indices)
     for edge in contents.contracted:
         network.driving_lane_km += _kilometres(edge)
     _set_neighbours(contents, indices, network, problems)
@@ -131,12 +131,8 @@ def lay_edges(
 def _centre_lines(edge: EdgeRecord, contents: Contents) -> Lines:
     """Returns the lines of the lanes of an edge, their corners about one centre."""
     total = sum(lane.width for lane in edge.lanes)
-    opposite = [
-        other
-        for other in _edges_from(contents).get(edge.target, ())
-        if other.target == edge.source and other is not edge
-    ]
-    oncoming = sum(lane.width for lane in opposite[0].lanes) if opposite else 0.0
+    opposite = _opposite(edge, contents)
+    oncoming = sum(lane.width for lane in opposite.lanes) if opposite else 0.0
     found: list[tuple[float, Lines]] = []
     for tolerance in TOLERANCES:
         lines = _rounded_lines(edge, tolerance, oncoming, total, contents.left_hand)
@@ -160,6 +156,14 @@ def _rounded_lines(
         line = thinned(lane.shape, tolerance)
         out[lane.id] = rounded(line, left, right) if len(line) > 2 else line
     return out
+
+
+def _opposite(edge: EdgeRecord, contents: Contents) -> EdgeRecord | None:
+    """Returns the edge that leads back, None without one."""
+    for other in _edges_from(contents).get(edge.target, ()):
+        if other.target == edge.source and other is not edge:
+            return other
+    return None
 
 
 def _edges_from(contents: Contents) -> dict[str, list[EdgeRecord]]:
@@ -235,12 +239,12 @@ def _lay_edge(
     edge: EdgeRecord,
     lines: Lines,
     ends: list[float],
-    left_hand: bool,
+    contents: Contents,
     network: RoadNetwork,
     indices: dict[str, int],
 ) -> None:
     """Appends the lanes of one edge."""
-    reach = _reach(edge)
+    reach = _reach(edge, contents)
     for place, lane in enumerate(edge.lanes):
         arc = float(length_of(lines[lane.id])[-1])
         most = LARGEST_PART * arc
@@ -248,10 +252,10 @@ def _lay_edge(
         indices[lane.id] = len(network.lanes)
         outer, inner = (np.full(len(line), one) for one in reach[place])
         if place == 0:
-            outer += swing(line, outer, 1.0 if left_hand else -1.0)
+            outer += swing(line, outer, 1.0 if contents.left_hand else -1.0)
         if place == len(edge.lanes) - 1:
-            inner += swing(line, inner, -1.0 if left_hand else 1.0)
-        left, right = (outer, inner) if left_hand else (inner, outer)
+            inner += swing(line, inner, -1.0 if contents.left_hand else 1.0)
+        left, right = (outer, inner) if contents.left_hand else (inner, outer)
         _append(network, lane.id, line, (left, right), lane, edge.id, -1)
     network.driving_lane_km += _kilometres(edge)
 
@@ -262,7 +266,7 @@ def _kilometres(edge: EdgeRecord) -> float:
     return float(sum(lengths)) / 1000.0
 
 
-def _reach(edge: EdgeRecord) -> list[list[float]]:
+def _reach(edge: EdgeRecord, contents: Contents) -> list[list[float]]:
     """Returns how far each lane reaches from its centre line outwards and inwards [m].
 
     Old versions leave gaps of 0.1 m between lanes: they meet halfway.
@@ -276,6 +280,12 @@ def _reach(edge: EdgeRecord) -> list[list[float]]:
         if abs(gap) <= MOST_GAP:
             out[place][1] += 0.5 * gap
             out[place + 1][0] += 0.5 * gap
+    opposite = _opposite(edge, contents)
+    if opposite is not None:
+        inner, other = edge.lanes[-1], opposite.lanes[-1]
+        middle = inner.shape[len(inner.shape) // 2]
+        gap = distance_to(other.shape, middle) - 0.5 * (inner.width + other.width)
+        out[-1][1] += 0.5 * gap if 0.0 < gap <= MOST_GAP else 0.0
     return out
 
 
@@ -378,9 +388,12 @@ def _lay_way(
     line = bridge(before.centre, after.centre, way.between)
     part = length_of(line) / max(float(length_of(line)[-1]), 1e-9)
     half = 0.5 * (way.source.width + (way.target.width - way.source.width) * part)
-    whole = np.concatenate([line, sampled(after.centre, SWING_LENGTH)[1:]])
-    halves = np.concatenate([half, np.full(len(whole) - len(line), half[-1])])
-    left, right = (swing(whole, halves, side) for side in (1.0, -1.0))
+    # A bend may begin before the way, and cars straighten out behind it.
+    head = sampled(before.centre[::-1], SWING_LENGTH)[:0:-1]
+    whole = np.concatenate([head, line, sampled(after.centre, SWING_LENGTH)[1:]])
+    rest = len(whole) - len(line) - len(head)
+    halves = np.concatenate([np.full(len(head), half[0]), half, np.full(rest, half[-1])])
+    left, right = (swing(whole, halves, side)[len(head) :] for side in (1.0, -1.0))
     reach = (half + left[: len(line)], half + right[: len(line)])
     name = f"{way.source.id} -> {way.target.id}"
     speed = min([lane.speed for lane in way.via] or [way.source.speed, way.target.speed])
