@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         _add(commands, command)
-    maps = commands.add_parser("map", help="describe or draw a map")
+    maps = commands.add_parser("map", help="describe, draw or write a map")
     actions = maps.add_subparsers(required=True, metavar="ACTION", dest="action")
     for command in MAP_COMMANDS:
         _add(actions, command)
@@ -164,6 +164,18 @@ def _add_map_plot(parser: argparse.ArgumentParser) -> None:
     )
     _with(where, FILES)
     parser.add_argument("--size", type=int, default=1600, help="longer side [px] (%(default)s)")
+
+
+def _add_map_export(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="XODR",
+        required=True,
+        help="where to write it (.xodr, .xodr.gz or .xodr.xz)",
+    )
+    _with(where, FILES)
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
@@ -375,6 +387,13 @@ MAP_COMMANDS: Sequence[Command] = (
         "selfdrive_env.commands.maps:draw",
         _add_map_plot,
         "selfdrive map plot riverside -o riverside.png",
+    ),
+    Command(
+        "export",
+        "write a map as OpenDRIVE",
+        "selfdrive_env.commands.maps:export",
+        _add_map_export,
+        "selfdrive map export riverside -o riverside.xodr",
     ),
 )
 
