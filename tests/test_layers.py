@@ -62,7 +62,8 @@ ORDER = {
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
-        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "procedural", "compile"),
+        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "compile"),
+        ("procedural",),
         *(("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),
