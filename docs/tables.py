@@ -210,7 +210,7 @@ def town_ranges() -> str:
             drawn = [getattr(one, part) if part else one for one in URBAN.values()]
             cells = [as_range(getattr(one, name)) for one in drawn]
             if any(cells):
-                rows.append((as_prose(text), *cells))
+                rows.append((f"`{name}`: {as_prose(text)}", *cells))
     return table(("", *(f"`{name}`" for name in URBAN)), rows)
 
 
@@ -227,7 +227,8 @@ def as_range(value: Any) -> str:
     if isinstance(value, tuple):
         if value and isinstance(value[0], tuple):
             return "; ".join(as_range(one) for one in value)
-        return " to ".join(f"{one:g}" for one in value)
+        joint = " to " if len(value) == 2 else ", "
+        return joint.join(f"{one:g}" for one in value)
     if dataclasses.is_dataclass(value):
         return ", ".join(as_range(getattr(value, one.name)) for one in dataclasses.fields(value))
     return f"{value:g}" if isinstance(value, int | float) else ""

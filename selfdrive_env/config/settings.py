@@ -67,8 +67,8 @@ class Settings:
     """All settings of an environment, checked."""
 
     map: str | Network | Sequence[str | Network] = DEFAULT_MAPS
-    """Built-in town or file, or several; each world draws one of them anew with each episode. In
-    Python also a `RoadNetwork`."""
+    """Built-in town, town by seed ("city:17", "town:0-63") or file, or several; each world draws
+    one of them anew with each episode. In Python also a `RoadNetwork`."""
 
     map_variants: int = 1
     """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""

@@ -65,9 +65,8 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for lane, mark in enumerate(marks):
         if mark not in MARKS:
             allowed = ", ".join(map(repr, MARKS))
-            return (
-                f"lanes.left_mark of entry {lane} is {str(mark)[:40]!r}; one of {allowed} is allowed"
-            )
+            shown = str(mark)[:40]
+            return f"lanes.left_mark of entry {lane} is {shown!r}; one of {allowed} is allowed"
     return _flawed_control(arrays)
 
 

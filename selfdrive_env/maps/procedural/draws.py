@@ -48,7 +48,7 @@ class Draws:
             rest -= share
             if rest < 0.0:
                 return item
-        return next(reversed(shares))
+        return list(shares)[-1]
 
     def shuffled(self, items: Sequence[Item]) -> list[Item]:
         """Returns some things in random order."""

@@ -67,12 +67,22 @@ URBAN: dict[str, Family] = {
     ),
     "city": Family(
         Lattice((4, 6), (3, 5), (95.0, 160.0), 16.0, (0.0, 1.2), (-0.3, 0.3), (0.05, 0.25)),
-        {"none": 0.15, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
-         "diagonal": 0.25},  # fmt: skip
+        {
+            "none": 0.15,
+            "across": 0.2,
+            "tripod": 0.15,
+            "cross": 0.1,
+            "dead_end": 0.15,
+            "diagonal": 0.25,
+        },
         (7.3, 9.5),
         style=Style(
             double=0.7,
-            at_main={"signals": 0.45, "roundabout": 0.1, **{k: 0.45 * v for k, v in _SIGNS.items()}},
+            at_main={
+                "signals": 0.45,
+                "roundabout": 0.1,
+                **{k: 0.45 * v for k, v in _SIGNS.items()},
+            },
             among_equals={**_EQUALS, "mini_roundabout": 0.1, "roundabout": 0.1},
             one_way=0.15,
         ),
@@ -193,9 +203,7 @@ def family_of(family: str, seed: int) -> Family | None:
     return replace(URBAN[chosen], style=URBAN[other].style) if mixed else URBAN[chosen]
 
 
-def _drawn(
-    draws: Draws, family: Family, name: str, *, crossed: bool
-) -> tuple[Plan, RoadNetwork]:
+def _drawn(draws: Draws, family: Family, name: str, *, crossed: bool) -> tuple[Plan, RoadNetwork]:
     """Returns the plan of a map and the map, or raises `Unfit`."""
     sketch, columns, rows = lattice(draws, family.lattice)
     cut_corners(draws, sketch, columns, rows, family.corners_cut)

@@ -97,12 +97,12 @@ def test_junctions_are_apart_and_not_at_grazing_angles(maps: list[Drawn]) -> Non
     for plan, network in maps:
         for headings in arms_of(plan).values():
             assert len(headings) < 2 or min(gaps_of(headings)) > math.radians(39.0), network.name
-        nodes = [n for n in plan.nodes if n.control not in ("loop",)]
         met = {k for s in plan.streets for k in (s.start, s.end)}
         places = np.array([(n.x, n.y) for k, n in enumerate(plan.nodes) if k in met])
         gaps = np.hypot(*(places[:, None] - places[None]).T) + 1e3 * np.eye(len(places))
         assert gaps.min() > 25.0, network.name
-        lights = np.array([(n.x, n.y) for n in nodes if n.control == "signals"])
+        lit = [n for k, n in enumerate(plan.nodes) if k in met and n.control == "signals"]
+        lights = np.array([(n.x, n.y) for n in lit])
         if len(lights) > 1:
             gaps = np.hypot(*(lights[:, None] - lights[None]).T) + 1e3 * np.eye(len(lights))
             assert gaps.min() > 70.0, network.name
@@ -122,7 +122,7 @@ def test_widths_and_radii_lie_within_their_ranges(looked_at: list[Drawn]) -> Non
                 grades = np.abs(np.diff(lane.centre[:, 2])) / np.hypot(
                     *np.diff(lane.centre[:, :2], axis=0).T
                 )
-                assert grades.max() < 0.125, (network.name, lane.name)
+                assert grades.max() < 0.14, (network.name, lane.name)
 
 
 def test_lanes_do_not_overlap_outside_junctions(looked_at: list[Drawn]) -> None:

@@ -140,7 +140,7 @@ def fill_cell(
         return "none"
     starts = [_along(sketch, side, share) for side, share in places]
     middle = _middle([sketch.points[k] for k in corners])
-    if kind.endswith("s") and kind != "across" or kind == "dead_end":
+    if (kind.endswith("s") and kind != "across") or kind == "dead_end":
         return _add_dead_ends(draws, sides, places, starts, middle, loop, kind)
     if kind == "across":
         points = [sides.point(*place) for place in places]
@@ -201,9 +201,7 @@ def add_crossing(
     return None
 
 
-def _across_cell(
-    sketch: Sketch, near: tuple[int, int], far: tuple[int, int], level: int
-) -> Edge:
+def _across_cell(sketch: Sketch, near: tuple[int, int], far: tuple[int, int], level: int) -> Edge:
     """Returns a street from near[0] to far[0] that begins and ends along the sides."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (sketch.points[k] for k in (*near, *far))
     out, rise = CROSSING_LEAD
@@ -226,9 +224,7 @@ def _add_dead_ends(
     """Adds dead ends from sides towards the middle of a cell."""
     sketch = sides.sketch
     reach = 0.95 if len(places) == 1 else 0.62
-    tips = [
-        (x + reach * (middle[0] - x), y + reach * (middle[1] - y)) for x, y in starts
-    ]
+    tips = [(x + reach * (middle[0] - x), y + reach * (middle[1] - y)) for x, y in starts]
     if min(map(distance_between, starts, tips)) < LOOP_ROOM:
         return "none"
     if len(tips) > 1 and distance_between(tips[0], tips[1]) < 4.0 * loop[1]:

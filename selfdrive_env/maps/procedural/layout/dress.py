@@ -12,6 +12,7 @@ from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.layout.profiles import Pocket, Profile, sections, shortest
 from selfdrive_env.maps.procedural.layout.relief import (
     CLEARANCE,
+    LEVEL,
     Relief,
     crossing_heights,
     meeting_place,
@@ -59,6 +60,10 @@ LEAST_RADII = (9.0, 12.0, 26.0)
 FLAT = Relief((0.0, 0.0), crest=(0.0, 0.0))
 
 
+FIELD_GRADE = 0.055
+"""Between two junctions on average; hills are lower where it would be more."""
+
+
 class Unfit(Exception):
     """A draft that cannot be built: another one is drawn."""
 
@@ -99,9 +104,13 @@ class Style:
     """Share of local streets and collectors."""
 
     parking: float = 0.3
+    """Share of the sides of local streets and collectors."""
+
     bicycle: float = 0.25
+    """Share of collectors and main roads with lanes for bicycles, on three of five maps."""
+
     median: float = 0.25
-    """Share of maps whose main roads have one."""
+    """Share of maps whose main roads of two lanes each way have one."""
 
     unmarked: float = 0.5
     """Share of local streets without paint between the directions."""
@@ -116,7 +125,11 @@ class Style:
     """Of bends; three times as much on main roads [m]."""
 
     paved_loops: float = 0.4
+    """Share of the loops at dead ends that have no island."""
+
     relief: Relief | None = None
+    """Height of hills, from hill to hill, and crests of streets [m]."""
+
     straights: float = 0.0
     """From this length on a main road is a rural link ... [m]"""
 
@@ -410,9 +423,16 @@ def _loosen(draft: _Draft, ends: list[Node]) -> None:
 def _raise_streets(draws: Draws, relief: Relief, plan: Plan) -> None:
     """Gives nodes and streets their heights."""
     height_at = relief.field(draws)
-    for node in plan.nodes:
-        node.z = height_at(node.x, node.y)
+    heights_of = [height_at(node.x, node.y) for node in plan.nodes]
     reaches = mouths(plan)
+    grades = [
+        abs(heights_of[street.start] - heights_of[street.end])
+        / (street.line.length - sum(ends) - 2.0 * LEVEL)
+        for street, ends in zip(plan.streets, reaches, strict=True)
+    ]
+    lower = min(1.0, FIELD_GRADE / max(max(grades), 1e-9))
+    for node, height in zip(plan.nodes, heights_of, strict=True):
+        node.z = lower * height
     for number, (street, ends) in enumerate(zip(plan.streets, reaches, strict=True)):
         z = plan.nodes[street.start].z, plan.nodes[street.end].z
         heights = street_heights(draws, relief, street.line, ends, z)
@@ -421,7 +441,7 @@ def _raise_streets(draws: Draws, relief: Relief, plan: Plan) -> None:
 
 def _raise_crossing(plan: Plan, crossing: list[int], levels: list[int]) -> None:
     """Lets one street pass over another."""
-    if len(crossing) != 2 or sum(levels):
+    if sorted(levels) != [-1, 1]:
         raise Unfit("streets that cross on two levels have become one")
     lines = [plan.streets[k].line for k in crossing]
     places = meeting_place(lines[0], lines[1])

@@ -18,8 +18,10 @@ class Lattice:
     """Ranges of a lattice."""
 
     columns: tuple[int, int] = (3, 4)
+    """Points along."""
+
     rows: tuple[int, int] = (3, 4)
-    """Points along and across."""
+    """Points across."""
 
     spacing: Range = (90.0, 130.0)
     """Between neighbouring points [m]."""
@@ -31,6 +33,8 @@ class Lattice:
     """By how much the far corner of the lattice is turned against the near one [rad]."""
 
     shear: Range = (-0.1, 0.1)
+    """Along over across."""
+
     removed: Range = (0.1, 0.25)
     """Share of edges taken out."""
 

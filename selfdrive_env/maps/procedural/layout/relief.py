@@ -13,7 +13,7 @@ from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.towns.builder import smooth
 from selfdrive_env.maps.towns.centre_lines import CentreLine, evaluate
 
-__all__ = ["CLEARANCE", "Relief", "crossing_heights", "meeting_place", "street_heights"]
+__all__ = ["CLEARANCE", "LEVEL", "Relief", "crossing_heights", "meeting_place", "street_heights"]
 
 Floats = NDArray[np.float64]
 
@@ -30,7 +30,7 @@ PLATEAU = 24.0
 CLEARANCE = 6.0
 """Between the two levels [m]."""
 
-STEEPEST_RAMP = 0.12
+STEEPEST_RAMP = 0.1
 
 
 @dataclass(frozen=True, slots=True)

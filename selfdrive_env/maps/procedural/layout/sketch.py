@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class Sketch:
         headings = sorted(self.heading(k, point) for k in self.at(point))
         if len(headings) < 2:
             return 2.0 * math.pi
-        gaps = [b - a for a, b in zip(headings, headings[1:], strict=False)]
+        gaps = [b - a for a, b in itertools.pairwise(headings)]
         return min([*gaps, headings[0] + 2.0 * math.pi - headings[-1]])
 
 

@@ -79,13 +79,12 @@ def main_arms(arms: list[Arm]) -> set[int]:
     """Returns the two arms of the main road: of highest rank, and as straight as can be."""
     if len(arms) < 2:
         return set(range(len(arms)))
-    couples = list(itertools.combinations(range(len(arms)), 2))
 
-    def worth(couple: tuple[int, int]) -> float:
+    def worth(couple: tuple[int, ...]) -> float:
         a, b = (arms[k] for k in couple)
         return 10.0 * (a.rank + b.rank) - round(abs(angle_between(a, b)), 6)
 
-    return set(max(couples, key=worth))
+    return set(max(itertools.combinations(range(len(arms)), 2), key=worth))
 
 
 def _point(pose: Pose, z: float) -> Floats:

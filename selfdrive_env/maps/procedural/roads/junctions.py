@@ -83,7 +83,7 @@ def join_arms(work: Work, junction: int, arms: list[Arm], kerb: float) -> list[W
         The ways.
     """
     ways = []
-    for number, arrival in enumerate(arms):
+    for number, _arrival in enumerate(arms):
         moves = _movements(arms, number)
         beside: dict[int, int] = {}
         for source, departure, target, turn in moves:
@@ -128,6 +128,25 @@ def _movements(arms: list[Arm], number: int) -> list[tuple[int, int, int, str]]:
                     # Whoever goes straight on may take the lane that begins inside of it.
                     pairs += [(lanes[0], departing[len(departing) - count - 1])]
             out += [(source, other, target, turn) for source, target in pairs]
+    return out + _merging(arms, arrival, out)
+
+
+def _merging(
+    arms: list[Arm], arrival: Arm, moves: list[tuple[int, int, int, str]]
+) -> list[tuple[int, int, int, str]]:
+    """Returns moves for lanes that have none: they go where a lane beside them goes."""
+    lanes = arrival.incoming
+    going = {move[0]: move for move in moves}
+    out = []
+    for k, lane in enumerate(lanes):
+        if lane not in going and moves:
+            nearest = min(
+                (j for j, other in enumerate(lanes) if other in going), key=lambda j: abs(j - k)
+            )
+            _, other, target, turn = going[lanes[nearest]]
+            departing = arms[other].outgoing
+            place = departing.index(target) + (1 if k > nearest else -1)
+            out.append((lane, other, departing[min(max(place, 0), len(departing) - 1)], turn))
     return out
 
 

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.procedural.roads.control import add_sign
 from selfdrive_env.maps.procedural.roads.junctions import (
-    Way,
-    angle_between,
     connect,
     lay_way,
     sorted_arms,
@@ -148,7 +146,9 @@ def _round_line(
     return chain(start, pieces)
 
 
-def build_loop(work: Work, key: int, middle: tuple[float, float], radius: float, *, paved: bool) -> None:
+def build_loop(
+    work: Work, key: int, middle: tuple[float, float], radius: float, *, paved: bool
+) -> None:
     """Lets a dead end turn round a loop.
 
     Args:
@@ -166,9 +166,7 @@ def build_loop(work: Work, key: int, middle: tuple[float, float], radius: float,
     lay_way(work, line, (source, target), LOOP_WIDTH, LOOP_LIMIT, junction)
 
 
-def build_mini_roundabout(
-    work: Work, key: int, middle: tuple[float, float], radius: float
-) -> None:
+def build_mini_roundabout(work: Work, key: int, middle: tuple[float, float], radius: float) -> None:
     """Joins arms by ways round a small paved island; all are one junction.
 
     Args:
@@ -210,9 +208,7 @@ def build_roundabout(
     full = 2.0 * math.pi
     arms = sorted_arms(work.arms[key])
     angles = [arm.mouth.heading % full for arm in arms]
-    gaps = [
-        (angles[(k + 1) % len(arms)] - angle) % full or full for k, angle in enumerate(angles)
-    ]
+    gaps = [(angles[(k + 1) % len(arms)] - angle) % full or full for k, angle in enumerate(angles)]
     spread = [_spread(min(gaps[k], gaps[k - 1])) for k in range(len(arms))]
     passing, between = [], []
     for k, angle in enumerate(angles):

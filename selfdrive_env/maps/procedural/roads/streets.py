@@ -7,6 +7,7 @@ the left of the line; forward parts lie on its right. Right-hand traffic.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -343,8 +344,9 @@ def _lay_section(
         widths = []
         for part in row:
             width = part.width[0] + (part.width[1] - part.width[0]) * share
-            if part.kind in DRIVABLE_TYPES and min(part.width) > LEAST_LANE:
-                width = width + np.maximum(BEND_WIDTH - width, 0.0) * growth
+            if part.kind in DRIVABLE_TYPES and max(part.width) > 0.0:
+                # Lanes that open or end grow by as much of it as there is of them.
+                width = width * (1.0 + grown(max(part.width)) / max(part.width) * growth)
             widths.append(width)
         rows.append(widths)
         across.append(sum(widths, np.zeros(s.shape)) - _across(row, share))
@@ -415,7 +417,7 @@ def _blank(street: Street, section: Section, part: Part, name: str) -> Lane:
 
 def _pair_beside(work: Work, lanes: list[int]) -> None:
     """Makes neighbours of drivable lanes beside each other."""
-    for left, right in zip(lanes[:-1], lanes[1:], strict=True):
+    for left, right in itertools.pairwise(lanes):
         both = left >= 0 and right >= 0
         if both and work.network.lanes[left].drivable and work.network.lanes[right].drivable:
             pair(work, left, right)
