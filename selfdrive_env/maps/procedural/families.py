@@ -14,7 +14,7 @@ from selfdrive_env.maps.procedural.layout.cells import Sides, add_crossing, fill
 from selfdrive_env.maps.procedural.layout.clearance import too_close
 from selfdrive_env.maps.procedural.layout.dress import Style, Unfit, dress
 from selfdrive_env.maps.procedural.layout.lattice import Lattice, cut_corners, lattice, thin_out
-from selfdrive_env.maps.procedural.layout.reach import within_reach
+from selfdrive_env.maps.procedural.layout.reach import tightest_radius, within_reach
 from selfdrive_env.maps.procedural.layout.relief import Relief
 from selfdrive_env.maps.procedural.layout.sketch import contract, prune
 from selfdrive_env.maps.procedural.roads.plan import Plan, build, rounded
@@ -150,6 +150,9 @@ CAR_RADIUS = 6.9
 """Each street is reached by ways that are nowhere tighter: those of the longest cars [m]."""
 
 
+LEAST_TURN = 4.2
+"""Radius of turns, at least [m]."""
+
 WIDE_KERB = 7.0
 """Radius of kerbs of a map where some streets would else be out of reach, at least [m]."""
 
@@ -234,4 +237,6 @@ def _drawn(draws: Draws, family: Family, name: str, *, crossed: bool) -> tuple[P
         network, _, _ = build(name, plan)
     if share_reached(network) != 1.0 or not within_reach(network, CAR_RADIUS):
         raise Unfit("streets are not all reached")
+    if min(tightest_radius(lane) for lane in network.lanes if lane.drivable) < LEAST_TURN:
+        raise Unfit("turns are too tight")
     return plan, rounded(network)
