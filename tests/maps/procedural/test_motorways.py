@@ -173,7 +173,7 @@ def test_limits_step_down(built: Map) -> None:
     for lane in drivable(built.network):
         for after in (lanes[k] for k in lane.successors):
             if lane.junction < 0 and after.junction < 0:
-                assert lane.speed_limit - after.speed_limit < 60.0 / 3.6, lane.name
+                assert lane.speed_limit - after.speed_limit < 51.0 / 3.6, lane.name
 
 
 def test_widths(built: Map) -> None:

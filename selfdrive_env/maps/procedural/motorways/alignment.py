@@ -25,6 +25,7 @@ __all__ = [
     "Profile",
     "bend_caps",
     "bend_reach",
+    "end_caps",
     "fitting_limit",
     "hump",
     "line_along",
@@ -59,6 +60,15 @@ SIGN_LEAD = 30.0
 STEP, STEP_LENGTH = 30.0 / 3.6, 70.0
 """Limits step down by at most so much at once, so far apart [m/s], [m]."""
 
+LIMITS = tuple(speed / 3.6 for speed in (30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130))
+"""Speed limits [m/s]."""
+
+BEFORE_END = ((90.0, LIMITS[3]), (210.0, LIMITS[5]), (330.0, LIMITS[7]))
+"""Within this of its end a carriageway has at most this limit [m], [m/s]."""
+
+AFTER_END = ((60.0, LIMITS[4]),)
+"""The same after its start."""
+
 SHORTEST_ZONE = 60.0
 """Of a speed limit [m]."""
 
@@ -67,9 +77,6 @@ Cap = tuple[float, float, float]
 
 LATERAL = 2.4
 """Lateral acceleration for which bends are signed [m/s^2]."""
-
-LIMITS = tuple(speed / 3.6 for speed in (30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130))
-"""Speed limits [m/s]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +246,12 @@ def bend_caps(line: CentreLine, most: float) -> list[Cap]:
             out.append((start, end, limit))
             end, start, limit = start, start - STEP_LENGTH, limit + STEP
     return out
+
+
+def end_caps(length: float, *, start: bool = True, end: bool = True) -> list[Cap]:
+    """Returns (from, to, speed limit) for the ends of a carriageway that are closed [m], [m/s]."""
+    caps = [(length - far, length, limit) for far, limit in BEFORE_END if end]
+    return caps + [(0.0, near, limit) for near, limit in AFTER_END if start]
 
 
 def zones(length: float, caps: Sequence[Cap], most: float) -> list[tuple[float, float]]:

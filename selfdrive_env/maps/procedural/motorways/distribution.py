@@ -25,7 +25,7 @@ class MotorwayFamily:
     )
     """Share of each kind of interchange."""
 
-    lanes: dict[int, float] = field(default_factory=lambda: {2: 0.62, 3: 0.32, 4: 0.06})
+    lanes: dict[int, float] = field(default_factory=lambda: {2: 0.66, 3: 0.28, 4: 0.06})
     """Lanes a direction on the widest part; a fork has three or four, a cloverleaf two."""
 
     limits: dict[int, float] = field(
@@ -46,7 +46,7 @@ class MotorwayFamily:
     turn: Range = (4.0, 24.0)
     """By how much such a bend turns [deg]."""
 
-    aside: Range = (150.0, 250.0)
+    aside: Range = (150.0, 230.0)
     """Length of acceleration and deceleration lanes at full width."""
 
     taper: Range = (55.0, 75.0)

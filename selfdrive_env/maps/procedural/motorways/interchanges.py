@@ -41,13 +41,13 @@ RISE = 270.0
 """Length of the rise to it on either side [m]."""
 
 CROSSROAD_LIMIT = LIMITS[2]
-DIAMOND_GORE = (370.0, 400.0)
+DIAMOND_GORE = (345.0, 370.0)
 """From the crossing to where ramps leave and join [m]."""
 
 DIAMOND_NODE = (72.0, 84.0)
 """From the crossing to the nodes, across the motorway [m]."""
 
-WEAVE_GORE = (370.0, 385.0)
+WEAVE_GORE = (345.0, 360.0)
 WEAVE_NODE = (68.0, 76.0)
 LOOP_SPIRAL = 0.6
 """Length of clothoids of a loop over its radius."""

@@ -14,6 +14,7 @@ from selfdrive_env.maps.procedural.motorways.alignment import (
     Profile,
     bend_caps,
     bend_reach,
+    end_caps,
     fitting_limit,
     line_along,
     reversed_line,
@@ -34,12 +35,6 @@ BULB_LEAD_RADIUS = 75.0
 """Of the bends before and behind a turning loop [m]."""
 
 BULB_SPIRAL = 24.0
-BEFORE_END = ((90.0, LIMITS[3]), (210.0, LIMITS[5]), (330.0, LIMITS[7]))
-"""Within this of its end a carriageway has at most this limit [m], [m/s]."""
-
-AFTER_END = ((60.0, LIMITS[4]),)
-"""The same after its start."""
-
 APPROACH = 60.0
 """Between the end of a motorway and the ring that closes it, at least [m]."""
 
@@ -218,9 +213,7 @@ def sign_limits(motorway: Motorway, style: Style) -> None:
     """Gives both carriageways their speed limits, which step down before bends and ends."""
     for back in (False, True):
         way = motorway.side(back=back)
-        caps = bend_caps(way.line, style.limit)
-        caps += [(way.length - far, way.length, limit) for far, limit in BEFORE_END]
-        caps += [(0.0, near, limit) for near, limit in AFTER_END]
+        caps = [*bend_caps(way.line, style.limit), *end_caps(way.length)]
         way.limits = zones(way.length, caps, style.limit)
 
 

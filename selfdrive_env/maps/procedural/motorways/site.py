@@ -14,6 +14,7 @@ from selfdrive_env.maps.procedural.motorways.alignment import (
     Corner,
     Profile,
     bend_caps,
+    end_caps,
     hump,
     line_along,
     spans,
@@ -41,9 +42,12 @@ MIDDLE = 0.6
 FLARED = 0.45
 """Share of a stub along which it has a further lane."""
 
-SLOWER, SLOW_LENGTH = 30.0 / 3.6, 180.0
-"""Lanes that a ramp continues have a limit at most so much higher than its first one [m/s], all
-along or for this length of a lane of the motorway [m]."""
+SLOWER, MOST_SLOWER = 30.0 / 3.6, 50.0 / 3.6
+"""Lanes that a ramp continues have a limit higher by so much than its first one; lanes of the
+motorway among them one at most so much lower than that of the others [m/s]."""
+
+SLOW_LENGTH = 180.0
+"""Length of a lane of the motorway that has such a limit [m]."""
 
 STUB_LIMIT = LIMITS[2]
 
@@ -301,7 +305,8 @@ class Site:
         self, way: Carriageway, start: Foot, end: Foot, lanes: int, edit: Edit | None
     ) -> Carriageway:
         """Adds a carriageway between two feet."""
-        way.limits = zones(way.length, bend_caps(way.line, way.limit), way.limit)
+        closed = end_caps(way.length, start=not start.is_joined, end=not end.is_joined)
+        way.limits = zones(way.length, [*bend_caps(way.line, way.limit), *closed], way.limit)
         self.ways.append(way)
         deck = Deck(way, lanes)
         if edit is not None:
@@ -314,11 +319,17 @@ class Site:
         for foot, leaves in ((start, True), (end, False)):
             if foot.way is not None:
                 foot.way.gores.append((foot.station, way, leaves))
-        first = way.limits[0][1] + SLOWER
-        for slot in start.slots:
-            aside = slot.kind == "exit"
-            slot.slow = (slot.start if aside else max(slot.start, slot.end - SLOW_LENGTH), first)
+        self._slow_down(start, way.limits[0][1] + SLOWER)
         return way
+
+    def _slow_down(self, foot: Foot, limit: float) -> None:
+        """Gives lanes that a ramp continues a limit of their own [m/s]."""
+        for slot in foot.slots:
+            if slot.kind == "exit":
+                slot.slow = (slot.start, limit)
+            elif foot.way is not None:
+                begins = max(slot.start, slot.end - SLOW_LENGTH)
+                slot.slow = (begins, max(limit, foot.way.limit - MOST_SLOWER))
 
     def foot(self, way: Carriageway, station: float, slots: Sequence[Slot]) -> Foot:
         """Returns the foot at some neighbouring slots of a carriageway."""
