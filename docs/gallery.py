@@ -11,7 +11,7 @@ from selfdrive_env.rendering import draw_network
 
 NAMES = (
     *("city:7", "city:13", "village:8", "village:12"),
-    *("roundabouts:2", "grid:10", "hills:11", "hills:1"),
+    *("roundabouts:2", "grid:10", "hills:11", "motorway:17"),
 )
 COLUMNS, EDGE, COLOURS = 4, 480, 24
 
