@@ -26,7 +26,7 @@ from selfdrive_env.config.checks import (
     is_list,
     suggestion,
 )
-from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC, maps_named
 from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
@@ -288,12 +288,16 @@ class Settings:
                 "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
                 f"{reprlib.repr(self.map)}"
             )
+        found: list[Any] = []
         for one in maps:
-            if not isinstance(one, Network):
+            if isinstance(one, Network):
+                found.append(one)
+                continue
+            seeded = maps_named(one) if isinstance(one, str) else None
+            if seeded is None:
                 check_path("map", one)
-        self._set(
-            "map", tuple(absolute(m) if isinstance(m, str | os.PathLike) else m for m in maps)
-        )
+            found += [absolute(one)] if seeded is None else seeded
+        self._set("map", tuple(found))
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from selfdrive_env.config.choices import maps_named
 from selfdrive_env.maps.readers import READERS, reader_of
 from selfdrive_env.maps.road_network import SUFFIX, MapError, RoadNetwork
 from selfdrive_env.maps.towns import BUILT_IN
@@ -22,13 +23,19 @@ def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
     """Returns a map as a road network: a built-in town, that of a file, or the one given.
 
     Args:
-        source: One of `BUILT_IN`, a network, or the path of a file whose name ends in one of
-            `READERS`.
+        source: One of `BUILT_IN`, a map by seed ("city:17"), a network, or the path of a file whose
+            name ends in one of `READERS`.
     """
     if isinstance(source, RoadNetwork):
         source.check()
         return source
     text = _text(source)
+    seeded = _seeded(text)
+    if seeded is not None:
+        from selfdrive_env.maps.procedural import generate as generate_by_seed
+
+        family, _, seed = seeded.partition(":")
+        return generate_by_seed(family, int(seed))
     if text in BUILT_IN:
         from selfdrive_env.maps.towns.towns import generate
 
@@ -40,6 +47,17 @@ def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
     from selfdrive_env.maps.cache import cached_network
 
     return cached_network(text, reader)
+
+
+def _seeded(text: str) -> str | None:
+    """Returns the name of one map by seed, None for names of another kind."""
+    try:
+        names = maps_named(text)
+    except ValueError as error:
+        raise MapError(str(error)) from None
+    if names is not None and len(names) > 1:
+        raise MapError(f"{text!r} stands for {len(names)} maps; one is wanted here: {names[0]!r}")
+    return None if names is None else names[0]
 
 
 def _text(source: str | os.PathLike[str]) -> str:

@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from selfdrive_env.config.choices import maps_named
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.maps import columns
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -150,11 +151,13 @@ def _content_digest(source: str | RoadNetwork) -> bytes:
     """Returns what tells one source from another, whatever its name is."""
     if isinstance(source, RoadNetwork):
         return source.digest().encode()
+    if maps_named(source) is not None:
+        return source.encode()
     try:
         with open(source, "rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError):
-        # A built-in town: its name and the sources of the generator say all.
+        # A built-in town, like a map by seed: its name and the sources of the generator say all.
         return source.encode(errors="surrogatepass")
 
 

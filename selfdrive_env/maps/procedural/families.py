@@ -1,0 +1,164 @@
+"""The families of towns by seed, and the ranges and shares that each is drawn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from selfdrive_env.config.checks import suggestion
+from selfdrive_env.maps.inspection import share_reached
+from selfdrive_env.maps.procedural import FAMILIES, LAST_SEED
+from selfdrive_env.maps.procedural.draws import Draws
+from selfdrive_env.maps.procedural.layout.cells import Sides, fill_cell
+from selfdrive_env.maps.procedural.layout.clearance import too_close
+from selfdrive_env.maps.procedural.layout.dress import Style, Unfit, dress
+from selfdrive_env.maps.procedural.layout.lattice import Lattice, cut_corners, lattice, thin_out
+from selfdrive_env.maps.procedural.layout.relief import Relief
+from selfdrive_env.maps.procedural.layout.sketch import contract, prune
+from selfdrive_env.maps.procedural.roads.plan import build, rounded
+from selfdrive_env.maps.road_network import MapError, RoadNetwork
+
+__all__ = ["URBAN", "Family", "generate"]
+
+ATTEMPTS = 40
+"""Drafts of a map that are drawn until one can be built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """What maps of a family are drawn from."""
+
+    lattice: Lattice
+    cells: Mapping[str, float]
+    """What streets there are in the cells of the lattice, and their shares."""
+
+    loops: tuple[float, float]
+    """Radius of the loops at dead ends [m]."""
+
+    corners_cut: float = 0.3
+    """Share of the corners of the lattice that are left out."""
+
+    style: Style = field(default_factory=Style)
+
+
+_SIGNS = {"yield": 0.3, "stop": 0.3, "priority": 0.2, "right_first": 0.2}
+_EQUALS = {"right_first": 0.35, "all_way_stop": 0.25, "signals": 0.15, "yield": 0.15, "stop": 0.1}
+
+URBAN: dict[str, Family] = {
+    "grid": Family(
+        Lattice((4, 6), (3, 5), (95.0, 150.0), 3.0, (0.0, 0.0), (-0.12, 0.12), (0.0, 0.12)),
+        {"none": 0.4, "across": 0.25, "dead_end": 0.2, "diagonal": 0.15},
+        (6.5, 9.0),
+        style=Style(
+            at_main={"signals": 0.45, **{k: 0.5 * v for k, v in _SIGNS.items()}},
+            among_equals=_EQUALS,
+            one_way=0.3,
+            bent=0.0,
+        ),
+    ),
+    "city": Family(
+        Lattice((4, 6), (3, 5), (95.0, 160.0), 16.0, (0.0, 1.2), (-0.3, 0.3), (0.05, 0.25)),
+        {"none": 0.25, "across": 0.2, "tripod": 0.15, "cross": 0.1, "dead_end": 0.15,
+         "diagonal": 0.15},  # fmt: skip
+        (6.5, 9.0),
+        style=Style(
+            double=0.7,
+            at_main={"signals": 0.45, "roundabout": 0.1, **{k: 0.45 * v for k, v in _SIGNS.items()}},
+            among_equals={**_EQUALS, "mini_roundabout": 0.1, "roundabout": 0.1},
+            one_way=0.15,
+        ),
+    ),
+    "village": Family(
+        Lattice((3, 4), (3, 4), (110.0, 190.0), 30.0, (0.0, 0.8), (-0.4, 0.4), (0.15, 0.4), (1, 1)),
+        {"none": 0.1, "across": 0.15, "tripod": 0.2, "dead_end": 0.25, "two_dead_ends": 0.3},
+        (6.0, 8.0),
+        style=Style(
+            widths=((2.75, 3.0), (2.75, 3.2), (3.0, 3.5)),
+            double=0.0,
+            kerbs=((3.5, 5.0), (3.5, 6.0), (4.0, 8.0)),
+            limits=((8.3,), (8.3, 13.9), (13.9,)),
+            at_main={**_SIGNS, "right_first": 0.4, "mini_roundabout": 0.1},
+            among_equals={"right_first": 0.8, "mini_roundabout": 0.2},
+            pockets=0.1,
+            lane_ends=0.0,
+            parking=0.15,
+            bicycle=0.1,
+            unmarked=0.8,
+            bent=0.7,
+            radii=(10.0, 35.0),
+            straights=260.0,
+            rural_limits=(19.4, 22.2, 27.8),
+        ),
+    ),
+    "roundabouts": Family(
+        Lattice((3, 5), (3, 4), (125.0, 180.0), 14.0, (0.0, 0.8), (-0.2, 0.2), (0.0, 0.15)),
+        {"none": 0.4, "across": 0.2, "cross": 0.2, "tripod": 0.2},
+        (6.5, 9.0),
+        style=Style(
+            at_main={"roundabout": 0.8, "yield": 0.2},
+            among_equals={"roundabout": 0.6, "mini_roundabout": 0.4},
+            double=0.6,
+            two_lane_rings=0.7,
+        ),
+    ),
+    "hills": Family(
+        Lattice((3, 4), (3, 4), (150.0, 230.0), 25.0, (0.0, 0.9), (-0.3, 0.3), (0.05, 0.3)),
+        {"none": 0.4, "across": 0.3, "dead_end": 0.3},
+        (6.5, 9.0),
+        style=Style(
+            at_main={"signals": 0.15, **_SIGNS},
+            among_equals=_EQUALS,
+            bent=0.8,
+            radii=(16.0, 60.0),
+            relief=Relief(),
+            straights=240.0,
+            rural_limits=(16.7, 19.4, 22.2, 27.8),
+        ),
+    ),
+}
+"""Families without motorways."""
+
+
+def generate(family: str, seed: int) -> RoadNetwork:
+    """Returns a map of a family; see `selfdrive_env.maps.procedural.generate`."""
+    if family not in FAMILIES:
+        raise MapError(
+            f"no family of maps {family!r}: use one of {', '.join(FAMILIES)}"
+            f"{suggestion(family, FAMILIES, 'family')}"
+        )
+    if not 0 <= seed <= LAST_SEED:
+        raise MapError(f"seed of {family!r} must lie between 0 and {LAST_SEED}, got {seed}")
+    name = f"{family}:{seed}"
+    for attempt in range(ATTEMPTS):
+        try:
+            network = _drawn(Draws(f"{name}:{attempt}"), URBAN[family], name)
+        except Unfit:
+            continue
+        if share_reached(network) == 1.0:
+            return network
+    raise MapError(f"map {name!r} could not be drawn")
+
+
+def _drawn(draws: Draws, family: Family, name: str) -> RoadNetwork:
+    """Returns a map, or raises `Unfit`."""
+    sketch, columns, rows = lattice(draws, family.lattice)
+    cut_corners(draws, sketch, columns, rows, family.corners_cut)
+    sides = Sides.of(sketch)
+    for row in range(rows - 1):
+        for column in range(columns - 1):
+            near = row * columns + column
+            corners = (near, near + 1, near + columns, near + columns + 1)
+            fill_cell(draws, sides, corners, family.cells, family.loops)
+    thin_out(draws, sketch, draws.within(family.lattice.removed))
+    prune(sketch)
+    contract(sketch)
+    if any(
+        sketch.narrowest_angle(point) < math.radians(40.0) for point in range(len(sketch.points))
+    ):
+        raise Unfit("streets meet at too small an angle")
+    plan = dress(draws, sketch, family.style)
+    if too_close(plan):
+        raise Unfit("streets come too close to each other")
+    network, _, _ = build(name, plan)
+    return rounded(network)
