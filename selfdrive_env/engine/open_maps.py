@@ -24,7 +24,7 @@ from selfdrive_env.maps import MapError, RoadNetwork, compiled, kept
 from selfdrive_env.maps.cache import map_folder
 from selfdrive_env.maps.pool.kept_map import AnyMap, KeptMap
 
-__all__ = ["num_starts", "open_maps"]
+__all__ = ["count_of", "open_maps"]
 
 MANY_MAPS = 8
 """From so many missing maps on, they are told of and built by several processes."""
@@ -75,15 +75,17 @@ def open_maps(settings: Settings, layout: ObservationLayout) -> list[AnyMap]:
     return [there or _open(one, counts) for one, there in zip(wanted, found, strict=True)]
 
 
-def num_starts(one: AnyMap) -> int:
-    """Returns how many segments of a map agents may start on.
+def count_of(one: AnyMap, name: str) -> int:
+    """Returns the length of an array of a map, which need not be read for that.
 
     Args:
         one: The map.
+        name: Of the array, "struct.field".
     """
     if isinstance(one, KeptMap):
-        return one.shapes["lanes.spawn_segment"][0]
-    return len(one.lanes.spawn_segment)
+        return one.shapes[name][0]
+    struct, field = name.split(".")
+    return len(getattr(getattr(one, struct), field))
 
 
 def _kept(wanted: Wanted, counts: dict[str, int]) -> KeptMap | None:

@@ -26,7 +26,7 @@ from selfdrive_env.config.checks import check_integer, check_options, check_seed
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
-from selfdrive_env.engine.open_maps import num_starts, open_maps
+from selfdrive_env.engine.open_maps import count_of, open_maps
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
@@ -366,7 +366,7 @@ class DrivingVectorEnv(VectorEnv):
         from selfdrive_env.rendering.window import Viewer
 
         if self._viewer is None:
-            title = f"selfdrive_env: {', '.join(self.settings.map_names)}"
+            title = f"selfdrive_env: {self.settings.map_text}"
             self._viewer = Viewer(self.num_envs, self.settings.render_size, title)
         edge = self._viewer.edge
         hud = self.settings.render_hud is not False
@@ -479,7 +479,7 @@ def _open_maps(settings: Settings, layout: ObservationLayout) -> list[AnyMap]:
     """Returns the pool of maps; raises a ValueError where one has no room for so many agents."""
     maps = open_maps(settings, layout)
     for one in maps:
-        room = int(num_starts(one) / SPAWN_SPACING)
+        room = int(count_of(one, "lanes.spawn_segment") / SPAWN_SPACING)
         if settings.slots > room:
             raise ValueError(
                 f"agents_per_world={settings.slots} is more than map {one.name!r} holds: it has "
