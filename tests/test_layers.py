@@ -49,11 +49,12 @@ ORDER = {
         *(("workers", "simd"), ("half",)),
     ),
     "kernels": (
-        *(("math",), ("dynamics",), ("surface", "collision"), ("road",), ("lights", "route")),
+        *(("math",), ("dynamics",), ("surface", "collision"), ("road",), ("rules", "route")),
         *(("drivers", "events", "spawn"), ("observation", "reward"), ("rows",), ("step",)),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
+    "kernels.rules": (("lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
@@ -61,8 +62,8 @@ ORDER = {
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
-        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "procedural", "compile"),
-        *(("pool",), ("integrity",), ("cache", "readers"), ("__init__",)),
+        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "compile"),
+        *(("procedural", "pool"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "maps.pool": (("kept_map",), ("map_pool",)),
     "engine": (

@@ -21,6 +21,7 @@ def make_params(settings: Settings) -> Params:
     hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
     return Params(
         dt=np.float32(settings.dt),
+        dt_ns=round(settings.dt * 1e9),
         horizon=settings.steps,
         on_collision=code_of("on_collision", settings.on_collision),
         on_offroad=code_of("on_offroad", settings.on_offroad),

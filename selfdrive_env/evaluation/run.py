@@ -166,7 +166,7 @@ def make_env(
     if not isinstance(slots, int) or slots < 1:
         raise ValueError(f"agents_per_world must be a whole number of at least 1, got {agents!r}")
     keywords["num_envs"] = len(seeds) * slots
-    known = {name: keywords[name] for name in ("map", "map_variants") if name in keywords}
+    known: dict[str, Any] = {n: keywords[n] for n in ("map", "map_variants") if n in keywords}
     _check_maps(Settings.from_keywords(known), make_layout(keywords["layout"]))
     env = DrivingVectorEnv(**keywords)
     check_layout(policy, env)

@@ -54,6 +54,7 @@ METRICS = (
     Metric(Event.WRONG_WAY, "wrong_way", "steps driven against a lane outside junctions"),
     Metric(Event.LOST, "lost", "episodes ended because no way leads on"),
     Metric(Event.TOW, "tows", "times a scripted driver was towed, having stood for 90 s"),
+    Metric(Event.YIELD, "yield_violations", "junctions entered in the way of one that goes first"),
 )
 """Counted metrics of an episode, in the order of `Event`: columns of `Tallies.count`."""
 

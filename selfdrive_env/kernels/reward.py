@@ -20,6 +20,7 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
+    EVENT_YIELD,
     HALTED,
 )
 
@@ -117,6 +118,7 @@ def agent_terms(step, weight, dt, raw, weighted):
     raw[TERM.timestep] = -dt if moves else ZERO
     raw[TERM.overspeed] = -dt * max(speed - step.limit, ZERO)
     raw[TERM.progress] = step.progress
+    raw[TERM.yield_violation] = -np.float32((step.event & EVENT_YIELD) != 0)
 
     for term in range(NUM_TERMS):
         weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]

@@ -13,7 +13,6 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
-from selfdrive_env.kernels.lights import draw_lights, stands_on_line
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.math.random import (
     DRAW_BODY,
@@ -32,6 +31,9 @@ from selfdrive_env.kernels.route import (
     is_wide,
     lanes_of_map,
 )
+from selfdrive_env.kernels.rules.lights import draw_lights
+from selfdrive_env.kernels.rules.right_of_way import junction_at_front
+from selfdrive_env.kernels.rules.stop_lines import stands_on_line
 from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
@@ -370,6 +372,8 @@ def place_agent(model, data, world, agent):
     agents.age[world, agent] = 0
     agents.contact[world, agent] = 0
     agents.stopped_at[world, agent] = -1
+    agents.stop_tick[world, agent] = 0
+    agents.front_junction[world, agent] = -1
     agents.brake_until[world, agent] = 0
     agents.standing_time[world, agent] = ZERO
     agents.hold[world, agent] = HOLD_NOTHING
@@ -391,6 +395,7 @@ def place_agent(model, data, world, agent):
         if try_place(model, data, world, agent, attempt, speed_unit):
             agents.status[world, agent] = PRESENT
             agents.goal_distance[world, agent] = goal_distance(model, data, world, agent, 0)
+            agents.front_junction[world, agent] = junction_at_front(model, data, world, agent)
             return True
     return False
 

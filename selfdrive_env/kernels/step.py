@@ -1,9 +1,9 @@
 """The order of a step, and what Python calls: one compiled function for steps and resets.
 
-actions -> lights -> drivers -> dynamics -> road -> collision -> stop lines -> route -> metrics ->
-reward -> last observation of finished rows -> placing -> observation. A step has four parts, so has
-a reset: `advance_world`, `observe_wanted`, `settle_world`, `observe_wanted`. The CPU loops them
-over worlds on threads; CUDA launches each with a block of threads a world.
+actions -> lights -> drivers -> dynamics -> road -> collision -> stop lines -> right of way ->
+route -> metrics -> reward -> last observation of finished rows -> placing -> observation. A step
+has four parts, so has a reset: `advance_world`, `observe_wanted`, `settle_world`, `observe_wanted`.
+The CPU loops them over worlds on threads; CUDA launches each with a block of threads a world.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from selfdrive_env.kernels.drivers.scripted import drive
 from selfdrive_env.kernels.dynamics.actions import take_actions
 from selfdrive_env.kernels.dynamics.jerk_bicycle import advance_bodies
 from selfdrive_env.kernels.events import begin_step, measure
-from selfdrive_env.kernels.lights import advance_lights, check_stop_lines
 from selfdrive_env.kernels.observation.outlook import note_last_outlook, note_outlook
 from selfdrive_env.kernels.observation.rows import observe_wanted
 from selfdrive_env.kernels.reward import give_rewards
@@ -32,6 +31,9 @@ from selfdrive_env.kernels.rows import (
     finish_rows,
     request_rows,
 )
+from selfdrive_env.kernels.rules.lights import advance_lights
+from selfdrive_env.kernels.rules.right_of_way import check_right_of_way
+from selfdrive_env.kernels.rules.stop_lines import check_stop_lines
 from selfdrive_env.kernels.spawn import draw_world, place_agents, reset_slots
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.params import NEXT_STEP
@@ -98,6 +100,9 @@ def advance_world(model, data, worker, world):
     collide(model, data, worker, world)
     now = stamp(scratch, worker, COLLISION, now)
     check_stop_lines(model, data, worker, world)
+    barrier()
+    check_right_of_way(model, data, worker, world)
+    barrier()
     now = stamp(scratch, worker, STOP_LINES, now)
     follow_routes(model, data, worker, world)
     barrier()

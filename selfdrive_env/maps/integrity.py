@@ -15,7 +15,7 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.pool.map_pool import BLOCK, COUNTED
 from selfdrive_env.maps.pool.map_pool import FIRSTS as POOL_FIRSTS
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
+from selfdrive_env.state.road import FOE_FIRST_COME, GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
 from selfdrive_env.state.world import RED
 
 __all__ = ["check_compiled"]
@@ -29,13 +29,16 @@ FIRSTS = {
 """Array of first entries -> array that it cuts into pieces."""
 
 ALIKE = (("routes.lane", "routes.distance"), ("signs.lane_line_s", "signs.lane_line"),
-    ("signs.cycle_colour", "signs.cycle_end"))  # fmt: skip
+    ("signs.cycle_colour", "signs.cycle_end"), ("signs.foe_rule", "signs.foe"),
+    ("signs.foe_place", "signs.foe"))  # fmt: skip
 """Arrays of one length, beside those with an axis of the same name."""
 
 INDICES = {
     **COUNTED,
     "signs.cycle_colour": "light",
+    "signs.foe_rule": "foe_rule",
     "paint.kind": "kind",
+    "paint.unmarked": "lane",
 }
 """Array of indices -> what it counts."""
 
@@ -117,6 +120,7 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
         "junction": compiled.num_junctions,
         "kind": GUIDE_LINE + 1,
         "light": RED + 1,
+        "foe_rule": FOE_FIRST_COME + 1,
     }
     for name, of in INDICES.items():
         array, low = arrays[name], -1 if name in OR_NONE else 0

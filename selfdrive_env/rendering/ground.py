@@ -163,15 +163,23 @@ class Ground:
             outside = self._lanes.junction[self._lanes.segment_lane[index]] < 0
             self._draw_markings(pen, map_index, view, index[outside])
         draw_lines(pen, self._edges(map_index, view), view, EDGE, max(2, round(0.2 * scale)))
-        self._draw_paint(pen, map_index, view)
+        painted = self._paint_of(map_index)
+        if painted is not None:
+            painted.draw(pen, view)
         return image
 
-    def _draw_paint(self, pen: ImageDraw, map_index: int, view: View) -> None:
-        """Draws what is painted on a map: that is made ready once, when it is first shown."""
+    def _paint_of(self, map_index: int) -> _Painted | None:
+        """Returns what is painted on a map, made ready when it is first shown; None without any."""
         if map_index not in self._painted and map_index < len(self._paints):
             self._painted[map_index] = _Painted(self._paints[map_index])
-        if map_index in self._painted:
-            self._painted[map_index].draw(pen, view)
+        return self._painted.get(map_index)
+
+    def _is_unmarked(self, map_index: int, lane: I32) -> Bools:
+        """Whether there is no centre line beside each lane of a map."""
+        painted = self._paint_of(map_index)
+        if painted is None:
+            return np.zeros(len(lane), bool)
+        return np.isin(lane - self._lanes.map_lane_first[map_index], painted.unmarked)
 
     def _with_arrow(self, map_index: int, index: I32) -> Bools:
         """Whether each segment of a map has an arrow."""
@@ -196,7 +204,7 @@ class Ground:
                 chosen = beside & dashed
                 draw_lines(pen, _ends(segment[chosen], offset[chosen]), view, DASH, width)
             other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
-            opposing = ~beside & other & (along < 0.0)
+            opposing = ~beside & other & (along < 0.0) & ~self._is_unmarked(map_index, lane)
             inner = offset[opposing] - side * 0.12
             draw_lines(pen, _ends(segment[opposing], inner), view, CENTRE_LINE, width)
             merging = ~beside & other & (along > 0.0) & dashed
@@ -266,6 +274,7 @@ class _Painted:
     """Draws what is painted on one map."""
 
     def __init__(self, paint: Paint) -> None:
+        self.unmarked = paint.unmarked
         self._areas = pieces_of(paint, CROSSWALK)
         self._stripes = [stripe for area in self._areas for stripe in stripes(area)]
         self._lines: list[tuple[Colour, float, list[F64]]] = [

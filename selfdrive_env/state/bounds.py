@@ -66,6 +66,7 @@ BOUNDS: dict[str, Bound] = {
     "agents.status": Bound(0, max(Status)),
     "agents.contact": Bound(0, sum(Contact)),
     "agents.stopped_at": Bound(-1, "line"),
+    "agents.front_junction": Bound(-1, MANY),
     "agents.brake_until": Bound(-(2**31), 2**31 - 1),
     "agents.standing_time": Bound(0.0, FAR),  # [s]
     "agents.hold": Bound(0, max(Hold)),

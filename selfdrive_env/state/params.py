@@ -63,6 +63,9 @@ class Params(NamedTuple):
     dt: np.float32
     """[s]"""
 
+    dt_ns: int
+    """The same [ns]."""
+
     horizon: int
     """Episode of a world [steps]."""
 

@@ -92,6 +92,12 @@ REWARDS = (
         0.0,
         "w times the metres by which the lane-graph distance to the next target shrank",
     ),
+    Reward(
+        "yield_violation",
+        0.0,
+        "-w per junction entered in the way of one with the right of way",
+        magnitude=True,
+    ),
 )
 
 TRAINING_RANGE = {row.name: row.observed for row in REWARDS if row.observed is not None}

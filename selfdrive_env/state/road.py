@@ -218,10 +218,27 @@ class Signs(NamedTuple):
     cycle_offset: Annotated[I64, "group"]
     """Where in its cycle a group is when the lights' clock reads 0 [ns]."""
 
+    foe_first: Annotated[I32, "lane+1"]
+    """Lanes that lane l of a junction gives way to: foe[foe_first[l]:foe_first[l + 1]]."""
+
+    foe: Annotated[I32, "entry"]
+    foe_rule: Annotated[U8, "entry"]
+    """`FOE_GOES_FIRST`, or `FOE_FIRST_COME` where order of arrival decides."""
+
+    foe_place: Annotated[F32, "entry 4"]
+    """Columns `FOE_*`: where the two lanes meet, from the start of each [m]."""
+
     map_program_first: Annotated[I32, "map+1"]
     map_group_first: Annotated[I32, "map+1"]
     map_line_first: Annotated[I32, "map+1"]
 
+
+# Signs.foe_rule
+FOE_GOES_FIRST, FOE_FIRST_COME = range(2)
+
+# Columns of Signs.foe_place: on the lane that gives way, and on the other.
+FOE_BEGIN, FOE_END, FOE_OTHER_BEGIN, FOE_OTHER_END = range(4)
+FOE_COLUMNS = 4
 
 # Paint.kind
 GAP, CROSSWALK, GIVE_WAY, GUIDE_LINE = range(4)
@@ -237,3 +254,6 @@ class Paint(NamedTuple):
     first: Annotated[I32, "piece+1"]
     point: Annotated[F32, "entry 2"]
     """Points of piece p: x, y of point[first[p]:first[p + 1]] [m]."""
+
+    unmarked: Annotated[I32, "item"]
+    """Lanes of the map whose left boundary is not painted, ascending."""

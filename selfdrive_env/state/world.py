@@ -107,6 +107,7 @@ class Event(IntFlag):
     WRONG_WAY = 128
     LOST = 256
     TOW = 512
+    YIELD = 1024
 
 
 class Hold(IntEnum):
@@ -143,7 +144,8 @@ PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
 LIGHTS_ON, LIGHTS_OFF, LIGHTS_GREEN = map(int, LightMode)
 CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
 (EVENT_GOAL, EVENT_LAST_GOAL, EVENT_COLLISION, EVENT_OFFROAD, EVENT_RED_LIGHT, EVENT_STOP_SIGN,
-    EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST, EVENT_TOW) = map(int, Event)  # fmt: skip
+    EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST, EVENT_TOW,
+    EVENT_YIELD) = map(int, Event)  # fmt: skip
 NUM_COUNTS = len(Event)
 HOLD_NOTHING, HOLD_BODY, HOLD_RIGHT_OF_WAY, HOLD_ROOM, HOLD_LINE = map(int, Hold)
 ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
@@ -225,6 +227,12 @@ class Agents(NamedTuple):
 
     stopped_at: Annotated[I32, "world agent"]
     """Stop line in front of which the agent has stood, until it leaves it, -1 for none."""
+
+    stop_tick: Annotated[U32, "world agent"]
+    """When it came to stand there."""
+
+    front_junction: Annotated[I32, "world agent"]
+    """Junction that its front was in after the last step, -1 for none."""
 
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""

@@ -24,6 +24,7 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
+    EVENT_YIELD,
 )
 from tests.kernels import bits, from_python, plain
 from tests.kernels.conftest import random_jerks, town_engine
@@ -120,7 +121,7 @@ def test_lane_terms_have_the_same_bits_in_plain_python():
 def test_random_steps_agree_with_the_table():
     random = np.random.default_rng(0)
     events = {"goal": EVENT_GOAL, "collision": EVENT_COLLISION, "offroad": EVENT_OFFROAD}
-    events["stop_line"] = EVENT_STOP_SIGN
+    events["stop_line"], events["yield_violation"] = EVENT_STOP_SIGN, EVENT_YIELD
     for _ in range(1500):
         happened = {name: float(random.random() < 0.3) for name in events}
         weight = {n: random.uniform(*TRAINING_RANGE.get(n, (0.0, 1.0))) for n in WEIGHTS}
@@ -154,6 +155,7 @@ def test_rewards_of_running_worlds_agree_with_the_table():
             "collision": (out.event & EVENT_COLLISION) != 0,
             "offroad": (out.event & EVENT_OFFROAD) != 0,
             "stop_line": (out.event & (EVENT_RED_LIGHT | EVENT_STOP_SIGN)) != 0,
+            "yield_violation": (out.event & EVENT_YIELD) != 0,
         }
         event = {name: flag.astype(float) for name, flag in event.items()}
         weight = {name: b.weight[..., k].astype(float) for k, name in enumerate(WEIGHTS)}

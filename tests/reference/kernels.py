@@ -313,6 +313,7 @@ def reward_terms(
         "timestep": -dt * moves,
         "overspeed": -dt * np.maximum(speed - limit, 0.0),
         "progress": progress * one,
+        "yield_violation": -event["yield_violation"] * one,
     }
     weighted = {name: value * weight[name] for name, value in raw.items()}
     impact = weight["collision"] + 0.1 * np.abs(speed_before)

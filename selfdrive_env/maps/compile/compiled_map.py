@@ -16,7 +16,7 @@ from selfdrive_env.maps.compile.grid import Cells, Frame, compile_cells, frame_o
 from selfdrive_env.maps.compile.levels import find_layers
 from selfdrive_env.maps.compile.paint import compile_paint
 from selfdrive_env.maps.compile.segments import compile_lanes, resample_lanes
-from selfdrive_env.maps.compile.signs import compile_signs, guard_lists
+from selfdrive_env.maps.compile.signs.stop_lines import compile_signs, guard_lists
 from selfdrive_env.maps.compile.surface import (
     build_surfaces,
     false_edge_areas,
@@ -182,11 +182,14 @@ def _near_lists(
 WHERE_STATED = ("precedence", "cycle_first", "cycle_colour", "cycle_end", "cycle_offset")
 """Fields that a digest leaves out where they say nothing."""
 
+FOLLOWING = ("near_stop_line", "foe_first", "foe", "foe_rule", "foe_place")
+"""Fields that follow from others, as routes do."""
+
 
 def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
     """Returns 16 hexadecimal digits of the SHA-256 of all arrays but those that follow from others.
 
-    These are the routes and the lists of near stop lines. Right of way and cycles of lights count
+    These are the routes and the lists of near stop lines and of foes. Right of way and cycles count
     where there are some.
     """
     digest = hashlib.sha256()
@@ -194,7 +197,7 @@ def _digest(structs: tuple[Lanes, Routes, Grid, Signs]) -> str:
         if isinstance(struct, Routes):
             continue
         for name, array in struct._asdict().items():
-            if name == "near_stop_line" or (name in WHERE_STATED and not array.any()):
+            if name in FOLLOWING or (name in WHERE_STATED and not array.any()):
                 continue
             digest.update(str((array.shape, array.dtype)).encode())
             digest.update(np.ascontiguousarray(array).data)

@@ -37,6 +37,7 @@ FIRSTS = {
     "signs.program_first": "signs.program_group",
     "signs.map_line_first": "signs.line",
     "signs.cycle_first": "signs.cycle_end",
+    "signs.foe_first": "signs.foe",
     "signs.map_group_first": "signs.cycle_offset",
     "signs.map_program_first": "signs.program_first",
 }
@@ -61,6 +62,7 @@ COUNTED = {
     "signs.group_line": "line",
     "signs.lane_line": "line",
     "signs.program_group": "group",
+    "signs.foe": "lane",
 }
 """Array of indices -> what it counts; -1 stays what it is."""
 

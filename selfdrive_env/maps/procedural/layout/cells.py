@@ -14,7 +14,7 @@ from selfdrive_env.maps.procedural.layout.sketch import (
     split,
 )
 
-__all__ = ["CELL_KINDS", "Sides", "fill_cell"]
+__all__ = ["CELL_KINDS", "Sides", "add_crossing", "fill_cell"]
 
 XY = tuple[float, float]
 
@@ -28,11 +28,17 @@ NEAREST = 42.0
 NEAREST_LOCAL = 30.0
 """The same of two side streets on opposite sides of it (staggered) [m]."""
 
-SAME = 8.0
+STAGGER = 34.0
+"""Between them, if they would else be closer [m]."""
+
+SAME = 4.0
 """Nearer than this, side streets from both sides share a junction [m]."""
 
 LEAST_ANGLE = math.radians(42.0)
 """Between two streets at a point."""
+
+CROSSING_LEAD = (0.27, 0.06)
+"""Where a street that crosses on another level bends, along its side and towards the far corner."""
 
 LOOP_ROOM = 44.0
 """From the side street's start to the middle of the loop at its end, at least [m]."""
@@ -64,14 +70,17 @@ class Sides:
         if key not in self.points:
             return None
         length = distance_between(*(self.sketch.points[point] for point in key))
-        for place, (other, _) in enumerate(self.points[key]):
-            gap = abs(other - share) * length
-            inner = 0 < place < len(self.points[key]) - 1
-            if inner and gap < SAME:
-                return other
-            if gap < (NEAREST_LOCAL if inner else NEAREST):
-                return None
-        return share
+        inner = [other for other, _ in self.points[key][1:-1]]
+        same = next((other for other in inner if abs(other - share) * length < SAME), None)
+        if same is not None:
+            return same
+        # Beside a side street on the other side, one moves away from it, as far as it has to.
+        for other in inner:
+            if abs(other - share) * length < STAGGER:
+                share = other + math.copysign(STAGGER / length, share - other)
+        ends = min(share, 1.0 - share) * length
+        gap = min((abs(other - share) * length for other in inner), default=math.inf)
+        return share if ends >= NEAREST and gap >= NEAREST_LOCAL else None
 
     def point(self, key: tuple[int, int], share: float) -> int:
         """Returns the point on a side, which is split there unless there is one already."""
@@ -144,6 +153,65 @@ def fill_cell(
     sketch.points.append(hub)
     sketch.edges += [Edge(point, len(sketch.points) - 1) for point in points]
     return kind
+
+
+def add_crossing(
+    draws: Draws, sketch: Sketch, columns: int, rows: int
+) -> tuple[int, int, int, int] | None:
+    """Lets two streets cross on two levels in a cell of a lattice; two of its sides go for it.
+
+    Args:
+        draws: Where chance comes from.
+        sketch: The lattice, not yet split; changed in place.
+        columns: Of the lattice.
+        rows: Likewise.
+
+    Returns:
+        The corners of the cell, None where there is none with room for it.
+    """
+    cells = [(c, r) for r in range(rows - 1) for c in range(columns - 1)]
+    over = 1 if draws.chance(0.5) else -1
+    for column, row in draws.shuffled(cells):
+        a = row * columns + column
+        b, c, d = a + 1, a + columns, a + columns + 1
+        pairs = (((a, b), (c, d)), ((a, c), (b, d)))
+        long = distance_between(sketch.points[a], sketch.points[b])
+        deep = distance_between(sketch.points[a], sketch.points[c])
+        # Along the longer sides, so that they do not cross at too small an angle.
+        for near, far in pairs if long > deep else pairs[::-1]:
+            sides = [k for k in sketch.alive()
+                if (sketch.edge(k).start, sketch.edge(k).end) in (near, far)]  # fmt: skip
+            if len(sides) < 2 or max(sketch.edge(k).rank for k in sides) > 1:
+                continue
+            taken = [(k, sketch.edge(k)) for k in sides]
+            for k in sides:
+                sketch.edges[k] = None
+            # From corner to corner: first along the side that goes, then across the cell.
+            first = _across_cell(sketch, (near[0], near[1]), (far[1], far[0]), over)
+            second = _across_cell(sketch, (near[1], near[0]), (far[0], far[1]), -over)
+            sketch.edges += [first, second]
+            corners = (a, b, c, d)
+            if all(
+                len(sketch.at(k)) > 2 and sketch.narrowest_angle(k) > LEAST_ANGLE for k in corners
+            ):
+                return corners
+            del sketch.edges[-2:]
+            for k, edge in taken:
+                sketch.edges[k] = edge
+    return None
+
+
+def _across_cell(
+    sketch: Sketch, near: tuple[int, int], far: tuple[int, int], level: int
+) -> Edge:
+    """Returns a street from near[0] to far[0] that begins and ends along the sides."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = (sketch.points[k] for k in (*near, *far))
+    out, rise = CROSSING_LEAD
+    via = [
+        (x0 + out * (x1 - x0) + rise * (x2 - x0), y0 + out * (y1 - y0) + rise * (y2 - y0)),
+        (x2 + out * (x3 - x2) + rise * (x0 - x2), y2 + out * (y3 - y2) + rise * (y0 - y2)),
+    ]
+    return Edge(near[0], far[0], via, 1, level=level)
 
 
 def _add_dead_ends(

@@ -10,12 +10,19 @@ import numpy as np
 
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.procedural.layout.profiles import Pocket, Profile, sections, shortest
-from selfdrive_env.maps.procedural.layout.relief import Relief, street_heights
+from selfdrive_env.maps.procedural.layout.relief import (
+    CLEARANCE,
+    Relief,
+    crossing_heights,
+    meeting_place,
+    street_heights,
+)
 from selfdrive_env.maps.procedural.layout.sketch import Sketch, distance_between
 from selfdrive_env.maps.procedural.roads.lines import line_through
 from selfdrive_env.maps.procedural.roads.plan import Node, Plan, mouths
+from selfdrive_env.maps.procedural.roads.rounds import least_ring
 from selfdrive_env.maps.procedural.roads.streets import Street
-from selfdrive_env.maps.towns.centre_lines import CentreLine
+from selfdrive_env.maps.towns.centre_lines import CentreLine, pose_at
 
 __all__ = ["Style", "Unfit", "dress"]
 
@@ -24,8 +31,14 @@ Range = tuple[float, float]
 LEAD = 24.0
 """Streets run straight for so long from where they meet [m]."""
 
+ONE_WAY_KERB = 6.0
+"""Radius of the kerb where one-way streets meet others, at least [m]."""
+
 ROUND_ANGLE = math.radians(55.0)
 """Between the arms of a roundabout, at least."""
+
+CROSSING_ANGLE = math.radians(38.0)
+"""Between streets that cross on two levels, at least."""
 
 STRAIGHT = math.radians(40.0)
 
@@ -39,8 +52,11 @@ DROP_ROOM = 215.0
 """... and these a lane that ends [m]."""
 
 
-LEAST_RADII = (9.0, 14.0, 24.0)
+LEAST_RADII = (9.0, 12.0, 26.0)
 """Of bends between junctions, by rank [m]."""
+
+
+FLAT = Relief((0.0, 0.0), crest=(0.0, 0.0))
 
 
 class Unfit(Exception):
@@ -72,9 +88,6 @@ class Style:
 
     among_equals: Mapping[str, float] = field(default_factory=dict)
     """Controls elsewhere."""
-
-    two_lane_rings: float = 0.4
-    """Share of roundabouts with a two-lane arm that have two lanes."""
 
     pockets: float = 0.35
     """Share of approaches with room for it that have a turn lane."""
@@ -138,8 +151,11 @@ def dress(draws: Draws, sketch: Sketch, style: Style) -> Plan:
     nodes = _nodes(draws, sketch, style, drafts)
     _add_pockets(draws, sketch, style, drafts, nodes)
     plan = _fitted(sketch, drafts, nodes)
-    if style.relief is not None:
-        _raise_streets(draws, sketch, style.relief, plan)
+    crossing = [k for k, d in enumerate(drafts) if sketch.edge(d.edge).level]
+    if style.relief is not None or crossing:
+        _raise_streets(draws, style.relief or FLAT, plan)
+    if crossing:
+        _raise_crossing(plan, crossing, [sketch.edge(drafts[k].edge).level for k in crossing])
     return plan
 
 
@@ -148,10 +164,11 @@ def _bend(draws: Draws, sketch: Sketch, style: Style) -> None:
     for number in sketch.alive():
         edge = sketch.edge(number)
         bends, twice = draws.chance(style.bent), draws.chance(0.4)
-        aside, sense = draws.within((0.05, 0.13)), 1.0 if draws.chance(0.5) else -1.0
+        most = 0.07 if edge.rank > 1 else 0.13
+        aside, sense = draws.within((0.04, most)), 1.0 if draws.chance(0.5) else -1.0
         length = distance_between(sketch.points[edge.start], sketch.points[edge.end])
         loops = edge.start in sketch.loops or edge.end in sketch.loops
-        if not bends or edge.via or length < 95.0 or loops:
+        if not bends or edge.via or length < (140.0 if edge.rank > 1 else 95.0) or loops:
             continue
         (x0, y0), (x1, y1) = sketch.path(number)
         offsets = [(0.36, aside), (0.64, -aside)] if twice else [(0.5, aside)]
@@ -269,9 +286,11 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
             continue
         ranks = sorted((sketch.edge(k).rank for k in here), reverse=True)
         node.kerb = draws.within(style.kerbs[ranks[0]])
+        if any(sketch.edge(k).one_way for k in here):
+            # Who cannot turn left here has to turn right.
+            node.kerb = max(node.kerb, ONE_WAY_KERB)
         table = dict(style.at_main if ranks[0] > ranks[-1] else style.among_equals)
-        radius, ring, mini = (draws.within(b) for b in ((13.0, 20.0), (20.0, 26.0), (6.0, 8.0)))
-        two = draws.chance(style.two_lane_rings)
+        radius, ring, mini = (draws.within(b) for b in ((13.0, 20.0), (20.0, 26.0), (7.3, 8.8)))
         crossing = draws.chance(style.crosswalks[0]), draws.chance(style.crosswalks[1])
         node.paved = draws.chance(style.paved_loops)
         if point in sketch.loops:
@@ -297,8 +316,8 @@ def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> 
         if node.control == "signals":
             lights.append((node.x, node.y))
         if node.control == "roundabout":
-            node.ring_lanes = 2 if wide and two else 1
-            node.radius = ring if node.ring_lanes > 1 else radius
+            node.ring_lanes = 2 if wide else 1
+            node.radius = max(ring if wide else radius, least_ring(angle, 5.3 if wide else 1.9))
         if node.control == "mini_roundabout":
             node.radius = mini
         node.crosswalks = crossing[0 if node.control == "signals" else 1]
@@ -388,13 +407,37 @@ def _loosen(draft: _Draft, ends: list[Node]) -> None:
             node.crosswalks = False
 
 
-def _raise_streets(draws: Draws, sketch: Sketch, relief: Relief, plan: Plan) -> None:
+def _raise_streets(draws: Draws, relief: Relief, plan: Plan) -> None:
     """Gives nodes and streets their heights."""
-    field_ = relief.field(draws)
+    height_at = relief.field(draws)
     for node in plan.nodes:
-        node.z = field_(node.x, node.y)
+        node.z = height_at(node.x, node.y)
     reaches = mouths(plan)
     for number, (street, ends) in enumerate(zip(plan.streets, reaches, strict=True)):
         z = plan.nodes[street.start].z, plan.nodes[street.end].z
         heights = street_heights(draws, relief, street.line, ends, z)
         plan.streets[number] = replace(street, heights=heights)
+
+
+def _raise_crossing(plan: Plan, crossing: list[int], levels: list[int]) -> None:
+    """Lets one street pass over another."""
+    if len(crossing) != 2 or sum(levels):
+        raise Unfit("streets that cross on two levels have become one")
+    lines = [plan.streets[k].line for k in crossing]
+    places = meeting_place(lines[0], lines[1])
+    headings = [pose_at(line, place).heading for line, place in zip(lines, places, strict=True)]
+    if abs(math.sin(headings[0] - headings[1])) < math.sin(CROSSING_ANGLE):
+        raise Unfit("streets cross at too small an angle")
+    reaches = mouths(plan)
+    before = [
+        float(np.interp(place, *plan.streets[k].heights))  # type: ignore[misc]
+        for k, place in zip(crossing, places, strict=True)
+    ]
+    for k, place, level in zip(crossing, places, levels, strict=True):
+        street = plan.streets[k]
+        height = 0.5 * sum(before) + 0.5 * level * CLEARANCE
+        z = plan.nodes[street.start].z, plan.nodes[street.end].z
+        heights = crossing_heights(street.line, reaches[k], z, place, height)
+        if heights is None:
+            raise Unfit("ramps are too steep")
+        plan.streets[k] = replace(street, heights=heights)

@@ -106,6 +106,9 @@ def thin_out(draws: Draws, sketch: Sketch, share: float) -> None:
         if wanted <= 0:
             return
         edge = sketch.edge(number)
+        near = {k for point in (edge.start, edge.end) for k in sketch.at(point)}
+        if any(sketch.edge(k).level for k in near):
+            continue
         if edge.rank > 1 or min(len(sketch.at(edge.start)), len(sketch.at(edge.end))) < 3:
             continue
         if not bridges(sketch, [number]):

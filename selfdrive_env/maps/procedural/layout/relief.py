@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.procedural.draws import Draws
 from selfdrive_env.maps.towns.builder import smooth
-from selfdrive_env.maps.towns.centre_lines import CentreLine
+from selfdrive_env.maps.towns.centre_lines import CentreLine, evaluate
 
-__all__ = ["Relief", "street_heights"]
+__all__ = ["CLEARANCE", "Relief", "crossing_heights", "meeting_place", "street_heights"]
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +22,15 @@ LEVEL = 3.0
 
 STEEPEST = 0.1
 """Largest grade."""
+
+
+PLATEAU = 24.0
+"""Streets that cross on two levels are level for so long to either side of it [m]."""
+
+CLEARANCE = 6.0
+"""Between the two levels [m]."""
+
+STEEPEST_RAMP = 0.12
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +91,41 @@ def street_heights(
     crest = draws.within(relief.crest)
     crest = math.copysign(min(abs(crest), most), crest)
     return samples, heights + crest * np.sin(np.pi * share) ** 2
+
+
+def meeting_place(line: CentreLine, other: CentreLine) -> tuple[float, float]:
+    """Returns the stations where two lines are nearest to each other [m]."""
+    s, t = (np.arange(0.0, one.length, 1.0) for one in (line, other))
+    (x, y, _), (u, v, _) = evaluate(line, s), evaluate(other, t)
+    gap = np.hypot(x[:, None] - u, y[:, None] - v)
+    place = np.unravel_index(int(np.argmin(np.round(gap, 6))), gap.shape)
+    return float(s[place[0]]), float(t[place[1]])
+
+
+def crossing_heights(
+    line: CentreLine,
+    ends: tuple[float, float],
+    z: tuple[float, float],
+    place: float,
+    height: float,
+) -> tuple[Floats, Floats] | None:
+    """Returns heights along a street that passes over or below another, None if it is too steep.
+
+    Args:
+        line: Of the street.
+        ends: How far from its nodes it starts and ends [m].
+        z: Heights of its nodes [m].
+        place: Station where it crosses the other one [m].
+        height: Its height there [m].
+    """
+    first, last = ends[0] + LEVEL, line.length - ends[1] - LEVEL
+    samples = np.linspace(0.0, line.length, max(2, math.ceil(line.length - 1e-6)))
+    low, high = place - PLATEAU, place + PLATEAU
+    if low - first < PLATEAU or last - high < PLATEAU:
+        return None
+    grades = [1.5 * abs(height - z[0]) / (low - first), 1.5 * abs(height - z[1]) / (last - high)]
+    if max(grades) > STEEPEST_RAMP:
+        return None
+    rising = z[0] + (height - z[0]) * smooth((samples - first) / (low - first))
+    falling = height + (z[1] - height) * smooth((samples - high) / (last - high))
+    return samples, np.where(samples < place, rising, falling)

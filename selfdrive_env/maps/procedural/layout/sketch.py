@@ -26,8 +26,8 @@ class Edge:
     one_way: bool = False
     """From start to end only."""
 
-    cell: int = -1
-    """What it belongs to, for those that lay it out."""
+    level: int = 0
+    """1 passes over, -1 below another street on its way."""
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ def split(sketch: Sketch, number: int, share: float) -> int:
     (x0, y0), (x1, y1) = sketch.path(number)
     sketch.points.append((x0 + share * (x1 - x0), y0 + share * (y1 - y0)))
     point = len(sketch.points) - 1
-    sketch.edges.append(Edge(point, edge.end, [], edge.rank, edge.one_way, edge.cell))
+    sketch.edges.append(Edge(point, edge.end, [], edge.rank, edge.one_way))
     edge.end = point
     return point
 
@@ -177,4 +177,5 @@ def contract(sketch: Sketch) -> None:
         first.via = [*before, sketch.points[point], *after]
         first.start, first.end = start, end
         first.rank = max(first.rank, second.rank)
+        first.level = first.level or second.level
         sketch.edges[here[1]] = None

@@ -97,6 +97,8 @@ def join_arms(work: Work, junction: int, arms: list[Arm], kerb: float) -> list[W
 def _movements(arms: list[Arm], number: int) -> list[tuple[int, int, int, str]]:
     """Returns (incoming lane, arm, outgoing lane, turn) of one approach."""
     arrival = arms[number]
+    if not arrival.incoming:
+        return []
     targets: dict[str, list[int]] = {"l": [], "s": [], "r": []}
     for other, arm in enumerate(arms):
         if other != number and arm.outgoing:

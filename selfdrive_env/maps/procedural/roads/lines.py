@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.towns.centre_lines import CentreLine, Pose, chain, connection, pose_at
 
-__all__ = ["bend_pieces", "line_through", "stations", "tangent_length", "turn_line"]
+__all__ = ["TURN_SPIRAL", "bend_pieces", "line_through", "stations", "tangent_length", "turn_line"]
 
 Floats = NDArray[np.float64]
 

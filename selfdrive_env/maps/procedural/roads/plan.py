@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems, finish
 from selfdrive_env.maps.procedural.roads.control import add_crosswalk, control_junction
 from selfdrive_env.maps.procedural.roads.junctions import join_arms, sorted_arms
+from selfdrive_env.maps.procedural.roads.lines import TURN_SPIRAL, bend_pieces, tangent_length
 from selfdrive_env.maps.procedural.roads.rounds import (
     build_loop,
     build_mini_roundabout,
@@ -29,12 +30,15 @@ from selfdrive_env.maps.procedural.roads.streets import (
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.maps.towns.centre_lines import pose_at
 
-__all__ = ["Node", "Plan", "build", "mouths", "rounded"]
+__all__ = ["Node", "Plan", "build", "build_node", "mouths", "rounded"]
 
 Floats = NDArray[np.float64]
 
 CROSSWALK_ROOM = 4.5
 """From the curve of the kerb to where lanes end, where there is a crosswalk [m]."""
+
+HALF_LANE = 1.65
+"""Half the width of a lane where it ends at a junction, about [m]."""
 
 LEAST_REACH = 3.0
 """From a node to the ends of its arms, at least [m]."""
@@ -107,7 +111,8 @@ def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> li
     if node.control in ("roundabout", "mini_roundabout", "loop"):
         headings = [heading for heading, *_ in arms]
         return [
-            round_reach(node.control, node.radius, headings, k) for k in range(len(arms))
+            round_reach(node.control, node.radius, headings, k, max(arms[k][3:]) - HALF_LANE)
+            for k in range(len(arms))
         ]
     least = max(LEAST_REACH, node.reach)
     reaches = [least] * len(arms)
@@ -117,7 +122,10 @@ def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> li
         right = arms[other][4]
         if other == k or angle > FLAT_ANGLE:
             continue
-        fillet = node.kerb / math.tan(0.5 * angle)
+        # The lane's centre turns along clothoids, which take more room than the kerb's arc.
+        bend = math.pi - angle
+        shape = tangent_length(bend, bend_pieces(bend, 1.0, TURN_SPIRAL))
+        fillet = (node.kerb + HALF_LANE) * shape - HALF_LANE / math.tan(0.5 * angle)
         own = (right + left * math.cos(angle)) / math.sin(angle) + fillet
         others = (left + right * math.cos(angle)) / math.sin(angle) + fillet
         reaches[k] = max(reaches[k], own)
@@ -142,11 +150,11 @@ def build(name: str, plan: Plan) -> tuple[RoadNetwork, list[Laid], Work]:
         laid.append(lay_street(work, street, number, first, street.line.length - last))
     for key, node in enumerate(plan.nodes):
         if key in work.arms:
-            _build_node(work, key, node)
+            build_node(work, key, node)
     return work.network, laid, work
 
 
-def _build_node(work: Work, key: int, node: Node) -> None:
+def build_node(work: Work, key: int, node: Node) -> None:
     """Joins the arms of a node."""
     middle = (node.x, node.y)
     if node.control == "roundabout":

@@ -7,6 +7,7 @@ the middle, and one to the right: tangent to the lanes and to the ring. Counter-
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,13 @@ from selfdrive_env.maps.procedural.roads.streets import (
 from selfdrive_env.maps.road_network import Lane
 from selfdrive_env.maps.towns.centre_lines import CentreLine, Pose, arc, chain
 
-__all__ = ["build_loop", "build_mini_roundabout", "build_roundabout", "round_reach"]
+__all__ = [
+    "build_loop",
+    "build_mini_roundabout",
+    "build_roundabout",
+    "least_ring",
+    "round_reach",
+]
 
 Floats = NDArray[np.float64]
 
@@ -56,6 +63,9 @@ LOOP_WIDTH = 4.4
 LOOP_LIMIT = 4.2
 """[m], [m/s]"""
 
+LEAST_SIDE = 8.5
+"""Radius of the bends onto a ring and off it, at least [m]."""
+
 LEAST_ARC = 0.1
 """Ways that follow a mini roundabout for less turn off directly [rad]."""
 
@@ -68,7 +78,9 @@ def ring_limit(radius: float) -> float:
     return next(limit for most, limit in RING_LIMITS if radius <= most)
 
 
-def round_reach(control: str, radius: float, headings: list[float], number: int) -> float:
+def round_reach(
+    control: str, radius: float, headings: list[float], number: int, offset: float = LANE_OFFSET
+) -> float:
     """Returns how far from the middle an arm of a roundabout or loop ends [m].
 
     Args:
@@ -76,6 +88,7 @@ def round_reach(control: str, radius: float, headings: list[float], number: int)
         radius: Of the ring's outermost lane [m].
         headings: Of all arms, counter-clockwise [rad].
         number: Of the arm.
+        offset: From the middle of the arm to that of its outermost lane [m].
     """
     if control == "loop":
         side = radius
@@ -88,10 +101,25 @@ def round_reach(control: str, radius: float, headings: list[float], number: int)
         (headings[(number + 1) % len(headings)] - headings[number]) % full,
         (headings[number] - headings[number - 1]) % full,
     ]
-    sine = math.sin(min(SPREAD, SPREAD_SHARE * min(gap if gap > 0.0 else full for gap in gaps)))
-    side = (radius * sine - LANE_OFFSET) / (1.0 - sine)
-    side = max(side, 6.0)
-    return math.sqrt((radius + side) ** 2 - (LANE_OFFSET + side) ** 2) + STRAIGHT_LEAD
+    sine = math.sin(_spread(min(gap if gap > 0.0 else full for gap in gaps)))
+    side = max((radius * sine - offset) / (1.0 - sine), LEAST_SIDE)
+    return math.sqrt((radius + side) ** 2 - (offset + side) ** 2)
+
+
+def _spread(gap: float) -> float:
+    """Returns the angle between an arm and where its lanes meet the ring [rad]."""
+    return min(SPREAD, SPREAD_SHARE * gap)
+
+
+def least_ring(gap: float, offset: float) -> float:
+    """Returns the radius of a ring whose entries and exits are not too tight [m].
+
+    Args:
+        gap: Smallest angle between two arms [rad].
+        offset: From the middle of an arm to that of its outermost lane, at most [m].
+    """
+    sine = math.sin(_spread(gap))
+    return (LEAST_SIDE * (1.0 - sine) + offset) / sine
 
 
 def _round_line(
@@ -185,7 +213,7 @@ def build_roundabout(
     gaps = [
         (angles[(k + 1) % len(arms)] - angle) % full or full for k, angle in enumerate(angles)
     ]
-    spread = [min(SPREAD, SPREAD_SHARE * min(gaps[k], gaps[k - 1])) for k in range(len(arms))]
+    spread = [_spread(min(gaps[k], gaps[k - 1])) for k in range(len(arms))]
     passing, between = [], []
     for k, angle in enumerate(angles):
         junction = new_junction(work, f"node {key} {k}")
@@ -200,7 +228,8 @@ def build_roundabout(
             link(work, before, through)
             link(work, through, after)
             work.network.lanes[through].precedence = 1
-        _join_ring(work, arm, between[k - 1], between[k], junction, radius)
+        ring = _Ring(middle, radius, angles[k], spread[k])
+        _join_ring(work, arm, between[k - 1], between[k], junction, ring)
 
 
 def _ring_lanes(
@@ -231,24 +260,80 @@ def _ring_lanes(
     return out
 
 
+class _Ring(NamedTuple):
+    """A ring at one of its arms."""
+
+    middle: tuple[float, float]
+    radius: float
+    """To the middle of its outermost lane [m]."""
+
+    heading: float
+    """In which the arm leaves it [rad]."""
+
+    spread: float
+    """Angle between the arm and where its lanes meet the ring [rad]."""
+
+
 def _join_ring(
-    work: Work, arm: Arm, before: list[int], after: list[int], junction: int, radius: float
+    work: Work, arm: Arm, before: list[int], after: list[int], junction: int, ring: _Ring
 ) -> None:
     """Adds the ways of an arm onto the ring and off it."""
-    limit = ring_limit(radius)
-    network = work.network
+    network, width = work.network, RING_WIDTH[len(after) - 1]
+    outer = len(after) - 1
     if arm.incoming:
-        outer = len(after) - 1
-        pairs = [(arm.incoming[-1], after[outer])]
+        pairs = [(arm.incoming[-1], outer)]
         if outer:
-            pairs.append((arm.incoming[-2 if len(arm.incoming) > 1 else -1], after[0]))
-        for lane, target in pairs:
-            way = connect(work, lane, target, 40.0, limit, junction)
+            pairs.append((arm.incoming[-2 if len(arm.incoming) > 1 else -1], 0))
+        for lane, k in pairs:
+            radius = ring.radius - width * (outer - k)
+            line = _ring_way(work.poses[lane][1], ring, radius, 1.0)
+            way = _lay(work, line, (lane, after[k]), ring, junction)
             network.lanes[way].precedence = -1
         add_sign(work, junction, arm, "yield_sign")
     if arm.outgoing:
-        pairs = [(before[-1], arm.outgoing[-1])]
-        if len(before) > 1 and len(arm.outgoing) > 1:
-            pairs.append((before[0], arm.outgoing[-2]))
-        for lane, target in pairs:
-            connect(work, lane, target, 40.0, limit, junction)
+        pairs = [(outer, arm.outgoing[-1])]
+        if outer:
+            # Pieces between arms are too short to change lanes: one leaves from either.
+            pairs.append((0, arm.outgoing[-2 if len(arm.outgoing) > 1 else -1]))
+        for k, lane in pairs:
+            radius = ring.radius - width * (outer - k)
+            line = _ring_way(work.poses[lane][0].reversed(), ring, radius, -1.0)
+            _lay(work, line, (before[k], lane), ring, junction)
+
+
+def _lay(
+    work: Work, line: CentreLine | None, lanes: tuple[int, int], ring: _Ring, junction: int
+) -> int:
+    """Adds a way between an arm and a ring, along a line if there is one."""
+    limit = ring_limit(ring.radius)
+    if line is None:
+        return connect(work, *lanes, 40.0, limit, junction)
+    ends = (work.network.lanes[lanes[0]].width[-1], work.network.lanes[lanes[1]].width[0])
+    return lay_way(work, line, lanes, 0.5 * float(sum(ends)), limit, junction)
+
+
+def _ring_way(pose: Pose, ring: _Ring, radius: float, sense: float) -> CentreLine | None:
+    """Returns an arc from an arm to a ring and one along it, None where they do not fit.
+
+    Args:
+        pose: Where the lane of the arm ends, towards the ring.
+        ring: Which.
+        radius: Of its lane [m].
+        sense: 1 for a way onto the ring, -1 for one off it, which is laid from its end.
+    """
+    dx, dy = ring.middle[0] - pose.x, ring.middle[1] - pose.y
+    ahead = dx * math.cos(pose.heading) + dy * math.sin(pose.heading)
+    aside = sense * (dy * math.cos(pose.heading) - dx * math.sin(pose.heading))
+    side = (ahead**2 + aside**2 - radius**2) / (2.0 * (radius - aside))
+    turn = math.atan2(ahead, aside + side)
+    # Where the arc meets the ring, seen from the middle.
+    met = pose.heading + math.pi + sense * (0.5 * math.pi - turn)
+    rest = sense * math.remainder(ring.heading + sense * ring.spread - met, 2.0 * math.pi)
+    if side < 0.6 * LEAST_SIDE or rest < -1e-6:
+        return None
+    pieces = [(side * turn, -1.0 / side), (radius * max(rest, 0.0), 1.0 / radius)]
+    if sense > 0.0:
+        return chain(pose, pieces)
+    place = ring.heading - ring.spread
+    x, y = (c + radius * f(place) for c, f in zip(ring.middle, (math.cos, math.sin), strict=True))
+    return chain(Pose(x, y, place + 0.5 * math.pi), pieces[::-1])

@@ -9,6 +9,7 @@ import numpy as np
 
 from selfdrive_env.maps.compile.grid import OBSERVATION_CELL, Cells, Frame
 from selfdrive_env.maps.compile.segments import Strips
+from selfdrive_env.maps.compile.signs.right_of_way import compile_foes
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.arrays import F64, I32
 from selfdrive_env.state.road import BLOCK_CELLS, LINE_COLUMNS, LINE_X0, LINE_Y1, Lanes, Signs
@@ -63,6 +64,7 @@ def compile_signs(network: RoadNetwork, strips: Strips, lanes: Lanes) -> Signs:
         program_first=program_first,
         program_group=program_group,
         **_cycles(network, num_groups),
+        **compile_foes(network, lanes, strips.network_lane),
         map_program_first=np.array([0, len(program_first) - 1], np.int32),
         map_group_first=np.array([0, num_groups], np.int32),
         map_line_first=np.array([0, len(line)], np.int32),

@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
-from selfdrive_env.kernels.lights import draw_lights as redraw_lights
+from selfdrive_env.kernels.rules.lights import PHASE_GREEN, PHASE_RED, PHASE_YELLOW, advance_lights
+from selfdrive_env.kernels.rules.lights import draw_lights as redraw_lights
 from selfdrive_env.maps import BUILT_IN, RoadNetwork, compiled, load
 from selfdrive_env.maps.road_network import SignalGroup
 from selfdrive_env.state.world import (
@@ -429,7 +429,7 @@ def test_lights_follow_the_cycles_of_the_map(dt: float) -> None:
     own = set()
     for step in range(400):
         for world in range(3):
-            seconds = starts[world] * 1e-3 + (step + 0.5) * float(np.float32(dt))
+            seconds = starts[world] * 1e-3 + (step + 0.5) * dt
             for number, group in enumerate(network.signal_groups):
                 colour = int(engine.lights.group_colour[world, number])
                 if group.cycle:

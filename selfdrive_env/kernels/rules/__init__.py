@@ -1,0 +1,1 @@
+"""Rules of the road: lights, stop lines, right of way."""

@@ -1,0 +1,212 @@
+"""Who takes the right of way of another: enters a junction so that the other has to brake.
+
+Looked at once, when the front of a body comes into a junction, against each body that has the right
+of way over it there (`Signs.foe`) and drives towards the place where their ways meet. It is a
+violation if the other one is there before the first has cleared the place, unless it is through
+before the first arrives. At an all-way stop who stood first goes first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.road import next_lane
+from selfdrive_env.state.road import (
+    FOE_BEGIN,
+    FOE_END,
+    FOE_FIRST_COME,
+    FOE_OTHER_BEGIN,
+    FOE_OTHER_END,
+)
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_YIELD,
+    HALTED,
+    RED,
+    STOP_SIGN,
+    YELLOW,
+)
+
+__all__ = ["check_right_of_way", "junction_at_front"]
+
+CLEARING_SPEED = np.float32(4.0)  # [m/s]
+MOVING = np.float32(1.0)  # [m/s]
+STANDING = np.float32(0.3)  # [m/s]
+LOOK_AHEAD = np.float32(6.0)  # [s]
+COURTESY = np.float32(10.0)  # [s]
+SHORT = np.float32(0.5)  # [m]
+MAX_LANES = 8
+
+
+@njit
+def following(model, data, world, agent, lane):
+    """Returns the lane that an agent takes after another one, -1 for none."""
+    lanes, bodies = model.lanes, data.bodies
+    map_index = data.worlds.map[world]
+    first_lane = np.int64(lanes.map_lane_first[map_index])
+    num_lanes = np.int64(lanes.map_lane_first[map_index + 1]) - first_lane
+    goal_lane = np.int64(bodies.goal_lane[world, agent, data.agents.goal[world, agent]])
+    bend = bodies.max_curvature[world, agent]
+    return next_lane(lanes, model.routes, lane, goal_lane, bend, first_lane, num_lanes)
+
+
+@njit
+def lane_at_front(model, data, world, agent):
+    """Returns the lane that the front of an agent is on, -1 for none, and where its start lies.
+
+    Returns:
+        The lane, and the way from the front to its start, 0 or less [m].
+    """
+    lanes, agents = model.lanes, data.agents
+    lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
+    start = -agents.s[world, agent] - HALF * data.bodies.length[world, agent]
+    for _ in range(MAX_LANES):
+        if start + lanes.length[lane] >= ZERO:
+            break
+        ahead = following(model, data, world, agent, lane)
+        if ahead < 0:
+            break
+        start += lanes.length[lane]
+        lane = ahead
+    return lane, start
+
+
+@njit
+def junction_at_front(model, data, world, agent):
+    """Returns the junction that the front of an agent is in, -1 for none."""
+    lane, _ = lane_at_front(model, data, world, agent)
+    return np.int64(model.lanes.junction[lane])
+
+
+@njit
+def is_stopped_by(model, data, world, agent, lane, start):
+    """Whether a light or a stop sign along a lane holds an agent, whose front is `-start` along."""
+    signs = model.signs
+    first_line = signs.map_line_first[data.worlds.map[world]]
+    for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
+        if start + signs.lane_line_s[link] <= ZERO:
+            continue
+        line = np.int64(signs.lane_line[link])
+        colour = data.lights.line_colour[world, line - first_line]
+        if colour in (RED, YELLOW):
+            return True
+        if colour == STOP_SIGN and data.agents.stopped_at[world, agent] != line:
+            return True
+    return False
+
+
+@njit
+def meets(model, data, world, agent, lane, start, other, other_lane, other_start):
+    """Whether an agent that comes along one lane takes the way of another along its lane.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        agent: Who enters.
+        lane: Of its way through the junction.
+        start: Way from its front to the start of the lane, below 0 where it is on it [m].
+        other: Who may have the right of way.
+        other_lane: Of its way through the junction.
+        other_start: Likewise for its front [m].
+    """
+    signs, agents, bodies = model.signs, data.agents, data.bodies
+    speed = max(agents.speed[world, agent], CLEARING_SPEED)
+    pace = agents.speed[world, other]
+    for entry in range(signs.foe_first[lane], signs.foe_first[lane + 1]):
+        if signs.foe[entry] != other_lane:
+            continue
+        place = signs.foe_place[entry]
+        if signs.foe_rule[entry] == FOE_FIRST_COME:
+            return stood_first(data, model.params.dt, world, agent, other)
+        if pace <= MOVING:
+            return False
+        clear = (start + place[FOE_END] + bodies.length[world, agent]) / speed
+        arrive = max(start + place[FOE_BEGIN], ZERO) / speed
+        other_arrives = max(other_start + place[FOE_OTHER_BEGIN], ZERO) / pace
+        gone = (other_start + place[FOE_OTHER_END] + bodies.length[world, other]) / pace
+        return other_arrives < clear and gone > arrive
+    return False
+
+
+@njit
+def stood_first(data, dt, world, agent, other):
+    """Whether another agent stands at its stop sign since before an agent came to stand."""
+    agents = data.agents
+    if agents.stopped_at[world, agent] < 0 or agents.stopped_at[world, other] < 0:
+        return False
+    waits = np.float32(data.worlds.tick[world] - agents.stop_tick[world, other]) * np.float32(dt)
+    return (
+        abs(agents.speed[world, other]) < STANDING
+        and agents.stop_tick[world, other] < agents.stop_tick[world, agent]
+        and waits < COURTESY
+    )
+
+
+@njit
+def takes_way_of(model, data, world, agent, lane, start, other):
+    """Whether an agent whose front has come into a junction takes the right of way of another.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        agent: Who enters.
+        lane: That its front is on.
+        start: Way from its front to the start of that lane [m].
+        other: Who may have the right of way.
+    """
+    lanes, agents = model.lanes, data.agents
+    junction = lanes.junction[lane]
+    reach = max(agents.speed[world, other], ONE) * LOOK_AHEAD
+    other_lane = np.int64(lanes.segment_lane[agents.segment[world, other]])
+    other_start = -agents.s[world, other] - HALF * data.bodies.length[world, other]
+    for _ in range(MAX_LANES):
+        if lanes.junction[other_lane] == junction:
+            mine, mine_start = lane, start
+            for _ in range(MAX_LANES):
+                if mine < 0 or lanes.junction[mine] != junction:
+                    break
+                if meets(model, data, world, agent, mine, mine_start, other, other_lane,
+                        other_start):  # fmt: skip
+                    return True
+                mine_start += lanes.length[mine]
+                mine = following(model, data, world, agent, mine)
+        elif is_stopped_by(model, data, world, other, other_lane, other_start):
+            return False
+        other_start += max(lanes.length[other_lane], SHORT)
+        other_lane = following(model, data, world, other, other_lane)
+        if other_lane < 0 or other_start > reach:
+            return False
+    return False
+
+
+@njit
+def check_right_of_way(model, data, worker, world):
+    """Stage: tells whose front came into a junction in the way of one with the right of way."""
+    lanes, signs, agents = model.lanes, model.signs, data.agents
+    map_index = data.worlds.map[world]
+    first = lanes.map_lane_first[map_index]
+    last = lanes.map_lane_first[map_index + 1]
+    if signs.foe_first[first] == signs.foe_first[last]:
+        return
+    num_agents = agents.x.shape[1]
+    for agent in range(thread_index(), num_agents, block_size()):
+        if agents.status[world, agent] in (ABSENT, HALTED):
+            continue
+        lane, start = lane_at_front(model, data, world, agent)
+        junction = np.int64(lanes.junction[lane])
+        before = np.int64(agents.front_junction[world, agent])
+        agents.front_junction[world, agent] = junction
+        moving = agents.speed[world, agent] > STANDING
+        if junction < 0 or junction == before or not moving:
+            continue
+        for other in range(num_agents):
+            if other == agent or agents.status[world, other] in (ABSENT, HALTED):
+                continue
+            if takes_way_of(model, data, world, agent, lane, start, other):
+                data.output.event[world, agent] |= EVENT_YIELD
+                break
