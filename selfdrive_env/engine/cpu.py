@@ -55,7 +55,7 @@ STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 SHOWN_OUTPUT = ("awaiting_reset", "terminated", "truncated")
 """Fields of `Output` that a state has beside these."""
 
-CACHED_MAP = 100 * 2**20
+CACHED_MAP = 10 * 2**20
 """Maps of more bytes are read ahead of their use."""
 
 LARGE_BUFFER = 64 * 2**20
