@@ -4,7 +4,8 @@
 
 Nothing ends an episode (endless routes, incidents ignored), so that every incident counts. The
 seeds are worlds of one environment. *Stuck* is who has been slower than 0.05 m/s for 90 s, unless
-the first car of its chain of leaders waits at a red light or has moved 5 m in the last 90 s.
+the first car of its chain of leaders waits at a red light or has moved 5 m in the last 90 s. One
+that drives and waited at a red light until 6 s ago counts as waiting: its queue moves off.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ INCIDENTS = Event.COLLISION | Event.OFFROAD | Event.RED_LIGHT | Event.STOP_SIGN
 SHOWN = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way", "tows")
 STILL_SPEED, STILL_TIME, MOVED = 0.05, 90.0, 5.0
 """[m/s], [s], [m]"""
-LOOK_EVERY = 3.0
-"""[s]"""
+LOOK_EVERY, MOVING_OFF = 3.0, 6.0
+"""[s], and how long a queue may take to move off [s]."""
 LEADER_GAP, LINE_GAP = 40.0, 15.0
 """How far ahead of a front its leader (beyond the junction that it keeps clear) or the line that it
 waits at may be [m]."""
@@ -45,6 +46,7 @@ class Standing:
         self._still = np.zeros(shape)
         self._way = np.zeros(shape)
         self._ways: list[NDArray[np.float64]] = []
+        self._red = np.full(shape, -np.inf)
         self.stuck = np.zeros(shape, bool)
         self.spells = 0
 
@@ -62,22 +64,28 @@ class Standing:
         self._ways.append(self._way.copy())
         self._ways = self._ways[-round(STILL_TIME / LOOK_EVERY) - 1 :]
         stuck = np.zeros_like(self.stuck)
-        for world in np.flatnonzero((self._still >= STILL_TIME).any(axis=1)):
-            for agent in np.flatnonzero(self._still[world] >= STILL_TIME):
-                stuck[world, agent] = self.stuck[world, agent] or not self._explained(world, agent)
+        for world, agent in np.argwhere(self._still >= STILL_TIME - MOVING_OFF):
+            explained = not self.stuck[world, agent] and self._explained(world, agent)
+            stuck[world, agent] = self._still[world, agent] >= STILL_TIME and not explained
         self.spells += int(np.count_nonzero(stuck & ~self.stuck))
         self.stuck = stuck
 
     def _explained(self, world: int, agent: int) -> bool:
         """Whether the first of the chain of leaders moves, or waits at a red light."""
-        seen = {agent}
+        seen, now = {agent}, self._step * self._dt
         leader, red = look_ahead(self._engine, world, agent)
-        while leader >= 0 and leader not in seen:
+        while True:
+            if red:
+                self._red[world, agent] = now
+            if leader < 0 or leader in seen:
+                break
             seen.add(leader)
             agent = leader
             leader, red = look_ahead(self._engine, world, agent)
+        drives = abs(self._engine.agents.speed[world, agent]) >= STILL_SPEED
+        moves_off = drives and now - self._red[world, agent] <= MOVING_OFF
         moved = self._way[world, agent] - self._ways[0][world, agent] >= MOVED
-        return moved or (leader < 0 and red)
+        return moved or moves_off or (leader < 0 and red)
 
 
 def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -219,3 +219,36 @@ def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
     assert [row["steps"] for row in rows] == [batch, 2 * batch, 3 * batch]
     assert all(row["riverside"]["km"] > 0.0 and row["hillcrest"]["km"] > 0.0 for row in rows)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("drives", "spells"), [(True, 0), (False, 2)])
+def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
+    drives: bool, spells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two cars stand for 120 s before a red light; the first drives when it ends, or does not."""
+    spec = importlib.util.spec_from_file_location("idm", ROOT / "benchmarks" / "idm.py")
+    assert spec is not None
+    assert spec.loader is not None
+    idm = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(idm)
+    red = True
+    monkeypatch.setattr(
+        idm, "look_ahead", lambda _engine, _world, agent: (-1, red) if agent == 0 else (0, False)
+    )
+    two = np.zeros((1, 2))
+    engine = SimpleNamespace(
+        agents=SimpleNamespace(x=two, status=two + 1, age=two + 500, speed=two.copy()),
+        motion=SimpleNamespace(travel=two.copy()),
+    )
+    standing = idm.Standing(engine, 0.5)
+    for step in range(264):
+        red = step < 240
+        if drives and not red:
+            engine.agents.speed[0, 0] = 0.75
+            engine.motion.travel[0, 0] = 0.375
+        standing.add()
+        if red:
+            assert standing.spells == 0
+        if step == 250:  # while the first has not gone 5 m
+            assert standing.spells == spells
+    assert standing.spells == spells

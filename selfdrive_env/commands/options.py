@@ -79,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         _add(commands, command)
-    maps = commands.add_parser("map", help="describe or draw a map")
+    maps = commands.add_parser("map", help="describe, draw or write a map")
     actions = maps.add_subparsers(required=True, metavar="ACTION", dest="action")
     for command in MAP_COMMANDS:
         _add(actions, command)
@@ -167,6 +167,18 @@ def _add_map_plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=1600,
         help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
     )  # fmt: skip
+
+
+def _add_map_export(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="XODR",
+        required=True,
+        help="where to write it (.xodr, .xodr.gz or .xodr.xz)",
+    )
+    _with(where, FILES)
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
@@ -387,6 +399,13 @@ MAP_COMMANDS: Sequence[Command] = (
         "selfdrive_env.commands.maps:draw",
         _add_map_plot,
         "selfdrive map plot riverside -o riverside.png",
+    ),
+    Command(
+        "export",
+        "write a map as OpenDRIVE",
+        "selfdrive_env.commands.maps:export",
+        _add_map_export,
+        "selfdrive map export riverside -o riverside.xodr",
     ),
 )
 

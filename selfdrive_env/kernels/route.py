@@ -7,7 +7,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp, closest_approach
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import (
     UNREACHABLE,
@@ -55,6 +55,7 @@ LOST = np.float32(5.0e5)  # [m]
 STANDING = np.float32(0.3)  # [m/s]
 DEAD_END = np.float32(12.0)  # [m]
 DEAD_END_LANES = 4
+END_ROOM = np.float32(4.0)  # [m]
 NARROW_MARGIN = np.float32(0.4)  # [m]
 MAX_HOPS = 64
 GOAL_TRIES = 8
@@ -345,7 +346,10 @@ def goal_distance(model, data, world, agent, goal):
 
 @njit
 def is_lost(model, data, world, agent, distance):
-    """Whether no way leads from an agent's lane to its goal, or none that its body can take."""
+    """Whether no way leads from an agent's lane to its goal, or none that its body can take.
+
+    Who stands where its way ends, be it some short lanes ahead, can neither go on nor turn out.
+    """
     lanes, routes = model.lanes, model.routes
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
     if distance >= LOST:
@@ -355,14 +359,17 @@ def is_lost(model, data, world, agent, distance):
     num_lanes = last_lane - first_lane
     lane = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     goal_lane = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
-    following = next_lane(
-        lanes, routes, lane, goal_lane, bodies.max_curvature[world, agent], first_lane, num_lanes
-    )
+    bend = bodies.max_curvature[world, agent]
+    following = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
+    stands = abs(agents.speed[world, agent]) < STANDING
     if following >= 0:
-        return False
+        sight = HALF * bodies.length[world, agent] + END_ROOM
+        narrow = bodies.width[world, agent] + NARROW_MARGIN
+        s = agents.s[world, agent]
+        return stands and way_to_dead_end(lanes, lane, s, sight, bend, narrow) < sight
     left_over = lanes.length[lane] - agents.s[world, agent]
     if lane == goal_lane and distance <= left_over:
-        return left_over < DEAD_END and abs(agents.speed[world, agent]) < STANDING
+        return left_over < DEAD_END and stands
     if left_over < DEAD_END:
         return True
     beside = lane_change_target(lanes, routes, lane, goal_lane, first_lane, num_lanes)
@@ -390,19 +397,6 @@ def has_missed_way(model, data, world, agent):
         first_lane,
         last_lane - first_lane,
     )
-
-
-@njit
-def closest_approach(x0, y0, x1, y1, x, y):
-    """Returns the squared distance of (x, y) from the segment (x0, y0)-(x1, y1) [m^2]."""
-    dx = x1 - x0
-    dy = y1 - y0
-    along = (x - x0) * dx + (y - y0) * dy
-    length = dx * dx + dy * dy
-    share = clamp(along / length, ZERO, ONE) if length > ZERO else ZERO
-    rx = x0 + share * dx - x
-    ry = y0 + share * dy - y
-    return rx * rx + ry * ry
 
 
 @njit

@@ -261,9 +261,11 @@ def start_speed(model, data, world, agent, lane, s):
     square = START_LATERAL / MIN_CURVATURE
     while room < START_SIGHT:
         goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
-        if lane == goal_lane and goal + 1 < bodies.num_goals[world, agent]:
+        passes = bodies.goal_s[world, agent, goal] >= s
+        if lane == goal_lane and passes and goal + 1 < bodies.num_goals[world, agent]:
             goal += 1
             goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+        s = ZERO
         limit = bodies.max_curvature[world, agent]
         lane = next_lane(lanes, routes, lane, goal_lane, limit, first_lane, last_lane - first_lane)
         if lane < 0:

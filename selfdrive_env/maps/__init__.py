@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from selfdrive_env.maps.compile.compiled_map import CompiledMap
     from selfdrive_env.maps.pool.kept_map import KeptMap
 
-__all__ = ["BUILT_IN", "READERS", "MapError", "RoadNetwork", "compiled", "kept", "load"]
+__all__ = [
+    "BUILT_IN",
+    "READERS",
+    "MapError",
+    "RoadNetwork",
+    "compiled",
+    "kept",
+    "load",
+    "save_opendrive",
+]
 
 
 def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
@@ -56,6 +65,25 @@ def _seeded(text: str) -> str | None:
     if names is not None and len(names) > 1:
         raise MapError(f"{text!r} stands for {len(names)} maps; one is wanted here: {names[0]!r}")
     return None if names is None else names[0]
+
+
+def save_opendrive(network: RoadNetwork, path: str | os.PathLike[str]) -> list[str]:
+    """Writes a network as OpenDRIVE 1.7, reads the file back and compares the two.
+
+    Args:
+        network: Any, such as `load` returns.
+        path: Of the file, which ends in .xodr, .xodr.gz or .xodr.xz; one that is there is replaced.
+
+    Returns:
+        What reads back otherwise, one sentence each; lanes that are driven on are compared to 1 cm.
+
+    Raises:
+        MapError: The path ends otherwise, or the network has no drivable lane or is flawed.
+        OSError: The file cannot be written.
+    """
+    from selfdrive_env.maps.opendrive.write.writer import save_opendrive as save
+
+    return save(network, path)
 
 
 def _text(source: str | os.PathLike[str]) -> str:

@@ -26,6 +26,12 @@ READERS = {
     ".xodr": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.gz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.xz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".osm": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".osm.gz": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".osm.xz": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".xml": "selfdrive_env.maps.commonroad.reader:read_commonroad",
+    ".xml.gz": "selfdrive_env.maps.commonroad.reader:read_commonroad",
+    ".xml.xz": "selfdrive_env.maps.commonroad.reader:read_commonroad",
     ".roads": "selfdrive_env.maps.road_network:RoadNetwork.read",
 }
 """Ending of a file's name -> module:function of its reader, imported when first needed."""

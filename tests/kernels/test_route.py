@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.events import METRICS
-from selfdrive_env.kernels.route import closest_approach
+from selfdrive_env.kernels.math.geometry import closest_approach
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.rewards import WEIGHT
-from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
+from selfdrive_env.state.road import LANE_CHANGE_COST, SEG_X, UNREACHABLE
 from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL, EVENT_LOST
 from tests.kernels import from_python
 from tests.kernels.conftest import build, no_jerk, put, set_body, town_engine
-from tests.maps.conftest import strip
+from tests.maps.conftest import connect, strip
 from tests.reference import lane_graph
 
 closest_approach = from_python(closest_approach)
@@ -186,6 +188,37 @@ def test_who_finds_no_way_on_is_lost_and_has_completed_nothing():
     assert engine.output.terminated[0, 0]
     counts = dict(zip((m.name for m in METRICS), engine.rows.final_count[0], strict=True))
     assert (counts["lost"], counts["last_goal"], counts["goals"]) == (1, 0, 0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(stubs=st.lists(st.floats(0.5, 3.0), max_size=2), left=st.floats(0.2, 1.0))
+def test_who_stands_before_a_bend_that_its_body_cannot_take_is_lost(stubs, left):
+    """Also where short lanes lie between it and the bend; bodies that can take it go on."""
+    angle = np.linspace(0.0, np.pi / 2, 46)
+    ends = 60.0 + np.concatenate([[0.0], np.cumsum(stubs)])
+    far = ends[-1]
+    bend = np.stack([far + 5 * np.sin(angle), 5 - 5 * np.cos(angle), 0 * angle], axis=1)
+    between = [[[a, 0, 0], [b, 0, 0]] for a, b in pairwise(ends)]
+    ways = [[[0, 0, 0], [60, 0, 0]], *between, bend, [[far + 5, 5, 0], [far + 5, 105, 0]]]
+    lanes = [strip(str(n), points) for n, points in enumerate(ways)]
+    connect(lanes, *pairwise(range(len(lanes))))
+    engine = build(
+        [compile_map(RoadNetwork("stub", lanes))], agents_per_world=1, on_goal="new_route"
+    )
+    set_body(engine)
+    bodies = engine.bodies
+    for curvature, lost in ((0.1, EVENT_LOST), (0.3, 0)):
+        bodies.max_curvature[0, 0], bodies.num_goals[0, 0] = curvature, 1
+        bodies.goal_lane[0, 0, 0], bodies.goal_s[0, 0, 0] = len(lanes) - 1, 50.0
+        engine.agents.goal[0, 0] = 0
+        s = far - 2.25 - left
+        lane = int(np.searchsorted(ends, s, side="right"))
+        first, after = engine.lanes.segment_first[lane : lane + 2]
+        part = (s - (ends[lane - 1] if lane else 0.0)) / engine.lanes.length[lane]
+        segment = first + int(part * (after - first))
+        put(engine, 0, segment, s - float(engine.lanes.segment[segment, SEG_X]))
+        engine.step(no_jerk(engine))
+        assert int(engine.output.event[0, 0]) & EVENT_LOST == lost
 
 
 def test_a_new_route_goes_on_where_the_old_one_ended():

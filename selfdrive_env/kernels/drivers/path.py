@@ -38,6 +38,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_STEP,
     POINTS,
     STAYS,
+    THROUGH,
     TWO,
     WAITED,
 )
@@ -50,6 +51,7 @@ from selfdrive_env.kernels.drivers.precedence import (
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, lane_ahead, next_lane, segment_at
 from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
+from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LEFT,
@@ -149,6 +151,7 @@ def build_path(model, data, world, agent, path, info):
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     goal = np.int64(agents.goal[world, agent])
     goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
+    slack = bodies.weight[world, agent, WEIGHT.goal_radius]
     own = np.int64(lanes.segment_lane[agents.segment[world, agent]])
     bend = bodies.max_curvature[world, agent]
     tight = bend * CURVATURE_SLACK
@@ -164,6 +167,7 @@ def build_path(model, data, world, agent, path, info):
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
     wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
     info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
+    info[THROUGH] = np.float32(lane) if lanes.junction[lane] >= 0 else -ONE
     info[EXIT] = UNREACHABLE
     info[LINE_GAP] = UNREACHABLE
     info[LINE_COLOUR] = ZERO
@@ -192,7 +196,8 @@ def build_path(model, data, world, agent, path, info):
                 lights.line_colour,
             )
             served = note_line(info, at, colour, passed, base, half_length) or served
-            if lane == goal_lane and goal + 1 < bodies.num_goals[world, agent]:
+            passes = base + bodies.goal_s[world, agent, goal] >= -slack
+            if lane == goal_lane and passes and goal + 1 < bodies.num_goals[world, agent]:
                 goal += 1
                 goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
             before = lane
@@ -210,6 +215,7 @@ def build_path(model, data, world, agent, path, info):
             index = np.int64(lanes.segment_first[lane])
             jump = link_jump(lanes, before, index)
             begins = lanes.junction[lane] >= 0 and info[ENTRY] >= UNREACHABLE
+            info[THROUGH] = np.float32(lane) if begins else info[THROUGH]
             turn = lanes.turn[lane] if begins else turn
             delay = yield_delay(lanes, lane) if begins else delay
             near = base - half_length <= asking_way(speed)

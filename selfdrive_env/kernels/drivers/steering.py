@@ -9,7 +9,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM
+from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
 
 __all__ = ["approach_ratio", "path_offset", "steer_along"]
 
@@ -21,6 +21,7 @@ CALM = np.float32(0.2)  # [m/m]
 LOOKAHEAD = np.float32(1.2)  # [m]
 LOOKAHEAD_TIME = np.float32(0.6)  # [s]
 ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
+STRAIGHT = np.float32(0.02)  # sine of the angle
 LEAVE_REACH = np.float32(0.6)  # [m/m]
 
 
@@ -56,11 +57,18 @@ def approach_ratio(length):
 
 
 @njit
+def is_straight(path, way, count):
+    """Whether a path does not turn for some way."""
+    point = min(np.int64(way / PATH_STEP) + 1, count - 1)
+    return abs(path[0, 2] * path[point, 3] - path[0, 3] * path[point, 2]) < STRAIGHT
+
+
+@njit
 def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
     """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
 
     A long body comes back at a smaller angle, and a part of its offset is let be, so that it does
-    not swing beyond the path.
+    not swing beyond the path; on a straight way it aims no nearer than its front.
     """
     speed = max(agents.speed[world, agent], ZERO)
     cos = agents.cos[world, agent]
@@ -75,6 +83,9 @@ def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed
     )
     reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
     reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
+    front = HALF * length
+    if reach < front and leave_end >= UNREACHABLE and is_straight(path, front, count):
+        reach = front
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
     over = reach - PATH_STEP * np.float32(point)
     inwards = swing_offset(path, point, count, length, bodies.width[world, agent])

@@ -13,6 +13,7 @@ __all__ = [
     "boxes_gap",
     "boxes_overlap",
     "clamp",
+    "closest_approach",
     "segments_cross",
     "squash",
 ]
@@ -152,3 +153,16 @@ def segments_cross(ax, ay, bx, by, cx, cy, dx, dy):
     side_a = cdx * (ay - cy) - cdy * (ax - cx)
     side_b = cdx * (by - cy) - cdy * (bx - cx)
     return ((side_c >= ZERO) != (side_d >= ZERO)) & ((side_a >= ZERO) != (side_b >= ZERO))
+
+
+@njit
+def closest_approach(x0, y0, x1, y1, x, y):
+    """Returns the squared distance of (x, y) from the segment (x0, y0)-(x1, y1) [m^2]."""
+    dx = x1 - x0
+    dy = y1 - y0
+    along = (x - x0) * dx + (y - y0) * dy
+    length = dx * dx + dy * dy
+    share = clamp(along / length, ZERO, ONE) if length > ZERO else ZERO
+    rx = x0 + share * dx - x
+    ry = y0 + share * dy - y
+    return rx * rx + ry * ry

@@ -31,8 +31,9 @@ JUNCTION_GAP = 1.0
 SMALLEST_HOLE = 0.5
 """Holes of less area are filled [m^2]."""
 
-JOINT = 0.5
-"""Widest gap between the end of a lane and the start of its successor that is bridged [m]."""
+JOINT = 4.0
+"""Widest gap between the end of a lane and the start of its successor that is bridged [m], the same
+as for links of OpenDRIVE."""
 
 CUT = 0.15
 """Boundary points this close to where a layer was cut are no road edge [m]."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from selfdrive_env.envs import make_drive
+from selfdrive_env.kernels.drivers import precedence
 from selfdrive_env.kernels.drivers.path_info import ARRIVAL, BLOCKER, PATH_INFO, RANK
-from selfdrive_env.kernels.drivers.precedence import first_of_chain, goes_first
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, RoadNetwork
 from selfdrive_env.state.world import (
@@ -17,15 +19,18 @@ from selfdrive_env.state.world import (
     EVENT_TOW,
     EXTERNAL,
     IDM,
+    PRESENT,
     RED,
     STILL,
 )
-from tests.kernels import from_python
+from tests.kernels import from_python, plain
 from tests.kernels.conftest import build, no_jerk, put, set_body, town_engine
 from tests.maps.conftest import connect, strip
 
-goes_first = from_python(goes_first)
-first_of_chain = from_python(first_of_chain)
+goes_first = from_python(precedence.goes_first)
+first_of_chain = from_python(precedence.first_of_chain)
+is_in_ring = from_python(precedence.is_in_ring)
+tow_late = plain(precedence.tow_late)
 
 STILL_SPEED, TOWED_AFTER = 0.05, 90.0  # [m/s], [s]
 
@@ -162,6 +167,7 @@ def test_the_first_of_a_chain_is_its_head_or_the_lowest_of_a_ring():
     info = np.full((6, PATH_INFO), -1.0, np.float32)
     info[:, BLOCKER] = [1, 2, -1, 5, 3, 4]
     assert [first_of_chain(info, agent) for agent in range(6)] == [2, 2, 2, 3, 3, 3]
+    assert [bool(is_in_ring(info, agent)) for agent in range(6)] == [False] * 3 + [True] * 3
     info[2, BLOCKER] = 4
     assert first_of_chain(info, 0) == 3
 
@@ -195,6 +201,23 @@ def test_who_stands_behind_a_body_that_never_moves_is_towed_after_ninety_seconds
             break
     assert list(towed) == [0]
     assert TOWED_AFTER < stood < TOWED_AFTER + 10.0
+
+
+@pytest.mark.parametrize("longest", [0, 1, 2])
+def test_of_those_that_wait_for_one_another_the_one_that_stands_longest_is_towed(longest):
+    """Agents 0 to 2 are a ring, 3 waits for it: its turn comes when the ring is open."""
+    info = np.full((4, PATH_INFO), -1.0, np.float32)
+    info[:, BLOCKER] = [1, 2, 0, 0]
+    standing = np.full((1, 4), 60.0)
+    standing[0, [longest, 3]] = 91.0
+    data = SimpleNamespace(
+        agents=SimpleNamespace(standing_time=standing, status=np.full((1, 4), PRESENT)),
+        bodies=SimpleNamespace(driver=np.full((1, 4), IDM)),
+        output=SimpleNamespace(event=np.zeros((1, 4), int)),
+    )
+    for agent in range(4):
+        tow_late(data, info, 0, agent, int(first_of_chain(info, agent)))
+    assert list(np.flatnonzero(data.output.event[0])) == [longest]
 
 
 def test_nobody_is_towed_at_a_red_light_nor_who_does_not_drive_by_script():

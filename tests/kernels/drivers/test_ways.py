@@ -12,6 +12,7 @@ from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork, StopLine
 from selfdrive_env.state.world import (
     ABSENT,
+    CONSTANT,
     EVENT_COLLISION,
     EVENT_OFFROAD,
     EVENT_STOP_SIGN,
@@ -20,7 +21,7 @@ from selfdrive_env.state.world import (
     IDM,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import build, no_jerk, put
+from tests.kernels.conftest import build, no_jerk, put, set_body
 from tests.maps.conftest import connect, strip
 
 MARGIN = 0.4  # [m]
@@ -166,6 +167,42 @@ def test_a_start_is_as_slow_as_the_bends_of_its_route_ask():
     assert (agents.speed[on, 0] > np.sqrt(25.0 + 4.0 * room[on])).any()
 
 
+def ring_with_a_way_out() -> RoadNetwork:
+    """Two straight roads and two half circles of 30 m radius; a stub of 3 m before the first one,
+    beside which a road goes straight on.
+    """
+    angle = np.linspace(-np.pi / 2, np.pi / 2, 181)
+    east = np.stack([203 + 30 * np.cos(angle), 30 + 30 * np.sin(angle), 0 * angle], axis=1)
+    west = np.stack([-30 * np.cos(angle), 30 - 30 * np.sin(angle), 0 * angle], axis=1)
+    points = ([[0, 0, 0], [200, 0, 0]], [[200, 0, 0], [203, 0, 0]], east,
+        [[203, 60, 0], [0, 60, 0]], west, [[200, 0, 0], [500, 0, 0]])  # fmt: skip
+    lanes = [strip(str(n), p, speed_limit=20.0) for n, p in enumerate(points)]
+    connect(lanes, (0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (0, 5))
+    return RoadNetwork("ring", lanes)
+
+
+@settings(max_examples=8, deadline=None)
+@given(ahead=st.floats(20.0, 150.0), behind=st.floats(12.0, 60.0))
+def test_a_goal_behind_is_a_round_away_though_another_lies_straight_on(ahead, behind):
+    """The driver goes where its route leads: it brakes for the bend and stays on the road."""
+    engine = build([compile_map(ring_with_a_way_out())], drivers=[IDM], bodies={"car": 1.0})
+    agents, bodies = engine.agents, engine.bodies
+    start = 190.0 - ahead
+    put(engine, 0, segment_of(engine, 0, start), speed=10.0)
+    bodies.num_goals[0, 0] = 2
+    bodies.goal_lane[0, 0, :2] = 0, 5
+    bodies.goal_s[0, 0, :2] = max(start - behind, 0.0), 200.0
+    bodies.goal_x[0, 0, :2], bodies.goal_y[0, 0, :2] = (max(start - behind, 0.0), 700.0), 0.0
+    agents.goal[0, 0] = 0
+    lanes = []
+    for _ in range(120):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & EVENT_OFFROAD).any()
+        lanes.append(int(engine.lanes.segment_lane[agents.segment[0, 0]]))
+    assert {2, 3} <= set(lanes)
+    assert 5 not in lanes
+
+
 @settings(max_examples=8, deadline=None)
 @given(rest=st.floats(0.3, 6.0), back=st.floats(0.05, 0.25))
 def test_a_stop_sign_behind_a_short_last_lane_is_served(rest, back):
@@ -194,6 +231,34 @@ def test_a_stop_sign_behind_a_short_last_lane_is_served(rest, back):
         assert not (engine.output.event & (EVENT_STOP_SIGN | EVENT_TOW)).any()
         through |= agents.x[:, 0] > 20.0
     assert through[started].all()
+
+
+def test_the_front_of_a_long_body_does_not_swing_beyond_its_lane():
+    """Buses come over to the outer one of two lanes of 3.2 m, behind bodies slower than they."""
+    lanes = [
+        strip("inner", [[0, 0, 0], [400, 0, 0]], 3.2),
+        strip("outer", [[0, 3.2, 0], [400, 3.2, 0]], 3.2),
+    ]
+    lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
+    engine = build([compile_map(RoadNetwork("two", lanes))], drivers=[IDM, CONSTANT], worlds=100)
+    agents, bodies, random = engine.agents, engine.bodies, np.random.default_rng(0)
+    for world in range(100):
+        set_body(engine, random.uniform(9.5, 12.0), 2.55, world)
+        bodies.wheelbase[world, 0], bodies.max_curvature[world, 0] = 7.0, 0.03
+        ahead = random.uniform(20.0, 50.0)
+        put(engine, 0, segment_of(engine, 0, 50.0), speed=random.uniform(2.0, 11.0), world=world)
+        put(engine, 1, segment_of(engine, 1, 50.0 + ahead), speed=random.uniform(0.0, 4.0),
+            world=world)  # fmt: skip
+    bodies.num_goals[:] = 1
+    bodies.goal_lane[..., 0], bodies.goal_s[..., 0] = 1, 390.0
+    bodies.goal_x[..., 0], bodies.goal_y[..., 0] = 390.0, 3.2
+    agents.goal[:] = 0
+    over = np.zeros(100, bool)
+    for _ in range(70):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event[:, 0] & EVENT_OFFROAD).any()
+        over |= np.abs(agents.y[:, 0] - 3.2) < 0.2
+    assert over.mean() > 0.8
 
 
 @pytest.mark.parametrize("kind", ["truck", "bus", "van"])

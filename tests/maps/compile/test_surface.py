@@ -130,6 +130,17 @@ def test_outline_of_a_straight_road(road):
     }
 
 
+@pytest.mark.parametrize("gap", [0.3, 0.78, 2.0, 3.9])
+def test_the_surface_goes_on_where_links_do(road, gap):
+    """Who follows a link over a gap stays on the road: `gap` metres between two linked lanes."""
+    whole = surface_polygons(road)[0]
+    on = road.lanes[3]
+    for side in (on.centre, on.left, on.right):
+        side[0, 0] += gap
+    (polygon,) = surface_polygons(road)
+    assert shapely.symmetric_difference(whole, polygon).area < 1e-3
+
+
 def test_gaps_between_lanes_are_closed_and_the_outline_stays(road):
     whole = surface_polygons(road)[0]
     for lane in road.lanes[2:3]:
