@@ -41,7 +41,8 @@ PROBES = (
 )
 """Of `evaluation.probes`, whose import takes long."""
 
-MAP = f"a built-in town or a map file ({endings()})"
+MAP = f"a built-in town, a map by seed (city:17) or a map file ({endings()})"
+MAPS = f"{MAP}, or a range of seeds (city:0-15)"
 POLICY = (
     f"{', '.join(BASELINES)} (an action), {', '.join(POLICIES)}, a run's folder, a policy file, or "
     "an SB3 file (.zip)"
@@ -153,17 +154,19 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_map_info(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
     _json(parser)
 
 
 def _add_map_plot(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
     where = parser.add_argument(
         "-o", "--output", metavar="PNG", required=True, help="where to write it"
     )
     _with(where, FILES)
-    parser.add_argument("--size", type=int, default=1600, help="longer side [px] (%(default)s)")
+    parser.add_argument("--size", type=int, default=1600,
+        help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
+    )  # fmt: skip
 
 
 def _add_map_export(parser: argparse.ArgumentParser) -> None:
@@ -237,9 +240,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _with(parser.add_argument("policy", metavar="POLICY", help=POLICY), FILES)
     _with(
         parser.add_argument(
-            "--map", nargs="+", default=["harbour"], help="built-in towns or files (harbour)"
+            "--map",
+            nargs="+",
+            default=["harbour"],
+            help="built-in towns, maps by seed (town:100-115) or files (harbour); of several, each "
+            "world draws one",
         ),
         FILES,
+    )
+    parser.add_argument(
+        "--each-map",
+        action="store_true",
+        help="drive with all seeds on each map in turn: figures map by map, and of all together",
     )
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="simulated time of each world (%(default)g)"

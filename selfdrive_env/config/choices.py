@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ __all__ = [
     "code_of",
     "is_scripted",
     "maps_named",
+    "ranges_of",
 ]
 
 
@@ -164,3 +165,22 @@ def maps_named(name: str) -> tuple[str, ...] | None:
             f"map {name!r} stands for {last - first + 1} maps; at most {MOST_MAPS} are allowed"
         )
     return tuple(f"{family}:{seed}" for seed in range(first, last + 1))
+
+
+def ranges_of(names: Iterable[str]) -> list[str]:
+    """Returns names of maps with runs of seeds as ranges: the reverse of `maps_named`.
+
+    Args:
+        names: As a person should read them: of maps by seed, and others, which stay as they are.
+    """
+    found: list[list[Any]] = []
+    for name in names:
+        family, _, seed = name.partition(":")
+        number = int(seed) if family in MAP_FAMILIES and seed.isdecimal() else None
+        if found and number is not None and found[-1][:2] == [family, number - 1]:
+            found[-1][1] = number
+        else:
+            found.append([family, number, number, name])
+    return [
+        name if first == last else f"{family}:{first}-{last}" for family, last, first, name in found
+    ]

@@ -26,7 +26,7 @@ from selfdrive_env.config.checks import (
     is_list,
     suggestion,
 )
-from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC, maps_named
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC, maps_named, ranges_of
 from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
@@ -387,6 +387,11 @@ class Settings:
     def map_names(self) -> tuple[str, ...]:
         """Maps by name or path, networks by name."""
         return tuple(m if isinstance(m, str) else m.name for m in self.maps)
+
+    @property
+    def map_text(self) -> str:
+        """Names of the maps as a person reads them, runs of seeds as ranges."""
+        return ", ".join(ranges_of(self.map_names))
 
     def placed(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         """Returns keywords with the paths in them absolute, so that they hold in any folder."""

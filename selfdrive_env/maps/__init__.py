@@ -12,11 +12,18 @@ from selfdrive_env.maps.towns import BUILT_IN
 
 if TYPE_CHECKING:
     from selfdrive_env.maps.compile.compiled_map import CompiledMap
+    from selfdrive_env.maps.pool.kept_map import KeptMap
 
-__all__ = ["BUILT_IN", "READERS", "MapError", "RoadNetwork", "compiled", "load", "save_opendrive"]
-
-LISTED_STOP_LINES = 4
-"""Lists of near stop lines are compiled this long, and cut for layouts that show fewer."""
+__all__ = [
+    "BUILT_IN",
+    "READERS",
+    "MapError",
+    "RoadNetwork",
+    "compiled",
+    "kept",
+    "load",
+    "save_opendrive",
+]
 
 
 def load(source: str | os.PathLike[str] | RoadNetwork) -> RoadNetwork:
@@ -108,13 +115,10 @@ def compiled(
         boundary_points: Length of the lists of near road edges.
         stop_lines: Length of the lists of near stop lines.
     """
-    from selfdrive_env.maps.cache import cached_map
+    from selfdrive_env.maps.cache import LISTED_STOP_LINES, cached_map
     from selfdrive_env.maps.compile.compiled_map import compile_map, with_stop_lines
 
-    if isinstance(source, RoadNetwork):
-        source.check()  # also where it lies in the cache
-    else:
-        source = _text(source)
+    source = _checked(source)
     counts = {
         "lane_points": lane_points,
         "boundary_points": boundary_points,
@@ -125,3 +129,40 @@ def compiled(
         return compile_map(load(source).varied(variant), **counts)
 
     return with_stop_lines(cached_map(source, build, variant=variant, **counts), stop_lines)
+
+
+def kept(
+    source: str | os.PathLike[str] | RoadNetwork,
+    *,
+    variant: int = 0,
+    lane_points: int = 80,
+    boundary_points: int = 80,
+    stop_lines: int = 4,
+) -> KeptMap | None:
+    """Returns what the cache knows of a map, to be read later; None if it is not there.
+
+    Args:
+        source: As for `load`.
+        variant: As for `compiled`; likewise the others.
+        lane_points: Length of the lists of near lane points.
+        boundary_points: Length of the lists of near road edges.
+        stop_lines: Length of the lists of near stop lines.
+    """
+    from selfdrive_env.maps.cache import kept_map
+
+    source = _checked(source)
+    counts = {
+        "variant": variant,
+        "lane_points": lane_points,
+        "boundary_points": boundary_points,
+        "stop_lines": stop_lines,
+    }
+    return kept_map(source, lambda: compiled(source, **counts), **counts)
+
+
+def _checked(source: str | os.PathLike[str] | RoadNetwork) -> str | RoadNetwork:
+    """Returns a name or path as text, or a network that was looked over."""
+    if isinstance(source, RoadNetwork):
+        source.check()  # also where it lies in the cache
+        return source
+    return _text(source)
