@@ -11,12 +11,12 @@ from __future__ import annotations
 import ast
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import selfdrive_env
-from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.choices import CHOICES, MAP_FAMILIES, POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.params import make_draws
@@ -26,6 +26,9 @@ from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import describe
+from selfdrive_env.maps.procedural.families import MIXTURE, URBAN, Family
+from selfdrive_env.maps.procedural.layout.dress import Style
+from selfdrive_env.maps.procedural.layout.lattice import Lattice
 from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
@@ -187,6 +190,50 @@ def towns() -> str:
     return table(("town", "lanes [km]", "roads", "junctions", "traffic lights"), rows)
 
 
+def families() -> str:
+    """Returns what there is of maps by seed."""
+    rows = [(f"`{name}:`", meaning) for name, meaning in MAP_FAMILIES.items()]
+    return table(("family", "what its maps are like"), rows)
+
+
+def mixture() -> str:
+    """Returns the shares of the families that maps of the family `town` are of."""
+    rows = [(f"`{name}`", percent(share)) for name, share in MIXTURE.items()]
+    return table(("family", "share"), rows)
+
+
+def town_ranges() -> str:
+    """Returns what the families of maps by seed without motorways are drawn from."""
+    rows = []
+    for kind, part in ((Lattice, "lattice"), (Family, ""), (Style, "style")):
+        for name, text in field_texts(kind).items():
+            drawn = [getattr(one, part) if part else one for one in URBAN.values()]
+            cells = [as_range(getattr(one, name)) for one in drawn]
+            if any(cells):
+                rows.append((f"`{name}`: {as_prose(text)}", *cells))
+    return table(("", *(f"`{name}`" for name in URBAN)), rows)
+
+
+def percent(share: float) -> str:
+    """Returns a share in whole per cent."""
+    return f"{100.0 * share:.0f} %"
+
+
+def as_range(value: Any) -> str:
+    """Returns a range, a share, numbers or a table of shares for a cell; "" for what is none."""
+    if isinstance(value, Mapping):
+        total = sum(value.values())
+        return ", ".join(f"{name} {percent(share / total)}" for name, share in value.items())
+    if isinstance(value, tuple):
+        if value and isinstance(value[0], tuple):
+            return "; ".join(as_range(one) for one in value)
+        joint = " to " if len(value) == 2 else ", "
+        return joint.join(f"{one:g}" for one in value)
+    if dataclasses.is_dataclass(value):
+        return ", ".join(as_range(getattr(value, one.name)) for one in dataclasses.fields(value))
+    return f"{value:g}" if isinstance(value, int | float) else ""
+
+
 def adapters() -> str:
     """Returns what tells autodoc to document every adapter that there is."""
     parts = []
@@ -208,11 +255,14 @@ TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
     "bodies": bodies,
+    "families": families,
     "metrics": metrics,
+    "mixture": mixture,
     "observation": observation,
     "pages": pages,
     "rewards": rewards,
     "settings": settings,
+    "town_ranges": town_ranges,
     "towns": towns,
     "weights": weights,
 }

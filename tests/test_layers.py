@@ -62,10 +62,14 @@ ORDER = {
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
-        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "procedural", "compile"),
-        *(("integrity",), ("cache", "readers"), ("__init__",)),
+        ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "compile"),
+        *(("procedural", "pool"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
-    "engine": (("buffers", "devices", "launch", "states"), ("cpu",), ("cuda",)),
+    "maps.pool": (("kept_map",), ("map_pool",)),
+    "engine": (
+        *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),
+        ("cuda",),
+    ),
     "envs": (
         *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
         *(("single", "make"), ("__init__",)),

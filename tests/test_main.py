@@ -33,6 +33,18 @@ def test_map_plot_writes_a_png(tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_map_export_writes_opendrive_and_tells_what_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "town.xodr"
+    assert main(["map", "export", "riverside", "-o", str(path)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith(f"{path}: 128 lanes, ") and len(told) == 2
+    assert "reads back otherwise: 1 direct junctions" in told[1]
+    assert main(["map", "info", str(path)]) == 0
+    assert "problems         0" in capsys.readouterr().out
+
+
 def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["warmup"]) == 0
     assert "filling the kernel cache" in capsys.readouterr().out
@@ -95,6 +107,9 @@ def test_training_without_a_device_is_a_mistake(
         ["map", "info", "missing.xodr", "--json"],
         ["map", "plot", "harbour", "-o", "/nonexistent/a.png"],
         ["map", "plot", "harbour", "-o", "a.png", "--size", "0"],
+        ["map", "export", "harbor", "-o", "a.xodr"],
+        ["map", "export", "harbour", "-o", "a.png"],
+        ["map", "export", "harbour", "-o", "/nonexistent/a.xodr"],
     ],
 )
 def test_mistakes_give_one_line_and_exit_code_2(

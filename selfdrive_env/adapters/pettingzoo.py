@@ -117,7 +117,7 @@ class DrivingParallelEnv(ParallelEnv):
         self._slots, self._free, self._named = {}, set(), 0
         self._enter(np.flatnonzero(infos["valid"]).tolist())
         if not self.agents:
-            raise MapError(f"no free place for any agent on {self.vector.settings.map_names}")
+            raise MapError(f"no free place for any agent on {self.vector.settings.map_text}")
         learn = {agent: {"learn": bool(infos["learn"][i])} for agent, i in self._slots.items()}
         return {agent: self._rows[i] for agent, i in self._slots.items()}, learn
 

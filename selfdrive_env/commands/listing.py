@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from selfdrive_env.config.choices import BASELINES, ENVIRONMENTS, POLICIES
+from selfdrive_env.config.choices import BASELINES, ENVIRONMENTS, MAP_FAMILIES, POLICIES
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.presets import PRESET_MEANINGS
 from selfdrive_env.training.config import PRESET_MEANINGS as TRAINING_MEANINGS
@@ -50,6 +50,7 @@ def _layouts() -> dict[str, dict[str, int]]:
 KINDS: dict[str, Callable[[], dict[str, Any]]] = {
     "environments": _environments,
     "maps": _maps,
+    "map_families": lambda: MAP_FAMILIES,
     "policies": lambda: {**POLICIES, **BASELINES},
     "presets": lambda: PRESET_MEANINGS,
     "training_presets": lambda: TRAINING_MEANINGS,

@@ -41,7 +41,8 @@ PROBES = (
 )
 """Of `evaluation.probes`, whose import takes long."""
 
-MAP = f"a built-in town or a map file ({endings()})"
+MAP = f"a built-in town, a map by seed (city:17) or a map file ({endings()})"
+MAPS = f"{MAP}, or a range of seeds (city:0-15)"
 POLICY = (
     f"{', '.join(BASELINES)} (an action), {', '.join(POLICIES)}, a run's folder, a policy file, or "
     "an SB3 file (.zip)"
@@ -78,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         _add(commands, command)
-    maps = commands.add_parser("map", help="describe or draw a map")
+    maps = commands.add_parser("map", help="describe, draw or write a map")
     actions = maps.add_subparsers(required=True, metavar="ACTION", dest="action")
     for command in MAP_COMMANDS:
         _add(actions, command)
@@ -153,17 +154,31 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_map_info(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
     _json(parser)
 
 
 def _add_map_plot(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
     where = parser.add_argument(
         "-o", "--output", metavar="PNG", required=True, help="where to write it"
     )
     _with(where, FILES)
-    parser.add_argument("--size", type=int, default=1600, help="longer side [px] (%(default)s)")
+    parser.add_argument("--size", type=int, default=1600,
+        help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
+    )  # fmt: skip
+
+
+def _add_map_export(parser: argparse.ArgumentParser) -> None:
+    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    where = parser.add_argument(
+        "-o",
+        "--output",
+        metavar="XODR",
+        required=True,
+        help="where to write it (.xodr, .xodr.gz or .xodr.xz)",
+    )
+    _with(where, FILES)
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
@@ -225,9 +240,18 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     _with(parser.add_argument("policy", metavar="POLICY", help=POLICY), FILES)
     _with(
         parser.add_argument(
-            "--map", nargs="+", default=["harbour"], help="built-in towns or files (harbour)"
+            "--map",
+            nargs="+",
+            default=["harbour"],
+            help="built-in towns, maps by seed (town:100-115) or files (harbour); of several, each "
+            "world draws one",
         ),
         FILES,
+    )
+    parser.add_argument(
+        "--each-map",
+        action="store_true",
+        help="drive with all seeds on each map in turn: figures map by map, and of all together",
     )
     parser.add_argument(
         "--minutes", type=float, default=10.0, help="simulated time of each world (%(default)g)"
@@ -375,6 +399,13 @@ MAP_COMMANDS: Sequence[Command] = (
         "selfdrive_env.commands.maps:draw",
         _add_map_plot,
         "selfdrive map plot riverside -o riverside.png",
+    ),
+    Command(
+        "export",
+        "write a map as OpenDRIVE",
+        "selfdrive_env.commands.maps:export",
+        _add_map_export,
+        "selfdrive map export riverside -o riverside.xodr",
     ),
 )
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["Progress", "begin", "end", "note", "read", "say"]
+__all__ = ["Count", "Progress", "begin", "end", "note", "read", "say"]
 
 LAST_SHARE = 0.22
 """Of the time to compile an entry: LLVM's, after the last function (0.20 to 0.26 measured)."""
@@ -182,6 +182,42 @@ def end(entry: Callable[..., Any], *, whole: bool) -> None:
 def read(entry: Callable[..., Any]) -> None:
     """Takes notice of an entry that was on disk: nobody has to wait for it."""
     _read.add(entry)
+
+
+class Count:
+    """Tells how many of several things are made, in a terminal often and elsewhere few times.
+
+    Args:
+        title: What is done, "building maps".
+        of: How many things there are.
+        clock: Gives the time [s].
+    """
+
+    def __init__(self, title: str, of: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._title, self._of, self._clock = title, of, clock
+        self._since = self._last = clock()
+        self._plain = list(PLAIN_SHARES)
+        self._told = False
+
+    def tell(self, done: int) -> None:
+        """Tells that so many are made."""
+        now, share = self._clock(), done / self._of
+        spent = now - self._since
+        if done >= self._of:
+            if self._told:
+                _replace_line(f"{self._title}: done in {spent:.1f} s")
+            return
+        live = _in_terminal()
+        passed = bool(self._plain) and share >= self._plain[0]
+        if spent < FIRST_TIME or share <= 0.0 or (not passed and not live):
+            return
+        if not passed and now - self._last < REFRESH:
+            return
+        self._plain = [one for one in self._plain if one > share]
+        self._last, self._told = now, True
+        left = max(spent / share - spent, 1.0)
+        text = f"{self._title}: {done} of {self._of}, {spent:.0f} s, about {left:.0f} s to go"
+        (_show if live else say)(text)
 
 
 def say(text: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from selfdrive_env.config.checks import suggestion
 from selfdrive_env.state.params import Autoreset, GoalRule, LightTiming, Rule
 from selfdrive_env.state.world import Driver
 
@@ -15,11 +17,16 @@ __all__ = [
     "CHOICES",
     "DRIVERS",
     "ENVIRONMENTS",
+    "LAST_SEED",
+    "MAP_FAMILIES",
+    "MOST_MAPS",
     "POLICIES",
     "TRAFFIC",
     "Environment",
     "code_of",
     "is_scripted",
+    "maps_named",
+    "ranges_of",
 ]
 
 
@@ -73,6 +80,23 @@ BASELINES = {
 }
 """What is measured and watched like a policy but needs no file: name -> what it does."""
 
+MAP_FAMILIES = {
+    "town": "one of the families below, drawn by its seed",
+    "city": "bent blocks, avenues, lights, odd angles",
+    "village": "narrow winding streets, dead ends, right before left",
+    "motorway": "motorways with ramps and interchanges",
+    "roundabouts": "mini, one-lane and two-lane roundabouts",
+    "grid": "straight streets, one-way pairs, lights and stop signs",
+    "hills": "slopes, crests, bends and a bridge",
+}
+"""Maps by seed, "city:17": family -> what its maps are like."""
+
+LAST_SEED = 2**31 - 1
+"""Seeds of maps run from 0 to this one."""
+
+MOST_MAPS = 1024
+"""Maps that a range of seeds may have."""
+
 CODES: dict[str, dict[str, IntEnum]] = {
     "on_collision": {**RULES},
     "on_offroad": {**RULES},
@@ -100,3 +124,63 @@ def is_scripted(traffic: Any) -> bool:
 def code_of(setting: str, name: str) -> int:
     """Returns what kernels know the name in a setting as."""
     return int(CODES[setting][name])
+
+
+def maps_named(name: str) -> tuple[str, ...] | None:
+    """Returns the maps by seed that a name stands for, None for names of another kind.
+
+    Args:
+        name: "family:seed", or a range "family:first-last", which stands for all from the first to
+            the last.
+
+    Returns:
+        One name a map, in order of their seeds.
+
+    Raises:
+        ValueError: The family is none, or its seeds are not allowed.
+    """
+    family, colon, seeds = name.partition(":")
+    numbers = re.fullmatch(r"(\d+)(?:-(\d+))?", seeds, re.ASCII)
+    if not colon or (family not in MAP_FAMILIES and (not numbers or len(family) < 2)):
+        return None
+    if family not in MAP_FAMILIES:
+        known = ", ".join(MAP_FAMILIES)
+        raise ValueError(
+            f"no family of maps {family!r} in {name!r}: use one of {known}"
+            f"{suggestion(family, MAP_FAMILIES, 'family')}"
+        )
+    form = f"write {family}:17 for one map and {family}:0-63 for 64 of them"
+    if not numbers:
+        raise ValueError(f"map {name!r} has no seed: {form}")
+    for digits in numbers.groups(""):
+        if digits != digits.lstrip("0") and digits != "0":
+            raise ValueError(f"map {name!r}: a seed is written without zeros before it: {form}")
+        if digits and (len(digits) > 10 or int(digits) > LAST_SEED):
+            raise ValueError(f"map {name!r}: seeds run from 0 to {LAST_SEED}, got {digits}")
+    first, last = int(numbers[1]), int(numbers[2] or numbers[1])
+    if last < first:
+        raise ValueError(f"map {name!r}: the first seed must not be above the last: {form}")
+    if last - first >= MOST_MAPS:
+        raise ValueError(
+            f"map {name!r} stands for {last - first + 1} maps; at most {MOST_MAPS} are allowed"
+        )
+    return tuple(f"{family}:{seed}" for seed in range(first, last + 1))
+
+
+def ranges_of(names: Iterable[str]) -> list[str]:
+    """Returns names of maps with runs of seeds as ranges: the reverse of `maps_named`.
+
+    Args:
+        names: As a person should read them: of maps by seed, and others, which stay as they are.
+    """
+    found: list[list[Any]] = []
+    for name in names:
+        family, _, seed = name.partition(":")
+        number = int(seed) if family in MAP_FAMILIES and seed.isdecimal() else None
+        if found and number is not None and found[-1][:2] == [family, number - 1]:
+            found[-1][1] = number
+        else:
+            found.append([family, number, number, name])
+    return [
+        name if first == last else f"{family}:{first}-{last}" for family, last, first, name in found
+    ]

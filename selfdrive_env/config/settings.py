@@ -26,7 +26,7 @@ from selfdrive_env.config.checks import (
     is_list,
     suggestion,
 )
-from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC
+from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC, maps_named, ranges_of
 from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
@@ -67,8 +67,8 @@ class Settings:
     """All settings of an environment, checked."""
 
     map: str | Network | Sequence[str | Network] = DEFAULT_MAPS
-    """Built-in town or file, or several; each world draws one of them anew with each episode. In
-    Python also a `RoadNetwork`."""
+    """Built-in town, town by seed ("city:17", "town:0-63") or file, or several; each world draws
+    one of them anew with each episode. In Python also a `RoadNetwork`."""
 
     map_variants: int = 1
     """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""
@@ -288,12 +288,16 @@ class Settings:
                 "map must be a name or path, or a list of them, in Python also a RoadNetwork, got "
                 f"{reprlib.repr(self.map)}"
             )
+        found: list[Any] = []
         for one in maps:
-            if not isinstance(one, Network):
+            if isinstance(one, Network):
+                found.append(one)
+                continue
+            seeded = maps_named(one) if isinstance(one, str) else None
+            if seeded is None:
                 check_path("map", one)
-        self._set(
-            "map", tuple(absolute(m) if isinstance(m, str | os.PathLike) else m for m in maps)
-        )
+            found += [absolute(one)] if seeded is None else seeded
+        self._set("map", tuple(found))
 
     def _check_device(self) -> None:
         known = isinstance(self.device, str) and re.fullmatch(r"cpu|auto|cuda(:\d+)?", self.device)
@@ -383,6 +387,11 @@ class Settings:
     def map_names(self) -> tuple[str, ...]:
         """Maps by name or path, networks by name."""
         return tuple(m if isinstance(m, str) else m.name for m in self.maps)
+
+    @property
+    def map_text(self) -> str:
+        """Names of the maps as a person reads them, runs of seeds as ranges."""
+        return ", ".join(ranges_of(self.map_names))
 
     def placed(self, keywords: Mapping[str, Any]) -> dict[str, Any]:
         """Returns keywords with the paths in them absolute, so that they hold in any folder."""

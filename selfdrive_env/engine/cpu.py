@@ -18,13 +18,16 @@ from selfdrive_env.config.observation import row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
-from selfdrive_env.engine.states import check_values
+from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
+from selfdrive_env.engine.states import check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
-from selfdrive_env.maps.compile.compiled_map import CompiledMap, pool
+from selfdrive_env.maps.pool.kept_map import AnyMap
+from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
+from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
 from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
@@ -52,7 +55,7 @@ STATE_STRUCTS = ("worlds", "lights", "agents", "bodies", "tallies")
 SHOWN_OUTPUT = ("awaiting_reset", "terminated", "truncated")
 """Fields of `Output` that a state has beside these."""
 
-CACHED_MAP = 100 * 2**20
+CACHED_MAP = 10 * 2**20
 """Maps of more bytes are read ahead of their use."""
 
 LARGE_BUFFER = 64 * 2**20
@@ -72,7 +75,7 @@ class Engine:
     def __init__(
         self,
         settings: Settings,
-        maps: Sequence[CompiledMap],
+        maps: Sequence[AnyMap],
         num_worlds: int,
         driver: U8,
         learner: U8,
@@ -81,7 +84,7 @@ class Engine:
 
         Args:
             settings: The settings.
-            maps: The pool of maps.
+            maps: The pool of maps; those that are kept are read when a world is drawn on them.
             num_worlds: Worlds of this batch.
             driver: Driver of each slot, [A].
             learner: Whether the caller drives, or learns from, each slot, [A]. Learners have rows,
@@ -90,12 +93,12 @@ class Engine:
         self.settings = settings
         self.num_worlds = num_worlds
         self.num_slots = len(driver)
-        self.maps = list(maps)
+        self.pool = MapPool(maps)
         self.params = make_params(settings)
         self.layout = make_layout(settings.layout)
         self.counts = self.layout.counts
         self.draws = make_draws(settings, driver, learner)
-        self.lanes, self.routes, self.grid, self.signs = pool(self.maps)
+        self._no_draw_for = 0
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
@@ -131,6 +134,31 @@ class Engine:
         self._arguments = np.array([*self.tables, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
+
+    @property
+    def maps(self) -> list[Any]:
+        """What each map of the pool is called and painted with; the arrays of a single one."""
+        return self.pool.maps
+
+    @property
+    def lanes(self) -> Lanes:
+        """Of all maps; those on which no world was so far may be missing."""
+        return self.pool.lanes
+
+    @property
+    def routes(self) -> Routes:
+        """Likewise."""
+        return self.pool.routes
+
+    @property
+    def grid(self) -> Grid:
+        """Likewise."""
+        return self.pool.grid
+
+    @property
+    def signs(self) -> Signs:
+        """Likewise."""
+        return self.pool.signs
 
     @property
     def tables(self) -> tuple[int, int]:
@@ -262,6 +290,8 @@ class Engine:
             staggered: Whether their clocks get a head start.
         """
         self._write("scratch", chosen=chosen, whole=whole)
+        if not self.pool.is_whole:
+            self._load_maps(np.flatnonzero(whole))
         self._turn_over()
         self._run(STAGGERED if staggered else RESET)
 
@@ -275,8 +305,24 @@ class Engine:
         if jerk is not None:
             self._write("motion", jerk=jerk)
             self._write("actions", mode=ACTIONS_KEEP)
+        if not self.pool.is_whole:
+            self._foresee()
         self._turn_over()
         self._run(STEP)
+
+    def _foresee(self) -> None:
+        """Fills in the maps on which the next step draws worlds anew."""
+        if self._no_draw_for:
+            self._no_draw_for -= 1
+            return
+        self._load_maps(due_worlds(self.worlds, self.params))
+        self._no_draw_for = steps_to_go(self.worlds, self.params)
+
+    def _load_maps(self, chosen: NDArray[np.int64]) -> None:
+        """Fills in the maps on which some worlds are drawn next."""
+        if len(chosen):
+            self.pool.load(maps_drawn(self.worlds, chosen, len(self.maps)).tolist())
+        self._no_draw_for = 0
 
     def command(self, actions: NDArray[Any]) -> None:
         """Takes the actions of the next step, checked, as the settings say: [rows] or [rows, 2].
@@ -342,10 +388,13 @@ class Engine:
                     f"state entry {name!r} must be {target.dtype} of shape {target.shape}, got "
                     f"{value.dtype} of shape {value.shape}"
                 )
+        check_maps(self, given["worlds.map"])
+        self.pool.load(np.unique(given["worlds.map"]).tolist())
         check_values(self, given, targets["bodies.row"])
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
+        self._no_draw_for = 0
         rows = self.observations
         self._turn_over()
         self.observations[:] = rows

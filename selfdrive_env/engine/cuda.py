@@ -20,7 +20,7 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import BATCH_STRUCTS, Engine
 from selfdrive_env.engine.launch import Launcher
 from selfdrive_env.kernels.step import STAGGERED, STEP
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.world import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
@@ -63,7 +63,7 @@ class DeviceEngine(Engine):
     def __init__(
         self,
         settings: Settings,
-        maps: Sequence[CompiledMap],
+        maps: Sequence[AnyMap],
         num_worlds: int,
         driver: U8,
         learner: U8,
@@ -73,7 +73,7 @@ class DeviceEngine(Engine):
 
         Args:
             settings: The settings.
-            maps: The pool of maps.
+            maps: The pool of maps; all are read now, to be copied to the device.
             num_worlds: Worlds of this batch.
             driver: Driver of each slot, [A].
             learner: Whether the caller drives, or learns from, each slot, [A].
@@ -147,6 +147,7 @@ class DeviceEngine(Engine):
             )
 
     def _allocate(self, sizes: Mapping[str, int]) -> None:
+        self.pool.load_all()
         self.params = self.params._replace(prefetch=0)
         self._check_memory(self._needed(sizes))
         for struct in BATCH_STRUCTS:

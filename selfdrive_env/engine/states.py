@@ -15,7 +15,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.state.bounds import BOUNDS, default_bound
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["check_values", "limits_of"]
+__all__ = ["check_maps", "check_values", "limits_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,6 +40,20 @@ def limits_of(engine: Any) -> dict[str, float]:
         "horizon": engine.params.horizon,
         "lane_length": float(engine.lanes.length.max()) + 1.0,
     }
+
+
+def check_maps(engine: Any, maps: NDArray[Any]) -> None:
+    """Refuses maps of worlds that the pool does not have.
+
+    Args:
+        engine: Of the batch that they are for.
+        maps: `Worlds.map`, [W].
+
+    Raises:
+        ValueError: As `check_values` does; that needs the lanes of these maps.
+    """
+    high = len(engine.maps) - 1
+    _refuse("worlds.map", maps, (maps < 0) | (maps > high), f"from 0 to {high}")
 
 
 def check_values(engine: Any, arrays: Arrays, rows: NDArray[Any]) -> None:

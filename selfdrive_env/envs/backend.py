@@ -24,7 +24,7 @@ from selfdrive_env.envs.infos import (
     add_outlook,
     add_step,
 )
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
 
 __all__ = ["NumpyBackend", "alone"]
@@ -129,7 +129,7 @@ class NumpyBackend:
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
     ) -> Engine:
         """Returns the engine; the arguments are those of `Engine`.
 

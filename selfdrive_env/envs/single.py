@@ -122,7 +122,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         observation, _ = self.vector.reset(seed=seed)
         engine = self.vector.engine
         if engine.agents.status[0, 0] == ABSENT:
-            raise MapError(f"no free place for the ego on {self.vector.settings.map_names}")
+            raise MapError(f"no free place for the ego on {self.vector.settings.map_text}")
         info = outlook_of_one(engine.output) if self.settings.step_info else {}
         return self._own(observation), info
 

@@ -22,7 +22,7 @@ from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
 
 __all__ = ["CapturedStep", "CudaVectorEnv", "TorchVectorEnv", "environment_class"]
@@ -45,7 +45,7 @@ class TorchBackend(NumpyBackend):
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
     ) -> Engine:
         """See `NumpyBackend.make_engine`."""
         if settings.obs_dtype == "bfloat16":
@@ -93,7 +93,7 @@ class DeviceBackend(NumpyBackend):
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[CompiledMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
     ) -> Engine:
         """See `NumpyBackend.make_engine`."""
         if settings.step_info:

@@ -26,6 +26,7 @@ from selfdrive_env.config.checks import check_integer, check_options, check_seed
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import DEFAULT_AGENTS, MAX_HORIZON, Settings
+from selfdrive_env.engine.open_maps import count_of, open_maps
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
@@ -37,8 +38,7 @@ from selfdrive_env.envs.spec import (
     warn_of_no_mode,
 )
 from selfdrive_env.envs.views import State, arrays_of, state_of
-from selfdrive_env.maps import compiled
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import F32, digest
 from selfdrive_env.state.world import EXTERNAL
 
@@ -140,7 +140,7 @@ class DrivingVectorEnv(VectorEnv):
         learner[: self.rows_per_world] = 1
         others = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[settings.driver], others).astype(np.uint8)
-        maps = _compiled_maps(settings, self.layout)
+        maps = _open_maps(settings, self.layout)
         engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner)
         return backend(engine, self.num_envs)
 
@@ -366,7 +366,7 @@ class DrivingVectorEnv(VectorEnv):
         from selfdrive_env.rendering.window import Viewer
 
         if self._viewer is None:
-            title = f"selfdrive_env: {', '.join(self.settings.map_names)}"
+            title = f"selfdrive_env: {self.settings.map_text}"
             self._viewer = Viewer(self.num_envs, self.settings.render_size, title)
         edge = self._viewer.edge
         hud = self.settings.render_hud is not False
@@ -475,21 +475,11 @@ class DrivingVectorEnv(VectorEnv):
             self.set_state(state["state"])
 
 
-def _compiled_maps(settings: Settings, layout: ObservationLayout) -> list[CompiledMap]:
+def _open_maps(settings: Settings, layout: ObservationLayout) -> list[AnyMap]:
     """Returns the pool of maps; raises a ValueError where one has no room for so many agents."""
-    maps = [
-        compiled(
-            source,
-            variant=variant,
-            lane_points=max(layout.lane_points, 1),
-            boundary_points=max(layout.boundary_points, 1),
-            stop_lines=max(layout.stop_lines, 1),
-        )
-        for source in settings.maps
-        for variant in range(settings.map_variants)
-    ]
+    maps = open_maps(settings, layout)
     for one in maps:
-        room = int(len(one.lanes.spawn_segment) / SPAWN_SPACING)
+        room = int(count_of(one, "lanes.spawn_segment") / SPAWN_SPACING)
         if settings.slots > room:
             raise ValueError(
                 f"agents_per_world={settings.slots} is more than map {one.name!r} holds: it has "

@@ -18,7 +18,7 @@ from selfdrive_env.state.world import ABSENT
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
 
-__all__ = ["ROWS", "Behaviour"]
+__all__ = ["ROWS", "Behaviour", "Sums"]
 
 EVERY = 0.5
 """Time between two looks at the gaps [s]."""
@@ -43,43 +43,28 @@ ROWS = {
 HISTOGRAM = np.linspace(0.0, 5.0, 201)
 
 
-class Behaviour:
-    """Sums over an evaluation: called after each step."""
+class Sums:
+    """What behaviour is told from; those of several evaluations can be added."""
 
-    def __init__(self, engine: Engine) -> None:
-        """Starts from nothing."""
-        self.engine = engine
-        self.every = max(1, round(EVERY / float(engine.params.dt)))
+    def __init__(self) -> None:
         self.gaps = np.zeros(3)
         self.speeds = np.zeros(2)
         self.lateral = np.zeros(2)
         self.histogram = np.zeros(len(HISTOGRAM) - 1)
 
-    def after_step(self, step: int, free: NDArray[np.bool_]) -> None:
-        """Looks at chosen agents.
+    def __add__(self, other: Sums) -> Sums:
+        both = Sums()
+        for name, own in vars(self).items():
+            setattr(both, name, own + getattr(other, name))
+        return both
+
+    def figures(self, km: float, counts: NDArray[np.int64]) -> dict[str, float | None]:
+        """Returns the figures of `ROWS`; None where there was nothing to look at.
 
         Args:
-            step: Number of the step.
-            free: Agents outside incidents, [W, A].
+            km: Driven.
+            counts: Incidents by world and cause, [W, causes].
         """
-        if step % self.every:
-            return
-        agents = self.engine.agents
-        free = free & (agents.status != ABSENT)
-        speed = agents.speed[free]
-        self.speeds += speed.sum(), len(speed)
-        lateral = np.abs(agents.lateral_acceleration[free])
-        lateral = lateral[lateral >= BEND]
-        self.lateral += lateral.sum(), len(lateral)
-        self.histogram += np.histogram(np.minimum(lateral, HISTOGRAM[-1]), HISTOGRAM)[0]
-        for world in range(len(free)):
-            gap = gaps_ahead(self.engine, world)
-            follows = free[world] & np.isfinite(gap) & (agents.speed[world] > FOLLOWING_SPEED)
-            headway = gap[follows] / agents.speed[world, follows]
-            self.gaps += gap[follows].sum(), headway.sum(), len(headway)
-
-    def result(self, km: float, counts: NDArray[np.int64]) -> dict[str, float | None]:
-        """Returns the figures of `ROWS`; None where there was nothing to look at."""
         below = np.cumsum(self.histogram)
         high = None
         if below[-1] > 0:
@@ -93,6 +78,40 @@ class Behaviour:
             "speed": _mean(*self.speeds),
             "red_lights_per_km": _mean(reds, km),
         }
+
+
+class Behaviour:
+    """Looks at an evaluation: called after each step."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Starts from nothing."""
+        self.engine = engine
+        self.every = max(1, round(EVERY / float(engine.params.dt)))
+        self.sums = Sums()
+
+    def after_step(self, step: int, free: NDArray[np.bool_]) -> None:
+        """Looks at chosen agents.
+
+        Args:
+            step: Number of the step.
+            free: Agents outside incidents, [W, A].
+        """
+        if step % self.every:
+            return
+        agents = self.engine.agents
+        free = free & (agents.status != ABSENT)
+        speed = agents.speed[free]
+        sums = self.sums
+        sums.speeds += speed.sum(), len(speed)
+        lateral = np.abs(agents.lateral_acceleration[free])
+        lateral = lateral[lateral >= BEND]
+        sums.lateral += lateral.sum(), len(lateral)
+        sums.histogram += np.histogram(np.minimum(lateral, HISTOGRAM[-1]), HISTOGRAM)[0]
+        for world in range(len(free)):
+            gap = gaps_ahead(self.engine, world)
+            follows = free[world] & np.isfinite(gap) & (agents.speed[world] > FOLLOWING_SPEED)
+            headway = gap[follows] / agents.speed[world, follows]
+            sums.gaps += gap[follows].sum(), headway.sum(), len(headway)
 
 
 def _mean(total: float, count: float) -> float | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.config.checks import check_choice, check_integer, read_pairs
+from selfdrive_env.config.choices import ranges_of
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS
@@ -68,6 +69,7 @@ def details(evaluation: Evaluation) -> dict[str, Any]:
             }
             for world, seed in enumerate(evaluation.seeds)
         ],
+        "by_map": [{"map": one.settings["map"][0], **figures(one)} for one in evaluation.by_map],
         "list": [incident._asdict() for incident in evaluation.incidents],
     }
 
@@ -106,10 +108,18 @@ def text(evaluation: Evaluation) -> str:
             for name, result in e.probes.items()
         ),
     ]
-    head = (
-        f"{e.policy} on {', '.join(e.settings['map'])}, {len(e.seeds)} worlds of {e.minutes:g} min"
-    )
-    return "\n".join([head, *(f"  {name:38} {value}" for name, value in rows)])
+    where = ", ".join(ranges_of(e.settings["map"]))
+    head = f"{e.policy} on {where}, {len(e.seeds)} worlds of {e.minutes:g} min"
+    return "\n".join([head, *(f"  {name:38} {value}" for name, value in rows), *_by_map(e)])
+
+
+def _by_map(evaluation: Evaluation) -> list[str]:
+    """Returns a line a map, where each was driven on in turn."""
+    lines = [
+        f"  {one.settings['map'][0]:38} {_interval(one.km_between())}  {one.km.sum():.1f} km"
+        for one in evaluation.by_map
+    ]
+    return ["  km between incidents, map by map", *lines] if lines else []
 
 
 def run(parsed: argparse.Namespace) -> int:
@@ -130,6 +140,7 @@ def run(parsed: argparse.Namespace) -> int:
         "map": parsed.map,
         "minutes": parsed.minutes,
         "seeds": parsed.seeds,
+        "each_map": parsed.each_map,
     }
     policy = policies.load(parsed.policy)
     if len(parsed.preset) > 1:
@@ -141,6 +152,8 @@ def run(parsed: argparse.Namespace) -> int:
     for name in parsed.probes:
         result.probes[name] = probe(policy, name, trials=parsed.trials)._asdict()
     output = figures(result)
+    if result.by_map:
+        output["by_map"] = {one.settings["map"][0]: figures(one) for one in result.by_map}
     lines = [text(result), *_other_conditions(policy, result)]
     if parsed.against is not None:
         other = evaluate(policies.load(parsed.against), **options, progress=_progress())

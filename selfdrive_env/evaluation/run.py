@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.engine.open_maps import count_of, open_maps
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.evaluation.behaviour import Behaviour
-from selfdrive_env.evaluation.films import Recorder, Recording, place_anew
+from selfdrive_env.evaluation.behaviour import Behaviour, Sums
+from selfdrive_env.evaluation.films import Recorder, Recording, place_anew, severity
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
 from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
-from selfdrive_env.maps import MapError, RoadNetwork, compiled
+from selfdrive_env.maps import MapError, RoadNetwork
 from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
 __all__ = ["DEFAULTS", "Evaluation", "compare", "compare_presets", "evaluate"]
@@ -83,10 +85,16 @@ class Evaluation:
     wrong_way: float
     """Share of steps beyond the comfort bounds, and driven against a lane."""
 
+    agent_steps: int
+    """Those that the two are shares of."""
+
     behaviour: dict[str, float | None]
+    sums: Sums = field(repr=False)
     incidents: list[Incident] = field(repr=False)
     recordings: list[Recording] = field(repr=False)
     probes: dict[str, Any] = field(default_factory=dict)
+    by_map: list[Evaluation] = field(default_factory=list, repr=False)
+    """One a map, where each was driven on in turn."""
 
     @property
     def by_cause(self) -> dict[str, int]:
@@ -158,26 +166,23 @@ def make_env(
     if not isinstance(slots, int) or slots < 1:
         raise ValueError(f"agents_per_world must be a whole number of at least 1, got {agents!r}")
     keywords["num_envs"] = len(seeds) * slots
-    _check_maps(maps, make_layout(keywords["layout"]))
+    known: dict[str, Any] = {n: keywords[n] for n in ("map", "map_variants") if n in keywords}
+    _check_maps(Settings.from_keywords(known), make_layout(keywords["layout"]))
     env = DrivingVectorEnv(**keywords)
     check_layout(policy, env)
     return env, keywords
 
 
-def _check_maps(maps: Maps, layout: ObservationLayout) -> None:
+def _check_maps(settings: Settings, layout: ObservationLayout) -> None:
     """Raises a MapError for a map on which nobody can drive anywhere."""
-    counts = {
-        name: max(getattr(layout, name), 1)
-        for name in ("lane_points", "boundary_points", "stop_lines")
-    }
-    for one in maps:
-        lanes = compiled(one, **counts).lanes
-        if not len(lanes.spawn_segment) or not len(lanes.successor):
-            name = one.name if isinstance(one, RoadNetwork) else one
+    for one in open_maps(settings, layout):
+        lanes, links, starts = (
+            count_of(one, f"lanes.{name}") for name in ("length", "successor", "spawn_segment")
+        )
+        if not starts or not links:
             raise MapError(
-                f"map {name} has no routes: it has {len(lanes.length)} drivable lanes, "
-                f"{len(lanes.successor)} links between them and {len(lanes.spawn_segment)} places "
-                "to start from"
+                f"map {one.name} has no routes: it has {lanes} drivable lanes, {links} links "
+                f"between them and {starts} places to start from"
             )
 
 
@@ -189,6 +194,7 @@ def evaluate(
     seeds: Sequence[int] = (0, 1, 2, 3),
     settings: Mapping[str, Any] | None = None,
     keep: int = 0,
+    each_map: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
     """Lets a policy drive and counts what happens.
@@ -200,6 +206,8 @@ def evaluate(
         seeds: One a world; equal seeds give two policies the same starts and lights.
         settings: Of the environment, where they differ from `DEFAULTS`.
         keep: How many of the worst incidents are kept for playing them again.
+        each_map: Whether the worlds drive on each map in turn, as if it were the only one; the
+            result has all worlds of all maps, and `by_map`.
         progress: Called now and then with the share that is done.
     """
     if not 0.0 < minutes <= 1.0e6:
@@ -207,18 +215,72 @@ def evaluate(
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
     maps = [map] if isinstance(map, str | RoadNetwork) else list(map)
-    env, keywords = make_env(policy, maps, seeds, settings or {})
-    env.reset(seed=list(seeds))
-    drive = _Drive(env, policy, Recorder(env, keywords, keep))
-    steps = max(1, round(60.0 * minutes / env.settings.dt))
-    for step in range(steps):
-        drive.step(step)
-        if progress is not None and step % 100 == 0:
-            progress(step / steps)
-    told = {**keywords, "map": list(env.settings.map_names)}
-    result = drive.result(policy.name, tuple(seeds), told, minutes)
-    env.close()
-    return result
+    groups = [maps]
+    if each_map:
+        groups = [[one] for one in Settings.from_keywords({"map": maps}).maps]
+    results = []
+    for done, group in enumerate(groups):
+        share = None if progress is None else _part_of(progress, done, len(groups))
+        env, keywords = make_env(policy, group, seeds, settings or {})
+        env.reset(seed=list(seeds))
+        drive = _Drive(env, policy, Recorder(env, keywords, keep))
+        steps = max(1, round(60.0 * minutes / env.settings.dt))
+        for step in range(steps):
+            drive.step(step)
+            if share is not None and step % 100 == 0:
+                share(step / steps)
+        told = {**keywords, "map": list(env.settings.map_names)}
+        results.append(drive.result(policy.name, tuple(seeds), told, minutes))
+        env.close()
+    return results[0] if len(results) == 1 else pooled(results, keep)
+
+
+def _part_of(progress: Callable[[float], None], part: int, of: int) -> Callable[[float], None]:
+    """Returns what is called with the share of one of several parts."""
+    return lambda share: progress((part + share) / of)
+
+
+def _average(values: Sequence[float], weights: Sequence[int]) -> float:
+    return float(np.dot(values, weights)) / max(sum(weights), 1)
+
+
+def pooled(results: Sequence[Evaluation], keep: int = 0) -> Evaluation:
+    """Returns what several evaluations of one policy, each on a map of its own, counted together.
+
+    Args:
+        results: One a map, in the order in which worlds are numbered then.
+        keep: How many recordings of the worst incidents are kept.
+    """
+    first = results[0]
+    starts = np.cumsum([0, *(len(one.seeds) for one in results)]).tolist()
+    numbered = list(zip(starts, results, strict=False))
+    weights = [one.agent_steps for one in results]
+    sums = sum((one.sums for one in results[1:]), first.sums)
+    km = np.concatenate([one.km for one in results])
+    counts = np.concatenate([one.counts for one in results])
+    recordings = [recording for one in results for recording in one.recordings]
+    names = [name for one in results for name in one.settings["map"]]
+    return Evaluation(
+        policy=first.policy,
+        seeds=tuple(seed for one in results for seed in one.seeds),
+        settings={**first.settings, "map": names},
+        minutes=first.minutes,
+        km=km,
+        hours=np.concatenate([one.hours for one in results]),
+        counts=counts,
+        goals=np.concatenate([one.goals for one in results]),
+        routes=[(w + world, *rest) for w, one in numbered for world, *rest in one.routes],
+        goal_time=sum(one.goal_time for one in results),
+        goal_free_time=sum(one.goal_free_time for one in results),
+        uncomfortable=_average([one.uncomfortable for one in results], weights),
+        wrong_way=_average([one.wrong_way for one in results], weights),
+        agent_steps=sum(weights),
+        sums=sums,
+        behaviour=sums.figures(float(km.sum()), counts),
+        incidents=[i._replace(world=w + i.world) for w, one in numbered for i in one.incidents],
+        recordings=sorted(recordings, key=lambda r: severity(r.incident), reverse=True)[:keep],
+        by_map=list(results),
+    )
 
 
 class _Drive:
@@ -299,7 +361,9 @@ class _Drive:
             goal_free_time=float(self.routes.goal_free_time.sum()),
             uncomfortable=float(shares[0]),
             wrong_way=float(shares[1]),
-            behaviour=self.behaviour.result(float(self.km.sum()), self.counts),
+            agent_steps=self.agent_steps,
+            behaviour=self.behaviour.sums.figures(float(self.km.sum()), self.counts),
+            sums=self.behaviour.sums,
             incidents=self.incidents,
             recordings=self.recorder.recordings(),
         )

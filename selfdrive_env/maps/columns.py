@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -23,9 +23,22 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.files import write_whole
 
-__all__ = ["SPARSE", "Arrays", "digest", "from_text", "pack", "read", "to_text", "unpack", "write"]
+__all__ = [
+    "SPARSE",
+    "Arrays",
+    "digest",
+    "from_text",
+    "glance",
+    "pack",
+    "read",
+    "to_text",
+    "unpack",
+    "write",
+]
 
 Arrays = dict[str, NDArray[Any]]
+
+Taken = TypeVar("Taken")
 
 CHECKSUM = "crc32"
 """Key of the checksum in the header of a file."""
@@ -140,10 +153,48 @@ def read(path: Path, header: str, version: int) -> Arrays:
         header: As for `write`.
         version: As for `write`.
     """
+
+    def all_of(file: Any) -> Arrays:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+    about, arrays = _open(path, header, version, all_of)
+    if about.get(CHECKSUM) != _checksum(arrays):
+        raise ValueError(f"it is damaged: its {CHECKSUM} is another")
+    return {name: a if a.flags.writeable else a.copy() for name, a in arrays.items()}
+
+
+def glance(
+    path: Path, header: str, version: int, *names: str
+) -> tuple[dict[str, tuple[int, ...]], Arrays]:
+    """Returns the shapes of all arrays of a file and a few of these; little of it is read.
+
+    The checksum stays unknown: `read` finds what is damaged.
+
+    Args:
+        path: Of the file.
+        header: As for `write`.
+        version: As for `write`.
+        *names: Of the arrays that are wanted.
+
+    Raises:
+        ValueError: As for `read`, or if one of these is missing.
+    """
+
+    def some_of(file: Any) -> tuple[dict[str, tuple[int, ...]], Arrays]:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        return shapes, {name: file.get_tensor(name) for name in names}
+
+    return _open(path, header, version, some_of)[1]
+
+
+def _open(
+    path: Path, header: str, version: int, take: Callable[[Any], Taken]
+) -> tuple[dict[str, str], Taken]:
+    """Returns the header of a file and what a function takes from it."""
     try:
         with safetensors.safe_open(path, "numpy") as file:
             about = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            taken = take(file)
     except FileNotFoundError:
         raise
     # A type that NumPy does not have is a KeyError, an ImportError or an AttributeError.
@@ -154,9 +205,7 @@ def read(path: Path, header: str, version: int) -> Arrays:
         raise ValueError(f"its header has no {header!r}: another program wrote it")
     if about[header] != str(version):
         raise ValueError(f"it has version {about[header][:20]}, this package reads {version}")
-    if about.get(CHECKSUM) != _checksum(arrays):
-        raise ValueError(f"it is damaged: its {CHECKSUM} is another")
-    return {name: a if a.flags.writeable else a.copy() for name, a in arrays.items()}
+    return about, taken
 
 
 def _checksum(arrays: Mapping[str, NDArray[Any]]) -> str:

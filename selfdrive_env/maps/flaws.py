@@ -24,6 +24,9 @@ SHORTEST_PHASE, LONGEST_PHASE = 0.01, 86_400.0
 RULES = ("", "right_first", "left_first", "all_way_stop")
 """Who goes first among equals at a junction."""
 
+MARKS = ("", "none")
+"""What is painted on the left boundary of a lane: as usual, or nothing."""
+
 INDICES = {
     "lanes.junction": ("junctions", -1),
     "lanes.successors": ("lanes", 0),
@@ -58,6 +61,12 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
         allowed = f"-{MAX_RANK} to {MAX_RANK}"
         return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
+    marks = columns.from_text(arrays, "lanes.left_mark") if "lanes.left_mark" in arrays else []
+    for lane, mark in enumerate(marks):
+        if mark not in MARKS:
+            allowed = ", ".join(map(repr, MARKS))
+            shown = str(mark)[:40]
+            return f"lanes.left_mark of entry {lane} is {shown!r}; one of {allowed} is allowed"
     return _flawed_control(arrays)
 
 

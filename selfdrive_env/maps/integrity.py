@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.map_pool import BLOCK, COUNTED
+from selfdrive_env.maps.pool.map_pool import FIRSTS as POOL_FIRSTS
 from selfdrive_env.state.arrays import axes
 from selfdrive_env.state.road import FOE_FIRST_COME, GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
 from selfdrive_env.state.world import RED
@@ -21,20 +23,7 @@ __all__ = ["check_compiled"]
 STRUCTS = ("lanes", "routes", "grid", "signs", "paint")
 
 FIRSTS = {
-    "lanes.segment_first": "lanes.segment",
-    "lanes.successor_first": "lanes.successor",
-    "lanes.map_lane_first": "lanes.length",
-    "lanes.map_spawn_first": "lanes.spawn_segment",
-    "routes.first": "routes.distance",
-    "grid.segment_first": "grid.segment",
-    "grid.edge_first": "grid.edge",
-    "grid.guard_first": "grid.guard",
-    "signs.group_line_first": "signs.group_line",
-    "signs.lane_line_first": "signs.lane_line",
-    "signs.program_first": "signs.program_group",
-    "signs.map_line_first": "signs.line",
-    "signs.cycle_first": "signs.cycle_end",
-    "signs.foe_first": "signs.foe",
+    **{name: of for name, of in POOL_FIRSTS.items() if name != "signs.map_program_first"},
     "paint.first": "paint.point",
 }
 """Array of first entries -> array that it cuts into pieces."""
@@ -45,32 +34,17 @@ ALIKE = (("routes.lane", "routes.distance"), ("signs.lane_line_s", "signs.lane_l
 """Arrays of one length, beside those with an axis of the same name."""
 
 INDICES = {
-    "lanes.segment_lane": "lane",
-    "lanes.successor": "lane",
-    "lanes.left": "lane",
-    "lanes.right": "lane",
-    "lanes.spawn_segment": "segment",
-    "routes.lane": "lane",
-    "grid.block": "block",
-    "grid.segment": "segment",
-    "grid.near": "row",
-    "grid.near_lane_point": "lane_point",
-    "grid.near_boundary": "boundary_point",
-    "grid.near_stop_line": "line",
-    "grid.guard": "line",
-    "signs.line_group": "group",
-    "signs.group_line": "line",
-    "signs.lane_line": "line",
-    "signs.program_group": "group",
+    **COUNTED,
     "signs.cycle_colour": "light",
-    "signs.foe": "lane",
     "signs.foe_rule": "foe_rule",
     "paint.kind": "kind",
+    "paint.unmarked": "lane",
 }
 """Array of indices -> what it counts."""
 
-OR_NONE = ("lanes.left", "lanes.right", "grid.block", "grid.near", "grid.near_lane_point",
-    "grid.near_boundary", "grid.near_stop_line", "signs.line_group")  # fmt: skip
+OR_NONE = ("lanes.left", "lanes.right", "lanes.junction", "grid.block", "grid.near",
+    "grid.near_lane_point", "grid.near_boundary", "grid.near_stop_line",
+    "signs.line_group")  # fmt: skip
 """Those that may have -1."""
 
 FREE = ("entry", "link", "spawn", "point", "N1", "N2", "N3")
@@ -78,9 +52,6 @@ FREE = ("entry", "link", "spawn", "point", "N1", "N2", "N3")
 
 LONGEST_PHASE = 2**60
 """[ns]"""
-
-BLOCK = 256
-"""Cells of a block."""
 
 
 def check_compiled(compiled: CompiledMap) -> None:
@@ -146,6 +117,7 @@ def _check_indices(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> No
         "boundary_point": len(grid.boundary_point),
         "line": len(signs.line),
         "group": compiled.num_groups,
+        "junction": compiled.num_junctions,
         "kind": GUIDE_LINE + 1,
         "light": RED + 1,
         "foe_rule": FOE_FIRST_COME + 1,

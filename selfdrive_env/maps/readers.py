@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.choices import MAP_FAMILIES
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.maps.towns import BUILT_IN
 
@@ -25,6 +26,15 @@ READERS = {
     ".xodr": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.gz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
     ".xodr.xz": "selfdrive_env.maps.opendrive.reader:read_opendrive",
+    ".net.xml": "selfdrive_env.maps.sumo.reader:read_sumo",
+    ".net.xml.gz": "selfdrive_env.maps.sumo.reader:read_sumo",
+    ".net.xml.xz": "selfdrive_env.maps.sumo.reader:read_sumo",
+    ".osm": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".osm.gz": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".osm.xz": "selfdrive_env.maps.lanelet2.reader:read_lanelet2",
+    ".xml": "selfdrive_env.maps.commonroad.reader:read_commonroad",
+    ".xml.gz": "selfdrive_env.maps.commonroad.reader:read_commonroad",
+    ".xml.xz": "selfdrive_env.maps.commonroad.reader:read_commonroad",
     ".roads": "selfdrive_env.maps.road_network:RoadNetwork.read",
 }
 """Ending of a file's name -> module:function of its reader, imported when first needed."""
@@ -44,8 +54,9 @@ def reader_of(path: str) -> Reader:
     fitting = [ending for ending in READERS if path.lower().endswith(ending)]
     if not fitting:
         raise MapError(
-            f"unknown map {path!r}: use one of {', '.join(BUILT_IN)} or a file that ends in "
-            f"{endings()}{suggestion(path, BUILT_IN, 'map')}"
+            f"unknown map {path!r}: use one of {', '.join(BUILT_IN)}, a family and a seed such as "
+            f"city:17 ({', '.join(MAP_FAMILIES)}), or a file that ends in {endings()}"
+            f"{suggestion(path, BUILT_IN, 'map')}"
         )
     if not Path(path).is_file():
         raise MapError(f"map file {path!r} does not exist")

@@ -97,6 +97,9 @@ class Lane:
     precedence: int = field(default=0, metadata=columns.SPARSE)
     """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
 
+    left_mark: str = field(default="", metadata=columns.SPARSE)
+    """What is painted on its left boundary: "" (as its neighbours ask for) or "none"."""
+
     @property
     def drivable(self) -> bool:
         """Whether cars may drive here."""

@@ -102,6 +102,9 @@ class Schema:
     texts: frozenset[str] = frozenset()
     """Elements whose text is kept in `Element.content`."""
 
+    with_root: bool = False
+    """Whether the root element comes first of all, with its attributes and without children."""
+
 
 class Element:
     """An XML element: tag, attributes, children, text and the line it starts in."""
@@ -183,7 +186,8 @@ def read_elements(path: str | Path, schema: Schema) -> Iterator[Element]:
         schema: What is kept.
 
     Yields:
-        Those that are kept, in the order of the file.
+        The root element itself if the schema asks for it, then those that are kept, in the order
+        of the file.
 
     Raises:
         MapError: The file is damaged, of another kind, or beyond the limits of this module.
@@ -332,6 +336,9 @@ class _Builder:
                     f"allowed in {self.schema.format}"
                 )
             self.rooted = True
+            if self.schema.with_root:
+                line = self.parser.CurrentLineNumber
+                self.ready.append(Element(name, attributes, line, self.source))
             return
         if not self.schema.kept(tag, attributes):
             self.skipped = 1

@@ -112,7 +112,7 @@ class Panel:
         rows = (
             ("driver", session.driver),
             ("traffic", f"{session.env.settings.traffic}, {session.env.settings.slots - 1} agents"),
-            ("map", session.env.settings.map_names[0].rsplit("/", 1)[-1]),
+            ("map", session.map_name),
             ("time", f"{session.time:.1f} s   {clock}"),
             ("next goal", f"{float(engine.agents.goal_distance[0, 0]):.0f} m, {left_goals} left"),
             ("acceleration", f"{body.acceleration:+.1f} m/s²"),

@@ -124,6 +124,14 @@ class Session:
         return "you" if self.manual or self.policy is None else self.policy.name
 
     @property
+    def map_name(self) -> str:
+        """Of the map that the world is on now; of a single file the name of that."""
+        engine, names = self.env.engine, self.env.settings.map_names
+        if len(engine.maps) == 1:
+            return names[0].rsplit("/", 1)[-1]
+        return str(engine.maps[int(engine.worlds.map[0])].name)
+
+    @property
     def time(self) -> float:
         """Since the episode began [s]."""
         return self.steps * float(self.env.settings.dt)

@@ -81,8 +81,9 @@ class Ground:
 
     def __init__(self, lanes: Lanes, grid: Grid, paints: Sequence[Paint] = ()) -> None:
         self._lanes, self._grid = lanes, grid
-        self._paint = [_Painted(paint) for paint in paints]
-        self._arrows = lane_places(lanes, ARROW_SPACING)
+        self._paints = paints
+        self._painted: dict[int, _Painted] = {}
+        self._arrows: dict[int, tuple[int, Bools]] = {}
         self._tiles: OrderedDict[tuple[int, float, int, int], Image] = OrderedDict()
 
     def paste(
@@ -162,9 +163,33 @@ class Ground:
             outside = self._lanes.junction[self._lanes.segment_lane[index]] < 0
             self._draw_markings(pen, map_index, view, index[outside])
         draw_lines(pen, self._edges(map_index, view), view, EDGE, max(2, round(0.2 * scale)))
-        for painted in self._paint[map_index : map_index + 1]:
+        painted = self._paint_of(map_index)
+        if painted is not None:
             painted.draw(pen, view)
         return image
+
+    def _paint_of(self, map_index: int) -> _Painted | None:
+        """Returns what is painted on a map, made ready when it is first shown; None without any."""
+        if map_index not in self._painted and map_index < len(self._paints):
+            self._painted[map_index] = _Painted(self._paints[map_index])
+        return self._painted.get(map_index)
+
+    def _is_unmarked(self, map_index: int, lane: I32) -> Bools:
+        """Whether there is no centre line beside each lane of a map."""
+        painted = self._paint_of(map_index)
+        if painted is None:
+            return np.zeros(len(lane), bool)
+        return np.isin(lane - self._lanes.map_lane_first[map_index], painted.unmarked)
+
+    def _with_arrow(self, map_index: int, index: I32) -> Bools:
+        """Whether each segment of a map has an arrow."""
+        if map_index not in self._arrows:
+            lane = self._lanes.map_lane_first[map_index : map_index + 2]
+            first, last = self._lanes.segment_first[lane].tolist()
+            places = lane_places(self._lanes, ARROW_SPACING, slice(first, last))
+            self._arrows[map_index] = first, places
+        first, places = self._arrows[map_index]
+        return places[index - first]
 
     def _draw_markings(self, pen: ImageDraw, map_index: int, view: View, index: I32) -> None:
         """Draws the lines beside segments outside junctions, and arrows along them."""
@@ -179,13 +204,13 @@ class Ground:
                 chosen = beside & dashed
                 draw_lines(pen, _ends(segment[chosen], offset[chosen]), view, DASH, width)
             other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
-            opposing = ~beside & other & (along < 0.0)
+            opposing = ~beside & other & (along < 0.0) & ~self._is_unmarked(map_index, lane)
             inner = offset[opposing] - side * 0.12
             draw_lines(pen, _ends(segment[opposing], inner), view, CENTRE_LINE, width)
             merging = ~beside & other & (along > 0.0) & dashed
             draw_lines(pen, _ends(segment[merging], offset[merging]), view, DASH, width)
 
-        arrows = segment[self._arrows[index]]
+        arrows = segment[self._with_arrow(map_index, index)]
         for x, y, cos, sin in arrows[:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].tolist():
             shape = ((-0.9, 0.8), (0.9, 0.0), (-0.9, -0.8))
             corners = [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in shape]
@@ -249,6 +274,7 @@ class _Painted:
     """Draws what is painted on one map."""
 
     def __init__(self, paint: Paint) -> None:
+        self.unmarked = paint.unmarked
         self._areas = pieces_of(paint, CROSSWALK)
         self._stripes = [stripe for area in self._areas for stripe in stripes(area)]
         self._lines: list[tuple[Colour, float, list[F64]]] = [
@@ -272,18 +298,20 @@ class _Painted:
                     pen.line(flat(points), fill=colour, width=max(3, round(width * view.scale)))
 
 
-def lane_places(lanes: Lanes, spacing: float) -> Bools:
+def lane_places(lanes: Lanes, spacing: float, chosen: slice = slice(None)) -> Bools:
     """Returns which segments hold the middle of one of the pieces that lanes are cut into, [Q].
 
     Args:
         lanes: Lanes of a pool; those through junctions are left out.
         spacing: Length of a piece [m].
+        chosen: Segments of whole lanes that are looked at.
     """
-    middle = np.minimum(0.5 * spacing, 0.5 * lanes.length)[lanes.segment_lane]
-    s = lanes.segment[:, SEG_S].astype(np.float64)
+    lane = lanes.segment_lane[chosen]
+    middle = np.minimum(0.5 * spacing, 0.5 * lanes.length)[lane]
+    s = lanes.segment[chosen, SEG_S].astype(np.float64)
     before = np.floor((s - middle) / spacing)
     starts = np.diff(before, prepend=-2.0) > 0.0
-    out: Bools = starts & (before >= 0.0) & (lanes.junction[lanes.segment_lane] < 0)
+    out: Bools = starts & (before >= 0.0) & (lanes.junction[lane] < 0)
     return out
 
 

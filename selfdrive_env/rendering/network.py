@@ -7,6 +7,7 @@ driven on) comes from the road network.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["draw_network"]
+__all__ = ["draw_network", "draw_sheet"]
 
 MARGIN = 10.0
 """Ground around the map [m]."""
@@ -75,6 +76,37 @@ def draw_network(network: RoadNetwork, *, size: int = 1600) -> U8:
             part = out[y : y + PIECE, x : x + PIECE]
             part[...] = piece[: part.shape[0], : part.shape[1]]
     return out
+
+
+def draw_sheet(networks: Iterable[RoadNetwork], count: int, *, size: int = 1600) -> U8:
+    """Returns top-down pictures of several maps beside and below each other, with their names.
+
+    Args:
+        networks: The maps; each is drawn before the next is asked for.
+        count: How many there are.
+        size: Longer side of the sheet [pixels].
+
+    Returns:
+        RGB, [H, W, 3].
+    """
+    columns = math.ceil(math.sqrt(count))
+    tile = size // columns
+    if size > SIZES[1] or tile < SIZES[0]:
+        raise ValueError(
+            f"size is {size}; a sheet of {count} maps needs {columns * SIZES[0]} to {SIZES[1]} "
+            "pixels"
+        )
+    image_module, draw_module, font_module = import_pillow()[:3]
+    font = font_module.load_default(max(10, tile // 24))
+    sheet = image_module.new("RGB", (columns * tile, -(-count // columns) * tile), GRASS)
+    pen = draw_module.Draw(sheet)
+    for place, network in enumerate(networks):
+        x, y = place % columns * tile, place // columns * tile
+        picture = image_module.fromarray(draw_network(network, size=tile))
+        sheet.paste(picture, (x + (tile - picture.width) // 2, y + (tile - picture.height) // 2))
+        pen.text((x + 6, y + 4), network.name, OUTLINE, font)
+        pen.rectangle((x, y, x + tile - 1, y + tile - 1), outline=OUTLINE)
+    return np.asarray(sheet)
 
 
 def _bounds(network: RoadNetwork) -> tuple[F64, F64]:

@@ -140,8 +140,7 @@ class Painter:
     @classmethod
     def of(cls, engine: Any) -> Self:
         """Returns a painter of the worlds of an engine, such as `env.unwrapped.engine`."""
-        paints = [town.paint for town in engine.maps]
-        return cls(engine.lanes, engine.grid, engine.signs, paints)
+        return cls(engine.lanes, engine.grid, engine.signs, engine.pool.paints)
 
     def draw(
         self,

@@ -254,3 +254,6 @@ class Paint(NamedTuple):
     first: Annotated[I32, "piece+1"]
     point: Annotated[F32, "entry 2"]
     """Points of piece p: x, y of point[first[p]:first[p + 1]] [m]."""
+
+    unmarked: Annotated[I32, "item"]
+    """Lanes of the map whose left boundary is not painted, ascending."""

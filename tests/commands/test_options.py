@@ -192,7 +192,7 @@ def test_numbers_out_of_range_are_wrong_usage(
 
 def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     from selfdrive_env.commands import listing
-    from selfdrive_env.config.choices import BASELINES, POLICIES
+    from selfdrive_env.config.choices import BASELINES, MAP_FAMILIES, POLICIES
     from selfdrive_env.config.layouts import LAYOUTS
     from selfdrive_env.config.presets import PRESETS
     from selfdrive_env.maps import BUILT_IN
@@ -204,6 +204,7 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found["environments"]) == own
     assert all(found["environments"].values())
     assert set(found["maps"]) == set(BUILT_IN)
+    assert set(found["map_families"]) == set(MAP_FAMILIES)
     assert set(found["policies"]) == {*POLICIES, *BASELINES}
     assert set(found["presets"]) == set(PRESETS)
     assert set(found["training_presets"]) == set(TRAINING)

@@ -13,6 +13,8 @@ from selfdrive_env.config.choices import (
     DRIVERS,
     TRAFFIC,
     code_of,
+    maps_named,
+    ranges_of,
 )
 from selfdrive_env.config.params import make_params
 from selfdrive_env.config.presets import PRESET_MEANINGS, PRESETS
@@ -49,3 +51,21 @@ def test_every_coded_setting_has_a_default_among_its_names() -> None:
 def test_every_preset_has_a_meaning() -> None:
     assert list(PRESET_MEANINGS) == list(PRESETS)
     assert list(TRAINING_MEANINGS) == list(TRAINING_PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("names", "short"),
+    [
+        ([], []),
+        (["riverside"], ["riverside"]),
+        (["city:4"], ["city:4"]),
+        (["city:4", "city:5", "city:6"], ["city:4-6"]),
+        (["city:4", "city:6", "grid:7", "grid:8"], ["city:4", "city:6", "grid:7-8"]),
+        (["a/b.xodr", "city:0", "city:1", "harbour"], ["a/b.xodr", "city:0-1", "harbour"]),
+        (["C:1", "C:2", "city:x"], ["C:1", "C:2", "city:x"]),
+    ],
+)
+def test_runs_of_seeds_are_told_as_ranges(names: list[str], short: list[str]) -> None:
+    assert ranges_of(names) == short
+    if "city:x" not in names:
+        assert [name for one in short for name in maps_named(one) or (one,)] == names

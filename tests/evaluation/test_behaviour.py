@@ -35,7 +35,7 @@ def look(env: SceneEnv, which: int = 0, **reds: int) -> dict[str, Any]:
     counts = np.zeros((1, len(CAUSES)), np.int64)
     for cause, count in reds.items():
         counts[0, CAUSES.index(cause)] = count
-    return behaviour.result(2.0, counts)
+    return behaviour.sums.figures(2.0, counts)
 
 
 def test_the_gap_is_from_bumper_to_bumper_of_the_next_one_ahead() -> None:

@@ -215,12 +215,9 @@ def test_lane_graph_distance_along_one_lane_and_the_next() -> None:
 def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     town = compiled("riverside")
     bare = town.lanes._replace(spawn_segment=town.lanes.spawn_segment[:0])
-
-    class Bare:
-        lanes = bare
-
-    monkeypatch.setattr(run_module, "compiled", lambda name, **counts: Bare)
-    with pytest.raises(MapError, match="no routes"):
+    towns = [dataclasses.replace(town, lanes=bare)]
+    monkeypatch.setattr(run_module, "open_maps", lambda settings, layout: towns)
+    with pytest.raises(MapError, match="riverside has no routes"):
         evaluate(load("idm"), **SHORT)
 
 

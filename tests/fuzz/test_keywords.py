@@ -100,6 +100,7 @@ def use(one: tuple[str, bool, dict[str, Any]], number: int) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:.*render_mode:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*share an object:UserWarning")  # copy=False, as asked for
 def test_every_keyword_is_taken_or_named() -> None:
     for one in ENVIRONMENTS:  # what compiles the first time takes its time
         use((f"selfdrive_env/{one.name}", True, dict(SMALL)), 0)

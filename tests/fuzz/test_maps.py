@@ -17,6 +17,7 @@ from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import FILE_HEADER, FILE_VERSION, RoadNetwork
 from tests.fuzz.harness import budget, fuzz
 from tests.fuzz.xml_mutations import as_bytes, changed, damaged
+from tests.maps.commonroad import files as commonroad
 from tests.maps.opendrive.test_reader import (
     LINE,
     controller,
@@ -144,7 +145,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[bytes]:
     yield (folder / "map.roads").read_bytes()
 
 
-def _use(path: Path, number: int) -> str:
+def use_map(path: Path, number: int) -> str:
     """Reads a map; compiles some, and drives on a few."""
     network = load(path)
     network.check()
@@ -183,16 +184,18 @@ def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SELFDRIVE_CACHE", "")
 
 
-def fuzz_documents(folder: Path, documents: tuple[str, ...], seed: int, count: int) -> None:
+def fuzz_documents(
+    folder: Path, documents: tuple[str, ...], seed: int, count: int, ending: str = ".xodr"
+) -> None:
     """Reads documents that are changed at random; at least a fifth must stay usable."""
 
     def make(random: np.random.Generator) -> tuple[bytes, str]:
-        return as_bytes(changed(str(random.choice(documents)), random), random)
+        return as_bytes(changed(str(random.choice(documents)), random), random, ending)
 
     def use(made: tuple[bytes, str], number: int) -> str:
         path = folder / f"map{made[1]}"
         path.write_bytes(made[0])
-        return _use(path, number)
+        return use_map(path, number)
 
     ends = fuzz(make, use, seed=seed, count=count, allowed=(MapError,))
     if ends.total() >= 50:
@@ -211,6 +214,10 @@ def test_changed_real_files(tmp_path: Path) -> None:
         pytest.skip("the shared maps are absent")
     documents = tuple(path.read_text() for path in files)
     fuzz_documents(tmp_path, documents, SEED + 2, budget(200) // 15)
+
+
+def test_changed_commonroad_files(tmp_path: Path) -> None:
+    fuzz_documents(tmp_path, commonroad.documents(), SEED + 3, budget(200), ".xml")
 
 
 def test_changed_network_files(tmp_path: Path, whole: bytes) -> None:
@@ -252,7 +259,7 @@ def test_changed_network_files(tmp_path: Path, whole: bytes) -> None:
         network = RoadNetwork.read(path)
         if not any(lane.drivable for lane in network.lanes):
             return "no lane"
-        return _use(path, number)
+        return use_map(path, number)
 
     ends = fuzz(make, use, seed=SEED + 1, count=budget(200) // 2, allowed=(MapError,))
     assert ends.total() < 50 or ends["MapError"]

@@ -72,7 +72,8 @@ def changed_weights(weights: dict[str, Any], random: Random) -> dict[str, Any]:
     if kind < 0.2:
         del weights[name]
     elif kind < 0.4:
-        weights[name] = array.astype(random.choice(["f8", "f2", "i4", "u1"]))
+        with np.errstate(over="ignore", invalid="ignore"):
+            weights[name] = array.astype(random.choice(["f8", "f2", "i4", "u1"]))
     elif kind < 0.6:
         weights[name] = np.ascontiguousarray(array[..., :1] if array.ndim else array[None])
     elif kind < 0.8:

@@ -67,12 +67,13 @@ def changed(text: str, random: Random) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def as_bytes(text: str, random: Random) -> tuple[bytes, str]:
+def as_bytes(text: str, random: Random, ending: str = ".xodr") -> tuple[bytes, str]:
     """Returns a document as the content of a file, now and then damaged, and the file's ending.
 
     Args:
         text: The document, without an XML declaration.
         random: Says what becomes of it.
+        ending: Of such files, unpacked.
     """
     encoding = "utf-8" if random.random() < 0.85 else str(random.choice(ENCODINGS))
     declared = encoding if random.random() < 0.9 else str(random.choice(ENCODINGS))
@@ -85,8 +86,8 @@ def as_bytes(text: str, random: Random) -> tuple[bytes, str]:
         content = damaged(content, random)
     packing = random.random()
     if packing < 0.9:
-        return content, ".xodr"
-    suffix = ".xodr.gz" if packing < 0.95 else ".xodr.xz"
+        return content, ending
+    suffix = f"{ending}.gz" if packing < 0.95 else f"{ending}.xz"
     packed = (
         gzip.compress(content, 1) if suffix.endswith("gz") else lzma.compress(content, preset=0)
     )
@@ -152,28 +153,43 @@ def _nest(parent: ET.Element, child: ET.Element, _: Pairs, random: Random) -> No
 
 
 def _alter(parent: ET.Element, child: ET.Element, pairs: Pairs, random: Random) -> None:
-    """Changes an attribute: to an extreme, to that of another element, by a factor, or to none."""
+    """Changes an attribute: to an extreme, to that of another element, by a factor, or to none.
+
+    Of an element without attributes it is the text.
+    """
     if not child.attrib:
+        if child.text:
+            child.text = _changed_value(child.text, _other(pairs, random).text or "", random)
         return
     name = str(random.choice(list(child.attrib)))
-    value, kind = child.attrib[name], random.random()
+    value = child.attrib[name]
+    other = _other(pairs, random).attrib.get(name, value)
+    found = _changed_value(value, other, random)
+    if found is None:
+        del child.attrib[name]
+    else:
+        child.attrib[name] = found
+
+
+def _changed_value(value: str, other: str, random: Random) -> str | None:
+    """Returns another value, None for none."""
+    kind = random.random()
     try:
         number = float(value)
     except ValueError:
         number = None
     if kind < 0.1:
-        del child.attrib[name]
-    elif kind < 0.25:
-        child.attrib[name] = _other(pairs, random).attrib.get(name, value)
-    elif number is None or kind < 0.3:
-        child.attrib[name] = str(random.choice(TEXTS))
-    elif kind < 0.6:
-        child.attrib[name] = str(random.choice(NUMBERS))
-    elif kind < 0.8 and number == int(number) and abs(number) < 1e6:
-        child.attrib[name] = str(int(number) + int(random.integers(-3, 4)))
-    else:
-        factor = random.choice([-1.0, 0.0, 0.01, 0.5, 0.999999, 1.000001, 2.0, 10.0, 1000.0])
-        child.attrib[name] = repr(number * float(factor))
+        return None
+    if kind < 0.25:
+        return other
+    if number is None or kind < 0.3:
+        return str(random.choice(TEXTS))
+    if kind < 0.6:
+        return str(random.choice(NUMBERS))
+    if kind < 0.8 and abs(number) < 1e6 and number == int(number):
+        return str(int(number) + int(random.integers(-3, 4)))
+    factor = random.choice([-1.0, 0.0, 0.01, 0.5, 0.999999, 1.000001, 2.0, 10.0, 1000.0])
+    return repr(number * float(factor))
 
 
 def _add(parent: ET.Element, child: ET.Element, pairs: Pairs, random: Random) -> None:

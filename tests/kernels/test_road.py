@@ -14,7 +14,7 @@ from selfdrive_env.kernels.road import (
     segment_at,
 )
 from selfdrive_env.maps import BUILT_IN, compiled
-from selfdrive_env.maps.compile.compiled_map import pool
+from selfdrive_env.maps.pool.map_pool import pool
 from selfdrive_env.state.road import LANE_CHANGE_COST, UNREACHABLE
 from tests.kernels import from_python
 from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body

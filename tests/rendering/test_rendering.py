@@ -16,9 +16,10 @@ from PIL import Image, ImageSequence
 
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.maps import BUILT_IN, load
-from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map, pool
+from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
 from selfdrive_env.maps.compile.paint import pieces_of
 from selfdrive_env.maps.compile.routes import route_points
+from selfdrive_env.maps.pool.map_pool import pool
 from selfdrive_env.rendering import Observed, Painter, Scene, Trails, between, kept, write_video
 from selfdrive_env.rendering.palette import (
     ASPHALT,

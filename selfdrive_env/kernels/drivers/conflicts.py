@@ -34,7 +34,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     TWO,
     WAITED,
 )
-from selfdrive_env.kernels.drivers.precedence import goes_first
+from selfdrive_env.kernels.drivers.precedence import precedes
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
 
@@ -309,7 +309,7 @@ def keep_apart(info, agent, other):
 
 
 @njit
-def may_meet(info, agent, other):
+def may_meet(signs, info, agent, other):
     """Whether the ways of two can cross, by their bounding boxes and lanes."""
     if (
         info[agent, LOW_X] > info[other, HIGH_X] + TWO
@@ -329,7 +329,7 @@ def may_meet(info, agent, other):
     if keep_apart(info, agent, other):
         return False
     open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
-    return open_road or not goes_first(info, agent, other)
+    return open_road or not precedes(signs, info, agent, other)
 
 
 @njit

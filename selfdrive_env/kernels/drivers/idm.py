@@ -181,7 +181,7 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(data, paths, info, worker, world, agent, wish, wanted)
+    return wish_among_others(model.signs, data, paths, info, worker, world, agent, wish, wanted)
 
 
 @njit
@@ -278,10 +278,21 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(data, paths, info, worker, world, agent, free_wish, wanted):
+def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
+
+    Args:
+        signs: Of the maps.
+        data: Of the worlds.
+        paths: Ways of all agents.
+        info: `Scratch.path_info` of all agents.
+        worker: Number of the thread.
+        world: Where.
+        agent: Whose.
+        free_wish: What it would want alone [m/s^2].
+        wanted: Speed that it would like to have [m/s].
     """
     agents, bodies, ways = data.agents, data.bodies, data.scratch.way[worker]
     apart = data.scratch.square[worker * block_size() + thread_index()]
@@ -292,8 +303,6 @@ def wish_among_others(data, paths, info, worker, world, agent, free_wish, wanted
     aside = path_offset(path, agents, bodies, world, agent)
     impatient = agents.standing_time[world, agent] > PATIENCE
     margin = LEAST_MARGIN if impatient else SIDE_MARGIN
-    outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO
-    stop_gap = gap_to_entry(info, agent, half_length)
     outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO
     exit_way = min(info[agent, EXIT], info[agent, ENTRY] + LET_IN_WAY)
     stop_gap = gap_to_entry(info, agent, half_length)
@@ -315,7 +324,7 @@ def wish_among_others(data, paths, info, worker, world, agent, free_wish, wanted
         ):
             wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
         free, follows = UNREACHABLE, -HARD_BRAKING
-        yields_to = not leads and may_meet(info, agent, other)
+        yields_to = not leads and may_meet(signs, info, agent, other)
         if yields_to or (not leads and place < UNREACHABLE):
             free, behind = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
             follows = following_wish(speed, wanted, agents.speed[world, other], behind)

@@ -46,8 +46,13 @@ def next_line(signs, world, lane, low, high, stopped_at, first_line, line_colour
 
 @njit
 def note_line(info, at, colour, passed, base, half_length):
-    """Writes the first stop line of a path; returns whether a stop sign has been served."""
-    if colour != NO_LIGHT and info[LINE_GAP] >= UNREACHABLE:
+    """Writes the first stop line of a path; returns whether a stop sign has been served.
+
+    One that is not green goes before a green one nearer by.
+    """
+    first = info[LINE_GAP] >= UNREACHABLE
+    beyond_green = np.int64(info[LINE_COLOUR]) == GREEN and colour != GREEN
+    if colour != NO_LIGHT and (first or beyond_green):
         info[LINE_GAP] = base + at - half_length
         info[LINE_COLOUR] = np.float32(colour)
     return passed

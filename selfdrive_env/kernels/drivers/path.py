@@ -38,6 +38,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_STEP,
     POINTS,
     STAYS,
+    THROUGH,
     TWO,
     WAITED,
 )
@@ -166,6 +167,7 @@ def build_path(model, data, world, agent, path, info):
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
     wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
     info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
+    info[THROUGH] = np.float32(lane) if lanes.junction[lane] >= 0 else -ONE
     info[EXIT] = UNREACHABLE
     info[LINE_GAP] = UNREACHABLE
     info[LINE_COLOUR] = ZERO
@@ -213,6 +215,7 @@ def build_path(model, data, world, agent, path, info):
             index = np.int64(lanes.segment_first[lane])
             jump = link_jump(lanes, before, index)
             begins = lanes.junction[lane] >= 0 and info[ENTRY] >= UNREACHABLE
+            info[THROUGH] = np.float32(lane) if begins else info[THROUGH]
             turn = lanes.turn[lane] if begins else turn
             delay = yield_delay(lanes, lane) if begins else delay
             near = base - half_length <= asking_way(speed)

@@ -20,12 +20,16 @@ from selfdrive_env.kernels.drivers.path_info import (
     LINE_COLOUR,
     LINE_GAP,
     RANK,
+    THROUGH,
     TWO,
+    WAITED,
 )
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.state.road import FOE_GOES_FIRST
 from selfdrive_env.state.world import (
     EVENT_TOW,
+    GREEN,
     HALTED,
     HOLD_BODY,
     HOLD_RIGHT_OF_WAY,
@@ -36,7 +40,7 @@ from selfdrive_env.state.world import (
 )
 
 __all__ = ["asking_way", "first_of_chain", "goes_first",
-    "is_held", "is_in_ring", "let_in", "note_precedence", "tow_late", "waits_at_red",
+    "is_held", "is_in_ring", "let_in", "note_precedence", "precedes", "tow_late", "waits_at_red",
     "yield_delay"]  # fmt: skip
 
 ASKING_BRAKING = np.float32(2.5)  # [m/s^2]
@@ -54,6 +58,8 @@ TURN_DELAY = np.float32(3.0)  # [s]
 COURTESY = np.float32(5.0)  # [s]
 LINE_ROOM = np.float32(4.0)  # [m]
 TOWING_TIME = np.float32(90.0)  # [s]
+RULE_TIME = np.float32(6.0)  # [s]
+RULE_PATIENCE = np.float32(10.0)  # [s]
 RED_ZONE = np.float32(8.0)  # [m]
 
 
@@ -146,6 +152,38 @@ def goes_first(info, agent, other):
     if info[agent, ARRIVAL] != info[other, ARRIVAL]:
         return info[agent, ARRIVAL] < info[other, ARRIVAL]
     return agent < other
+
+
+@njit
+def precedes(signs, info, agent, other):
+    """Whether `agent` goes before `other`: by right of way where both wait, else by the order.
+
+    Who has waited for long takes its turn.
+    """
+    lane, other_lane = np.int64(info[agent, THROUGH]), np.int64(info[other, THROUGH])
+    if lane >= 0 and other_lane >= 0 and contends(info[agent]) and contends(info[other]):
+        soon = abs(info[agent, ARRIVAL] - info[other, ARRIVAL]) < RULE_TIME
+        if soon and gives_way(signs, lane, other_lane) and info[agent, WAITED] < RULE_PATIENCE:
+            return False
+        if soon and gives_way(signs, other_lane, lane) and info[other, WAITED] < RULE_PATIENCE:
+            return True
+    return goes_first(info, agent, other)
+
+
+@njit
+def contends(info):
+    """Whether one waits to be let in, or follows somebody towards a junction without a line."""
+    follows = info[RANK] == TWO and info[WAITED] <= ZERO
+    return info[RANK] == ONE or (follows and np.int64(info[LINE_COLOUR]) <= GREEN)
+
+
+@njit
+def gives_way(signs, lane, other_lane):
+    """Whether the map has one lane of a junction give way to another."""
+    for entry in range(signs.foe_first[lane], signs.foe_first[lane + 1]):
+        if signs.foe[entry] == other_lane:
+            return signs.foe_rule[entry] == FOE_GOES_FIRST
+    return False
 
 
 @njit

@@ -1,7 +1,7 @@
-"""`RoadNetwork` -> the static structs that the kernels read, for one map or a pool of maps.
+"""`RoadNetwork` -> the static structs that the kernels read, for one map.
 
-Indices in a `CompiledMap` count within its map; `pool` puts maps one after the other and adds the
-offsets, so that every stored index is global.
+Indices in a `CompiledMap` count within its map; `maps.pool` puts maps one after the other and adds
+the offsets, so that every stored index is global.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state.arrays import F32, F64, I32, I64
 from selfdrive_env.state.road import LINE_X, LINE_Y, VIEW_RANGE, Grid, Lanes, Paint, Routes, Signs
 
-__all__ = ["CompiledMap", "compile_map", "pool", "with_stop_lines"]
+__all__ = ["CompiledMap", "compile_map", "with_stop_lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,100 +123,6 @@ def with_stop_lines(compiled: CompiledMap, count: int) -> CompiledMap:
         return compiled
     shorter = np.ascontiguousarray(grid.near_stop_line[:, :count])
     return replace(compiled, grid=grid._replace(near_stop_line=shorter))
-
-
-def pool(maps: list[CompiledMap]) -> tuple[Lanes, Routes, Grid, Signs]:
-    """Returns one set of arrays that holds all maps; with a single map its own arrays.
-
-    Args:
-        maps: Compiled with the same counts of points.
-    """
-    if not maps:
-        raise ValueError("maps must hold at least one map, got none")
-    if len(maps) == 1:
-        only = maps[0]
-        return only.lanes, only.routes, only.grid, only.signs
-    for name in ("near_lane_point", "near_boundary", "near_stop_line"):
-        counts = [getattr(m.grid, name).shape[1] for m in maps]
-        if len(set(counts)) > 1:
-            raise ValueError(f"maps must have one length of {name}, got {counts}")
-    sizes = [_sizes(m) for m in maps]
-    structs = []
-    for struct in ("lanes", "routes", "grid", "signs"):
-        parts = [getattr(m, struct) for m in maps]
-        fields = {
-            name: _pooled(name, [getattr(p, name) for p in parts], sizes)
-            for name in parts[0]._fields
-        }
-        structs.append(type(parts[0])(**fields))
-    return tuple(structs)
-
-
-# What the values of a field count. A field ending in `_first` also has one entry more than rows.
-_COUNTED = {
-    "segment_lane": "lane",
-    "junction": "junction",
-    "successor": "lane",
-    "left": "lane",
-    "right": "lane",
-    "spawn_segment": "segment",
-    "lane": "lane",
-    "block": "block",
-    "near": "row",
-    "near_lane_point": "lane_point",
-    "near_boundary": "boundary_point",
-    "near_stop_line": "line",
-    "guard": "line",
-    "line_group": "group",
-    "group_line": "line",
-    "lane_line": "line",
-    "program_group": "group",
-    "foe": "lane",
-}
-
-
-def _sizes(compiled: CompiledMap) -> dict[str, int]:
-    """Returns how many of each thing a map has."""
-    return {
-        "lane": len(compiled.lanes.length),
-        "segment": len(compiled.lanes.segment),
-        "junction": compiled.num_junctions,
-        "block": len(compiled.grid.inside) // 256,
-        "row": len(compiled.grid.near_lane_point),
-        "lane_point": len(compiled.grid.lane_point),
-        "boundary_point": len(compiled.grid.boundary_point),
-        "line": len(compiled.signs.line),
-        "group": compiled.num_groups,
-        "entry": len(compiled.grid.block),
-    }
-
-
-def _pooled(name: str, parts: list[Any], sizes: list[dict[str, int]]) -> Any:
-    """Returns the arrays of one field joined, with offsets where its values count something."""
-    if name == "first" or name.endswith("_first"):
-        offsets = np.cumsum([0] + [int(p[-1]) for p in parts])
-        joined = [p[:-1] + o for p, o in zip(parts, offsets[:-1], strict=True)]
-        return np.concatenate([*joined, offsets[-1:]]).astype(parts[0].dtype)
-    if name == "shape":
-        joined = [p.copy() for p in parts]
-        before = np.cumsum([0] + [s["entry"] for s in sizes])
-        for p, o in zip(joined, before, strict=False):
-            p[:, 2] += o
-        return np.concatenate(joined)
-    if name == "segment" and parts[0].ndim == 1:
-        counted = "segment"
-    elif name in _COUNTED:
-        counted = _COUNTED[name]
-    else:
-        return np.concatenate(parts)
-    out = np.concatenate(parts)
-    end = offset = 0
-    for p, size in zip(parts, sizes, strict=True):
-        end += len(p)
-        piece = out[end - len(p) : end]
-        piece[piece >= 0] += offset
-        offset += size[counted]
-    return out
 
 
 def _near_lists(

@@ -93,6 +93,7 @@ def outline(lanes: Lanes, grid: Grid, place: int, paint: Paint) -> Outline:
     ends = np.flatnonzero(np.diff(lane, append=-1)) + 1
     asphalt, lane_lines, centre_lines = [], [], []
     opposite, along = _beside(lanes, first, last, polygons)
+    unmarked = set((first_lane + paint.unmarked).tolist())
     start = 0
     for end in ends.tolist():
         number = int(lane[start])
@@ -107,8 +108,9 @@ def outline(lanes: Lanes, grid: Grid, place: int, paint: Paint) -> Outline:
                 inward = (left + right) / 2.0 - line
                 inward /= np.maximum(np.hypot(*inward.T), 1e-6)[:, None]
                 lane_lines += _runs(line, along[side, start:end])
-                inner = line + CENTRE_OFFSET * inward
-                centre_lines += _runs(inner, opposite[side, start:end])
+                if number not in unmarked:
+                    inner = line + CENTRE_OFFSET * inward
+                    centre_lines += _runs(inner, opposite[side, start:end])
         start = end
     asphalt += pieces_of(paint, GAP)
     edges = _edges(grid, place, polygons)

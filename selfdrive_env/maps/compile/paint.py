@@ -54,6 +54,9 @@ def compile_paint(network: RoadNetwork, strips: Strips, surfaces: Sequence[Any])
         kind=np.repeat(list(kinds), [len(kind) for kind in kinds.values()]).astype(np.uint8),
         first=np.cumsum([0, *(len(line) for line in lines)]).astype(np.int32),
         point=np.concatenate([np.zeros((0, 2)), *lines]).astype(np.float32),
+        unmarked=np.flatnonzero(
+            [network.lanes[i].left_mark == "none" for i in strips.network_lane]
+        ).astype(np.int32),
     )
 
 
@@ -145,11 +148,12 @@ def _roundabout_lines(network: RoadNetwork) -> tuple[list[F64], list[F64]]:
     for signal in network.signals:
         if signal.kind != "yield_sign":
             continue
+        joins = _joins_one_road(network, signal.lanes)
         for lane in (network.lanes[i] for i in signal.lanes):
             ways = [i for i in lane.successors if network.lanes[i].junction >= 0]
             if lane.junction >= 0 or not ways:
                 continue
-            rings = _merging(network, ways[0]) if len(ways) == 1 else []
+            rings = _merging(network, ways[0]) if len(ways) == 1 and joins else []
             lines = [_across(network.lanes[i], network.lanes[ways[0]]) for i in rings]
             found = [line for line in lines if line is not None]
             give_way += found or [np.stack([lane.left[-1, :2], lane.right[-1, :2]])]
@@ -157,6 +161,12 @@ def _roundabout_lines(network: RoadNetwork) -> tuple[list[F64], list[F64]]:
                 leaving = [_across(network.lanes[ring], one) for one in _parting(network, ring)]
                 guides += [line for line in leaving if line is not None]
     return give_way, guides
+
+
+def _joins_one_road(network: RoadNetwork, approach: Sequence[int]) -> bool:
+    """Returns whether all ways of an approach lead to one road, as those to a ring do."""
+    ways = [network.lanes[way] for lane in approach for way in network.lanes[lane].successors]
+    return len({network.lanes[after].road for way in ways for after in way.successors}) < 2
 
 
 def _merging(network: RoadNetwork, way: int) -> list[int]:

@@ -22,7 +22,8 @@ from selfdrive_env.state.road import (
     Routes,
 )
 
-__all__ = ["compile_routes", "compiled", "lane_graph_distance", "route_points", "spread"]
+__all__ = ["compile_routes", "compiled", "is_spread", "lane_graph_distance", "route_points",
+    "spread"]  # fmt: skip
 
 MAX_STEPS = 1000
 """Lanes of the longest way that is followed."""
@@ -64,7 +65,7 @@ def spread(routes: Routes, *, most_bytes: int = SPREAD_BYTES) -> Routes:
     """
     num = len(routes.cycle)
     count = np.diff(routes.first)
-    if (count == num).all() or 4 * num * num > most_bytes:
+    if not is_spread(num, len(routes.distance), most_bytes):
         return routes
     distance = np.full((num, num), UNREACHABLE, np.float32)
     distance[np.repeat(np.arange(num), count), routes.lane] = routes.distance
@@ -74,6 +75,17 @@ def spread(routes: Routes, *, most_bytes: int = SPREAD_BYTES) -> Routes:
         distance=distance.reshape(-1),
         cycle=routes.cycle,
     )
+
+
+def is_spread(num_lanes: int, num_entries: int, most_bytes: int = SPREAD_BYTES) -> bool:
+    """Returns whether `spread` changes a table: it has windowed rows, and there is room for all.
+
+    Args:
+        num_lanes: Of the map.
+        num_entries: Of the table.
+        most_bytes: As for `spread`.
+    """
+    return num_entries != num_lanes**2 and 4 * num_lanes**2 <= most_bytes
 
 
 def _reversed_graph(lanes: Lanes) -> tuple[I32, I32, F64]:

@@ -78,12 +78,13 @@ def lane_along(name: str, centre: ArrayLike, width: ArrayLike, **fields: Any) ->
         **fields)  # fmt: skip
 
 
-def finish(network: RoadNetwork, problems: Problems) -> RoadNetwork:
+def finish(network: RoadNetwork, problems: Problems, *, neighbours: bool = True) -> RoadNetwork:
     """Completes a network: links, junctions, guards, figures, and coordinates around the origin.
 
     Args:
         network: As the reader filled it; changed in place.
         problems: What is flawed but usable; ends up in the network.
+        neighbours: Whether a neighbour known from one side is one from the other, too.
 
     Returns:
         The network.
@@ -106,7 +107,7 @@ def finish(network: RoadNetwork, problems: Problems) -> RoadNetwork:
             inside.append(index)
         if lane.speed_limit < WALKING_PACE:
             problems.add("{} driving lanes have a speed limit below 1.5 m/s", lane.name)
-    join_lanes(network, problems)
+    join_lanes(network, problems, neighbours=neighbours)
     widen_guards(network)
     if not network.driving_lane_km:
         total = sum(lane.length for lane in network.lanes if lane.drivable)
@@ -149,7 +150,7 @@ def move(network: RoadNetwork, shift: Floats) -> None:
         crosswalk.outline = crosswalk.outline + shift
 
 
-def join_lanes(network: RoadNetwork, problems: Problems) -> None:
+def join_lanes(network: RoadNetwork, problems: Problems, *, neighbours: bool = True) -> None:
     """Completes what drivable lanes say of each other; what is there already stays as it is.
 
     A successor gets its predecessor and the other way round, a neighbour its neighbour; an end
@@ -158,6 +159,8 @@ def join_lanes(network: RoadNetwork, problems: Problems) -> None:
     Args:
         network: Changed in place.
         problems: Receives the links that were missing.
+        neighbours: Whether those known from one side are completed; not where a line between two
+            lanes may be crossed from one of them only.
     """
     lanes = network.lanes
     for index, lane in enumerate(lanes):
@@ -167,7 +170,7 @@ def join_lanes(network: RoadNetwork, problems: Problems) -> None:
         for other in lane.predecessors:
             if index not in lanes[other].successors:
                 lanes[other].successors.append(index)
-        if lane.type == TWO_WAY:
+        if lane.type == TWO_WAY or not neighbours:
             continue
         if lane.left_neighbour >= 0 and lanes[lane.left_neighbour].right_neighbour < 0:
             lanes[lane.left_neighbour].right_neighbour = index

@@ -16,6 +16,7 @@ from selfdrive_env.maps.opendrive.parse.contents import read_contents
 from selfdrive_env.maps.opendrive.parse.records import Contents
 from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES, read_elements
 from selfdrive_env.maps.opendrive.signals import place_signals
+from selfdrive_env.maps.opendrive.user_data import take_user_data
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, Junction, MapError, RoadNetwork
 
 __all__ = ["read_opendrive"]
@@ -64,6 +65,7 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
     join_lanes(network, problems)
     place_signals(contents, sampled, network, problems)
     place_crosswalks(contents, network, problems)
+    take_user_data(contents, sampled, network, problems)
     _summarise(contents, network, problems)
     return finish(network, problems)
 

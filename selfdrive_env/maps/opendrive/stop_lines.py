@@ -252,9 +252,9 @@ def _drawn_setback(
     inward = 1.0 if places.forward[lane] else -1.0
     rows = [sampled.row(approach.lane) for approach in run]
     found = []
-    for s, t in marks.get(road.id, ()):
+    for s, t, own in marks.get(road.id, ()):
         setback = (end - s) * inward
-        if not MIN_SETBACK <= setback <= MAX_SETBACK:
+        if not (0.0 if own else MIN_SETBACK) <= setback <= MAX_SETBACK:
             continue
         left, right = _across(sampled, min(rows), max(rows), s, True)
         mark = road_points(road, np.array([s]), np.array([t]), 0.0)[0]
@@ -266,10 +266,15 @@ def _drawn_setback(
 
 
 def _marks(contents: Contents) -> dict[str, Floats]:
-    """Returns (s, t) of the stop lines drawn on each road, as signals or objects, [M, 2] [m]."""
+    """Returns where stop lines are drawn on each road, as signals or objects, [M, 3].
+
+    That is (s, t) [m], and whether the line lies just there.
+    """
     marks = {}
     for road in contents.roads.values():
-        rows = [(signal.s, signal.t) for signal in road.signals if signal.kind == "stop_line"]
+        rows = [
+            (signal.s, signal.t, False) for signal in road.signals if signal.kind == "stop_line"
+        ]
         if rows or road.stop_marks:
             marks[road.id] = np.array(rows + road.stop_marks)
     return marks

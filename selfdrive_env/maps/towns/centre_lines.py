@@ -19,6 +19,7 @@ __all__ = [
     "CentreLine",
     "Pose",
     "arc",
+    "chain",
     "connection",
     "evaluate",
     "nearest_station",
@@ -89,7 +90,7 @@ def _advance(
     return x + chord * np.cos(middle), y + chord * np.sin(middle), heading + turn
 
 
-def _chain(start: Pose, pieces: list[tuple[float, float]]) -> CentreLine:
+def chain(start: Pose, pieces: list[tuple[float, float]]) -> CentreLine:
     """Lays pieces of (length, curvature) one after the other."""
     station, pose = 0.0, start
     rows = []
@@ -155,7 +156,7 @@ def nearest_station(line: CentreLine, x: float, y: float) -> float:
 
 def arc(start: Pose, curvature: float, length: float) -> CentreLine:
     """Returns a single arc from a pose."""
-    return _chain(start, [(length, curvature)])
+    return chain(start, [(length, curvature)])
 
 
 def _wrap(angle: float) -> float:
@@ -191,7 +192,7 @@ def polyline_with_arcs(vertices: list[tuple[float, float]], radii: list[float]) 
             curvature = math.copysign(1.0 / radii[leg], turns[leg])
             pieces.append((radii[leg] * abs(turns[leg]), curvature))
     x, y = points[0].tolist()
-    return _chain(Pose(x, y, float(headings[0])), pieces)
+    return chain(Pose(x, y, float(headings[0])), pieces)
 
 
 def connection(start: Pose, end: Pose) -> CentreLine:
@@ -216,7 +217,7 @@ def connection(start: Pose, end: Pose) -> CentreLine:
             cut = min(before, after)
             radius = cut / math.tan(0.5 * abs(turn))
             bend = (radius * abs(turn), math.copysign(1.0 / radius, turn))
-            return _chain(start, [(before - cut, 0.0), bend, (after - cut, 0.0)])
+            return chain(start, [(before - cut, 0.0), bend, (after - cut, 0.0)])
     return _biarc(start, end)
 
 
@@ -233,7 +234,7 @@ def _biarc(start: Pose, end: Pose) -> CentreLine:
     joint = 0.5 * (gap + reach * (first - last))
     length, curvature = _arc_through(first, joint)
     rest, bend = _arc_through(-last, joint - gap)
-    return _chain(start, [(length, curvature), (rest, -bend)])
+    return chain(start, [(length, curvature), (rest, -bend)])
 
 
 def _arc_through(direction: Floats, chord: Floats) -> tuple[float, float]:

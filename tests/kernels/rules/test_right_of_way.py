@@ -270,3 +270,42 @@ def test_scripted_drivers_hardly_ever_take_the_right_of_way(name: str) -> None:
     assert entered > 1000
     assert flagged < 0.01 * entered, f"{flagged} of {entered}"
     assert load(name).junctions
+
+
+def arriving(rule: str, starts: dict[str, float], ticks: int = 400) -> tuple[list[str], int]:
+    """Arms in the order in which scripted drivers from them come into the junction, straight on.
+
+    Also how many of them took the right of way.
+    """
+    engine = build([compile_map(four_arms(rule))], drivers=[1] * len(starts))
+    set_body(engine)
+    engine.bodies.max_curvature[0] = 0.5
+    engine.bodies.num_goals[0] = 1
+    engine.bodies.goal_s[0] = 130.0
+    engine.agents.goal[0] = 0
+    engine.agents.front_junction[0] = -1
+    arms = list(ARMS)
+    for agent, (arm, before) in enumerate(starts.items()):
+        opposite = arms[(arms.index(arm) + 2) % 4]
+        place(engine, agent, f"from {arm}", f"to {opposite}", before, 8.0)
+    order: list[str] = []
+    flagged = 0
+    for _ in range(ticks):
+        engine.step(no_jerk(engine))
+        for agent, arm in enumerate(starts):
+            if engine.agents.front_junction[0, agent] == 0 and arm not in order:
+                order.append(arm)
+        flagged += int(np.count_nonzero(engine.output.event[0] & EVENT_YIELD))
+    return order, flagged
+
+
+@pytest.mark.parametrize("late", [0.0, 6.0, 12.0])
+def test_scripted_drivers_let_the_one_from_the_right_go_first(late: float) -> None:
+    # The road from the south lies to the right of the one from the west.
+    assert arriving("right_first", {"west": 40.0, "south": 40.0 + late}) == (["south", "west"], 0)
+    assert arriving("left_first", {"south": 40.0, "west": 40.0 + late}) == (["west", "south"], 0)
+
+
+def test_four_at_once_do_not_wait_for_each_other_for_ever() -> None:
+    order, _ = arriving("right_first", dict.fromkeys(ARMS, 40.0), ticks=900)
+    assert sorted(order) == sorted(ARMS)

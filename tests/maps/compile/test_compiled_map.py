@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from selfdrive_env.maps import BUILT_IN, load
-from selfdrive_env.maps.compile.compiled_map import compile_map, pool
+from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.compile.near import boundary_reach, lane_points, lane_reach
 from selfdrive_env.maps.compile.segments import resample_lanes
+from selfdrive_env.maps.pool.map_pool import pool
 from selfdrive_env.maps.road_network import (
     Junction,
     Lane,

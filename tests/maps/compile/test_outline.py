@@ -59,7 +59,7 @@ def test_markings_lie_between_lanes(lines: Outline, surfaces: Callable[[str], li
 
 
 def test_a_map_of_several_is_drawn_where_it_is() -> None:
-    from selfdrive_env.maps.compile.compiled_map import pool
+    from selfdrive_env.maps.pool.map_pool import pool
 
     towns = [compiled(name) for name in ("riverside", "harbour")]
     lanes, _, grid, _ = pool(towns)

@@ -30,6 +30,7 @@ from selfdrive_env.maps.opendrive.parse.sections import (
     usable,
 )
 from selfdrive_env.maps.opendrive.parse.signs import read_kind
+from selfdrive_env.maps.opendrive.parse.user_data import STOP_LINE
 from selfdrive_env.maps.opendrive.parse.xml import drawn_kind
 from selfdrive_env.maps.xml import Element
 
@@ -72,7 +73,9 @@ def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
             contents.junctions[name] = _read_junction(element, problems)
         elif element.tag == "controller":
             signals = [control.text("signalId") for control in element.all("control")]
-            contents.controllers[name] = Controller(name, list(dict.fromkeys(signals)))
+            contents.controllers[name] = Controller(
+                name, list(dict.fromkeys(signals)), element.all("userData")
+            )
     return contents
 
 
@@ -117,10 +120,14 @@ def _read_road(element: Element, problems: Problems) -> Road:
         speeds=read_speeds([r for r in element.all("type") if r.child("speed")], "s", problems),
         signals=_read_signals(element, problems) if length else [],
         crosswalks=usable(drawn["crosswalk"], _read_crosswalk, problems),
-        stop_marks=usable(
-            drawn["stop_line"], lambda o: (o.number("s"), o.number("t", 0.0)), problems
-        ),
+        stop_marks=usable(drawn["stop_line"], _read_mark, problems),
     )
+
+
+def _read_mark(drawing: Element) -> tuple[float, float, bool]:
+    """Reads where a stop line is drawn, and whether this package has drawn it."""
+    own = any(child.text("code") == STOP_LINE for child in drawing.all("userData"))
+    return drawing.number("s"), drawing.number("t", 0.0), own
 
 
 def _length(element: Element) -> float:
@@ -216,6 +223,7 @@ def _read_signals(road: Element, problems: Problems) -> list[SignalRecord]:
             record.name, record.type = element.text("name"), element.text("type")
             record.z_offset = element.number("zOffset", 0.0)
             record.heading_offset = element.number("hOffset", 0.0)
+            record.user_data = element.all("userData")
             read_kind(element, record, problems)
         return record
 
@@ -283,4 +291,5 @@ def _read_junction(element: Element, problems: Problems) -> JunctionRecord:
             for record in element.all("priority")
             if (high := record.text("high")) and (low := record.text("low"))
         ],
+        user_data=element.all("userData"),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
+from selfdrive_env.maps.xml import Element
 
 __all__ = [
     "Connection",
@@ -53,6 +54,9 @@ class LaneRecord:
 
     closed: list[tuple[float, bool]] = field(default_factory=list)
     """(start from the section start [m], whether cars may not drive there from then on)."""
+
+    user_data: list[Element] = field(default_factory=list)
+    """What this package has written beside it."""
 
 
 @dataclass(slots=True)
@@ -103,6 +107,9 @@ class SignalRecord:
     z_offset: float = 0.0
     heading_offset: float = 0.0
 
+    user_data: list[Element] = field(default_factory=list)
+    """What this package has written beside it."""
+
     def names(self, lane: int) -> bool:
         """Returns whether the validities name a lane id."""
         return any(first <= lane <= last for first, last in self.validities)
@@ -149,8 +156,9 @@ class Road:
 
     signals: list[SignalRecord]
     crosswalks: list[CrosswalkRecord]
-    stop_marks: list[tuple[float, float]]
-    """(s, t) of the middle of each stop line that is drawn as an object [m]."""
+    stop_marks: list[tuple[float, float, bool]]
+    """(s, t) of the middle of each stop line that is drawn as an object [m], and whether it lies
+    just there."""
 
 
 @dataclass(slots=True)
@@ -176,6 +184,9 @@ class JunctionRecord:
     priorities: list[tuple[str, str]]
     """(road that goes first, road that gives way to it)."""
 
+    user_data: list[Element] = field(default_factory=list)
+    """What this package has written beside it."""
+
 
 @dataclass(slots=True)
 class Controller:
@@ -183,6 +194,9 @@ class Controller:
 
     id: str
     signals: list[str]
+
+    user_data: list[Element] = field(default_factory=list)
+    """What this package has written beside it."""
 
 
 @dataclass(slots=True)

@@ -179,6 +179,7 @@ def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> La
         reversed=lane.text("direction") == "reversed",
         two_way=kind == TWO_WAY or lane.text("direction") == "both",
         closed=_read_access(lane, road, problems),
+        user_data=lane.all("userData"),
     )
 
 

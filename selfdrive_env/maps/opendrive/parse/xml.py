@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfdrive_env.maps import xml
+from selfdrive_env.maps.opendrive.parse.user_data import is_own
 from selfdrive_env.maps.xml import Element
 
 __all__ = ["SUFFIXES", "drawn_kind", "read_elements"]
@@ -16,7 +17,7 @@ KEPT_TEXT = """
 road link predecessor successor type speed planView geometry line arc spiral poly3
 paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
 border access restriction objects object outlines outline cornerLocal cornerRoad signals signal
-signalReference validity junction connection laneLink priority controller control
+signalReference validity junction connection laneLink priority controller control userData
 """
 
 KEPT = frozenset(KEPT_TEXT.split())
@@ -54,7 +55,12 @@ def drawn_kind(attributes: dict[str, str]) -> str:
 
 
 def _is_kept(tag: str, attributes: dict[str, str]) -> bool:
-    """Returns whether an element is read; of objects, those that draw something on the road."""
+    """Returns whether an element is read; of objects, those that draw something on the road.
+
+    Files of some tools hold more <userData> than all the rest.
+    """
+    if tag == "userData":
+        return is_own(attributes)
     return tag in KEPT and (tag != "object" or bool(drawn_kind(attributes)))
 
 

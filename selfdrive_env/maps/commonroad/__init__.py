@@ -1,0 +1,1 @@
+"""Reads CommonRoad files: https://commonroad.in.tum.de."""

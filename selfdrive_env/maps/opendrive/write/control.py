@@ -1,0 +1,265 @@
+"""Writes traffic lights, signs, stop lines and crosswalks, and the controllers of the lights.
+
+A light or sign stands where it stands in the network. Where that is not before the lanes that it
+is for, references say which they are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from xml.etree.ElementTree import Element, SubElement
+
+import numpy as np
+
+from selfdrive_env.maps.opendrive.parse.user_data import (
+    CYCLE,
+    NAME,
+    OFFSET,
+    STOP_LINE,
+    cycle_text,
+)
+from selfdrive_env.maps.opendrive.write.elements import add, user_data
+from selfdrive_env.maps.opendrive.write.roads import unique_ids
+from selfdrive_env.maps.opendrive.write.sites import Finder, Site
+from selfdrive_env.maps.road_network import RoadNetwork, Signal, StopLine
+
+__all__ = ["Control", "controller_elements"]
+
+DIGITS = 9
+"""Of stations, offsets and heights, after the point."""
+
+SETBACK = 0.7
+"""Where a reference stands before the end of its lanes [m]."""
+
+FARTHEST = 20.0
+"""How far before the end of its lanes a stop line that is drawn may lie [m]."""
+
+REACH = 40.0
+"""A light or sign this far before a junction belongs to the junction [m]."""
+
+TYPES = {
+    "traffic_light": "1000001",
+    "stop_sign": "206",
+    "yield_sign": "205",
+    "priority_sign": "301",
+    "speed_limit": "274",
+}
+"""Of the catalogue of OpenDRIVE, and of Germany's for signs."""
+
+NOT_FOR_CARS = "1000002"
+"""The type of lights that are for no driving lane."""
+
+NO_LANE = (0, 0)
+"""Validity of a signal whose lanes are told by references."""
+
+
+class Heed(NamedTuple):
+    """Lanes of one section and direction that heed a signal."""
+
+    road: int
+    section: int
+    forward: bool
+
+
+@dataclass(slots=True)
+class Control:
+    """What is written along the roads: signals by road, then references, then objects."""
+
+    network: RoadNetwork
+    finder: Finder
+    signals: dict[int, list[Element]] = field(default_factory=lambda: defaultdict(list))
+    references: dict[int, list[Element]] = field(default_factory=lambda: defaultdict(list))
+    objects: dict[int, list[Element]] = field(default_factory=lambda: defaultdict(list))
+    ids: list[str] = field(default_factory=list)
+
+    def add_all(self) -> None:
+        """Makes the elements of all signals, stop lines and crosswalks."""
+        self.ids = unique_ids([signal.name for signal in self.network.signals])
+        lines: dict[tuple[int, int], float] = {}
+        for line in self.network.stop_lines:
+            for lane, distance in line.lanes:
+                lines.setdefault((line.signal, lane), distance)
+                lines.setdefault((-1, lane), distance)
+        for index in range(len(self.network.signals)):
+            self._add_signal(index, lines)
+        for number, line in enumerate(self.network.stop_lines):
+            self._add_stop_line(number, line)
+        for number, crosswalk in enumerate(self.network.crosswalks):
+            self._add_crosswalk(number, crosswalk.outline)
+
+    def write(self, road: Element, index: int) -> None:
+        """Appends to a road what is along it."""
+        if self.objects[index]:
+            SubElement(road, "objects").extend(self.objects[index])
+        if self.signals[index] or self.references[index]:
+            signals = SubElement(road, "signals")
+            signals.extend([*self.signals[index], *self.references[index]])
+
+    def _add_signal(self, index: int, lines: dict[tuple[int, int], float]) -> None:
+        """Adds a light or sign."""
+        network, places = self.network, self.finder.plan.places
+        signal = network.signals[index]
+        lanes: dict[Heed, list[tuple[int, float]]] = defaultdict(list)
+        for lane in signal.lanes:
+            if lane in places:
+                place = places[lane]
+                heed = Heed(place.road, place.section, place.forward)
+                lanes[heed].append((place.id, self._station(lane, index, lines)))
+        site = self.finder.find(signal.position, [heed.road for heed in lanes])
+        ahead = np.cos(signal.heading - site.heading) >= 0.0
+        validities = [NO_LANE]
+        if len(lanes) == 1:
+            heed, members = next(iter(lanes.items()))
+            if self._stands_before(heed, members, site):
+                validities, ahead, lanes = _ranges([i for i, _ in members]), heed.forward, {}
+        element = self._element(index, signal, site, bool(ahead))
+        for first, last in validities if signal.lanes else [NO_LANE]:
+            add(element, "validity", fromLane=first, toLane=last)
+        if self.ids[index] != signal.name:
+            user_data(element, NAME, signal.name)
+        self.signals[site.road].append(element)
+        for heed, members in lanes.items():
+            reference = Element("signalReference", id=self.ids[index])
+            reference.set("orientation", "+" if heed.forward else "-")
+            for name, value in (("s", members[0][1]), ("t", 0.0)):
+                reference.set(name, _text(value))
+            for first, last in _ranges([i for i, _ in members]):
+                add(reference, "validity", fromLane=first, toLane=last)
+            self.references[heed.road].append(reference)
+
+    def _station(self, lane: int, signal: int, lines: dict[tuple[int, int], float]) -> float:
+        """Returns where along its road a lane heeds a signal [m]."""
+        lanes, place = self.network.lanes, self.finder.plan.places[lane]
+        first, last = self.finder.span(lane)
+        if lanes[lane].junction >= 0:
+            return 0.5 * (first + last)
+        distance = lines.get((signal, lane), lines.get((-1, lane)))
+        if distance is not None:
+            at_end = any(lanes[i].junction >= 0 for i in lanes[lane].successors)
+            if not at_end or lanes[lane].length - distance > FARTHEST:
+                return self.finder.along_lane(lane, distance)
+        inset = min(SETBACK, 0.5 * (last - first))
+        return last - inset if place.forward else first + inset
+
+    def _stands_before(self, heed: Heed, members: list[tuple[int, float]], site: Site) -> bool:
+        """Returns whether a signal stands where its lanes heed it."""
+        road = self.finder.plan.roads[heed.road]
+        section = road.sections[heed.section]
+        first, last = section.start, section.start + section.shape.length
+        if site.road != heed.road or not first <= site.s <= last or road.junction >= 0:
+            return site.road == heed.road and first <= site.s <= last
+        left = last - site.s if heed.forward else site.s - first
+        end = last if heed.forward else first
+        at_end = abs(end - members[0][1]) <= SETBACK + 1e-6
+        return left < REACH - 1.0 if at_end else abs(site.s - members[0][1]) < 1e-3
+
+    def _element(self, index: int, signal: Signal, site: Site, ahead: bool) -> Element:
+        """Returns a light or sign without its lanes."""
+        light = signal.kind == "traffic_light"
+        kind = TYPES[signal.kind] if signal.lanes or not light else NOT_FOR_CARS
+        attributes = {
+            "name": signal.kind,
+            "id": self.ids[index],
+            "s": _text(site.s),
+            "t": _text(site.t),
+            "zOffset": _text(site.z),
+            "orientation": "+" if ahead else "-",
+            "dynamic": "yes" if light else "no",
+            "type": kind,
+            "subtype": "-1",
+        }
+        if not light:
+            attributes["country"] = "DE"
+        if signal.kind == "speed_limit":
+            limits = [self.network.lanes[lane].speed_limit for lane in signal.lanes]
+            attributes |= {"value": _text(3.6 * max(limits, default=50.0 / 3.6)), "unit": "km/h"}
+        return Element("signal", attributes)
+
+    def _add_stop_line(self, number: int, line: StopLine) -> None:
+        """Adds the mark of a stop line before a junction."""
+        lane, distance = line.lanes[0]
+        if lane not in self.finder.plan.places:
+            return
+        place, lanes = self.finder.plan.places[lane], self.network.lanes
+        if not any(lanes[i].junction >= 0 for i in lanes[lane].successors):
+            return
+        first, last = self.finder.span(lane)
+        station = self.finder.along_lane(lane, distance)
+        setback = last - station if place.forward else station - first
+        if setback > FARTHEST:
+            return
+        middle = 0.5 * (line.left + line.right)
+        site, _ = self.finder.on_road(place.road, middle, station)
+        mark = Element("object", id=f"line{number}", name="StopLine", type="none", subtype="",
+            s=_text(station), t=_text(site.t), zOffset="0", hdg="0",
+            orientation="+" if place.forward else "-")  # fmt: skip
+        user_data(mark, STOP_LINE, "exact")
+        self.objects[place.road].append(mark)
+
+    def _add_crosswalk(self, number: int, outline: np.ndarray) -> None:
+        """Adds a crosswalk by its corners."""
+        middle = 0.5 * (outline.min(axis=0) + outline.max(axis=0))
+        site = self.finder.find(middle)
+        line = self.finder.plan.roads[site.road].line
+        assert line is not None
+        x, y, heading, _ = (float(v[0]) for v in line.evaluate(np.array([site.s])))
+        cosine, sine = np.cos(heading), np.sin(heading)
+        base = self.finder.height(site.road, site.s)
+        # The frame is put where the place along the road leads to, whatever that has missed.
+        x, y = x - site.t * sine, y + site.t * cosine
+        crossing = Element("object", id=f"crosswalk{number}", name="crosswalk", type="crosswalk",
+            s=_text(site.s), t=_text(site.t), zOffset="0", hdg="0", orientation="none")  # fmt: skip
+        corners = add(SubElement(crossing, "outlines"), "outline", id=0, closed="true")
+        for point in outline + self.finder.origin:
+            dx, dy = float(point[0]) - x, float(point[1]) - y
+            add(corners, "cornerLocal", u=round(dx * cosine + dy * sine, DIGITS),
+                v=round(dy * cosine - dx * sine, DIGITS), z=round(float(point[2]) - base, DIGITS),
+                height=0)  # fmt: skip
+        self.objects[site.road].append(crossing)
+
+
+def _text(value: float) -> str:
+    """Returns a length as a text."""
+    text = repr(round(float(value), DIGITS) + 0.0)
+    return text[:-2] if text.endswith(".0") else text
+
+
+def _ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """Returns lane ids as ranges; 0 is no lane and parts the sides."""
+    ranges: list[list[int]] = []
+    for lane in sorted(set(ids)):
+        if ranges and lane == ranges[-1][1] + 1:
+            ranges[-1][1] = lane
+        else:
+            ranges.append([lane, lane])
+    return [(first, last) for first, last in ranges]
+
+
+def controller_elements(
+    network: RoadNetwork, signal_ids: list[str]
+) -> tuple[list[str], list[Element]]:
+    """Returns the ids of the signal groups and their controllers; groups without lights have none.
+
+    Args:
+        network: Holds the groups.
+        signal_ids: In the file.
+    """
+    ids = unique_ids([group.name for group in network.signal_groups])
+    elements = []
+    for name, group in zip(ids, network.signal_groups, strict=True):
+        if not group.signals:
+            continue
+        element = Element("controller", id=name, name=group.name)
+        for signal in group.signals:
+            add(element, "control", signalId=signal_ids[signal])
+        if name != group.name:
+            user_data(element, NAME, group.name)
+        if group.cycle:
+            user_data(element, CYCLE, cycle_text(group.cycle))
+        if group.offset:
+            user_data(element, OFFSET, group.offset)
+        elements.append(element)
+    return ids, elements

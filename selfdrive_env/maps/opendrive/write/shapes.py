@@ -1,0 +1,202 @@
+"""Describes where the lanes of a strip lie: a reference line, offsets from it and heights.
+
+The line follows the edge between the two directions of traffic. What it misses of that edge, and
+ends that are not cut squarely, are taken up by the offsets, which are measured from the line as a
+reader will have it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.maps.opendrive.geometry import ReferenceLine
+from selfdrive_env.maps.opendrive.write.curves import (
+    Piece,
+    find_guide,
+    fit_line,
+    project,
+    reference_line,
+)
+from selfdrive_env.maps.opendrive.write.strips import Strip
+from selfdrive_env.maps.road_network import Lane
+
+__all__ = ["Shape", "find_shape", "sides"]
+
+Floats = NDArray[np.float64]
+
+BULGE = 0.0085
+"""Chords from which the line is further away are measured between their ends, too [m]."""
+
+FINE = 0.002
+"""The same where the lanes were not sampled at right angles to the line [m]."""
+
+CHECKED = (0.2, 0.5, 0.8)
+"""At these shares of a chord its distance from the line is looked at."""
+
+PART = 0.5
+"""Length of the parts in which such a chord is measured [m]."""
+
+MIN_PARTS, MAX_PARTS = 5, 200
+
+SAME = 1e-5
+"""Stations that are nearer to each other count as one [m]."""
+
+SHORT = 0.3
+"""The edge between the directions is no guide where it is this much shorter than another one."""
+
+SHORT_BESIDE = 0.8
+"""The same of lanes that nobody drives on."""
+
+GAP = 1e-3
+"""Ends of a line this near to those of the edge are the same [m]."""
+
+
+@dataclass(slots=True)
+class Shape:
+    """Where the lanes of a strip lie."""
+
+    pieces: list[Piece]
+    """Of the reference line."""
+
+    length: float
+    """[m]"""
+
+    stations: Floats
+    """Ascending from 0 to the length, [S] [m]."""
+
+    offsets: Floats
+    """Of the edges from left to right from the line, positive left, [B + 1, S] [m]."""
+
+    heights: Floats
+    """[S] [m]"""
+
+    centred: bool
+    """Whether the line is the edge between the directions, so that roads can be continued."""
+
+
+def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
+    """Returns the left and right edge of a lane as seen along the reference line, [P, 3] each."""
+    lane = lanes[strip.lanes[place]]
+    if strip.forward[place]:
+        return lane.left, lane.right
+    return lane.right[::-1], lane.left[::-1]
+
+
+def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
+    """Returns where the lanes of a strip lie, None where they have no length.
+
+    Args:
+        lanes: Of the network.
+        strip: The lanes.
+        origin: Added to all coordinates, [3] [m].
+    """
+    edges = _edges(lanes, strip) + origin
+    driven = [k for k, lane in enumerate(strip.lanes) if lanes[lane].drivable]
+    chosen = driven or list(range(len(strip.lanes)))
+    heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
+    base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE)
+    aside = edges[0, :, :2] - edges[-1, :, :2]
+    width = np.hypot(*aside.T)
+    across = np.arctan2(-aside[:, 0], aside[:, 1])
+    steps = np.gradient(edges[base, :, :2], axis=0)
+    along = np.arctan2(steps[:, 1], steps[:, 0])
+    across = np.where(width > 0.05, across, along)
+    # Readers sample what nobody drives on coarsely, but where a piece begins.
+    guide = find_guide(edges[base, :, :2], across, float(width.max()))
+    pieces = fit_line(guide.points, guide.headings, float(width.max()), merged=bool(driven))
+    if not pieces:
+        return None
+    line = reference_line(pieces)
+    s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
+    bulge = BULGE if guide.square else FINE
+    far = np.zeros(edges.shape[1] - 1, bool)
+    for k in sorted({0, base, len(edges) - 1}):
+        for share in CHECKED:
+            inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
+            _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
+            far |= np.abs(between - t[k, :-1] - share * np.diff(t[k])) > bulge
+    if far.any():
+        counts = _parts(edges, far)
+        rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
+        edges, heights = rows[0], rows[1][0, :, 0]
+        s, t = _placed(edges, line, rows[2][..., 0])
+    stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
+    stations = stations[np.append(True, np.diff(stations) > SAME)]
+    stations[-1] = line.length
+    offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
+    return Shape(
+        pieces,
+        line.length,
+        stations,
+        np.minimum.accumulate(offsets, axis=0),
+        np.interp(stations, s[base], heights),
+        base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
+    )
+
+
+def _edges(lanes: list[Lane], strip: Strip) -> Floats:
+    """Returns the edges of a strip from left to right, with as many points each, [B + 1, P, 3]."""
+    pairs = [sides(lanes, strip, k) for k in range(len(strip.lanes))]
+    counts = {len(left) for left, _ in pairs}
+    if len(counts) > 1:
+        shares = [_shares(0.5 * (left + right)) for left, right in pairs]
+        all_shares: Floats = np.unique(np.round(np.concatenate(shares), 9))
+        pairs = [
+            (_at(left, own, all_shares), _at(right, own, all_shares))
+            for (left, right), own in zip(pairs, shares, strict=True)
+        ]
+    edges = [pairs[0][0], *(right for _, right in pairs)]
+    if strip.left < len(pairs):
+        edges[strip.left] = pairs[strip.left][0]
+    return np.stack(edges)
+
+
+def _shares(line: Floats) -> Floats:
+    """Returns the length up to each point of a polyline as a share of its whole, [P]."""
+    lengths = np.append(0.0, np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T)))
+    if lengths[-1] <= 0.0:
+        return np.linspace(0.0, 1.0, len(line))
+    shares: Floats = lengths / lengths[-1]
+    return shares
+
+
+def _at(edge: Floats, shares: Floats, wanted: Floats) -> Floats:
+    """Returns the points of an edge at other shares of its length, [W, 3]."""
+    return np.stack([np.interp(wanted, shares, column) for column in edge.T], axis=-1)
+
+
+def _base(edges: Floats, left: int, short: float) -> int:
+    """Returns which edge the line follows: that between the directions where it is any guide."""
+    steps = np.diff(edges[..., :2], axis=1)
+    lengths = np.hypot(steps[..., 0], steps[..., 1]).sum(axis=1)
+    folded = ((steps[:, 1:] * steps[:, :-1]).sum(axis=-1) < -1e-6).any(axis=1)
+    if lengths[left] >= short * lengths.max() and not folded[left]:
+        return left
+    return int(np.argmax(np.where(folded, 0.0, lengths)))
+
+
+def _placed(edges: Floats, line: ReferenceLine, guess: Floats) -> tuple[Floats, Floats]:
+    """Returns stations and offsets of the points of edges, [B + 1, P] each [m]."""
+    s, t = project(line, edges[..., :2].reshape(-1, 2), guess.ravel())
+    return np.maximum.accumulate(s.reshape(guess.shape), axis=1), t.reshape(guess.shape)
+
+
+def _parts(edges: Floats, far: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Returns in how many parts each chord is measured, [P - 1]."""
+    steps = np.diff(edges[..., :2], axis=1)
+    lengths = np.hypot(steps[..., 0], steps[..., 1]).max(axis=0)
+    parts = np.clip(np.ceil(lengths / PART), MIN_PARTS, MAX_PARTS)
+    counts: NDArray[np.int64] = np.where(far, parts, 1).astype(np.int64)
+    return counts
+
+
+def _divided(rows: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Returns rows of points with more points between some of them, [R, P, D]."""
+    interval = np.repeat(np.arange(len(counts)), counts)
+    first = np.append(0, np.cumsum(counts))
+    share = ((np.arange(first[-1]) - first[interval]) / counts[interval])[:, None]
+    inner = rows[:, interval] * (1.0 - share) + rows[:, interval + 1] * share
+    return np.concatenate([inner, rows[:, -1:]], axis=1)

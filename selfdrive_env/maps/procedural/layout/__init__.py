@@ -1,0 +1,1 @@
+"""Where streets run, and what they are made of."""

@@ -1,0 +1,1 @@
+"""The family `motorway:`: motorways with interchanges on two levels."""

@@ -1,0 +1,1 @@
+"""Lanes, junctions and signs from a plan of nodes and streets."""
