@@ -49,7 +49,14 @@ ORDER = {
         *(("workers", "simd"), ("half",)),
     ),
     "kernels": (
-        *(("math",), ("dynamics",), ("surface", "collision"), ("road",), ("rules", "route")),
+        *(
+            ("math",),
+            ("dynamics",),
+            ("surface", "collision"),
+            ("road",),
+            ("walks",),
+            ("rules", "route"),
+        ),
         *(("drivers", "events", "spawn"), ("observation", "reward"), ("rows",), ("step",)),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),

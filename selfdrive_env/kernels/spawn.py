@@ -30,6 +30,7 @@ from selfdrive_env.kernels.route import (
     goal_distance,
     is_wide,
     lanes_of_map,
+    way_to_dead_end,
 )
 from selfdrive_env.kernels.rules.lights import draw_lights
 from selfdrive_env.kernels.rules.right_of_way import junction_at_front
@@ -253,12 +254,16 @@ def lane_speed(lanes, signs, lane, s, half_length):
 
 @njit
 def start_speed(model, data, world, agent, lane, s):
-    """Returns the speed from which an agent can take the bends of its route and stop at lines."""
+    """Returns the speed for the bends and lines of an agent's route, and for where it narrows."""
     lanes, routes, signs, bodies = model.lanes, model.routes, model.signs, data.bodies
     first_lane, last_lane = lanes_of_map(lanes, data.worlds.map[world])
     goal = np.int64(0)
-    room = lanes.length[lane] - s - HALF * bodies.length[world, agent]
-    square = START_LATERAL / MIN_CURVATURE
+    limit = bodies.max_curvature[world, agent]
+    half_length = HALF * bodies.length[world, agent]
+    narrow = bodies.width[world, agent] + NARROW_MARGIN
+    room = way_to_dead_end(lanes, lane, s, START_SIGHT, limit, narrow) - half_length
+    square = min(START_LATERAL / MIN_CURVATURE, TWO * ROUTE_BRAKING * max(room, ZERO))
+    room = lanes.length[lane] - s - half_length
     while room < START_SIGHT:
         goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
         passes = bodies.goal_s[world, agent, goal] >= s
@@ -266,7 +271,6 @@ def start_speed(model, data, world, agent, lane, s):
             goal += 1
             goal_lane = np.int64(bodies.goal_lane[world, agent, goal])
         s = ZERO
-        limit = bodies.max_curvature[world, agent]
         lane = next_lane(lanes, routes, lane, goal_lane, limit, first_lane, last_lane - first_lane)
         if lane < 0:
             return math.sqrt(min(square, TWO * ROUTE_BRAKING * max(room, ZERO)))
@@ -284,8 +288,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     """Tries one random lane position; returns whether the agent could be placed there."""
     params, lanes, grid, signs = model.params, model.lanes, model.grid, model.signs
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
-    map_index = np.int64(worlds.map[world])
-    tick = worlds.tick[world]
+    map_index, tick = np.int64(worlds.map[world]), worlds.tick[world]
     first = np.int64(lanes.map_spawn_first[map_index])
     count = np.int64(lanes.map_spawn_first[map_index + 1]) - first
     where, along, _, _ = uniforms(
@@ -312,7 +315,8 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     t = along * lanes.segment[index, SEG_LENGTH]
     s = lanes.segment[index, SEG_S] + t
-    if not is_wide(lanes, lane, s, narrow, START_ROOM):
+    ends = way_to_dead_end(lanes, lane, s, START_ROOM, limit, narrow)
+    if ends < START_ROOM or not is_wide(lanes, lane, s, narrow, START_ROOM):
         return False
 
     cos = segment[index, SEG_COS]
@@ -321,10 +325,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     y = segment[index, SEG_Y] + t * sin
     ahead = HALF * wheelbase
     top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.speed_scale[world, agent])
-    top = min(
-        top,
-        lane_speed(lanes, signs, lane, s, HALF * bodies.length[world, agent]),
-    )
+    top = min(top, lane_speed(lanes, signs, lane, s, HALF * bodies.length[world, agent]))
     speed = speed_unit * np.float32(params.initial_speed) * top
     relaxed = attempt >= ROOMY_TRIES and attempt & 1 == 0
     if relaxed:

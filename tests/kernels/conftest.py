@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,16 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, compile_map
-from selfdrive_env.maps.road_network import Junction, RoadNetwork, Signal, SignalGroup, StopLine
+from selfdrive_env.maps.road_network import (
+    Junction,
+    Lane,
+    RoadNetwork,
+    Signal,
+    SignalGroup,
+    StopLine,
+)
 from selfdrive_env.state.world import EXTERNAL
-from tests.maps.conftest import strip
+from tests.maps.conftest import connect, strip
 
 PLAIN: dict[str, Any] = dict(
     num_threads=1,
@@ -94,6 +102,23 @@ def three_lanes_with_two_lights() -> CompiledMap:
         lines.append(StopLine(*ends, *guard, 0.0, [(lane, 150.0)], signal=number))
     groups = [SignalGroup("0"), SignalGroup("1")]
     return compile_map(RoadNetwork("three", lanes, [], signals, groups, lines))
+
+
+def acceleration_lane(taper: bool) -> CompiledMap:
+    """A road along y = 0 in lanes 0 to 7, each 80 m long, and lane 8, an entry to the right of the
+    first. Without `taper` nothing follows it, with it lane 9 does, which closes over 30 m.
+    """
+    through = [strip(str(n), [[80 * n, 0, 0], [80 * (n + 1), 0, 0]]) for n in range(8)]
+    lanes = [*through, strip("entry", [[0, -4, 0], [80, -4, 0]])]
+    connect(lanes, *pairwise(range(8)))
+    through[0].right_neighbour, lanes[8].left_neighbour = 8, 0
+    if taper:
+        x = np.linspace(80.0, 110.0, 31)
+        left = np.stack([x, 0 * x - 2.0, 0 * x], axis=1)
+        right = left - [0.0, 4.0, 0.0] * (110.0 - x[:, None]) / 30.0
+        lanes.append(Lane("taper", "driving", 0.5 * (left + right), left, right))
+        connect(lanes, (8, 9))
+    return compile_map(RoadNetwork("entry", lanes))
 
 
 def random_jerks(random: np.random.Generator, engine: Engine) -> np.ndarray:

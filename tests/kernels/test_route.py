@@ -15,7 +15,7 @@ from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import LANE_CHANGE_COST, SEG_X, UNREACHABLE
 from selfdrive_env.state.world import EVENT_GOAL, EVENT_LAST_GOAL, EVENT_LOST
 from tests.kernels import from_python
-from tests.kernels.conftest import build, no_jerk, put, set_body, town_engine
+from tests.kernels.conftest import acceleration_lane, build, no_jerk, put, set_body, town_engine
 from tests.maps.conftest import connect, strip
 from tests.reference import lane_graph
 
@@ -87,6 +87,18 @@ def test_the_range_of_the_first_goal_is_a_setting():
     anywhere = town_engine(worlds=4, agents_per_world=16, first_goal=None, further_goals=0)
     assert anywhere.agents.goal_distance.max() > 400.0
     assert anywhere.agents.goal_distance.max() < 0.5 * UNREACHABLE
+
+
+@pytest.mark.parametrize("taper", [False, True])
+def test_goals_of_an_acceleration_lane_lie_beyond_its_end(taper):
+    """One in nine of the starts lies on it, and all find goals, by a change of lanes."""
+    engine = build(
+        [acceleration_lane(taper)], worlds=600, agents_per_world=1, bodies={"car": 1.0},
+        first_goal=(120.0, 180.0), further_goals=0,
+    )  # fmt: skip
+    entered = [goals for lane, _, goals in routed(engine) if lane == 8]
+    assert len(entered) > 35
+    assert {lane for ((lane, _),) in entered} <= {1, 2, 3}
 
 
 @settings(deadline=None, max_examples=200)

@@ -11,7 +11,7 @@ from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING
 from tests.kernels import from_python
-from tests.kernels.conftest import build, random_jerks, town_engine
+from tests.kernels.conftest import acceleration_lane, build, random_jerks, town_engine
 from tests.maps.conftest import connect, strip
 from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad
 
@@ -237,6 +237,24 @@ def test_who_has_ended_is_placed_anew_unasked_in_some_modes_only(mode, placed):
         engine.step(np.zeros((1, 2, 2), np.float32))
     assert (engine.agents.status[0] != ABSENT).tolist() == [placed, True]
     assert engine.output.awaiting_reset[0].tolist() == [not placed, False]
+
+
+def test_nobody_starts_close_before_a_lane_gets_too_narrow():
+    """At least 25 m, and slow enough to stop there: v^2 <= 2 * 2 * room."""
+    engine = build(
+        [acceleration_lane(True)], worlds=900, agents_per_world=1, bodies={"car": 1.0, "bus": 1.0},
+        first_goal=(20.0, 60.0), further_goals=0, initial_speed=1.0,
+    )  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    lane = engine.lanes.segment_lane[agents.segment[:, 0]]
+    entered = (agents.status[:, 0] != ABSENT) & (lane == 8)
+    assert entered.sum() > 30
+    narrow = 80.0 + 30.0 * (1.0 - (bodies.width[:, 0] + 0.4) / 4.0)
+    way = (narrow - agents.s[:, 0])[entered]
+    assert way.min() > 25.0 - 1.0
+    room = way - 0.5 * bodies.length[entered, 0]
+    assert (agents.speed[entered, 0] <= np.sqrt(4.0 * (room + 1.0))).all()
+    assert not (lane == 9).any()
 
 
 def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():

@@ -1,0 +1,159 @@
+"""Walks over the lane graph: where lanes are wide enough, where they end, where a walk leads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.math.random import DRAW_GOALS, uniforms
+from selfdrive_env.kernels.road import UNREACHABLE, fits, segment_at
+from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT, SEG_S
+
+__all__ = ["DEAD_END", "MAX_HOPS", "is_wide", "walk_lanes", "way_to_dead_end"]
+
+LANE_CHANGE_SHARE = np.float32(0.25)  # of the lanes walked over
+LANE_CHANGE_ROOM = np.float32(30.0)  # [m]
+LEFT_SHARE = np.float32(0.5)  # of lane changes
+DEAD_END_LANES = 4
+DEAD_END = np.float32(12.0)  # [m]
+MAX_HOPS = 64
+
+
+@njit
+def narrow_from(lanes, lane, s, narrow):
+    """Returns where from `s` on a lane first gets narrower than `narrow` [m], or UNREACHABLE."""
+    if lanes.narrowest[lane] >= narrow:
+        return UNREACHABLE
+    for index in range(segment_at(lanes, lane, s), lanes.segment_first[lane + 1]):
+        if lanes.segment[index, SEG_LEFT] + lanes.segment[index, SEG_RIGHT] < narrow:
+            return lanes.segment[index, SEG_S]
+    return UNREACHABLE
+
+
+@njit
+def is_wide(lanes, lane, s, narrow, length):
+    """Whether a lane is `narrow` or wider where a body of that length, with its middle at s, is."""
+    start = max(s - HALF * length, ZERO)
+    return narrow_from(lanes, lane, start, narrow) > s + length
+
+
+@njit
+def way_to_dead_end(lanes, lane, s, sight, bend, narrow):
+    """Returns how far ahead of (lane, s) a body finds no way to go on [m], or UNREACHABLE.
+
+    Args:
+        lanes: Of the pool.
+        lane: Where it is.
+        s: Likewise [m].
+        sight: Further ahead nothing is looked for [m].
+        bend: Largest lane curvature that it can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+    """
+    way = -s
+    for _ in range(DEAD_END_LANES):
+        ends = narrow_from(lanes, lane, s, narrow)
+        if ends < UNREACHABLE:
+            return way + ends
+        way += lanes.length[lane]
+        if way > sight:
+            return UNREACHABLE
+        fitting = 0
+        following = lane
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            after = np.int64(lanes.successor[link])
+            if lanes.max_curvature[after] <= bend and lanes.narrowest[after] >= narrow:
+                fitting += 1
+                following = after
+        if fitting == 0:
+            return way
+        if fitting > 1:
+            return UNREACHABLE
+        lane = following
+        s = ZERO
+    return UNREACHABLE
+
+
+@njit
+def fitting_successor(lanes, lane, unit, fit):
+    """Returns a random successor of a lane on which a body fits, -1 where there is none.
+
+    Args:
+        lanes: The lane graph.
+        lane: The one before.
+        unit: Random number in [0, 1).
+        fit: Largest lane curvature [1/m] and least width [m] of the successor.
+    """
+    begin = np.int64(lanes.successor_first[lane])
+    count = np.int64(lanes.successor_first[lane + 1]) - begin
+    pick = min(np.int64(unit * np.float32(count)), count - 1)
+    for turn in range(count):
+        chosen = np.int64(lanes.successor[begin + (pick + turn) % count])
+        if fits(lanes, chosen, fit[0], fit[1]):
+            return chosen
+    return np.int64(-1)
+
+
+@njit
+def only_narrows(lanes, lane, room, narrow):
+    """Whether nothing follows a lane, or only what is too narrow, `room` metres ahead.
+
+    Who leaves a lane before a taper needs room to change; where nothing follows, any is enough.
+    """
+    begin, end = lanes.successor_first[lane], lanes.successor_first[lane + 1]
+    for link in range(begin, end):
+        if lanes.narrowest[lanes.successor[link]] >= narrow:
+            return False
+    return begin == end or room > LANE_CHANGE_ROOM
+
+
+@njit
+def walk_lanes(lanes, lane, s, distance, fit, key0, key1, stream, agent, tick, draw):
+    """Walks `distance` metres forward over random successors and some lane changes.
+
+    Where nothing follows but a taper, it goes on from the lane beside.
+
+    Args:
+        lanes: The lane graph.
+        lane: Start.
+        s: Arc length on it [m].
+        distance: [m]
+        fit: Largest lane curvature [1/m] and least width [m] of the lanes to walk on.
+        key0: Of the random numbers, the first half of the seed.
+        key1: The second half of the seed.
+        stream: Of the random numbers.
+        agent: Whose random numbers.
+        tick: Of the world.
+        draw: First draw of this walk.
+
+    Returns:
+        lane, s, and whether the walk came to its end (no dead end before).
+    """
+    max_curvature, narrow = fit
+    remaining = distance
+    for hop in range(MAX_HOPS):
+        a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
+        room = lanes.length[lane] - s
+        if a < LANE_CHANGE_SHARE and room > LANE_CHANGE_ROOM and remaining > LANE_CHANGE_ROOM:
+            beside = lanes.left[lane] if b < LEFT_SHARE else lanes.right[lane]
+            if beside >= 0 and lanes.narrowest[beside] >= narrow:
+                s = s / max(lanes.length[lane], ONE) * lanes.length[beside]
+                lane = np.int64(beside)
+                room = lanes.length[lane] - s
+        if remaining <= room:
+            at = s + remaining
+            ends = way_to_dead_end(lanes, lane, at, DEAD_END, max_curvature, narrow)
+            return lane, at, ends >= DEAD_END
+
+        remaining -= max(room, ZERO)
+        chosen = fitting_successor(lanes, lane, c, fit)
+        leaves = chosen < 0 and lanes.junction[lane] < 0 and only_narrows(lanes, lane, room, narrow)
+        for side in range(2 if leaves else 0):
+            beside = np.int64(lanes.left[lane] if side == 0 else lanes.right[lane])
+            if chosen < 0 and beside >= 0 and lanes.narrowest[beside] >= narrow:
+                chosen = fitting_successor(lanes, beside, c, fit)
+        if chosen < 0:
+            return lane, s, False
+        lane = chosen
+        s = ZERO
+    return lane, s, False
