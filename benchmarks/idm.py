@@ -5,7 +5,7 @@
 Nothing ends an episode (endless routes, incidents ignored), so that every incident counts. The
 seeds are worlds of one environment. *Stuck* is who has been slower than 0.05 m/s for 90 s, unless
 the first car of its chain of leaders waits at a red light or has moved 5 m in the last 90 s. One
-that drives and waited at a red light until 6 s ago counts as waiting: its queue moves off.
+that drives and waited at a red light until 3 s ago counts as waiting: its queue moves off.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ INCIDENTS = Event.COLLISION | Event.OFFROAD | Event.RED_LIGHT | Event.STOP_SIGN
 SHOWN = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way", "tows")
 STILL_SPEED, STILL_TIME, MOVED = 0.05, 90.0, 5.0
 """[m/s], [s], [m]"""
-LOOK_EVERY, MOVING_OFF = 3.0, 6.0
-"""[s], and how long a queue may take to move off [s]."""
+LOOK_EVERY, MOVING_OFF = 3.0, 3.0
+"""[s], and how long after its red light the first of a queue may take to have gone `MOVED` [s]."""
 LEADER_GAP, LINE_GAP = 40.0, 15.0
 """How far ahead of a front its leader (beyond the junction that it keeps clear) or the line that it
 waits at may be [m]."""
@@ -83,7 +83,7 @@ class Standing:
             agent = leader
             leader, red = look_ahead(self._engine, world, agent)
         drives = abs(self._engine.agents.speed[world, agent]) >= STILL_SPEED
-        moves_off = drives and now - self._red[world, agent] <= MOVING_OFF
+        moves_off = drives and now - self._red[world, agent] <= MOVING_OFF + 0.5 * self._dt
         moved = self._way[world, agent] - self._ways[0][world, agent] >= MOVED
         return moved or moves_off or (leader < 0 and red)
 

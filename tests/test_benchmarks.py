@@ -225,7 +225,9 @@ def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
 def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
     drives: bool, spells: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two cars stand for 120 s before a red light; the first drives when it ends, or does not."""
+    """Two cars stand for 120 s before a red light; the first drives when it ends (at 0.8 m/s²), or
+    does not.
+    """
     spec = importlib.util.spec_from_file_location("idm", ROOT / "benchmarks" / "idm.py")
     assert spec is not None
     assert spec.loader is not None
@@ -244,11 +246,11 @@ def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
     for step in range(264):
         red = step < 240
         if drives and not red:
-            engine.agents.speed[0, 0] = 0.75
-            engine.motion.travel[0, 0] = 0.375
+            engine.agents.speed[0, 0] += 0.4
+            engine.motion.travel[0, 0] = 0.5 * engine.agents.speed[0, 0]
         standing.add()
         if red:
             assert standing.spells == 0
-        if step == 250:  # while the first has not gone 5 m
+        if step == 245:  # while the first has not gone 5 m
             assert standing.spells == spells
     assert standing.spells == spells

@@ -37,6 +37,8 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD, IDM
 
 __all__ = [
+    "fits",
+    "has_room",
     "lane_ahead",
     "lane_change_target",
     "lane_distance",
@@ -58,6 +60,7 @@ FRONT_SHARE = np.float32(0.8)  # of the length
 TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
 BEND_MARGIN = np.float32(0.15)  # [m]
+NARROW_MARGIN = np.float32(0.4)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 FAST = np.float32(8.0)  # [m/s]
 LATE_BRAKING = np.float32(3.0)  # [m/s^2]
@@ -97,6 +100,28 @@ def max_lane_curvature(length, width, wheelbase):
     front = FRONT_SHARE * length
     swing = TWO * max(LANE_ROOM - BEND_MARGIN - width, ZERO) / (front * front)
     return min(STEERING_LIMIT / wheelbase, swing)
+
+
+@njit
+def has_room(lanes, lane, bend, narrow):
+    """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
+
+    Args:
+        lanes: Of the pool.
+        lane: Whose bends.
+        bend: Largest curvature of a usual lane that the body can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+    """
+    needed = narrow - NARROW_MARGIN + BEND_MARGIN
+    swing = max(LANE_ROOM - needed, ZERO) * lanes.max_curvature[lane]
+    return (lanes.narrowest[lane] - needed) * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
+
+
+@njit
+def fits(lanes, lane, bend, narrow):
+    """Whether a body can follow a lane; `bend` and `narrow` as in `has_room`."""
+    wide = lanes.narrowest[lane] >= narrow
+    return wide and lanes.max_curvature[lane] <= bend and has_room(lanes, lane, bend, narrow)
 
 
 @njit

@@ -10,7 +10,10 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp, closest_approach
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import (
+    NARROW_MARGIN,
     UNREACHABLE,
+    fits,
+    has_room,
     lane_change_target,
     next_lane,
     route_distance,
@@ -56,7 +59,6 @@ STANDING = np.float32(0.3)  # [m/s]
 DEAD_END = np.float32(12.0)  # [m]
 DEAD_END_LANES = 4
 END_ROOM = np.float32(4.0)  # [m]
-NARROW_MARGIN = np.float32(0.4)  # [m]
 MAX_HOPS = 64
 GOAL_TRIES = 8
 DRAWS_PER_GOAL = 512
@@ -165,9 +167,9 @@ def walk_lanes(lanes, lane, s, distance, fit, key0, key1, stream, agent, tick, d
         pick = min(np.int64(c * np.float32(count)), count - 1)
         for turn in range(count):
             chosen = np.int64(lanes.successor[begin + (pick + turn) % count])
-            if lanes.max_curvature[chosen] <= max_curvature and lanes.narrowest[chosen] >= narrow:
+            if fits(lanes, chosen, max_curvature, narrow):
                 break
-        if lanes.max_curvature[chosen] > max_curvature or lanes.narrowest[chosen] < narrow:
+        if not fits(lanes, chosen, max_curvature, narrow):
             return lane, s, False
         lane = chosen
         s = ZERO
@@ -205,6 +207,8 @@ def way_fits(lanes, routes, lane, goal_lane, bend, narrow, first_lane, num_lanes
             continue
         lane = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
         if lane < 0 or (lanes.narrowest[lane] < narrow and lane != goal_lane):
+            return False
+        if not has_room(lanes, lane, bend, narrow):
             return False
     return False
 

@@ -6,12 +6,20 @@ Compiled code and Numba's CUDA simulator do not run in one process.
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 import selfdrive_env  # noqa: F401
+from selfdrive_env.maps import RoadNetwork, load
+from selfdrive_env.maps.procedural import FAMILIES
+from tests.maps.commonroad import files
+from tests.maps.lanelet2 import osm
+from tests.maps.sumo import nets
+from tests.maps.sumo.test_signals import program
 
 BASE: dict[str, Any] = {
     "map": "riverside",
@@ -20,6 +28,21 @@ BASE: dict[str, Any] = {
     "copy": False,
     "horizon": 2.4,
 }
+
+
+def of_each_format() -> list[RoadNetwork]:
+    """A small map of each format besides OpenDRIVE, with its programs of lights and its rules."""
+    lights = program((4, "GGgrrrGGgrrr"), (2, "yyyrrryyyrrr"), (4, "rrrGGgrrrGGg"))
+    texts = {
+        "small.net.xml": nets.crossing("traffic_light", lights=True, head=lights),
+        "small.osm": osm.crossing().text(),
+        "small.xml": files.document(*files.crossing()),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in texts.items():
+            Path(folder, name).write_text(text)
+        return [load(Path(folder, name)) for name in texts]
+
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -41,6 +64,12 @@ CASES: dict[str, dict[str, Any]] = {
         "map": ["riverside", "hillcrest"],
     },
     "scripted": {"driver": "idm", "bodies": "typed"},
+    "maps by seed": {
+        "map": [f"{family}:3" for family in FAMILIES if family != "town"],
+        "agents_per_world": 1,
+        "driver": "idm",
+    },
+    "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
 }
 
 ROWS, STEPS = 10, 12
@@ -53,7 +82,10 @@ def host(value: Any) -> np.ndarray:
 
 def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[str, np.ndarray]:
     """Everything that steps with random actions return, and the state behind them, by name."""
-    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=ROWS, **BASE | settings)
+    settings = BASE | settings
+    if callable(settings["map"]):
+        settings["map"] = settings["map"]()
+    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=ROWS, **settings)
     env = env.unwrapped
     random = np.random.default_rng(0)
     actions = random.integers(0, 12, (steps, ROWS))

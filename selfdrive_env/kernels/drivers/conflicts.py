@@ -14,6 +14,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
+from selfdrive_env.kernels.drivers.lane_changes import goes_in_ahead, merge_at
 from selfdrive_env.kernels.drivers.path_info import (
     BESIDE_LEFT,
     BESIDE_RIGHT,
@@ -345,7 +346,11 @@ def comes_later(path, other_path, point, other_point, other_front, speed, other_
 
 @njit
 def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
-    """Returns how far an agent may go because another crosses its way first [m], or UNREACHABLE."""
+    """Returns how far an agent may go because another crosses its way first [m], or UNREACHABLE.
+
+    The second value is its gap to the other as if that were on its way already [m], where the ways
+    run on as one; 0 or less elsewhere.
+    """
     open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     changes = info[agent, CHANGES] > ZERO
     if (open_road or changes) and not heads_for(
@@ -357,7 +362,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         agents.sin[world, other],
         changes,
     ):
-        return UNREACHABLE
+        return UNREACHABLE, ZERO
     half_length = HALF * bodies.length[world, agent]
     other_length = HALF * bodies.length[world, other]
     count = np.int64(info[agent, POINTS])
@@ -390,7 +395,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
             ways[other],
         )
     if point < 0:
-        return UNREACHABLE
+        return UNREACHABLE, ZERO
     if open_road and not comes_later(
         paths[agent],
         paths[other],
@@ -401,7 +406,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         agents.speed[world, other],
         other < agent,
     ):
-        return UNREACHABLE
+        return UNREACHABLE, ZERO
 
     ahead = HALF * bodies.wheelbase[world, agent]
     own = Box(
@@ -422,27 +427,35 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     align = agents.cos[world, other] * own.cos + agents.sin[world, other] * own.sin
     stops = pace < STANDING or pace * pace <= YIELDING * (body - other_length - HALF)
     if body < UNREACHABLE and (stops or align > SAME_WAY or agents.speed[world, agent] > ONE):
-        return UNREACHABLE  # the other stops before this body, or can only be cleared the way
+        # The other stops before this body, or can only be cleared the way.
+        return UNREACHABLE, ZERO
 
     own_speed = agents.speed[world, agent]
     speed = max(own_speed, ONE)
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
+    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point)
+    if joint >= 0:
+        rear, nose = place + half_length, other_place - other_length
+        if goes_in_ahead(rear, own_speed, nose, pace, info[agent, WAITED]):
+            return UNREACHABLE, ZERO
+        behind = place - other_place - half_length - other_length
+        return place - half_length - CONFLICT_GAP, behind
     clears = (place + half_length + TWO * width) / max(speed, CLEARING_SPEED)
     arrives = time_to_go(max(other_place - other_length, ZERO), pace)
     if pace < STANDING:
         impatient = info[agent, WAITED] > PATIENCE
         if impatient and info[other, WAITED] > PATIENCE * HALF:
-            return UNREACHABLE
+            return UNREACHABLE, ZERO
     margin = max(TIME_MARGIN - MARGIN_LOSS * info[agent, WAITED], LEAST_TIME_MARGIN)
     if clears + margin < arrives:
-        return UNREACHABLE
+        return UNREACHABLE, ZERO
     if info[other, RANK] == ZERO and pace > LEAVING_SPEED:
         leaves = (other_place + other_length + TWO * width) / pace
         comes = time_to_go(max(place - half_length - width, ZERO), max(own_speed, STANDING))
         if leaves + TIME_MARGIN < comes:
-            return UNREACHABLE
-    return place - half_length - CONFLICT_GAP
+            return UNREACHABLE, ZERO
+    return place - half_length - CONFLICT_GAP, ZERO
 
 
 @njit

@@ -19,6 +19,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
+    LEAVING_SPEED,
     PATIENCE,
     SAME_WAY,
     SIDE_MARGIN,
@@ -87,6 +88,7 @@ GOAL_ZONE = np.float32(60.0)  # [m]
 GOAL_BRAKING = np.float32(1.2)  # [m/s^2]
 FIRMER = np.float32(1.15)  # factor on the braking that is just enough
 HARD_BRAKING = np.float32(5.0)  # [m/s^2]
+MERGING_BRAKING = np.float32(1.0)  # [m/s^2]
 LEAST_MARGIN = np.float32(0.1)  # [m]
 ROLL_TIME = np.float32(1.0)  # [s]
 ROLL_SHARE = np.float32(0.15)  # [s^2/m]
@@ -237,6 +239,17 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
 
 
 @njit
+def seen_on_way(path, count, agents, world, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s]."""
+    if place >= UNREACHABLE:
+        return False, ZERO
+    point = min(np.int64(place / PATH_STEP), count - 1)
+    align = path[point, 2] * agents.cos[world, other]
+    align += path[point, 3] * agents.sin[world, other]
+    return align > SAME_WAY, max(agents.speed[world, other] * align, ZERO)
+
+
+@njit
 def gap_to_entry(info, agent, half_length):
     """Returns how far an agent may go that is not let into the junction ahead [m]."""
     gap = info[agent, ENTRY] - half_length - HALF
@@ -305,35 +318,34 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
         if apart[other] > ZERO:
             continue
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
-        leads = False
+        leads, pace = seen_on_way(path, count, agents, world, other, place)
         if askew and nose_touches(
             agents, bodies, world, agent, other, NOSE_ROOM + NOSE_TIME * speed
         ):
             wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
+        free, follows = UNREACHABLE, -HARD_BRAKING
+        yields_to = not leads and may_meet(signs, info, agent, other)
+        if yields_to or (not leads and place < UNREACHABLE):
+            free, behind = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
+            follows = following_wish(speed, wanted, agents.speed[world, other], behind)
         if place < UNREACHABLE:
-            point = min(np.int64(place / PATH_STEP), count - 1)
-            align = path[point, 2] * agents.cos[world, other]
-            align += path[point, 3] * agents.sin[world, other]
-            pace = max(agents.speed[world, other] * align, ZERO)
-            leads = align > SAME_WAY
-            behind = idm_acceleration(speed, wanted, place - half_length, speed - pace)
-            if behind < wish:
-                wish, hold, blocker = behind, HOLD_BODY, other
+            braking = idm_acceleration(speed, wanted, place - half_length, speed - pace)
+            braking = max(braking, follows)
+            if braking < wish:
+                wish, hold, blocker = braking, HOLD_BODY, other
             if clears(info, agent, other, place, pace, leads):
                 needed += ZERO if place >= exit_way else bodies.length[world, other] + TWO
             else:
-                behind = place + way_on(info, other, pace, HALF * bodies.length[world, other])
-                if behind < room:
-                    room, ahead = behind, other
-        if leads or not may_meet(signs, info, agent, other):
+                reached = place + way_on(info, other, pace, HALF * bodies.length[world, other])
+                if reached < room:
+                    room, ahead = reached, other
+        if free >= UNREACHABLE or not yields_to:
             continue
-        free = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
-        if free >= UNREACHABLE:
-            continue
-        if outside and free < exit_way + half_length:
+        goes_in = follows > -MERGING_BRAKING and agents.speed[world, other] > LEAVING_SPEED
+        if outside and free < exit_way + half_length and not goes_in:
             free = min(free, stop_gap)
             yields = True
-        yielding = stop_wish(speed, wanted, free)
+        yielding = max(stop_wish(speed, wanted, free), follows)
         if yielding < wish:
             wish, hold, blocker = yielding, HOLD_RIGHT_OF_WAY, other
 
@@ -348,6 +360,14 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
     agents.hold[world, agent] = hold if stands else HOLD_NOTHING
     agents.blocker[world, agent] = blocker if stands else -1
     return wish
+
+
+@njit
+def following_wish(speed, wanted, pace, behind):
+    """Returns the acceleration `behind` one that comes onto the same way [m/s^2]."""
+    if behind <= ZERO:
+        return -HARD_BRAKING
+    return max(idm_acceleration(speed, wanted, behind, speed - pace), -HARD_BRAKING)
 
 
 @njit

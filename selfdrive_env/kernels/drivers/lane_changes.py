@@ -1,18 +1,21 @@
-"""Lane changes: where the route wants one or a lane ends, and whether there is room for it."""
+"""Lane changes where the route wants one or a lane ends, merges, and whether there is room."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.drivers.path_info import TWO
+from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "may_change", "turn_out_room", "wanted_lane"]
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "goes_in_ahead", "may_change", "merge_at",
+    "turn_out_room", "wanted_lane"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
@@ -32,6 +35,18 @@ STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
 BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
 BEHIND_TIME = np.float32(2.5)  # [s]
+JOINED = np.float32(0.4)  # [m]
+JOINED_ALONG = np.float32(0.99)  # cosine
+JOINED_POINTS = 3  # of two ways that run on as one
+MERGING_SPEED = np.float32(5.0)  # that one who goes in reaches at least [m/s]
+MERGING_ACCELERATION = np.float32(1.2)  # [m/s^2]
+SETTING_OFF = np.float32(3.0)  # of one who may set off until the other is in [m/s]
+FOLLOWING_GAP = np.float32(2.0)  # [m]
+FOLLOWING_TIME = np.float32(1.2)  # [s]
+FOLLOWING_BRAKING = np.float32(3.8)  # twice the root of acceleration and braking [m/s^2]
+GAP_SHARE = np.float32(0.8)  # of the gap that a follower wants
+GAP_LOSS = np.float32(0.02)  # [1/s]
+LEAST_GAP_SHARE = np.float32(0.6)  # of the gap that a follower wants
 
 
 @njit
@@ -183,3 +198,56 @@ def too_late(model, data, world, agent, lane, room, turned):
         return room < needed + TURN_OUT_TIME * max(speed - HALF, ZERO)
     left_over = lanes.length[lane] - agents.s[world, agent]
     return left_over < CHANGE_ROOM + length + CHANGE_TIME * speed
+
+
+@njit
+def merge_at(path, count, other_path, other_count, point, other_point):
+    """Returns from which point on two ways run on as one, -1 if they do not.
+
+    Args:
+        path: Points, [count, 5].
+        count: How many of them.
+        other_path: As `path`.
+        other_count: As `count`.
+        point: Of the first way, where it comes near the other.
+        other_point: Of the other way, where the first comes near it.
+    """
+    joined = 0
+    for along in range(point, count):
+        x, y = path[along, 0], path[along, 1]
+        dx, dy = x - other_path[other_point, 0], y - other_path[other_point, 1]
+        while other_point + 1 < other_count:
+            ahead_x = x - other_path[other_point + 1, 0]
+            ahead_y = y - other_path[other_point + 1, 1]
+            if ahead_x * ahead_x + ahead_y * ahead_y >= dx * dx + dy * dy:
+                break
+            other_point += 1
+            dx, dy = ahead_x, ahead_y
+        cos, sin = other_path[other_point, 2], other_path[other_point, 3]
+        align = path[along, 2] * cos + path[along, 3] * sin
+        beside = abs(dy * cos - dx * sin) < JOINED and abs(dx * cos + dy * sin) < PATH_STEP
+        joined = joined + 1 if beside and align > JOINED_ALONG else 0
+        if joined == JOINED_POINTS:
+            return along - JOINED_POINTS + 1
+    return -1
+
+
+@njit
+def goes_in_ahead(way, speed, other_way, pace, waited):
+    """Whether there is room to go in ahead of another, which then follows without hard braking.
+
+    Args:
+        way: Until the rear is where the ways join [m].
+        speed: [m/s]
+        other_way: Of the front of the other until there [m].
+        pace: Of the other [m/s].
+        waited: How long the one that goes in has stood [s].
+    """
+    reached = math.sqrt(speed * speed + TWO * MERGING_ACCELERATION * way)
+    reached = min(reached, max(speed, MERGING_SPEED))
+    time = way / (HALF * (speed + reached))
+    pace = max(pace, SETTING_OFF)
+    closing = pace * (pace - reached) / FOLLOWING_BRAKING
+    gap = FOLLOWING_GAP + max(pace * FOLLOWING_TIME + closing, ZERO)
+    share = max(GAP_SHARE - GAP_LOSS * waited, LEAST_GAP_SHARE)
+    return other_way - pace * time > share * gap

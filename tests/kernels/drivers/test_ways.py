@@ -269,3 +269,35 @@ def test_long_bodies_stay_on_the_road(kind):
     for _ in range(300):
         engine.step(no_jerk(engine))
         assert not (engine.output.event & EVENT_OFFROAD).any()
+
+
+def fork(width: float) -> RoadNetwork:
+    """Straight on, or by a turn of 8 m radius and some width through a junction."""
+    angle = np.linspace(0.0, np.pi / 2, 13)
+    turn = np.stack([8.0 * np.sin(angle), 8.0 * (1.0 - np.cos(angle)), 0.0 * angle], axis=1)
+    lanes = [
+        strip("from", [[-150, 0, 0], [0, 0, 0]]),
+        strip("through", [[0, 0, 0], [8, 0, 0]], junction=0),
+        strip("on", [[8, 0, 0], [300, 0, 0]]),
+        strip("turn", turn, width, junction=0),
+        strip("aside", [[8, 8, 0], [8, 300, 0]]),
+    ]
+    connect(lanes, (0, 1), (1, 2), (0, 3), (3, 4))
+    return RoadNetwork("fork", lanes, [Junction("fork", lanes=[1, 3])])
+
+
+@pytest.mark.parametrize("first_goal", [(20.0, 150.0), None])
+@pytest.mark.parametrize("width", [2.5, 2.7, 2.9, 3.5])
+def test_routes_lead_through_no_turn_that_has_no_room_for_a_body(width, first_goal):
+    """Cars could follow the turn, were it as wide as usual: their fronts swing out of it."""
+    engine = build(
+        [compile_map(fork(width))],
+        worlds=150, drivers=[EXTERNAL] * 2, bodies={"car": 1.0}, first_goal=first_goal,
+    )  # fmt: skip
+    agents, bodies, bend = engine.agents, engine.bodies, float(engine.lanes.max_curvature[3])
+    before = (agents.status != ABSENT) & (engine.lanes.segment_lane[agents.segment] == 0)
+    needed = bodies.width + (0.8 * bodies.length) ** 2 * bend / 2.0
+    turned = before & np.isin(bodies.goal_lane, (3, 4)).any(-1)
+    assert before.sum() > 40
+    assert not (turned & (needed > width)).any()
+    assert turned.any() == (needed[before] < width - 0.2).any()

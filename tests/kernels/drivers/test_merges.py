@@ -1,0 +1,94 @@
+"""Ways that run on as one: who does not go first goes in ahead or behind with a gap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from selfdrive_env.kernels.drivers import lane_changes
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import Junction, RoadNetwork
+from selfdrive_env.state.world import EVENT_COLLISION, EVENT_OFFROAD, IDM
+from tests.kernels import from_python
+from tests.kernels.conftest import build, no_jerk, put, set_body
+from tests.maps.conftest import connect, strip
+
+goes_in_ahead = from_python(lane_changes.goes_in_ahead)
+merge_at = from_python(lane_changes.merge_at)
+
+
+def ramp() -> RoadNetwork:
+    """Lanes 0 to 2 eastward; lane 3 beside them leads by lane 4 into lane 2."""
+    x = np.linspace(0.0, 40.0, 41)
+    bend = np.stack([x, -4.0 * (1.0 + np.cos(np.pi * x / 40.0)), 0.0 * x], axis=1)
+    lanes = [
+        strip("main", [[-250, 0, 0], [0, 0, 0]]),
+        strip("through", [[0, 0, 0], [40, 0, 0]], junction=0),
+        strip("on", [[40, 0, 0], [400, 0, 0]]),
+        strip("ramp", [[-250, -8, 0], [0, -8, 0]]),
+        strip("in", bend, junction=0),
+    ]
+    for lane in lanes:
+        lane.speed_limit = 8.0
+    connect(lanes, (0, 1), (1, 2), (3, 4), (4, 2))
+    return RoadNetwork("ramp", lanes, [Junction("merge", lanes=[1, 4])])
+
+
+@pytest.mark.parametrize("apart", [35.0, 45.0])
+@pytest.mark.parametrize("ahead", [-15.0, -6.0, 0.0, 6.0, 15.0])
+def test_a_ramp_flows_into_a_row_with_gaps(apart, ahead):
+    """One comes by the ramp beside a row of cars, `ahead` of one of them; nobody stops for it."""
+    engine = build([compile_map(ramp())], drivers=[IDM] * 5)
+    set_body(engine)
+    agents, bodies = engine.agents, engine.bodies
+    bodies.max_curvature[0], bodies.weight[0], bodies.num_goals[0] = 0.15, 0.0, 1
+    bodies.goal_lane[0, :, 0], bodies.goal_s[0, :, 0] = 2, 340.0
+    agents.goal[0], agents.goal_distance[0] = 0, 1000.0
+    first = engine.lanes.segment_first
+    put(engine, 0, int(first[3]) + 170, speed=7.5)
+    for agent in range(1, 5):
+        put(engine, agent, int(first[0]) + int(170 - ahead - apart * (agent - 2)), speed=7.5)
+    slowest, hardest = 8.0, 0.0
+    for _ in range(140):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event[0] & (EVENT_COLLISION | EVENT_OFFROAD)).any()
+        slowest = min(slowest, float(agents.speed[0].min()))
+        hardest = min(hardest, float(agents.acceleration[0].min()))
+    assert (agents.x[0] > 40.0).sum() == 5
+    assert slowest > 2.5
+    assert hardest > -4.0
+
+
+def ways(angle: float, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Two ways with points every 1.5 m: one to the east, one that crosses it at its 20th point."""
+    along = 1.5 * (np.arange(count, dtype=np.float32) - 20)
+    cos, sin = np.cos(angle), np.sin(angle)
+    one = np.zeros((count, 5), np.float32)
+    one[:, 0], one[:, 2] = along, 1.0
+    two = np.zeros((count, 5), np.float32)
+    two[:, 0], two[:, 1], two[:, 2], two[:, 3] = along * cos, along * sin, cos, sin
+    return one, two
+
+
+@pytest.mark.parametrize("angle", [0.2, 0.5, 1.5, -0.3, 3.0])
+def test_ways_that_cross_do_not_run_on_as_one(angle):
+    one, two = ways(angle)
+    assert merge_at(one, 40, two, 40, 15, 15) == -1
+
+
+@pytest.mark.parametrize("angle", [0.2, 0.5, -0.8])
+def test_ways_that_join_run_on_as_one_from_there(angle):
+    one, two = ways(angle)
+    two[20:, 0], two[20:, 1], two[20:, 2], two[20:, 3] = one[20:, 0], 0.0, 1.0, 0.0
+    assert abs(merge_at(one, 40, two, 40, 10, 10) - 20) <= 1
+    assert merge_at(one, 21, two, 40, 10, 10) == -1
+
+
+def test_room_to_go_in_ahead_grows_with_the_way_and_pace_of_the_other():
+    rng = np.random.default_rng(3)
+    for way, speed, place, pace in rng.uniform([5, 0, 0, 0], [40, 12, 150, 15], (300, 4)):
+        here = goes_in_ahead(way, speed, place, pace, 0.0)
+        assert here <= goes_in_ahead(way, speed, place + 5.0, pace, 0.0)
+        assert here <= goes_in_ahead(way, speed, place, pace, 10.0)
+        assert here >= goes_in_ahead(way, speed, place, pace + 2.0, 0.0)
+        assert not here or place > 2.0 * 0.8
