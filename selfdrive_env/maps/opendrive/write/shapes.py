@@ -115,7 +115,7 @@ def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
     along = np.arctan2(steps[:, 1], steps[:, 0])
     across = np.where(width > 0.05, across, along)
     followed = edges[base]
-    if driven and _largest_turn(followed) > JOGGED:
+    if driven and not strip.road and _largest_turn(followed) > JOGGED:
         smooth = min(driven, key=lambda k: _largest_turn(centres[k]))
         if _largest_turn(centres[smooth]) < 0.5 * JOGGED:
             followed = centres[smooth]
