@@ -160,6 +160,8 @@ class _Comparison:
         if abs(lane.speed_limit - found.speed_limit) > SPEED:
             place = f"{lane.name} ({lane.speed_limit:g}, {found.speed_limit:g} m/s)"
             self.problems.add("{} lanes have another speed limit", place)
+        if lane.left_mark != found.left_mark:
+            self.problems.add("{} lanes have another mark on their left", lane.name)
         if lane.precedence != found.precedence:
             self.problems.add("{} lanes have another precedence", lane.name)
 

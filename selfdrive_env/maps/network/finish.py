@@ -8,6 +8,7 @@ the links can be put in after `join_lanes`, which `finish` calls too.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,20 @@ def lane_along(name: str, centre: ArrayLike, width: ArrayLike, **fields: Any) ->
         **fields)  # fmt: skip
 
 
-def finish(network: RoadNetwork, problems: Problems, *, neighbours: bool = True) -> RoadNetwork:
+def finish(
+    network: RoadNetwork,
+    problems: Problems,
+    *,
+    neighbours: bool = True,
+    whole: Collection[int] = (),
+) -> RoadNetwork:
     """Completes a network: links, junctions, guards, figures, and coordinates around the origin.
 
     Args:
         network: As the reader filled it; changed in place.
         problems: What is flawed but usable; ends up in the network.
         neighbours: Whether a neighbour known from one side is one from the other, too.
+        whole: Indices of the stop lines whose guards are complete.
 
     Returns:
         The network.
@@ -108,7 +116,7 @@ def finish(network: RoadNetwork, problems: Problems, *, neighbours: bool = True)
         if lane.speed_limit < WALKING_PACE:
             problems.add("{} driving lanes have a speed limit below 1.5 m/s", lane.name)
     join_lanes(network, problems, neighbours=neighbours)
-    widen_guards(network)
+    widen_guards(network, whole)
     if not network.driving_lane_km:
         total = sum(lane.length for lane in network.lanes if lane.drivable)
         network.driving_lane_km = total / 1000.0

@@ -7,6 +7,7 @@ as a road of its own; there, too, a red light must not be passed on the oncoming
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +34,12 @@ OPPOSITE = -np.cos(np.radians(30.0))
 """Cosine of the angle from which a lane is oncoming."""
 
 
-def widen_guards(network: RoadNetwork) -> None:
+def widen_guards(network: RoadNetwork, whole: Collection[int] = ()) -> None:
     """Moves the ends of the guards outwards over adjoining oncoming lanes of other roads.
 
     Args:
         network: Its stop lines are updated.
+        whole: Indices of those whose guards are complete.
     """
     if not network.stop_lines:
         return
@@ -46,7 +48,9 @@ def widen_guards(network: RoadNetwork) -> None:
         if lane.drivable and lane.junction < 0:
             for column, row in np.unique(np.floor(lane.centre[:, :2] / CELL).astype(int), axis=0):
                 cells[int(column), int(row)].append(index)
-    for line in network.stop_lines:
+    for number, line in enumerate(network.stop_lines):
+        if number in whole:
+            continue
         road = network.lanes[line.lanes[0][0]].road
         near: dict[int, None] = {}
         for end in (line.guard_left, line.guard_right):

@@ -113,7 +113,7 @@ def sample_road(
     for section in road.sections:
         stations = _stations(road, section)
         boundaries = _boundaries(road, section, stations, problems)
-        centres = 0.5 * (boundaries[:-1] + boundaries[1:])
+        centres = _centres(section, stations, boundaries)
         first = len(lanes)
         lanes += [
             Lane(
@@ -228,8 +228,7 @@ def _breakpoints(road: Road, section: Section) -> Floats:
     starts = [road.line.starts, road.lane_offsets[:, 0], road.elevations[:, 0]]
     for lane in section.lanes:
         records = lane.widths if len(lane.widths) else lane.borders
-        if len(records) > 1:
-            starts.append(records[1:, 0] + section.start)
+        starts += [rows[1:, 0] + section.start for rows in (records, lane.centres) if len(rows) > 1]
     inner = np.unique(np.concatenate(starts))
     inner = inner[(inner > section.start + MIN_INTERVAL) & (inner < section.end - MIN_INTERVAL)]
     if len(inner) > 1:
@@ -259,6 +258,10 @@ def _second_derivatives(
             edge_slope, edge_bend = edge_slope + sign * width_slope, edge_bend + sign * width_bend
             turn = np.abs(curvature * (1.0 - curvature * edge) + edge_bend)
             largest = np.maximum(largest, turn + 2.0 * np.abs(curvature * edge_slope))
+            if len(lane.centres):
+                middle_bend = edge_bend - 0.5 * sign * width_bend
+                middle_bend = middle_bend + evaluate_polynomials(lane.centres, local)[2]
+                largest = np.maximum(largest, np.abs(curvature) + np.abs(middle_bend))
     return largest, np.abs(rise)
 
 
@@ -289,6 +292,20 @@ def _boundaries(road: Road, section: Section, stations: Floats, problems: Proble
             f"{MAX_COORDINATE:g} m"
         )
     return points
+
+
+def _centres(section: Section, stations: Floats, boundaries: Floats) -> Floats:
+    """Returns the centres of the lanes: the middles, unless this package has said how far aside."""
+    centres: Floats = 0.5 * (boundaries[:-1] + boundaries[1:])
+    for k, lane in enumerate(section.lanes):
+        if len(lane.centres):
+            aside = boundaries[k] - boundaries[k + 1]
+            width = np.hypot(aside[:, 0], aside[:, 1])
+            shift = evaluate_polynomials(lane.centres, stations - section.start)[0]
+            # The centre stays between the edges.
+            share = np.clip(shift / np.maximum(width, 1e-6), -0.5, 0.5)
+            centres[k] += share[:, None] * aside
+    return centres
 
 
 def _width(

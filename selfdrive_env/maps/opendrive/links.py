@@ -154,6 +154,8 @@ class _Linker:
             if link is not None and link.kind == "junction" and link.id == junction.id
         ]
         side = sides[0] if len(sides) == 1 else self._nearer_side(incoming, target)
+        if len(sides) != 1 and not self._fits(incoming, side, target, connection):
+            side ^= self._fits(incoming, not side, target, connection)
         number = len(incoming.linked_sections) - 1 if side else 0
         for a, b in connection.lane_links:
             here = self.index.get((incoming.id, number, a))
@@ -169,6 +171,20 @@ class _Linker:
         ends_x, ends_y, _, _ = incoming.line.evaluate(np.array([0.0, incoming.length]))
         distances = np.hypot(ends_x - x, ends_y - y)
         return bool(distances[1] < distances[0])
+
+    def _fits(
+        self, incoming: Road, side: bool, target: tuple[str, int, bool], connection: Connection
+    ) -> bool:
+        """Returns whether the lanes of a connection run the same way at this end of its road."""
+        road, number, at_end = target
+        own = len(incoming.linked_sections) - 1 if side else 0
+        for a, b in connection.lane_links:
+            here = self.index.get((incoming.id, own, a), ())
+            others = self.index.get((road, number, b), ())
+            if any((self.forward[lane] == side) == (self.forward[other] != at_end)
+                   for lane in here for other in others):  # fmt: skip
+                return True
+        return False
 
     def _join(self, here: End, road: str, number: int, at_end: bool, lane_id: int) -> None:
         """Notes a link from the end of a lane to the end of another, in every direction of both."""

@@ -14,6 +14,8 @@ from selfdrive_env.maps.opendrive.lanes import SampledSection, sample_road
 from selfdrive_env.maps.opendrive.links import link_lanes
 from selfdrive_env.maps.opendrive.parse.contents import read_contents
 from selfdrive_env.maps.opendrive.parse.records import Contents
+from selfdrive_env.maps.opendrive.parse.sections import usable
+from selfdrive_env.maps.opendrive.parse.user_data import DRIVING_LANES, read_numbers
 from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES, read_elements
 from selfdrive_env.maps.opendrive.signals import place_signals
 from selfdrive_env.maps.opendrive.user_data import take_user_data
@@ -23,6 +25,9 @@ __all__ = ["read_opendrive"]
 
 MAX_POINTS = 4_000_000
 """Most points on the boundaries of all lanes; a town of 660 km of lanes has 0.7 million."""
+
+SAME_LENGTH = 1e-6
+"""Lengths that differ by a smaller share are the same."""
 
 
 def read_opendrive(path: str | Path) -> RoadNetwork:
@@ -63,11 +68,12 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
         raise MapError(f"{path.name}: {error}") from None
     link_lanes(contents, sampled, network.lanes, problems)
     join_lanes(network, problems)
-    place_signals(contents, sampled, network, problems)
+    whole = place_signals(contents, sampled, network, problems)
     place_crosswalks(contents, network, problems)
     take_user_data(contents, sampled, network, problems)
     _summarise(contents, network, problems)
-    return finish(network, problems)
+    # Neighbours are complete; this package may have written that one may change one way only.
+    return finish(network, problems, neighbours=False, whole=whole)
 
 
 def _stem(path: Path) -> str:
@@ -88,6 +94,10 @@ def _summarise(contents: Contents, network: RoadNetwork, problems: Problems) -> 
             total += drivable * (section.end - section.start)
             sides[road.left_hand] += drivable
     network.driving_lane_km = total / 1000.0
+    own = [element for element in contents.user_data if element.text("code") == DRIVING_LANES]
+    for km, along in usable(own, lambda element: read_numbers(element, 2), problems):
+        if km > 0.0 and abs(along - network.driving_lane_km) < SAME_LENGTH * along:
+            network.driving_lane_km = km
     network.left_hand = sides[True] > sides[False]
     if sides[True] and sides[False]:
         for road in contents.roads.values():

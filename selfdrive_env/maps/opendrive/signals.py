@@ -16,6 +16,7 @@ from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection
 from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
+from selfdrive_env.maps.opendrive.parse.user_data import WHOLE
 from selfdrive_env.maps.opendrive.precedence import set_precedence
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
@@ -54,7 +55,7 @@ def place_signals(
     sampled: dict[str, list[SampledSection]],
     network: RoadNetwork,
     problems: Problems,
-) -> None:
+) -> set[int]:
     """Fills in signals, signal groups and stop lines of the network.
 
     Args:
@@ -62,6 +63,9 @@ def place_signals(
         sampled: The lane sections of each road.
         network: Has its lanes linked; receives signals, groups and stop lines.
         problems: Receives lights that control nothing and controllers that had to be split.
+
+    Returns:
+        Indices of the stop lines whose guards are complete.
     """
     places = LanePlaces(contents, sampled, network.lanes)
     sites: dict[str, list[tuple[Road, SignalRecord]]] = defaultdict(list)
@@ -95,15 +99,16 @@ def place_signals(
                 if approach not in owners:
                     signs.setdefault(approach, sign.index)
     lit, stopped = ({approach.lane for approach in own} for own in (owners, signs))
-    place_stop_lines(owners, "signal", contents, network, places, stopped)
+    whole = place_stop_lines(owners, "signal", contents, network, places, stopped)
     stops = {a: (i, i) for a, i in signs.items()}
-    place_stop_lines(stops, "stop_sign", contents, network, places, lit)
+    whole |= place_stop_lines(stops, "stop_sign", contents, network, places, lit)
     signs_of_way = [
         (RANKS[kind], network.signals[sign.index].lanes, sign.approaches)
         for sign in placed
         if (kind := network.signals[sign.index].kind) in RANKS
     ]
     set_precedence(signs_of_way, contents, network, places, lit)
+    return whole
 
 
 def _signal(road: Road, record: SignalRecord) -> Signal:
@@ -272,6 +277,8 @@ def _assign_groups(
     group_controllers: list[str] = []
     for key, approaches in members.items():
         clusters = _clusters(approaches, places, both_ways=bool(key[0]))
+        if key[0] and any(e.text("code") == WHOLE for e in contents.controllers[key[0]].user_data):
+            clusters = [approaches]
         if key[0] and len(clusters) > 1:
             problems.add(
                 "{} controllers hold crossing approaches and are split", f"controller {key[0]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection, runs_forward
-from selfdrive_env.maps.opendrive.parse.records import Contents, Road, Section
+from selfdrive_env.maps.opendrive.parse.records import Contents, LineRecord, Road, Section
 from selfdrive_env.maps.road_network import Lane, RoadNetwork, StopLine
 
 __all__ = ["Approach", "LanePlaces", "place_stop_lines"]
@@ -113,7 +114,7 @@ def place_stop_lines(
     network: RoadNetwork,
     places: LanePlaces,
     others: Iterable[int] = (),
-) -> None:
+) -> set[int]:
     """Appends one stop line for each run of adjacent lanes with the same owner.
 
     The guard of a line spans its lanes, the oncoming ones, and those beside them that some signal
@@ -126,7 +127,11 @@ def place_stop_lines(
         network: Receives the stop lines.
         places: Where the lanes lie.
         others: Lanes that have lines of other kinds.
+
+    Returns:
+        Indices of the stop lines that this package has written with their guards.
     """
+    whole: set[int] = set()
     marks = _marks(contents)
     ruled = {approach.lane for approach in owners} | set(others)
     runs: dict[tuple[int, str, int, bool, str, float], list[Approach]] = defaultdict(list)
@@ -138,18 +143,55 @@ def place_stop_lines(
     for members in runs.values():
         for run in _adjacent(members, places):
             signal = owners[run[0]][1]
-            network.stop_lines.append(_stop_line(run, signal, kind, marks, places, ruled))
+            line = _stop_line(run, signal, kind, marks, places, ruled)
+            if (own := _own_line(run, places)) is not None:
+                whole.add(len(network.stop_lines))
+                line = _as_written(line, own, run, places)
+            network.stop_lines.append(line)
+    return whole
+
+
+def _own_line(run: list[Approach], places: LanePlaces) -> LineRecord | None:
+    """Returns the stop line of this package that is for one lane at least, and for no other."""
+    road, forward = places.road[run[0].lane], places.forward[run[0].lane]
+    number = places.section[run[0].lane]
+    section = road.sections[number]
+    row = places.sampled_section(run[0].lane).row
+    ids = [section.lanes[row(approach.lane)].id for approach in run]
+    for line in road.stop_lines:
+        here = section.start <= line.s <= section.end and line.forward == forward
+        if here and all(line.names(lane) for lane in ids):
+            return line
+    return None
+
+
+def _as_written(
+    line: StopLine, own: LineRecord, run: list[Approach], places: LanePlaces
+) -> StopLine:
+    """Returns a stop line with the ends that this package has written."""
+    road = places.road[run[0].lane]
+    ends = road_points(road, own.ends[:, 0], own.ends[:, 1], 0.0)
+    return replace(
+        line,
+        left=ends[0],
+        right=ends[1],
+        guard_left=ends[2],
+        guard_right=ends[3],
+        heading=_heading(run[0].lane, own.s, places),
+        lanes=[(a.lane, places.distance_along(a.lane, own.s)) for a in run],
+    )
 
 
 def _adjacent(approaches: list[Approach], places: LanePlaces) -> list[list[Approach]]:
-    """Splits approaches of one section into runs of neighbouring lanes."""
+    """Splits approaches of one section into runs of neighbouring lanes, as own lines are split."""
     sampled = places.sampled_section(approaches[0].lane)
     drivable = [lane for lane in sampled.lanes if places.lanes[lane].drivable]
     rank = {lane: place for place, lane in enumerate(drivable)}
     rank |= {lane: rank[sampled.lanes[place]] for place, lane in sampled.turned.items()}
     runs: list[list[Approach]] = []
     for approach in sorted(set(approaches), key=lambda a: rank[a.lane]):
-        if runs and rank[approach.lane] - rank[runs[-1][-1].lane] <= 1:
+        beside = runs and rank[approach.lane] - rank[runs[-1][-1].lane] <= 1
+        if beside and _own_line([approach], places) is _own_line(runs[-1][-1:], places):
             if approach.lane != runs[-1][-1].lane:
                 runs[-1].append(approach)
         else:

@@ -22,13 +22,17 @@ FIELDS: dict[str, dict[str, tuple[str, Callable[[Element], Any]]]] = {
     "lane": {
         user_data.TYPE: ("type", user_data.read_text),
         user_data.PRECEDENCE: ("precedence", user_data.read_precedence),
+        user_data.LEFT_MARK: ("left_mark", user_data.read_left_mark),
     },
     "junction": {
         user_data.NAME: ("name", user_data.read_text),
         user_data.KIND: ("kind", user_data.read_kind),
         user_data.RULE: ("rule", user_data.read_rule),
     },
-    "signal": {user_data.NAME: ("name", user_data.read_text)},
+    "signal": {
+        user_data.NAME: ("name", user_data.read_text),
+        user_data.HEADING: ("heading", user_data.read_heading),
+    },
     "controller": {
         user_data.NAME: ("name", user_data.read_text),
         user_data.CYCLE: ("cycle", user_data.read_cycle),
@@ -52,10 +56,16 @@ def take_user_data(
         network: Complete but for that; changed in place.
         problems: Receives what cannot be read.
     """
+    neighbour = _neighbour_reader(network)
+    beside = {
+        user_data.LEFT_NEIGHBOUR: ("left_neighbour", neighbour),
+        user_data.RIGHT_NEIGHBOUR: ("right_neighbour", neighbour),
+    }
 
     def take(kind: str, item: Any, elements: list[Element]) -> None:
         for element in elements:
-            field, read = FIELDS[kind].get(element.text("code"), ("", None))
+            fields = FIELDS[kind] | (beside if kind == "lane" else {})
+            field, read = fields.get(element.text("code"), ("", None))
             for value in usable([element], read, problems) if read else ():
                 setattr(item, field, value)
 
@@ -75,3 +85,16 @@ def take_user_data(
         take("signal", signal, signals.get(signal.name, []))
     for junction, record in zip(network.junctions, contents.junctions.values(), strict=True):
         take("junction", junction, record.user_data)
+
+
+def _neighbour_reader(network: RoadNetwork) -> Callable[[Element], int]:
+    """Returns what reads the name of a driving lane, or "" for none, as its index."""
+    indices = {lane.name: i for i, lane in enumerate(network.lanes) if lane.drivable}
+
+    def read(element: Element) -> int:
+        name = element.text("value")
+        if name and name not in indices:
+            raise element.error(f"value={name[:40]!r} is no driving lane")
+        return indices.get(name, -1)
+
+    return read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_a_town_reads_back_the_same(town, written):
     network = load(town)
     again, found = written(network)
     assert found == [] and again.problems == []
-    assert again.driving_lane_km == pytest.approx(network.driving_lane_km, rel=0.01)
+    assert again.driving_lane_km == pytest.approx(network.driving_lane_km, rel=1e-9)
     assert len(again.lanes) == len(network.lanes)
 
 
@@ -76,8 +77,12 @@ def test_traffic_on_the_left_is_written_as_such(written, tmp_path):
 def test_a_real_map_reads_back_the_same(name, shared_data, written):
     network = load(shared_data / "opendrive/carla" / name)
     again, found = written(network)
-    # Readers sample what nobody drives on coarsely, the more so where it turns about a point.
-    assert [one for one in found if "of other lanes" not in one] == []
+    # Readers sample what nobody drives on coarsely, the more so where it turns about a point: one
+    # edge of a sidewalk is 0.7 m off in Town10HD, 0.9 m in Town03.
+    for sentence in found:
+        assert re.match(r"1 lines of other lanes (lie|end) elsewhere", sentence), sentence
+        assert float(re.search(r"by ([0-9.]+) m", sentence)[1]) < 1.0
+    assert len(found) <= 2 and not (found and name == "Town01.xodr")
     assert np.abs(np.array(again.origin) - network.origin).max() < 0.01
 
 
@@ -255,6 +260,109 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     texts = [path.read_bytes() for path in paths]
     assert texts[0] == texts[1] and texts[2] == texts[3]
     assert load(paths[0]).digest() == replace(load(paths[4]), name="a").digest()
+
+
+def test_centres_marks_and_neighbours_of_overlapping_lanes_read_back(written, tmp_path):
+    x = np.linspace(0.0, 60.0, 61)
+    lanes = [lane_along(name, np.stack([x, y], axis=1), 3.5)
+        for name, y in (("one", 3.5 + 0 * x), ("two", 0 * x))]  # fmt: skip
+    lanes[0].centre[:, 1] += 0.2 * np.sin(np.pi * x / 60.0) ** 2
+    lanes[0].right[:, 1] -= 0.3 * np.sin(np.pi * x / 60.0)
+    lanes[0].right_neighbour, lanes[1].left_neighbour = 1, 0
+    lanes[0].left_mark = "none"
+    again, found = written(closed(*lanes))
+    assert found == []
+    assert [lane.left_mark for lane in again.lanes] == ["none", ""]
+    text = (tmp_path / "map.xodr").read_text()
+    assert text.count('<roadMark sOffset="0" type="none" color="standard" />') == 1
+    flawed = {
+        "selfdrive_env.centre": "1 2 3",
+        "selfdrive_env.left_mark": "gold",
+        "selfdrive_env.right_neighbour": "nowhere",
+    }
+    for code, value in flawed.items():
+        broken = re.sub(f'code="{code}" value="[^"]*"', f'code="{code}" value="{value}"', text)
+        assert broken != text
+        (tmp_path / "flawed.xodr").write_text(broken)
+        problems = load(tmp_path / "flawed.xodr").problems
+        assert any("flawed records are left out" in one for one in problems), code
+
+
+def test_one_way_of_changing_lanes_is_kept(written):
+    lanes = [lane_along(name, [(0, y), (50, y)], 3.5) for name, y in (("one", 3.5), ("two", 0))]
+    network = closed(*lanes)
+    network.lanes[1].left_neighbour = 0
+    again, found = written(network)
+    assert found == []
+    assert sorted((lane.left_neighbour, lane.right_neighbour) for lane in again.lanes) == [
+        (-1, -1),
+        (0, -1),
+    ]
+
+
+def test_lines_of_one_group_stay_apart_with_their_guards(written, tmp_path):
+    network = crossing()
+    lane = network.lanes[0]
+    beside = replace(lane, name="beside", successors=[1], predecessors=[])
+    shift = np.array([0.0, -3.5, 0.0])
+    beside.centre, beside.left, beside.right = (
+        p + shift for p in (lane.centre, lane.left, lane.right)
+    )
+    network.lanes.append(beside)
+    network.lanes[1].predecessors.append(6)
+    lane.right_neighbour, beside.left_neighbour = 6, 0
+    network.signals.append(replace(network.signals[0], name="light 3", lanes=[6]))
+    network.signal_groups[0].signals.append(3)
+    line = network.stop_lines[0]
+    line.guard_left = line.left + np.array([0.0, 2.5, 0.0])
+    second = replace(line, lanes=[(6, line.lanes[0][1])], signal=3)
+    second.left, second.right = line.left + shift, line.right + shift
+    second.guard_left, second.guard_right = second.left.copy(), second.right.copy()
+    network.stop_lines.append(second)
+    again, found = written(network)
+    assert found == [] and len(again.stop_lines) == 3
+    path = tmp_path / "map.xodr"
+    ends = r'(code="selfdrive_env.stop_line" value=")[^"]*'
+    path.write_text(re.sub(ends, r"\g<1>1 2", path.read_text()))
+    again = load(path)
+    assert any("flawed records are left out" in one for one in again.problems)
+    assert len(again.stop_lines) == 2
+
+
+def test_groups_of_crossing_approaches_stay_whole(written):
+    network = crossing()
+    network.signals[1].group = 0
+    network.signal_groups[0].signals.append(1)
+    network.signal_groups.pop()
+    network.junctions[0].signal_groups = [0]
+    again, found = written(network)
+    assert found == [] and len(again.signal_groups) == 1
+
+
+def test_a_loop_at_a_dead_end_keeps_its_way_back(written):
+    there = lane_along("there", [(0, -1.75), (60, -1.75)], 3.5)
+    back = lane_along("back", [(60, 1.75), (0, 1.75)], 3.5)
+    turn = np.linspace(-np.pi / 2.0, np.pi / 2.0, 25)
+    start, end = (60.0, -1.75), (60.0, 1.75)
+    bulb = np.stack([70.0 + 9.0 * np.cos(turn), 9.0 * np.sin(turn)], axis=1)
+    loop = lane_along("loop", [start, (62.0, -3.0), *bulb, (62.0, 3.0), end], 3.5)
+    there.successors, loop.successors = [2], [1]
+    again, found = written(closed(there, back, loop))
+    assert [one for one in found if "elsewhere" not in one] == []
+    assert not any("link" in problem for problem in again.problems)
+
+
+def test_an_edge_that_folds_back_does_not_lead_the_road_astray(written):
+    x = np.linspace(0.0, 18.0, 19)
+    lanes = [
+        lane_along("in", np.stack([x, 0 * x], axis=1), 3.2),
+        lane_along("out", np.stack([x + 18.0, 0 * x], axis=1), 3.2),
+    ]
+    lanes[0].left[-1, :2] += (-0.7, -0.9)
+    lanes[0].successors = [1]
+    again, found = written(closed(*lanes))
+    assert [one for one in found if "elsewhere" not in one] == []
+    np.testing.assert_allclose(again.lanes[0].centre[-2, 1], 0.0, atol=0.05)
 
 
 def test_what_cannot_be_written_is_an_error(tmp_path):

@@ -18,6 +18,7 @@ from selfdrive_env.maps.opendrive.parse.records import (
     Controller,
     CrosswalkRecord,
     JunctionRecord,
+    LineRecord,
     Road,
     RoadLink,
     SignalRecord,
@@ -30,7 +31,7 @@ from selfdrive_env.maps.opendrive.parse.sections import (
     usable,
 )
 from selfdrive_env.maps.opendrive.parse.signs import read_kind
-from selfdrive_env.maps.opendrive.parse.user_data import STOP_LINE
+from selfdrive_env.maps.opendrive.parse.user_data import STOP_LINE, read_numbers
 from selfdrive_env.maps.opendrive.parse.xml import drawn_kind
 from selfdrive_env.maps.xml import Element
 
@@ -76,6 +77,8 @@ def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
             contents.controllers[name] = Controller(
                 name, list(dict.fromkeys(signals)), element.all("userData")
             )
+        elif element.tag == "header":
+            contents.user_data += element.all("userData")
     return contents
 
 
@@ -121,6 +124,7 @@ def _read_road(element: Element, problems: Problems) -> Road:
         signals=_read_signals(element, problems) if length else [],
         crosswalks=usable(drawn["crosswalk"], _read_crosswalk, problems),
         stop_marks=usable(drawn["stop_line"], _read_mark, problems),
+        stop_lines=[one for one in usable(drawn["stop_line"], _read_own, problems) if one],
     )
 
 
@@ -128,6 +132,17 @@ def _read_mark(drawing: Element) -> tuple[float, float, bool]:
     """Reads where a stop line is drawn, and whether this package has drawn it."""
     own = any(child.text("code") == STOP_LINE for child in drawing.all("userData"))
     return drawing.number("s"), drawing.number("t", 0.0), own
+
+
+def _read_own(drawing: Element) -> LineRecord | None:
+    """Reads a stop line that this package has drawn with all that it says, None for others."""
+    for child in drawing.all("userData"):
+        if child.text("code") == STOP_LINE and child.text("value") != "exact":
+            ends = np.array(read_numbers(child, 8)).reshape(4, 2)
+            validities = [_read_validity(one) for one in drawing.all("validity")]
+            forward = drawing.text("orientation") != "-"
+            return LineRecord(drawing.number("s"), forward, validities, ends)
+    return None
 
 
 def _length(element: Element) -> float:

@@ -20,6 +20,7 @@ __all__ = [
     "CrosswalkRecord",
     "JunctionRecord",
     "LaneRecord",
+    "LineRecord",
     "Road",
     "RoadLink",
     "Section",
@@ -51,6 +52,10 @@ class LaneRecord:
 
     two_way: bool = False
     """Traffic runs in both directions."""
+
+    centres: Floats = field(default_factory=lambda: np.zeros((0, 5)))
+    """How far left of the middle between its edges the centre lies, seen along the road, where
+    this package has said so: polynomials over s - section start, [R, 5]."""
 
     closed: list[tuple[float, bool]] = field(default_factory=list)
     """(start from the section start [m], whether cars may not drive there from then on)."""
@@ -131,6 +136,23 @@ class CrosswalkRecord:
 
 
 @dataclass(slots=True)
+class LineRecord:
+    """A stop line of this package, with all that it says."""
+
+    s: float
+    forward: bool
+    """Whether it is for traffic along the road."""
+
+    validities: list[tuple[int, int]]
+    ends: Floats
+    """(s, t) of the ends over its lanes, left and right, and of its guard, [4, 2] [m]."""
+
+    def names(self, lane: int) -> bool:
+        """Returns whether it is for a lane id."""
+        return any(first <= lane <= last for first, last in self.validities)
+
+
+@dataclass(slots=True)
 class Road:
     """A road with everything that lies along it."""
 
@@ -159,6 +181,9 @@ class Road:
     stop_marks: list[tuple[float, float, bool]]
     """(s, t) of the middle of each stop line that is drawn as an object [m], and whether it lies
     just there."""
+
+    stop_lines: list[LineRecord] = field(default_factory=list)
+    """Those that this package has written."""
 
 
 @dataclass(slots=True)
@@ -207,3 +232,6 @@ class Contents:
     junctions: dict[str, JunctionRecord] = field(default_factory=dict)
     controllers: dict[str, Controller] = field(default_factory=dict)
     num_roads: int = 0
+
+    user_data: list[Element] = field(default_factory=list)
+    """What this package has written in the header."""

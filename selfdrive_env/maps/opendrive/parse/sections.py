@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Section
+from selfdrive_env.maps.opendrive.parse.user_data import CENTRE, read_numbers
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, MapError
 from selfdrive_env.maps.xml import Element
 
@@ -146,6 +147,7 @@ def _cut(section: Section, start: float, end: float) -> Section:
             record,
             widths=record.widths - moved,
             borders=record.borders - moved,
+            centres=record.centres - moved,
             predecessors=[record.id] if start > section.start else record.predecessors,
             successors=[record.id] if end < section.end else record.successors,
             speeds=[(s - offset, limit) for s, limit in record.speeds],
@@ -178,9 +180,17 @@ def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> La
         speeds=read_speeds(lane.all("speed"), "sOffset", problems),
         reversed=lane.text("direction") == "reversed",
         two_way=kind == TWO_WAY or lane.text("direction") == "both",
+        centres=_read_centres(lane if shaped else None, problems),
         closed=_read_access(lane, road, problems),
         user_data=lane.all("userData"),
     )
+
+
+def _read_centres(lane: Element | None, problems: Problems) -> Floats:
+    """Returns how far left of the middle of a lane its centre lies, [R, 5]."""
+    own = [e for e in lane.all("userData") if e.text("code") == CENTRE] if lane else []
+    rows = usable(own, lambda element: read_numbers(element, 5), problems)
+    return np.array(sorted(rows), np.float64).reshape(-1, 5)
 
 
 def _read_access(lane: Element, road: str, problems: Problems) -> list[tuple[float, bool]]:

@@ -6,24 +6,36 @@ The writer writes it; a reader of another program skips it.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
-from selfdrive_env.maps.flaws import MAX_RANK, RULES
+from selfdrive_env.maps.flaws import MARKS, MAX_COORDINATE, MAX_RANK, RULES
 from selfdrive_env.maps.xml import Element
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
 __all__ = [
+    "CENTRE",
     "CYCLE",
+    "DRIVING_LANES",
+    "HEADING",
     "KIND",
+    "LEFT_MARK",
+    "LEFT_NEIGHBOUR",
     "NAME",
     "OFFSET",
     "PRECEDENCE",
+    "RIGHT_NEIGHBOUR",
     "RULE",
     "STOP_LINE",
     "TYPE",
+    "WHOLE",
     "cycle_text",
     "is_own",
+    "numbers_text",
     "read_cycle",
+    "read_heading",
     "read_kind",
+    "read_left_mark",
+    "read_numbers",
     "read_offset",
     "read_precedence",
     "read_rule",
@@ -41,6 +53,22 @@ TYPE = f"{PREFIX}type"
 PRECEDENCE = f"{PREFIX}precedence"
 """Of a lane through a junction, as in `Lane.precedence`."""
 
+LEFT_MARK = f"{PREFIX}left_mark"
+"""Of a lane, as in `Lane.left_mark`."""
+
+LEFT_NEIGHBOUR = f"{PREFIX}left_neighbour"
+"""Of a lane, where the lanes of its section do not say it: the name of the lane, "" for none."""
+
+RIGHT_NEIGHBOUR = f"{PREFIX}right_neighbour"
+"""The same on the right."""
+
+HEADING = f"{PREFIX}heading"
+"""Of a signal, as in `Signal.heading`, where its lanes do not say it [rad]."""
+
+CENTRE = f"{PREFIX}centre"
+"""Of a lane whose centre is not the middle between its edges: sOffset, a, b, c and d of how far
+left of the middle it lies, seen along the road [m]."""
+
 KIND = f"{PREFIX}kind"
 """Of a junction, as in `Junction.kind`."""
 
@@ -53,10 +81,18 @@ CYCLE = f"{PREFIX}cycle"
 OFFSET = f"{PREFIX}offset"
 """Of a controller, as in `SignalGroup.offset` [s]."""
 
+DRIVING_LANES = f"{PREFIX}driving_lanes"
+"""Of the header: `RoadNetwork.driving_lane_km`, and the same along the reference lines of the file
+[km]. Who changes the file changes the second one: then the first one no longer holds."""
+
+WHOLE = f"{PREFIX}whole"
+"""Of a controller: its lights are one group, whatever the angles between their approaches."""
+
 KINDS = ("default", "direct", "virtual")
 
 STOP_LINE = f"{PREFIX}stop_line"
-"""Of the object that marks a stop line: it lies just there, however near to the junction."""
+"""Of the object that marks a stop line: it lies just there, however near to the junction. "exact",
+or s and t of the four ends of a `StopLine` [m], which is then for the lanes of the validities."""
 
 COLOURS = {"none": NO_LIGHT, "green": GREEN, "yellow": YELLOW, "red": RED}
 
@@ -102,12 +138,46 @@ def read_offset(element: Element) -> float:
     return element.number("value")
 
 
+def read_heading(element: Element) -> float:
+    """Returns a heading in [-pi, pi) [rad]."""
+    return (element.number("value") + math.pi) % (2.0 * math.pi) - math.pi
+
+
 def read_precedence(element: Element) -> int:
     """Returns the precedence of a lane."""
     rank = element.integer("value")
     if abs(rank) > MAX_RANK:
         raise element.error(f"value={rank} is beyond {MAX_RANK}")
     return rank
+
+
+def numbers_text(numbers: Iterable[float]) -> str:
+    """Returns numbers as a text.
+
+    Args:
+        numbers: Any.
+    """
+    return " ".join(f"{value + 0.0:.12g}" for value in numbers)
+
+
+def read_numbers(element: Element, count: int) -> list[float]:
+    """Returns the numbers of a text; a MapError unless it has so many in range."""
+    words = element.text("value").split()
+    if len(words) != count:
+        shown = element.text("value")[:40]
+        raise element.error(f"value={shown!r} is {len(words)} numbers, not {count}")
+    numbers = [_number(element, word) for word in words]
+    if any(abs(number) > MAX_COORDINATE for number in numbers):
+        raise element.error(f"value has a number beyond {MAX_COORDINATE:g}")
+    return numbers
+
+
+def read_left_mark(element: Element) -> str:
+    """Returns what is painted on the left of a lane."""
+    mark = element.text("value")
+    if mark not in MARKS:
+        raise element.error(f"value={mark[:40]!r} is none of {', '.join(map(repr, MARKS))}")
+    return mark
 
 
 def read_text(element: Element) -> str:

@@ -14,7 +14,7 @@ __all__ = ["SUFFIXES", "drawn_kind", "read_elements"]
 SUFFIXES = (".xodr", ".xodr.gz", ".xodr.xz")
 
 KEPT_TEXT = """
-road link predecessor successor type speed planView geometry line arc spiral poly3
+header road link predecessor successor type speed planView geometry line arc spiral poly3
 paramPoly3 elevationProfile elevation lanes laneOffset laneSection left right lane width
 border access restriction objects object outlines outline cornerLocal cornerRoad signals signal
 signalReference validity junction connection laneLink priority controller control userData

@@ -16,14 +16,17 @@ import numpy as np
 
 from selfdrive_env.maps.opendrive.parse.user_data import (
     CYCLE,
+    HEADING,
     NAME,
     OFFSET,
     STOP_LINE,
+    WHOLE,
     cycle_text,
+    numbers_text,
 )
 from selfdrive_env.maps.opendrive.write.elements import add, user_data
 from selfdrive_env.maps.opendrive.write.roads import unique_ids
-from selfdrive_env.maps.opendrive.write.sites import Finder, Site
+from selfdrive_env.maps.opendrive.write.sites import BESIDE, Finder, Site
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, StopLine
 
 __all__ = ["Control", "controller_elements"]
@@ -51,6 +54,9 @@ TYPES = {
 
 NOT_FOR_CARS = "1000002"
 """The type of lights that are for no driving lane."""
+
+TURNED = 0.005
+"""The heading of a signal may be this far from that of its lanes [rad]."""
 
 NO_LANE = (0, 0)
 """Validity of a signal whose lanes are told by references."""
@@ -120,6 +126,8 @@ class Control:
             add(element, "validity", fromLane=first, toLane=last)
         if self.ids[index] != signal.name:
             user_data(element, NAME, signal.name)
+        if not self._is_told(signal):
+            user_data(element, HEADING, signal.heading)
         self.signals[site.road].append(element)
         for heed, members in lanes.items():
             reference = Element("signalReference", id=self.ids[index])
@@ -129,6 +137,18 @@ class Control:
             for first, last in _ranges([i for i, _ in members]):
                 add(reference, "validity", fromLane=first, toLane=last)
             self.references[heed.road].append(reference)
+
+    def _is_told(self, signal: Signal) -> bool:
+        """Returns whether the lanes of a signal tell its heading: readers turn it to them."""
+        steps = [
+            lane.centre[-1, :2] - lane.centre[-2, :2]
+            for lane in (self.network.lanes[i] for i in signal.lanes)
+            if lane.junction < 0
+        ]
+        headings = [np.arctan2(dy, dx) for dx, dy in steps]
+        mean = np.arctan2(np.sin(headings).sum(), np.cos(headings).sum())
+        turn = (mean - signal.heading + np.pi) % (2.0 * np.pi) - np.pi
+        return len(steps) == len(signal.lanes) > 0 and bool(abs(turn) < TURNED)
 
     def _station(self, lane: int, signal: int, lines: dict[tuple[int, int], float]) -> float:
         """Returns where along its road a lane heeds a signal [m]."""
@@ -183,21 +203,44 @@ class Control:
         lane, distance = line.lanes[0]
         if lane not in self.finder.plan.places:
             return
-        place, lanes = self.finder.plan.places[lane], self.network.lanes
-        if not any(lanes[i].junction >= 0 for i in lanes[lane].successors):
-            return
-        first, last = self.finder.span(lane)
+        place = self.finder.plan.places[lane]
         station = self.finder.along_lane(lane, distance)
-        setback = last - station if place.forward else station - first
-        if setback > FARTHEST:
+        text = self._ends(line, station)
+        if text == "exact" and not self._is_drawn(lane, station):
             return
         middle = 0.5 * (line.left + line.right)
         site, _ = self.finder.on_road(place.road, middle, station)
         mark = Element("object", id=f"line{number}", name="StopLine", type="none", subtype="",
             s=_text(station), t=_text(site.t), zOffset="0", hdg="0",
             orientation="+" if place.forward else "-")  # fmt: skip
-        user_data(mark, STOP_LINE, "exact")
+        if text != "exact":
+            for first, last in _ranges([self.finder.plan.places[i].id for i, _ in line.lanes]):
+                add(mark, "validity", fromLane=first, toLane=last)
+        user_data(mark, STOP_LINE, text)
         self.objects[place.road].append(mark)
+
+    def _is_drawn(self, lane: int, station: float) -> bool:
+        """Returns whether readers take a mark at a station of a lane for its stop line."""
+        place, lanes = self.finder.plan.places[lane], self.network.lanes
+        if not any(lanes[i].junction >= 0 for i in lanes[lane].successors):
+            return False
+        first, last = self.finder.span(lane)
+        return (last - station if place.forward else station - first) <= FARTHEST
+
+    def _ends(self, line: StopLine, station: float) -> str:
+        """Returns where the ends of a stop line lie along its road, if that is a single one."""
+        heeds = set()
+        for lane, _ in line.lanes:
+            place = self.finder.plan.places.get(lane)
+            heeds.add(place and Heed(place.road, place.section, place.forward))
+        heed = heeds.pop()
+        if heed is None or heeds:
+            return "exact"
+        ends = (line.left, line.right, line.guard_left, line.guard_right)
+        found = [self.finder.on_road(heed.road, end, station) for end in ends]
+        if max(beyond for _, beyond in found) > BESIDE:
+            return "exact"
+        return numbers_text(value for site, _ in found for value in (site.s, site.t))
 
     def _add_crosswalk(self, number: int, outline: np.ndarray) -> None:
         """Adds a crosswalk by its corners."""
@@ -257,6 +300,7 @@ def controller_elements(
             add(element, "control", signalId=signal_ids[signal])
         if name != group.name:
             user_data(element, NAME, group.name)
+        user_data(element, WHOLE, "true")
         if group.cycle:
             user_data(element, CYCLE, cycle_text(group.cycle))
         if group.offset:

@@ -5,26 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfdrive_env.maps.opendrive.parse.user_data import (
+    CENTRE,
     KIND,
+    LEFT_MARK,
+    LEFT_NEIGHBOUR,
     NAME,
     PRECEDENCE,
+    RIGHT_NEIGHBOUR,
     RULE,
     TYPE,
+    numbers_text,
 )
 from selfdrive_env.maps.opendrive.write.cubics import Cubic, fit_cubics, merged
 from selfdrive_env.maps.opendrive.write.curves import Piece
 from selfdrive_env.maps.opendrive.write.links import End, Links
-from selfdrive_env.maps.opendrive.write.roads import Plan, Road, Section
+from selfdrive_env.maps.opendrive.write.roads import Plan, Road
+from selfdrive_env.maps.opendrive.write.strips import Strip
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
 __all__ = ["add", "junction_element", "number", "road_element", "user_data"]
+
+Floats = NDArray[np.float64]
 
 OFFSET_TOLERANCE = 0.0007
 """How far an edge between the directions may lie from where it is described [m]."""
 
 WIDTH_TOLERANCE = 0.0003
 """The same for a width [m]."""
+
+ASIDE = 0.004
+"""Centres that lie this near to the middle between their edges are not told apart [m]."""
+
+CENTRE_TOLERANCE = 0.002
+"""How far a centre may lie from where it is described [m]."""
 
 HEIGHT_TOLERANCE = 0.002
 """The same for a height [m]."""
@@ -101,8 +118,8 @@ def road_element(network: RoadNetwork, plan: Plan, links: Links, index: int) -> 
     if any(any(row[1:]) for row in offsets):
         for row in offsets:
             _add_cubic(lanes, "laneOffset", "s", row)
-    for place, section in enumerate(road.sections):
-        _add_section(lanes, network, section, links, (index, place))
+    for place in range(len(road.sections)):
+        _add_section(lanes, network, plan, links, (index, place))
     return element
 
 
@@ -148,9 +165,10 @@ def _add_cubic(parent: Element, tag: str, start: str, row: Sequence[float]) -> N
 
 
 def _add_section(
-    parent: Element, network: RoadNetwork, section: Section, links: Links, at: tuple[int, int]
+    parent: Element, network: RoadNetwork, plan: Plan, links: Links, at: tuple[int, int]
 ) -> None:
     """Appends a lane section with its lanes."""
+    section = plan.roads[at[0]].sections[at[1]]
     element = add(parent, "laneSection", s=section.start)
     strip, offsets = section.strip, section.shape.offsets
     groups: dict[str, list[int]] = {"left": [], "center": [0], "right": []}
@@ -159,7 +177,7 @@ def _add_section(
     for side, places in groups.items():
         group = SubElement(element, side) if places else element
         if side == "center":
-            add(group, "lane", id=0, type="none")
+            _add_centre_lane(group, network, strip)
             continue
         for place in places:
             lane = network.lanes[strip.lanes[place]]
@@ -177,6 +195,44 @@ def _add_section(
             if lane.speed_limit > 0.0:
                 add(child, "speed", sOffset=0, max=lane.speed_limit, unit="m/s")
             _add_user_data(child, network, lane, back)
+            if lane.drivable:
+                _add_centre(child, section.shape.stations, section.shape.centres[place])
+                _add_neighbours(child, network, plan, strip, place)
+
+
+def _add_centre_lane(parent: Element, network: RoadNetwork, strip: Strip) -> None:
+    """Appends the lane without a width, whose mark is that between the directions."""
+    lane = add(parent, "lane", id=0, type="none")
+    beside = strip.lanes[max(strip.left - 1, 0) : strip.left + 1]
+    if any(network.lanes[index].left_mark == "none" for index in beside):
+        add(lane, "roadMark", sOffset=0, type="none", color="standard")
+
+
+def _add_centre(element: Element, stations: Floats, aside: Floats) -> None:
+    """Appends how far left of the middle of a lane its centre lies, where it is not there."""
+    if np.abs(aside).max() > ASIDE:
+        for row in fit_cubics(stations, aside, CENTRE_TOLERANCE):
+            user_data(element, CENTRE, numbers_text(row))
+
+
+def _add_neighbours(
+    element: Element, network: RoadNetwork, plan: Plan, strip: Strip, place: int
+) -> None:
+    """Appends which lanes are beside a lane, where its section does not say it."""
+    lane = network.lanes[strip.lanes[place]]
+    if place in strip.turned:
+        return
+    leftward = -1 if strip.forward[place] else 1
+    for code, step, neighbour in (
+        (LEFT_NEIGHBOUR, leftward, lane.left_neighbour),
+        (RIGHT_NEIGHBOUR, -leftward, lane.right_neighbour),
+    ):
+        said, other = -1, place + step
+        if 0 <= other < len(strip.lanes) and strip.forward[other] == strip.forward[place]:
+            beside = network.lanes[strip.lanes[other]]
+            said = strip.lanes[other] if beside.drivable and beside.type != TWO_WAY else -1
+        if said != neighbour and (neighbour < 0 or neighbour in plan.places):
+            user_data(element, code, plan.places[neighbour].name if neighbour >= 0 else "")
 
 
 def _type(lane: Lane, back: bool) -> str:
@@ -192,6 +248,8 @@ def _add_user_data(element: Element, network: RoadNetwork, lane: Lane, back: boo
     """Appends what a lane has no word for."""
     if _type(lane, back) != lane.type:
         user_data(element, TYPE, lane.type)
+    if lane.left_mark:
+        user_data(element, LEFT_MARK, lane.left_mark)
     if lane.drivable and lane.junction >= 0:
         user_data(element, PRECEDENCE, lane.precedence)
 

@@ -16,7 +16,7 @@ from selfdrive_env.maps.opendrive.write.shapes import Shape, find_shape
 from selfdrive_env.maps.opendrive.write.strips import Strip, find_strips
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
-__all__ = ["Plan", "Road", "Section", "find_roads", "unique_ids"]
+__all__ = ["Plan", "Road", "Section", "driving_lane_km", "find_roads", "unique_ids"]
 
 Floats = NDArray[np.float64]
 
@@ -122,6 +122,22 @@ def find_roads(network: RoadNetwork) -> Plan:
                 plan.places[lane] = Place(number, place, lane_id, forward, text)
         plan.roads.append(road)
     return plan
+
+
+def driving_lane_km(network: RoadNetwork, plan: Plan) -> float:
+    """Returns the length of the driving lanes along the reference lines of the file [km].
+
+    Args:
+        network: Holds the lanes.
+        plan: Where they are in the file.
+    """
+    total = 0.0
+    for road in plan.roads:
+        ends = [*(section.start for section in road.sections[1:]), road.length]
+        for section, end in zip(road.sections, ends, strict=True):
+            driven = sum(network.lanes[lane].drivable for lane in section.strip.lanes)
+            total += driven * (end - section.start)
+    return total / 1000.0
 
 
 def _append(pieces: list[Piece], others: list[Piece]) -> None:

@@ -33,6 +33,12 @@ BULGE = 0.0085
 FINE = 0.002
 """The same where the lanes were not sampled at right angles to the line [m]."""
 
+JOGGED = 0.6
+"""An edge with a corner by more than this is no guide where a centre is smooth [rad]."""
+
+ALSO = 0.75
+"""Share of that from which a chord is measured, too, where another one has to be."""
+
 CHECKED = (0.2, 0.5, 0.8)
 """At these shares of a chord its distance from the line is looked at."""
 
@@ -70,6 +76,9 @@ class Shape:
     offsets: Floats
     """Of the edges from left to right from the line, positive left, [B + 1, S] [m]."""
 
+    centres: Floats
+    """How far left of the middles between the edges the centres of the lanes lie, [B, S] [m]."""
+
     heights: Floats
     """[S] [m]"""
 
@@ -93,7 +102,8 @@ def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
         strip: The lanes.
         origin: Added to all coordinates, [3] [m].
     """
-    edges = _edges(lanes, strip) + origin
+    edges, centres = _edges(lanes, strip)
+    edges, centres = edges + origin, centres + origin
     driven = [k for k, lane in enumerate(strip.lanes) if lanes[lane].drivable]
     chosen = driven or list(range(len(strip.lanes)))
     heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
@@ -104,54 +114,80 @@ def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
     steps = np.gradient(edges[base, :, :2], axis=0)
     along = np.arctan2(steps[:, 1], steps[:, 0])
     across = np.where(width > 0.05, across, along)
+    followed = edges[base]
+    if driven and not strip.road and _largest_turn(followed) > JOGGED:
+        smooth = min(driven, key=lambda k: _largest_turn(centres[k]))
+        if _largest_turn(centres[smooth]) < 0.5 * JOGGED:
+            followed = centres[smooth]
+            steps = np.gradient(followed[:, :2], axis=0)
+            across = np.arctan2(steps[:, 1], steps[:, 0])
     # Readers sample what nobody drives on coarsely, but where a piece begins.
-    guide = find_guide(edges[base, :, :2], across, float(width.max()))
+    guide = find_guide(followed[:, :2], across, float(width.max()))
     pieces = fit_line(guide.points, guide.headings, float(width.max()), merged=bool(driven))
     if not pieces:
         return None
     line = reference_line(pieces)
     s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
     bulge = BULGE if guide.square else FINE
-    far = np.zeros(edges.shape[1] - 1, bool)
+    missed = np.zeros(edges.shape[1] - 1)
     for k in sorted({0, base, len(edges) - 1}):
         for share in CHECKED:
             inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
             _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
-            far |= np.abs(between - t[k, :-1] - share * np.diff(t[k])) > bulge
-    if far.any():
-        counts = _parts(edges, far)
+            missed = np.maximum(missed, np.abs(between - t[k, :-1] - share * np.diff(t[k])))
+    if missed.max() > bulge:
+        # Those that are nearly as far would be led astray by their neighbours.
+        counts = _parts(edges, missed > ALSO * bulge)
         rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
-        edges, heights = rows[0], rows[1][0, :, 0]
+        edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
         s, t = _placed(edges, line, rows[2][..., 0])
     stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
     stations = stations[np.append(True, np.diff(stations) > SAME)]
     stations[-1] = line.length
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
+    offsets = np.minimum.accumulate(offsets, axis=0)
+    s_mid, t_mid = _placed(centres, line, 0.5 * (s[:-1] + s[1:]))
+    middles = np.stack([np.interp(stations, *row) for row in zip(s_mid, t_mid, strict=True)])
     return Shape(
         pieces,
         line.length,
         stations,
-        np.minimum.accumulate(offsets, axis=0),
+        offsets,
+        middles - 0.5 * (offsets[:-1] + offsets[1:]),
         np.interp(stations, s[base], heights),
         base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
     )
 
 
-def _edges(lanes: list[Lane], strip: Strip) -> Floats:
-    """Returns the edges of a strip from left to right, with as many points each, [B + 1, P, 3]."""
-    pairs = [sides(lanes, strip, k) for k in range(len(strip.lanes))]
-    counts = {len(left) for left, _ in pairs}
+def _largest_turn(line: Floats) -> float:
+    """Returns the largest angle between two steps of a polyline [rad]."""
+    steps = np.diff(line[:, :2], axis=0)
+    steps = steps[np.hypot(*steps.T) > SAME]
+    turns = np.diff(np.arctan2(steps[:, 1], steps[:, 0]))
+    return float(np.abs((turns + np.pi) % (2.0 * np.pi) - np.pi).max(initial=0.0))
+
+
+def _edges(lanes: list[Lane], strip: Strip) -> tuple[Floats, Floats]:
+    """Returns the edges and centres of a strip, with as many points each.
+
+    They stand from left to right, [B + 1, P, 3] and [B, P, 3].
+    """
+    lines = [
+        (*sides(lanes, strip, k), lanes[lane].centre[:: 1 if strip.forward[k] else -1])
+        for k, lane in enumerate(strip.lanes)
+    ]
+    counts = {len(left) for left, _, _ in lines}
     if len(counts) > 1:
-        shares = [_shares(0.5 * (left + right)) for left, right in pairs]
+        shares = [_shares(0.5 * (left + right)) for left, right, _ in lines]
         all_shares: Floats = np.unique(np.round(np.concatenate(shares), 9))
-        pairs = [
-            (_at(left, own, all_shares), _at(right, own, all_shares))
-            for (left, right), own in zip(pairs, shares, strict=True)
+        lines = [
+            (_at(left, own, all_shares), _at(right, own, all_shares), _at(mid, own, all_shares))
+            for (left, right, mid), own in zip(lines, shares, strict=True)
         ]
-    edges = [pairs[0][0], *(right for _, right in pairs)]
-    if strip.left < len(pairs):
-        edges[strip.left] = pairs[strip.left][0]
-    return np.stack(edges)
+    edges = [lines[0][0], *(right for _, right, _ in lines)]
+    if strip.left < len(lines):
+        edges[strip.left] = lines[strip.left][0]
+    return np.stack(edges), np.stack([centre for _, _, centre in lines])
 
 
 def _shares(line: Floats) -> Floats:

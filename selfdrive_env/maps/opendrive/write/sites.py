@@ -12,7 +12,7 @@ from selfdrive_env.maps.opendrive.write.curves import project
 from selfdrive_env.maps.opendrive.write.roads import Plan
 from selfdrive_env.maps.road_network import RoadNetwork
 
-__all__ = ["Finder", "Site"]
+__all__ = ["BESIDE", "Finder", "Site"]
 
 Floats = NDArray[np.float64]
 

@@ -10,12 +10,18 @@ from xml.etree import ElementTree
 
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.maps.network.differences import differences
+from selfdrive_env.maps.opendrive.parse.user_data import DRIVING_LANES, numbers_text
 from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES
 from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.opendrive.write.control import Control, controller_elements
-from selfdrive_env.maps.opendrive.write.elements import add, junction_element, road_element
+from selfdrive_env.maps.opendrive.write.elements import (
+    add,
+    junction_element,
+    road_element,
+    user_data,
+)
 from selfdrive_env.maps.opendrive.write.links import find_links
-from selfdrive_env.maps.opendrive.write.roads import Plan, find_roads
+from selfdrive_env.maps.opendrive.write.roads import Plan, driving_lane_km, find_roads
 from selfdrive_env.maps.opendrive.write.sites import Finder
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
@@ -58,7 +64,9 @@ def _document(network: RoadNetwork, plan: Plan) -> bytes:
     control.add_all()
     groups, controllers = controller_elements(network, control.ids)
     root = ElementTree.Element("OpenDRIVE")
-    add(root, "header", revMajor=1, revMinor=7, name=network.name, version="1.00")
+    header = add(root, "header", revMajor=1, revMinor=7, name=network.name, version="1.00")
+    lengths = (network.driving_lane_km, driving_lane_km(network, plan))
+    user_data(header, DRIVING_LANES, numbers_text(lengths))
     for index in range(len(plan.roads)):
         road = road_element(network, plan, links, index)
         control.write(road, index)
@@ -66,7 +74,8 @@ def _document(network: RoadNetwork, plan: Plan) -> bytes:
     root.extend(controllers)
     for index in range(len(links.junction_ids)):
         junction = junction_element(network, plan, links, index, groups)
-        if junction.find("connection") is not None:  # without one it is no junction
+        inside = any(road.junction == index for road in plan.roads)
+        if inside or junction.find("connection") is not None:  # else it is no junction
             root.append(junction)
     ElementTree.indent(root)
     text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
