@@ -1,399 +1,253 @@
-"""The innermost writes of an observation as vector instructions.
+"""Eight numbers at a time in kernels: what a warp is on CUDA, a vector is on the CPU.
 
-The plain functions say what is computed and run where kernels are interpreted; compiled code takes
-the same operations in the same order, four numbers at a time, and gives the same bits.
+Code that is written once for one number runs on the CPU for `WIDE` neighbours together, in vector
+registers, and on CUDA for one number a thread. A loop over the places of a plane is
+
+    for turn in range(wide_lane(), slots, wide_size()):
+        at = wide_place(turn, slots)
+        put(row, plane + at, at, count, load(x, at) * scale)
+
+and numbers and vectors mix in `+ - * /`, `abs` and the functions below. Every operation is done on
+each number as it would be alone, so that all forms give the same bits. On the CPU the loop runs
+from the last places to the first: what `put` writes behind the end of a plane is written again when
+planes, and groups of them, are written in their order.
 """
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.extending import intrinsic, overload
+from numba.core.datamodel import models
+from numba.core.extending import intrinsic, overload, register_model
 from numba.core.target_extension import current_target
 
 from selfdrive_env.compiler.structs import array_of
-from selfdrive_env.compiler.vectors import (
-    absolute,
-    bottom,
-    constants,
-    join,
-    join_parts,
-    pack,
-    place_of,
-    shuffle,
-)
-from selfdrive_env.config.observation import WIDTHS, scale_of
-from selfdrive_env.state.road import UNREACHABLE
+from selfdrive_env.compiler.threads import SIMULATED, on_cpu, warp_lane, warp_size
+from selfdrive_env.compiler.vectors import absolute, constants, place_of
 
-__all__ = ["BOUNDARY_FLOATS", "GOAL_DISTANCE", "GOAL_GAIN", "INLINED", "LANE_FLOATS", "NEAR",
-    "prefetch", "way_ahead", "write_lane_pair", "write_lane_point", "write_mover",
-    "write_point", "write_point_pair", "write_squashed"]  # fmt: skip
+__all__ = ["INLINED", "WIDE", "below", "least", "load", "most", "padded", "prefetch", "put", "root",
+    "wide_lane", "wide_place", "wide_size"]  # fmt: skip
 
-NEAR = np.float32(scale_of("lane_points", "x"))
-"""Of coordinates, the same in every group [m]."""
+WIDE = 8
+"""Numbers that are computed together on the CPU; arrays that `load` reads are as long as their
+plane rounded up to a multiple of it."""
 
-GOAL_DISTANCE = np.float32(scale_of("lane_points", "goal_distance"))
-GOAL_GAIN = np.float32(scale_of("lane_points", "goal_gain"))
-SPEED = np.float32(scale_of("agents", "speed_along"))
-"""Along and across [m/s]."""
-
-LANE_FLOATS, BOUNDARY_FLOATS = WIDTHS["lane_points"], WIDTHS["boundary_points"]
 ZERO = np.float32(0.0)
-ONE = np.float32(1.0)
-FARTHEST = np.float32(UNREACHABLE)
-UNIT = np.float32(1.000001)
-"""Divisor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
+FLOAT, WORD = ir.FloatType(), ir.IntType(64)
+INLINED: Any = {"forceinline": True, "error_model": "numpy"}
+
+
+def padded(length: int) -> int:
+    """Returns how long an array has to be so that `load` may read a plane of `length` numbers."""
+    return max(-(-length // WIDE), 1) * WIDE
+
+
+class Wide(types.Type):
+    """Numba type of eight numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(name="Wide")
+
+
+WIDE_TYPE = Wide()
+
+
+@register_model(Wide)
+class _WideModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, ir.VectorType(FLOAT, WIDE))
+
+
+# What is computed: the plain functions run where kernels are interpreted, and on CUDA.
 
 
 def prefetch(array, index):
     """Asks for the cache line where entry or row `index` of an array begins; computes nothing."""
 
 
-def squashed(value, scale):
-    """Returns value / (scale + |value|)."""
-    return value / (scale + abs(value))
-
-
-def write_point(row, offset, table, index, x, y, cos, sin):
-    """Writes a point, a row (x, y, cos, sin, ...) of `table`, in the frame of the pose given.
-
-    Args:
-        row: Receives x / (20 + |x|), y / (20 + |y|), cos, sin from `offset` on.
-        offset: Place in the row.
-        table: Points, [N, 4 or more].
-        index: Which point.
-        x: Origin of the frame [m].
-        y: Likewise [m].
-        cos: Heading of the frame.
-        sin: Likewise.
-    """
-    dx = table[index, 0] - x
-    dy = table[index, 1] - y
-    row[offset] = squashed(dx * cos + dy * sin, NEAR)
-    row[offset + 1] = squashed(dy * cos - dx * sin, NEAR)
-    row[offset + 2] = (table[index, 2] * cos + table[index, 3] * sin) / UNIT
-    row[offset + 3] = (table[index, 3] * cos - table[index, 2] * sin) / UNIT
-
-
-def write_squashed(row, offset, a, b, scale_a, scale_b):
-    """Writes a / (scale_a + |a|) and b / (scale_b + |b|) from `offset` on."""
-    row[offset] = squashed(a, scale_a)
-    row[offset + 1] = squashed(b, scale_b)
-
-
-def write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
-    """Writes seven numbers: a point as `write_point` does, its way to the goal, and 1.
-
-    It may overwrite the eighth number with 0.
-
-    Args:
-        row: Receives the numbers from `offset` on; has eight left.
-        offset: Likewise.
-        table: As for `write_point`, like the next five.
-        index: Likewise.
-        x: Likewise.
-        y: Likewise.
-        cos: Likewise.
-        sin: Likewise.
-        distance: To the goal, written as d / (100 + |d|) [m].
-        gain: The distance less the agent's own, written as g / (20 + |g|) [m].
-    """
-    write_point(row, offset, table, index, x, y, cos, sin)
-    row[offset + 4] = squashed(distance, GOAL_DISTANCE)
-    row[offset + 5] = squashed(gain, GOAL_GAIN)
-    row[offset + 6] = ONE
-
-
-def write_point_pair(row, offset, table, index, x, y, cos, sin):
-    """Writes two points that follow one another in a table [N, 4], each with 1 behind it.
-
-    Ten numbers from `offset` on, the points as `write_point` does.
-    """
-    for number in range(2):
-        place = offset + BOUNDARY_FLOATS * number
-        write_point(row, place, table, index + number, x, y, cos, sin)
-        row[place + 4] = ONE
-
-
-def way_ahead(way, goal_s, slack, cycle):
-    """Returns the way to goal_s on the goal's lane, `way` from the start of that lane [m]."""
-    distance = way + goal_s
-    distance += cycle if distance < -slack else ZERO
-    return min(max(distance, ZERO), FARTHEST)
-
-
-def write_lane_pair(
-    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-):
-    """Writes two points that follow one another in a table [N, 4], as `write_lane_point` does.
-
-    Fourteen numbers from `offset` on; it may overwrite the fifteenth with 0. Both share a division:
-    a / A and b / B are a (B r) and b (A r) with r = 1 / (A B). Their distances to the goal are
-    `way_ahead` of entries `index` and `index` + 1 of `way`.
-    """
-    ax = table[index, 0] - x
-    ay = table[index, 1] - y
-    bx = table[index + 1, 0] - x
-    by = table[index + 1, 1] - y
-    share_division(row, offset, ax * cos + ay * sin, bx * cos + by * sin, NEAR, ONE)
-    share_division(row, offset + 1, ay * cos - ax * sin, by * cos - bx * sin, NEAR, ONE)
-    ax = table[index, 2]
-    ay = table[index, 3]
-    bx = table[index + 1, 2]
-    by = table[index + 1, 3]
-    share_division(row, offset + 2, ax * cos + ay * sin, bx * cos + by * sin, UNIT, ZERO)
-    share_division(row, offset + 3, ay * cos - ax * sin, by * cos - bx * sin, UNIT, ZERO)
-    a = way_ahead(way[index], goal_s, slack, cycle)
-    b = way_ahead(way[index + 1], goal_s, slack, cycle)
-    share_division(row, offset + 4, a, b, GOAL_DISTANCE, ONE)
-    share_division(row, offset + 5, a - own_distance, b - own_distance, GOAL_GAIN, ONE)
-    row[offset + 6] = ONE
-    row[offset + LANE_FLOATS + 6] = ONE
-
-
-def share_division(row, offset, a, b, scale, share):
-    """Writes a / (scale + share |a|) at `offset`, that of b a lane point on, with one division."""
-    bottom_a = scale + share * abs(a)
-    bottom_b = scale + share * abs(b)
-    both = ONE / (bottom_a * bottom_b)
-    row[offset] = a * (bottom_b * both)
-    row[offset + LANE_FLOATS] = b * (bottom_a * both)
-
-
-def write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
-    """Writes eight numbers: a point as `write_point` does, its velocity, and its size.
-
-    Args:
-        row: As for `write_point`, like the next seven.
-        offset: Likewise.
-        table: Likewise.
-        index: Likewise.
-        x: Likewise.
-        y: Likewise.
-        cos: Likewise.
-        sin: Likewise.
-        speed: Along its heading; along and across the frame v / (10 + |v|) is written [m/s].
-        length_part: Written as it is.
-        width_part: Likewise.
-    """
-    write_point(row, offset, table, index, x, y, cos, sin)
-    row[offset + 4] = squashed(speed * (table[index, 2] * cos + table[index, 3] * sin), SPEED)
-    row[offset + 5] = squashed(speed * (table[index, 3] * cos - table[index, 2] * sin), SPEED)
-    row[offset + 6] = length_part
-    row[offset + 7] = width_part
-
-
-# What CUDA runs instead: a thread writes no vectors, and single points.
-
-
 def _prefetch_nothing(array, index):
     pass
 
 
-def _write_no_point_pair(row, offset, table, index, x, y, cos, sin):
-    pass
+def load(plane, at):
+    """Returns entry `at` of a flat array, on the CPU with those that follow it."""
+    return plane[at]
 
 
-def _turned(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    """Returns a point (x, y, cos, sin) in a frame; the arguments are those of `write_point`."""
-    _, _, table, index, x, y, cos, sin = arguments
-    table = array_of(context, builder, kinds[2], table)
-    columns = builder.extract_value(table.shape, 1)
-    at = place_of(builder, table.data, builder.mul(index, columns), 4)
-    zero = ir.Constant(ir.FloatType(), 0.0)
-    moved = builder.fsub(builder.load(at, align=4), pack(builder, [x, y, zero, zero]))
-    minus = builder.fneg(sin)
-    return builder.fadd(
-        builder.fmul(moved, pack(builder, [cos, cos, cos, cos])),
-        builder.fmul(shuffle(builder, moved, 1, 0, 3, 2), pack(builder, [sin, minus, sin, minus])),
-    )
+def put(row, place, at, count, value):
+    """Writes to entry `place` of a row, which is place `at` of its plane: 0 from `count` on.
+
+    Args:
+        row: The row.
+        place: Where in it.
+        at: Where in the plane.
+        count: Places of the plane that are in use.
+        value: What is written there, a number for all of them or several.
+    """
+    row[place] = value if at < count else ZERO
 
 
-def _store_scaled(
-    context: Any, builder: Any, kind: Any, row: Any, offset: Any, value: Any, scale: Any, share: Any
-) -> None:
-    """Stores value / (scale + share |value|), vectors, shares 0 or 1, from an offset of a row."""
-    row = array_of(context, builder, kind, row)
-    length = value.type.count
-    value = builder.fdiv(value, bottom(builder, value, scale, share))
-    builder.store(value, place_of(builder, row.data, offset, length), align=4)
+def least(a, b):
+    """Returns the smaller of two numbers."""
+    return min(a, b)
 
 
-POINT_SCALE = (float(NEAR), float(NEAR), float(UNIT), float(UNIT))
-POINT_SHARE = (1.0, 1.0, 0.0, 0.0)
+def most(a, b):
+    """Returns the larger of two numbers."""
+    return max(a, b)
 
 
-@intrinsic
-def _write_point(
-    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any,
-) -> Any:  # fmt: skip
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _turned(context, builder, signature.args, arguments)
-        row, offset, *_ = arguments
-        _store_scaled(
-            context, builder, signature.args[0], row, offset, value, POINT_SCALE, POINT_SHARE
-        )
-        return context.get_dummy_value()
-
-    word, number = types.int64, types.float32
-    return types.void(row, word, table, word, number, number, number, number), generate
+def root(value):
+    """Returns the square root."""
+    return math.sqrt(value)
 
 
-@intrinsic
-def _write_lane_point(
-    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any, distance: Any, gain: Any,
-) -> Any:  # fmt: skip
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        point = _turned(context, builder, signature.args, arguments[:8])
-        one = ir.Constant(ir.FloatType(), 1.0)
-        zero = ir.Constant(ir.FloatType(), 0.0)
-        rest = pack(builder, [*arguments[8:], one, zero])
-        _store_scaled(
-            context, builder, signature.args[0], arguments[0], arguments[1],
-            join(builder, point, rest),
-            (*POINT_SCALE, float(GOAL_DISTANCE), float(GOAL_GAIN), 1.0, 1.0),
-            (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
-        )  # fmt: skip
-        return context.get_dummy_value()
-
-    word, number = types.int64, types.float32
-    return types.void(row, word, table, word, *[number] * 6), generate
+def below(a, b, x, y):
+    """Returns x where a < b, else y."""
+    return x if a < b else y
 
 
-def _turned_pair(context: Any, builder: Any, kinds: Any, arguments: Any) -> Any:
-    """Returns two points one after the other, as `_turned` does one."""
-    _, _, table, index, x, y, cos, sin = arguments
-    table = array_of(context, builder, kinds[2], table)
-    four = ir.Constant(ir.IntType(64), 4)
-    at = place_of(builder, table.data, builder.mul(index, four), 8)
-    zero = ir.Constant(ir.FloatType(), 0.0)
-    moved = builder.fsub(builder.load(at, align=4), pack(builder, [x, y, zero, zero] * 2))
-    minus = builder.fneg(sin)
-    swapped = shuffle(builder, moved, 1, 0, 3, 2, 5, 4, 7, 6)
-    return builder.fadd(
-        builder.fmul(moved, pack(builder, [cos] * 8)),
-        builder.fmul(swapped, pack(builder, [sin, minus] * 4)),
-    )
+def _on_cpu() -> bool:
+    """Whether code is typed for the CPU."""
+    return current_target() != "cuda"
 
 
-@intrinsic
-def _write_point_pair(
-    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any,
-) -> Any:  # fmt: skip
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _turned_pair(context, builder, signature.args, arguments)
-        value = builder.fdiv(value, bottom(builder, value, POINT_SCALE * 2, POINT_SHARE * 2))
-        data = array_of(context, builder, signature.args[0], arguments[0]).data
-        one = ir.Constant(ir.FloatType(), 1.0)
-        for half, order in enumerate(((0, 1, 2, 3), (4, 5, 6, 7))):
-            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), BOUNDARY_FLOATS * half))
-            part = shuffle(builder, value, *order)
-            builder.store(part, place_of(builder, data, first, 4), align=4)
-            builder.store(
-                one, builder.gep(data, [builder.add(first, ir.Constant(ir.IntType(64), 4))])
-            )
-        return context.get_dummy_value()
+if SIMULATED:
+    wide_lane: Any = warp_lane
+    wide_size: Any = warp_size
 
-    word, number = types.int64, types.float32
-    return types.void(row, word, table, word, number, number, number, number), generate
+    def wide_place(turn, slots):
+        """Returns the place that a turn of the loop over the places of a plane is for."""
+        return turn
+
+else:
+
+    @intrinsic
+    def wide_lane(typing_context: Any) -> Any:
+        """Where a loop over places begins: 0, on CUDA the number of the thread in its warp."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            if on_cpu(context):
+                return WORD(0)
+            thread = ir.FunctionType(ir.IntType(32), [])
+            name = "llvm.nvvm.read.ptx.sreg.tid.x"
+            function = cgutils.get_or_insert_function(builder.module, thread, name)
+            index = builder.zext(builder.call(function, []), WORD)
+            return builder.and_(index, WORD(31))
+
+        return types.int64(), generate
+
+    @intrinsic
+    def wide_size(typing_context: Any) -> Any:
+        """By how many places a turn of the loop advances."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return WORD(WIDE if on_cpu(context) else 32)
+
+        return types.int64(), generate
+
+    @intrinsic
+    def wide_place(typing_context: Any, turn: Any, slots: Any) -> Any:
+        """Returns the place that a turn of the loop over the places of a plane is for."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            turn, slots = arguments
+            if not on_cpu(context):
+                return turn
+            last = builder.and_(builder.sub(slots, WORD(1)), WORD(-WIDE))
+            return builder.sub(last, turn)
+
+        return types.int64(types.int64, types.int64), generate
 
 
-def _ways_ahead(builder: Any, data: Any, index: Any, arguments: Any) -> Any:
-    """Returns the distances and gains of two lane points as (d, g, 1, 0, d', g', 1, 0)."""
-    goal_s, slack, cycle, own = arguments
-    zero = ir.Constant(ir.FloatType(), 0.0)
-    way = builder.load(place_of(builder, data, index, 2), align=4)
-    way = builder.fadd(shuffle(builder, way, 0, 0, 1, 1), pack(builder, [goal_s] * 4))
-    behind = builder.fcmp_ordered("<", way, pack(builder, [builder.fneg(slack)] * 4))
-    none = constants(*[0.0] * 4)
-    way = builder.fadd(way, builder.select(behind, pack(builder, [cycle] * 4), none))
-    way = builder.select(builder.fcmp_ordered(">", way, none), way, none)
-    most = constants(*[float(FARTHEST)] * 4)
-    way = builder.select(builder.fcmp_ordered("<", way, most), way, most)
-    way = builder.fsub(way, pack(builder, [zero, own, zero, own]))
-    mask = ir.Constant(
-        ir.VectorType(ir.IntType(32), 8),
-        [ir.Constant(ir.IntType(32), place) for place in (0, 1, 4, 5, 2, 3, 6, 7)],
-    )
-    return builder.shuffle_vector(way, constants(1.0, 0.0, 1.0, 0.0), mask)
+# Vectors.
 
 
-@intrinsic
-def _write_lane_pair(
-    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any, way: Any, goal_s: Any, slack: Any, cycle: Any, own_distance: Any,
-) -> Any:  # fmt: skip
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        points = _turned_pair(context, builder, signature.args, arguments[:8])
-        data = array_of(context, builder, signature.args[8], arguments[8]).data
-        ways = _ways_ahead(builder, data, arguments[3], arguments[9:])
-        scale = (*POINT_SCALE, float(GOAL_DISTANCE), float(GOAL_GAIN), 1.0, 1.0)
-        share = (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0)
-        tops, bottoms = [], []
-        for order in ((0, 1, 2, 3), (4, 5, 6, 7)):
-            tops.append(join_parts(builder, points, ways, order))
-            bottoms.append(bottom(builder, tops[-1], scale, share))
-        both = builder.fdiv(constants(*[1.0] * 8), builder.fmul(*bottoms))
-        data = array_of(context, builder, signature.args[0], arguments[0]).data
-        for half in range(2):
-            value = builder.fmul(tops[half], builder.fmul(bottoms[1 - half], both))
-            first = builder.add(arguments[1], ir.Constant(ir.IntType(64), LANE_FLOATS * half))
-            builder.store(value, place_of(builder, data, first, 8), align=4)
-        return context.get_dummy_value()
+def _spread(builder: Any, value: Any) -> Any:
+    """Returns a vector with a number in every place; a vector as it is."""
+    if isinstance(value.type, ir.VectorType):
+        return value
+    vector = ir.Constant(ir.VectorType(FLOAT, WIDE), ir.Undefined)
+    vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDE), [0] * WIDE)
+    return builder.shuffle_vector(vector, vector, mask)
 
-    word, number = types.int64, types.float32
-    return types.void(row, word, table, word, *[number] * 4, way, *[number] * 4), generate
+
+def _as_float(kind: Any) -> Any:
+    return kind if isinstance(kind, Wide) else types.float32
+
+
+def _two(instruction: str) -> Any:
+    """Returns an intrinsic that does an instruction to two vectors, or to a vector and a number."""
+
+    @intrinsic
+    def compute(typing_context: Any, a: Any, b: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, instruction)(*[_spread(builder, one) for one in arguments])
+
+        return WIDE_TYPE(_as_float(a), _as_float(b)), generate
+
+    return compute
+
+
+def _any_wide(*kinds: Any) -> bool:
+    return any(isinstance(kind, Wide) for kind in kinds)
+
+
+def _operate(function: Any, instruction: str) -> None:
+    compute = _two(instruction)
+
+    @overload(function, jit_options=INLINED)
+    def _compiled(a, b):
+        if not _any_wide(a, b):
+            return None
+
+        def of_wide(a, b):
+            return compute(a, b)
+
+        return of_wide
+
+
+for _function, _instruction in (
+    (operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
+):  # fmt: skip
+    _operate(_function, _instruction)
 
 
 @intrinsic
-def _write_mover(
-    typing_context: Any, row: Any, offset: Any, table: Any, index: Any, x: Any, y: Any, cos: Any,
-    sin: Any, speed: Any, length_part: Any, width_part: Any,
-) -> Any:  # fmt: skip
+def _chosen(typing_context: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        point = _turned(context, builder, signature.args, arguments[:8])
-        speed, *parts = arguments[8:]
-        one = ir.Constant(ir.FloatType(), 1.0)
-        faster = shuffle(builder, point, 2, 3, 2, 3)
-        faster = builder.fmul(faster, pack(builder, [speed, speed, one, one]))
-        faster = builder.shuffle_vector(
-            faster, pack(builder, [*parts, *parts]),
-            ir.Constant(ir.VectorType(ir.IntType(32), 4), [0, 1, 4, 5]),
-        )  # fmt: skip
-        _store_scaled(
-            context, builder, signature.args[0], arguments[0], arguments[1],
-            join(builder, point, faster),
-            (*POINT_SCALE, float(SPEED), float(SPEED), 1.0, 1.0),
-            (*POINT_SHARE, 1.0, 1.0, 0.0, 0.0),
-        )  # fmt: skip
-        return context.get_dummy_value()
+        a, b, x, y = (_spread(builder, one) for one in arguments)
+        return builder.select(builder.fcmp_ordered("<", a, b), x, y)
 
-    word, number = types.int64, types.float32
-    return types.void(row, word, table, word, *[number] * 7), generate
+    return WIDE_TYPE(*[_as_float(kind) for kind in (a, b, x, y)]), generate
 
 
 @intrinsic
-def _write_squashed(
-    typing_context: Any, row: Any, offset: Any, a: Any, b: Any, scale_a: Any, scale_b: Any
-) -> Any:
+def _absolute(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        row, offset, a, b, scale_a, scale_b = arguments
-        row = array_of(context, builder, signature.args[0], row)
-        value = pack(builder, [a, b])
-        scale = pack(builder, [scale_a, scale_b])
-        value = builder.fdiv(value, builder.fadd(scale, absolute(builder, value)))
-        builder.store(value, place_of(builder, row.data, offset, 2), align=4)
-        return context.get_dummy_value()
+        return absolute(builder, arguments[0])
 
-    word, number = types.int64, types.float32
-    return types.void(row, word, number, number, number, number), generate
+    return WIDE_TYPE(value), generate
+
+
+@intrinsic
+def _root(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(FLOAT, WIDE)
+        kind = ir.FunctionType(vector, [vector])
+        name = f"llvm.sqrt.v{WIDE}f32"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        return builder.call(function, [arguments[0]])
+
+    return WIDE_TYPE(value), generate
 
 
 @intrinsic
@@ -413,22 +267,104 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-INLINED: Any = {"forceinline": True, "error_model": "numpy"}
+@intrinsic
+def _load(typing_context: Any, plane: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = array_of(context, builder, signature.args[0], arguments[0])
+        return builder.load(place_of(builder, array.data, arguments[1], WIDE), align=4)
+
+    return WIDE_TYPE(plane, types.int64), generate
 
 
-@overload(squashed, jit_options=INLINED)
-def _compiled_squash(value, scale):
-    return squashed
+@intrinsic
+def _put(typing_context: Any, row: Any, place: Any, at: Any, count: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row, place, at, count, value = arguments
+        row = array_of(context, builder, signature.args[0], row)
+        words = ir.VectorType(ir.IntType(32), WIDE)
+        left = builder.sub(count, at)
+        most_left = builder.select(builder.icmp_signed("<", left, WORD(WIDE)), left, WORD(WIDE))
+        left32 = builder.trunc(most_left, ir.IntType(32))
+        wide_left = ir.Constant(words, ir.Undefined)
+        wide_left = builder.insert_element(wide_left, left32, ir.Constant(ir.IntType(32), 0))
+        wide_left = builder.shuffle_vector(wide_left, wide_left, ir.Constant(words, [0] * WIDE))
+        numbers = ir.Constant(words, list(range(WIDE)))
+        used = builder.icmp_signed("<", numbers, wide_left)
+        value = builder.select(used, _spread(builder, value), constants(*[0.0] * WIDE))
+        length = builder.extract_value(row.shape, 0)
+        room = builder.sub(length, place)
+        fits = builder.icmp_signed(">=", room, WORD(WIDE))
+        with builder.if_else(fits, likely=True) as (whole, part):
+            with whole:
+                builder.store(value, place_of(builder, row.data, place, WIDE), align=4)
+            with part:  # the end of the row
+                kept = cgutils.alloca_once(builder, value.type)
+                builder.store(value, kept)
+                first = builder.bitcast(kept, FLOAT.as_pointer())
+                with cgutils.for_range(builder, room) as loop:
+                    one = builder.load(builder.gep(first, [loop.index]))
+                    to = builder.gep(row.data, [builder.add(place, loop.index)])
+                    builder.store(one, to)
+        return context.get_dummy_value()
+
+    word = types.int64
+    return types.void(row, word, word, word, _as_float(value)), generate
 
 
-@overload(way_ahead, jit_options=INLINED)
-def _compiled_way_ahead(way, goal_s, slack, cycle):
-    return way_ahead
+@overload(load, jit_options=INLINED)
+def _compiled_load(plane, at):
+    def of_wide(plane, at):
+        return _load(plane, at)
+
+    return of_wide if _on_cpu() else load
 
 
-@overload(share_division, jit_options=INLINED)
-def _compiled_share_division(row, offset, a, b, scale, share):
-    return share_division
+@overload(put, jit_options=INLINED)
+def _compiled_put(row, place, at, count, value):
+    def of_wide(row, place, at, count, value):
+        _put(row, place, at, count, value)
+
+    return of_wide if _on_cpu() else put
+
+
+@overload(abs, jit_options=INLINED)
+def _compiled_abs(value):
+    def of_wide(value):
+        return _absolute(value)
+
+    return of_wide if _any_wide(value) else None
+
+
+@overload(root, jit_options=INLINED)
+def _compiled_root(value):
+    def of_wide(value):
+        return _root(value)
+
+    return of_wide if _any_wide(value) else root
+
+
+@overload(least, jit_options=INLINED)
+def _compiled_least(a, b):
+    def of_wide(a, b):
+        return _chosen(b, a, b, a)
+
+    return of_wide if _any_wide(a, b) else least
+
+
+@overload(most, jit_options=INLINED)
+def _compiled_most(a, b):
+    def of_wide(a, b):
+        return _chosen(a, b, b, a)
+
+    return of_wide if _any_wide(a, b) else most
+
+
+@overload(below, jit_options=INLINED)
+def _compiled_below(a, b, x, y):
+    def of_wide(a, b, x, y):
+        return _chosen(a, b, x, y)
+
+    return of_wide if _any_wide(a, b, x, y) else below
 
 
 @overload(prefetch, jit_options=INLINED)
@@ -436,58 +372,4 @@ def _compiled_prefetch(array, index):
     def write(array, index):
         _prefetch(array, index)
 
-    return _prefetch_nothing if current_target() == "cuda" else write
-
-
-@overload(write_point, jit_options=INLINED)
-def _compiled_write_point(row, offset, table, index, x, y, cos, sin):
-    def write(row, offset, table, index, x, y, cos, sin):
-        _write_point(row, offset, table, index, x, y, cos, sin)
-
-    return write_point if current_target() == "cuda" else write
-
-
-@overload(write_lane_point, jit_options=INLINED)
-def _compiled_write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
-    def write(row, offset, table, index, x, y, cos, sin, distance, gain):
-        _write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
-
-    return write_lane_point if current_target() == "cuda" else write
-
-
-@overload(write_point_pair, jit_options=INLINED)
-def _compiled_write_point_pair(row, offset, table, index, x, y, cos, sin):
-    def write(row, offset, table, index, x, y, cos, sin):
-        _write_point_pair(row, offset, table, index, x, y, cos, sin)
-
-    return _write_no_point_pair if current_target() == "cuda" else write
-
-
-@overload(write_lane_pair, jit_options=INLINED)
-def _compiled_write_lane_pair(
-    row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-):
-    def write(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance):
-        _write_lane_pair(
-            row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own_distance
-        )
-
-    return write_lane_pair if current_target() == "cuda" else write
-
-
-@overload(write_mover, jit_options=INLINED)
-def _compiled_write_mover(
-    row, offset, table, index, x, y, cos, sin, speed, length_part, width_part
-):
-    def write(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
-        _write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
-
-    return write_mover if current_target() == "cuda" else write
-
-
-@overload(write_squashed, jit_options=INLINED)
-def _compiled_write_squashed(row, offset, a, b, scale_a, scale_b):
-    def write(row, offset, a, b, scale_a, scale_b):
-        _write_squashed(row, offset, a, b, scale_a, scale_b)
-
-    return write_squashed if current_target() == "cuda" else write
+    return write if _on_cpu() else _prefetch_nothing

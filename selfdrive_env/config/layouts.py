@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from selfdrive_env.config.checks import as_table, check_choice, check_integer
-from selfdrive_env.config.observation import row_length, slices
+from selfdrive_env.config.observation import planes, row_length, slices
 from selfdrive_env.state.params import Counts
 from selfdrive_env.state.world import MAX_GOALS
 
@@ -19,7 +20,7 @@ class ObservationLayout:
     """Slots of an observation row."""
 
     goals: int = MAX_GOALS
-    lane_points: int = 80
+    lane_points: int = 64
     boundary_points: int = 80
     stop_lines: int = 4
     agents: int = 20
@@ -45,10 +46,27 @@ class ObservationLayout:
         """Columns of a row."""
         return row_length(self.counts)
 
+    def group(self, rows: Any, name: str) -> Any:
+        """Returns a group of rows as planes: a view, of an array or of a tensor.
+
+        Args:
+            rows: One row of this layout, [features], or many, [..., features].
+            name: Of the group, one of `slices`.
+
+        Returns:
+            [..., columns, slots], scaled as the rows are.
+        """
+        groups = self.slices
+        if name not in groups:
+            raise ValueError(f"a row has no group {name!r}; its groups are {', '.join(groups)}")
+        if rows.ndim == 0 or rows.shape[-1] != self.width:
+            raise ValueError(f"rows must have {self.width} columns, got shape {tuple(rows.shape)}")
+        return planes(rows, self.counts, name)
+
 
 LAYOUTS = {
     "full": ObservationLayout(),
-    "lean": ObservationLayout(goals=2, lane_points=24, boundary_points=24, stop_lines=2, agents=10),
+    "lean": ObservationLayout(goals=2, lane_points=12, boundary_points=12, stop_lines=2, agents=8),
 }
 
 

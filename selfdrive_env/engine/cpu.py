@@ -11,16 +11,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.cache import cached
+from selfdrive_env.compiler.simd import padded
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import ARGUMENTS, run
 from selfdrive_env.config.layouts import make_layout
-from selfdrive_env.config.observation import row_length
+from selfdrive_env.config.observation import ROUTE_DISTANCES, WIDTHS, row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
 from selfdrive_env.engine.states import check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.observation.way import (
+    NOTES,
+    ROUTE_COLUMNS,
+    ROUTE_LINES,
+    WAY_COLUMNS,
+    WAY_POINTS,
+)
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.maps.pool.map_pool import MapPool
@@ -213,8 +221,15 @@ class Engine:
             "thread": self.settings.threads * self._worker_rows,
             "staging": self.settings.threads * self._worker_rows,
             "slot": max(self.counts.agents, 1),
-            "lane_point": self.counts.lane_points,
-            "boundary_point": self.counts.boundary_points,
+            "lane_point": padded(self.counts.lane_points),
+            "boundary_point": padded(self.counts.boundary_points),
+            "seen": WIDTHS["agents"] * padded(self.counts.agents),
+            "route": padded(len(ROUTE_DISTANCES)),
+            "route_column": ROUTE_COLUMNS,
+            "route_line": ROUTE_LINES,
+            "way_column": WAY_COLUMNS,
+            "way_point": WAY_POINTS,
+            "note": NOTES,
             "point": MAX_PATH_POINTS,
             "info": PATH_INFO,
             "stage": len(STAGES),

@@ -8,8 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import prefetch
-from selfdrive_env.compiler.simd import way_ahead as plain_way_ahead
+from selfdrive_env.compiler.simd import below, least, most, prefetch
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.dynamics.jerk_bicycle import sweep_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
@@ -68,7 +67,13 @@ LATE_LATERAL = np.float32(4.0)  # [m/s^2]
 TWO = np.float32(2.0)
 MAX_WALK = 64
 
-way_ahead = inline(plain_way_ahead)
+
+@inline
+def way_ahead(way, goal_s, slack, cycle):
+    """Returns the way to goal_s on the goal's lane, `way` from the start of that lane [m]."""
+    distance = way + goal_s
+    distance = distance + below(distance, -slack, cycle, ZERO)
+    return least(most(distance, ZERO), UNREACHABLE)
 
 
 @njit

@@ -34,19 +34,41 @@ class Scratch(NamedTuple):
     """Which row of the agent to write, a `RowRequest`."""
 
     nearest: Annotated[I32, "world agent slot"]
-    """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none."""
+    """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none; with
+    the bit `ON_WAY` of kernels/observation/neighbours.py where they lay on its way."""
+
+    way_ahead: Annotated[F32, "thread way_column way_point"]
+    """Points of the way ahead of the agent that is looked at, columns `WAY_*` of
+    kernels/observation/way.py [m]."""
+
+    along: Annotated[F32, "thread agent"]
+    """How far along that way each body lies, far away for those that do not [m]."""
+
+    route: Annotated[F32, "worker agent route_column route"]
+    """The points of its way that each agent is shown: x, y [m], cos, sin, room to the left and to
+    the right [m], speed limit [m/s]."""
+
+    ahead: Annotated[F32, "worker agent note"]
+    """What an agent is shown of the next line and of the bodies before and behind it, columns of
+    kernels/observation/way.py."""
+
+    route_line: Annotated[I32, "worker agent route_line"]
+    """Stop lines on its way, -1 for none."""
+
+    seen: Annotated[F32, "worker seen"]
+    """The agents that a row shows, in planes as the row has them, before they are scaled."""
 
     cached_cell: Annotated[I32, "world agent 4"]
     """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how
     many lane points and boundary points there are."""
 
-    cached_lane_point: Annotated[F32, "world agent lane_point 4"]
-    """Lane points of that row, x, y [m], cos, sin: side by side, as the map has them not."""
+    cached_lane_point: Annotated[F32, "world agent 4 lane_point"]
+    """Lane points of that row, x, y [m], cos, sin: in planes, as the map has them not."""
 
     cached_route_distance: Annotated[F32, "world agent lane_point"]
     """From each of them to the start of the goal's lane [m]."""
 
-    cached_boundary_point: Annotated[F32, "world agent boundary_point 4"]
+    cached_boundary_point: Annotated[F32, "world agent 4 boundary_point"]
     """Boundary points, likewise."""
 
     flags: Annotated[I32, "worker 32"]
@@ -69,9 +91,6 @@ class Scratch(NamedTuple):
     square: Annotated[F32, "thread agent"]
     """Squared distance to each agent [m^2]; while drivers look around, how far its `reach` is from
     that of the one who looks, no more than 0 where they overlap [m]."""
-
-    size_part: Annotated[F32, "worker agent 2"]
-    """Observed values of each body's length and width."""
 
     near_row: Annotated[I32, "worker agent"]
     """Row of the near lists of each agent's observation cell, -1 for none."""

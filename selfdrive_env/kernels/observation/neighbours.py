@@ -5,22 +5,60 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline
-from selfdrive_env.compiler.simd import write_mover
-from selfdrive_env.compiler.threads import thread_index, warp_lane, warp_size
-from selfdrive_env.config.observation import WIDTHS, scale_of
-from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp
+from selfdrive_env.compiler.simd import (
+    below,
+    least,
+    load,
+    most,
+    put,
+    root,
+    wide_lane,
+    wide_place,
+    wide_size,
+)
+from selfdrive_env.compiler.threads import stages_rows, warp_lane, warp_size
+from selfdrive_env.config.observation import WIDTHS, plane_of
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
-from selfdrive_env.kernels.observation.road_points import write_empty
+from selfdrive_env.kernels.observation.leaders import OFF_THE_WAY
+from selfdrive_env.kernels.observation.scales import (
+    UNIT,
+    balanced,
+    clipped,
+    length_part,
+    per_size_of,
+    size_of,
+    squashed,
+    turned,
+    width_part,
+)
 from selfdrive_env.state.road import VIEW_RANGE
 
-__all__ = ["AGENT_FLOATS", "nearest_agents", "write_neighbours"]
+__all__ = ["nearest_agents", "write_neighbours"]
 
-AGENT_FLOATS = WIDTHS["agents"]
 VIEW_SQUARED = np.float32(VIEW_RANGE * VIEW_RANGE)  # [m^2]
-PER_HEIGHT = np.float32(1.0 / scale_of("agents", "height"))  # [1/m]
 HUGE = np.float32(1.0e12)
+TINY = np.float32(1.0e-3)  # [m]
 SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)
+ON_WAY = 1 << 30
+"""Bit of an entry of `Scratch.nearest`: that body lies on the way of who observes."""
+
+TYPES = list(BODY_TYPES)
+MOTORCYCLE, BICYCLE, PEDESTRIAN = map(TYPES.index, ("motorcycle", "bicycle", "pedestrian"))
+
+PLANES = WIDTHS["agents"]
+(X, Y, X_NEAR, Y_NEAR, COS, SIN, ALONG, ACROSS, GAP, CLOSING, LENGTH, WIDTH, HEIGHT, ON_ROUTE, KIND,
+    VALID) = range(PLANES)  # fmt: skip
+assert tuple(plane_of("agents", name) for name in ("valid", "on_route")) == (VALID, ON_ROUTE)
+
+FAR_SIZE = size_of("agents", "x")  # [m]
+PER_NEAR, PER_HEIGHT = per_size_of("agents", "x_near"), per_size_of("agents", "height")
+"""[1/m]"""
+SPEED_SIZE, CLOSING_SIZE = size_of("agents", "speed_along"), size_of("agents", "closing_speed")
+"""[m/s]"""
+GAP_SIZE = size_of("agents", "gap")  # [m]
 
 
 @inline
@@ -45,7 +83,7 @@ def recall_nearest(slots, square, known, keys):
     count = np.int64(0)
     farthest = np.int64(0)
     for slot in range(slots):
-        other = np.int64(known[slot]) - 1
+        other = (np.int64(known[slot]) & ~ON_WAY) - 1
         if other < 0:
             break
         if square[other] > VIEW_SQUARED:
@@ -61,15 +99,16 @@ def recall_nearest(slots, square, known, keys):
 
 
 @inline
-def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
-    """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0.
+def nearest_agents(agent, slots, centre_x, centre_y, along, square, known, keys):
+    """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0;
+    those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`.
 
     The list starts from those that were nearest at the step before, which are nearly in order; then
     it takes in whoever else is nearer than its last. The result does not depend on what `known`
     held.
     """
-    x = pose[agent, 0]
-    y = pose[agent, 1]
+    x = centre_x[agent]
+    y = centre_y[agent]
     num_agents = centre_x.shape[0]
     for other in range(num_agents):
         dx = centre_x[other] - x
@@ -98,7 +137,13 @@ def nearest_agents(agent, slots, pose, centre_x, centre_y, square, known, keys):
             if 0 < count == slots:
                 bound = square_of(keys[count - 1])
     for slot in range(slots):
-        known[slot] = np.int32((keys[slot] & SLOT_MASK) + 1 if slot < count else 0)
+        entry = np.int64(0)
+        if slot < count:
+            other = keys[slot] & SLOT_MASK
+            entry = other + 1
+            if along[other] < OFF_THE_WAY:
+                entry |= ON_WAY
+        known[slot] = np.int32(entry)
 
 
 @inline
@@ -108,56 +153,194 @@ def square_of(key):
 
 
 @inline
-def write_neighbours(
-    row, offset, slots, eye, agent, noise, source, known, pose, all_z, all_speed, size_part
-):
-    """Writes the agents that `known` lists.
+def boxes_apart(ahead, aside, cos, sin, long, wide, own_long, own_wide):
+    """Returns the distance of a box from the own one, 0 where they overlap [m].
+
+    Two boxes that are apart are as far from one another as the nearest corner of the one is from
+    the other.
 
     Args:
-        row: The row.
-        offset: Where the group begins.
-        slots: Of the group.
-        eye: The `Eye`.
-        agent: Who observes.
-        noise: Standard deviation of what is seen [m], [m/s].
+        ahead: Centre of the other along the own heading [m].
+        aside: To the own left [m].
+        cos: Of its heading against the own.
+        sin: Likewise.
+        long: Its half length [m].
+        wide: Its half width [m].
+        own_long: Own half length [m].
+        own_wide: Own half width [m].
+    """
+    c, s = abs(cos), abs(sin)
+    along, across = ahead * cos + aside * sin, aside * cos - ahead * sin
+    apart = most(
+        most(
+            abs(ahead) - (own_long + long * c + wide * s),
+            abs(aside) - (own_wide + long * s + wide * c),
+        ),
+        most(
+            abs(along) - (long + own_long * c + own_wide * s),
+            abs(across) - (wide + own_long * s + own_wide * c),
+        ),
+    )
+    nearest = corners_from(ahead, aside, long * cos, long * sin, wide * cos, wide * sin,
+        own_long, own_wide)  # fmt: skip
+    other = corners_from(along, across, own_long * cos, own_long * sin, own_wide * cos,
+        own_wide * sin, long, wide)  # fmt: skip
+    return below(ZERO, apart, root(least(nearest, other)), ZERO)
+
+
+@inline
+def corners_from(x, y, long_cos, long_sin, wide_cos, wide_sin, long, wide):
+    """Returns the least squared distance of a box's corners from a box about the origin [m^2].
+
+    Args:
+        x: Centre of the first box in the frame of the other [m].
+        y: Likewise [m].
+        long_cos: Its half length times the cosine between them [m].
+        long_sin: Times the sine [m].
+        wide_cos: Its half width times the cosine [m].
+        wide_sin: Times the sine [m].
+        long: Half length of the other box [m].
+        wide: Its half width [m].
+    """
+    front_x, front_y = x + long_cos, y + long_sin
+    rear_x, rear_y = x - long_cos, y - long_sin
+    front = least(
+        outside(front_x - wide_sin, front_y + wide_cos, long, wide),
+        outside(front_x + wide_sin, front_y - wide_cos, long, wide),
+    )
+    rear = least(
+        outside(rear_x - wide_sin, rear_y + wide_cos, long, wide),
+        outside(rear_x + wide_sin, rear_y - wide_cos, long, wide),
+    )
+    return least(front, rear)
+
+
+@inline
+def outside(x, y, long, wide):
+    """Returns the squared distance of a point from a box about the origin [m^2]."""
+    dx, dy = most(abs(x) - long, ZERO), most(abs(y) - wide, ZERO)
+    return dx * dx + dy * dy
+
+
+@inline
+def gather(data, source, noise, known, seen, first, stride, worker, world, agent):
+    """Copies what is known of the agents that `known` lists to planes, as it is.
+
+    Args:
+        data: Of the batch.
         source: Of random numbers, a `Source`.
-        known: Slots + 1 of the nearest agents, [slots].
-        pose: Of everybody's box, and a row a thread, [A + threads, 4].
-        all_z: Elevations, [A] [m].
-        all_speed: Speeds, [A] [m/s].
-        size_part: Observed lengths and widths, [A, 2].
+        noise: Standard deviation of what is seen [m], [m/s].
+        known: Of the nearest agents, [slots].
+        seen: Receives the planes, flat.
+        first: Where they begin.
+        stride: From one plane to the next.
+        worker: Who works.
+        world: Which.
+        agent: Who observes.
 
     Returns:
-        The offset behind the group.
+        How many there are.
     """
-    z = all_z[agent]
-    end = offset + slots * AGENT_FLOATS
-    own_pose = all_z.shape[0] + thread_index()  # a pose of this thread's own
+    agents, bodies, pose = data.agents, data.bodies, data.scratch.pose[worker]
+    z = agents.z[world, agent]
     count = np.int64(0)
-    while count < slots and known[count] != 0:
+    while count < known.shape[0] and known[count] != 0:
         count += 1
     for slot in range(warp_lane(), count, warp_size()):
-        place = offset + slot * AGENT_FLOATS
-        other = np.int64(known[slot]) - 1
-        speed = all_speed[other]
-        seen = other
+        other = (np.int64(known[slot]) & ~ON_WAY) - 1
+        x, y, speed = pose[other, 0], pose[other, 1], agents.speed[world, other]
         if noise > ZERO:
             a, b, c, d = uniforms(
                 source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE, other
             )
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
-            seen = own_pose
-            pose[seen, 0] = pose[other, 0] + noise * noise_x
-            pose[seen, 1] = pose[other, 1] + noise * noise_y
-            pose[seen, 2] = pose[other, 2]
-            pose[seen, 3] = pose[other, 3]
+            x += noise * noise_x
+            y += noise * noise_y
             speed += noise * noise_speed
-        write_mover(
-            row, place, pose, seen, eye.x, eye.y, eye.cos, eye.sin, speed, size_part[other, 0],
-            size_part[other, 1],
-        )  # fmt: skip
-        row[place + 8] = clamp((all_z[other] - z) * PER_HEIGHT, -ONE, ONE)
-        row[place + 9] = ONE
-    offset += count * AGENT_FLOATS
-    return write_empty(row, offset, end - offset)
+        kind = np.int64(bodies.type[world, other])
+        at = first + slot
+        seen[at + X * stride] = x
+        seen[at + Y * stride] = y
+        seen[at + COS * stride] = pose[other, 2]
+        seen[at + SIN * stride] = pose[other, 3]
+        seen[at + ALONG * stride] = speed
+        seen[at + LENGTH * stride] = bodies.length[world, other]
+        seen[at + WIDTH * stride] = bodies.width[world, other]
+        seen[at + HEIGHT * stride] = agents.z[world, other] - z
+        seen[at + ON_ROUTE * stride] = ONE if known[slot] & ON_WAY else ZERO
+        two_wheeler = kind == MOTORCYCLE or kind == BICYCLE
+        seen[at + KIND * stride] = ONE if kind == PEDESTRIAN else HALF if two_wheeler else ZERO
+    return count
+
+
+@inline
+def write_neighbours(row, offset, slots, eye, data, source, noise, worker, world, agent):
+    """Writes the agents that `Scratch.nearest` lists.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        eye: The `Eye`.
+        data: Of the batch.
+        source: Of random numbers, a `Source`.
+        noise: Standard deviation of what is seen [m], [m/s].
+        worker: Who works.
+        world: Which.
+        agent: Who observes.
+
+    Returns:
+        The offset behind the group.
+    """
+    # A thread of CUDA reads all of a slot before it writes it: there planes lie in the row itself.
+    seen, first, stride = row, offset, slots
+    if not stages_rows():
+        seen, first = data.scratch.seen[worker], np.int64(0)
+        stride = seen.shape[0] // PLANES
+    known = data.scratch.nearest[world, agent]
+    count = np.int64(0)
+    if slots > 0:
+        count = gather(data, source, noise, known, seen, first, stride, worker, world, agent)
+    own_long, own_wide = (
+        HALF * data.bodies.length[world, agent],
+        HALF * data.bodies.width[world, agent],
+    )
+    own_speed = data.agents.speed[world, agent]
+    for turn in range(wide_lane(), slots, wide_size()):
+        at = wide_place(turn, slots)
+        to = offset + at
+        if at >= count:
+            for plane in range(PLANES):
+                put(row, to + plane * slots, at, count, ZERO)
+            continue
+        begin = first + at
+        ahead, aside = turned(
+            load(seen, begin + X * stride) - eye.x, load(seen, begin + Y * stride) - eye.y, eye
+        )
+        cos, sin = turned(load(seen, begin + COS * stride), load(seen, begin + SIN * stride), eye)
+        speed = load(seen, begin + ALONG * stride)
+        length, width = load(seen, begin + LENGTH * stride), load(seen, begin + WIDTH * stride)
+        height = load(seen, begin + HEIGHT * stride)
+        on_route, kind = load(seen, begin + ON_ROUTE * stride), load(seen, begin + KIND * stride)
+        gap = boxes_apart(ahead, aside, cos, sin, HALF * length, HALF * width, own_long, own_wide)
+        along, across = speed * cos, speed * sin
+        distance = root(ahead * ahead + aside * aside) + TINY
+        closing = (ahead * (own_speed - along) - aside * across) / distance
+        put(row, to + X * slots, at, count, squashed(ahead, FAR_SIZE))
+        put(row, to + Y * slots, at, count, squashed(aside, FAR_SIZE))
+        put(row, to + X_NEAR * slots, at, count, clipped(ahead, PER_NEAR))
+        put(row, to + Y_NEAR * slots, at, count, clipped(aside, PER_NEAR))
+        put(row, to + COS * slots, at, count, cos * UNIT)
+        put(row, to + SIN * slots, at, count, sin * UNIT)
+        put(row, to + ALONG * slots, at, count, squashed(along, SPEED_SIZE))
+        put(row, to + ACROSS * slots, at, count, squashed(across, SPEED_SIZE))
+        put(row, to + GAP * slots, at, count, balanced(gap, GAP_SIZE))
+        put(row, to + CLOSING * slots, at, count, squashed(closing, CLOSING_SIZE))
+        put(row, to + LENGTH * slots, at, count, length_part(length))
+        put(row, to + WIDTH * slots, at, count, width_part(width))
+        put(row, to + HEIGHT * slots, at, count, clipped(height, PER_HEIGHT))
+        put(row, to + ON_ROUTE * slots, at, count, on_route)
+        put(row, to + KIND * slots, at, count, kind)
+        put(row, to + VALID * slots, at, count, ONE)
+    return offset + slots * PLANES

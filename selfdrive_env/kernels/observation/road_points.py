@@ -11,25 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline
-from selfdrive_env.compiler.simd import (
-    BOUNDARY_FLOATS,
-    GOAL_DISTANCE,
-    GOAL_GAIN,
-    LANE_FLOATS,
-    prefetch,
-    write_lane_pair,
-    write_lane_point,
-    write_point,
-    write_point_pair,
-    write_squashed,
-)
+from selfdrive_env.compiler.simd import load, prefetch, put, wide_lane, wide_place, wide_size
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.math.geometry import ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
+from selfdrive_env.kernels.observation.scales import UNIT, size_of, squashed, turned
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 
 __all__ = [
-    "Eye",
+    "BOUNDARY_PLANES",
+    "LANE_PLANES",
     "Target",
     "keep_points",
     "prefetch_distances",
@@ -39,27 +31,15 @@ __all__ = [
     "write_boundaries",
     "write_empty",
     "write_lanes",
+    "write_left_over",
+    "write_pose",
 ]
 
-WIDE = 8
-PAIR_FLOATS = 2 * LANE_FLOATS
-PAIR = PAIR_FLOATS + 1  # entries that two lane points are written to, the last by the way
+LANE_PLANES, BOUNDARY_PLANES = WIDTHS["lane_points"], WIDTHS["boundary_points"]
+LANE, BOUNDARY = size_of("lane_points", "x"), size_of("boundary_points", "x")  # [m]
+GOAL_GAIN = size_of("lane_points", "goal_gain")  # [m]
 LINE_WORDS = 16  # of four bytes in a cache line
-LINE_POINTS = 4
 NO_WAY = np.float32(1.0e9)  # [m]
-
-
-class Eye(NamedTuple):
-    """The box of the agent that observes."""
-
-    x: np.float32
-    """Of its centre, east [m]."""
-
-    y: np.float32
-    cos: np.float32
-    """Heading."""
-
-    sin: np.float32
 
 
 class Target(NamedTuple):
@@ -136,12 +116,12 @@ def keep_points(model, data, world, agent, near, goal_lane):
         way = base - grid.lane_point[at, 4] if base < UNREACHABLE else NO_WAY
         scratch.cached_route_distance[world, agent, slot] = way
         for column in range(4):
-            scratch.cached_lane_point[world, agent, slot, column] = grid.lane_point[at, column]
+            scratch.cached_lane_point[world, agent, column, slot] = grid.lane_point[at, column]
     boundaries = listed(grid.near_boundary, near, np.int64(counts.boundary_points))
     for slot in range(warp_lane(), boundaries, warp_size()):
         at = np.uint32(grid.near_boundary[near, slot])
         for column in range(4):
-            scratch.cached_boundary_point[world, agent, slot, column] = grid.boundary_point[
+            scratch.cached_boundary_point[world, agent, column, slot] = grid.boundary_point[
                 at, column
             ]
     warp_barrier()  # everybody has looked whose points these are
@@ -208,107 +188,140 @@ def prefetch_distances(model, scratch, worker, world, agent, goal_lane):
 @inline
 def prefetch_kept(scratch, world, agent):
     """Asks for the points that an agent keeps."""
-    count = np.int64(scratch.cached_cell[world, agent, 2])
-    for slot in range(0, count, LINE_POINTS):
-        prefetch(scratch.cached_lane_point[world, agent], slot)
-    for slot in range(0, count, LINE_WORDS):
+    for slot in range(0, np.int64(scratch.cached_cell[world, agent, 2]), LINE_WORDS):
         prefetch(scratch.cached_route_distance[world, agent], slot)
-    for slot in range(0, np.int64(scratch.cached_cell[world, agent, 3]), LINE_POINTS):
-        prefetch(scratch.cached_boundary_point[world, agent], slot)
+        for column in range(4):
+            prefetch(scratch.cached_lane_point[world, agent, column], slot)
+    for slot in range(0, np.int64(scratch.cached_cell[world, agent, 3]), LINE_WORDS):
+        for column in range(4):
+            prefetch(scratch.cached_boundary_point[world, agent, column], slot)
 
 
 @inline
-def write_way(row, offset, point, slot, eye, way, target):
-    """Writes one lane point with its way to the next goal."""
-    distance = way_ahead(way[slot], target.s, target.slack, target.cycle)
-    gain = distance - target.distance
-    x, y, cos, sin = eye.x, eye.y, eye.cos, eye.sin
-    if offset + WIDE <= row.shape[0] and warp_size() == 1:
-        write_lane_point(row, offset, point, slot, x, y, cos, sin, distance, gain)
-    else:
-        write_point(row, offset, point, slot, x, y, cos, sin)
-        write_squashed(row, offset + 4, distance, gain, GOAL_DISTANCE, GOAL_GAIN)
-        row[offset + 6] = ONE
+def gain_of(way, target):
+    """Returns what is gained on the way to the next goal by being elsewhere, below 0 if nearer.
+
+    Args:
+        way: From there to the start of the goal's lane [m].
+        target: The `Target`.
+    """
+    return way_ahead(way, target.s, target.slack, target.cycle) - target.distance
 
 
 @inline
-def write_lanes(row, offset, slots, count, eye, point, way, target, share, source, agent):
+def write_pose(row, to, slots, at, count, pose, eye, size):
+    """Writes a point, or several, with its heading: the first four planes of a group.
+
+    Args:
+        row: The row.
+        to: Where the place of the first plane is.
+        slots: From one plane to the next.
+        at: Which place.
+        count: Places in use.
+        pose: x, y [m], cos, sin.
+        eye: The `Eye`.
+        size: Of the scale of places [m].
+    """
+    ahead, aside = turned(pose[0] - eye.x, pose[1] - eye.y, eye)
+    cos, sin = turned(pose[2], pose[3], eye)
+    put(row, to, at, count, squashed(ahead, size))
+    put(row, to + slots, at, count, squashed(aside, size))
+    put(row, to + 2 * slots, at, count, cos * UNIT)
+    put(row, to + 3 * slots, at, count, sin * UNIT)
+
+
+@inline
+def clear_places(row, to, planes, slots):
+    """Zeroes places of all planes of a group that are not in use."""
+    for plane in range(planes):
+        put(row, to + plane * slots, np.int64(0), np.int64(0), ZERO)
+
+
+@inline
+def write_lanes(row, offset, slots, count, eye, point, way, target):
     """Writes lane points with their way to the next goal.
 
     Args:
         row: The row.
         offset: Where the group begins.
         slots: Of the group.
-        count: Points that the agent keeps.
+        count: Points that there are.
         eye: The `Eye`.
-        point: Points, [count, 4].
+        point: Points in planes, [4, count].
         way: From each to the start of the goal's lane, [count] [m].
         target: The `Target`.
-        share: That dropout leaves out.
-        source: Of random numbers, a `Source`.
-        agent: Who observes.
 
     Returns:
         The offset behind the group.
     """
-    end = offset + slots * LANE_FLOATS
-    if share <= ZERO:
-        pairs = min(count >> 1, (row.shape[0] - offset + PAIR_FLOATS - PAIR) // PAIR_FLOATS)
-        for pair in range(warp_lane(), pairs, warp_size()):
-            write_lane_pair(
-                row, offset + pair * PAIR_FLOATS, point, 2 * pair, eye.x, eye.y, eye.cos, eye.sin,
-                way, target.s, target.slack, target.cycle, target.distance,
-            )  # fmt: skip
-        first = 2 * pairs
-        offset += pairs * PAIR_FLOATS
-        for slot in range(first + warp_lane(), count, warp_size()):
-            write_way(row, offset + (slot - first) * LANE_FLOATS, point, slot, eye, way, target)
-        offset += (count - first) * LANE_FLOATS
-    else:
-        written = np.int64(0)
-        for slot in range(count):
-            if dropped(share, source, agent, slot):
-                continue
-            if written % warp_size() == warp_lane():
-                write_way(row, offset, point, slot, eye, way, target)
-            written += 1
-            offset += LANE_FLOATS
-    return write_empty(row, offset, end - offset)
+    x, y, cos, sin = point[0], point[1], point[2], point[3]
+    for turn in range(wide_lane(), slots, wide_size()):
+        at = wide_place(turn, slots)
+        to = offset + at
+        if at >= count:
+            clear_places(row, to, LANE_PLANES, slots)
+            continue
+        pose = (load(x, at), load(y, at), load(cos, at), load(sin, at))
+        write_pose(row, to, slots, at, count, pose, eye, LANE)
+        gain = squashed(gain_of(load(way, at), target), GOAL_GAIN)
+        put(row, to + 4 * slots, at, count, gain)
+        put(row, to + 5 * slots, at, count, ONE)
+    return offset + slots * LANE_PLANES
 
 
 @inline
-def write_boundaries(row, offset, slots, count, eye, point, share, source, agent):
+def write_boundaries(row, offset, slots, count, eye, point):
     """Writes boundary points.
 
     Args:
         row: The row.
         offset: Where the group begins.
         slots: Of the group.
-        count: Points that the agent keeps.
+        count: Points that there are.
         eye: The `Eye`.
-        point: Points, [count, 4].
-        share: That dropout leaves out.
-        source: Of random numbers, a `Source`.
-        agent: Who observes.
+        point: Points in planes, [4, count].
 
     Returns:
         The offset behind the group.
     """
-    x, y, cos, sin = eye.x, eye.y, eye.cos, eye.sin
-    end = offset + slots * BOUNDARY_FLOATS
-    first = np.int64(0)
-    if share <= ZERO:
-        while warp_size() == 1 and first + 2 <= count:
-            write_point_pair(row, offset, point, first, x, y, cos, sin)
-            offset += 2 * BOUNDARY_FLOATS
-            first += 2
-    written = np.int64(0)
-    for slot in range(first, count):
-        if share > ZERO and dropped(share, source, agent, 0x8000 + slot):
+    x, y, cos, sin = point[0], point[1], point[2], point[3]
+    for turn in range(wide_lane(), slots, wide_size()):
+        at = wide_place(turn, slots)
+        to = offset + at
+        if at >= count:
+            clear_places(row, to, BOUNDARY_PLANES, slots)
             continue
-        if written % warp_size() == warp_lane():
-            write_point(row, offset, point, slot, x, y, cos, sin)
-            row[offset + 4] = ONE
+        pose = (load(x, at), load(y, at), load(cos, at), load(sin, at))
+        write_pose(row, to, slots, at, count, pose, eye, BOUNDARY)
+        put(row, to + 4 * slots, at, count, ONE)
+    return offset + slots * BOUNDARY_PLANES
+
+
+@inline
+def write_left_over(row, offset, slots, count, planes, share, first, source, agent):
+    """Leaves out of a group what dropout leaves out, and moves what is left to the front.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        count: Slots in use before.
+        planes: Columns of the group.
+        share: That is left out.
+        first: Number of the first entry among those of which dropout draws.
+        source: Of random numbers, a `Source`.
+        agent: Who observes.
+    """
+    warp_barrier()
+    written = np.int64(0)
+    for slot in range(count):
+        if dropped(share, source, agent, first + slot):
+            continue
+        for plane in range(warp_lane(), planes, warp_size()):
+            place = offset + plane * slots
+            row[place + written] = row[place + slot]
         written += 1
-        offset += BOUNDARY_FLOATS
-    return write_empty(row, offset, end - offset)
+    for plane in range(warp_lane(), planes, warp_size()):
+        for slot in range(written, count):
+            row[offset + plane * slots + slot] = ZERO
+    warp_barrier()

@@ -1,8 +1,8 @@
 """What an agent sees: one flat row in the ego frame, every value in [-1, 1].
 
-Lengths are squashed by x / (scale + |x|), so that near things are told apart best. Lists are
-nearest first (road points in the order of the agent's observation cell), empty slots all zero.
-Observing is a pure function of the state, noise and dropout included.
+Groups lie in planes and are written in their order, each plane before the next. Lists are nearest
+first (road points in the order of the agent's observation cell), empty slots all zero. Observing is
+a pure function of the state, noise and dropout included.
 """
 
 from __future__ import annotations
@@ -11,13 +11,7 @@ import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import (
-    BOUNDARY_FLOATS,
-    LANE_FLOATS,
-    NEAR,
-    write_point,
-    write_squashed,
-)
+from selfdrive_env.compiler.simd import load, put, wide_lane, wide_place, wide_size
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
@@ -30,14 +24,16 @@ from selfdrive_env.compiler.threads import (
     warp_lane,
     warp_size,
 )
-from selfdrive_env.config.observation import WIDTHS, scale_of
+from selfdrive_env.config.observation import ROUTE_DISTANCES, WIDTHS
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
-from selfdrive_env.kernels.math.geometry import HALF, ONE, clamp, squash
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.math.random import Source
+from selfdrive_env.kernels.observation.leaders import find_leaders
 from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
-    Eye,
+    BOUNDARY_PLANES,
+    LANE_PLANES,
     Target,
     keep_points,
     prefetch_distances,
@@ -47,6 +43,33 @@ from selfdrive_env.kernels.observation.road_points import (
     write_boundaries,
     write_empty,
     write_lanes,
+    write_left_over,
+)
+from selfdrive_env.kernels.observation.scales import (
+    UNIT,
+    Eye,
+    balanced,
+    clipped,
+    half_balanced,
+    length_part,
+    offset_of,
+    per_size_of,
+    size_of,
+    squashed,
+    turned,
+    width_part,
+)
+from selfdrive_env.kernels.observation.way import (
+    FOLLOWER,
+    LEADER,
+    LINE,
+    LINE_COLOUR,
+    LINE_GAP,
+    LINE_GIVES_WAY,
+    LINE_SERVED,
+    LINE_TIME,
+    SHOWN,
+    walk_ahead,
 )
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
@@ -67,20 +90,28 @@ __all__ = ["clear_row", "keep_row", "observe_wanted"]
 
 NO_ROW, _, LAST_OBSERVATION = (int(request) for request in RowRequest)
 
-EGO_FLOATS, GOAL_FLOATS = WIDTHS["ego"], WIDTHS["goals"]
-LINE_FLOATS = WIDTHS["stop_lines"]
+EGO_FLOATS, GOAL_FLOATS, LINE_FLOATS = (WIDTHS[name] for name in ("ego", "goals", "stop_lines"))
+ROUTE_SLOTS, ROUTE_FLOATS = len(ROUTE_DISTANCES), WIDTHS["route"]
+OWN_LINE_FLOATS, BODY_FLOATS = WIDTHS["own_line"], WIDTHS["leader"]
 
-OFFSET = np.float32(scale_of("ego", "lateral_offset"))  # [m]
-PER_ANGLE = np.float32(1.0 / scale_of("ego", "angle"))  # [1/rad]
-CURVATURE = np.float32(scale_of("ego", "lane_curvature"))  # [1/m]
-SPEED = np.float32(scale_of("ego", "speed"))  # [m/s]
-SPEED_LIMIT = np.float32(scale_of("ego", "speed_limit"))  # [m/s]
-PER_STEERING = ONE / np.float32(scale_of("ego", "steering"))  # [1/rad]
-PER_ACCELERATION = np.float32(1.0 / scale_of("ego", "acceleration"))  # [s^2/m]
-PER_LATERAL = np.float32(1.0 / scale_of("ego", "lateral_acceleration"))  # [s^2/m]
-LENGTH = np.float32(scale_of("ego", "length"))  # the same for the ego and others [m]
-WIDTH = np.float32(scale_of("ego", "width"))  # likewise [m]
+OFFSET, ANGLE = size_of("ego", "lateral_offset"), size_of("ego", "angle")  # [m], [rad]
+CURVATURE, STEERING = size_of("ego", "lane_curvature"), size_of("ego", "steering")
+"""[1/m], [rad]"""
+SPEED, LIMIT = size_of("ego", "speed"), size_of("ego", "speed_limit")  # [m/s]
+PER_ACCELERATION = per_size_of("ego", "acceleration")  # [s^2/m]
+PER_LATERAL = per_size_of("ego", "lateral_acceleration")  # [s^2/m]
+PER_COEFFICIENT = per_size_of("ego", "jerk_scale")  # of a coefficient, no unit
+GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
+GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
+ROUTE_AHEAD, ROUTE_ASIDE = size_of("route", "x"), size_of("route", "y")  # [m]
+PER_ROOM, ROOM = per_size_of("route", "room_left"), offset_of("route", "room_left")
+"""[1/m], [m]"""
+GAP, BODY_GAP = size_of("own_line", "gap"), size_of("leader", "gap")  # [m]
+STOOD = size_of("own_line", "standing_time")  # [s]
+BODY_SPEED, CLOSING = size_of("leader", "speed"), size_of("leader", "closing_speed")  # [m/s]
 NOWHERE = np.float32(1.0e9)  # [m]
+BOUNDARY_DRAWS = 0x8000
+"""First of the entries of which dropout of boundary points draws; before it are lane points."""
 
 
 @inline
@@ -90,40 +121,49 @@ def unit(value):
 
 
 @inline
-def write_ego(row, lanes, agents, bodies, world, agent, length_part, width_part):
+def coefficient(value):
+    """Returns what rows hold of a body's coefficient."""
+    return clipped(value - ONE, PER_COEFFICIENT)
+
+
+@inline
+def write_ego(row, params, lanes, agents, bodies, world, agent):
     """Writes the ego group, the first of a row; returns the offset behind it."""
     index = np.int64(agents.segment[world, agent])
     limit = lanes.speed_limit[lanes.segment_lane[index]]
-    turned = angle_of(agents.angle_cos[world, agent], agents.angle_sin[world, agent])
-    row[0] = squash(agents.d[world, agent], OFFSET)
-    row[1] = unit(turned * PER_ANGLE)
-    row[2] = squash(lanes.segment[index, SEG_CURVATURE], CURVATURE)
-    write_squashed(row, 3, agents.speed[world, agent], limit, SPEED, SPEED_LIMIT)
-    row[5] = unit(agents.steering[world, agent] * PER_STEERING)
-    row[6] = unit(agents.acceleration[world, agent] * PER_ACCELERATION)
-    row[7] = unit(agents.lateral_acceleration[world, agent] * PER_LATERAL)
-    row[8] = unit(bodies.jerk_scale[world, agent] - ONE)
-    row[9] = unit(bodies.lateral_jerk_scale[world, agent] - ONE)
-    row[10] = unit(bodies.acceleration_scale[world, agent] - ONE)
-    row[11] = unit(bodies.speed_scale[world, agent] - ONE)
-    row[12] = length_part
-    row[13] = width_part
+    row[0] = squashed(agents.d[world, agent], OFFSET)
+    turn = angle_of(agents.angle_cos[world, agent], agents.angle_sin[world, agent])
+    row[1] = squashed(turn, ANGLE)
+    row[2] = squashed(lanes.segment[index, SEG_CURVATURE], CURVATURE)
+    row[3] = half_balanced(agents.speed[world, agent], SPEED)
+    row[4] = balanced(limit, LIMIT)
+    row[5] = squashed(agents.steering[world, agent], STEERING)
+    row[6] = clipped(agents.acceleration[world, agent], PER_ACCELERATION)
+    row[7] = clipped(agents.lateral_acceleration[world, agent], PER_LATERAL)
+    row[8] = coefficient(bodies.jerk_scale[world, agent])
+    row[9] = coefficient(bodies.lateral_jerk_scale[world, agent])
+    row[10] = coefficient(bodies.acceleration_scale[world, agent])
+    row[11] = coefficient(bodies.speed_scale[world, agent])
+    row[12] = length_part(bodies.length[world, agent])
+    row[13] = width_part(bodies.width[world, agent])
+    row[14] = balanced(agents.goal_distance[world, agent], GOAL_DISTANCE)
+    row[15] = balanced(np.float32(params.dt), DT)
+    row[16] = ONE
     return EGO_FLOATS
 
 
 @inline
 def write_goals(row, offset, slots, eye, first, num_goals, goal_x, goal_y):
     """Writes the remaining targets; returns the offset behind them."""
-    count = min(slots, num_goals - first)
-    for slot in range(warp_lane(), count, warp_size()):
-        place = offset + slot * GOAL_FLOATS
-        dx = goal_x[first + slot] - eye.x
-        dy = goal_y[first + slot] - eye.y
-        ahead = dx * eye.cos + dy * eye.sin
-        aside = dy * eye.cos - dx * eye.sin
-        write_squashed(row, place, ahead, aside, NEAR, NEAR)
-        row[place + 2] = ONE
-    return write_empty(row, offset + count * GOAL_FLOATS, (slots - count) * GOAL_FLOATS)
+    for slot in range(warp_lane(), slots, warp_size()):
+        place = offset + slot
+        there = first + slot < num_goals
+        which = first + slot if there else first
+        ahead, aside = turned(goal_x[which] - eye.x, goal_y[which] - eye.y, eye)
+        row[place] = squashed(ahead, GOAL) if there else ZERO
+        row[place + slots] = squashed(aside, GOAL) if there else ZERO
+        row[place + 2 * slots] = ONE if there else ZERO
+    return offset + slots * GOAL_FLOATS
 
 
 @inline
@@ -135,42 +175,129 @@ def write_conditions(row, offset, weight, condition):
 
 
 @inline
-def write_stop_lines(row, offset, slots, eye, near, line, first_line, colours):
-    """Writes stop lines with their state, those without a light left out; returns the offset."""
-    end = offset + slots * LINE_FLOATS
-    for slot in range(near.shape[0]):
-        if offset == end:
-            break
-        index = np.int64(near[slot])
-        if index < 0:
+def write_route(row, offset, eye, count, shown):
+    """Writes the points of the way ahead; returns the offset behind them.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        eye: The `Eye`.
+        count: How many points there are before the way ends.
+        shown: `Scratch.route` of the agent.
+    """
+    for turn in range(wide_lane(), ROUTE_SLOTS, wide_size()):
+        at = wide_place(turn, np.int64(ROUTE_SLOTS))
+        to = offset + at
+        ahead, aside = turned(load(shown[0], at) - eye.x, load(shown[1], at) - eye.y, eye)
+        cos, sin = turned(load(shown[2], at), load(shown[3], at), eye)
+        left, right = load(shown[4], at), load(shown[5], at)
+        put(row, to, at, count, squashed(ahead, ROUTE_AHEAD))
+        put(row, to + ROUTE_SLOTS, at, count, squashed(aside, ROUTE_ASIDE))
+        put(row, to + 2 * ROUTE_SLOTS, at, count, cos * UNIT)
+        put(row, to + 3 * ROUTE_SLOTS, at, count, sin * UNIT)
+        put(row, to + 4 * ROUTE_SLOTS, at, count, clipped(left - ROOM, PER_ROOM))
+        put(row, to + 5 * ROUTE_SLOTS, at, count, clipped(right - ROOM, PER_ROOM))
+        put(row, to + 6 * ROUTE_SLOTS, at, count, balanced(load(shown[6], at), LIMIT))
+        put(row, to + 7 * ROUTE_SLOTS, at, count, ONE)
+    return offset + ROUTE_SLOTS * ROUTE_FLOATS
+
+
+@inline
+def write_notes(row, offset, info, speed):
+    """Writes the own line, the leader and the follower; returns the offset behind them.
+
+    Args:
+        row: The row.
+        offset: Where the groups begin.
+        info: `Scratch.ahead` of the agent.
+        speed: Its own [m/s].
+    """
+    colour = np.int64(info[LINE_COLOUR])
+    there = info[LINE] > ZERO
+    row[offset] = balanced(info[LINE_GAP], GAP) if there else ZERO
+    row[offset + 1] = np.float32(colour == RED)
+    row[offset + 2] = np.float32(colour == YELLOW)
+    row[offset + 3] = np.float32(colour == GREEN)
+    row[offset + 4] = np.float32(colour == STOP_SIGN)
+    row[offset + 5] = info[LINE_SERVED]
+    row[offset + 6] = info[LINE_GIVES_WAY]
+    row[offset + 7] = balanced(info[LINE_TIME], STOOD) if there else ZERO
+    row[offset + 8] = info[LINE]
+    offset += OWN_LINE_FLOATS
+    offset = write_body(row, offset, info, LEADER, speed, ONE)
+    return write_body(row, offset, info, FOLLOWER, speed, -ONE)
+
+
+@inline
+def write_body(row, offset, info, column, speed, side):
+    """Writes a leader (`side` 1) or a follower (-1); returns the offset behind it."""
+    there = info[column] > ZERO
+    closing = side * (speed - info[column + 2])
+    row[offset] = balanced(info[column + 1], BODY_GAP) if there else ZERO
+    row[offset + 1] = half_balanced(info[column + 2], BODY_SPEED) if there else ZERO
+    row[offset + 2] = squashed(closing, CLOSING) if there else ZERO
+    row[offset + 3] = info[column]
+    return offset + BODY_FLOATS
+
+
+@inline
+def write_stop_lines(row, offset, slots, eye, near, signs, first_line, colours, own):
+    """Writes stop lines with their state, those without a light left out; returns the offset.
+
+    Args:
+        row: The row.
+        offset: Where the group begins.
+        slots: Of the group.
+        eye: The `Eye`.
+        near: Lines near the agent, nearest first, -1 after the last.
+        signs: Of the pool.
+        first_line: Of the map.
+        colours: Of its lines.
+        own: Lines on the way of the agent, -1 for none.
+    """
+    line = signs.line
+    count = np.int64(0)
+    for entry in range(near.shape[0]):
+        index = np.int64(near[entry])
+        if count == slots or index < 0:
             break
         colour = colours[index - first_line]
         if colour == NO_LIGHT:
             continue
-        if slot % warp_size() == warp_lane():
-            write_point(row, offset, line, index, eye.x, eye.y, eye.cos, eye.sin)
-            row[offset + 4] = np.float32(colour == RED)
-            row[offset + 5] = np.float32(colour == YELLOW)
-            row[offset + 6] = np.float32(colour == GREEN)
-            row[offset + 7] = np.float32(colour == STOP_SIGN)
-            row[offset + 8] = ONE
-        offset += LINE_FLOATS
-    return write_empty(row, offset, end - offset)
+        if entry % warp_size() == warp_lane():
+            to = offset + count
+            ahead, aside = turned(line[index, 0] - eye.x, line[index, 1] - eye.y, eye)
+            cos, sin = turned(line[index, 2], line[index, 3], eye)
+            row[to] = squashed(ahead, LINE_PLACE)
+            row[to + slots] = squashed(aside, LINE_PLACE)
+            row[to + 2 * slots] = cos * UNIT
+            row[to + 3 * slots] = sin * UNIT
+            row[to + 4 * slots] = np.float32(colour == RED)
+            row[to + 5 * slots] = np.float32(colour == YELLOW)
+            row[to + 6 * slots] = np.float32(colour == GREEN)
+            row[to + 7 * slots] = np.float32(colour == STOP_SIGN)
+            on_route = False
+            for place in range(own.shape[0]):
+                on_route = on_route or own[place] == index
+            row[to + 8 * slots] = np.float32(on_route)
+            row[to + 9 * slots] = ONE
+        count += 1
+    for plane in range(LINE_FLOATS):
+        write_empty(row, offset + plane * slots + count, slots - count)
+    return offset + slots * LINE_FLOATS
 
 
 @njit
 def note_poses(model, data, map_index, worker, world):
-    """Writes where everybody is, how large, and on which row of the near lists."""
+    """Writes where everybody is, and on which row of the near lists."""
     lanes, grid = model.lanes, model.grid
     agents, bodies, scratch = data.agents, data.bodies, data.scratch
     segment_layer = lanes.segment_layer
     near_row = grid.near
     all_x, all_y, status = agents.x[world], agents.y[world], agents.status[world]
     all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
-    length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
-    pose, size_part, around = (
-        scratch.pose[worker], scratch.size_part[worker], scratch.near_row[worker]
-    )  # fmt: skip
+    wheelbase = bodies.wheelbase[world]
+    pose, around = scratch.pose[worker], scratch.near_row[worker]
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     for agent in range(thread_index(), all_x.shape[0], block_size()):
         ahead = HALF * wheelbase[agent]
@@ -186,32 +313,34 @@ def note_poses(model, data, map_index, worker, world):
         place = all_segment[agent] if present else 0
         cell = cell_at(grid, x, y, np.int64(segment_layer[place]), map_index)
         around[agent] = near_row[observation_cell(cell)] if cell >= 0 else -1
-        size_part[agent, 0] = squash(length[agent], LENGTH)
-        size_part[agent, 1] = squash(width[agent], WIDTH)
 
 
 @njit
 def look_around(model, data, worker, world):
-    """Finds the nearest agents of everybody whose row is wanted; the blind see none."""
+    """Walks the way of everybody whose row is wanted, and finds who is on it and near; the blind
+    see none.
+    """
     counts = model.counts
     worlds, bodies, scratch = data.worlds, data.bodies, data.scratch
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
     stream, tick = worlds.stream[world], worlds.tick[world]
     neighbours = np.int64(counts.agents)
     erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.nearest[world]
-    pose, centre_x, centre_y = (
-        scratch.pose[worker], scratch.centre_x[worker], scratch.centre_y[worker]
-    )  # fmt: skip
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     member = worker * block_size() + thread_index()
     keys, square = scratch.key[member], scratch.square[member]
+    way, along = scratch.way_ahead[member], scratch.along[member]
     for agent in range(thread_index(), centre_x.shape[0], block_size()):
         if wanted[agent] == 0:
             continue
+        walk_ahead(model, data, way, worker, world, agent)
         sees = neighbours
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             sees = np.int64(0)
             known[agent, 0] = 0
-        nearest_agents(agent, sees, pose, centre_x, centre_y, square, known[agent], keys)
+        else:
+            find_leaders(model, data, way, along, worker, world, agent)
+        nearest_agents(agent, sees, centre_x, centre_y, along, square, known[agent], keys)
 
 
 @inline
@@ -259,32 +388,27 @@ def write_rows(model, data, worker, world):
     lane_dropout = np.float32(params.lane_dropout)
     boundary_dropout = np.float32(params.boundary_dropout)
     condition, route_cycle = model.draws.condition, model.routes.cycle
-    near_stop_line, line, colours = (
-        grid.near_stop_line,
-        model.signs.line,
-        data.lights.line_colour[world],
-    )
-    all_z, all_speed = agents.z[world], agents.speed[world]
-    all_goal, goal_distance = agents.goal[world], agents.goal_distance[world]
+    near_stop_line, colours = grid.near_stop_line, data.lights.line_colour[world]
+    all_speed, all_goal, goal_distance = (
+        agents.speed[world], agents.goal[world], agents.goal_distance[world]
+    )  # fmt: skip
     weight, num_goals, all_row = bodies.weight[world], bodies.num_goals[world], bodies.row[world]
     goal_lane, goal_s = bodies.goal_lane[world], bodies.goal_s[world]
     goal_x, goal_y = bodies.goal_x[world], bodies.goal_y[world]
-    known, kept, kept_way = (
-        scratch.nearest[world],
-        scratch.cached_cell[world],
-        scratch.cached_route_distance[world],
-    )
+    kept, kept_way = scratch.cached_cell[world], scratch.cached_route_distance[world]
     kept_lane, kept_boundary = (
         scratch.cached_lane_point[world],
         scratch.cached_boundary_point[world],
     )
-    pose, size_part = scratch.pose[worker], scratch.size_part[worker]
-    around, request = scratch.near_row[worker], scratch.request[worker]
+    pose, shown, notes = scratch.pose[worker], scratch.route[worker], scratch.ahead[worker]
+    own_lines, around, request = (
+        scratch.route_line[worker], scratch.near_row[worker], scratch.request[worker]
+    )  # fmt: skip
     narrow = rows.half.shape[0] > 0
 
     if params.prefetch != 0:
         prefetch_first(model, scratch, worker, world)
-    for agent in range(warp_index(), all_z.shape[0], num_warps()):
+    for agent in range(warp_index(), all_speed.shape[0], num_warps()):
         if params.prefetch != 0:
             prefetch_next(model, data, worker, world, agent)
         if request[agent] == NO_ROW:
@@ -296,17 +420,17 @@ def write_rows(model, data, worker, world):
             row = rows.final_observation[number] if last else rows.observation[number]
         eye = Eye(pose[agent, 0], pose[agent, 1], pose[agent, 2], pose[agent, 3])
         goal = np.int64(all_goal[agent])
-        offset = write_ego(
-            row, lanes, agents, bodies, world, agent, size_part[agent, 0], size_part[agent, 1]
-        )
+        offset = write_ego(row, params, lanes, agents, bodies, world, agent)
         offset = write_goals(
             row, offset, goals, eye, goal, np.int64(num_goals[agent]), goal_x[agent], goal_y[agent]
         )
         offset = write_conditions(row, offset, weight[agent], condition)
+        offset = write_route(row, offset, eye, np.int64(notes[agent, SHOWN]), shown[agent])
+        offset = write_notes(row, offset, notes[agent], all_speed[agent])
 
         near = np.int64(around[agent])
         if near < 0:
-            floats = lane_points * LANE_FLOATS + boundary_points * BOUNDARY_FLOATS
+            floats = lane_points * LANE_PLANES + boundary_points * BOUNDARY_PLANES
             offset = write_empty(row, offset, floats + stop_lines * LINE_FLOATS)
         else:
             lane = np.int64(goal_lane[agent, goal])
@@ -314,21 +438,28 @@ def write_rows(model, data, worker, world):
                 keep_points(model, data, world, agent, near, lane)
             slack = weight[agent, WEIGHT.goal_radius]
             target = Target(goal_s[agent, goal], slack, goal_distance[agent], route_cycle[lane])
+            first, count = offset, np.int64(kept[agent, 2])
             offset = write_lanes(
-                row, offset, lane_points, np.int64(kept[agent, 2]), eye, kept_lane[agent],
-                kept_way[agent], target, lane_dropout, source, agent,
-            )  # fmt: skip
-            offset = write_boundaries(
-                row, offset, boundary_points, np.int64(kept[agent, 3]), eye, kept_boundary[agent],
-                boundary_dropout, source, agent,
-            )  # fmt: skip
-            offset = write_stop_lines(
-                row, offset, stop_lines, eye, near_stop_line[near], line, first_line, colours
+                row, offset, lane_points, count, eye, kept_lane[agent], kept_way[agent], target
             )
-        offset = write_neighbours(
-            row, offset, neighbours, eye, agent, noise, source, known[agent], pose, all_z,
-            all_speed, size_part,
-        )  # fmt: skip
+            if lane_dropout > ZERO:
+                write_left_over(
+                    row, first, lane_points, count, LANE_PLANES, lane_dropout, 0, source, agent
+                )
+            first, count = offset, np.int64(kept[agent, 3])
+            offset = write_boundaries(
+                row, offset, boundary_points, count, eye, kept_boundary[agent]
+            )
+            if boundary_dropout > ZERO:
+                write_left_over(
+                    row, first, boundary_points, count, BOUNDARY_PLANES, boundary_dropout,
+                    BOUNDARY_DRAWS, source, agent,
+                )  # fmt: skip
+            offset = write_stop_lines(
+                row, offset, stop_lines, eye, near_stop_line[near], model.signs, first_line,
+                colours, own_lines[agent],
+            )  # fmt: skip
+        write_neighbours(row, offset, neighbours, eye, data, source, noise, worker, world, agent)
         hand_over(rows, row, number, last, params.bfloat16)
 
 
