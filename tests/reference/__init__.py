@@ -4,7 +4,6 @@ from tests.reference.kernels import (
     MILLIMETRE,
     MISSED,
     Car,
-    Observer,
     Sweep,
     arc_pose,
     bicycle,
@@ -25,6 +24,7 @@ from tests.reference.kernels import (
     unit,
     way_to,
 )
+from tests.reference.observation import Observer
 
 __all__ = [
     "MILLIMETRE",

@@ -100,9 +100,9 @@ def recall_nearest(slots, square, known, keys):
 
 @inline
 def nearest_agents(agent, slots, centre_x, centre_y, along, square, known, keys):
-    """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0;
-    those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`.
+    """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0.
 
+    Those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`.
     The list starts from those that were nearest at the step before, which are nearly in order; then
     it takes in whoever else is nearer than its last. The result does not depend on what `known`
     held.
@@ -183,8 +183,8 @@ def boxes_apart(ahead, aside, cos, sin, long, wide, own_long, own_wide):
     )
     nearest = corners_from(ahead, aside, long * cos, long * sin, wide * cos, wide * sin,
         own_long, own_wide)  # fmt: skip
-    other = corners_from(along, across, own_long * cos, own_long * sin, own_wide * cos,
-        own_wide * sin, long, wide)  # fmt: skip
+    other = corners_from(along, across, own_long * cos, -own_long * sin, own_wide * cos,
+        -own_wide * sin, long, wide)  # fmt: skip
     return below(ZERO, apart, root(least(nearest, other)), ZERO)
 
 
@@ -269,7 +269,7 @@ def gather(data, source, noise, known, seen, first, stride, worker, world, agent
         seen[at + WIDTH * stride] = bodies.width[world, other]
         seen[at + HEIGHT * stride] = agents.z[world, other] - z
         seen[at + ON_ROUTE * stride] = ONE if known[slot] & ON_WAY else ZERO
-        two_wheeler = kind == MOTORCYCLE or kind == BICYCLE
+        two_wheeler = kind in (MOTORCYCLE, BICYCLE)
         seen[at + KIND * stride] = ONE if kind == PEDESTRIAN else HALF if two_wheeler else ZERO
     return count
 

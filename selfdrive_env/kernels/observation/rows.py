@@ -317,9 +317,7 @@ def note_poses(model, data, map_index, worker, world):
 
 @njit
 def look_around(model, data, worker, world):
-    """Walks the way of everybody whose row is wanted, and finds who is on it and near; the blind
-    see none.
-    """
+    """Walks the way of all whose row is wanted, finds who is on it and near; the blind see none."""
     counts = model.counts
     worlds, bodies, scratch = data.worlds, data.bodies, data.scratch
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]

@@ -27,8 +27,8 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import NO_LIGHT
 
 __all__ = ["FOLLOWER", "LEADER", "LINE", "LINE_COLOUR", "LINE_GAP", "LINE_GIVES_WAY",
-    "LINE_SERVED", "LINE_TIME", "NOTES", "POINTS", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN", "WAY_COLUMNS",
-    "WAY_COS", "WAY_POINTS", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y", "WAY_Z",
+    "LINE_SERVED", "LINE_TIME", "NOTES", "POINTS", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN",
+    "WAY_COLUMNS", "WAY_COS", "WAY_POINTS", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y", "WAY_Z",
     "walk_ahead"]  # fmt: skip
 
 STEP = ROUTE_DISTANCES[0]
