@@ -18,14 +18,9 @@ __all__ = [
     "TILE",
     "absolute",
     "add_scaled",
-    "bottom",
     "constants",
-    "join",
-    "join_parts",
     "multiply_tile",
-    "pack",
     "place_of",
-    "shuffle",
 ]
 
 SIMD_WIDTH = 16
@@ -39,40 +34,9 @@ def _vector(length: int) -> Any:
     return ir.VectorType(ir.FloatType(), length)
 
 
-def pack(builder: Any, values: Any) -> Any:
-    """Returns a vector of scalars."""
-    vector = ir.Constant(_vector(len(values)), ir.Undefined)
-    for place, value in enumerate(values):
-        vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), place))
-    return vector
-
-
 def constants(*values: float) -> Any:
     """Returns a constant vector."""
     return ir.Constant(_vector(len(values)), [ir.Constant(ir.FloatType(), v) for v in values])
-
-
-def shuffle(builder: Any, vector: Any, *order: int) -> Any:
-    """Returns a vector of the entries of another in the order given."""
-    mask = ir.Constant(
-        ir.VectorType(ir.IntType(32), len(order)), [ir.Constant(ir.IntType(32), o) for o in order]
-    )
-    return builder.shuffle_vector(vector, vector, mask)
-
-
-def join(builder: Any, first: Any, second: Any) -> Any:
-    """Returns a vector of eight from two of four."""
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), list(range(8)))
-    return builder.shuffle_vector(first, second, mask)
-
-
-def join_parts(builder: Any, first: Any, second: Any, order: Any) -> Any:
-    """Returns a vector of eight: entries `order` of two vectors of eight."""
-    mask = ir.Constant(
-        ir.VectorType(ir.IntType(32), 8),
-        [ir.Constant(ir.IntType(32), place) for place in (*order, *(8 + o for o in order))],
-    )
-    return builder.shuffle_vector(first, second, mask)
 
 
 def absolute(builder: Any, vector: Any) -> Any:
@@ -85,15 +49,6 @@ def absolute(builder: Any, vector: Any) -> Any:
 def place_of(builder: Any, data: Any, index: Any, length: int) -> Any:
     """Returns a pointer to `length` floats from entry `index` of a flat array on."""
     return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
-
-
-def bottom(builder: Any, value: Any, scale: Any, share: Any) -> Any:
-    """Returns scale + share |value|; shares are 0 or 1."""
-    kind = ir.IntType(32)
-    words = ir.VectorType(kind, value.type.count)
-    mask = ir.Constant(words, [ir.Constant(kind, 0x7FFFFFFF if one else 0) for one in share])
-    size = builder.bitcast(builder.and_(builder.bitcast(value, words), mask), value.type)
-    return builder.fadd(constants(*scale), size)
 
 
 def _spread(builder: Any, value: Any) -> Any:
@@ -111,20 +66,21 @@ def _multiply_add(builder: Any) -> Any:
 
 @intrinsic
 def multiply_tile(
-    typing_context: Any, x: Any, first: Any, depth: Any, weights: Any, column: Any, width: Any,
-    out: Any, place: Any,
+    typing_context: Any, x: Any, first: Any, row_step: Any, step: Any, depth: Any, weights: Any,
+    column: Any, width: Any, out: Any, place: Any,
 ) -> Any:  # fmt: skip
     """Writes products of TILE rows of `depth` numbers and SIMD_WIDTH columns of a matrix.
 
-    out[place + r width + c] = sum over f of x[first + r depth + f] weights[column + f width + c]
+    out[place + r width + c] =
+        sum over f below depth of x[first + r row_step + f step] weights[column + f width + c]
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def data(number: int) -> Any:
             return make_array(signature.args[number])(context, builder, arguments[number]).data
 
-        _, first, depth, _, column, width, _, place = arguments
-        x, weights, out = data(0), data(3), data(6)
+        _, first, row_step, step, depth, _, column, width, _, place = arguments
+        x, weights, out = data(0), data(5), data(8)
         word, halves = ir.IntType(64), SIMD_WIDTH // 8
         zero = ir.Constant(_vector(8), [0.0] * 8)
         sums = [cgutils.alloca_once_value(builder, zero) for _ in range(TILE * halves)]
@@ -136,10 +92,10 @@ def multiply_tile(
                 builder.load(place_of(builder, weights, at, 8), align=4)
                 for at in (builder.add(line, ir.Constant(word, 8 * half)) for half in range(halves))
             ]
-            at = builder.add(first, loop.index)
+            at = builder.add(first, builder.mul(loop.index, step))
             for row in range(TILE):
                 left = _spread(builder, builder.load(builder.gep(x, [at])))
-                at = builder.add(at, depth)
+                at = builder.add(at, row_step)
                 for half in range(halves):
                     cell = sums[row * halves + half]
                     value = [left, right[half], builder.load(cell)]
@@ -152,7 +108,7 @@ def multiply_tile(
         return context.get_dummy_value()
 
     word = types.int64
-    return types.void(x, word, word, weights, word, word, out, word), generate
+    return types.void(x, word, word, word, word, weights, word, word, out, word), generate
 
 
 @intrinsic

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from selfdrive_env.config.checks import as_table, check_choice, check_integer
-from selfdrive_env.config.observation import planes, row_length, slices
+from selfdrive_env.config.observation import check_length, planes, row_length, slices
 from selfdrive_env.state.params import Counts
 from selfdrive_env.state.world import MAX_GOALS
 
@@ -59,8 +59,7 @@ class ObservationLayout:
         groups = self.slices
         if name not in groups:
             raise ValueError(f"a row has no group {name!r}; its groups are {', '.join(groups)}")
-        if rows.ndim == 0 or rows.shape[-1] != self.width:
-            raise ValueError(f"rows must have {self.width} columns, got shape {tuple(rows.shape)}")
+        check_length("rows", tuple(rows.shape), self.counts)
         return planes(rows, self.counts, name)
 
 

@@ -19,7 +19,7 @@ from selfdrive_env.state.params import Counts
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 
 __all__ = ["OBSERVATION", "OBSERVATION_VERSION", "ROUTE_DISTANCES", "WIDTHS", "Column", "Scale",
-    "decode", "encode", "plane_of", "planes", "row_length", "scale_of", "slices",
+    "check_length", "decode", "encode", "plane_of", "planes", "row_length", "scale_of", "slices",
     "slots"]  # fmt: skip
 
 OBSERVATION_VERSION = 2
@@ -116,7 +116,8 @@ def clip(size: float, offset: float = 0.0) -> Scale:
 
 NEAR, FAR, GAP, LIMIT = squash(10.0), squash(30.0), balance(10.0), balance(10.0)
 SPEED, CLOSING = Scale(Kind.SQUASHED, 6.0, -0.5), squash(3.0)
-COEFFICIENT, ROOM = clip(0.5, 1.0), clip(1.0, 0.75)
+COEFFICIENT, JERK_COEFFICIENT = clip(1.0, 1.0), clip(0.4, 1.0)
+ROOM = clip(1.0, 0.75)
 
 
 def place(scale: Scale) -> tuple[Column, Column]:
@@ -153,16 +154,16 @@ def on_the_way(where: str) -> tuple[Column, ...]:
 
 OBSERVATION: dict[str, tuple[Column, ...]] = {
     "ego": (
-        Column("lateral_offset", "from the lane centre, positive left", "m", squash(0.5)),
+        Column("lateral_offset", "from the lane centre, positive left", "m", squash(0.25)),
         Column("angle", "between heading and lane, positive left", "rad", squash(0.1)),
         Column("lane_curvature", "positive left", "1/m", squash(0.02)),
         Column("speed", "negative in reverse", "m/s", SPEED),
         Column("speed_limit", "of the lane", "m/s", LIMIT),
         Column("steering", "angle, positive left", "rad", squash(0.1)),
-        Column("acceleration", "along the heading", "m/s^2", clip(5.0)),
-        Column("lateral_acceleration", "positive left", "m/s^2", clip(4.0)),
-        Column("jerk_scale", "coefficient C_throttle", scale=COEFFICIENT),
-        Column("lateral_jerk_scale", "coefficient C_steer", scale=COEFFICIENT),
+        Column("acceleration", "along the heading", "m/s^2", squash(2.0)),
+        Column("lateral_acceleration", "positive left", "m/s^2", squash(1.0)),
+        Column("jerk_scale", "coefficient C_throttle", scale=JERK_COEFFICIENT),
+        Column("lateral_jerk_scale", "coefficient C_steer", scale=JERK_COEFFICIENT),
         Column("acceleration_scale", "coefficient C_acc", scale=COEFFICIENT),
         Column("speed_scale", "coefficient C_vel", scale=COEFFICIENT),
         *SIZE,
@@ -231,6 +232,9 @@ OBSERVATION: dict[str, tuple[Column, ...]] = {
 WIDTHS = {name: len(columns) for name, columns in OBSERVATION.items()}
 """Group -> columns of one of its slots."""
 
+EARLIER_LENGTHS = {437: "lean", 1233: "full"}
+"""Columns of the rows of observation version 1."""
+
 FIXED = {"route": len(ROUTE_DISTANCES)}
 """Slots of groups that have more than one and are no part of a layout."""
 
@@ -287,6 +291,27 @@ def planes(rows: Any, counts: Counts, group: str) -> Any:
     return part.reshape(*part.shape[:-1], WIDTHS[group], slots(counts)[group])
 
 
+def check_length(name: str, shape: tuple[int, ...], counts: Counts) -> None:
+    """Refuses what is no row of a layout, one or many.
+
+    Args:
+        name: Of the argument, for the error.
+        shape: Of what it is.
+        counts: Slots of the layout.
+    """
+    width = row_length(counts)
+    if shape and shape[-1] == width:
+        return
+    text = f"{name} must be one of {width} columns, or many, got shape {tuple(shape)}"
+    earlier = EARLIER_LENGTHS.get(shape[-1]) if shape else None
+    if earlier is not None:
+        text += (
+            f": {shape[-1]} columns had the layout {earlier!r} in observation version 1; record or "
+            "train anew (docs/changes-of-rows.md)"
+        )
+    raise ValueError(text)
+
+
 def decode(row: Any, counts: Counts) -> dict[str, F32]:
     """Returns what observation rows tell, in the units of `OBSERVATION`.
 
@@ -301,9 +326,7 @@ def decode(row: Any, counts: Counts) -> dict[str, F32]:
         Group -> float32 [..., slots, columns]; slots that are not in use are zero.
     """
     values = np.asarray(row, np.float32)
-    width = row_length(counts)
-    if values.ndim == 0 or values.shape[-1] != width:
-        raise ValueError(f"row must be one of {width} columns, or many, got shape {values.shape}")
+    check_length("row", values.shape, counts)
     found = {}
     for name, columns in OBSERVATION.items():
         part = planes(values, counts, name)

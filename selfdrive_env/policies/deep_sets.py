@@ -30,11 +30,12 @@ __all__ = [
     "dense",
     "encode",
     "kernels",
+    "scalars_of",
     "set_plan",
 ]
 
 SETS = ("lane_points", "boundary_points", "stop_lines", "agents")
-"""Groups whose slots have no order that matters; the goals do have one."""
+"""Groups whose slots have no order that matters, the last of a row; the goals do have one."""
 
 CHUNK = 256
 """Rows whose gradients are summed apart, so that they do not depend on the number of threads."""
@@ -47,14 +48,19 @@ class SetWeights(NamedTuple):
     """The networks of the elements, one a set."""
 
     plan: I64
-    """Where a set lies in a row: first column, slots, columns of a slot; [S, 3]. The last column
-    of a slot tells that it is in use."""
+    """Where a set lies in a row: first entry, slots, columns of a slot; [S, 3]. It lies in planes,
+    [columns, slots]; the last column of a slot tells that it is in use."""
 
     inner: F32
     """W1 of all sets one below the other, [sum of columns, H1]."""
 
     outer: F32
     """W2, [S, H1, H2]."""
+
+
+def scalars_of(layout: ObservationLayout) -> slice:
+    """Returns the part of a row before the sets."""
+    return slice(0, layout.slices[SETS[0]].start)
 
 
 def set_plan(layout: ObservationLayout) -> tuple[list[str], I64]:
@@ -71,24 +77,50 @@ def multiply(x, count, depth, weights, base, width, out):
     for first in range(0, count, TILE):
         for column in range(0, width, SIMD_WIDTH):
             multiply_tile(
-                x, first * depth, depth, weights, base + column, width, out, first * width + column
-            )
+                x, first * depth, depth, 1, depth, weights, base + column, width, out,
+                first * width + column,
+            )  # fmt: skip
 
 
 @njit
-def gather(row, first, slots, columns, x, slot):
-    """Copies the slots that are in use, pads with zeros to whole tiles; returns their number."""
-    count = 0
-    for one in range(slots):
-        at = first + one * columns
-        if row[at + columns - 1] == ZERO:
-            continue
-        for column in range(columns):
-            x[count * columns + column] = row[at + column]
-        slot[count] = one
-        count += 1
-    for place in range(count * columns, (count + TILE - 1) // TILE * TILE * columns):
-        x[place] = ZERO
+def multiply_planes(row, first, slots, count, columns, weights, base, width, out, x):
+    """out[r] = x[r] W for the first `count` slots of a set in planes, all flat.
+
+    Args:
+        row: Observation.
+        first: Where the set begins.
+        slots: Of the set, from one plane to the next.
+        count: Of them, in use.
+        columns: Of a slot.
+        weights: W, [columns, width] from `base` on.
+        base: See `weights`.
+        width: See `weights`.
+        out: Receives [count, width] and up to TILE - 1 rows more.
+        x: Room for TILE slots, which sets of fewer are copied to.
+    """
+    if slots < TILE:
+        for slot in range(TILE):
+            for column in range(columns):
+                inside = slot < slots
+                x[slot * columns + column] = row[first + column * slots + slot] if inside else ZERO
+        multiply(x, count, columns, weights, base, width, out)
+        return
+    for tile in range(0, count, TILE):
+        slot = min(tile, slots - TILE)  # the last ones once more, nothing behind the plane
+        for column in range(0, width, SIMD_WIDTH):
+            multiply_tile(
+                row, first + slot, 1, slots, columns, weights, base + column, width, out,
+                slot * width + column,
+            )  # fmt: skip
+
+
+@njit
+def slots_in_use(row, first, slots, columns):
+    """Returns the number of the last slot of a set that is in use, plus 1."""
+    valid = first + (columns - 1) * slots
+    count = slots
+    while count > 0 and row[valid + count - 1] == ZERO:
+        count -= 1
     return count
 
 
@@ -107,17 +139,16 @@ def _encode(rows, plan, inner, outer, out, best, begin, end):
     """
     wide = out.shape[2]
     depth = outer.size // (plan.shape[0] * wide)
-    slots = plan[:, 1].max() + TILE
-    x = np.empty(slots * plan[:, 2].max(), np.float32)
-    hidden = np.empty(slots * depth, np.float32)
-    result = np.empty(slots * wide, np.float32)
-    slot = np.empty(slots, np.int32)
+    most = plan[:, 1].max() + TILE
+    x = np.empty(TILE * plan[:, 2].max(), np.float32)
+    hidden = np.empty(most * depth, np.float32)
+    result = np.empty(most * wide, np.float32)
     for row in range(begin, end):
         base = 0
         for one in range(plan.shape[0]):
-            columns = plan[one, 2]
-            count = gather(rows[row], plan[one, 0], plan[one, 1], columns, x, slot)
-            multiply(x, count, columns, inner, base, depth, hidden)
+            first, slots, columns = plan[one, 0], plan[one, 1], plan[one, 2]
+            count = slots_in_use(rows[row], first, slots, columns)
+            multiply_planes(rows[row], first, slots, count, columns, inner, base, depth, hidden, x)
             for place in range((count + TILE - 1) // TILE * TILE * depth):
                 hidden[place] = max(hidden[place], ZERO)
             multiply(hidden, count, depth, outer, one * depth * wide, wide, result)
@@ -126,10 +157,9 @@ def _encode(rows, plan, inner, outer, out, best, begin, end):
             for column in range(wide):
                 largest[column] = ZERO
                 where[column] = -1
-            for element in range(count):
-                number = slot[element]
+            for number in range(count):
                 for column in range(wide):
-                    value = result[element * wide + column]
+                    value = result[number * wide + column]
                     larger = value > largest[column]
                     where[column] = number if larger else where[column]
                     largest[column] = value if larger else largest[column]
@@ -177,7 +207,7 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
                 element_of[number] = count
                 slot[count] = number
                 for at in range(columns):
-                    x[count * columns + at] = rows[row, first + number * columns + at]
+                    x[count * columns + at] = rows[row, first + at * plan[one, 1] + number]
                 count += 1
             for at in range(count * columns, (count + TILE - 1) // TILE * TILE * columns):
                 x[at] = ZERO

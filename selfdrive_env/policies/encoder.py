@@ -16,13 +16,12 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from selfdrive_env.config.layouts import ObservationLayout
-from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.policies.deep_sets import (
-    SETS,
     SIMD_WIDTH,
     SetWeights,
     backward,
     encode,
+    scalars_of,
     set_plan,
 )
 
@@ -68,16 +67,15 @@ class Encoder(nn.Module):
     def __init__(self, layout: ObservationLayout, sizes: Sizes, generator: torch.Generator) -> None:
         super().__init__()
         self.sets, self.plan = set_plan(layout)
-        place = layout.slices
-        self.scalars = [place[name] for name in OBSERVATION if name not in SETS]
-        width = sum(one.stop - one.start for one in self.scalars)
-        self.scalar = linear(width, sizes.scalar_width, generator)
+        self.scalars = scalars_of(layout)
+        self.scalar = linear(self.scalars.stop, sizes.scalar_width, generator)
         self.elements = nn.ModuleDict()
         for name, (_, _, columns) in zip(self.sets, self.plan.tolist(), strict=True):
             self.elements[name] = nn.ModuleList(
                 linear(a, b, generator, bias=False)
                 for a, b in pairwise((columns, *sizes.set_widths))
             )
+        self.layers = range(len(sizes.set_widths))
         self.width = sizes.scalar_width + len(self.sets) * sizes.set_widths[-1]
         fits = len(sizes.set_widths) == 2 and all(w % SIMD_WIDTH == 0 for w in sizes.set_widths)
         self.in_one_pass = fits and bool(self.sets)
@@ -87,19 +85,19 @@ class Encoder(nn.Module):
         mixed = torch.is_autocast_enabled(rows.device.type)
         if not mixed:
             rows = rows.to(self.scalar.weight.dtype)
-        scalar = torch.relu(self.scalar(torch.cat([rows[:, one] for one in self.scalars], 1)))
+        scalar = torch.relu(self.scalar(rows[:, self.scalars]))
         single = rows.dtype == torch.float32
         if self.in_one_pass and not mixed and rows.device.type == "cpu" and single:
             largest = _LargestOfSets.apply(rows.contiguous(), *self._stacked(), self.plan)
             return torch.cat([scalar, largest.flatten(1)], 1)
         parts = [scalar]
         for name, (first, slots, columns) in zip(self.sets, self.plan.tolist(), strict=True):
-            x = rows[:, first : first + slots * columns].unflatten(1, (slots, columns))
-            layers: list[nn.Module] = list(self.elements[name].children())
-            for layer in layers[:-1]:
-                x = torch.relu(layer(x))
+            x = rows[:, first : first + slots * columns].unflatten(1, (columns, slots))
+            layers = [self.get_parameter(f"elements.{name}.{n}.weight") for n in self.layers]
+            for weight in layers[:-1]:
+                x = torch.relu(torch.matmul(weight, x))
             # The rectifier commutes with the maximum and is cheaper after it.
-            parts.append(torch.relu(layers[-1](x).amax(1)))
+            parts.append(torch.relu(torch.matmul(layers[-1], x).amax(2)))
         return torch.cat(parts, 1)
 
     def _stacked(self) -> tuple[Tensor, Tensor]:

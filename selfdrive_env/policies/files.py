@@ -131,7 +131,8 @@ def layout_difference(saved: Mapping[str, Any], layout: ObservationLayout | None
     if saved.get("observation_version") != OBSERVATION_VERSION:
         return (
             f"observation version {saved.get('observation_version')} in the file, "
-            f"{OBSERVATION_VERSION} in this package"
+            f"{OBSERVATION_VERSION} in this package: train it anew (docs/changes-of-rows.md), or "
+            "drive it with the version of the package that trained it"
         )
     groups = [one.name for one in dataclasses.fields(ObservationLayout)]
     there = saved["layout"]

@@ -8,8 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.observation import OBSERVATION
-from selfdrive_env.policies.deep_sets import SETS, SIMD_WIDTH, SetWeights, dense, encode, set_plan
+from selfdrive_env.policies.deep_sets import (
+    SIMD_WIDTH,
+    SetWeights,
+    dense,
+    encode,
+    scalars_of,
+    set_plan,
+)
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32, I64
 
@@ -33,8 +39,7 @@ class NumpyPolicy:
         self.threads = threads
         sizes = file.description["sizes"]
         names, self._plan = set_plan(file.layout)
-        self._scalars = [file.layout.slices[name] for name in OBSERVATION if name not in SETS]
-        width = sum(one.stop - one.start for one in self._scalars)
+        self._scalars = scalars_of(file.layout)
 
         def take(name: str, *shape: int) -> F32:
             found = file.weights.get(name)
@@ -51,7 +56,7 @@ class NumpyPolicy:
         def linear(name: str, inputs: int, outputs: int) -> Layer:
             return take(f"{name}.weight", outputs, inputs), take(f"{name}.bias", outputs)
 
-        self._scalar = linear("encoders.0.scalar", width, sizes["scalar_width"])
+        self._scalar = linear("encoders.0.scalar", self._scalars.stop, sizes["scalar_width"])
         self._elements = []
         for name, (_, _, columns) in zip(names, self._plan.tolist(), strict=True):
             widths = [columns, *sizes["set_widths"]]
@@ -95,8 +100,7 @@ class NumpyPolicy:
                 f"{rows.shape}"
             )
         weight, bias = self._scalar
-        scalars = np.concatenate([rows[:, one] for one in self._scalars], 1)
-        parts = [np.maximum(self._product(scalars, weight) + bias, 0.0)]
+        parts = [np.maximum(self._product(rows[:, self._scalars], weight) + bias, 0.0)]
         if self._sets is not None:
             parts.append(encode(rows, self._sets, self.threads)[0].reshape(len(rows), -1))
         else:
@@ -111,7 +115,8 @@ class NumpyPolicy:
     def _largest(self, rows: F32, number: int) -> F32:
         """Returns what a set comes to, for networks of any shape."""
         first, slots, columns = self._plan[number].tolist()
-        x = rows[:, first : first + slots * columns].reshape(-1, columns)
+        planes = rows[:, first : first + slots * columns].reshape(-1, columns, slots)
+        x = planes.transpose(0, 2, 1).reshape(-1, columns)
         for weight in self._elements[number]:
             x = np.maximum(self._product(x, weight), 0.0)
         largest: F32 = x.reshape(len(rows), slots, -1).max(1)

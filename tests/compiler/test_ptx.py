@@ -31,7 +31,6 @@ ON_CUDA = {
     "half_bits": "bits",
     "prefetch": "_prefetch_nothing",
     "write_halves": "_write_halves_singly",
-    "write_point_pair": "_write_no_point_pair",
 }
 """What CUDA compiles instead of a function that has instructions of its own on the CPU; of all
 others it compiles the plain function, which says what is computed."""

@@ -1,131 +1,104 @@
-"""The vector forms of the innermost writes give the bits of the plain ones."""
+"""What is computed several numbers at a time has the bits of one number at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from selfdrive_env.compiler import simd as vectors
-from selfdrive_env.compiler.njit import entry
+from selfdrive_env.compiler import simd
+from selfdrive_env.compiler.njit import entry, inline
 from selfdrive_env.compiler.simd import (
-    write_lane_pair,
-    write_lane_point,
-    write_mover,
-    write_point,
-    write_point_pair,
-    write_squashed,
+    WIDE,
+    below,
+    least,
+    load,
+    most,
+    padded,
+    put,
+    root,
+    wide_lane,
+    wide_place,
+    wide_size,
 )
-from selfdrive_env.config.observation import WIDTHS
+from selfdrive_env.compiler.threads import SIMULATED
 
 F = np.float32
+SCALE, LOW = F(2.5), F(-0.5)
+
+
+@inline
+def formulas(a, b, c):
+    """All operations, with numbers on either side."""
+    return (
+        (a - c) / (SCALE + abs(a)) * b + c,
+        c - a * b,
+        root(abs(a * b)),
+        most(least(a, c), LOW),
+        least(c, most(a, b)),
+        below(a, b, c, a),
+        below(c, a, a + b, SCALE),
+        SCALE / (c + a),
+    )
+
+
+PLANES = 9
 
 
 @entry
-def squashed(row, offset, a, b, scale_a, scale_b):
-    write_squashed(row, offset, a, b, scale_a, scale_b)
+def write(row, offset, slots, count, a, b, c):
+    for turn in range(wide_lane(), slots, wide_size()):
+        at = wide_place(turn, slots)
+        found = formulas(load(a, at), load(b, at), c)
+        to = offset + at
+        put(row, to, at, count, found[0])
+        put(row, to + slots, at, count, found[1])
+        put(row, to + 2 * slots, at, count, found[2])
+        put(row, to + 3 * slots, at, count, found[3])
+        put(row, to + 4 * slots, at, count, found[4])
+        put(row, to + 5 * slots, at, count, found[5])
+        put(row, to + 6 * slots, at, count, found[6])
+        put(row, to + 7 * slots, at, count, found[7])
+        put(row, to + 8 * slots, at, count, SCALE)
 
 
-@entry
-def point(row, offset, table, index, x, y, cos, sin):
-    write_point(row, offset, table, index, x, y, cos, sin)
+def one_by_one(slots, count, a, b, c):
+    wanted = np.zeros((PLANES, slots), F)
+    for at in range(count):
+        wanted[:8, at] = formulas.py_func(a[at], b[at], c)
+        wanted[8, at] = SCALE
+    return wanted
 
 
-@entry
-def lane_point(row, offset, table, index, x, y, cos, sin, distance, gain):
-    write_lane_point(row, offset, table, index, x, y, cos, sin, distance, gain)
+@pytest.mark.skipif(SIMULATED, reason="nothing is compiled")
+@settings(max_examples=60, deadline=None)
+@given(
+    slots=st.integers(1, 3 * WIDE + 3), share=st.floats(0.0, 1.0), seed=st.integers(0, 2**32),
+    offset=st.integers(0, 9),
+)  # fmt: skip
+def test_planes_have_the_bits_of_single_numbers(slots, share, seed, offset):
+    random = np.random.default_rng(seed)
+    a, b = random.normal(0.0, 30.0, (2, padded(slots))).astype(F)
+    count, c = round(share * slots), F(random.normal())
+    whole = np.full(offset + PLANES * slots + WIDE, F(7.0))
+    row = whole[: offset + PLANES * slots]
+    write(row, offset, slots, count, a, b, c)
+    with np.errstate(all="ignore"):
+        wanted = one_by_one(slots, count, a, b, c)
+    np.testing.assert_array_equal(row[offset:].reshape(PLANES, slots), wanted)
+    assert (row[:offset] == 7.0).all() and (whole[len(row) :] == 7.0).all()
 
 
-@entry
-def mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part):
-    write_mover(row, offset, table, index, x, y, cos, sin, speed, length_part, width_part)
+def test_arrays_are_padded_to_whole_vectors():
+    assert [padded(length) for length in (0, 1, 8, 9, 80)] == [8, 8, 8, 16, 80]
 
 
-@entry
-def point_pair(row, offset, table, index, x, y, cos, sin):
-    write_point_pair(row, offset, table, index, x, y, cos, sin)
-
-
-@entry
-def lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own):
-    write_lane_pair(row, offset, table, index, x, y, cos, sin, way, goal_s, slack, cycle, own)
-
-
-LANE, BOUNDARY = WIDTHS["lane_points"], WIDTHS["boundary_points"]
-PAIRS = {
-    "write_point_pair": (point_pair, 2 * BOUNDARY, 2 * BOUNDARY, 0),
-    "write_lane_pair": (lane_pair, 2 * LANE, 2 * LANE + 1, 5),
-}
-
-WAYS = np.array([-60.0, -3.0, 0.0, 0.5, 40.0, 3e3, 1e9], F)
-
-CASES = {
-    "write_point": (point, 4, 4, 0),
-    "write_lane_point": (lane_point, LANE, 8, 2),
-    "write_mover": (mover, 8, 8, 3),
-}
-
-
-@pytest.mark.parametrize(
-    ("name", "columns"),
-    [*((name, columns) for name in CASES for columns in (4, 9)), *((name, 4) for name in PAIRS)],
-)
-def test_vectors_give_the_same_bits(name, columns):
-    compiled, floats, touched, extra = {**CASES, **PAIRS}[name]
-    random = np.random.default_rng(0)
-    heading = random.uniform(-np.pi, np.pi, 50)
-    table = random.normal(0, 100, (50, columns)).astype(F)
-    table[:, 2], table[:, 3] = np.cos(heading), np.sin(heading)
-    for index in range(49):
-        turn = random.uniform(-np.pi, np.pi)
-        frame = [F(v) for v in (*random.normal(0, 100, 2), np.cos(turn), np.sin(turn))]
-        rest: list[object] = [F(v) for v in random.normal(0, 100, extra)]
-        if name == "write_lane_pair":
-            rest[0] = random.choice(WAYS, 50)
-        offset = int(random.integers(0, 5))
-        wanted, found = np.full((2, 24), F(7.0))
-        getattr(vectors, name)(wanted, offset, table, index, *frame, *rest)
-        compiled(found, offset, table, index, *frame, *rest)
-        used = slice(offset, offset + floats)
-        np.testing.assert_array_equal(found[used], wanted[used])
-        assert (np.delete(found, np.arange(offset, offset + touched)) == 7.0).all()
-
-
-def test_squashed_pairs_give_the_same_bits():
-    random = np.random.default_rng(1)
-    for _ in range(200):
-        values = [F(v) for v in (*random.normal(0, 1e3, 2), *random.uniform(0.1, 100, 2))]
-        wanted, found = np.zeros((2, 4), F)
-        vectors.write_squashed(wanted, 1, *values)
-        squashed(found, 1, *values)
-        np.testing.assert_array_equal(found, wanted)
-
-
-def test_pairs_are_two_points():
-    random = np.random.default_rng(3)
-    for _ in range(200):
-        table = random.normal(0, 50, (2, 4)).astype(F)
-        turn = random.uniform(-np.pi, np.pi, 2)
-        table[:, 2], table[:, 3] = np.cos(turn), np.sin(turn)
-        frame = [F(v) for v in (*random.normal(0, 50, 2), 0.8, 0.6)]
-        goal_s, slack, cycle, own = (F(v) for v in random.uniform(0, 50, 4))
-        ways = random.choice(WAYS, 2)
-        pair, single = np.zeros((2, 24), F)
-        lane_pair(pair, 0, table, 0, *frame, ways, goal_s, slack, cycle, own)
-        for number in range(2):
-            distance = vectors.way_ahead(ways[number], goal_s, slack, cycle)
-            lane_point(single, 7 * number, table, number, *frame, distance, distance - own)
-        np.testing.assert_allclose(pair, single, atol=3e-7)
-        assert np.abs(pair).max() <= 1.0
-
-
-def test_headings_stay_within_the_box():
-    """Rounding adds to cosines and sines; what is written never leaves [-1, 1]."""
-    random = np.random.default_rng(2)
-    turns = random.uniform(-np.pi, np.pi, 20_000)
-    table = np.zeros((len(turns), 4), F)
-    table[:, 2], table[:, 3] = np.cos(turns), np.sin(turns)
-    row = np.zeros(4, F)
-    for index in range(len(turns)):
-        other = turns[index] + np.pi / 2 * random.integers(4)
-        point(row, 0, table, index, F(0), F(0), F(np.cos(other)), F(np.sin(other)))
-        assert np.abs(row).max() <= 1.0
+def test_the_plain_functions_say_what_is_computed():
+    row = np.full(3, F(7.0))
+    simd.put(row, 1, 0, 1, F(2.0))
+    simd.put(row, 2, 1, 1, F(2.0))
+    assert row.tolist() == [7.0, 2.0, 0.0]
+    assert simd.load(np.arange(3), 2) == 2
+    assert (simd.least(1, 2), simd.most(1, 2), simd.root(9.0)) == (1, 2, 3.0)
+    assert (simd.below(1, 2, 3, 4), simd.below(2, 2, 3, 4)) == (3, 4)

@@ -2,9 +2,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
-from selfdrive_env.config.observation import OBSERVATION, decode, slices, slots
+from selfdrive_env.config.observation import (
+    OBSERVATION,
+    ROUTE_DISTANCES,
+    Kind,
+    decode,
+    encode,
+    slices,
+    slots,
+)
 from selfdrive_env.envs import make_self_play
 
 SETTINGS = {"map": "riverside", "agents_per_world": 16, "num_threads": 1}
@@ -31,8 +41,8 @@ def test_valid_columns_say_which_slots_are_in_use(name):
     for group, columns in OBSERVATION.items():
         if columns[-1].name != "valid":
             continue
-        part = rows[:, env.layout.slices[group]]
-        part = part.reshape(len(rows), slots(env.layout.counts)[group], len(columns))
+        part = np.moveaxis(env.layout.group(rows, group), 1, 2)
+        assert part.shape == (len(rows), slots(env.layout.counts)[group], len(columns))
         valid = part[..., -1]
         assert set(np.unique(valid)) <= {0.0, 1.0}
         assert (np.diff(valid, axis=1) <= 0.0).all()
@@ -50,8 +60,9 @@ def test_ego_columns_follow_the_state():
     ego = rows[:, slices(env.layout.counts)["ego"]]
     names = [column.name for column in OBSERVATION["ego"]]
     speed, length = env.engine.agents.speed[0], env.engine.bodies.length[0]
-    np.testing.assert_allclose(ego[:, names.index("speed")], speed / (10 + speed), atol=1e-6)
-    np.testing.assert_allclose(ego[:, names.index("length")], length / (5 + length), atol=1e-6)
+    wanted = 1.5 * speed / (6.0 + speed) - 0.5
+    np.testing.assert_allclose(ego[:, names.index("speed")], wanted, atol=1e-6)
+    np.testing.assert_allclose(ego[:, names.index("length")], (length - 6.0) / 6.0, atol=1e-6)
     env.close()
 
 
@@ -85,6 +96,8 @@ def test_a_decoded_row_has_the_quantities_of_the_state():
         far = max(float(np.hypot(x, y)), 20.0)  # the squashed value loses digits far away
         assert ahead == pytest.approx(x * cos + y * sin, abs=1e-4 * far**2)
         assert left == pytest.approx(y * cos - x * sin, abs=1e-4 * far**2)
+        assert ego["goal_distance"] == pytest.approx(agents.goal_distance[0, row], rel=1e-3)
+        assert ego["step_length"] == pytest.approx(env.engine.params.dt, abs=1e-6)
 
 
 def test_slots_that_are_not_in_use_stay_zero():
@@ -97,6 +110,91 @@ def test_a_row_of_another_layout_is_refused():
     width = LAYOUTS["lean"].width
     with pytest.raises(ValueError, match=f"row must be one of {width} columns, or many, got shape"):
         decode(np.zeros(width + 1), LAYOUTS["lean"].counts)
+
+
+@pytest.mark.parametrize(("width", "name"), [(437, "lean"), (1233, "full")])
+def test_a_row_of_version_1_is_refused_by_name(width, name):
+    wanted = f"{width} columns had the layout '{name}' in observation version 1; record or train"
+    with pytest.raises(ValueError, match=wanted):
+        decode(np.zeros(width), LAYOUTS[name].counts)
+    with pytest.raises(ValueError, match=wanted):
+        LAYOUTS[name].group(np.zeros((3, width)), "agents")
+
+
+def test_a_group_is_a_view_in_planes():
+    layout = LAYOUTS["lean"]
+    rows = np.arange(3 * layout.width, dtype=np.float32).reshape(3, -1)
+    lanes = layout.group(rows, "lane_points")
+    assert lanes.shape == (3, 6, layout.lane_points) and np.shares_memory(lanes, rows)
+    assert (np.diff(lanes, axis=2) == 1.0).all()
+    with pytest.raises(ValueError, match="a row has no group 'lanes'; its groups are ego, goals"):
+        layout.group(rows, "lanes")
+
+
+counts = st.builds(
+    ObservationLayout,
+    goals=st.integers(0, 4),
+    lane_points=st.integers(0, 20),
+    boundary_points=st.integers(0, 20),
+    stop_lines=st.integers(0, 6),
+    agents=st.integers(0, 20),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(layout=counts, seed=st.integers(0, 2**32), rows=st.integers(1, 4))
+def test_encode_and_decode_undo_one_another(layout, seed, rows):
+    random = np.random.default_rng(seed)
+    row = np.zeros((rows, layout.width), np.float32)
+    for name, columns in OBSERVATION.items():
+        part = layout.group(row, name)
+        part[:] = random.uniform(-0.95, 0.95, part.shape)
+        if columns[-1].name == "valid":
+            part[:, -1] = random.integers(0, 2, part[:, -1].shape)
+            part[:] = np.where(part[:, -1:] > 0.0, part, 0.0)
+    tables = decode(row, layout.counts)
+    assert {name: table.shape for name, table in tables.items()} == {
+        name: (rows, count, len(OBSERVATION[name])) for name, count in slots(layout.counts).items()
+    }
+    back = encode(tables, layout.counts)
+    np.testing.assert_allclose(back, row, atol=2e-6)
+    again = decode(back, layout.counts)
+    for name, table in tables.items():
+        np.testing.assert_allclose(again[name], table, rtol=1e-3, atol=1e-4)
+    assert encode({n: t[0] for n, t in tables.items()}, layout.counts).shape == (layout.width,)
+
+
+def test_tables_that_are_no_row_are_refused():
+    layout = LAYOUTS["lean"]
+    tables = decode(np.zeros(layout.width), layout.counts)
+    with pytest.raises(ValueError, match="tables lack the group 'route'; groups are ego"):
+        encode({n: t for n, t in tables.items() if n != "route"}, layout.counts)
+    with pytest.raises(ValueError, match=r"tables\['agents'\] must end in \(8, 16\), got shape"):
+        encode(tables | {"agents": np.zeros((7, 16))}, layout.counts)
+
+
+PLACES = [
+    (group, column)
+    for group, columns in OBSERVATION.items()
+    for column in columns
+    if column.name in ("x", "y")
+]
+
+
+@pytest.mark.parametrize(("group", "column"), PLACES, ids=[f"{g}.{c.name}" for g, c in PLACES])
+@pytest.mark.parametrize(("distance", "error"), [(5.0, 0.02), (20.0, 0.1), (100.0, 1.0)])
+def test_places_are_exact_in_half_precision(group, column, distance, error):
+    places = np.linspace(-distance, distance, 4001)
+    scaled = column.scale.scaled(places).astype(np.float16)
+    found = column.scale.restored(scaled.astype(np.float32))
+    assert np.abs(found - places).max() <= error
+    assert column.scale.kind is Kind.SQUASHED
+
+
+def test_the_route_is_shown_at_eight_distances():
+    assert ROUTE_DISTANCES == (2.5, 5.0, 7.5, 12.5, 17.5, 25.0, 35.0, 50.0)
+    steps = np.array(ROUTE_DISTANCES) / ROUTE_DISTANCES[0]
+    assert (steps == steps.astype(int)).all()  # the walk has points at equal steps
 
 
 def test_many_rows_decode_as_each_does():

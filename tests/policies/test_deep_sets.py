@@ -21,7 +21,8 @@ def by_torch(rows: F32, weights: SetWeights, grad_output: F32) -> tuple[F32, F32
     outer = torch.tensor(weights.outer, requires_grad=True)
     parts, base = [], 0
     for number, (first, slots, columns) in enumerate(weights.plan.tolist()):
-        x = torch.from_numpy(rows[:, first : first + slots * columns]).reshape(-1, slots, columns)
+        x = torch.from_numpy(rows[:, first : first + slots * columns]).reshape(-1, columns, slots)
+        x = x.transpose(1, 2)
         hidden = torch.relu(x @ inner[base : base + columns])
         parts.append(torch.relu((hidden @ outer[number]).amax(1)))
         base += columns
@@ -42,7 +43,7 @@ def random_case(
         table[..., -1] = 1.0
         table[random.random((rows, slots)) >= used] = 0.0
         plan.append((first, slots, columns))
-        parts.append(table.reshape(rows, -1))
+        parts.append(table.transpose(0, 2, 1).reshape(rows, -1))
         first += slots * columns
     inner = random.normal(size=(sum(c for _, c in sets), widths[0])).astype(np.float32)
     outer = random.normal(size=(len(sets), *widths)).astype(np.float32)

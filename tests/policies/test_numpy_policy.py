@@ -91,7 +91,7 @@ def test_drawn_actions_follow_their_chances(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"version": 1}, "version 1, this package reads 2"),
-        ({"observation_version": 0}, "observation version 0 in the file"),
+        ({"observation_version": 1}, "observation version 1 in the file, 2 in this package: train"),
         ({"sizes": {"scalar_width": 3}}, "lacks 'set_widths'"),
         ({"actions": 5}, r"actor.head.weight must be float32 \[5, 32\], got float32 \[12, 32\]"),
         ({"layout": {"goals": 1}}, "in one of file and package"),
@@ -243,7 +243,7 @@ def test_make_and_its_checker(policy: str) -> None:
     [
         ({"traffic": "selfpley"}, "traffic must be .*selfplay"),
         ({"traffic": "idmm"}, r"got 'idmm' \(did you mean 'idm'\?\)"),
-        ({"layout": "full"}, "layout must be that of the policy.*lane_points 24 in the file"),
+        ({"layout": "full"}, "layout must be that of the policy.*lane_points 12 in the file"),
         ({"action_type": "continuous"}, "action_type must be 'discrete'"),
         ({"driver": "idm"}, "driver must be 'external'"),
         ({"jerk_long": [-9.0, -4.0, 0.0, 4.0]}, r"jerk_long must be \[-15.0, -4.0, 0.0, 4.0\]"),

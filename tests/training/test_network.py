@@ -20,10 +20,9 @@ def random_rows(layout: ObservationLayout, count: int, seed: int = 0) -> torch.T
     length = layout.width
     rows = 2.0 * torch.rand((count, length), generator=generator) - 1.0
     for name in SETS:
-        table = rows[:, layout.slices[name]].view(count, -1, len(OBSERVATION[name]))
-        table[:, :, -1] = 1.0
-        table[:, table.shape[1] // 2 :] = 0.0
-        rows[:, layout.slices[name]] = table.flatten(1)
+        planes = layout.group(rows, name)
+        planes[:, -1] = 1.0
+        planes[:, :, planes.shape[2] // 2 :] = 0.0
     return rows
 
 
@@ -33,8 +32,7 @@ def test_the_order_of_a_set_does_not_matter(layout: ObservationLayout) -> None:
     rows = random_rows(layout, 5)
     mixed = rows.clone()
     for name in SETS:
-        table = rows[:, layout.slices[name]].view(5, -1, len(OBSERVATION[name]))
-        mixed[:, layout.slices[name]] = table.flip(1).flatten(1)
+        layout.group(mixed, name)[:] = layout.group(rows, name).flip(2)
     torch.testing.assert_close(networks.log_probabilities(rows), networks.log_probabilities(mixed))
     torch.testing.assert_close(networks.values(rows), networks.values(mixed))
 
@@ -46,9 +44,9 @@ def test_empty_slots_have_no_influence() -> None:
     large = torch.zeros(1, many.width)
     values = torch.linspace(-1.0, 1.0, small.shape[1])
     for name in OBSERVATION:
-        here, there = few.slices[name], many.slices[name]
-        small[0, here] = values[here]
-        large[0, there.start : there.start + here.stop - here.start] = values[here]
+        here = few.group(small, name)
+        here[:] = few.group(values[None], name)
+        many.group(large, name)[:, :, : here.shape[2]] = here
     a, b = Networks(few, SIZES, 12), Networks(many, SIZES, 12)
     b.load_state_dict(a.state_dict())
     torch.testing.assert_close(a.values(small), b.values(large))

@@ -51,8 +51,10 @@ from selfdrive_env.kernels.observation.scales import (
     balanced,
     clipped,
     half_balanced,
+    jerk_part,
     length_part,
     offset_of,
+    pace_part,
     per_size_of,
     size_of,
     squashed,
@@ -98,9 +100,8 @@ OFFSET, ANGLE = size_of("ego", "lateral_offset"), size_of("ego", "angle")  # [m]
 CURVATURE, STEERING = size_of("ego", "lane_curvature"), size_of("ego", "steering")
 """[1/m], [rad]"""
 SPEED, LIMIT = size_of("ego", "speed"), size_of("ego", "speed_limit")  # [m/s]
-PER_ACCELERATION = per_size_of("ego", "acceleration")  # [s^2/m]
-PER_LATERAL = per_size_of("ego", "lateral_acceleration")  # [s^2/m]
-PER_COEFFICIENT = per_size_of("ego", "jerk_scale")  # of a coefficient, no unit
+ACCELERATION = size_of("ego", "acceleration")  # [m/s^2]
+LATERAL = size_of("ego", "lateral_acceleration")  # [m/s^2]
 GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
 GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
 ROUTE_AHEAD, ROUTE_ASIDE = size_of("route", "x"), size_of("route", "y")  # [m]
@@ -121,12 +122,6 @@ def unit(value):
 
 
 @inline
-def coefficient(value):
-    """Returns what rows hold of a body's coefficient."""
-    return clipped(value - ONE, PER_COEFFICIENT)
-
-
-@inline
 def write_ego(row, params, lanes, agents, bodies, world, agent):
     """Writes the ego group, the first of a row; returns the offset behind it."""
     index = np.int64(agents.segment[world, agent])
@@ -138,12 +133,12 @@ def write_ego(row, params, lanes, agents, bodies, world, agent):
     row[3] = half_balanced(agents.speed[world, agent], SPEED)
     row[4] = balanced(limit, LIMIT)
     row[5] = squashed(agents.steering[world, agent], STEERING)
-    row[6] = clipped(agents.acceleration[world, agent], PER_ACCELERATION)
-    row[7] = clipped(agents.lateral_acceleration[world, agent], PER_LATERAL)
-    row[8] = coefficient(bodies.jerk_scale[world, agent])
-    row[9] = coefficient(bodies.lateral_jerk_scale[world, agent])
-    row[10] = coefficient(bodies.acceleration_scale[world, agent])
-    row[11] = coefficient(bodies.speed_scale[world, agent])
+    row[6] = squashed(agents.acceleration[world, agent], ACCELERATION)
+    row[7] = squashed(agents.lateral_acceleration[world, agent], LATERAL)
+    row[8] = jerk_part(bodies.jerk_scale[world, agent])
+    row[9] = jerk_part(bodies.lateral_jerk_scale[world, agent])
+    row[10] = pace_part(bodies.acceleration_scale[world, agent])
+    row[11] = pace_part(bodies.speed_scale[world, agent])
     row[12] = length_part(bodies.length[world, agent])
     row[13] = width_part(bodies.width[world, agent])
     row[14] = balanced(agents.goal_distance[world, agent], GOAL_DISTANCE)

@@ -14,8 +14,9 @@ from selfdrive_env.compiler.simd import least, most
 from selfdrive_env.config.observation import scale_of
 from selfdrive_env.kernels.math.geometry import ONE
 
-__all__ = ["UNIT", "Eye", "balanced", "clipped", "half_balanced", "length_part", "offset_of",
-    "per_size_of", "size_of", "squashed", "turned", "width_part"]  # fmt: skip
+__all__ = ["UNIT", "Eye", "balanced", "clipped", "half_balanced", "jerk_part", "length_part",
+    "offset_of", "pace_part", "per_size_of", "size_of", "squashed", "turned",
+    "width_part"]  # fmt: skip
 
 UNIT = np.float32(0.999999)
 """Factor of cosines and sines: what rounding adds to them must not lead out of [-1, 1]."""
@@ -54,6 +55,8 @@ def offset_of(group: str, name: str) -> np.float32:
 
 PER_LENGTH, LENGTH_OFFSET = per_size_of("ego", "length"), offset_of("ego", "length")
 PER_WIDTH, WIDTH_OFFSET = per_size_of("ego", "width"), offset_of("ego", "width")
+PER_JERK, PER_PACE = per_size_of("ego", "jerk_scale"), per_size_of("ego", "speed_scale")
+"""Of coefficients without a unit."""
 
 
 @inline
@@ -84,6 +87,18 @@ def half_balanced(value, size):
 def clipped(value, per_size):
     """Returns value times `per_size`, at most 1 in either direction."""
     return most(least(value * per_size, ONE), -ONE)
+
+
+@inline
+def jerk_part(scale):
+    """Returns what rows hold of the coefficient of a jerk."""
+    return clipped(scale - ONE, PER_JERK)
+
+
+@inline
+def pace_part(scale):
+    """Returns what rows hold of the coefficient of the acceleration or of the speed."""
+    return clipped(scale - ONE, PER_PACE)
 
 
 @inline
