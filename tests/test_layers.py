@@ -66,7 +66,10 @@ ORDER = {
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
-    "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
+    "kernels.observation": (
+        *(("outlook", "scales", "way"), ("leaders", "road_points", "shown_way"), ("neighbours",)),
+        ("rows",),
+    ),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
         ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "compile"),

@@ -11,7 +11,6 @@ import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.compiler.simd import load, put, wide_lane, wide_place, wide_size
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
@@ -24,7 +23,7 @@ from selfdrive_env.compiler.threads import (
     warp_lane,
     warp_size,
 )
-from selfdrive_env.config.observation import ROUTE_DISTANCES, WIDTHS
+from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
@@ -49,30 +48,17 @@ from selfdrive_env.kernels.observation.scales import (
     UNIT,
     Eye,
     balanced,
-    clipped,
     half_balanced,
     jerk_part,
     length_part,
-    offset_of,
     pace_part,
-    per_size_of,
     size_of,
     squashed,
     turned,
     width_part,
 )
-from selfdrive_env.kernels.observation.way import (
-    FOLLOWER,
-    LEADER,
-    LINE,
-    LINE_COLOUR,
-    LINE_GAP,
-    LINE_GIVES_WAY,
-    LINE_SERVED,
-    LINE_TIME,
-    SHOWN,
-    walk_ahead,
-)
+from selfdrive_env.kernels.observation.shown_way import write_notes, write_route
+from selfdrive_env.kernels.observation.way import SHOWN, walk_ahead
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
 from selfdrive_env.state.road import SEG_CURVATURE
@@ -93,8 +79,6 @@ __all__ = ["clear_row", "keep_row", "observe_wanted"]
 NO_ROW, _, LAST_OBSERVATION = (int(request) for request in RowRequest)
 
 EGO_FLOATS, GOAL_FLOATS, LINE_FLOATS = (WIDTHS[name] for name in ("ego", "goals", "stop_lines"))
-ROUTE_SLOTS, ROUTE_FLOATS = len(ROUTE_DISTANCES), WIDTHS["route"]
-OWN_LINE_FLOATS, BODY_FLOATS = WIDTHS["own_line"], WIDTHS["leader"]
 
 OFFSET, ANGLE = size_of("ego", "lateral_offset"), size_of("ego", "angle")  # [m], [rad]
 CURVATURE, STEERING = size_of("ego", "lane_curvature"), size_of("ego", "steering")
@@ -104,12 +88,6 @@ ACCELERATION = size_of("ego", "acceleration")  # [m/s^2]
 LATERAL = size_of("ego", "lateral_acceleration")  # [m/s^2]
 GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
 GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
-ROUTE_AHEAD, ROUTE_ASIDE = size_of("route", "x"), size_of("route", "y")  # [m]
-PER_ROOM, ROOM = per_size_of("route", "room_left"), offset_of("route", "room_left")
-"""[1/m], [m]"""
-GAP, BODY_GAP = size_of("own_line", "gap"), size_of("leader", "gap")  # [m]
-STOOD = size_of("own_line", "standing_time")  # [s]
-BODY_SPEED, CLOSING = size_of("leader", "speed"), size_of("leader", "closing_speed")  # [m/s]
 NOWHERE = np.float32(1.0e9)  # [m]
 BOUNDARY_DRAWS = 0x8000
 """First of the entries of which dropout of boundary points draws; before it are lane points."""
@@ -167,72 +145,6 @@ def write_conditions(row, offset, weight, condition):
     for index in range(warp_lane(), NUM_CONDITIONS, warp_size()):
         row[offset + index] = unit(weight[index] * condition[0, index] + condition[1, index])
     return offset + NUM_CONDITIONS
-
-
-@inline
-def write_route(row, offset, eye, count, shown):
-    """Writes the points of the way ahead; returns the offset behind them.
-
-    Args:
-        row: The row.
-        offset: Where the group begins.
-        eye: The `Eye`.
-        count: How many points there are before the way ends.
-        shown: `Scratch.route` of the agent.
-    """
-    for turn in range(wide_lane(), ROUTE_SLOTS, wide_size()):
-        at = wide_place(turn, np.int64(ROUTE_SLOTS))
-        to = offset + at
-        ahead, aside = turned(load(shown[0], at) - eye.x, load(shown[1], at) - eye.y, eye)
-        cos, sin = turned(load(shown[2], at), load(shown[3], at), eye)
-        left, right = load(shown[4], at), load(shown[5], at)
-        put(row, to, at, count, squashed(ahead, ROUTE_AHEAD))
-        put(row, to + ROUTE_SLOTS, at, count, squashed(aside, ROUTE_ASIDE))
-        put(row, to + 2 * ROUTE_SLOTS, at, count, cos * UNIT)
-        put(row, to + 3 * ROUTE_SLOTS, at, count, sin * UNIT)
-        put(row, to + 4 * ROUTE_SLOTS, at, count, clipped(left - ROOM, PER_ROOM))
-        put(row, to + 5 * ROUTE_SLOTS, at, count, clipped(right - ROOM, PER_ROOM))
-        put(row, to + 6 * ROUTE_SLOTS, at, count, balanced(load(shown[6], at), LIMIT))
-        put(row, to + 7 * ROUTE_SLOTS, at, count, ONE)
-    return offset + ROUTE_SLOTS * ROUTE_FLOATS
-
-
-@inline
-def write_notes(row, offset, info, speed):
-    """Writes the own line, the leader and the follower; returns the offset behind them.
-
-    Args:
-        row: The row.
-        offset: Where the groups begin.
-        info: `Scratch.ahead` of the agent.
-        speed: Its own [m/s].
-    """
-    colour = np.int64(info[LINE_COLOUR])
-    there = info[LINE] > ZERO
-    row[offset] = balanced(info[LINE_GAP], GAP) if there else ZERO
-    row[offset + 1] = np.float32(colour == RED)
-    row[offset + 2] = np.float32(colour == YELLOW)
-    row[offset + 3] = np.float32(colour == GREEN)
-    row[offset + 4] = np.float32(colour == STOP_SIGN)
-    row[offset + 5] = info[LINE_SERVED]
-    row[offset + 6] = info[LINE_GIVES_WAY]
-    row[offset + 7] = balanced(info[LINE_TIME], STOOD) if there else ZERO
-    row[offset + 8] = info[LINE]
-    offset += OWN_LINE_FLOATS
-    offset = write_body(row, offset, info, LEADER, speed, ONE)
-    return write_body(row, offset, info, FOLLOWER, speed, -ONE)
-
-
-@inline
-def write_body(row, offset, info, column, speed, side):
-    """Writes a leader (`side` 1) or a follower (-1); returns the offset behind it."""
-    there = info[column] > ZERO
-    closing = side * (speed - info[column + 2])
-    row[offset] = balanced(info[column + 1], BODY_GAP) if there else ZERO
-    row[offset + 1] = half_balanced(info[column + 2], BODY_SPEED) if there else ZERO
-    row[offset + 2] = squashed(closing, CLOSING) if there else ZERO
-    row[offset + 3] = info[column]
-    return offset + BODY_FLOATS
 
 
 @inline
