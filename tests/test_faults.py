@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
-from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.config.observation import OBSERVATION, decode
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -166,8 +166,8 @@ def gap(centre: F64, heading: F64, half: F64) -> float:
 def test_rows_are_as_wide_as_declared(layout: Any) -> None:
     env = make(4, layout=layout)
     made = LAYOUTS[layout] if isinstance(layout, str) else ObservationLayout(**layout)
-    slots = {"ego": 1, "conditions": 1, **dataclasses.asdict(made)}
-    wide = sum(slots[name] * len(columns) for name, columns in OBSERVATION.items())
+    slots = {"route": 8, **dataclasses.asdict(made)}
+    wide = sum(slots.get(name, 1) * len(columns) for name, columns in OBSERVATION.items())
     assert env.single_observation_space.shape == (wide,)
     assert env.step(env.action_space.sample())[0].shape == (4, wide)
 
@@ -351,10 +351,8 @@ def test_neighbours_are_the_nearest_in_order_of_distance() -> None:
     env = make(32)
     layout = env.layout
     rows = env.step(env.action_space.sample())[0]
-    observation = rows[:, layout.slices["agents"]].reshape(32, layout.agents, -1)
-    valid = observation[..., -1] > 0.5
-    squashed = observation[..., :2].astype(np.float64)
-    seen = 20.0 * squashed / (1.0 - np.abs(squashed))
+    seen = decode(rows, layout.counts)["agents"]
+    valid = seen[..., -1] > 0.5
     distance = np.hypot(seen[..., 0], seen[..., 1])
     centre = boxes(env)[0][0]
     own = np.hypot(*np.moveaxis(centre[:, None] - centre[None], -1, 0))
@@ -455,11 +453,11 @@ def test_any_number_of_agents_drives(agents: int) -> None:
 
 def test_any_number_of_slots_is_filled() -> None:
     env = make(151, layout={"agents": 149, "lane_points": 333, "boundary_points": 1})
-    observation, places = env.step(env.action_space.sample())[0], env.layout.slices
-    lanes = observation[:, places["lane_points"]].reshape(151, 333, -1)
-    neighbours = observation[:, places["agents"]].reshape(151, 149, -1)
-    assert (lanes[..., -1] > 0.5).sum(1).max() > 100
-    assert (neighbours[..., -1] > 0.5).sum(1).max() > 20
+    observation = env.step(env.action_space.sample())[0]
+    lanes, neighbours = (env.layout.group(observation, one) for one in ("lane_points", "agents"))
+    assert lanes.shape[2] == 333 and neighbours.shape[2] == 149
+    assert (lanes[:, -1] > 0.5).sum(1).max() > 100
+    assert (neighbours[:, -1] > 0.5).sum(1).max() > 20
 
 
 # Angles

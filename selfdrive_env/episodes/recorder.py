@@ -11,7 +11,7 @@ import numpy as np
 from selfdrive_env.config.checks import check_integer
 from selfdrive_env.config.choices import DRIVERS
 from selfdrive_env.config.installation import package_version
-from selfdrive_env.config.observation import OBSERVATION, slots
+from selfdrive_env.config.observation import OBSERVATION, OBSERVATION_VERSION, slots
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.episodes.episode import Episode
 from selfdrive_env.episodes.frame_recorder import FrameRecorder
@@ -124,6 +124,7 @@ class Recorder:
             "events": [metric.name for metric in METRICS],
             "body_types": list(BODY_TYPES),
             "drivers": list(DRIVERS),
+            "observation_version": OBSERVATION_VERSION,
             "observation": [
                 [name, count, [[c.name, c.text, str(c.scale)] for c in OBSERVATION[name]]]
                 for name, count in slots(engine.counts).items()

@@ -411,8 +411,9 @@
       groups.push({ name, slots, columns, start });
       start += slots * columns.length;
     }
-    const feature = (row, group, slot, column, f) =>
-      at("observation", row, group.start + slot * group.columns.length + column, f);
+    const inPlanes = about.observation_version >= 2; // before, one slot lay after the other
+    const feature = (row, group, slot, column, f) => at("observation", row, group.start +
+      (inPlanes ? column * group.slots + slot : slot * group.columns.length + column), f);
     const columnOf = (group, name) => group.columns.findIndex((column) => column[0] === name);
     const inUse = (row, group, slot, f) => {
       const valid = columnOf(group, "valid");
@@ -439,13 +440,13 @@
           const a = metresOf(group, cx, feature(row, group, slot, cx, f));
           const b = metresOf(group, cy, feature(row, group, slot, cy, f));
           const x = x0 + a * c - b * s, y = y0 + a * s + b * c;
-          const points = group.name.endsWith("points");
+          const points = group.name.endsWith("points") || group.name === "route";
           const radius = points ? Math.max(0.3, 2 / view.scale) : Math.max(2.6, 7 / view.scale);
           pen.moveTo(x + radius, y);
           pen.arc(x, y, radius, 0, 7);
         }
         const colour = colours[group.name === "boundary_points" ? "observed-edge" : "observed"];
-        if (group.name.endsWith("points")) {
+        if (group.name.endsWith("points") || group.name === "route") {
           pen.fillStyle = colour;
           pen.fill();
         } else stroke(colour, 0.25, 1.6);

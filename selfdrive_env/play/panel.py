@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.config.observation import OBSERVATION, plane_of
 from selfdrive_env.play.session import Session
 from selfdrive_env.rendering.window import import_pygame
 from selfdrive_env.state.arrays import F32
@@ -36,6 +36,9 @@ LANE = (94, 232, 255)
 EDGE = (255, 92, 214)
 OTHER = (238, 240, 244)
 LIGHTS = {"red": BAD, "yellow": (255, 208, 40), "green": GOOD, "stop_sign": (214, 40, 57)}
+
+SHOWN = ("x", "y", "cos", "sin", "speed_along", "speed_across", "length", "width", "on_route")
+"""Columns of the other agents that are drawn."""
 
 HELP = (
     ("W / up", "throttle"),
@@ -118,6 +121,8 @@ class Panel:
             ("acceleration", f"{body.acceleration:+.1f} m/s²"),
             ("lateral", f"{body.lateral:+.1f} m/s²"),
             ("steering", f"{math.degrees(ego['steering']):+.0f}°"),
+            ("next line", _line_text(row["own_line"][0])),
+            ("ahead", _body_text(row["leader"][0])),
             ("action", _action_text(session.action)),
         )
         y = 70
@@ -175,9 +180,13 @@ class Panel:
             ]
             colour = next((LIGHTS[name] for name in flags if name in LIGHTS), FAINT)
             pen.circle(surface, colour, place(line[0], line[1]).tolist(), 5)
-        for x, y_left, cos, sin, along, across, length, width, *_ in _used(row["agents"]).tolist():
+        for at in place(*_used(row["route"])[:, :2].T).tolist():
+            pen.circle(surface, EGO, at, 3, 1)
+        shown = [plane_of("agents", name) for name in SHOWN]
+        for body in _used(row["agents"])[:, shown].tolist():
+            x, y_left, cos, sin, along, across, length, width, on_route = body
             corners = _box(x, y_left, cos, sin, length, width)
-            pen.polygon(surface, OTHER, place(*corners).tolist())
+            pen.polygon(surface, EGO if on_route > 0.5 else OTHER, place(*corners).tolist())
             ends = place([x, x + along], [y_left, y_left + across]).tolist()
             pen.line(surface, GOOD, *ends)
         for x, y_left, _ in _used(row["goals"]).tolist():
@@ -187,7 +196,7 @@ class Panel:
                 min(max(at[1], box.top + 7), box.bottom - 7),
             )
             pen.circle(surface, EGO, inside, 6, 0 if inside == tuple(at) else 2)
-        length, width = row["ego"][0, -2:].tolist()
+        length, width = (float(row["ego"][0, plane_of("ego", one)]) for one in ("length", "width"))
         pen.polygon(surface, EGO, place(*_box(0.0, 0.0, 1.0, 0.0, length, width)).tolist())
         surface.set_clip(None)
 
@@ -244,6 +253,22 @@ def _signed(value: float, digits: int) -> str:
     """Returns a number with its sign, "-" for one that would be written as zero."""
     text = f"{value:+.{digits}f}"
     return text if float(text) else "-"
+
+
+def _line_text(line: F32) -> str:
+    """Returns what the row tells of the next line on the way."""
+    found = dict(zip((c.name for c in OBSERVATION["own_line"]), line.tolist(), strict=True))
+    if found["valid"] < 0.5:
+        return "-"
+    states = ("red", "yellow", "green", "stop_sign", "gives_way", "served")
+    words = [name.replace("_", " ") for name in states if found[name] > 0.5]
+    return f"{' '.join(words)}, {found['gap']:.0f} m"
+
+
+def _body_text(body: F32) -> str:
+    """Returns what the row tells of the first body on the way."""
+    gap, speed, _, valid = body.tolist()
+    return f"{gap:.0f} m, {3.6 * speed:.0f} km/h" if valid > 0.5 else "-"
 
 
 def _action_text(action: Any) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.choices import DRIVERS, TRAFFIC
-from selfdrive_env.config.observation import decode
+from selfdrive_env.config.observation import decode, plane_of
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.make import make_drive
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -204,11 +204,14 @@ class Session:
 
         def places(name: str) -> F32:
             rows = found[name][found[name][:, -1] > 0.5]
+            ahead, left, along, across = (
+                rows[:, plane_of(name, one)] for one in ("x", "y", "cos", "sin")
+            )
             turned = [
-                x + rows[:, 0] * cos - rows[:, 1] * sin,
-                y + rows[:, 0] * sin + rows[:, 1] * cos,
-                rows[:, 2] * cos - rows[:, 3] * sin,
-                rows[:, 2] * sin + rows[:, 3] * cos,
+                x + ahead * cos - left * sin,
+                y + ahead * sin + left * cos,
+                along * cos - across * sin,
+                along * sin + across * cos,
             ]
             return np.stack(turned, 1).astype(np.float32)
 
@@ -217,4 +220,5 @@ class Session:
             boundary_points=places("boundary_points")[:, :2],
             stop_lines=places("stop_lines")[:, :2],
             agents=places("agents")[:, :2],
+            route=places("route")[:, :2],
         )

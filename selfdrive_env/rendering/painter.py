@@ -59,6 +59,9 @@ class Observed(NamedTuple):
     agents: F32
     """x, y [m], [N, 2]."""
 
+    route: F32 = np.zeros((0, 2), np.float32)
+    """Points of the way ahead that a row shows: x, y [m], [N, 2]; known where there is a row."""
+
 
 class Scene(NamedTuple):
     """One world at one time. The first fields are rows of `Agents`, `Bodies` and `Lights`, [A]."""
@@ -304,6 +307,8 @@ def _draw_observed_road(pen: ImageDraw, observed: Observed, view: View) -> None:
         draw_disc(pen, point, 3.5, OBSERVED_EDGE)
     for point in view.pixels(observed.stop_lines[:, 0], observed.stop_lines[:, 1]):
         draw_disc(pen, point, 12.0, CLEAR, OBSERVED, 4)
+    for point in view.pixels(observed.route[:, 0], observed.route[:, 1]):
+        draw_disc(pen, point, 7.0, CLEAR, OBSERVED, 3)
 
 
 def _draw_observed_agents(pen: ImageDraw, observed: Observed, view: View) -> None:

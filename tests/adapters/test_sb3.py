@@ -310,7 +310,7 @@ def test_deep_sets_refuse_the_encoder_of_another_layout_or_size() -> None:
         DeepSets(spaces["full"], layout="full").start_from("selfplay")
     with pytest.raises(ValueError, match=r"selfplay.*other layers: .*lane_points\.0\.weight"):
         DeepSets(spaces["lean"], set_widths=(16, 32)).start_from("selfplay")
-    with pytest.raises(ValueError, match="layout full has rows of 1233 values"):
+    with pytest.raises(ValueError, match="layout full has rows of 1265 values"):
         DeepSets(spaces["lean"], layout="full")
 
 

@@ -47,6 +47,9 @@ def test_observed_places_are_those_of_the_map(session: Session) -> None:
     assert len(observed.lane_points) == session.env.layout.lane_points
     for point in observed.lane_points:
         assert np.hypot(*(known - point[:2]).T).min() < 0.05
+    assert 1 <= len(observed.route) <= 8
+    steps = np.hypot(*np.diff(observed.route, axis=0).T)
+    assert (steps < 15.5).all() and (steps > 1.0).all()
     engine = session.env.engine
     centres = np.stack([engine.agents.x[0], engine.agents.y[0]], 1)
     for point in observed.agents:  # the observation has box centres, up to half a wheelbase ahead

@@ -308,11 +308,18 @@ def test_what_the_ego_observes_is_marked_on_request(painter: Painter, scene: Sce
         boundary_points=np.array([[x - 10.0, y]], np.float32),
         stop_lines=empty,
         agents=np.array([[x, y + 12.0]], np.float32),
+        route=np.array([[x + 5.0, y + 5.0]], np.float32),
     )
+    bare = painter.draw(
+        scene._replace(observed=observed._replace(route=empty)), size=SIZE, span=40.0,
+        show_observed=True,
+    )  # fmt: skip
     scene = scene._replace(observed=observed)
     picture = painter.draw(scene, size=SIZE, span=40.0, show_observed=True)
     assert count(picture, OBSERVED, 40) > 20
     assert count(picture, OBSERVED_EDGE, 40) > 4
+    changed = np.argwhere((picture != bare).any(2))
+    assert 4 < np.ptp(changed[:, 0]) < 0.1 * SIZE and 4 < np.ptp(changed[:, 1]) < 0.1 * SIZE
     hidden = painter.draw(scene, size=SIZE, span=40.0)
     assert count(hidden, OBSERVED, 40) == count(hidden, OBSERVED_EDGE, 40) == 0
 
