@@ -184,6 +184,18 @@ def test_sections_without_a_length_are_joined_across_and_keep_their_numbers(
     assert network.problems == ["2 lane sections have no length: road 1 at s=50, road 1 at s=100"]
 
 
+@FILES
+@given(widths=st.lists(st.sampled_from([2.5, 3.0, 3.5]), min_size=1, max_size=5))
+def test_of_repeated_lanes_the_first_are_read(tmp_path: Path, widths) -> None:
+    parts = [road(right=lane(-1, width=width) + lane(-2)) for width in widths]
+    texts = [part[part.index("<lanes>") : part.index("</lanes>") + 8] for part in parts]
+    network = read(tmp_path, parts[0].replace(texts[0], "".join(texts)))
+    assert set(by_name(network)) == {"1/0/-1", "1/0/-2"}
+    np.testing.assert_allclose(by_name(network)["1/0/-1"].width, widths[0])
+    told = ["1 roads have <lanes> more than once (the first is read): road 1"]
+    assert network.problems == told * (len(widths) > 1)
+
+
 MINOR = {
     "signal": ("s", "t", "zOffset", "hOffset", "orientation", "type", "subtype", "value", "unit"),
     "signalReference": ("s", "t", "orientation", "id"),
