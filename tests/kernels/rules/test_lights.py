@@ -512,11 +512,18 @@ def test_whoever_leads_over_a_line_by_either_bumper_is_seen(
         assert found == 0
 
 
-@settings(max_examples=60)
-@given(moves=st.lists(
-    st.tuples(st.floats(-15.0, 25.0), st.sampled_from([0.0, 0.0, 1.0, 4.0, 10.0])),
-    min_size=1, max_size=12,
-))  # fmt: skip
+near, far = st.floats(0.4, 5.6), st.floats(12.5, 25.0)
+moves = st.one_of(
+    st.tuples(near, st.sampled_from([0.0, 0.0, 1.0])),  # stands or creeps before the line
+    st.tuples(st.floats(0.4, 2.6), st.just(10.0)),  # passes it
+    st.tuples(st.one_of(far, st.floats(-15.0, -6.0)), st.sampled_from([0.0, 1.0])),  # is elsewhere
+    st.tuples(st.floats(7.0, 11.5), st.sampled_from([0.0, 1.0])),
+)
+"""How far before the line the front is [m], and how fast [m/s]."""
+
+
+@settings(max_examples=100)
+@given(moves=st.lists(moves, min_size=3, max_size=12))
 def test_a_stop_is_remembered_until_the_line_is_left(moves):
     """Wherever it goes: who passes has stood before the line since it was last away from it."""
     engine, line, lane, s = shared_approach("stop_sign")
