@@ -168,7 +168,7 @@ def test_the_observation_is_shown_where_it_was_recorded(player: Browser, long: E
     player.frame()
     values = long.values("observation")[0, :, 77]
     shown, start = [], 0
-    for _, slots, columns in long.about["observation"]:  # a line a slot, in the file a line a column
+    for _, slots, columns in long.about["observation"]:  # shown by slots, kept by columns
         planes = values[start : start + slots * len(columns)].reshape(len(columns), slots)
         shown += planes.T.ravel().tolist()
         start += planes.size
