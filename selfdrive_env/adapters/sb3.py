@@ -39,6 +39,7 @@ except ImportError as error:
     ) from error
 
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.policies.encoder import Encoder, Sizes
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32
@@ -53,6 +54,9 @@ ACTOR = ("features_extractor.", "mlp_extractor.policy_net.", "action_net.", "log
 """What the names of an actor's tensors begin with in an SB3 policy, the action's layer included."""
 
 ENCODER = "features_extractor.encoder."
+EARLIER_SCALARS = (31, 37)
+"""Columns before the sets in rows of observation version 1, lean and full."""
+
 """What the names of the tensors of Deep Sets begin with there."""
 
 PARTS = {
@@ -404,9 +408,12 @@ def _deep_sets(path: Path, tensors: Tensors) -> dict[str, Any]:
             widths = [len(layer) for layer in layers]
             return {"layout": LAYOUTS[name], "set_widths": widths, "scalar_width": width}
     known = ", ".join(f"{name} {start}" for name, start in starts.items())
+    earlier = ""
+    if scalars in EARLIER_SCALARS:
+        earlier = f": it reads observation version 1, here is {OBSERVATION_VERSION}; train it anew"
     raise ValueError(
         f"{path} has a features_extractor for rows with {scalars} scalars, which no layout by name "
-        f"has ({known})"
+        f"has ({known}){earlier}"
     )
 
 

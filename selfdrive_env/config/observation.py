@@ -19,8 +19,8 @@ from selfdrive_env.state.params import Counts
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 
 __all__ = ["OBSERVATION", "OBSERVATION_VERSION", "ROUTE_DISTANCES", "WIDTHS", "Column", "Scale",
-    "check_length", "decode", "encode", "plane_of", "planes", "row_length", "scale_of", "slices",
-    "slots"]  # fmt: skip
+    "check_length", "decode", "earlier_layout", "encode", "plane_of", "planes", "row_length",
+    "scale_of", "slices", "slots"]  # fmt: skip
 
 OBSERVATION_VERSION = 2
 """Raised with every change of the columns or of what one means: older policies are refused then."""
@@ -291,6 +291,17 @@ def planes(rows: Any, counts: Counts, group: str) -> Any:
     return part.reshape(*part.shape[:-1], WIDTHS[group], slots(counts)[group])
 
 
+def earlier_layout(length: int) -> str:
+    """Returns what an error adds of rows that were of a layout of version 1, "" for others."""
+    name = EARLIER_LENGTHS.get(length)
+    if name is None:
+        return ""
+    return (
+        f": {length} columns had the layout {name!r} in observation version 1; record or train "
+        "anew (docs/changes-of-rows.md)"
+    )
+
+
 def check_length(name: str, shape: tuple[int, ...], counts: Counts) -> None:
     """Refuses what is no row of a layout, one or many.
 
@@ -302,14 +313,10 @@ def check_length(name: str, shape: tuple[int, ...], counts: Counts) -> None:
     width = row_length(counts)
     if shape and shape[-1] == width:
         return
-    text = f"{name} must be one of {width} columns, or many, got shape {tuple(shape)}"
-    earlier = EARLIER_LENGTHS.get(shape[-1]) if shape else None
-    if earlier is not None:
-        text += (
-            f": {shape[-1]} columns had the layout {earlier!r} in observation version 1; record or "
-            "train anew (docs/changes-of-rows.md)"
-        )
-    raise ValueError(text)
+    raise ValueError(
+        f"{name} must be one of {width} columns, or many, got shape {tuple(shape)}"
+        f"{earlier_layout(shape[-1] if shape else 0)}"
+    )
 
 
 def decode(row: Any, counts: Counts) -> dict[str, F32]:

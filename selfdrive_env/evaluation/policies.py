@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from selfdrive_env.config.checks import suggestion
 from selfdrive_env.config.choices import BASELINES, POLICIES, TRAFFIC
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
+from selfdrive_env.config.observation import earlier_layout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.files import POLICY_FILE
@@ -187,5 +188,5 @@ def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
         known = ", ".join(_named(layout) for layout in LAYOUTS.values())
         raise ValueError(
             f"policy {policy.name} reads observations of {policy.features} values, the environment "
-            f"has {_named(there)}; layouts by name are {known}"
+            f"has {_named(there)}; layouts by name are {known}{earlier_layout(policy.features)}"
         )

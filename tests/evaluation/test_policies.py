@@ -212,7 +212,8 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
             r"stop_lines\.0\.weight: .*\[3, 8\].* is torch\.Size\(\[3, 9\]\)",
         ),
         (mlp(31, **{"pi_features_extractor.a.weight": torch.zeros(1)}), "features_extractor"),
-        (mlp(16, **sets(scalars=32)), r"rows with 32 scalars, .*\(full 121, lean 115\)"),
+        (mlp(16, **sets(scalars=32)), r"rows with 32 scalars, .*\(full 121, lean 115\)$"),
+        (mlp(16, **sets(scalars=31)), "rows with 31 scalars, .*it reads observation version 1"),
         (
             mlp(**{"mlp_extractor.policy_net.7.weight": torch.zeros(4, 8)}),
             "other layers: .* action_net",

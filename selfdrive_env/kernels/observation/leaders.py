@@ -13,15 +13,19 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.observation.way import (
+    EAST,
     FOLLOWER,
     LEADER,
+    NORTH,
     POINTS,
+    SOUTH,
     WAY_COS,
     WAY_SIN,
     WAY_STEP,
     WAY_X,
     WAY_Y,
     WAY_Z,
+    WEST,
 )
 from selfdrive_env.state.road import LEVEL_HEIGHT
 from selfdrive_env.state.world import ABSENT
@@ -34,6 +38,8 @@ OFF_THE_WAY = np.float32(1.0e6)
 LEVEL = np.float32(LEVEL_HEIGHT)  # [m]
 REACH_BEHIND = np.float32(50.0)  # [m]
 HALF_STEP = HALF * WAY_STEP  # [m]
+PER_STEP = ONE / WAY_STEP  # [1/m]
+TWO = np.float32(2.0)
 
 
 @njit
@@ -56,25 +62,28 @@ def first_on_way(way, count, half_width, x, y, cos, sin, long, wide, z):
         From the start of the way to the nearest end of the box [m], and the number of the point.
     """
     reach = long + wide
-    for number in range(count):
+    number = np.int64(0)
+    while number < count:
         way_cos, way_sin = way[WAY_COS, number], way[WAY_SIN, number]
         dx = x - way[WAY_X, number] - HALF_STEP * way_cos
         dy = y - way[WAY_Y, number] - HALF_STEP * way_sin
-        along = dx * way_cos + dy * way_sin
-        if abs(along) > HALF_STEP + reach:
+        along, aside = dx * way_cos + dy * way_sin, dy * way_cos - dx * way_sin
+        # What lies so far off is not met before as many steps.
+        off = max(abs(along) - HALF_STEP, abs(aside) - half_width) - reach
+        if off > ZERO:
+            number += max(np.int64(off * PER_STEP), 1)
             continue
-        if abs(dy * way_cos - dx * way_sin) > half_width + reach:
-            continue
-        if number == 0 and along <= -HALF_STEP:
-            continue
-        if abs(z - way[WAY_Z, number]) >= LEVEL:
+        passed = number == 0 and along <= -HALF_STEP
+        if passed or abs(z - way[WAY_Z, number]) >= LEVEL:
+            number += 1
             continue
         if boxes_overlap(dx, dy, way_cos, way_sin, HALF_STEP, half_width, cos, sin, long, wide):
             turned_cos = abs(cos * way_cos + sin * way_sin)
             turned_sin = abs(sin * way_cos - cos * way_sin)
             near = HALF_STEP + along - long * turned_cos - wide * turned_sin
             return WAY_STEP * np.float32(number) + max(near, ZERO), number
-    return OFF_THE_WAY, 0
+        number += 1
+    return OFF_THE_WAY, np.int64(0)
 
 
 @njit
@@ -158,17 +167,44 @@ def note_body(data, noise, world, agent, other, gap, speed, info, column):
 
 
 @inline
-def bounds(way, count, column, room):
-    """Returns the least and the largest of a column of a way, `room` wider to either side."""
-    low = high = way[column, 0]
-    for number in range(1, count):
-        low = min(low, way[column, number])
-        high = max(high, way[column, number])
-    return low - room, high + room
+def mark_near(data, info, along, marks, worker, world, agent):
+    """Marks bodies that may lie on the way of an agent (1) and those within reach behind it (2).
+
+    Few do: this loop has no branches, and who knows the count need not look behind the last one.
+
+    Args:
+        data: Of the batch.
+        info: Row of `Scratch.ahead`, with the bounds of the way.
+        along: Is set to `OFF_THE_WAY`, [A].
+        marks: Receives the marks, their sum where both hold, [A].
+        worker: Who works.
+        world: Which.
+        agent: Who observes; it is marked, too.
+
+    Returns:
+        How many are marked.
+    """
+    scratch = data.scratch
+    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    length, width = data.bodies.length[world], data.bodies.width[world]
+    x, y = centre_x[agent], centre_y[agent]
+    west, east, south, north = info[WEST], info[EAST], info[SOUTH], info[NORTH]
+    count = np.int64(0)
+    for other in range(centre_x.shape[0]):
+        room = HALF * (length[other] + width[other])
+        other_x, other_y = centre_x[other], centre_y[other]
+        dx, dy = other_x - x, other_y - y
+        ahead = (other_x > west - room) & (other_x < east + room)
+        ahead = ahead & (other_y > south - room) & (other_y < north + room)
+        behind = dx * dx + dy * dy <= REACH_BEHIND * REACH_BEHIND
+        along[other] = OFF_THE_WAY
+        marks[other] = (ONE if ahead else ZERO) + (TWO if behind else ZERO)
+        count += ahead | behind
+    return count
 
 
 @njit
-def find_leaders(model, data, way, along, worker, world, agent):
+def find_leaders(model, data, way, along, marks, worker, world, agent):
     """Writes who is on the way of an agent: the first ahead, and the next behind on its lanes.
 
     Args:
@@ -176,33 +212,34 @@ def find_leaders(model, data, way, along, worker, world, agent):
         data: Of the batch; its scratch has the poses, and gets `ahead` of the agent.
         way: Of the agent, [WAY_COLUMNS, points].
         along: Receives how far along the way each body lies, `OFF_THE_WAY` for none, [A] [m].
+        marks: Room for a number of each body, [A].
         worker: Who works.
         world: Which.
         agent: Who observes.
     """
     agents, bodies, scratch = data.agents, data.bodies, data.scratch
     info = scratch.ahead[worker, agent]
+    left = mark_near(data, info, along, marks, worker, world, agent)
+    if left <= 1:
+        return
     centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
     length, width, z = bodies.length[world], bodies.width[world], agents.z[world]
     cos, sin, speed = agents.cos[world], agents.sin[world], agents.speed[world]
     noise = np.float32(model.params.noise)
     count = np.int64(info[POINTS])
     half_length, half_width = HALF * length[agent], HALF * width[agent]
-    west, east = bounds(way, count, WAY_X, half_width + WAY_STEP)
-    south, north = bounds(way, count, WAY_Y, half_width + WAY_STEP)
-    x, y = centre_x[agent], centre_y[agent]
     leader, ahead, at = np.int64(-1), OFF_THE_WAY, np.int64(0)
     follower, behind = np.int64(-1), REACH_BEHIND
     for other in range(centre_x.shape[0]):
-        along[other] = OFF_THE_WAY
-        dx, dy = centre_x[other] - x, centre_y[other] - y
-        room = HALF * (length[other] + width[other])
-        near = centre_x[other] > west - room and centre_x[other] < east + room
-        near = near and centre_y[other] > south - room and centre_y[other] < north + room
-        behind_near = dx * dx + dy * dy <= REACH_BEHIND * REACH_BEHIND
-        if not (near or behind_near) or other == agent or agents.status[world, other] == ABSENT:
+        if left == 0:
+            break
+        mark = marks[other]
+        if mark == ZERO:
             continue
-        if near:
+        left -= 1
+        if other == agent or agents.status[world, other] == ABSENT:
+            continue
+        if mark != TWO:
             distance, number = first_on_way(
                 way, count, half_width, centre_x[other], centre_y[other], cos[other], sin[other],
                 HALF * length[other], HALF * width[other], z[other],
@@ -210,7 +247,7 @@ def find_leaders(model, data, way, along, worker, world, agent):
             along[other] = distance
             if distance < ahead:
                 leader, ahead, at = other, distance, number
-        if not behind_near or abs(z[other] - z[agent]) >= LEVEL:
+        if mark < TWO or abs(z[other] - z[agent]) >= LEVEL:
             continue
         distance = follows(model, data, world, agent, other)
         if distance < behind:

@@ -244,7 +244,7 @@ def look_around(model, data, worker, world):
             sees = np.int64(0)
             known[agent, 0] = 0
         else:
-            find_leaders(model, data, way, along, worker, world, agent)
+            find_leaders(model, data, way, along, square, worker, world, agent)
         nearest_agents(agent, sees, centre_x, centre_y, along, square, known[agent], keys)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.config.observation import ROUTE_DISTANCES
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target, next_lane, segment_at
+from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target, next_lane
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -26,10 +26,10 @@ from selfdrive_env.state.road import (
 )
 from selfdrive_env.state.world import NO_LIGHT
 
-__all__ = ["FOLLOWER", "LEADER", "LINE", "LINE_COLOUR", "LINE_GAP", "LINE_GIVES_WAY",
-    "LINE_SERVED", "LINE_TIME", "NOTES", "POINTS", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN",
-    "WAY_COLUMNS", "WAY_COS", "WAY_POINTS", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y", "WAY_Z",
-    "walk_ahead"]  # fmt: skip
+__all__ = ["EAST", "FOLLOWER", "LEADER", "LINE", "LINE_COLOUR", "LINE_GAP", "LINE_GIVES_WAY",
+    "LINE_SERVED", "LINE_TIME", "NORTH", "NOTES", "POINTS", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN",
+    "SOUTH", "WAY_COLUMNS", "WAY_COS", "WAY_POINTS", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y",
+    "WAY_Z", "WEST", "walk_ahead"]  # fmt: skip
 
 STEP = ROUTE_DISTANCES[0]
 WAY_STEP = np.float32(STEP)  # between points of the way [m]
@@ -55,10 +55,11 @@ ROUTE_COLUMNS = 7
 # Columns of Scratch.ahead: how many points of the way there are and how many of them are shown;
 # whether there is a next line, the gap to it [m], its colour, whether the agent has stood there and
 # how long ago it came to [s], and whether the junction behind it is entered by giving way; then
-# whether there is a leader, the gap to it [m] and its speed along the way [m/s]; a follower.
+# whether there is a leader, the gap to it [m] and its speed along the way [m/s]; a follower; the
+# box that the way and the own width lie in [m].
 (POINTS, SHOWN, LINE, LINE_GAP, LINE_COLOUR, LINE_SERVED, LINE_TIME, LINE_GIVES_WAY, LEADER, _, _,
-    FOLLOWER, _, _) = range(14)  # fmt: skip
-NOTES = 14
+    FOLLOWER, _, _, WEST, EAST, SOUTH, NORTH) = range(18)  # fmt: skip
+NOTES = 18
 
 
 @njit
@@ -72,6 +73,8 @@ def lane_wanted(lanes, routes, lane, ways):
         ways: Lane of the goal, first lane of the map, number of its lanes.
     """
     goal_lane, first_lane, num_lanes = ways
+    if lanes.left[lane] < 0 and lanes.right[lane] < 0:
+        return lane
     if goal_lane < 0 or lanes.junction[lane] >= 0:
         return lane
     for _ in range(MOST_CHANGES):
@@ -82,10 +85,32 @@ def lane_wanted(lanes, routes, lane, ways):
     return lane
 
 
+@njit
+def lane_after(lanes, routes, lane, ways, bend):
+    """Returns the lane that follows another on the way, -1 where none does.
+
+    One that bends too much for the body only where there is no other.
+
+    Args:
+        lanes: The lane graph.
+        routes: To the goal's lane.
+        lane: The one before.
+        ways: As for `lane_wanted`.
+        bend: Largest lane curvature that the body can follow [1/m].
+    """
+    begin = np.int64(lanes.successor_first[lane])
+    if lanes.successor_first[lane + 1] - begin == 1:
+        return np.int64(lanes.successor[begin])
+    goal_lane, first_lane, num_lanes = ways
+    after = next_lane(lanes, routes, lane, goal_lane, bend, first_lane, num_lanes)
+    if after < 0:
+        after = next_lane(lanes, routes, lane, goal_lane, UNREACHABLE, first_lane, num_lanes)
+    return after
+
+
 @inline
-def write_way_point(lanes, way, number, lane, s):
-    """Writes point `number` of a way, at arc length s of a lane; returns its segment."""
-    index = segment_at(lanes, lane, s)
+def write_way_point(lanes, way, number, index, s):
+    """Writes point `number` of a way, at arc length s of a lane, on segment `index`."""
     t = s - lanes.segment[index, SEG_S]
     cos, sin = lanes.segment[index, SEG_COS], lanes.segment[index, SEG_SIN]
     way[WAY_X, number] = lanes.segment[index, SEG_X] + t * cos
@@ -93,7 +118,6 @@ def write_way_point(lanes, way, number, lane, s):
     way[WAY_COS, number] = cos
     way[WAY_SIN, number] = sin
     way[WAY_Z, number] = lanes.segment[index, SEG_Z]
-    return index
 
 
 @inline
@@ -169,6 +193,19 @@ def note_entry(lanes, lane, gap, info, undecided):
     return False
 
 
+@inline
+def note_bounds(way, count, room, info):
+    """Writes the box round a way, `room` wider to all sides."""
+    west, south = UNREACHABLE, UNREACHABLE
+    east, north = -UNREACHABLE, -UNREACHABLE
+    for number in range(count):
+        x, y = way[WAY_X, number], way[WAY_Y, number]
+        west, east = min(west, x), max(east, x)
+        south, north = min(south, y), max(north, y)
+    info[WEST], info[EAST] = west - room, east + room
+    info[SOUTH], info[NORTH] = south - room, north + room
+
+
 @njit
 def walk_ahead(model, data, way, worker, world, agent):
     """Walks the way ahead of an agent and writes what its row shows of it.
@@ -206,9 +243,13 @@ def walk_ahead(model, data, way, worker, world, agent):
         length = max(lanes.length[lane], TINY)
         ratio = max(lanes.length[target], TINY) / length
         end = base + lanes.length[lane]
+        first = np.int64(lanes.segment_first[target])
+        most = np.int64(lanes.segment_first[target + 1]) - first
+        per_metre = np.float32(most) / max(lanes.length[target], TINY)
         while number < WAY_POINTS and WAY_STEP * np.float32(number) <= end:
             s = (WAY_STEP * np.float32(number) - base) * ratio
-            index = write_way_point(lanes, way, number, target, s)
+            index = first + min(np.int64(max(s, ZERO) * per_metre), most - 1)
+            write_way_point(lanes, way, number, index, s)
             if (SHOWN_POINTS >> number) & 1:
                 show_point(lanes, way, number, index, half_width, shown, slot)
                 slot += 1
@@ -225,12 +266,11 @@ def walk_ahead(model, data, way, worker, world, agent):
         if end >= LINE_REACH:
             break
         base = end
-        lane = next_lane(lanes, routes, target, goal_lane, bend, first_lane, num_lanes)
-        if lane < 0:
-            lane = next_lane(lanes, routes, target, goal_lane, UNREACHABLE, first_lane, num_lanes)
+        lane = lane_after(lanes, routes, target, (goal_lane, first_lane, num_lanes), bend)
         if lane < 0:
             break
     for place in range(count, ROUTE_LINES):
         lines[place] = np.int32(-1)
     info[POINTS] = np.float32(number)
     info[SHOWN] = np.float32(slot)
+    note_bounds(way, number, half_width + WAY_STEP, info)
