@@ -37,6 +37,7 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD, IDM
 
 __all__ = [
+    "along_segment",
     "fits",
     "has_room",
     "lane_ahead",

@@ -10,12 +10,18 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target
+from selfdrive_env.kernels.road import (
+    UNREACHABLE,
+    along_segment,
+    lane_change_target,
+    segment_at,
+)
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
+from selfdrive_env.state.road import SEG_LENGTH, SEG_S
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "goes_in_ahead", "may_change", "merge_at",
-    "turn_out_room", "wanted_lane"]  # fmt: skip
+    "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
@@ -85,6 +91,29 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
         if abs(along) < room:
             return False
     return True
+
+
+@njit
+def place_beside(lanes, lane, target, agents, bodies, world, agent):
+    """Returns how far along a neighbour lane the centre of an agent lies [m].
+
+    Lanes side by side differ in length where they bend, so it is looked for from the same share of
+    both on.
+    """
+    ahead = HALF * bodies.wheelbase[world, agent]
+    x = agents.x[world, agent] + ahead * agents.cos[world, agent]
+    y = agents.y[world, agent] + ahead * agents.sin[world, agent]
+    first, last = np.int64(lanes.segment_first[target]), np.int64(lanes.segment_first[target + 1])
+    share = agents.s[world, agent] / max(lanes.length[lane], ONE) * lanes.length[target]
+    index = segment_at(lanes, target, share)
+    t, _ = along_segment(lanes, index, x, y)
+    while t < ZERO and index > first:
+        index -= 1
+        t, _ = along_segment(lanes, index, x, y)
+    while t > lanes.segment[index, SEG_LENGTH] and index + 1 < last:
+        index += 1
+        t, _ = along_segment(lanes, index, x, y)
+    return lanes.segment[index, SEG_S] + min(max(t, ZERO), lanes.segment[index, SEG_LENGTH])
 
 
 @njit

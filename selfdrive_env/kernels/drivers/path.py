@@ -13,6 +13,7 @@ from selfdrive_env.kernels.drivers.lane_changes import (
     CURVATURE_SLACK,
     DEAD_END_SIGHT,
     may_change,
+    place_beside,
     turn_out_room,
     wanted_lane,
 )
@@ -157,11 +158,10 @@ def build_path(model, data, world, agent, path, info):
     tight = bend * CURVATURE_SLACK
     room = way_to_dead_end(lanes, own, agents.s[world, agent], DEAD_END_SIGHT, tight, narrow)
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
-    lane = own
+    lane, s = own, agents.s[world, agent]
     if target != own and may_change(model, data, world, agent, own, target, room):
-        lane = target
+        lane, s = target, place_beside(lanes, own, target, agents, bodies, world, agent)
     first = lane
-    s = agents.s[world, agent] * lanes.length[lane] / max(lanes.length[own], PATH_STEP)
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)

@@ -21,7 +21,7 @@ from selfdrive_env.state.world import (
     IDM,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import build, no_jerk, put, set_body
+from tests.kernels.conftest import build, no_jerk, put, segment_of, set_body
 from tests.maps.conftest import connect, strip
 
 MARGIN = 0.4  # [m]
@@ -59,11 +59,6 @@ def two_lanes(begin: float, taper: float, opens: bool) -> RoadNetwork:
 
 def width_at(engine, segment):
     return engine.lanes.segment[segment, 5] + engine.lanes.segment[segment, 6]
-
-
-def segment_of(engine, lane, s):
-    first, after = engine.lanes.segment_first[lane : lane + 2]
-    return first + min(int(s / engine.lanes.length[lane] * (after - first)), after - first - 1)
 
 
 @settings(max_examples=12, deadline=None)
