@@ -296,3 +296,29 @@ def test_routes_lead_through_no_turn_that_has_no_room_for_a_body(width, first_go
     assert before.sum() > 40
     assert not (turned & (needed > width)).any()
     assert turned.any() == (needed[before] < width - 0.2).any()
+
+
+def waist(narrowest: float) -> RoadNetwork:
+    """A road of one lane, 300 m long and 3.5 m wide but for a waist in the middle, and one on."""
+    x = np.linspace(0.0, 300.0, 301)
+    width = narrowest + (3.5 - narrowest) * np.clip(np.abs(x - 150.0) / 30.0, 0.0, 1.0)
+    lanes = [tapering("waist", -1.75, width, x),
+        strip("on", [[300, 0, 0], [500, 0, 0]], 3.5, speed_limit=14.0)]  # fmt: skip
+    connect(lanes, (0, 1))
+    return RoadNetwork("waist", lanes)
+
+
+@pytest.mark.parametrize("first_goal", [(20.0, 200.0), None])
+@pytest.mark.parametrize("narrowest", [1.5, 2.0, 2.6])
+def test_no_goal_lies_behind_a_place_too_narrow_for_a_body(narrowest, first_goal):
+    """Nothing leads round the waist: who starts before it stays before it."""
+    engine = build([compile_map(waist(narrowest))], worlds=150, drivers=[EXTERNAL] * 2,
+        bodies="typed", first_goal=first_goal)  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    lane = engine.lanes.segment_lane[agents.segment]
+    before = (agents.status != ABSENT) & (lane == 0) & (agents.s < 140.0)
+    needed = bodies.width + MARGIN
+    behind = ((bodies.goal_lane == 1) | ((bodies.goal_lane == 0) & (bodies.goal_s > 150.0))).any(-1)
+    assert before.sum() > 40
+    assert not (before & behind & (needed > narrowest + 0.02)).any()
+    assert (before & behind).any()
