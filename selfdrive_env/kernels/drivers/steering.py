@@ -20,6 +20,8 @@ APPROACH_SHARE = np.float32(0.8)  # [1/m] of the length
 CALM = np.float32(0.2)  # [m/m]
 LOOKAHEAD = np.float32(1.2)  # [m]
 LOOKAHEAD_TIME = np.float32(0.6)  # [s]
+SHORTER, SHORTER_TIME = np.float32(1.0), np.float32(0.2)  # of those who are slow [m], [s]
+FAST = np.float32(10.0)  # from which nobody looks less far ahead [m/s]
 ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
 STRAIGHT = np.float32(0.02)  # sine of the angle
 LEAVE_REACH = np.float32(0.6)  # [m/m]
@@ -39,7 +41,8 @@ def swing_offset(path, point, count, length, width):
     """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
 
     In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
-    inwards, which leaves both sides about the same room.
+    inwards, which leaves both sides about the same room. `point` lies halfway to where it aims, so
+    that it comes inwards in the bend, not before, and does not leave it too early.
     """
     before = max(point - 2, 0)
     after = min(point + 2, count - 1)
@@ -64,6 +67,16 @@ def is_straight(path, way, count):
 
 
 @njit
+def lookahead(speed):
+    """Returns how far ahead of its middle a body aims at least [m].
+
+    Who drives slowly aims nearer: in a tight bend it would cut the corner, and turn out too early.
+    """
+    shorter = min(SHORTER_TIME * speed, SHORTER, SHORTER_TIME * max(FAST - speed, ZERO))
+    return LOOKAHEAD_TIME * speed + LOOKAHEAD - shorter
+
+
+@njit
 def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed):
     """Returns the curvature that leads the rear axle back to the path (pure pursuit) [1/m].
 
@@ -82,13 +95,13 @@ def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed
         offset * approach_ratio(length), speed * math.sqrt(TWO * offset / ASIDE_ACCELERATION)
     )
     reach = min(reach, max(LEAVE_REACH * leave_end, PATH_STEP))
-    reach = max(reach, LOOKAHEAD_TIME * next_speed + LOOKAHEAD)
+    reach = max(reach, lookahead(next_speed))
     front = HALF * length
     if reach < front and leave_end >= UNREACHABLE and is_straight(path, front, count):
         reach = front
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
     over = reach - PATH_STEP * np.float32(point)
-    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
+    inwards = swing_offset(path, point // 2, count, length, bodies.width[world, agent])
     target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
     target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
     dx = target_x - rear_x
