@@ -20,13 +20,14 @@ from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.road import SEG_LENGTH, SEG_S
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "goes_in_ahead", "may_change", "merge_at",
-    "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "goes_in_ahead", "leave_way", "may_change",
+    "merge_at", "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
 DEAD_END_SIGHT = np.float32(70.0)  # [m]
+BESIDE_LANES = 4  # ahead that are looked at for where two lanes part
 LEAVE_ROOM = np.float32(15.0)  # [m]
 LEAVE_TIME = np.float32(3.0)  # [s]
 TURN_OUT_ROOM = np.float32(6.0)  # [m]
@@ -114,6 +115,50 @@ def place_beside(lanes, lane, target, agents, bodies, world, agent):
         index += 1
         t, _ = along_segment(lanes, index, x, y)
     return lanes.segment[index, SEG_S] + min(max(t, ZERO), lanes.segment[index, SEG_LENGTH])
+
+
+@njit
+def way_beside(lanes, lane, target, s, bend):
+    """Returns how far ahead of `s` a lane and its neighbour part [m], or UNREACHABLE.
+
+    Beside a lane that a body cannot follow, because it bends more than `bend`, they part as well.
+    """
+    left_side = target == lanes.left[lane]
+    way = lanes.length[lane] - s
+    for _ in range(BESIDE_LANES):
+        following = beside = np.int64(-1)
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            after = np.int64(lanes.successor[link])
+            aside = np.int64(lanes.left[after] if left_side else lanes.right[after])
+            if aside < 0 or lanes.max_curvature[aside] > bend:
+                continue
+            for other in range(lanes.successor_first[target], lanes.successor_first[target + 1]):
+                if lanes.successor[other] == aside:
+                    following, beside = after, aside
+        if following < 0:
+            return way
+        lane, target = following, beside
+        way += lanes.length[lane]
+        if way > DEAD_END_SIGHT:
+            break
+    return UNREACHABLE
+
+
+@njit
+def leave_way(lanes, lane, target, s, room, bend):
+    """Returns how far ahead who leaves a lane must be in the one beside [m], or UNREACHABLE.
+
+    Args:
+        lanes: Of the pool.
+        lane: That it leaves.
+        target: The one beside.
+        s: Where on the lane it is [m].
+        room: Until the lane's way ends [m], UNREACHABLE if it goes on.
+        bend: Largest lane curvature that its body can follow [1/m].
+    """
+    if room >= UNREACHABLE:
+        return room
+    return min(room, way_beside(lanes, lane, target, s, bend))
 
 
 @njit

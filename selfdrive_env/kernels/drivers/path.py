@@ -12,6 +12,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
     CURVATURE_SLACK,
     DEAD_END_SIGHT,
+    leave_way,
     may_change,
     place_beside,
     turn_out_room,
@@ -159,8 +160,12 @@ def build_path(model, data, world, agent, path, info):
     room = way_to_dead_end(lanes, own, agents.s[world, agent], DEAD_END_SIGHT, tight, narrow)
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane, s = own, agents.s[world, agent]
-    if target != own and may_change(model, data, world, agent, own, target, room):
-        lane, s = target, place_beside(lanes, own, target, agents, bodies, world, agent)
+    leave = UNREACHABLE
+    if target != own:
+        room = leave_way(lanes, own, target, s, room, tight)
+        if may_change(model, data, world, agent, own, target, room):
+            lane, s = target, place_beside(lanes, own, target, agents, bodies, world, agent)
+            leave = room
     first = lane
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
@@ -173,7 +178,7 @@ def build_path(model, data, world, agent, path, info):
     info[LINE_COLOUR] = ZERO
     info[PATH_END] = UNREACHABLE
     info[CHANGES] = ONE if lane != own else ZERO
-    info[LEAVE_END] = room if lane != own else UNREACHABLE
+    info[LEAVE_END] = leave
     turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
     delay = ZERO
     served = False
@@ -236,8 +241,12 @@ def build_path(model, data, world, agent, path, info):
     info[STAYS] = np.float32(own) if stays else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
-    if info[PATH_END] < UNREACHABLE and target != own and target != first:
-        info[PATH_END] -= turn_out_room(bodies.length[world, agent])
+    if target != own and target != first:
+        turn_out = turn_out_room(length)
+        if speed * speed < TWO * PATH_BRAKING * (room - turn_out - half_length):
+            info[PATH_END] = min(info[PATH_END], room)
+        if info[PATH_END] < UNREACHABLE:
+            info[PATH_END] -= turn_out
     if lane >= 0:
         at, colour, passed = next_line(
             signs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.drivers.path_info import CHANGES
@@ -11,7 +11,7 @@ from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import EVENT_OFFROAD, IDM
 from tests.kernels.conftest import build, no_jerk, put, segment_of, send
-from tests.maps.conftest import strip
+from tests.maps.conftest import connect, strip
 
 
 def bent(radius: float, before: float, after: float, turn: float) -> np.ndarray:
@@ -52,3 +52,43 @@ def test_who_changes_lanes_in_a_bend_aims_at_the_place_beside(before, after, tur
         x, y, cos, sin, _ = engine.scratch.path[0, 0, 0]
         assert abs((centre[0] - x) * cos + (centre[1] - y) * sin) < 1.0
     assert changed > 0
+
+
+def parting(side_by_side: float, on: float) -> RoadNetwork:
+    """Two lanes side by side, 3.2 m wide, which then part at an angle; the right one ends."""
+    end, away = side_by_side, 0.15 * on
+    lanes = [
+        strip("right", [[0, 0, 0], [end, 0, 0]], 3.2, speed_limit=14.0),
+        strip("left", [[0, 3.2, 0], [end, 3.2, 0]], 3.2, speed_limit=14.0),
+        strip("right on", [[end, 0, 0], [end + on, -away, 0]], 3.2, speed_limit=14.0),
+        strip("left on", [[end, 3.2, 0], [end + 300, 3.2, 0]], 3.2, speed_limit=14.0),
+    ]
+    lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
+    connect(lanes, (1, 3), (0, 2))
+    return RoadNetwork("parting", lanes)
+
+
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
+@given(
+    ahead=st.floats(15.0, 60.0),
+    on=st.sampled_from([20.0, 40.0]),
+    speed=st.floats(0.0, 10.0),
+    kind=st.sampled_from(["car", "van", "truck"]),
+)
+def test_who_leaves_a_dead_end_is_in_the_lane_beside_before_they_part(ahead, on, speed, kind):
+    """With all of its body; who is too late stays, and stops where it may still turn out."""
+    engine = build([compile_map(parting(150.0, on))], worlds=8, drivers=[IDM],
+        bodies={kind: 1.0})  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    for world in range(8):
+        put(engine, 0, segment_of(engine, 0, 150.0 - ahead), speed=speed, world=world)
+    bodies.num_goals[:] = 1
+    bodies.goal_lane[..., 0], bodies.goal_s[..., 0] = 3, 290.0
+    bodies.goal_x[..., 0], bodies.goal_y[..., 0] = 440.0, 3.2
+    agents.goal[:] = 0
+    rear_in = 150.0 - ahead - 0.5 * bodies.length[:, 0] > 0.0
+    stops = speed**2 / 4.0 + 0.5 * bodies.length[:, 0] < ahead
+    for _ in range(50):
+        engine.step(no_jerk(engine))
+        left = (engine.output.event[:, 0] & EVENT_OFFROAD) != 0
+        assert not (left & rear_in & stops).any()
