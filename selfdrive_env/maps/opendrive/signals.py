@@ -90,7 +90,7 @@ def place_signals(
     lights = [p for p in placed if network.signals[p.index].kind == "traffic_light"]
     for light in lights:
         if not light.approaches and light.record.for_cars:
-            problems.add("{} traffic lights control no driving lane", f"signal {light.record.id}")
+            problems.drop("{} traffic lights control no driving lane", f"signal {light.record.id}")
     owners = _assign_groups(contents, lights, network, places, problems)
     signs: dict[Approach, int] = {}
     for sign in placed:
@@ -125,7 +125,9 @@ def _check_sites(sites: dict[str, list[tuple[Road, SignalRecord]]], problems: Pr
     for name, entries in sites.items():
         own = sum(not record.is_reference for _, record in entries)
         if own == 0:
-            problems.add("{} signal references name a signal that does not exist", f"signal {name}")
+            problems.drop(
+                "{} signal references name a signal that does not exist", f"signal {name}"
+            )
         elif own > 1:
             problems.add("{} signal ids are used more than once", f"signal {name}")
 
@@ -280,7 +282,7 @@ def _assign_groups(
         if key[0] and any(e.text("code") == WHOLE for e in contents.controllers[key[0]].user_data):
             clusters = [approaches]
         if key[0] and len(clusters) > 1:
-            problems.add(
+            problems.infer(
                 "{} controllers hold crossing approaches and are split", f"controller {key[0]}"
             )
         for number, cluster in enumerate(clusters):

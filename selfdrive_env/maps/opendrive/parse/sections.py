@@ -85,7 +85,7 @@ def read_sections(lanes: Element, road: str, length: float, problems: Problems) 
         sections = _joined_sides(sections, single, length)
     for section in sections:
         if section.end - section.start <= MIN_SECTION and length:
-            problems.add("{} lane sections have no length", f"road {road} at s={section.start:g}")
+            problems.infer("{} lane sections have no length", f"road {road} at s={section.start:g}")
     return [part for section in sections for part in _by_access(section)]
 
 
@@ -165,7 +165,7 @@ def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> La
     if not kind:
         kind = "none"
         if number != 0:
-            problems.add("{} lanes have no type and are not driven on", f"{road}/{number}")
+            problems.infer("{} lanes have no type and are not driven on", f"{road}/{number}")
 
     def links(name: str) -> list[int]:
         return usable(lane.inside("link", name), lambda link: link.integer("id"), problems)
@@ -224,7 +224,7 @@ def read_polynomials(elements: list[Element], start: str, problems: Problems) ->
         for name in (start, *"abcd"):
             if not element.text(name, "0"):
                 place = f"line {element.line}: <{element.tag}> {name}"
-                problems.add("{} coefficients are empty (taken as 0)", place)
+                problems.infer("{} coefficients are empty (taken as 0)", place)
     rows = [[e.number(start, 0.0), *(e.number(n, 0.0) for n in "abcd")] for e in elements]
     if len(rows) > 1:
         rows.sort(key=lambda row: row[0])
@@ -268,5 +268,5 @@ def usable(
             records.append(read(element))
         except MapError as error:
             place = str(error).removeprefix(f"{element.source}, ")
-            problems.add("{} flawed records are left out", place)
+            problems.drop("{} flawed records are left out", place)
     return records

@@ -63,14 +63,14 @@ def read_kind(element: Element, record: SignalRecord, problems: Problems) -> Non
         record.speed = _speed_shown(element, kind, number)
         if record.speed is None:
             record.kind = ""
-            problems.add("{} speed signs show no speed and are left out", f"signal {record.id}")
+            problems.drop("{} speed signs show no speed and are left out", f"signal {record.id}")
     elif not record.kind and words.startswith("stopline"):
         record.kind = "stop_line"
     elif not record.kind and (kind in LIGHT_TYPES or (dynamic and _named_light(words))):
         record.kind = "traffic_light"
     elif not record.kind and dynamic:
         about = f"signal {record.id} (type {kind or 'none'}, name {record.name[:40] or 'none'})"
-        problems.add("{} dynamic signals are no known traffic lights and are left out", about)
+        problems.drop("{} dynamic signals are no known traffic lights and are left out", about)
 
 
 def _named_light(words: str) -> bool:
