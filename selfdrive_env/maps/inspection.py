@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.maps.network.finish import Problems
+from selfdrive_env.maps.flaws import listed
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 __all__ = ["connectivity", "describe", "open_ends", "share_reached"]
@@ -68,7 +68,7 @@ def describe(network: RoadNetwork) -> dict[str, Any]:
 
 def _assumed(network: RoadNetwork) -> list[str]:
     """Returns what a simulation adds to what a map says of its lights and of the right of way."""
-    notes = Problems()
+    notes: dict[str, list[str]] = {}
     ruled = {"stop_sign": set[int](), "yield_sign": set[int]()}
     for signal in network.signals:
         if signal.kind in ruled:
@@ -77,16 +77,17 @@ def _assumed(network: RoadNetwork) -> list[str]:
     for group in network.signal_groups:
         if group.signals and not group.cycle:
             name = network.signals[group.signals[0]].name
-            notes.infer("{} groups of lights have no times; theirs are drawn", f"that of {name}")
+            sentence = "{} groups of lights have no times; theirs are drawn"
+            notes.setdefault(sentence, []).append(f"that of {name}")
+    side = "right" if network.left_hand else "left"
     for junction in network.junctions:
         lanes = [network.lanes[i] for i in junction.lanes]
         entries = {i for lane in lanes for i in lane.predecessors} | set(junction.lanes)
         stated = junction.rule or junction.signal_groups or any(lane.precedence for lane in lanes)
         if len(lanes) > 1 and not stated and not entries & signed:
-            notes.infer("{} junctions state no right of way; who turns left waits" if not
-                network.left_hand else "{} junctions state no right of way; who turns right waits",
-                junction.name)  # fmt: skip
-    return notes.inferred()
+            sentence = f"{{}} junctions state no right of way; who turns {side} waits"
+            notes.setdefault(sentence, []).append(junction.name)
+    return [listed(sentence, names) for sentence, names in notes.items()]
 
 
 def _height_range(network: RoadNetwork) -> tuple[float | None, float | None]:

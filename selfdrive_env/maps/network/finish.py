@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfdrive_env.maps.flaws import listed
 from selfdrive_env.maps.network.guards import widen_guards
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, Lane, MapError, RoadNetwork
 
@@ -101,12 +102,7 @@ class Problems:
 
     def _of(self, chosen: set[str]) -> list[str]:
         """Returns some sentences, in the order in which they were first noted."""
-        result = []
-        for sentence, names in self.names.items():
-            if sentence in chosen:
-                more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-                result.append(f"{sentence.format(len(names))}: {', '.join(names[:4])}{more}")
-        return result
+        return [listed(sentence, own) for sentence, own in self.names.items() if sentence in chosen]
 
 
 def lane_along(name: str, centre: ArrayLike, width: ArrayLike, **fields: Any) -> Lane:
