@@ -23,6 +23,7 @@ from selfdrive_env.kernels.surface import (
 )
 from selfdrive_env.state import road
 from selfdrive_env.state.road import (
+    BLOCK_CELLS,
     LANE_CHANGE_COST,
     SEG_COS,
     SEG_LEFT,
@@ -68,6 +69,8 @@ LATE_BRAKING = np.float32(3.0)  # [m/s^2]
 LATE_LATERAL = np.float32(4.0)  # [m/s^2]
 TWO = np.float32(2.0)
 MAX_WALK = 64
+LINE_EDGES = 4  # of `Grid.edge`, in a cache line
+MOST_EDGES = 16  # asked for at a time
 
 way_ahead = inline(plain_way_ahead)
 
@@ -359,17 +362,27 @@ def prefetch_road(model, data, around, map_index, world):
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         prefetch(lanes.segment, index)
+        prefetch(lanes.segment, index + 1)  # and the rest of a row that two lines share
         prefetch(lanes.segment_lane, index)
         prefetch(lanes.segment_layer, index)
+        goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
+        if goal >= 0:
+            prefetch(routes.first, goal)
+            prefetch(routes.cycle, goal)
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         lane = np.int64(lanes.segment_lane[index])
         layer = np.int64(lanes.segment_layer[index])
-        x, y = agents.x[world, agent], agents.y[world, agent]
+        ahead = HALF * bodies.wheelbase[world, agent]
+        x = agents.x[world, agent] + ahead * agents.cos[world, agent]
+        y = agents.y[world, agent] + ahead * agents.sin[world, agent]
         cell = cell_at(grid, x, y, layer, map_index)
         around[agent] = cell
         prefetch(lanes.segment_first, lane)
         prefetch(lanes.successor_first, lane)
+        prefetch(lanes.length, lane)
+        prefetch(lanes.junction, lane)
+        prefetch(lanes.speed_limit, lane)
         prefetch(signs.lane_line_first, lane)
         goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
         if goal >= 0:
@@ -380,12 +393,33 @@ def prefetch_road(model, data, around, map_index, world):
             prefetch(grid.segment_first, cell)
             prefetch(grid.guard_first, observation_cell(cell))
             prefetch(grid.near, observation_cell(cell))
+            below, _, above = rows_around(cell)
+            prefetch(grid.edge_first, below)
+            prefetch(grid.edge_first, above)
     for agent in range(num_agents):
         cell = np.int64(around[agent])
         if cell >= 0:
-            prefetch(grid.edge, np.int64(grid.edge_first[cell]))
-            prefetch(grid.edge, np.int64(grid.edge_first[cell]) + 4)
             prefetch(grid.segment, np.int64(grid.segment_first[cell]))
+            for row in rows_around(cell):
+                prefetch_edges(grid, row)
+
+
+@inline
+def rows_around(cell):
+    """Returns the numbers of the cells below, at and above a cell, as far as its block goes."""
+    row = cell & (BLOCK_CELLS - 1) * BLOCK_CELLS
+    below = cell - BLOCK_CELLS if row > 0 else cell
+    above = cell + BLOCK_CELLS if row < (BLOCK_CELLS - 1) * BLOCK_CELLS else cell
+    return below, cell, above
+
+
+@inline
+def prefetch_edges(grid, cell):
+    """Asks for the edges of a cell and of those beside it."""
+    begin = np.int64(grid.edge_first[max(cell - 1, 0)])
+    end = np.int64(grid.edge_first[min(cell + 2, grid.edge_first.shape[0] - 1)])
+    for entry in range(begin, min(end, begin + MOST_EDGES), LINE_EDGES):
+        prefetch(grid.edge, entry)
 
 
 @njit

@@ -7,7 +7,7 @@ import numpy as np
 from selfdrive_env.maps import columns
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
-__all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number"]
+__all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number", "listed"]
 
 MAX_COORDINATE = 1e9
 """Largest coordinate, and largest number of any kind [m]."""
@@ -50,6 +50,17 @@ SINGLE = {
     "crosswalks.outline": False,
 }
 """Whether a field beside those of lanes is one point and no list of them."""
+
+
+def listed(sentence: str, names: list[str]) -> str:
+    """Returns a sentence with the count of what it holds for, and the first few names.
+
+    Args:
+        sentence: "{} lanes are ...", with the count in braces.
+        names: Of what it holds for.
+    """
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{sentence.format(len(names))}: {', '.join(names[:4])}{more}"
 
 
 def flawed_number(arrays: columns.Arrays) -> str | None:

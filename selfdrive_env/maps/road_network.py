@@ -45,6 +45,9 @@ TWO_WAY = "bidirectional"
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""
 
+HEADINGS = ("inferred", "dropped")
+"""Lists of sentences that a network may have beside its problems."""
+
 SUFFIX = ".roads"
 """Of the files that `RoadNetwork.save` writes."""
 
@@ -243,6 +246,13 @@ class RoadNetwork:
     problems: list[str] = field(default_factory=list)
     """What is flawed but usable, one sentence each, naming the element."""
 
+    inferred: list[str] = field(default_factory=list)
+    """What the reader supplied because the source does not say it, or says it wrongly; sentences as
+    in `problems`, which has those of them that are flaws, too."""
+
+    dropped: list[str] = field(default_factory=list)
+    """What of the source is not in the network, or not used; likewise."""
+
     source: str = ""
     """The file or the built-in name it came from."""
 
@@ -309,6 +319,9 @@ class RoadNetwork:
             "driving_lane_km": float(self.driving_lane_km),
             "problems": [str(problem) for problem in self.problems],
         }
+        for heading in HEADINGS:  # where there is nothing to tell, digests are as they ever were
+            if told := getattr(self, heading):
+                about[heading] = [str(sentence) for sentence in told]
         out = {"about": columns.to_text(about)}
         try:
             for name, kind in _PARTS.items():
@@ -323,15 +336,17 @@ class RoadNetwork:
         about = columns.from_text(arrays, "about")
         kinds = {"name": str, "left_hand": bool, "num_roads": int, "driving_lane_km": float}
         kinds |= {"origin": list, "problems": list}
-        if not isinstance(about, dict) or about.keys() != kinds.keys():
+        if not isinstance(about, dict) or about.keys() - set(HEADINGS) != kinds.keys():
             raise ValueError(f"about has not the entries {', '.join(kinds)}")
+        kinds |= {heading: list for heading in HEADINGS if heading in about}
         for name, kind in kinds.items():
             if type(about[name]) is not kind:
                 raise ValueError(f"{name} is {about[name]!r}, which is no {kind.__name__}")
         if [type(value) for value in about["origin"]] != [float] * 3:
             raise ValueError(f"origin is {about['origin']}, not three numbers")
-        if not all(isinstance(problem, str) for problem in about["problems"]):
-            raise ValueError("problems holds what is no text")
+        for name in ("problems", *HEADINGS):
+            if not all(isinstance(sentence, str) for sentence in about.get(name, ())):
+                raise ValueError(f"{name} holds what is no text")
         about["origin"] = tuple(about["origin"])
         parts: dict[str, Any] = {
             name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()

@@ -118,7 +118,8 @@ def networks(draw: Any) -> RoadNetwork:
     network.left_hand = draw(st.booleans())
     network.num_roads = draw(st.integers(0, 2**70))
     network.driving_lane_km = draw(numbers())
-    network.problems = draw(st.lists(st.text(), max_size=2))
+    for heading in ("problems", "inferred", "dropped"):
+        setattr(network, heading, draw(st.lists(st.text(), max_size=2)))
     return network
 
 

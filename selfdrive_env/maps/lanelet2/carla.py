@@ -102,7 +102,7 @@ def add_carla(
     stops = _stops(files[0]) if files[0].is_file() else []
     cycles = _cycles(files[1]) if files[1].is_file() else {}
     if contents.anchor is None and stops:
-        problems.add(
+        problems.drop(
             "{} files of stop lines are left out: their metres count from latitude 0, longitude 0",
             files[0].name,
         )
@@ -112,12 +112,12 @@ def add_carla(
         stop = stop.mirrored() if contents.mirrored else stop
         light = _light_of(stop, stop.mark(contents.anchor), lights, network)
         if light is None:
-            problems.add("{} stop lines of the file beside lie on no lane", f"actor {stop.actor}")
+            problems.drop("{} stop lines of the file beside lie on no lane", f"actor {stop.actor}")
             continue
         if stop.actor in cycles:
             light.program, light.cycle = cycles.pop(stop.actor)
     for actor in cycles:
-        problems.add("{} lights of controllers have no stop line", f"actor {actor}")
+        problems.drop("{} lights of controllers have no stop line", f"actor {actor}")
 
 
 def _light_of(stop: _Stop, mark: Floats, lights: list[Light], network: RoadNetwork) -> Light | None:

@@ -27,6 +27,8 @@ from selfdrive_env.maps.road_network import MapError, RoadNetwork
 
 __all__ = ["read_lanelet2"]
 
+JUNCTIONS = "{} junctions are where lanes lie over each other; the format names none"
+
 
 def read_lanelet2(path: str | Path) -> RoadNetwork:
     """Reads a Lanelet2 map.
@@ -50,7 +52,8 @@ def read_lanelet2(path: str | Path) -> RoadNetwork:
         made = make_lanes(contents, network, problems)
         join_lanes(network, problems, neighbours=False)
         smooth_centres(network.lanes)
-        infer_junctions(network)
+        for name in infer_junctions(network):
+            problems.infer(JUNCTIONS, name, flaw=False)
         rules = Rules(contents, made, network, problems)
         set_speed_limits(rules)
         lights = find_lights(rules)
@@ -61,7 +64,7 @@ def read_lanelet2(path: str | Path) -> RoadNetwork:
     except MapError as error:
         raise MapError(f"{path.name}: {error}") from None
     for area in contents.areas:
-        problems.add("{} areas are left out; cars keep to lanelets", area)
+        problems.drop("{} areas are left out; cars keep to lanelets", area)
     return finish(network, problems, neighbours=False)
 
 

@@ -170,6 +170,14 @@ def test_corners_and_oblique_ends_are_kept(written):
     assert found == []
 
 
+def test_lanes_that_fit_no_common_section_become_roads_of_their_own(shared_data, written):
+    """A side lane of this map would end metres off and lose its links."""
+    network = load(shared_data / "commonroad" / "maps" / "DEU_Thiergarten-1.xml")
+    again, found = written(network)
+    assert not any("successors" in one or "predecessors" in one for one in found)
+    assert len(again.lanes) == len(network.lanes)
+
+
 def test_neighbours_that_were_sampled_otherwise_become_one_section(written):
     angles = np.linspace(0.0, 1.0, 31)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)

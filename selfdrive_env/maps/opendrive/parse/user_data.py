@@ -27,6 +27,7 @@ __all__ = [
     "RULE",
     "STOP_LINE",
     "TYPE",
+    "WAITS_ON",
     "WHOLE",
     "cycle_text",
     "is_own",
@@ -84,6 +85,10 @@ OFFSET = f"{PREFIX}offset"
 DRIVING_LANES = f"{PREFIX}driving_lanes"
 """Of the header: `RoadNetwork.driving_lane_km`, and the same along the reference lines of the file
 [km]. Who changes the file changes the second one: then the first one no longer holds."""
+
+WAITS_ON = f"{PREFIX}waits_on"
+"""Of a light: the names of lanes through a junction at whose start traffic waits for it, where a
+lane that leads there has a light for each way on."""
 
 WHOLE = f"{PREFIX}whole"
 """Of a controller: its lights are one group, whatever the angles between their approaches."""
