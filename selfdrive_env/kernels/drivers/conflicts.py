@@ -64,6 +64,7 @@ LANES = 8  # points that are looked at together
 POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
 POINTS_NEARER = np.float32(0.5)  # the same with more room, since points may lie askew [1/m]
 ROUNDING = np.float32(0.01)  # [m]
+ROUND_ROOM = np.float32(10.0)  # beyond twice the distance: a way that comes round [m]
 
 
 class Box(NamedTuple):
@@ -332,6 +333,15 @@ def may_meet(signs, info, agent, other):
     return open_road or not precedes(signs, info, agent, other)
 
 
+@inline
+def comes_round(end, start, points):
+    """Whether a way over some points makes a long detour from its start to its end."""
+    dx = end[0] - start[0]
+    dy = end[1] - start[1]
+    room = max((PATH_STEP * np.float32(points) - ROUND_ROOM) * HALF, ZERO)
+    return dx * dx + dy * dy < room * room
+
+
 @njit
 def comes_later(path, other_path, point, other_point, other_front, speed, other_speed, tie):
     """Whether an agent reaches a crossing of open roads after another, which it does not follow."""
@@ -396,6 +406,20 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         )
     if point < 0:
         return UNREACHABLE, ZERO
+    if comes_round(paths[agent, point], paths[other, other_skip], other_point - other_skip):
+        nearer, other_nearer = first_conflict(
+            paths[agent],
+            count,
+            skip,
+            paths[other],
+            other_point // 2,
+            other_skip,
+            width,
+            info[other],
+            ways[other],
+        )
+        if nearer >= 0:
+            point, other_point = nearer, other_nearer
     if open_road and not comes_later(
         paths[agent],
         paths[other],
@@ -434,7 +458,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     speed = max(own_speed, ONE)
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
-    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point)
+    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point, width)
     if joint >= 0:
         rear, nose = place + half_length, other_place - other_length
         if goes_in_ahead(rear, own_speed, nose, pace, info[agent, WAITED]):

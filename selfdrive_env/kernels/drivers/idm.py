@@ -21,6 +21,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     LEAVING_SPEED,
     PATIENCE,
+    ROUND_ROOM,
     SAME_WAY,
     SIDE_MARGIN,
     STANDING,
@@ -239,14 +240,21 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
 
 
 @njit
-def seen_on_way(path, count, agents, world, other, place):
-    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s]."""
+def seen_on_way(path, count, agents, world, agent, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+
+    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    """
     if place >= UNREACHABLE:
         return False, ZERO
     point = min(np.int64(place / PATH_STEP), count - 1)
     align = path[point, 2] * agents.cos[world, other]
     align += path[point, 3] * agents.sin[world, other]
-    return align > SAME_WAY, max(agents.speed[world, other] * align, ZERO)
+    dx = agents.x[world, other] - agents.x[world, agent]
+    dy = agents.y[world, other] - agents.y[world, agent]
+    room = max((place - ROUND_ROOM) * HALF, ZERO)
+    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
+    return leads, max(agents.speed[world, other] * align, ZERO)
 
 
 @njit
@@ -318,7 +326,7 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
         if apart[other] > ZERO:
             continue
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
-        leads, pace = seen_on_way(path, count, agents, world, other, place)
+        leads, pace = seen_on_way(path, count, agents, world, agent, other, place)
         if askew and nose_touches(
             agents, bodies, world, agent, other, NOSE_ROOM + NOSE_TIME * speed
         ):

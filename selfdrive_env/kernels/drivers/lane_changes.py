@@ -37,6 +37,7 @@ BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
 BEHIND_TIME = np.float32(2.5)  # [s]
 JOINED = np.float32(0.4)  # [m]
 JOINED_ALONG = np.float32(0.99)  # cosine
+PARTED = np.float32(1.0)  # beyond the width at which ways meet [m]
 JOINED_POINTS = 3  # of two ways that run on as one
 MERGING_SPEED = np.float32(5.0)  # that one who goes in reaches at least [m/s]
 MERGING_ACCELERATION = np.float32(1.2)  # [m/s^2]
@@ -201,8 +202,10 @@ def too_late(model, data, world, agent, lane, room, turned):
 
 
 @njit
-def merge_at(path, count, other_path, other_count, point, other_point):
+def merge_at(path, count, other_path, other_count, point, other_point, width):
     """Returns from which point on two ways run on as one, -1 if they do not.
+
+    Ways that cross and part do not run on as one, even where one comes round to the other later.
 
     Args:
         path: Points, [count, 5].
@@ -211,7 +214,9 @@ def merge_at(path, count, other_path, other_count, point, other_point):
         other_count: As `count`.
         point: Of the first way, where it comes near the other.
         other_point: Of the other way, where the first comes near it.
+        width: How near they come there; farther away from each other they have parted [m].
     """
+    parted = (width + PARTED) * (width + PARTED)
     joined = 0
     for along in range(point, count):
         x, y = path[along, 0], path[along, 1]
@@ -223,6 +228,8 @@ def merge_at(path, count, other_path, other_count, point, other_point):
                 break
             other_point += 1
             dx, dy = ahead_x, ahead_y
+        if dx * dx + dy * dy > parted:
+            return -1
         cos, sin = other_path[other_point, 2], other_path[other_point, 3]
         align = path[along, 2] * cos + path[along, 3] * sin
         beside = abs(dy * cos - dx * sin) < JOINED and abs(dx * cos + dy * sin) < PATH_STEP
