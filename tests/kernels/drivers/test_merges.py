@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.kernels.drivers import lane_changes
+from selfdrive_env.kernels.rules import gaps
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, RoadNetwork
 from selfdrive_env.state.world import EVENT_COLLISION, EVENT_OFFROAD, IDM
@@ -15,7 +16,8 @@ from tests.kernels import from_python
 from tests.kernels.conftest import build, no_jerk, put, set_body
 from tests.maps.conftest import connect, strip
 
-goes_in_ahead = from_python(lane_changes.goes_in_ahead)
+goes_in_ahead = from_python(gaps.goes_in_ahead)
+time_over = from_python(gaps.time_over)
 merge_at = from_python(lane_changes.merge_at)
 
 
@@ -149,8 +151,21 @@ def test_ways_round_a_small_ring_hide_no_crossing():
 def test_room_to_go_in_ahead_grows_with_the_way_and_pace_of_the_other():
     rng = np.random.default_rng(3)
     for way, speed, place, pace in rng.uniform([5, 0, 0, 0], [40, 12, 150, 15], (300, 4)):
-        here = goes_in_ahead(way, speed, place, pace, 0.0)
-        assert here <= goes_in_ahead(way, speed, place + 5.0, pace, 0.0)
-        assert here <= goes_in_ahead(way, speed, place, pace, 10.0)
-        assert here >= goes_in_ahead(way, speed, place, pace + 2.0, 0.0)
+        here = goes_in_ahead(way, speed, 8.0, place, pace, 0.8)
+        assert here <= goes_in_ahead(way, speed, 8.0, place + 5.0, pace, 0.8)
+        assert here <= goes_in_ahead(way, speed, 8.0, place, pace, 0.6)
+        assert here <= goes_in_ahead(way, speed, 9.0, place, pace, 0.8)
+        assert here >= goes_in_ahead(way, speed, 8.0, place, pace + 2.0, 0.8)
         assert not here or place > 2.0 * 0.8
+
+
+def test_the_time_over_a_way_is_that_of_a_drive():
+    """One speeds up or slows down to a top speed and keeps it; counted in steps of 1 ms."""
+    rng = np.random.default_rng(4)
+    for way, speed, top in rng.uniform([0.1, 0, 1], [60, 15, 15], (60, 3)):
+        driven, now, steps = 0.0, speed, 0
+        while driven < way:
+            now = min(now + 1.2e-3, top) if now < top else max(now - 1.5e-3, top)
+            driven += now * 1.0e-3
+            steps += 1
+        assert time_over(way, speed, top) == pytest.approx(1.0e-3 * steps, rel=0.01, abs=0.02)
