@@ -21,12 +21,14 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     LEAVING_SPEED,
     PATIENCE,
+    ROUND_ROOM,
     SAME_WAY,
     SIDE_MARGIN,
     STANDING,
     Box,
     conflict_gap,
     first_contact,
+    gap_share,
     may_meet,
     nose_touches,
 )
@@ -48,15 +50,21 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_STEP,
     POINTS,
     RANK,
+    THROUGH,
     TWO,
+    WAITED,
 )
 from selfdrive_env.kernels.drivers.precedence import LET_IN_WAY, asking_way, is_held, let_in
 from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.kernels.rules.gaps import LATERAL_COMFORT, SLOW_TURN
+from selfdrive_env.kernels.rules.right_of_way import takes_way_of
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import (
+    ABSENT,
     GREEN,
+    HALTED,
     HOLD_BODY,
     HOLD_LINE,
     HOLD_NOTHING,
@@ -72,11 +80,9 @@ COMFORTABLE_BRAKING = np.float32(2.0)  # [m/s^2]
 IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))  # 2 sqrt(a b) [m/s^2]
 HEADWAY = np.float32(1.2)  # [s]
 STANDSTILL_GAP = np.float32(2.0)  # [m]
-LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
 SLOWING = np.float32(3.0)  # [m/s^2]
 SLOWING_TIME = np.float32(0.8)  # [s]
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
-SLOW_TURN = np.float32(0.4)  # [rad/s]
 SIGNAL_SPEED = np.float32(6.5)  # [m/s]
 SIGNAL_ZONE = np.float32(10.0)  # [m]
 TINY_SPEED = np.float32(0.1)  # [m/s]
@@ -96,6 +102,12 @@ ASKEW = np.float32(0.25)  # [m]
 NOSE_SPEED = np.float32(3.0)  # [m/s]
 NOSE_ROOM = np.float32(0.5)  # [m]
 NOSE_TIME = np.float32(0.7)  # [s]
+CARE = np.float32(1.5)  # time kept to those with the right of way [s]
+LEAST_CARE = np.float32(0.5)  # of one who has waited for long [s]
+CARE_LOSS = np.float32(0.1)  # [s/s]
+LOOK_AHEAD = np.float32(12.0)  # [s]
+NEAR = np.float32(30.0)  # within which one who drives away may come round [m]
+RULE_PATIENCE = np.float32(20.0)  # [s]
 LEAVE_PACE = np.float32(0.35)  # [1/s]
 LEAVE_SPEED = np.float32(1.5)  # [m/s]
 GOAL_SPEED = np.float32(2.0)  # [m/s]
@@ -181,7 +193,7 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(model.signs, data, paths, info, worker, world, agent, wish, wanted)
+    return wish_among_others(model, data, paths, info, worker, world, agent, wish, wanted)
 
 
 @njit
@@ -239,14 +251,21 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
 
 
 @njit
-def seen_on_way(path, count, agents, world, other, place):
-    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s]."""
+def seen_on_way(path, count, agents, world, agent, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+
+    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    """
     if place >= UNREACHABLE:
         return False, ZERO
     point = min(np.int64(place / PATH_STEP), count - 1)
     align = path[point, 2] * agents.cos[world, other]
     align += path[point, 3] * agents.sin[world, other]
-    return align > SAME_WAY, max(agents.speed[world, other] * align, ZERO)
+    dx = agents.x[world, other] - agents.x[world, agent]
+    dy = agents.y[world, other] - agents.y[world, agent]
+    room = max((place - ROUND_ROOM) * HALF, ZERO)
+    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
+    return leads, max(agents.speed[world, other] * align, ZERO)
 
 
 @njit
@@ -278,13 +297,13 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish, wanted):
+def wish_among_others(model, data, paths, info, worker, world, agent, free_wish, wanted):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
 
     Args:
-        signs: Of the maps.
+        model: Of the batch.
         data: Of the worlds.
         paths: Ways of all agents.
         info: `Scratch.path_info` of all agents.
@@ -318,13 +337,13 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
         if apart[other] > ZERO:
             continue
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
-        leads, pace = seen_on_way(path, count, agents, world, other, place)
+        leads, pace = seen_on_way(path, count, agents, world, agent, other, place)
         if askew and nose_touches(
             agents, bodies, world, agent, other, NOSE_ROOM + NOSE_TIME * speed
         ):
             wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
         free, follows = UNREACHABLE, -HARD_BRAKING
-        yields_to = not leads and may_meet(signs, info, agent, other)
+        yields_to = not leads and may_meet(model.signs, info, agent, other)
         if yields_to or (not leads and place < UNREACHABLE):
             free, behind = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
             follows = following_wish(speed, wanted, agents.speed[world, other], behind)
@@ -350,16 +369,64 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
             wish, hold, blocker = yielding, HOLD_RIGHT_OF_WAY, other
 
     asks = outside and info[agent, ENTRY] - half_length <= asking_way(speed)
-    if asks and room < needed:
+    short = room < needed
+    if asks and (short or not (yields or is_held(info[agent], half_length))):
+        before = ahead if short else whose_way(model, data, info[agent], world, agent)
         stopping = stop_wish(speed, wanted, stop_gap)
-        if stopping < wish:
-            wish, hold, blocker = stopping, HOLD_ROOM, ahead
-    elif asks and not yields and not is_held(info[agent], half_length):
-        let_in(data, info[agent], world, agent)
+        if before < 0:
+            let_in(data, info[agent], world, agent)
+        elif stopping < wish:
+            hold = HOLD_ROOM if short else HOLD_RIGHT_OF_WAY
+            wish, blocker = stopping, before
     stands = speed < ONE
     agents.hold[world, agent] = hold if stands else HOLD_NOTHING
     agents.blocker[world, agent] = blocker if stands else -1
     return wish
+
+
+@njit
+def whose_way(model, data, info, world, agent):
+    """Returns whose right of way an agent would take that is let into the junction ahead, or -1."""
+    lanes, agents, bodies = model.lanes, data.agents, data.bodies
+    lane, waited = np.int64(info[THROUGH]), info[WAITED]
+    if lane < 0 or waited > RULE_PATIENCE or not may_give_way(lanes, model.signs, lane):
+        return np.int64(-1)
+    start = info[ENTRY] - HALF * bodies.length[world, agent]
+    care = (max(CARE - CARE_LOSS * waited, LEAST_CARE), gap_share(waited))
+    own = lanes.segment_lane[agents.segment[world, agent]]
+    x = agents.x[world, agent] + info[ENTRY] * agents.cos[world, agent]
+    y = agents.y[world, agent] + info[ENTRY] * agents.sin[world, agent]
+    for other in range(agents.x.shape[1]):
+        pace = agents.speed[world, other]
+        if pace <= ONE or agents.status[world, other] in (ABSENT, HALTED):
+            continue
+        dx = agents.x[world, other] - x
+        dy = agents.y[world, other] - y
+        near = LOOK_AHEAD * pace + NEAR
+        square = dx * dx + dy * dy
+        if square > near * near:
+            continue
+        leaves = dx * agents.cos[world, other] + dy * agents.sin[world, other] > ZERO
+        if (leaves and square > NEAR * NEAR) or other == agent:
+            continue
+        if lanes.segment_lane[agents.segment[world, other]] == own:
+            continue
+        if takes_way_of(model, data, world, agent, lane, start, other, care):
+            return other
+    return np.int64(-1)
+
+
+@njit
+def may_give_way(lanes, signs, lane):
+    """Whether a lane of a junction, or one behind it there, gives way to others."""
+    if signs.foe_first[lane] < signs.foe_first[lane + 1]:
+        return True
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        ahead = lanes.successor[link]
+        same = lanes.junction[ahead] == lanes.junction[lane]
+        if same and signs.foe_first[ahead] < signs.foe_first[ahead + 1]:
+            return True
+    return False
 
 
 @njit

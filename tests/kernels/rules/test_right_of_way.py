@@ -222,6 +222,15 @@ def test_it_is_the_way_that_counts() -> None:
     assert is_flagged(engine) == [True, False]
 
 
+def test_who_goes_in_behind_another_is_not_flagged() -> None:
+    """From the south to the right, behind one from the west that is about to leave the junction."""
+    for before, flagged in ((4.0, False), (12.0, True)):
+        engine = engine_on(signed(four_arms(), "yield_sign", "south"))
+        place(engine, 0, "from south", "to east", 0.5, 5.0)
+        place(engine, 1, "straight west", "to east", before, 6.0)
+        assert is_flagged(engine) == [flagged, False], before
+
+
 def test_it_is_flagged_once() -> None:
     engine = engine_on(signed(four_arms(), "yield_sign", "south"))
     place(engine, 0, "from south", "to north", 0.5, 8.0)
@@ -256,7 +265,7 @@ def test_nobody_is_flagged_on_a_map_without_rules() -> None:
     assert is_flagged(engine) == [False, False]
 
 
-@pytest.mark.parametrize("name", ["riverside", "harbour"])
+@pytest.mark.parametrize("name", ["riverside", "harbour", "roundabouts:0"])
 def test_scripted_drivers_hardly_ever_take_the_right_of_way(name: str) -> None:
     engine = town_engine(name, worlds=4, drivers=[1] * 40, on_goal="new_route")
     entered = flagged = 0
