@@ -58,7 +58,9 @@ def four_arms(rule: str = "", left_hand: bool = False) -> RoadNetwork:
     connect(lanes, *links)
     inside = [i for i, lane in enumerate(lanes) if lane.junction == 0]
     network = RoadNetwork("four arms", lanes, [Junction("cross", lanes=inside, rule=rule)])
-    return network.mirrored() if left_hand else network
+    network = network.mirrored() if left_hand else network
+    network.junctions[0].rule = rule
+    return network
 
 
 def signed(network: RoadNetwork, kind: str, *arms: str) -> RoadNetwork:
