@@ -299,5 +299,6 @@ def test_routes_lead_through_no_turn_that_has_no_room_for_a_body(width, first_go
     needed = bodies.width + (0.8 * bodies.length) ** 2 * bend / 2.0
     turned = before & np.isin(bodies.goal_lane, (3, 4)).any(-1)
     assert before.sum() > 40
-    assert not (turned & (needed > width)).any()
-    assert turned.any() == (needed[before] < width - 0.2).any()
+    spare = 0.3 if width < 3.1 else 0.0
+    assert not (turned & (needed > width - spare + 1e-3)).any()
+    assert turned.any() == (needed[before] < width - spare - 0.2).any()
