@@ -62,6 +62,7 @@ FRONT_SHARE = np.float32(0.8)  # of the length
 TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
 BEND_MARGIN = np.float32(0.15)  # [m]
+TURN_MARGIN = np.float32(0.3)  # [m]
 NARROW_MARGIN = np.float32(0.4)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 FAST = np.float32(8.0)  # [m/s]
@@ -110,15 +111,18 @@ def max_lane_curvature(length, width, wheelbase):
 def has_room(lanes, lane, bend, narrow):
     """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
 
+    In a narrow lane it needs more of it than in others, where it may swing over the edge a little.
+
     Args:
         lanes: Of the pool.
         lane: Whose bends.
         bend: Largest curvature of a usual lane that the body can follow [1/m].
         narrow: Width of a lane that it needs [m].
     """
-    needed = narrow - NARROW_MARGIN + BEND_MARGIN
-    swing = max(LANE_ROOM - needed, ZERO) * lanes.max_curvature[lane]
-    return (lanes.narrowest[lane] - needed) * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
+    width = narrow - NARROW_MARGIN
+    swing = max(LANE_ROOM - BEND_MARGIN - width, ZERO) * lanes.max_curvature[lane]
+    room = lanes.narrowest[lane] - TURN_MARGIN - width
+    return room * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
 
 
 @njit

@@ -72,12 +72,11 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
         allowed = f"-{MAX_RANK} to {MAX_RANK}"
         return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
-    marks = columns.from_text(arrays, "lanes.left_mark") if "lanes.left_mark" in arrays else []
-    for lane, mark in enumerate(marks):
-        if mark not in MARKS:
-            allowed = ", ".join(map(repr, MARKS))
-            shown = str(mark)[:40]
-            return f"lanes.left_mark of entry {lane} is {shown!r}; one of {allowed} is allowed"
+    for name in ("lanes.left_mark", "lanes.right_mark"):
+        for lane, mark in enumerate(columns.from_text(arrays, name) if name in arrays else []):
+            if mark not in MARKS:
+                allowed = ", ".join(map(repr, MARKS))
+                return f"{name} of entry {lane} is {str(mark)[:40]!r}; one of {allowed} is allowed"
     return _flawed_control(arrays)
 
 

@@ -103,6 +103,9 @@ class Lane:
     left_mark: str = field(default="", metadata=columns.SPARSE)
     """What is painted on its left boundary: "" (as its neighbours ask for) or "none"."""
 
+    right_mark: str = field(default="", metadata=columns.SPARSE)
+    """Likewise on its right boundary: the middle of a road where traffic keeps to the left."""
+
     @property
     def drivable(self) -> bool:
         """Whether cars may drive here."""
@@ -401,7 +404,8 @@ class RoadNetwork:
             matrix: Rotation, flip, scale, shear or a product of them, [2, 2], determinant not 0.
 
         Returns:
-            A new network; topology and elevation stay, lanes swap sides where the matrix mirrors.
+            A new network; topology and elevation stay. Where the matrix mirrors, left and right
+            swap: sides of lanes, their marks, the rules of junctions.
         """
         matrix = np.asarray(matrix, np.float64)
         determinant = float(np.linalg.det(matrix))
@@ -428,6 +432,7 @@ class RoadNetwork:
             new.successors, new.predecessors = list(lane.successors), list(lane.predecessors)
             if flip:
                 new.left_neighbour, new.right_neighbour = lane.right_neighbour, lane.left_neighbour
+                new.left_mark, new.right_mark = lane.right_mark, lane.left_mark
             lanes.append(new)
             scales.append((lane.arc_length, new.arc_length))
 
@@ -452,11 +457,16 @@ class RoadNetwork:
             for s in self.signals
         ]
         crosswalks = [Crosswalk(points(c.outline)) for c in self.crosswalks]
+        junctions = [
+            replace(j, rule=_MIRRORED_RULES.get(j.rule, j.rule) if flip else j.rule)
+            for j in self.junctions
+        ]
         before = sum(old[-1] for old, _ in scales)
         after = sum(new[-1] for _, new in scales)
         return replace(
             self,
             lanes=lanes,
+            junctions=junctions,
             signals=signals,
             stop_lines=stop_lines,
             crosswalks=crosswalks,
@@ -489,3 +499,6 @@ _PARTS: dict[str, Any] = {
     "crosswalks": Crosswalk,
 }
 """The lists of a network and what they hold."""
+
+_MIRRORED_RULES = {"right_first": "left_first", "left_first": "right_first"}
+"""`Junction.rule` -> that of the mirror image."""

@@ -232,7 +232,7 @@ class Agents(NamedTuple):
     """When it came to stand there."""
 
     front_junction: Annotated[I32, "world agent"]
-    """Junction that its front was in after the last step, -1 for none."""
+    """Junction that its front came into and that it has not left since, -1 for none."""
 
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""

@@ -14,7 +14,7 @@ from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
 __all__ = ["approach_ratio", "path_offset", "steer_along"]
 
 INWARD_ROOM = np.float32(0.5)  # share of the room beside a body
-INWARD_SHARE = np.float32(0.2)  # of the swing of its front
+INWARD_SHARE = np.float32(0.22)  # of the swing of its front
 APPROACH = np.float32(4.5)  # [m/m]
 APPROACH_SHARE = np.float32(0.8)  # [1/m] of the length
 CALM = np.float32(0.2)  # [m/m]
@@ -41,13 +41,12 @@ def swing_offset(path, point, count, length, width):
     """Returns how far to the left of the path the rear axle goes, so that the front stays in lane.
 
     In a bend the front swings out by (0.8 length)^2 curvature / 2; nearly half of it is taken
-    inwards, which leaves both sides about the same room. `point` lies halfway to where it aims, so
-    that it comes inwards in the bend, not before, and does not leave it too early.
+    inwards, which leaves both sides about the same room. The curvature is that of the way up to
+    the point: the rear axle is still in a bend whose end the point has passed.
     """
-    before = max(point - 2, 0)
-    after = min(point + 2, count - 1)
-    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
-    curvature = turn / (PATH_STEP * np.float32(max(after - before, 2)))
+    last = min(max(point, 2), count - 1)
+    turn = path[0, 2] * path[last, 3] - path[0, 3] * path[last, 2]
+    curvature = turn / (PATH_STEP * np.float32(max(last, 2)))
     front = FRONT_SHARE * length
     room = INWARD_ROOM * max(LANE_ROOM - width, ZERO)
     return clamp(INWARD_SHARE * front * front * curvature, -room, room)
@@ -101,10 +100,10 @@ def steer_along(path, count, leave_end, agents, bodies, world, agent, next_speed
         reach = front
     point = min(max(np.int64(reach / PATH_STEP), 1), count - 1)
     over = reach - PATH_STEP * np.float32(point)
-    inwards = swing_offset(path, point // 2, count, length, bodies.width[world, agent])
+    inwards = swing_offset(path, point, count, length, bodies.width[world, agent])
     target_x = path[point, 0] + over * path[point, 2] - inwards * path[point, 3]
     target_y = path[point, 1] + over * path[point, 3] + inwards * path[point, 2]
     dx = target_x - rear_x
     dy = target_y - rear_y
-    across = dy * cos - dx * sin + CALM * clamp(aside, -ONE, ONE)
+    across = dy * cos - dx * sin + CALM * clamp(aside - inwards, -ONE, ONE)
     return TWO * across / max(dx * dx + dy * dy, ONE)

@@ -41,6 +41,7 @@ LOOK_AHEAD = np.float32(6.0)  # [s]
 FURTHER = np.float32(4.0)  # that is looked for each second of care [s/s]
 COURTESY = np.float32(10.0)  # [s]
 SHORT = np.float32(0.5)  # [m]
+EDGE = np.float32(2.0)  # [m]
 MAX_LANES = 8
 RULE = (ZERO, np.float32(0.5))  # `care` of one who makes nobody brake hard
 
@@ -83,6 +84,35 @@ def junction_at_front(model, data, world, agent):
     """Returns the junction that the front of an agent is in, -1 for none."""
     lane, _ = lane_at_front(model, data, world, agent)
     return np.int64(model.lanes.junction[lane])
+
+
+@njit
+def has_not_left(model, data, world, agent, lane, start, junction):
+    """Whether an agent whose front is outside a junction is still in it or at its edge.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        agent: Who was in the junction.
+        lane: That its front is on.
+        start: Way from its front to the start of that lane [m].
+        junction: Which, -1 for none.
+    """
+    lanes = model.lanes
+    own = np.int64(lanes.segment_lane[data.agents.segment[world, agent]])
+    if junction < 0 or lanes.junction[own] == junction:
+        return junction >= 0
+    for _ in range(MAX_LANES):
+        start += lanes.length[lane]
+        if start > EDGE:
+            break
+        lane = following(model, data, world, agent, lane)
+        if lane < 0:
+            break
+        if lanes.junction[lane] == junction:
+            return True
+    return False
 
 
 @njit
@@ -216,7 +246,10 @@ def takes_way_of(model, data, world, agent, lane, start, other, care):
 
 @njit
 def check_right_of_way(model, data, worker, world):
-    """Stage: tells whose front came into a junction in the way of one with the right of way."""
+    """Stage: tells whose front came into a junction in the way of one with the right of way.
+
+    It comes in once, though it may go back and forth over the edge.
+    """
     lanes, signs, agents = model.lanes, model.signs, data.agents
     map_index = data.worlds.map[world]
     first = lanes.map_lane_first[map_index]
@@ -230,6 +263,8 @@ def check_right_of_way(model, data, worker, world):
         lane, start = lane_at_front(model, data, world, agent)
         junction = np.int64(lanes.junction[lane])
         before = np.int64(agents.front_junction[world, agent])
+        if junction < 0 and has_not_left(model, data, world, agent, lane, start, before):
+            continue
         agents.front_junction[world, agent] = junction
         moving = agents.speed[world, agent] > STANDING
         if junction < 0 or junction == before or not moving:

@@ -22,12 +22,9 @@ from selfdrive_env.maps.network.stop_lines import crossing_of
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
-__all__ = ["add_carla", "files_beside"]
+__all__ = ["add_carla"]
 
 Floats = NDArray[np.float64]
-
-STOP_LINES, CONTROLLERS = "_stoplines.json", "_traffic_light_controller.json"
-"""What follows the name of the map."""
 
 MAX_BYTES = 1 << 24
 """Longest file."""
@@ -68,16 +65,6 @@ class _Stop:
         )
         middle = anchor + np.array([self.x, self.y, 0.0])
         return np.stack([middle + aside, middle - aside])
-
-
-def files_beside(path: Path, stem: str) -> tuple[Path, Path]:
-    """Returns where the stop lines and the controllers of a map would be.
-
-    Args:
-        path: Of the map.
-        stem: Its file's name without the ending.
-    """
-    return path.with_name(stem + STOP_LINES), path.with_name(stem + CONTROLLERS)
 
 
 def add_carla(

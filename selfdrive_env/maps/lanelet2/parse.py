@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from selfdrive_env.maps import xml
 from selfdrive_env.maps.flaws import MAX_COORDINATE
 from selfdrive_env.maps.lanelet2.projection import MAX_LATITUDE, project, zone_of
+from selfdrive_env.maps.lanelet2.sources import SUFFIXES
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.road_network import MapError
 
 __all__ = ["Contents", "Member", "Relation", "Way", "read_contents"]
 
 Floats = NDArray[np.float64]
-
-SUFFIXES = (".osm", ".osm.gz", ".osm.xz")
 
 NODE_TAGS = ("local_x", "local_y", "ele")
 """Tags of nodes that are read."""

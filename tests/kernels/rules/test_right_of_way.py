@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from selfdrive_env.maps import load
 from selfdrive_env.maps.compile.compiled_map import compile_map
@@ -58,7 +60,9 @@ def four_arms(rule: str = "", left_hand: bool = False) -> RoadNetwork:
     connect(lanes, *links)
     inside = [i for i, lane in enumerate(lanes) if lane.junction == 0]
     network = RoadNetwork("four arms", lanes, [Junction("cross", lanes=inside, rule=rule)])
-    return network.mirrored() if left_hand else network
+    network = network.mirrored() if left_hand else network
+    network.junctions[0].rule = rule
+    return network
 
 
 def signed(network: RoadNetwork, kind: str, *arms: str) -> RoadNetwork:
@@ -241,6 +245,39 @@ def test_it_is_flagged_once() -> None:
         count += int((engine.output.event[0, 0] & EVENT_YIELD) != 0)
     assert count == 1
     assert engine.tallies.count[0, 0, 10] == 1
+
+
+@pytest.fixture(scope="module")
+def yielding_arm():
+    return engine_on(signed(four_arms(), "yield_sign", "south"))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    over=st.lists(st.floats(-2.0, 1.8), min_size=2, max_size=12),
+    speed=st.floats(0.4, 3.0),
+    leaves=st.booleans(),
+)
+def test_one_crossing_is_flagged_once_wherever_the_front_flickers(
+    yielding_arm, over, speed, leaves
+):
+    """It moves back and forth over the edge, and may drive back and come in once more."""
+    engine = yielding_arm
+    engine.agents.front_junction[0] = -1
+
+    def flags(places: list[float]) -> int:
+        count = 0
+        for before in places:
+            place(engine, 0, "from south", "to north", before, speed)
+            place(engine, 1, "from west", "to east", 8.0, 10.0)
+            engine.step(no_jerk(engine))
+            count += int((engine.output.event[0, 0] & EVENT_YIELD) != 0)
+        return count
+
+    assert flags([6.0]) == 0
+    assert flags([-0.5, *over]) == 1
+    assert flags([6.0] if leaves else [1.0]) == 0
+    assert flags([*over, -0.5]) == int(leaves)
 
 
 @pytest.mark.parametrize(("order", "flagged"), [((1, 0), True), ((0, 1), False)])

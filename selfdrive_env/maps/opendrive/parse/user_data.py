@@ -23,6 +23,7 @@ __all__ = [
     "NAME",
     "OFFSET",
     "PRECEDENCE",
+    "RIGHT_MARK",
     "RIGHT_NEIGHBOUR",
     "RULE",
     "STOP_LINE",
@@ -35,7 +36,7 @@ __all__ = [
     "read_cycle",
     "read_heading",
     "read_kind",
-    "read_left_mark",
+    "read_mark",
     "read_numbers",
     "read_offset",
     "read_precedence",
@@ -56,6 +57,9 @@ PRECEDENCE = f"{PREFIX}precedence"
 
 LEFT_MARK = f"{PREFIX}left_mark"
 """Of a lane, as in `Lane.left_mark`."""
+
+RIGHT_MARK = f"{PREFIX}right_mark"
+"""Of a lane, as in `Lane.right_mark`."""
 
 LEFT_NEIGHBOUR = f"{PREFIX}left_neighbour"
 """Of a lane, where the lanes of its section do not say it: the name of the lane, "" for none."""
@@ -177,8 +181,8 @@ def read_numbers(element: Element, count: int) -> list[float]:
     return numbers
 
 
-def read_left_mark(element: Element) -> str:
-    """Returns what is painted on the left of a lane."""
+def read_mark(element: Element) -> str:
+    """Returns what is painted on one side of a lane."""
     mark = element.text("value")
     if mark not in MARKS:
         raise element.error(f"value={mark[:40]!r} is none of {', '.join(map(repr, MARKS))}")
