@@ -74,7 +74,7 @@ def bicycle(car: Car, jerk: tuple[float, float], dt: float, hold_jerk: float = -
     if holds and (v >= 0.0 or car.speed == 0.0):
         v = 0.0
     realised = 0.0 if v != free and v == car.speed else (a - car.acceleration) / dt
-    if v != free:
+    if v != free or (v == 0.0 and a < 0.0):
         a = 0.0
     wanted = math.atan(a_lat / max(v * v, 1e-5) * car.wheelbase)
     phi = clip(car.steering + clip(wanted - car.steering, -0.6 * dt, 0.6 * dt), -0.55, 0.55)

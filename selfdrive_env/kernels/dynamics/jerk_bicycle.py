@@ -142,6 +142,8 @@ def bicycle_step(
     if new_speed != free:
         new_acceleration = ZERO
         real_jerk = ZERO if new_speed == speed else real_jerk
+    elif new_speed == ZERO and new_acceleration < ZERO:  # braking that ends exactly at rest
+        new_acceleration = ZERO
 
     wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
     turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)

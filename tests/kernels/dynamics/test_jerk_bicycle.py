@@ -209,6 +209,28 @@ def test_braking_that_ends_exactly_at_rest_holds():
         assert (car.speed, car.acceleration) == (0.0, 0.0)
 
 
+def test_mild_braking_that_ends_exactly_at_rest_leaves_no_acceleration():
+    """Speed 0 is then where the braking leads, no bound that cuts it off."""
+    dt = 0.25
+    for model in (step, bicycle):
+        car = model(Car(speed=0.625, acceleration=-2.5), (0.0, 0.0), dt)
+        assert (car.speed, car.acceleration) == (0.0, 0.0)
+        for _ in range(5):
+            car = model(car, (0.0, 0.0), dt)
+            assert (car.speed, car.acceleration, car.x) == (0.0, 0.0, 0.078125)
+
+
+@settings(deadline=None, max_examples=300)
+@given(car=cars, jerk=jerks, dt=st.sampled_from([0.125, 0.25, 0.5]))
+def test_who_stands_after_a_step_has_no_braking_left(car, jerk, dt):
+    """Also for speeds from which this step brakes to exactly 0, which drawn ones hardly are."""
+    after = step(car := single(car), jerk, dt)
+    braking = max(-after.acceleration, 0.25)
+    exact = step(Car(speed=braking * dt, acceleration=-braking), (0.0, jerk[1]), dt)
+    for car in (after, exact):
+        assert car.speed != 0.0 or car.acceleration >= 0.0
+
+
 def test_coming_to_rest_does_not_turn_into_reversing():
     car = Car(speed=1.0, acceleration=-5.0)
     car = step(car, (-4.0, 0.0))
