@@ -27,6 +27,7 @@ def make_params(settings: Settings) -> Params:
         on_offroad=code_of("on_offroad", settings.on_offroad),
         on_red_light=code_of("on_red_light", settings.on_red_light),
         on_goal=code_of("on_goal", settings.on_goal),
+        reverse=code_of("reverse", settings.reverse),
         autoreset=code_of("autoreset_mode", settings.autoreset_mode),
         stagger=int(settings.stagger),
         hold_jerk=np.float32(hold),

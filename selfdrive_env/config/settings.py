@@ -35,7 +35,7 @@ from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "MAX_HORIZON", "Settings"]
+__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "Settings"]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
 DEFAULT_AGENTS = 32
@@ -58,6 +58,9 @@ NOT_IN_DIGEST = (
     *("record", "step_info"),
 )
 """Settings that influence no result."""
+
+EARLIER = {"reverse": "allowed"}
+"""Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
 
@@ -105,6 +108,10 @@ class Settings:
 
     jerk_lat: Sequence[float] = (-4.0, 0.0, 4.0)
     """Lateral jerks, positive to the left [m/s^3]."""
+
+    reverse: str = "never"
+    """Whether rows may drive backwards: "never", braking holds who stands; "allowed", only the
+    hardest does, others reverse, at up to 2 m/s. Scripted drivers may, whatever it says."""
 
     on_collision: str = "terminate"
     """What a contact does: end the episode, stop the body for good, or nothing."""
@@ -357,6 +364,11 @@ class Settings:
             values["autoreset_mode"] = getattr(mode, "value", mode)
         return cls(**values)
 
+    @staticmethod
+    def as_recorded(keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns keywords of a recording or a run, with what held before there was a setting."""
+        return {**EARLIER, **keywords}
+
     @property
     def steps(self) -> int:
         """Horizon in steps."""
@@ -410,7 +422,14 @@ class Settings:
         return text_digest(json.dumps([OBSERVATION_VERSION, layout], sort_keys=True))
 
     def digest(self) -> str:
-        """Returns a digest of all settings that influence results."""
-        values = {name: one for name, one in vars(self).items() if name not in NOT_IN_DIGEST}
+        """Returns a digest of all settings that influence results.
+
+        Later settings count where they are not as before, so that earlier digests hold.
+        """
+        values = {
+            name: one
+            for name, one in vars(self).items()
+            if name not in NOT_IN_DIGEST and (name not in EARLIER or one != EARLIER[name])
+        }
         values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.maps]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))
