@@ -449,7 +449,7 @@ def test_a_run_from_before_a_setting_goes_on_as_it_began(
     assert "start anew" not in capsys.readouterr().err
     state = json.loads(files_of(config, 2)["state.json"])
     assert state["config"]["env"]["reverse"] == "allowed"
-    with pytest.raises(CheckpointError, match="env.reverse is 'allowed' .* and 'never' here"):
+    with pytest.raises(CheckpointError, match=r"env\.reverse is 'allowed' .* and 'never' here"):
         train(config.changed(env={**config.env, "reverse": "never"}), resume=True)
 
 
