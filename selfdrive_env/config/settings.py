@@ -59,7 +59,7 @@ NOT_IN_DIGEST = (
 )
 """Settings that influence no result."""
 
-EARLIER = {"reverse": "allowed"}
+EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None}
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
@@ -121,6 +121,10 @@ class Settings:
 
     on_red_light: str = "ignore"
     """What passing a red light or a stop sign does, likewise."""
+
+    tow_after: float | None = None
+    """Who was stopped for good is placed anew after this time, its episode is terminated; None: it
+    stands to the end of the world's episode [s]."""
 
     on_goal: str = "terminate"
     """What the last goal does: end the episode, or give a new route."""
@@ -243,6 +247,8 @@ class Settings:
         if self.render_hud is not None and not isinstance(self.render_hud, bool):
             raise ValueError(f"render_hud must be True, False or None, got {self.render_hud!r}")
         self._check_first_goal()
+        if self.tow_after is not None:
+            self._set("tow_after", check_number("tow_after", self.tow_after, 0.01, MAX_HORIZON))
         for name in ("jerk_long", "jerk_lat"):
             values = tuple(
                 check_number(name, v, -100.0, 100.0) for v in as_list(name, getattr(self, name))

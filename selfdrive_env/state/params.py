@@ -82,6 +82,9 @@ class Params(NamedTuple):
 
     on_offroad: int
     on_red_light: int
+    tow_after: np.float32
+    """How long who was stopped for good stands, infinite for ever [s]."""
+
     on_goal: int
     """A `GoalRule`."""
 

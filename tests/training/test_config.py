@@ -150,4 +150,4 @@ def test_settings_of_the_environment_survive_json() -> None:
     config = from_table({**PRESETS["cpu"], "env": env})
     assert from_table(config.to_table()) == config
     plain = {"map": ["harbour"], "dt": 0.25, "jerk_lat": [-1, 0, 1]}
-    assert config.to_table()["env"] == {"reverse": "never", **plain}
+    assert config.to_table()["env"] == {"reverse": "never", "tow_after": None, **plain}
