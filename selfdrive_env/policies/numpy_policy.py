@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.observation import OBSERVATION
+from selfdrive_env.policies.choice import lateral_choices, likeliest
 from selfdrive_env.policies.deep_sets import SETS, SIMD_WIDTH, SetWeights, dense, encode, set_plan
 from selfdrive_env.policies.files import PolicyFile
 from selfdrive_env.state.arrays import F32, I64
@@ -69,6 +70,7 @@ class NumpyPolicy:
         ]
         self._trunk.append(linear("actor.head", widths[-1], file.description["actions"]))
         self._sets = self._in_one_pass()
+        self._laterals = lateral_choices(file.description["actions"], file.description.get("env"))
         self._random = np.random.default_rng(0)
 
     def _in_one_pass(self) -> SetWeights | None:
@@ -125,11 +127,14 @@ class NumpyPolicy:
 
         Args:
             observations: Rows of this policy's layout, [B, features].
-            deterministic: Whether to take the likeliest action, or draw one.
+            deterministic: Whether to take the likeliest longitudinal jerk and the likeliest lateral
+                one with it, or draw an action.
         """
         logits = self.logits(observations)
-        if not deterministic:  # the largest of logits plus Gumbel noise is a sample
-            logits = logits + self._random.gumbel(size=logits.shape).astype(np.float32)
+        if deterministic:
+            return likeliest(logits, self._laterals)
+        # The largest of logits plus Gumbel noise is a sample.
+        logits = logits + self._random.gumbel(size=logits.shape).astype(np.float32)
         actions: NDArray[np.int64] = logits.argmax(1)
         return actions
 

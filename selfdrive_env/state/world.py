@@ -238,7 +238,8 @@ class Agents(NamedTuple):
     """Tick until which an erratic driver brakes hard."""
 
     standing_time: Annotated[F32, "world agent"]
-    """How long a scripted driver has been standing, red lights apart [s]."""
+    """How long a scripted driver has been standing, red lights apart, or who was stopped for good
+    [s]."""
 
     hold: Annotated[U8, "world agent"]
     """What a scripted driver waits for, a `Hold`."""
