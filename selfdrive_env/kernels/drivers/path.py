@@ -236,8 +236,11 @@ def build_path(model, data, world, agent, path, info):
     info[STAYS] = np.float32(own) if stays else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
-    if info[PATH_END] < UNREACHABLE and target != own and target != first:
-        info[PATH_END] -= turn_out_room(bodies.length[world, agent])
+    if target != own and target != first:
+        turn_out = turn_out_room(bodies.length[world, agent])
+        if room < PATH_STEP * np.float32(count) + turn_out:
+            info[PATH_END] = min(info[PATH_END], room)
+        info[PATH_END] -= turn_out if info[PATH_END] < UNREACHABLE else ZERO
     if lane >= 0:
         at, colour, passed = next_line(
             signs,
