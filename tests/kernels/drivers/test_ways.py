@@ -180,6 +180,48 @@ def closing_lane(taper, kinds, row, apart, shift, speed):
     return engine, slots
 
 
+BODIES = st.sampled_from([(2.2, 0.8), (4.5, 1.8), (6.0, 2.0), (9.0, 2.5), (12.0, 2.55)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    taper=st.floats(10.0, 60.0),
+    kinds=st.lists(BODIES, min_size=1, max_size=2),
+    shift=st.floats(-12.0, 30.0),
+    pace=st.sampled_from([(6.8, 9.0, 0.0), (10.0, 16.0, 4.0), (14.0, 22.0, 6.0)]),
+    share=st.floats(0.0, 1.0),
+)
+def test_who_waits_at_the_end_of_a_lane_is_let_in(taper, kinds, shift, pace, share):
+    """A queue without a gap sets off or passes on the lane beside: it closes up like a zip."""
+    closest, widest, speed = pace
+    engine, row = closing_lane(taper, kinds, 24, closest + share * (widest - closest), shift, speed)
+    agents, lanes = engine.agents, engine.lanes
+    engine.lanes.speed_limit[:] = 6.0
+    waiting = np.arange(len(kinds))
+    for _ in range(160):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & (EVENT_COLLISION | EVENT_OFFROAD)).any()
+        begun = np.abs(agents.d[0, waiting]).max() > 0.5
+        assert begun or (agents.acceleration[0, row] > -3.5).all()
+        behind = (agents.status[0, row] != ABSENT) & (agents.x[0, row] < agents.x[0, waiting].max())
+        if (lanes.segment_lane[agents.segment[0, waiting]] != 1).all():
+            break
+        assert behind.sum() > 2
+    else:
+        raise AssertionError("still waiting")
+
+
+@settings(max_examples=8, deadline=None)
+@given(speed=st.floats(8.0, 13.0), shift=st.floats(20.0, 100.0), kind=BODIES)
+def test_who_drives_by_fast_and_alone_does_not_stop_for_one_that_waits(speed, shift, kind):
+    engine, row = closing_lane(20.0, [kind], 1, 100.0, shift, speed)
+    slowest = speed
+    for _ in range(int((shift + 20.0) / speed / 0.3)):
+        engine.step(no_jerk(engine))
+        slowest = min(slowest, float(engine.agents.speed[0, row[0]]))
+    assert slowest > 7.0
+
+
 @settings(max_examples=8, deadline=None)
 @given(taper=st.floats(10.0, 60.0), length=st.floats(4.0, 14.0), back=st.floats(0.0, 30.0))
 @example(taper=20.0, length=12.0, back=10.0)
