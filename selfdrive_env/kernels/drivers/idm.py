@@ -62,6 +62,7 @@ from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_
 from selfdrive_env.state.world import (
     GREEN,
     HOLD_BODY,
+    HOLD_LANE_END,
     HOLD_LINE,
     HOLD_NOTHING,
     HOLD_RIGHT_OF_WAY,
@@ -159,13 +160,16 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     gap = info[agent, LINE_GAP]
     colour = np.int64(info[agent, LINE_COLOUR])
     wish = UNREACHABLE
+    hold = HOLD_LINE if colour > GREEN else HOLD_NOTHING
     if colour == GREEN:
         room = max(gap - SIGNAL_ZONE, ZERO)
         wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
     elif colour != 0:
         wish = stop_wish(speed, wanted, gap)
     if info[agent, PATH_END] < UNREACHABLE:
-        wish = min(wish, stop_wish(speed, wanted, info[agent, PATH_END] - half_length))
+        ending = stop_wish(speed, wanted, info[agent, PATH_END] - half_length)
+        if ending < wish:
+            wish, hold = ending, HOLD_LANE_END
     last = agents.goal[world, agent] == bodies.num_goals[world, agent] - 1
     if last:
         room = (
@@ -188,7 +192,7 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(model, data, paths, info, worker, world, agent, wish, wanted)
+    return wish_among_others(model, data, paths, info, worker, world, agent, wish, wanted, hold)
 
 
 @njit
@@ -333,7 +337,7 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(model, data, paths, info, worker, world, agent, free_wish, wanted):
+def wish_among_others(model, data, paths, info, worker, world, agent, free_wish, wanted, hold):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
@@ -348,6 +352,7 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
         agent: Whose.
         free_wish: What it would want alone [m/s^2].
         wanted: Speed that it would like to have [m/s].
+        hold: What it would wait for alone.
     """
     agents, bodies, ways = data.agents, data.bodies, data.scratch.way[worker]
     apart = data.scratch.square[worker * block_size() + thread_index()]
@@ -365,7 +370,6 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
     room = UNREACHABLE
     ahead = np.int64(-1)
     wish = free_wish
-    hold = HOLD_LINE if np.int64(info[agent, LINE_COLOUR]) > GREEN else HOLD_NOTHING
     blocker = np.int64(-1)
     yields = False
     beside = -ONE

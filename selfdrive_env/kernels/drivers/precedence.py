@@ -32,7 +32,8 @@ from selfdrive_env.state.world import (
     GREEN,
     HALTED,
     HOLD_BODY,
-    HOLD_RIGHT_OF_WAY,
+    HOLD_LINE,
+    HOLD_ROOM,
     IDM,
     RED,
     STOP_SIGN,
@@ -136,7 +137,7 @@ def note_precedence(data, info, world, agent, turns, delay):
         info[ARRIVAL] = np.float32(since)
         return
     hold = np.int64(agents.hold[world, agent])
-    if held or (hold >= HOLD_BODY and hold != HOLD_RIGHT_OF_WAY):
+    if held or hold in (HOLD_BODY, HOLD_ROOM, HOLD_LINE):
         info[RANK] = TWO
     arrival = max(gap, ZERO) / max(speed, TWO)
     if turns:

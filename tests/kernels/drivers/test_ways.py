@@ -18,6 +18,7 @@ from selfdrive_env.state.world import (
     EVENT_STOP_SIGN,
     EVENT_TOW,
     EXTERNAL,
+    HOLD_LANE_END,
     IDM,
     STILL,
 )
@@ -238,6 +239,7 @@ def test_who_waits_at_the_end_of_a_lane_stops_where_it_can_turn_out(taper, lengt
     front = float(agents.s[0, 0]) + 0.5 * length
     assert end - front > float(turn_out_room(np.float32(length))) - 1.5
     assert agents.speed[0, 0] < 0.1
+    assert agents.hold[0, 0] == HOLD_LANE_END
 
 
 def test_a_start_is_as_slow_as_the_bends_of_its_route_ask():
