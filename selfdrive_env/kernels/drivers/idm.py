@@ -410,8 +410,10 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
         if yielding < wish:
             wish, hold, blocker = yielding, HOLD_RIGHT_OF_WAY, other
 
-    stopping, waiting = wish_to_let_in(
-        model.lanes, data, paths, info, apart, world, agent, aside, wanted, blocker, beside
+    stopping, waiting = (
+        wish_to_let_in(model.lanes, data, paths, info, apart, world, agent, aside, wanted, blocker)
+        if beside >= ZERO
+        else (UNREACHABLE, blocker)
     )
     if stopping < wish:
         wish, hold, blocker, yields = stopping, HOLD_BODY, waiting, True
@@ -429,7 +431,7 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
 
 
 @njit
-def wish_to_let_in(lanes, data, paths, info, apart, world, agent, aside, wanted, blocker, beside):
+def wish_to_let_in(lanes, data, paths, info, apart, world, agent, aside, wanted, blocker):
     """Returns the acceleration of a queue that lets in who waits beside it, and for whom it waits.
 
     The acceleration is `UNREACHABLE` where nobody is let in [m/s^2].
@@ -445,13 +447,12 @@ def wish_to_let_in(lanes, data, paths, info, apart, world, agent, aside, wanted,
         aside: How far to the left of its way it is [m].
         wanted: Speed that it would like to have [m/s].
         blocker: For whom it waits so far, -1 for none.
-        beside: Lane that somebody near waits for, -1 for none.
     """
     agents, bodies = data.agents, data.bodies
     speed = agents.speed[world, agent]
     pace = min(speed, agents.speed[world, blocker]) if blocker >= 0 else speed
     gap = UNREACHABLE
-    if beside < ZERO or pace >= QUEUE_SPEED or info[agent, WAITED] >= LETTING_TIME:
+    if pace >= QUEUE_SPEED or info[agent, WAITED] >= LETTING_TIME:
         return gap, blocker
     waiting = np.int64(-1)
     for other in range(apart.shape[0]):

@@ -189,11 +189,11 @@ def is_waiting(model, data, world, agent, lane, target, room):
         world: Where.
         agent: Who.
         lane: That it is on.
-        target: That it wants.
-        room: Way to the end of its lane [m].
+        target: Another, that it wants.
+        room: Way to the end of its lane, which has one [m].
     """
     agents, bodies = data.agents, data.bodies
-    if target == lane or room >= UNREACHABLE or agents.speed[world, agent] > WAITING_SPEED:
+    if agents.speed[world, agent] > WAITING_SPEED:
         return False
     if bodies.driver[world, agent] != IDM or agents.status[world, agent] == HALTED:
         return False

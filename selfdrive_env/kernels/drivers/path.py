@@ -236,7 +236,8 @@ def build_path(model, data, world, agent, path, info):
 
     stays = lane == first and lane == own and lanes.junction[own] < 0
     info[STAYS] = np.float32(own) if stays else -ONE
-    waits = is_waiting(model, data, world, agent, own, target, room)
+    leaves = target != own and room < UNREACHABLE
+    waits = leaves and is_waiting(model, data, world, agent, own, target, room)
     info[WAITS_FOR] = np.float32(target) if waits else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
