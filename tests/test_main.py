@@ -9,6 +9,7 @@ import pytest
 
 from selfdrive_env.__main__ import main
 from selfdrive_env.engine import cpu, devices
+from tests.maps.opendrive.test_reader import document, road
 
 
 def test_map_info_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,6 +26,25 @@ def test_map_info_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "driving_lane_km" in text
     assert "problems         0" in text
+
+
+def test_map_info_tells_of_links_that_are_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Connectivity is 1 where the other lane starts some way off; the ends and the share tell."""
+    path = tmp_path / "town.xodr"
+    text = document(road("1"), road("2", x=100.0, hdg=0.5, y=-0.4), road("3", x=500.0),
+                    road("4", x=600.0))  # fmt: skip
+    path.write_text(text)
+    assert main(["map", "info", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "connectivity     1.0" in lines
+    assert "share_reached    0.25" in lines
+    assert lines[lines.index("open_ends        1") + 1] == "  1/0/-1"
+    assert main(["map", "info", str(path), "riverside"]) == 0
+    head, row, *_ = capsys.readouterr().out.splitlines()
+    figures = dict(zip(head.replace("open ends", "ends").split()[1:], row.split()[1:], strict=True))
+    assert (figures["linked"], figures["reached"], figures["ends"]) == ("1.000", "0.250", "1")
 
 
 def test_map_plot_writes_a_png(tmp_path: Path) -> None:

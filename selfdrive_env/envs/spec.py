@@ -37,6 +37,15 @@ class OwnLimit(int):
 class OwnSpec(EnvSpec):
     """The spec of an environment that ends its episodes itself, with that length as the limit."""
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets a field, but keeps its own length from that of the spec that it was made from.
+
+        `TimeLimit` writes that one over it, which another horizon has made out of date.
+        """
+        if name == "max_episode_steps" and isinstance(value, OwnLimit):
+            value = self.__dict__.get(name) or value
+        super().__setattr__(name, value)
+
     def to_json(self) -> str:
         """Returns the spec without such a limit: the environment made from it has it again."""
         spec = EnvSpec(**_fields(self))
@@ -46,7 +55,7 @@ class OwnSpec(EnvSpec):
 
 
 @dataclasses.dataclass
-class NetworkSpec(EnvSpec):
+class NetworkSpec(OwnSpec):
     """The spec of an environment whose `map` holds a `RoadNetwork`; only JSON cannot hold it."""
 
     def to_json(self) -> str:
@@ -77,13 +86,17 @@ def plain_spec(spec: Any, steps: int | None = None) -> Any:
 
     Args:
         spec: What `gymnasium.make` or `make_vec` sets.
-        steps: Length of an episode, which wrappers ask for; a spec that has a limit keeps it.
+        steps: Length of an episode, which wrappers ask for; a spec that a caller has given another
+            limit keeps it.
     """
     if spec is None:
         return None
     fields = _fields(spec)
-    fields["kwargs"] = {name: as_plain(one) for name, one in spec.kwargs.items()}
-    if steps is not None and spec.max_episode_steps is None:
+    # `make_vec` hands the limit of a spec on as an argument, which a longer horizon would not pass.
+    kwargs = {name: one for name, one in spec.kwargs.items() if not isinstance(one, OwnLimit)}
+    fields["kwargs"] = {name: as_plain(one) for name, one in kwargs.items()}
+    limit = spec.max_episode_steps
+    if steps is not None and (limit is None or isinstance(limit, OwnLimit)):
         fields["max_episode_steps"] = OwnLimit(steps)
     return (NetworkSpec if _networks(fields["kwargs"]) else OwnSpec)(**fields)
 

@@ -169,7 +169,7 @@ class DrivingVectorEnv(VectorEnv):
 
     @spec.setter
     def spec(self, value: Any) -> None:
-        self._spec = plain_spec(value)
+        self._spec = plain_spec(value, self.settings.steps)
 
     def reset(
         self,

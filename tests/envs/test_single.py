@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import selfdrive_env
 
@@ -129,6 +132,38 @@ def test_the_spec_has_the_horizon_as_its_limit() -> None:
     assert gymnasium.make(id, max_episode_steps=4, **SMALL).spec.max_episode_steps == 4
 
 
+@settings(max_examples=12)
+@given(
+    dt=st.sampled_from([0.05, 1 / 15, 0.1, 0.25, 0.3, 0.4]),
+    horizon=st.floats(0.4, 4.0),
+    vector=st.booleans(),
+    id=st.sampled_from(["Drive-v0", "SelfPlay-v0", "DriveContinuous-v0"]),
+)
+def test_a_spec_has_the_steps_of_its_horizon_and_makes_the_same_again(dt, horizon, vector, id):
+    """By the spec and by its JSON; no second limit acts, also where one ends in its last step."""
+    maker = functools.partial(gymnasium.make_vec, num_envs=2) if vector else gymnasium.make
+    env = maker(f"selfdrive_env/{id}", dt=dt, horizon=horizon, **SMALL, **FREE)
+    steps = env.unwrapped.settings.steps
+    assert abs(steps - horizon / dt) < 1.0
+    for spec in (env.spec, EnvSpec.from_json(env.spec.to_json())):
+        again = maker(spec)
+        assert again.spec.max_episode_steps == env.spec.max_episode_steps == steps
+        again.reset(seed=0)
+        again.action_space.seed(0)
+        ended, since = False, 0
+        while not ended:
+            *_, terminated, truncated, _ = again.step(again.action_space.sample())
+            ended, since = bool(np.any(terminated) or np.any(truncated)), since + 1
+            assert not np.any(np.logical_and(terminated, truncated))
+        assert since <= steps
+        longer = maker(again.spec, horizon=2.0 * horizon)
+        assert longer.unwrapped.settings.horizon == pytest.approx(2.0 * horizon)
+        assert longer.spec.max_episode_steps == longer.unwrapped.settings.steps > steps
+        longer.close()
+        again.close()
+    env.close()
+
+
 def test_time_is_observed_by_gymnasiums_wrapper() -> None:
     env = gymnasium.make("selfdrive_env/Drive-v0", dt=0.1, horizon=3.0, **SMALL)
     timed = gymnasium.wrappers.TimeAwareObservation(env, normalize_time=True)
@@ -137,13 +172,22 @@ def test_time_is_observed_by_gymnasiums_wrapper() -> None:
     assert timed.step(0)[0][-1] == np.float32(1.0 / 30.0)
 
 
-def test_a_spec_with_paths_and_numpy_scalars_in_tables_survives_json(tmp_path: Path) -> None:
-    settings = {**SMALL, "map": Path("riverside"), "dt": np.float32(0.25)}
-    tables = {"reward": {"collision": np.float64(2.0)}, "layout": {"agents": np.int64(3)}}
-    env = gymnasium.make("selfdrive_env/Drive-v0", **{**settings, **tables})
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_spec_with_paths_and_numpy_scalars_in_tables_survives_json(vector: bool) -> None:
+    maker = functools.partial(gymnasium.make_vec, num_envs=2) if vector else gymnasium.make
+    values = {**SMALL, "map": [Path("riverside"), "harbour"], "dt": np.float32(0.25)}
+    tables = {
+        "reward": {"collision": np.float64(2.0), "goal": [np.float32(0.5), 1]},
+        "layout": {"agents": np.int64(3)},
+        "first_goal": (np.float32(30.0), np.int32(60)),
+    }
+    env = maker("selfdrive_env/Drive-v0", **{**values, **tables})
     again = EnvSpec.from_json(env.spec.to_json())
-    assert again.kwargs["map"] == "riverside" and again.kwargs["reward"] == {"collision": 2.0}
-    assert gymnasium.make(again).observation_space == env.observation_space
+    assert again.kwargs["map"] == ["riverside", "harbour"]
+    assert again.kwargs["reward"] == {"collision": 2.0, "goal": [0.5, 1]}
+    copy = maker(again)
+    assert copy.observation_space == env.observation_space
+    assert copy.unwrapped.settings == env.unwrapped.settings
 
 
 @pytest.mark.parametrize("traffic", [{}, [], None, 3, np.zeros(2), "no/such"])

@@ -28,6 +28,11 @@ def vector() -> Any:
 
 
 MAKERS = (single, vector)
+HARMLESS = {
+    single: {"get_keys_to_action"},
+    vector: {"call", "get_attr", "set_attr", "close_extras"},
+}
+"""Methods that touch no world, or by way of others alone."""
 
 
 @pytest.fixture
@@ -79,6 +84,9 @@ def test_a_second_thread_is_refused_by_all_that_touches_worlds(
     for name, call in calls.items():
         with pytest.raises(RuntimeError, match=f"^{name}{REFUSAL}"):
             call()
+    own = [cls for cls in type(env).__mro__ if cls.__module__.startswith("selfdrive_env.")]
+    methods = {name for cls in own for name, one in vars(cls).items() if callable(one)}
+    assert {name for name in methods if name[0] != "_"} - set(calls) == HARMLESS[make]
 
 
 @pytest.mark.parametrize("make", MAKERS)

@@ -15,6 +15,7 @@ from selfdrive_env.envs.infos import OUTLOOK
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.maps import MapError
 from selfdrive_env.state.rewards import REWARD_TERMS
+from selfdrive_env.state.world import HALTED
 
 SMALL: dict[str, Any] = {
     "map": "riverside",
@@ -190,6 +191,30 @@ def test_metrics_of_an_episode_add_up(mode: str) -> None:
             sums[done] = 0
         waits = done & (mode == "NextStep")
     assert ends > 20 and last_rewards > 5
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+@pytest.mark.parametrize("behaviour", ["terminate", "stop", "ignore"])
+def test_the_length_of_an_episode_is_the_number_of_its_steps(mode: str, behaviour: str) -> None:
+    """Whatever becomes of its agent: those at a halt count, too."""
+    ends = {name: behaviour for name in ("on_collision", "on_offroad", "on_red_light")}
+    env = ready(32, agents_per_world=16, autoreset_mode=mode, horizon=12.0, **ends)
+    length, waits = np.zeros(32, int), np.zeros(32, bool)
+    ended = halted = 0
+    for _ in range(120):
+        *_, terminated, truncated, infos = env.step(env.action_space.sample())
+        halted += int((env.engine.agents.status == HALTED).sum())
+        length += ~waits
+        done = terminated | truncated
+        if done.any():
+            own = infos["final_info"] if mode == "SameStep" else infos
+            np.testing.assert_array_equal(own["length"][done], length[done])
+            ended += int(done.sum())
+        length[done] = 0
+        # Who ended a step before its world did is placed with the others.
+        waits = (done | ~infos["valid"]) & (mode == "NextStep")
+    assert ended > 40
+    assert (halted > 100) == (behaviour == "stop")
 
 
 def test_metrics_are_given_only_on_steps_with_ends() -> None:

@@ -202,6 +202,36 @@ def test_who_finds_no_way_on_is_lost_and_has_completed_nothing():
     assert (counts["lost"], counts["last_goal"], counts["goals"]) == (1, 0, 0)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    place=st.floats(5.0, 195.0), goal=st.floats(5.0, 195.0), speed=st.floats(0.0, 2.0),
+    mode=st.sampled_from(["new_route", "terminate"]),
+)  # fmt: skip
+def test_nobody_is_lost_and_at_its_goal_at_once(place, goal, speed, mode):
+    """Wherever on a road that ends: who is lost has reached nothing, and has its goal behind it."""
+    road = compile_map(RoadNetwork("road", [strip("only", [[0, 0, 0], [200, 0, 0]])]))
+    engine = build(
+        [road], agents_per_world=1, on_goal=mode, first_goal=(20.0, 30.0), further_goals=0
+    )
+    set_body(engine)
+    segment = int(np.searchsorted(road.lanes.segment[:, 9], place)) - 1
+    put(engine, 0, segment, place - float(road.lanes.segment[segment, 9]), speed=speed)
+    bodies = engine.bodies
+    bodies.goal_lane[0, 0, 0], bodies.goal_s[0, 0, 0], bodies.num_goals[0, 0] = 0, goal, 1
+    bodies.goal_x[0, 0, 0], bodies.goal_y[0, 0, 0] = goal, 0.0
+    engine.agents.goal[0, 0] = 0
+    engine.step(no_jerk(engine))
+    event = int(engine.output.event[0, 0])
+    if event & EVENT_LOST:
+        assert not event & (EVENT_GOAL | EVENT_LAST_GOAL)
+        assert engine.output.terminated[0, 0]
+        counts = dict(zip((m.name for m in METRICS), engine.rows.final_count[0], strict=True))
+        assert (counts["lost"], counts["last_goal"], counts["goals"]) == (1, 0, 0)
+        assert goal < place
+    if mode == "new_route" and goal < place - 15.0 and place > 190.0:
+        assert event & EVENT_LOST
+
+
 @settings(max_examples=20, deadline=None)
 @given(stubs=st.lists(st.floats(0.5, 3.0), max_size=2), left=st.floats(0.2, 1.0))
 def test_who_stands_before_a_bend_that_its_body_cannot_take_is_lost(stubs, left):

@@ -5,6 +5,9 @@ import time
 
 import numpy as np
 import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import connectivity, describe, open_ends, share_reached
@@ -77,6 +80,51 @@ def test_the_share_of_lanes_that_reach_each_other() -> None:
     assert share_reached(network(straight(0.0, 0.0))) == 1.0
     lanes[1].type = "sidewalk"
     assert share_reached(network(*lanes)) == 1 / 5
+
+
+@settings(max_examples=100)
+@given(data=st.data(), count=st.integers(1, 9))
+def test_the_share_reached_is_that_of_a_count_by_reachability(data, count) -> None:
+    """Any links and neighbours, some lanes not for cars."""
+    lanes = [straight(10.0 * i, 0.0) for i in range(count)]
+    some = st.integers(0, count - 1)
+    for lane in lanes:
+        lane.successors = data.draw(st.lists(some, unique=True, max_size=2))
+        lane.left_neighbour = data.draw(st.one_of(st.just(-1), some))
+        lane.type = data.draw(st.sampled_from(["driving", "driving", "driving", "sidewalk"]))
+    drivable = np.array([lane.drivable for lane in lanes])
+    reach = np.eye(count, dtype=bool)
+    for i, lane in enumerate(lanes):
+        reach[i, [j for j in (*lane.successors, lane.left_neighbour) if j >= 0]] = True
+    reach &= drivable & drivable[:, None]
+    for k in range(count):
+        reach |= reach[:, k, None] & reach[None, k]
+    both = (reach & reach.T).sum(axis=1)
+    wanted = both.max() / drivable.sum() if drivable.any() else None
+    assert share_reached(network(*lanes)) == (wanted and pytest.approx(wanted))
+
+
+@settings(max_examples=100)
+@given(
+    gap=st.floats(0.0, 4.0),
+    aside=st.floats(-4.0, 4.0),
+    turn=st.floats(-180.0, 180.0),
+    rise=st.floats(-2.0, 2.0),
+    linked=st.booleans(),
+)
+def test_an_end_is_open_where_the_road_goes_on_and_no_link_does(gap, aside, turn, rise, linked):
+    """Two metres on, on the same level, within 75 degrees: by the polygons themselves."""
+    one, other = straight(0.0, 0.0), straight(10.0 + gap, aside, np.radians(turn), rise)
+    one.successors = [1] * linked
+    outline = shapely.polygons(np.concatenate([other.left, other.right[::-1]])[:, :2])
+    point = shapely.points(12.0, 0.0)
+    if shapely.distance(shapely.boundary(outline), point) < 1e-6:
+        return
+    if min(abs(abs(rise) - 1.0), abs(abs(turn) - 75.0)) < 1e-6:
+        return
+    goes_on = shapely.contains(outline, point) and abs(rise) < 1.0 and abs(turn) < 75.0
+    found = open_ends(network(one, other))
+    assert (one.name in found) == (goes_on and not linked)
 
 
 def test_a_long_chain_of_lanes_needs_no_deep_stack() -> None:

@@ -6,7 +6,10 @@ to it; stop signs have lines of their own.
 
 from __future__ import annotations
 
-from selfdrive_env.maps.opendrive.parse.records import Contents
+from collections import defaultdict
+
+from selfdrive_env.maps.network.finish import Problems
+from selfdrive_env.maps.opendrive.parse.records import Contents, JunctionRecord
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
@@ -22,6 +25,7 @@ def set_precedence(
     network: RoadNetwork,
     places: LanePlaces,
     lit: set[int],
+    problems: Problems,
 ) -> None:
     """Writes the precedence of the lanes through junctions.
 
@@ -34,9 +38,10 @@ def set_precedence(
         network: Its lanes are linked; their precedence is written.
         places: Where the lanes lie.
         lit: Lanes with a traffic light at their end.
+        problems: Receives priorities that contradict one another.
     """
     lanes = network.lanes
-    _set_stated(contents, network, lit)
+    _set_stated(contents, network, lit, problems)
     ranked: dict[int, int] = {}
     for rank, valid, approaches in signs:
         entries = {i for lane in valid for i in _entries(lane, lanes)}
@@ -78,19 +83,48 @@ def _set_beyond(lane: Lane, rank: int, lanes: list[Lane]) -> None:
             lanes[ahead].precedence = rank
 
 
-def _set_stated(contents: Contents, network: RoadNetwork, lit: set[int]) -> None:
+def _set_stated(
+    contents: Contents, network: RoadNetwork, lit: set[int], problems: Problems
+) -> None:
     """Writes what the priorities of the junctions say of connecting and of incoming roads."""
     lanes = network.lanes
     depth = {
         (junction.id, road): below
         for junction in contents.junctions.values()
-        for road, below in _depths(junction.priorities).items()
+        for road, below in _depths(_in_order(junction, problems)).items()
     }
     for lane in lanes:
         if depth and lane.drivable and lane.junction >= 0 and not lit & set(lane.predecessors):
             junction = network.junctions[lane.junction].name
             roads = [lane.road, *(lanes[i].road for i in lane.predecessors)]
             lane.precedence = -max(depth.get((junction, road), 0) for road in roads)
+
+
+def _in_order(junction: JunctionRecord, problems: Problems) -> list[tuple[str, str]]:
+    """Returns the priorities of a junction without those in a circle, or between two of them."""
+    pairs = list(dict.fromkeys(junction.priorities))
+    circling = {road for pair in pairs for road in pair}
+    for near, far in ((0, 1), (1, 0)):
+        # Roads that none of the others leads to are in no circle, nor are they in the way then.
+        after: dict[str, list[str]] = defaultdict(list)
+        before = dict.fromkeys(circling, 0)
+        for pair in pairs:
+            if pair[0] in circling and pair[1] in circling:
+                after[pair[near]].append(pair[far])
+                before[pair[far]] += 1
+        free = [road for road, count in before.items() if count == 0]
+        while free:
+            road = free.pop()
+            circling.discard(road)
+            for other in after[road]:
+                before[other] -= 1
+                if before[other] == 0:
+                    free.append(other)
+    for high, low in pairs:
+        if high in circling and low in circling:
+            place = f"junction {junction.id}: {high} over {low}"
+            problems.add("{} priorities contradict one another and are left out", place)
+    return [pair for pair in pairs if not circling.issuperset(pair)]
 
 
 def _depths(priorities: list[tuple[str, str]]) -> dict[str, int]:

@@ -107,7 +107,7 @@ def place_signals(
         for sign in placed
         if (kind := network.signals[sign.index].kind) in RANKS
     ]
-    set_precedence(signs_of_way, contents, network, places, lit)
+    set_precedence(signs_of_way, contents, network, places, lit, problems)
     return whole
 
 

@@ -59,6 +59,40 @@ def two_lanes(begin: float, taper: float, opens: bool) -> RoadNetwork:
     return RoadNetwork("taper", lanes)
 
 
+def bottleneck(width: float, at: float) -> RoadNetwork:
+    """A road whose middle lane is `width` wide at one place; another way leads aside before it."""
+    x = np.linspace(150.0, 210.0, 61)
+    narrowed = 3.5 - (3.5 - width) * np.clip(1.0 - np.abs(x - at) / 10.0, 0.0, 1.0)
+    lanes = [
+        strip("from", [[0, 0, 0], [150, 0, 0]], 3.5),
+        tapering("narrow", -1.75, narrowed, x),
+        strip("on", [[210, 0, 0], [500, 0, 0]], 3.5),
+        strip("aside", [[150, 0, 0], [500, -60, 0]], 3.5),
+    ]
+    connect(lanes, (0, 1), (1, 2), (0, 3))
+    return RoadNetwork("bottleneck", lanes)
+
+
+@settings(max_examples=12)
+@given(width=st.floats(0.0, 3.4), at=st.floats(162.0, 198.0), anywhere=st.booleans())
+def test_routes_lead_past_no_place_that_is_too_narrow_for_the_body(width, at, anywhere):
+    """Of learners, too: whoever starts before it has no goal beyond it unless it fits through."""
+    engine = build(
+        [compile_map(bottleneck(width, at))],
+        worlds=80, drivers=[EXTERNAL] * 4, bodies="typed",
+        **({"first_goal": None} if anywhere else {}),
+    )  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    before = (agents.status != ABSENT) & (engine.lanes.segment_lane[agents.segment] == 0)
+    goals = np.arange(bodies.goal_lane.shape[2]) < bodies.num_goals[..., None]
+    beyond = (goals & (bodies.goal_lane == 2)).any(-1)
+    fits = bodies.width + MARGIN <= width + 1e-3
+    assert before.sum() > 60
+    assert not (before & beyond & ~fits).any()
+    if (before & fits).sum() > 30:
+        assert (before & beyond & fits).any()
+
+
 def width_at(engine, segment):
     return engine.lanes.segment[segment, 5] + engine.lanes.segment[segment, 6]
 

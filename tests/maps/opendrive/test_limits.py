@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from selfdrive_env.maps import xml
+from selfdrive_env.maps import load, xml
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.opendrive.reader import read_opendrive
 from selfdrive_env.maps.road_network import MapError
+from tests.fuzz import harness
 from tests.maps.opendrive.test_reader import document, lane, road
 
 MEGABYTE = 1 << 20
@@ -34,11 +37,11 @@ FLOODS = {
 CHILD = """
 import resource, sys, time
 import selfdrive_env.maps.cache
-from selfdrive_env.maps.opendrive.reader import read_opendrive
+from selfdrive_env.maps import load
 from selfdrive_env.maps.road_network import MapError
 idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    read_opendrive(sys.argv[1])
+    load(sys.argv[1])
 except MapError as error:
     print(error)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle)
@@ -64,6 +67,47 @@ def test_floods_are_refused_before_they_fill_the_memory(tmp_path: Path, name: st
     assert sentence.startswith("flood.xodr.xz")
     assert message in sentence
     assert int(kilobytes) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("ending", "root"),
+    [
+        (".net.xml", b"<net>"),
+        (".osm", b"<osm>"),
+        (".xml", b'<commonRoad commonRoadVersion="2020a">'),
+    ],
+)
+def test_floods_are_refused_in_every_format_of_xml(tmp_path, ending, root) -> None:
+    path = packed(tmp_path / f"flood{ending}.xz", iter([root] + [b"<a>" * MEGABYTE] * 4))
+    with pytest.raises(MapError, match=f"flood{ending}.xz.*64 deep"):
+        load(path)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["driving", "onRamp", "none", "sidewalk", "shoulder", "border", "x"]),
+    size=st.floats(-1.0, 8.0),
+    slope=st.floats(-3.0, 3.0),
+    length=st.floats(0.0, 4.0),
+)
+def test_lanes_of_any_width_are_compiled_within_the_memory_or_refused(
+    tmp_path, kind, size, slope, length
+) -> None:
+    """Of any type, as wide as 10^size metres and widening by 10^slope a metre."""
+    width = f'<width sOffset="0" a="{10**size}" b="{10**slope}" c="0" d="0"/>'
+    before = harness.peak_memory()
+    path = tmp_path / "map.xodr"
+    path.write_text(document(road(length=10**length, right=lane(-1) + lane(-2, kind, width))))
+    try:
+        network = read_opendrive(path)
+        compile_map(network)
+    except MapError as error:
+        assert "\n" not in str(error)
+        assert "map" in str(error)
+    else:
+        driven = [entry for entry in network.lanes if entry.drivable]
+        assert max(entry.width.max() for entry in driven) <= 60.0
+    assert harness.peak_memory() - before < harness.MOST_MEMORY
 
 
 def test_many_attributes_are_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import DEFAULT_SPEED_LIMIT, RoadNetwork
@@ -20,6 +22,7 @@ from tests.maps.opendrive.test_reader import (
     validity,
 )
 
+FILES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 STILL = 'dynamic="no"'
 
 
@@ -216,7 +219,13 @@ def test_a_junction_states_priorities_of_its_roads(tmp_path: Path, high: str, lo
     network = read(tmp_path, crossing(controllers=f'<priority high="{high}" low="{low}"/>'))
     assert precedence(network) == {"4/0/-1": 0, "4/0/-2": 0, "5/0/-1": -1}
     circle = f'<priority high="{high}" low="{low}"/><priority high="{low}" low="{high}"/>'
-    assert set(precedence(read(tmp_path, crossing(controllers=circle))).values()) <= {-2, -3}
+    network = read(tmp_path, crossing(controllers=circle))
+    assert set(precedence(network).values()) == {0}
+    (told,) = (problem for problem in network.problems if "contradict" in problem)
+    assert told == (
+        "2 priorities contradict one another and are left out: "
+        f"junction 9: {high} over {low}, junction 9: {low} over {high}"
+    )
 
 
 def test_lights_go_before_signs(tmp_path: Path) -> None:
@@ -242,3 +251,226 @@ def test_right_of_way_is_kept_in_files_and_reaches_the_kernels(tmp_path: Path) -
     assert compile_map(network).digest != compiled.digest
     assert not any(name.startswith("lanes.precedence") for name in network.arrays())
     assert not np.any(compile_map(network).lanes.precedence)
+
+
+types = st.one_of(
+    st.sampled_from(
+        ["", "-1", "1000001", "1000002", "1000007", *map(str, range(1000009, 1000014))]
+    ),
+    st.integers(1, 1010).map(str),
+    st.integers(1_000_000, 1_000_040).map(str),
+    st.from_regex(r"R[0-9]{1,2}-[0-9]", fullmatch=True),
+)
+words = st.lists(
+    st.sampled_from(["Dynamic", "Sign", "VMS", "Light", "traffic", "Ampel", "gantry", "_3", "Post",
+        "Signal", "board", "speed", " "]), max_size=4,
+).map("".join)  # fmt: skip
+LIGHTS = {"1000001", "1000002", "1000007", *map(str, range(1000009, 1000014))}
+
+
+@FILES
+@given(kind=types, name=words, dynamic=st.booleans())
+def test_what_moves_is_a_light_by_type_or_name_or_is_listed(tmp_path, kind, name, dynamic) -> None:
+    """Whatever the type: `dynamic` alone makes no light, and nothing that moves is left unsaid."""
+    extra = f'dynamic="{"yes" if dynamic else "no"}" name="{name}" value="50"'
+    tail = f"<signals>{signal('7', 30, kind=kind, extra=extra)}</signals>"
+    network = read(tmp_path, road(tail=tail))
+    told = [problem for problem in network.problems if "are no known traffic lights" in problem]
+    kinds = [one.kind for one in network.signals]
+    if "traffic_light" in kinds:
+        spoken = name.lower().replace(" ", "").replace("_", "")
+        named = "light" in spoken or "ampel" in spoken or spoken.startswith("trafficsignal")
+        assert kind in LIGHTS or (dynamic and named)
+    elif kind in LIGHTS:
+        raise AssertionError("a light by its type is none")
+    if dynamic:
+        drawn = kind == "294"
+        assert len(kinds) + len(told) + drawn == 1
+    else:
+        assert not told
+
+
+ranges = st.lists(st.tuples(st.integers(-6, 6), st.integers(-6, 6)), max_size=3)
+sides = st.tuples(st.integers(0, 3), st.integers(1, 4))
+
+
+@FILES
+@given(sides=sides, ranges=ranges, orientation=st.sampled_from("+-"))
+def test_lights_are_for_the_lanes_that_they_name_else_for_those_they_face(
+    tmp_path, sides, ranges, orientation
+) -> None:
+    left, right = sides
+    inner = "".join(validity(*ends) for ends in ranges)
+    light = signal("a", 50, inner=inner, orientation=orientation)
+    network = read(
+        tmp_path,
+        road(
+            left="".join(lane(k) for k in range(left, 0, -1)),
+            right="".join(lane(-k) for k in range(1, right + 1)),
+            tail=f"<signals>{light}</signals>",
+        ),
+    )
+    lanes = [*range(left, 0, -1), *range(-1, -right - 1, -1)]
+    named = [k for k in lanes if any(min(ends) <= k <= max(ends) for ends in ranges)]
+    facing = [k for k in lanes if (k < 0) == (orientation == "+")]
+    # Lanes of one direction are meant as named; of both those that it faces.
+    if len({k < 0 for k in named}) == 1:
+        wanted = named
+    else:
+        wanted = [k for k in facing if k in named] if named else facing
+    found = {network.lanes[i].name for line in network.stop_lines for i, _ in line.lanes}
+    assert found == {f"1/0/{k}" for k in wanted}
+    listed = [p for p in network.problems if "control no driving lane" in p]
+    assert bool(listed) == (not wanted)
+
+
+@FILES
+@given(sides=sides, signs=st.lists(st.tuples(ranges, st.booleans()), min_size=1, max_size=3))
+def test_guards_hold_lanes_that_are_ruled_and_never_a_free_one(tmp_path, sides, signs) -> None:
+    """Beyond its own lanes a guard goes on over others that are ruled, and over oncoming ones."""
+    left, right = sides
+    records = "".join(
+        signal(str(k), 50, kind="1000001" if light else "206", extra=STILL,
+               inner="".join(validity(*ends) for ends in own))
+        for k, (own, light) in enumerate(signs)
+    )  # fmt: skip
+    network = read(
+        tmp_path,
+        road(
+            left="".join(lane(k) for k in range(left, 0, -1)),
+            right="".join(lane(-k) for k in range(1, right + 1)),
+            tail=f"<signals>{records}</signals>",
+        ),
+    )
+    ruled = {lane for lines in stopped(network) for lane in lines}
+    # The lane k > 0 lies from 3.5 (k - 1) to 3.5 k, the lane -k as far below the reference line.
+    places = {f"1/0/{k}": (3.5 * k, 3.5 * (k - 1)) for k in range(1, left + 1)}
+    places |= {f"1/0/{-k}": (3.5 * (1 - k), -3.5 * k) for k in range(1, right + 1)}
+    for number, own in enumerate(stopped(network)):
+        ahead = next(iter(own))[4] == "-"
+        top, bottom = sorted(guard(network, number), reverse=True)
+        held = {n for n, (a, b) in places.items() if bottom - 0.1 < b and a < top + 0.1}
+        touched = {n for n, (a, b) in places.items() if b < top - 0.1 and bottom + 0.1 < a}
+        assert own <= held == touched
+        same = {name for name in places if (name[4] == "-") == ahead}
+        assert held & same <= ruled
+        between = {name for name in same if places[name][0] > max(places[one][0] for one in own)}
+        if not ahead:
+            between = {n for n in same if places[n][1] < min(places[one][1] for one in own)}
+        assert (places.keys() - same <= held) == (between <= ruled)
+
+
+@FILES
+@given(
+    value=st.one_of(
+        st.just(""), st.integers(-5, 130).map(str), st.sampled_from(["x", "nan", "inf"])
+    ),
+    number=st.one_of(st.just(""), st.integers(-5, 130).map(str)),
+    unit=st.sampled_from(["", "km/h", "mph", "m/s", "knots"]),
+    joined=st.booleans(),
+)
+def test_speed_signs_show_their_value_else_what_their_number_means(
+    tmp_path, value, number, unit, joined
+) -> None:
+    joined = joined and number.isdigit()
+    sign = signal("7", 10, kind=f"274-{number}" if joined else "274", extra=STILL
+        + f' value="{value}" unit="{unit}"' + f' subtype="{number}"' * (not joined))  # fmt: skip
+    network = read(tmp_path, road(tail=f"<signals>{sign}</signals>"))
+    factor = {"mph": 0.44704, "m/s": 1.0}.get(unit, 1 / 3.6)
+    shown = None
+    if value.lstrip("-").isdigit() and int(value) > 0:
+        shown = int(value) * factor
+    elif number.isdigit() and int(number) in (51, 52, 53, 54, 55, 56, 57, 58, 59, 61, 62, 63):
+        shown = 10 * (int(number) - 50) / 3.6
+    elif number.isdigit() and int(number) > 0:
+        shown = int(number) * factor
+    assert network.lanes[0].speed_limit == pytest.approx(shown or DEFAULT_SPEED_LIMIT)
+    told = {problem.partition(" speed signs ")[2][:11] for problem in network.problems}
+    wanted = {"show no spe": shown is None, "have an unk": unit == "knots"}
+    assert told == {words for words, said in wanted.items() if said}
+
+
+@pytest.mark.parametrize(("kind", "factor"), [("274", 1 / 3.6), ("R2-1", 0.44704)])
+def test_a_sign_with_an_unknown_unit_is_read_as_in_its_country(tmp_path, kind, factor) -> None:
+    sign = signal("7", 10, kind=kind, extra=f'{STILL} value="30" unit="furlongs"')
+    network = read(tmp_path, road(tail=f"<signals>{sign}</signals>"))
+    assert network.lanes[0].speed_limit == pytest.approx(30 * factor)
+    assert network.problems == [
+        "1 speed signs have an unknown unit (read as in their country): signal 7 (furlongs)"
+    ]
+
+
+@FILES
+@given(
+    s=st.floats(60.0, 99.9),
+    t=st.floats(-12.0, 6.0),
+    other=st.floats(60.0, 99.9),
+    drawing=st.sampled_from(
+        ['<object type="-1" name="StopLine" {}/>',
+         '<object type="roadMark" subtype="signalLines" name="" {}/>',
+         '<signal id="9" type="294" orientation="+" dynamic="no" {}/>']
+    ),
+)  # fmt: skip
+def test_a_drawn_line_counts_near_the_junction_and_over_its_lanes(
+    tmp_path, s, t, other, drawing
+) -> None:
+    """From 0.5 to 20 m before it, the nearest of two; else the line lies 0.7 m before it."""
+    tag = "object" if drawing.startswith("<object") else "signal"
+    drawn = drawing.format(f's="{s}" t="{t}" length="0.4" width="7"')
+    drawn += drawing.format(f's="{other}" t="-3.5" length="0.4" width="7"').replace('"9"', '"8"')
+    light = signal("a", 100)
+    tail = f"<objects>{drawn}</objects><signals>{light}</signals>"
+    if tag == "signal":
+        tail = f"<signals>{drawn}{light}</signals>"
+    network = read(tmp_path, crossing(approach=tail))
+    (line,) = network.stop_lines
+    usable = [place for place, beside in ((s, t), (other, -3.5))
+              if 80.0 <= place <= 99.5 and -8.5 <= beside <= 1.5]  # fmt: skip
+    wanted = max(usable, default=99.3)
+    assert [place for _, place in line.lanes] == pytest.approx([wanted] * 2, abs=1e-6)
+
+
+parts = st.sampled_from(["Simple", "Cross", "walk", "Crosswalk", "Ladder", "_", " 2", "Sign"])
+
+
+@FILES
+@given(
+    kind=st.sampled_from(["crosswalk", "-1", "", "none", "pole", "barrier"]),
+    parts=st.lists(parts, max_size=4),
+)
+def test_crosswalks_are_those_of_the_type_or_of_the_name_alone(tmp_path, kind, parts) -> None:
+    name = "".join(parts)
+    drawn = f'<object id="1" type="{kind}" name="{name}" s="20" t="0" length="8" width="3"/>'
+    network = read(tmp_path, road(tail=f"<objects>{drawn}</objects>"))
+    spoken = "crosswalk" in name.lower().replace("_", "").replace(" ", "")
+    wanted = kind == "crosswalk" or (kind in ("-1", "", "none") and spoken)
+    assert len(network.crosswalks) == wanted
+
+
+@FILES
+@given(
+    roads=st.sampled_from(["45", "12"]),
+    order=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=7),
+)
+def test_who_has_priority_in_a_junction_goes_before_who_gives_way(tmp_path, roads, order) -> None:
+    """Road 4 leads on from 1 and 5 from 2, others are elsewhere. Circles count for nothing."""
+    names = [*roads, "x", "y", "z"]
+    pairs = [(names[high], names[low]) for high, low in order]
+    text = "".join(f'<priority high="{high}" low="{low}"/>' for high, low in pairs)
+    network = read(tmp_path, crossing(controllers=text))
+    found = precedence(network)
+    over = {name: {low for high, low in pairs if high == name} for name in names}
+    for _ in names:
+        over = {name: below.union(*(over[low] for low in below)) for name, below in over.items()}
+    circling = {name for name in names if name in over[name]}
+    assert any("contradict" in problem for problem in network.problems) == bool(circling)
+    first, second = found["4/0/-1"], found["5/0/-1"]
+    assert found["4/0/-2"] == first
+    if not circling:
+        high, low = roads
+        assert first > second or low not in over[high] or second == -3
+        assert second > first or high not in over[low] or first == -3
+        for name, rank in zip(roads, (first, second), strict=True):
+            assert (rank < 0) == any(name in below for below in over.values())
+    elif circling == set(names):
+        assert first == second == 0

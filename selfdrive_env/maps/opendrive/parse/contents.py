@@ -25,6 +25,7 @@ from selfdrive_env.maps.opendrive.parse.records import (
 )
 from selfdrive_env.maps.opendrive.parse.sections import (
     MIN_SECTION,
+    list_empty,
     read_polynomials,
     read_sections,
     read_speeds,
@@ -167,7 +168,7 @@ def _read_line(road: Element, problems: Problems) -> ReferenceLine:
         row = [geometry.number(name) for name in ("s", "x", "y", "hdg")]
         if max(abs(row[1]), abs(row[2])) > MAX_COORDINATE:
             raise geometry.error(f"x or y is beyond {MAX_COORDINATE:g} m")
-        start, end, curve = _read_shape(geometry, length)
+        start, end, curve = _read_shape(geometry, length, problems)
         if curve is not None:
             curves[len(pieces)] = curve
         pieces.append([*row, start, (end - start) / length, length])
@@ -180,7 +181,9 @@ def _read_line(road: Element, problems: Problems) -> ReferenceLine:
     return ReferenceLine(*columns, length=length, curves=curves)  # type: ignore[misc]
 
 
-def _read_shape(geometry: Element, length: float) -> tuple[float, float, CubicCurve | None]:
+def _read_shape(
+    geometry: Element, length: float, problems: Problems
+) -> tuple[float, float, CubicCurve | None]:
     """Returns the curvature at both ends and the curve, if it is neither line, arc nor spiral."""
     for shape in geometry.children:
         if shape.tag == "line":
@@ -192,12 +195,13 @@ def _read_shape(geometry: Element, length: float) -> tuple[float, float, CubicCu
                 raise shape.error(f"turns by more than {MAX_TURN:g} rad over {length:g} m")
             return start, end, None
         if shape.tag in ("poly3", "paramPoly3"):
-            return 0.0, 0.0, _read_curve(shape, length)
+            return 0.0, 0.0, _read_curve(shape, length, problems)
     raise geometry.error("has no line, arc, spiral, poly3 or paramPoly3")
 
 
-def _read_curve(shape: Element, length: float) -> CubicCurve:
+def _read_curve(shape: Element, length: float, problems: Problems) -> CubicCurve:
     """Reads a poly3 or paramPoly3."""
+    list_empty(shape, [*"abcd", *(f"{n}{axis}" for axis in "UV" for n in "abcd")], problems)
     if shape.tag == "poly3":
         v = np.array([shape.number(name, 0.0) for name in "abcd"])
         curve = CubicCurve(np.array([0.0, 1.0, 0.0, 0.0]), v, length, length, kind="poly3")

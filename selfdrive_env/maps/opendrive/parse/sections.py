@@ -25,6 +25,7 @@ from selfdrive_env.maps.xml import Element
 __all__ = [
     "MIN_SECTION",
     "SPEED_UNITS",
+    "list_empty",
     "read_polynomials",
     "read_sections",
     "read_speeds",
@@ -55,6 +56,9 @@ SPEED_UNITS = {
     **dict.fromkeys(("km/h", "kmh", "kph", "kmph", "km/hr"), 1.0 / 3.6),
     **dict.fromkeys(("mph", "mi/h"), 0.44704),
 }
+
+STANDARD_UNITS = frozenset(("", "m/s", "km/h", "mph"))
+"""Those of the standard; others have only one meaning, too."""
 
 NO_LIMIT = 130.0 / 3.6
 """Stands for "no limit" [m/s]."""
@@ -221,14 +225,19 @@ def _read_access(lane: Element, road: str, problems: Problems) -> list[tuple[flo
 def read_polynomials(elements: list[Element], start: str, problems: Problems) -> Floats:
     """Returns rows (start, a, b, c, d) in ascending order, [R, 5]."""
     for element in elements:
-        for name in (start, *"abcd"):
-            if not element.text(name, "0"):
-                place = f"line {element.line}: <{element.tag}> {name}"
-                problems.add("{} coefficients are empty (taken as 0)", place)
+        list_empty(element, (start, *"abcd"), problems)
     rows = [[e.number(start, 0.0), *(e.number(n, 0.0) for n in "abcd")] for e in elements]
     if len(rows) > 1:
         rows.sort(key=lambda row: row[0])
     return np.array(rows, np.float64).reshape(-1, 5)
+
+
+def list_empty(element: Element, names: Iterable[str], problems: Problems) -> None:
+    """Lists the coefficients of an element that are there and say nothing."""
+    for name in names:
+        if not element.text(name, "0"):
+            place = f"line {element.line}: <{element.tag}> {name}"
+            problems.add("{} coefficients are empty (taken as 0)", place)
 
 
 def read_speeds(
@@ -238,23 +247,26 @@ def read_speeds(
 
     def read(element: Element) -> list[tuple[float, float]]:
         speeds = element.all("speed") if element.tag == "type" else [element]
-        limits = [limit for speed in speeds if (limit := _speed(speed)) is not None]
+        limits = [limit for speed in speeds if (limit := _speed(speed, problems)) is not None]
         return [(element.number(start, 0.0), limit) for limit in limits]
 
     return [pair for pairs in usable(elements, read, problems) for pair in pairs]
 
 
-def _speed(element: Element, attribute: str = "max") -> float | None:
+def _speed(element: Element, problems: Problems) -> float | None:
     """Returns a speed limit [m/s], or None where the file leaves it open."""
-    value = element.text(attribute).lower()
+    value = element.text("max").lower()
     if value == "no limit":
         return NO_LIMIT
     if value in ("", "undefined"):
         return None
-    speed = element.number(attribute)
+    speed = element.number("max")
     unit = element.text("unit").lower()
     if unit not in SPEED_UNITS:
         raise element.error(f"unit={unit[:40]!r} is not one of m/s, km/h, mph")
+    if unit not in STANDARD_UNITS:
+        problems.add("{} units of speed are spelt otherwise than m/s, km/h or mph (and read)",
+            f"line {element.line}: {unit}")  # fmt: skip
     return speed * SPEED_UNITS[unit] if speed > 0.0 else None
 
 

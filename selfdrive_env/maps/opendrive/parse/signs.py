@@ -60,7 +60,7 @@ def read_kind(element: Element, record: SignalRecord, problems: Problems) -> Non
     record.kind = KINDS.get(kind, "") or NAMES.get(words, "")
     record.for_cars = kind not in NOT_FOR_CARS
     if record.kind == "speed_limit":
-        record.speed = _speed_shown(element, kind, number)
+        record.speed = _speed_shown(element, kind, number, problems)
         if record.speed is None:
             record.kind = ""
             problems.add("{} speed signs show no speed and are left out", f"signal {record.id}")
@@ -89,10 +89,14 @@ def _numbers(element: Element) -> tuple[str, str]:
     return (head, tail) if head and tail else (kind, subtype)
 
 
-def _speed_shown(element: Element, kind: str, number: str) -> float | None:
+def _speed_shown(element: Element, kind: str, number: str, problems: Problems) -> float | None:
     """Returns the limit on a sign [m/s], None where neither value nor subtype give one."""
-    unit = element.text("unit").lower() or ("mph" if kind == "R2-1" else "km/h")
-    factor = SPEED_UNITS.get(unit, SPEED_UNITS["km/h"])
+    usual = "mph" if kind == "R2-1" else "km/h"
+    unit = element.text("unit").lower() or usual
+    if unit not in SPEED_UNITS:
+        about = f"signal {element.text('id')} ({unit[:40]})"
+        problems.add("{} speed signs have an unknown unit (read as in their country)", about)
+    factor = SPEED_UNITS.get(unit, SPEED_UNITS[usual])
     for text, is_number in ((element.text("value"), False), (number, True)):
         try:
             value = float(text)
