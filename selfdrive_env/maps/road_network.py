@@ -439,19 +439,10 @@ class RoadNetwork:
         stop_lines = []
         for line in self.stop_lines:
             left, right = sides(line.left, line.right)
-            guard_left, guard_right = sides(line.guard_left, line.guard_right)
-            places = [(i, float(np.interp(s, *scales[i]))) for i, s in line.lanes]
-            stop_lines.append(
-                replace(
-                    line,
-                    left=left,
-                    right=right,
-                    guard_left=guard_left,
-                    guard_right=guard_right,
-                    heading=heading(line.heading),
-                    lanes=places,
-                )
-            )
+            new_line = replace(line, left=left, right=right, heading=heading(line.heading))
+            new_line.guard_left, new_line.guard_right = sides(line.guard_left, line.guard_right)
+            new_line.lanes = [(i, float(np.interp(s, *scales[i]))) for i, s in line.lanes]
+            stop_lines.append(new_line)
         signals = [
             replace(s, position=points(s.position), heading=heading(s.heading))
             for s in self.signals

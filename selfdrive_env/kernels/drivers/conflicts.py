@@ -37,9 +37,9 @@ from selfdrive_env.kernels.drivers.path_info import (
 from selfdrive_env.kernels.drivers.precedence import precedes
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
-from selfdrive_env.kernels.rules.gaps import GAP_SHARE, LEAST_GAP_SHARE, goes_in_ahead
+from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "gap_share", "look_around",
+__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around",
     "may_meet", "nose_touches", "spread_way"]  # fmt: skip
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
@@ -48,7 +48,6 @@ CONFLICT_GAP = np.float32(2.0)  # [m]
 SPEEDING_UP = np.float32(1.2)  # [m/s^2]
 TIME_MARGIN = np.float32(2.0)  # [s]
 LEAST_TIME_MARGIN = np.float32(0.5)  # [s], of one who has waited for long
-GAP_LOSS = np.float32(0.02)  # [1/s]
 MARGIN_LOSS = np.float32(0.1)  # [s/s]
 CLEARING_SPEED = np.float32(3.0)  # [m/s]
 STANDING = np.float32(0.3)  # [m/s]
@@ -483,12 +482,6 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         if leaves + TIME_MARGIN < comes:
             return UNREACHABLE, ZERO
     return place - half_length - CONFLICT_GAP, ZERO
-
-
-@njit
-def gap_share(waited):
-    """Returns what share of the gap that a follower wants is left to it by one who waits."""
-    return max(GAP_SHARE - GAP_LOSS * waited, LEAST_GAP_SHARE)
 
 
 @njit

@@ -16,13 +16,14 @@ from selfdrive_env.kernels.road import (
 )
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.road import SEG_LENGTH, SEG_S
-from selfdrive_env.state.world import ABSENT
+from selfdrive_env.state.world import ABSENT, HALTED, IDM
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "leave_way", "may_change", "merge_at",
-    "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
+    "merge_at", "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
+WAITING_SPEED = np.float32(1.0)  # up to which one counts as waiting for a gap [m/s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
 DEAD_END_SIGHT = np.float32(70.0)  # [m]
 BESIDE_LANES = 4  # ahead that are looked at for where two lanes part
@@ -228,13 +229,40 @@ def may_change(model, data, world, agent, lane, target, room):
     lanes = model.lanes
     agents, bodies = data.agents, data.bodies
     left_side = target == lanes.left[lane]
-    aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
-    begun = aside > BEGUN
-    angle = agents.angle_sin[world, agent] if left_side else -agents.angle_sin[world, agent]
-    turned = angle > TURNED or aside > TURNED_ASIDE
+    begun, turned = turned_out(agents, world, agent, left_side)
     if not begun and too_late(model, data, world, agent, lane, room, turned):
         return False
     return side_is_free(agents, bodies, world, agent, left_side, begun)
+
+
+@njit
+def turned_out(agents, world, agent, left_side):
+    """Returns whether an agent is well on its way to one side, and whether it has turned there."""
+    aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
+    angle = agents.angle_sin[world, agent] if left_side else -agents.angle_sin[world, agent]
+    return aside > BEGUN, angle > TURNED or aside > TURNED_ASIDE
+
+
+@njit
+def is_waiting(model, data, world, agent, lane, target, room):
+    """Whether a driver stands before the end of its lane and goes over once it has a gap.
+
+    Args:
+        model: Of the pool.
+        data: Of the worlds.
+        world: Where.
+        agent: Who.
+        lane: That it is on.
+        target: Another, that it wants.
+        room: Way to the end of its lane, which has one [m].
+    """
+    agents, bodies = data.agents, data.bodies
+    if agents.speed[world, agent] > WAITING_SPEED:
+        return False
+    if bodies.driver[world, agent] != IDM or agents.status[world, agent] == HALTED:
+        return False
+    _, turned = turned_out(agents, world, agent, target == model.lanes.left[lane])
+    return not too_late(model, data, world, agent, lane, room, turned)
 
 
 @njit

@@ -12,6 +12,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
     CURVATURE_SLACK,
     DEAD_END_SIGHT,
+    is_waiting,
     leave_way,
     may_change,
     place_beside,
@@ -43,6 +44,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     THROUGH,
     TWO,
     WAITED,
+    WAITS_FOR,
 )
 from selfdrive_env.kernels.drivers.precedence import (
     STOP_SIGN_DELAY,
@@ -239,6 +241,9 @@ def build_path(model, data, world, agent, path, info):
 
     stays = lane == first and lane == own and lanes.junction[own] < 0
     info[STAYS] = np.float32(own) if stays else -ONE
+    leaves = target != own and room < UNREACHABLE
+    waits = leaves and is_waiting(model, data, world, agent, own, target, room)
+    info[WAITS_FOR] = np.float32(target) if waits else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
     if target != own and target != first:

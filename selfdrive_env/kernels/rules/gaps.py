@@ -12,8 +12,8 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 
-__all__ = ["GAP_SHARE", "LATERAL_COMFORT", "LEAST_GAP_SHARE", "SLOW_TURN", "goes_in_ahead",
-    "time_over", "turning_speed"]  # fmt: skip
+__all__ = ["GAP_SHARE", "LATERAL_COMFORT", "LEAST_GAP_SHARE", "SLOW_TURN", "gap_share",
+    "goes_in_ahead", "time_over", "turning_speed"]  # fmt: skip
 
 TWO = np.float32(2.0)
 LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
@@ -29,6 +29,13 @@ FOLLOWING_TIME = np.float32(1.2)  # [s]
 FOLLOWING_BRAKING = np.float32(3.8)  # twice the root of acceleration and braking [m/s^2]
 GAP_SHARE = np.float32(0.8)  # of the gap that a follower wants
 LEAST_GAP_SHARE = np.float32(0.6)  # of the gap that a follower wants
+GAP_LOSS = np.float32(0.02)  # [1/s]
+
+
+@njit
+def gap_share(waited):
+    """Returns what share of the gap that a follower wants is left to it by one who waits."""
+    return max(GAP_SHARE - GAP_LOSS * waited, LEAST_GAP_SHARE)
 
 
 @njit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from selfdrive_env.kernels.drivers import lane_changes
@@ -18,7 +18,9 @@ from selfdrive_env.state.world import (
     EVENT_STOP_SIGN,
     EVENT_TOW,
     EXTERNAL,
+    HOLD_LANE_END,
     IDM,
+    STILL,
 )
 from tests.kernels import from_python
 from tests.kernels.conftest import build, no_jerk, put, segment_of, set_body
@@ -173,6 +175,100 @@ def test_who_has_waited_at_the_end_of_a_lane_leaves_it(begin, taper, nearer, spe
         assert not (engine.output.event & EVENT_OFFROAD).any()
         left += int(engine.lanes.segment_lane[agents.segment[0, 0]] != 1)
     assert left > 20
+
+
+def closing_lane(taper, kinds, row, apart, shift, speed):
+    """Drivers that stand before the end of the left lane, and a row that passes on the right one.
+
+    The first car of the row is `shift` metres behind the front of the first that waits. Returns the
+    engine and the slots of the row.
+    """
+    waiting = len(kinds)
+    engine = build([compile_map(two_lanes(330.0, taper, False))], drivers=[IDM] * (waiting + row),
+        bodies={"car": 1.0})  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    bodies.num_goals[0] = 1
+    bodies.goal_lane[0, :, 0], bodies.goal_s[0, :, 0] = 2, 190.0
+    bodies.goal_x[0, :, 0], bodies.goal_y[0, :, 0] = 590.0, 0.0
+    agents.goal[0] = 0
+    agents.status[0] = 1
+    length, width = kinds[0]
+    place = 330.0 + taper * (1.0 - (width + MARGIN) / 3.5)
+    place -= float(turn_out_room(np.float32(length))) + 0.5
+    front = place
+    for agent, (length, width) in enumerate(kinds):
+        bodies.length[0, agent], bodies.width[0, agent] = length, width
+        bodies.wheelbase[0, agent] = 0.6 * length
+        put(engine, agent, segment_of(engine, 1, place - 0.5 * length))
+        place -= length + 2.5
+    slots = np.arange(waiting, waiting + row)
+    bodies.length[0, slots], bodies.wheelbase[0, slots], bodies.width[0, slots] = 4.5, 2.7, 1.8
+    for number, agent in enumerate(slots):
+        at = front - shift - 2.25 - apart * number
+        put(engine, agent, segment_of(engine, 0, max(at, 0.0)), speed=speed)
+        agents.status[0, agent] = 1 if at > 0.0 else ABSENT
+    return engine, slots
+
+
+BODIES = st.sampled_from([(2.2, 0.8), (4.5, 1.8), (6.0, 2.0), (9.0, 2.5), (12.0, 2.55)])
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    taper=st.floats(10.0, 60.0),
+    kinds=st.lists(BODIES, min_size=1, max_size=2),
+    shift=st.floats(-12.0, 30.0),
+    pace=st.sampled_from([(6.8, 9.0, 0.0), (10.0, 16.0, 4.0), (14.0, 22.0, 6.0)]),
+    share=st.floats(0.0, 1.0),
+)
+def test_who_waits_at_the_end_of_a_lane_is_let_in(taper, kinds, shift, pace, share):
+    """A queue without a gap sets off or passes on the lane beside: it closes up like a zip."""
+    closest, widest, speed = pace
+    engine, row = closing_lane(taper, kinds, 24, closest + share * (widest - closest), shift, speed)
+    agents, lanes = engine.agents, engine.lanes
+    engine.lanes.speed_limit[:] = 6.0
+    waiting = np.arange(len(kinds))
+    for _ in range(160):
+        engine.step(no_jerk(engine))
+        assert not (engine.output.event & (EVENT_COLLISION | EVENT_OFFROAD)).any()
+        begun = np.abs(agents.d[0, waiting]).max() > 0.5
+        assert begun or (agents.acceleration[0, row] > -3.5).all()
+        behind = (agents.status[0, row] != ABSENT) & (agents.x[0, row] < agents.x[0, waiting].max())
+        if (lanes.segment_lane[agents.segment[0, waiting]] != 1).all():
+            break
+        assert behind.sum() > 2
+    else:
+        raise AssertionError("still waiting")
+
+
+@settings(max_examples=8, deadline=None)
+@given(speed=st.floats(8.0, 13.0), shift=st.floats(20.0, 100.0), kind=BODIES)
+def test_who_drives_by_fast_and_alone_does_not_stop_for_one_that_waits(speed, shift, kind):
+    engine, row = closing_lane(20.0, [kind], 1, 100.0, shift, speed)
+    slowest = speed
+    for _ in range(int((shift + 20.0) / speed / 0.3)):
+        engine.step(no_jerk(engine))
+        slowest = min(slowest, float(engine.agents.speed[0, row[0]]))
+    assert slowest > 7.0
+
+
+@settings(max_examples=8, deadline=None)
+@given(taper=st.floats(10.0, 60.0), length=st.floats(4.0, 14.0), back=st.floats(0.0, 30.0))
+@example(taper=20.0, length=12.0, back=10.0)
+def test_who_waits_at_the_end_of_a_lane_stops_where_it_can_turn_out(taper, length, back):
+    """However long it is: a way of some metres ahead does not show where its front has to stop."""
+    width = 2.55
+    engine, row = closing_lane(taper, [(length, width)], 30, 4.9, -12.0, 0.0)
+    agents, bodies = engine.agents, engine.bodies
+    put(engine, 0, segment_of(engine, 1, float(agents.s[0, 0]) - back))
+    bodies.driver[0, row] = STILL
+    end = 330.0 + taper * (1.0 - (width + MARGIN) / 3.5)
+    for _ in range(60):
+        engine.step(no_jerk(engine))
+    front = float(agents.s[0, 0]) + 0.5 * length
+    assert end - front > float(turn_out_room(np.float32(length))) - 1.5
+    assert agents.speed[0, 0] < 0.1
+    assert agents.hold[0, 0] == HOLD_LANE_END
 
 
 def test_a_start_is_as_slow_as_the_bends_of_its_route_ask():
