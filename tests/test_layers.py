@@ -61,7 +61,7 @@ ORDER = {
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
-    "kernels.rules": (("lights", "stop_lines"), ("right_of_way",)),
+    "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),

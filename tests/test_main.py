@@ -17,7 +17,7 @@ def test_map_info_prints_one_json_object(capsys: pytest.CaptureFixture[str]) -> 
     figures = json.loads(capsys.readouterr().out)
     assert set(figures) == {
         "roads", "junctions", "driving_lane_km", "traffic_lights", "connectivity", "z_min", "z_max",
-        "share_reached", "open_ends", "problems",
+        "share_reached", "open_ends", "inferred", "dropped", "problems",
     }  # fmt: skip
 
 

@@ -25,6 +25,8 @@ COLUMNS = {
     "connectivity": "linked",
     "share_reached": "reached",
     "open_ends": "open ends",
+    "inferred": "inferred",
+    "dropped": "dropped",
     "problems": "problems",
 }
 """Figure of a map -> its column in a table of several."""

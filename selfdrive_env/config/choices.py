@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 from selfdrive_env.config.checks import suggestion
-from selfdrive_env.state.params import Autoreset, GoalRule, LightTiming, Rule
+from selfdrive_env.state.params import Autoreset, GoalRule, LightTiming, Reverse, Rule
 from selfdrive_env.state.world import Driver
 
 __all__ = [
@@ -61,6 +61,7 @@ ENVIRONMENTS = (
 
 RULES = {one.name.lower(): one for one in Rule}
 GOAL_RULES = {one.name.lower(): one for one in GoalRule}
+REVERSES = {one.name.lower(): one for one in Reverse}
 AUTORESETS = {one.name.title().replace("_", ""): one for one in Autoreset}
 """Gymnasium's names."""
 
@@ -102,6 +103,7 @@ CODES: dict[str, dict[str, IntEnum]] = {
     "on_offroad": {**RULES},
     "on_red_light": {**RULES},
     "on_goal": {**GOAL_RULES},
+    "reverse": {**REVERSES},
     "autoreset_mode": {**AUTORESETS},
     "driver": {**DRIVERS},
     "light_timing": {one.name.lower(): one for one in LightTiming},

@@ -169,7 +169,7 @@ OBSERVATION: dict[str, tuple[Column, ...]] = {
         *SIZE,
         Column("goal_distance", "to the next goal along the lane graph", "m", balance(100.0)),
         Column("step_length", "dt", "s", balance(0.1)),
-        Column("reverse", "1 where braking at rest drives backwards"),
+        Column("reverse", "1 if the ego may drive backwards"),
     ),
     "goals": (*place(squash(50.0)), VALID),
     "conditions": tuple(

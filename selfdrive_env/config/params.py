@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from selfdrive_env.config.choices import code_of
@@ -26,7 +28,9 @@ def make_params(settings: Settings) -> Params:
         on_collision=code_of("on_collision", settings.on_collision),
         on_offroad=code_of("on_offroad", settings.on_offroad),
         on_red_light=code_of("on_red_light", settings.on_red_light),
+        tow_after=np.float32(math.inf if settings.tow_after is None else settings.tow_after),
         on_goal=code_of("on_goal", settings.on_goal),
+        reverse=code_of("reverse", settings.reverse),
         autoreset=code_of("autoreset_mode", settings.autoreset_mode),
         stagger=int(settings.stagger),
         hold_jerk=np.float32(hold),

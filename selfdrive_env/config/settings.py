@@ -35,7 +35,7 @@ from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "MAX_HORIZON", "Settings"]
+__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "Settings"]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
 DEFAULT_AGENTS = 32
@@ -58,6 +58,9 @@ NOT_IN_DIGEST = (
     *("record", "step_info"),
 )
 """Settings that influence no result."""
+
+EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None}
+"""Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
 
@@ -106,6 +109,10 @@ class Settings:
     jerk_lat: Sequence[float] = (-4.0, 0.0, 4.0)
     """Lateral jerks, positive to the left [m/s^3]."""
 
+    reverse: str = "never"
+    """Whether rows may drive backwards: "never", braking holds who stands; "allowed", only the
+    hardest does, others reverse, at up to 2 m/s. Scripted drivers may, whatever it says."""
+
     on_collision: str = "terminate"
     """What a contact does: end the episode, stop the body for good, or nothing."""
 
@@ -114,6 +121,10 @@ class Settings:
 
     on_red_light: str = "ignore"
     """What passing a red light or a stop sign does, likewise."""
+
+    tow_after: float | None = None
+    """Who was stopped for good is placed anew after this time, its episode is terminated; None: it
+    stands to the end of the world's episode [s]."""
 
     on_goal: str = "terminate"
     """What the last goal does: end the episode, or give a new route."""
@@ -236,6 +247,8 @@ class Settings:
         if self.render_hud is not None and not isinstance(self.render_hud, bool):
             raise ValueError(f"render_hud must be True, False or None, got {self.render_hud!r}")
         self._check_first_goal()
+        if self.tow_after is not None:
+            self._set("tow_after", check_number("tow_after", self.tow_after, 0.01, MAX_HORIZON))
         for name in ("jerk_long", "jerk_lat"):
             values = tuple(
                 check_number(name, v, -100.0, 100.0) for v in as_list(name, getattr(self, name))
@@ -357,6 +370,11 @@ class Settings:
             values["autoreset_mode"] = getattr(mode, "value", mode)
         return cls(**values)
 
+    @staticmethod
+    def as_recorded(keywords: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns keywords of a recording or a run, with what held before there was a setting."""
+        return {**EARLIER, **keywords}
+
     @property
     def steps(self) -> int:
         """Horizon in steps."""
@@ -410,7 +428,14 @@ class Settings:
         return text_digest(json.dumps([OBSERVATION_VERSION, layout], sort_keys=True))
 
     def digest(self) -> str:
-        """Returns a digest of all settings that influence results."""
-        values = {name: one for name, one in vars(self).items() if name not in NOT_IN_DIGEST}
+        """Returns a digest of all settings that influence results.
+
+        Later settings count where they are not as before, so that earlier digests hold.
+        """
+        values = {
+            name: one
+            for name, one in vars(self).items()
+            if name not in NOT_IN_DIGEST and (name not in EARLIER or one != EARLIER[name])
+        }
         values["map"] = [m if isinstance(m, str) else {"network": m.digest()} for m in self.maps]
         return text_digest(json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list))

@@ -22,7 +22,7 @@ __all__ = ["CoDrivers"]
 class CoDrivers:
     """Drives every agent but the learners, with one policy; on the CPU.
 
-    The policy takes its likeliest action, so that nothing but the state decides. Learners and
+    The policy takes its likeliest jerks, so that nothing but the state decides. Learners and
     co-drivers are observed alike, in the policy's layout.
 
     Args:

@@ -151,9 +151,10 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     def get_keys_to_action(self) -> dict[Any, Any]:
         """Returns what `gymnasium.utils.play.play` asks for: an action for any keys that are held.
 
-        W or up throttles, S or down brakes and backs up, A and D or left and right steer, space
-        holds what is: keys are jerks. Who holds none, "", brakes hard and then stands. No keys that
-        are held are left out, or the `noop` of `play`, action 0, would brake and steer right.
+        W or up throttles, S or down brakes (with `reverse="allowed"` it backs up, too), A and D or
+        left and right steer, space holds what is: keys are jerks. Who holds none, "", brakes hard
+        and then stands. No keys that are held are left out, or the `noop` of `play`, action 0,
+        would brake and steer right.
 
         Returns:
             Codes of keys -> action.

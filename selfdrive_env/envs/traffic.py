@@ -15,7 +15,7 @@ __all__ = ["PolicyTrafficEnv"]
 class PolicyTrafficEnv(DrivingVectorEnv):
     """One ego a world among agents that a trained policy drives; on the CPU.
 
-    The policy takes its likeliest action, so that nothing but the state decides. All agents are
+    The policy takes its likeliest jerks, so that nothing but the state decides. All agents are
     observed alike: `layout` is the policy's and need not be given. Agents of the traffic that end
     are placed again at once; with `autoreset_mode="NextStep"` a step later, as the ego is.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.files import write_whole
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.episodes.file import MAX_FILE, EpisodeError, decode, encode
 from selfdrive_env.episodes.tracks import OUTLINES, SCHEMA, Tracks, as_numbers
 
@@ -56,6 +57,11 @@ class Episode:
     def duration(self) -> float:
         """From the first frame to the last [s]."""
         return (self.num_frames - 1) * self.dt
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """That made it, also those that came after it was recorded: with what held then."""
+        return Settings.as_recorded(self.about["settings"])
 
     @property
     def seed(self) -> int:

@@ -139,9 +139,9 @@ def _read_run(name: str) -> Candidate:
         return policy.act(observations, deterministic=deterministic)
 
     # Weights are part of a row: fixed ones must be those that the policy learnt under.
-    env = policy.description.get("env", {})
+    env = Settings.as_recorded(policy.description.get("env", {}))
     settings = {"reward": env["reward"]} if env.get("reward") else {}
-    learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies")}
+    learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies", "reverse")}
     return Candidate(name, act, layout=policy.layout, settings=settings, learnt=learnt)
 
 

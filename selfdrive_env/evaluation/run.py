@@ -39,11 +39,12 @@ DEFAULTS: dict[str, Any] = {
     "agents_per_world": 50,
     "preset": "eval",
     "dt": 1.0 / 15.0,
+    "reverse": Settings.reverse,
     "light_removal": 0.0,
     "lights_off": 0.0,
     "lights_green": 0.0,
 }
-"""Settings that differ from the environment's defaults and may be overridden."""
+"""Settings that differ from the environment's defaults, or are told always; may be overridden."""
 
 FIXED: dict[str, Any] = {
     "on_collision": "ignore",

@@ -8,7 +8,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
-from selfdrive_env.kernels.math.geometry import ZERO
+from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.state.params import STOP, TERMINATE
 from selfdrive_env.state.world import (
     ABSENT,
@@ -92,6 +92,7 @@ def measure(model, data, worker, world):
     output = data.output
     clock = worlds.clock[world] + 1
     time_up = clock >= params.horizon
+    dt = np.float32(params.dt)
     barrier()
     if thread_index() == 0:
         worlds.clock[world] = clock
@@ -135,11 +136,17 @@ def measure(model, data, worker, world):
             or ends_episode(event, EVENT_OFFROAD, params.on_offroad, STOP)
             or ends_episode(event, lights, params.on_red_light, STOP)
         )
-        if halts:
+        if status == HALTED:
+            agents.standing_time[world, agent] += dt
+        elif halts:
+            agents.standing_time[world, agent] = ZERO
             agents.status[world, agent] = HALTED
             agents.speed[world, agent] = ZERO
             agents.acceleration[world, agent] = ZERO
             agents.lateral_acceleration[world, agent] = ZERO
+        if status == HALTED or halts:  # nothing follows that a value could stand for
+            towed_after = agents.standing_time[world, agent] > params.tow_after - HALF * dt
+            terminated = terminated or time_up or towed_after
         output.terminated[world, agent] = terminated
         towed = (event & EVENT_TOW) != 0
         output.truncated[world, agent] = (time_up or towed) and not terminated

@@ -22,6 +22,7 @@ from selfdrive_env.kernels.surface import (
 )
 from selfdrive_env.state import road
 from selfdrive_env.state.road import (
+    BLOCK_CELLS,
     LANE_CHANGE_COST,
     SEG_COS,
     SEG_LEFT,
@@ -36,6 +37,7 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD, IDM
 
 __all__ = [
+    "along_segment",
     "fits",
     "has_room",
     "lane_ahead",
@@ -59,6 +61,7 @@ FRONT_SHARE = np.float32(0.8)  # of the length
 TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
 BEND_MARGIN = np.float32(0.15)  # [m]
+TURN_MARGIN = np.float32(0.3)  # [m]
 NARROW_MARGIN = np.float32(0.4)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 FAST = np.float32(8.0)  # [m/s]
@@ -66,6 +69,8 @@ LATE_BRAKING = np.float32(3.0)  # [m/s^2]
 LATE_LATERAL = np.float32(4.0)  # [m/s^2]
 TWO = np.float32(2.0)
 MAX_WALK = 64
+LINE_EDGES = 4  # of `Grid.edge`, in a cache line
+MOST_EDGES = 16  # asked for at a time
 
 
 @inline
@@ -111,15 +116,18 @@ def max_lane_curvature(length, width, wheelbase):
 def has_room(lanes, lane, bend, narrow):
     """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
 
+    In a narrow lane it needs more of it than in others, where it may swing over the edge a little.
+
     Args:
         lanes: Of the pool.
         lane: Whose bends.
         bend: Largest curvature of a usual lane that the body can follow [1/m].
         narrow: Width of a lane that it needs [m].
     """
-    needed = narrow - NARROW_MARGIN + BEND_MARGIN
-    swing = max(LANE_ROOM - needed, ZERO) * lanes.max_curvature[lane]
-    return (lanes.narrowest[lane] - needed) * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
+    width = narrow - NARROW_MARGIN
+    swing = max(LANE_ROOM - BEND_MARGIN - width, ZERO) * lanes.max_curvature[lane]
+    room = lanes.narrowest[lane] - TURN_MARGIN - width
+    return room * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
 
 
 @njit
@@ -363,17 +371,27 @@ def prefetch_road(model, data, around, map_index, world):
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         prefetch(lanes.segment, index)
+        prefetch(lanes.segment, index + 1)  # and the rest of a row that two lines share
         prefetch(lanes.segment_lane, index)
         prefetch(lanes.segment_layer, index)
+        goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
+        if goal >= 0:
+            prefetch(routes.first, goal)
+            prefetch(routes.cycle, goal)
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         lane = np.int64(lanes.segment_lane[index])
         layer = np.int64(lanes.segment_layer[index])
-        x, y = agents.x[world, agent], agents.y[world, agent]
+        ahead = HALF * bodies.wheelbase[world, agent]
+        x = agents.x[world, agent] + ahead * agents.cos[world, agent]
+        y = agents.y[world, agent] + ahead * agents.sin[world, agent]
         cell = cell_at(grid, x, y, layer, map_index)
         around[agent] = cell
         prefetch(lanes.segment_first, lane)
         prefetch(lanes.successor_first, lane)
+        prefetch(lanes.length, lane)
+        prefetch(lanes.junction, lane)
+        prefetch(lanes.speed_limit, lane)
         prefetch(signs.lane_line_first, lane)
         goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
         if goal >= 0:
@@ -384,12 +402,33 @@ def prefetch_road(model, data, around, map_index, world):
             prefetch(grid.segment_first, cell)
             prefetch(grid.guard_first, observation_cell(cell))
             prefetch(grid.near, observation_cell(cell))
+            below, _, above = rows_around(cell)
+            prefetch(grid.edge_first, below)
+            prefetch(grid.edge_first, above)
     for agent in range(num_agents):
         cell = np.int64(around[agent])
         if cell >= 0:
-            prefetch(grid.edge, np.int64(grid.edge_first[cell]))
-            prefetch(grid.edge, np.int64(grid.edge_first[cell]) + 4)
             prefetch(grid.segment, np.int64(grid.segment_first[cell]))
+            for row in rows_around(cell):
+                prefetch_edges(grid, row)
+
+
+@inline
+def rows_around(cell):
+    """Returns the numbers of the cells below, at and above a cell, as far as its block goes."""
+    row = cell & (BLOCK_CELLS - 1) * BLOCK_CELLS
+    below = cell - BLOCK_CELLS if row > 0 else cell
+    above = cell + BLOCK_CELLS if row < (BLOCK_CELLS - 1) * BLOCK_CELLS else cell
+    return below, cell, above
+
+
+@inline
+def prefetch_edges(grid, cell):
+    """Asks for the edges of a cell and of those beside it."""
+    begin = np.int64(grid.edge_first[max(cell - 1, 0)])
+    end = np.int64(grid.edge_first[min(cell + 2, grid.edge_first.shape[0] - 1)])
+    for entry in range(begin, min(end, begin + MOST_EDGES), LINE_EDGES):
+        prefetch(grid.edge, entry)
 
 
 @njit

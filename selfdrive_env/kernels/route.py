@@ -20,6 +20,7 @@ from selfdrive_env.kernels.road import (
 from selfdrive_env.kernels.walks import (
     DEAD_END,
     MAX_HOPS,
+    is_open,
     is_wide,
     walk_lanes,
     way_to_dead_end,
@@ -123,6 +124,8 @@ def draw_goals(model, data, world, agent, lane, s, tick, fit):
         way = route_distance(routes, goal, goal_s, lane, s, ZERO, map_lane_low, count)
         ends = way_to_dead_end(lanes, goal, goal_s, DEAD_END, fit[0], fit[1])
         wide = is_wide(lanes, goal, goal_s, fit[1], bodies.length[world, agent])
+        until = goal_s if goal == lane and goal_s >= s else lanes.length[lane]
+        wide = wide and is_open(lanes, lane, s, until, fit[1])
         found = way < LOST and wide and ends >= DEAD_END
     else:
         goal, goal_s, found = walk_lanes(

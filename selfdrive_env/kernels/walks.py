@@ -10,7 +10,7 @@ from selfdrive_env.kernels.math.random import DRAW_GOALS, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, fits, segment_at
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT, SEG_S
 
-__all__ = ["DEAD_END", "MAX_HOPS", "is_wide", "walk_lanes", "way_to_dead_end"]
+__all__ = ["DEAD_END", "MAX_HOPS", "is_open", "is_wide", "walk_lanes", "way_to_dead_end"]
 
 LANE_CHANGE_SHARE = np.float32(0.25)  # of the lanes walked over
 LANE_CHANGE_ROOM = np.float32(30.0)  # [m]
@@ -36,6 +36,27 @@ def is_wide(lanes, lane, s, narrow, length):
     """Whether a lane is `narrow` or wider where a body of that length, with its middle at s, is."""
     start = max(s - HALF * length, ZERO)
     return narrow_from(lanes, lane, start, narrow) > s + length
+
+
+@njit
+def is_open(lanes, lane, s, until, narrow):
+    """Whether a body gets from `s` on a lane to `until`, or before its end to a wide lane beside.
+
+    Args:
+        lanes: Of the pool.
+        lane: Where it is.
+        s: Likewise [m].
+        until: A place on the lane, or its length: a goal lies behind its end [m].
+        narrow: Width of a lane that it needs [m].
+    """
+    if narrow_from(lanes, lane, s, narrow) > until:
+        return True
+    if until < lanes.length[lane]:
+        return False
+    left, right = lanes.left[lane], lanes.right[lane]
+    if left >= 0 and lanes.narrowest[left] >= narrow:
+        return True
+    return right >= 0 and lanes.narrowest[right] >= narrow
 
 
 @njit
@@ -131,6 +152,7 @@ def walk_lanes(lanes, lane, s, distance, fit, key0, key1, stream, agent, tick, d
     """
     max_curvature, narrow = fit
     remaining = distance
+    starts = True
     for hop in range(MAX_HOPS):
         a, b, c, _ = uniforms(key0, key1, stream, agent, tick, DRAW_GOALS, draw + hop)
         room = lanes.length[lane] - s
@@ -140,6 +162,11 @@ def walk_lanes(lanes, lane, s, distance, fit, key0, key1, stream, agent, tick, d
                 s = s / max(lanes.length[lane], ONE) * lanes.length[beside]
                 lane = np.int64(beside)
                 room = lanes.length[lane] - s
+                starts = False
+        at = min(s + remaining, lanes.length[lane])
+        if starts and not is_open(lanes, lane, s, at, narrow):
+            return lane, s, False
+        starts = False
         if remaining <= room:
             at = s + remaining
             ends = way_to_dead_end(lanes, lane, at, DEAD_END, max_curvature, narrow)

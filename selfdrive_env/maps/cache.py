@@ -10,6 +10,7 @@ The folder is `$SELFDRIVE_CACHE` (empty: no cache), else selfdrive_env in `$XDG_
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -27,6 +28,7 @@ from selfdrive_env.maps import columns
 from selfdrive_env.maps.compile.compiled_map import CompiledMap, with_stop_lines
 from selfdrive_env.maps.compile.routes import is_spread, spread
 from selfdrive_env.maps.integrity import check_compiled
+from selfdrive_env.maps.lanelet2.sources import files_beside, is_lanelet2
 from selfdrive_env.maps.pool.kept_map import STRUCTS, KeptMap
 from selfdrive_env.maps.road_network import SUFFIX, RoadNetwork
 from selfdrive_env.state.arrays import axes
@@ -194,17 +196,30 @@ def _place(source: str | RoadNetwork, settings: str, suffix: str) -> Path | None
 
 
 def _content_digest(source: str | RoadNetwork) -> bytes:
-    """Returns what tells one source from another, whatever its name is."""
+    """Returns what tells one source from another, whatever its name is.
+
+    Of a file that is what it holds, and what those hold that its reader takes from beside it.
+    """
     if isinstance(source, RoadNetwork):
         return source.digest().encode()
     if maps_named(source) is not None:
         return source.encode()
     try:
-        with open(source, "rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        digest = _file_digest(source)
     except (OSError, ValueError):
         # A built-in town, like a map by seed: its name and the sources of the generator say all.
         return source.encode(errors="surrogatepass")
+    path = Path(source)
+    for beside in files_beside(path) if is_lanelet2(path) else ():
+        with contextlib.suppress(OSError, ValueError):  # none, or one that the reader refuses
+            digest += beside.name.encode(errors="surrogatepass") + _file_digest(beside)
+    return digest
+
+
+def _file_digest(path: str | Path) -> bytes:
+    """Returns the SHA-256 of what a file holds."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _write_map(compiled: CompiledMap, path: Path) -> None:

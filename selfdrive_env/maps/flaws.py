@@ -7,7 +7,7 @@ import numpy as np
 from selfdrive_env.maps import columns
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
-__all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number"]
+__all__ = ["MAX_COORDINATE", "SINGLE", "flawed_index", "flawed_number", "listed"]
 
 MAX_COORDINATE = 1e9
 """Largest coordinate, and largest number of any kind [m]."""
@@ -52,6 +52,17 @@ SINGLE = {
 """Whether a field beside those of lanes is one point and no list of them."""
 
 
+def listed(sentence: str, names: list[str]) -> str:
+    """Returns a sentence with the count of what it holds for, and the first few names.
+
+    Args:
+        sentence: "{} lanes are ...", with the count in braces.
+        names: Of what it holds for.
+    """
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return f"{sentence.format(len(names))}: {', '.join(names[:4])}{more}"
+
+
 def flawed_number(arrays: columns.Arrays) -> str | None:
     """Returns what is wrong with a number of a network in the form of arrays, None for nothing."""
     for name, array in arrays.items():
@@ -61,12 +72,11 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
         allowed = f"-{MAX_RANK} to {MAX_RANK}"
         return f"lanes.precedence of entry {lane} is {ranks[lane]}; {allowed} is allowed"
-    marks = columns.from_text(arrays, "lanes.left_mark") if "lanes.left_mark" in arrays else []
-    for lane, mark in enumerate(marks):
-        if mark not in MARKS:
-            allowed = ", ".join(map(repr, MARKS))
-            shown = str(mark)[:40]
-            return f"lanes.left_mark of entry {lane} is {shown!r}; one of {allowed} is allowed"
+    for name in ("lanes.left_mark", "lanes.right_mark"):
+        for lane, mark in enumerate(columns.from_text(arrays, name) if name in arrays else []):
+            if mark not in MARKS:
+                allowed = ", ".join(map(repr, MARKS))
+                return f"{name} of entry {lane} is {str(mark)[:40]!r}; one of {allowed} is allowed"
     return _flawed_control(arrays)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.flaws import listed
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 __all__ = ["connectivity", "describe", "open_ends", "share_reached"]
@@ -43,8 +44,11 @@ def describe(network: RoadNetwork) -> dict[str, Any]:
         `connectivity`, `share_reached` and `open_ends` (names) as in the functions of these names;
         `z_min`, `z_max`: lowest and highest point
         of the drivable lanes (of all lanes if none is drivable) in the source's own heights, None
-        without lanes [m]; `problems`: one sentence each.
+        without lanes [m]; `inferred`: what is assumed where the map says nothing, or says it
+        wrongly; `dropped`: what of its source is not in it, or not used; `problems`: other flaws;
+        one sentence each.
     """
+    told = {*network.inferred, *network.dropped}
     low, high = _height_range(network)
     return {
         "roads": network.num_roads,
@@ -56,8 +60,34 @@ def describe(network: RoadNetwork) -> dict[str, Any]:
         "z_min": low,
         "z_max": high,
         "open_ends": open_ends(network),
-        "problems": list(network.problems),
+        "inferred": [*network.inferred, *_assumed(network)],
+        "dropped": list(network.dropped),
+        "problems": [problem for problem in network.problems if problem not in told],
     }
+
+
+def _assumed(network: RoadNetwork) -> list[str]:
+    """Returns what a simulation adds to what a map says of its lights and of the right of way."""
+    notes: dict[str, list[str]] = {}
+    ruled = {"stop_sign": set[int](), "yield_sign": set[int]()}
+    for signal in network.signals:
+        if signal.kind in ruled:
+            ruled[signal.kind].update(signal.lanes)
+    signed = ruled["stop_sign"] | ruled["yield_sign"]
+    for group in network.signal_groups:
+        if group.signals and not group.cycle:
+            name = network.signals[group.signals[0]].name
+            sentence = "{} groups of lights have no times; theirs are drawn"
+            notes.setdefault(sentence, []).append(f"that of {name}")
+    side = "right" if network.left_hand else "left"
+    for junction in network.junctions:
+        lanes = [network.lanes[i] for i in junction.lanes]
+        entries = {i for lane in lanes for i in lane.predecessors} | set(junction.lanes)
+        stated = junction.rule or junction.signal_groups or any(lane.precedence for lane in lanes)
+        if len(lanes) > 1 and not stated and not entries & signed:
+            sentence = f"{{}} junctions state no right of way; who turns {side} waits"
+            notes.setdefault(sentence, []).append(junction.name)
+    return [listed(sentence, names) for sentence, names in notes.items()]
 
 
 def _height_range(network: RoadNetwork) -> tuple[float | None, float | None]:

@@ -45,6 +45,9 @@ TWO_WAY = "bidirectional"
 DEFAULT_SPEED_LIMIT = 13.9
 """Used where neither lane, road nor signal gives a limit [m/s]."""
 
+HEADINGS = ("inferred", "dropped")
+"""Lists of sentences that a network may have beside its problems."""
+
 SUFFIX = ".roads"
 """Of the files that `RoadNetwork.save` writes."""
 
@@ -99,6 +102,9 @@ class Lane:
 
     left_mark: str = field(default="", metadata=columns.SPARSE)
     """What is painted on its left boundary: "" (as its neighbours ask for) or "none"."""
+
+    right_mark: str = field(default="", metadata=columns.SPARSE)
+    """Likewise on its right boundary: the middle of a road where traffic keeps to the left."""
 
     @property
     def drivable(self) -> bool:
@@ -243,6 +249,13 @@ class RoadNetwork:
     problems: list[str] = field(default_factory=list)
     """What is flawed but usable, one sentence each, naming the element."""
 
+    inferred: list[str] = field(default_factory=list)
+    """What the reader supplied because the source does not say it, or says it wrongly; sentences as
+    in `problems`, which has those of them that are flaws, too."""
+
+    dropped: list[str] = field(default_factory=list)
+    """What of the source is not in the network, or not used; likewise."""
+
     source: str = ""
     """The file or the built-in name it came from."""
 
@@ -309,6 +322,9 @@ class RoadNetwork:
             "driving_lane_km": float(self.driving_lane_km),
             "problems": [str(problem) for problem in self.problems],
         }
+        for heading in HEADINGS:  # where there is nothing to tell, digests are as they ever were
+            if told := getattr(self, heading):
+                about[heading] = [str(sentence) for sentence in told]
         out = {"about": columns.to_text(about)}
         try:
             for name, kind in _PARTS.items():
@@ -323,15 +339,17 @@ class RoadNetwork:
         about = columns.from_text(arrays, "about")
         kinds = {"name": str, "left_hand": bool, "num_roads": int, "driving_lane_km": float}
         kinds |= {"origin": list, "problems": list}
-        if not isinstance(about, dict) or about.keys() != kinds.keys():
+        if not isinstance(about, dict) or about.keys() - set(HEADINGS) != kinds.keys():
             raise ValueError(f"about has not the entries {', '.join(kinds)}")
+        kinds |= {heading: list for heading in HEADINGS if heading in about}
         for name, kind in kinds.items():
             if type(about[name]) is not kind:
                 raise ValueError(f"{name} is {about[name]!r}, which is no {kind.__name__}")
         if [type(value) for value in about["origin"]] != [float] * 3:
             raise ValueError(f"origin is {about['origin']}, not three numbers")
-        if not all(isinstance(problem, str) for problem in about["problems"]):
-            raise ValueError("problems holds what is no text")
+        for name in ("problems", *HEADINGS):
+            if not all(isinstance(sentence, str) for sentence in about.get(name, ())):
+                raise ValueError(f"{name} holds what is no text")
         about["origin"] = tuple(about["origin"])
         parts: dict[str, Any] = {
             name: columns.unpack(arrays, kind, name) for name, kind in _PARTS.items()
@@ -386,7 +404,8 @@ class RoadNetwork:
             matrix: Rotation, flip, scale, shear or a product of them, [2, 2], determinant not 0.
 
         Returns:
-            A new network; topology and elevation stay, lanes swap sides where the matrix mirrors.
+            A new network; topology and elevation stay. Where the matrix mirrors, left and right
+            swap: sides of lanes, their marks, the rules of junctions.
         """
         matrix = np.asarray(matrix, np.float64)
         determinant = float(np.linalg.det(matrix))
@@ -413,35 +432,32 @@ class RoadNetwork:
             new.successors, new.predecessors = list(lane.successors), list(lane.predecessors)
             if flip:
                 new.left_neighbour, new.right_neighbour = lane.right_neighbour, lane.left_neighbour
+                new.left_mark, new.right_mark = lane.right_mark, lane.left_mark
             lanes.append(new)
             scales.append((lane.arc_length, new.arc_length))
 
         stop_lines = []
         for line in self.stop_lines:
             left, right = sides(line.left, line.right)
-            guard_left, guard_right = sides(line.guard_left, line.guard_right)
-            places = [(i, float(np.interp(s, *scales[i]))) for i, s in line.lanes]
-            stop_lines.append(
-                replace(
-                    line,
-                    left=left,
-                    right=right,
-                    guard_left=guard_left,
-                    guard_right=guard_right,
-                    heading=heading(line.heading),
-                    lanes=places,
-                )
-            )
+            new_line = replace(line, left=left, right=right, heading=heading(line.heading))
+            new_line.guard_left, new_line.guard_right = sides(line.guard_left, line.guard_right)
+            new_line.lanes = [(i, float(np.interp(s, *scales[i]))) for i, s in line.lanes]
+            stop_lines.append(new_line)
         signals = [
             replace(s, position=points(s.position), heading=heading(s.heading))
             for s in self.signals
         ]
         crosswalks = [Crosswalk(points(c.outline)) for c in self.crosswalks]
+        junctions = [
+            replace(j, rule=_MIRRORED_RULES.get(j.rule, j.rule) if flip else j.rule)
+            for j in self.junctions
+        ]
         before = sum(old[-1] for old, _ in scales)
         after = sum(new[-1] for _, new in scales)
         return replace(
             self,
             lanes=lanes,
+            junctions=junctions,
             signals=signals,
             stop_lines=stop_lines,
             crosswalks=crosswalks,
@@ -474,3 +490,6 @@ _PARTS: dict[str, Any] = {
     "crosswalks": Crosswalk,
 }
 """The lists of a network and what they hold."""
+
+_MIRRORED_RULES = {"right_first": "left_first", "left_first": "right_first"}
+"""`Junction.rule` -> that of the mirror image."""

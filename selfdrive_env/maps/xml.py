@@ -12,6 +12,7 @@ import lzma
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ MAX_TEXT = 1 << 16
 
 MAX_NUMBER = 1e12
 """Largest absolute value of any number; keeps cubics from overflowing."""
+
+MAX_NAMES, MAX_NAME = 100, 40
+"""Most names of elements that are not kept, and the longest, that are told of."""
 
 CHUNK = 1 << 20
 
@@ -178,12 +182,16 @@ class Element:
         return MapError(f"{self.source}, line {self.line}: <{self.tag}> {message}")
 
 
-def read_elements(path: str | Path, schema: Schema) -> Iterator[Element]:
+def read_elements(
+    path: str | Path, schema: Schema, skipped: Counter[str] | None = None
+) -> Iterator[Element]:
     """Yields the children of the root element of a file, each complete with its children.
 
     Args:
         path: Ends in one of the suffixes of the schema.
         schema: What is kept.
+        skipped: Receives the names of elements that are not, and how many there are; those within
+            them are not counted.
 
     Yields:
         The root element itself if the schema asks for it, then those that are kept, in the order
@@ -201,7 +209,7 @@ def read_elements(path: str | Path, schema: Schema) -> Iterator[Element]:
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such map file")
-    builder = _Builder(path.name, schema)
+    builder = _Builder(path.name, schema, Counter() if skipped is None else skipped)
     total = 0
     try:
         with _opened(path) as file:
@@ -257,9 +265,10 @@ codecs.register_error(KEPT_BYTES, _keep_byte)
 class _Builder:
     """Turns parser events into elements; complete children of the root wait in `ready`."""
 
-    def __init__(self, source: str, schema: Schema) -> None:
+    def __init__(self, source: str, schema: Schema, names: Counter[str]) -> None:
         self.source = source
         self.schema = schema
+        self.names = names
         self.ready: list[Element] = []
         self.stack: list[Element] = []
         self.skipped = 0
@@ -342,6 +351,9 @@ class _Builder:
             return
         if not self.schema.kept(tag, attributes):
             self.skipped = 1
+            name = tag[:MAX_NAME]
+            if name in self.names or len(self.names) < MAX_NAMES:
+                self.names[name] += 1
             return
         element = Element(tag, attributes, self.parser.CurrentLineNumber, self.source)
         if self.stack:

@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "agents_per_world": 30,
     "dt": 0.1,
     "stagger": False,
+    "reverse": "allowed",
     "preset": "eval",
     "bodies": "typed",
     "light_removal": 0.0,

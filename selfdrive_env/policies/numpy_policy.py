@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.policies.choice import lateral_choices, likeliest
 from selfdrive_env.policies.deep_sets import (
     SIMD_WIDTH,
     SetWeights,
@@ -74,6 +75,7 @@ class NumpyPolicy:
         ]
         self._trunk.append(linear("actor.head", widths[-1], file.description["actions"]))
         self._sets = self._in_one_pass()
+        self._laterals = lateral_choices(file.description["actions"], file.description.get("env"))
         self._random = np.random.default_rng(0)
 
     def _in_one_pass(self) -> SetWeights | None:
@@ -130,11 +132,14 @@ class NumpyPolicy:
 
         Args:
             observations: Rows of this policy's layout, [B, features].
-            deterministic: Whether to take the likeliest action, or draw one.
+            deterministic: Whether to take the likeliest longitudinal jerk and the likeliest lateral
+                one with it, or draw an action.
         """
         logits = self.logits(observations)
-        if not deterministic:  # the largest of logits plus Gumbel noise is a sample
-            logits = logits + self._random.gumbel(size=logits.shape).astype(np.float32)
+        if deterministic:
+            return likeliest(logits, self._laterals)
+        # The largest of logits plus Gumbel noise is a sample.
+        logits = logits + self._random.gumbel(size=logits.shape).astype(np.float32)
         actions: NDArray[np.int64] = logits.argmax(1)
         return actions
 

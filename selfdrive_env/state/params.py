@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.state.arrays import F32, I32, U8
 
-__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "LightTiming", "Params", "Rule"]
+__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "LightTiming", "Params", "Reverse", "Rule"]
 
 
 class Rule(IntEnum):
@@ -29,6 +29,13 @@ class GoalRule(IntEnum):
 
     TERMINATE = 0
     NEW_ROUTE = 1
+
+
+class Reverse(IntEnum):
+    """`Params.reverse`: whether agents whom no script drives may drive backwards."""
+
+    NEVER = 0
+    ALLOWED = 1
 
 
 class Autoreset(IntEnum):
@@ -53,6 +60,7 @@ class LightTiming(IntEnum):
 # Plain numbers for kernels, which cannot do everything with an enum.
 TERMINATE, STOP, IGNORE = map(int, Rule)
 NEW_ROUTE = int(GoalRule.NEW_ROUTE)
+REVERSE_ALLOWED = int(Reverse.ALLOWED)
 NEXT_STEP, SAME_STEP, DISABLED = map(int, Autoreset)
 FIXED_LIGHTS, RANDOM_LIGHTS, FILE_LIGHTS = map(int, LightTiming)
 
@@ -74,8 +82,14 @@ class Params(NamedTuple):
 
     on_offroad: int
     on_red_light: int
+    tow_after: np.float32
+    """How long who was stopped for good stands, infinite for ever [s]."""
+
     on_goal: int
     """A `GoalRule`."""
+
+    reverse: int
+    """A `Reverse`."""
 
     autoreset: int
     """An `Autoreset`."""

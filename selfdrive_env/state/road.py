@@ -256,4 +256,4 @@ class Paint(NamedTuple):
     """Points of piece p: x, y of point[first[p]:first[p + 1]] [m]."""
 
     unmarked: Annotated[I32, "item"]
-    """Lanes of the map whose left boundary is not painted, ascending."""
+    """Lanes of the map with no paint beside those that come the other way, ascending."""

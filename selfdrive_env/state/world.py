@@ -126,6 +126,9 @@ class Hold(IntEnum):
     LINE = 4
     """A red light, or a stop sign where it has not stood yet."""
 
+    LANE_END = 5
+    """The end of its lane: it waits there for a gap beside it, if a lane beside it leads on."""
+
 
 class ActionMode(IntEnum):
     """`Actions.mode`."""
@@ -147,7 +150,8 @@ CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
     EVENT_COMFORT, EVENT_WRONG_WAY, EVENT_LOST, EVENT_TOW,
     EVENT_YIELD) = map(int, Event)  # fmt: skip
 NUM_COUNTS = len(Event)
-HOLD_NOTHING, HOLD_BODY, HOLD_RIGHT_OF_WAY, HOLD_ROOM, HOLD_LINE = map(int, Hold)
+(HOLD_NOTHING, HOLD_BODY, HOLD_RIGHT_OF_WAY, HOLD_ROOM, HOLD_LINE,
+    HOLD_LANE_END) = map(int, Hold)  # fmt: skip
 ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
 
 # Columns of Draws.body, one row a type of body.
@@ -232,13 +236,14 @@ class Agents(NamedTuple):
     """When it came to stand there."""
 
     front_junction: Annotated[I32, "world agent"]
-    """Junction that its front was in after the last step, -1 for none."""
+    """Junction that its front came into and that it has not left since, -1 for none."""
 
     brake_until: Annotated[I32, "world agent"]
     """Tick until which an erratic driver brakes hard."""
 
     standing_time: Annotated[F32, "world agent"]
-    """How long a scripted driver has been standing, red lights apart [s]."""
+    """How long a scripted driver has been standing, red lights apart, or who was stopped for good
+    [s]."""
 
     hold: Annotated[U8, "world agent"]
     """What a scripted driver waits for, a `Hold`."""

@@ -12,6 +12,7 @@ from typing import Any
 from selfdrive_env.training.config import (
     PRESETS,
     TrainConfig,
+    as_recorded,
     load_config,
     parse_assignments,
     read_file,
@@ -77,8 +78,9 @@ def _resumed(parsed: argparse.Namespace, words: list[str]) -> TrainConfig | None
     file = folder / "config.json"
     if parsed.preset is not None or not file.is_file():
         return None
+    base = as_recorded(read_file(file))
     return load_config(None, parsed.config, [*words, f"out_dir={json.dumps(str(folder))}"],
-                       base=read_file(file))  # fmt: skip
+                       base=base)  # fmt: skip
 
 
 def _summary(config: TrainConfig, figures: dict[str, float]) -> str:

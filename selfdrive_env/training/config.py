@@ -22,12 +22,13 @@ from selfdrive_env.config.checks import (
     read_pairs,
     suggestion,
 )
-from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
+from selfdrive_env.config.settings import DEFAULT_AGENTS, EARLIER, Settings
 
 __all__ = [
     "FREE_ON_RESUME",
     "PRESETS",
     "TrainConfig",
+    "as_recorded",
     "differences",
     "from_table",
     "load_config",
@@ -195,6 +196,7 @@ class TrainConfig:
         for name, instead in OWN_ENV_SETTINGS.items():
             if name in table:
                 raise ValueError(f"env.{name} cannot be set ({instead}), got {table[name]!r}")
+        table = {**{name: getattr(Settings, name) for name in EARLIER}, **table}  # say them always
         self._set("env", {name: as_plain(value) for name, value in table.items()})
         try:
             settings = self.settings()
@@ -356,6 +358,11 @@ def from_table(table: Mapping[str, Any]) -> TrainConfig:
                 f"{', '.join(names)}"
             )
     return TrainConfig(**table)
+
+
+def as_recorded(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the table of a run, with what held where it lacks settings that came later."""
+    return {**table, "env": Settings.as_recorded(as_table("env", table.get("env", {})))}
 
 
 def read_file(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from selfdrive_env.config.layouts import ObservationLayout
+from selfdrive_env.policies.choice import lateral_choices
 from selfdrive_env.policies.encoder import Sizes
 from selfdrive_env.policies.files import HEADER, POLICY_FILE, POLICY_VERSION, PolicyFile
 from selfdrive_env.policies.numpy_policy import NumpyPolicy
@@ -43,6 +44,7 @@ class TorchPolicy:
         self.layout = layout
         self.device = torch.device(device)
         self.features = layout.width
+        self._laterals = lateral_choices(description["actions"], description.get("env"))
         self._generator = torch.Generator(self.device).manual_seed(0)
 
     @classmethod
@@ -67,7 +69,8 @@ class TorchPolicy:
 
         Args:
             observations: Rows of this policy's layout, array or tensor [B, features].
-            deterministic: Whether to take the likeliest action, or draw one.
+            deterministic: Whether to take the likeliest longitudinal jerk and the likeliest lateral
+                one with it, or draw an action.
 
         Returns:
             int64 [B], an array for an array and a tensor for a tensor.
@@ -80,7 +83,7 @@ class TorchPolicy:
             )
         logits = self.networks.log_probabilities(rows.to(self.device))
         if deterministic:
-            actions = logits.argmax(1)
+            actions = likeliest(logits, self._laterals)
         else:
             draws = torch.rand(len(rows), generator=self._generator, device=self.device)
             actions = choose(logits, draws)
@@ -92,6 +95,22 @@ class TorchPolicy:
     def seed(self, seed: int) -> None:
         """Starts the random numbers of `act` anew."""
         self._generator.manual_seed(seed)
+
+
+def likeliest(log_probabilities: Tensor, laterals: int) -> Tensor:
+    """Returns what `policies.choice.likeliest` does, of tensors.
+
+    Args:
+        log_probabilities: [B, actions].
+        laterals: Number of lateral jerks.
+
+    Returns:
+        int64 [B].
+    """
+    pairs = log_probabilities.double().unflatten(1, (-1, laterals))
+    longitudinal = pairs.exp().sum(2).argmax(1)
+    rows = torch.arange(len(pairs), device=pairs.device)
+    return longitudinal * laterals + pairs[rows, longitudinal].argmax(1)
 
 
 def choose(log_probabilities: Tensor, draws: Tensor) -> Tensor:

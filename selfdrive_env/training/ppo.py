@@ -246,10 +246,12 @@ class Trainer:
                 state.observations, reward, terminated, truncated, infos = self.env.step(actions)
                 torch.logical_and(infos["learn"], infos["valid"], out=state.learn)
                 out.rewards[step] = reward
-                out.done[step] = terminated | truncated
+                done = terminated | truncated
+                # Nothing is learnt of who was stopped for good: what comes is worth nothing.
+                out.done[step] = done | (out.learn[step] & ~state.learn)
                 if "final_info" in infos:
                     ended = torch.stack([infos["final_info"][name].double() for name in TALLIES])
-                    sums += torch.where(out.done[step], ended, 0.0).sum(1)
+                    sums += torch.where(done, ended, 0.0).sum(1)
                     where = (truncated & ~terminated).nonzero()[:, 0]
                     cut_places.append(where + step * len(reward))
                     cut_observations.append(infos["final_obs"][where])

@@ -32,7 +32,7 @@ from selfdrive_env.training.checkpoint import (
     tensors_from,
     write_folder,
 )
-from selfdrive_env.training.config import HUGE, TrainConfig, differences
+from selfdrive_env.training.config import HUGE, TrainConfig, as_recorded, differences
 from selfdrive_env.training.distributed import Ranks
 from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import policy_bytes
@@ -291,7 +291,7 @@ def _check_fits(run: RunState, where: str, state: Mapping[str, Any]) -> None:
     difference = layout_difference(state, run.env.layout)
     if difference is not None:
         raise CheckpointError(f"{where} has another observation layout: {difference}")
-    found = differences(state["config"], run.config.to_table())
+    found = differences(as_recorded(state["config"]), run.config.to_table())
     if found:
         raise CheckpointError(f"{where} belongs to other settings: {'; '.join(found)}")
 

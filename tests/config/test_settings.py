@@ -16,10 +16,12 @@ from selfdrive_env.config import settings
 from selfdrive_env.config.choices import CHOICES
 from selfdrive_env.config.installation import require_torch, usable_cores
 from selfdrive_env.config.layouts import LAYOUTS, make_layout
+from selfdrive_env.config.observation import OBSERVATION_VERSION
 from selfdrive_env.config.params import make_params
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS, TRAINING_RANGE, weight_ranges
-from selfdrive_env.config.settings import Settings
+from selfdrive_env.config.settings import EARLIER, NOT_IN_DIGEST, Settings
 from selfdrive_env.envs import DrivingVectorEnv
+from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.rewards import REWARD_TERMS, REWARDS, WEIGHTS
 from selfdrive_env.state.road import LANE_CHANGE_COST
 
@@ -70,7 +72,9 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "jerk_lat": ([-3.0, 0.0, 4.0], {}),
     "on_collision": ("ignore", BUSY),
     "on_offroad": ("stop", {}),
+    "tow_after": (1.0, {"on_collision": "stop", "on_offroad": "stop"}),
     "on_red_light": ("terminate", LIT),
+    "reverse": ("allowed", {}),
     "on_goal": ("new_route", {"driver": "idm", "further_goals": 0, "first_goal": (20.0, 30.0)}),
     "first_goal": (None, {}),
     "further_goals": (0, {}),
@@ -242,6 +246,17 @@ def test_digests_change_with_what_they_stand_for() -> None:
     assert Settings().layout_digest() != Settings(layout="lean").layout_digest()
 
 
+def test_digests_from_before_a_setting_are_those_of_what_held_then() -> None:
+    """So states and checkpoints of then fit, with `reverse="allowed"` and with nothing else."""
+    before = Settings(map="riverside", **EARLIER)
+    values = {n: v for n, v in vars(before).items() if n not in (*NOT_IN_DIGEST, *EARLIER)}
+    text = json.dumps([OBSERVATION_VERSION, values], sort_keys=True, default=list)
+    assert before.digest() == text_digest(text)
+    for name in EARLIER:
+        now = dataclasses.replace(before, **{name: getattr(Settings, name)})
+        assert (now.digest() == before.digest()) == (EARLIER[name] == getattr(Settings, name))
+
+
 def test_layout_slots_left_out_are_those_of_full() -> None:
     assert make_layout({"agents": 3}) == dataclasses.replace(LAYOUTS["full"], agents=3)
 
@@ -311,6 +326,10 @@ def test_standing_still_is_held_by_the_hardest_brake_alone(
         ({"further_goals": 4}, r"further_goals must be a whole number from 0 to 3, got 4"),
         ({"blind_share": 1.5}, r"blind_share must be a number from 0 to 1, got 1.5"),
         ({"on_collision": "explode"}, r"on_collision must be one of terminate, stop, ignore"),
+        ({"tow_after": 0.0}, r"tow_after must be a number from 0.01 to 1e\+06, got 0.0"),
+        ({"tow_after": "soon"}, r"tow_after must be a number .* got 'soon'"),
+        ({"reverse": "always"}, r"reverse must be one of never, allowed, got 'always'"),
+        ({"reverse": True}, r"reverse must be one of never, allowed, got True"),
         ({"on_goal": "stop"}, r"on_goal must be one of terminate, new_route, got 'stop'"),
         ({"autoreset_mode": "Same"}, r"autoreset_mode must be one of NextStep, SameStep, Disabled"),
         ({"traffic": "external"}, r"traffic must be one of idm, constant, still"),

@@ -165,6 +165,15 @@ def test_lights_and_the_map_are_there() -> None:
     assert (kinds > 0).all()
 
 
+def test_an_episode_says_whether_rows_could_reverse(small: Episode) -> None:
+    assert small.settings["reverse"] == "never"
+    settings = {n: one for n, one in small.about["settings"].items() if n != "reverse"}
+    older = Episode({**small.about, "settings": settings}, small.tracks)
+    again = Episode.from_bytes(older.to_bytes(), "older")
+    assert again.settings == {**small.settings, "reverse": "allowed"}
+    assert again.about == older.about
+
+
 def test_a_world_drawn_anew_by_a_step_is_another_episode() -> None:
     env = vector(horizon=3.0)
     env.reset(seed=2)

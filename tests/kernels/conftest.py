@@ -171,3 +171,18 @@ def set_body(engine: Engine, length: float = 4.5, width: float = 1.8, world: int
     b.length[world], b.width[world], b.wheelbase[world] = length, width, 0.6 * length
     for field in (b.jerk_scale, b.lateral_jerk_scale, b.acceleration_scale, b.speed_scale):
         field[world] = 1.0
+
+
+def segment_of(engine: Engine, lane: int, s: float) -> int:
+    """The segment at arc length s of a lane."""
+    first, after = engine.lanes.segment_first[lane : lane + 2]
+    return int(first + min(int(s / engine.lanes.length[lane] * (after - first)), after - first - 1))
+
+
+def send(engine: Engine, agent: int, lane: int, s: float) -> None:
+    """Gives an agent of world 0 one goal, far ahead on a lane."""
+    bodies = engine.bodies
+    bodies.num_goals[0, agent] = 1
+    bodies.goal_lane[0, agent, 0], bodies.goal_s[0, agent, 0] = lane, s
+    engine.agents.goal[0, agent] = 0
+    engine.agents.goal_distance[0, agent] = 1000.0

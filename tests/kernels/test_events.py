@@ -152,8 +152,47 @@ def test_length_counts_every_step_of_the_episode(behaviour):
     put(engine, 1, segment + 4)
     for _ in range(20):
         engine.step(no_jerk(engine))
-    assert engine.output.truncated[0].all()
+    halted = behaviour == "stop"
+    assert (engine.output.terminated[0] == halted).all()
+    assert (engine.output.truncated[0] != halted).all()
     assert engine.rows.final_age.tolist() == [20, 20]
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_who_is_stopped_for_good_is_towed_after_that_time(mode):
+    """Its episode is terminated: nothing comes after it that a value could stand for."""
+    engine = town_engine(
+        agents_per_world=2, on_collision="stop", tow_after=3.0, autoreset_mode=mode
+    )
+    set_body(engine)
+    segment = straight_lane(engine)
+    put(engine, 0, segment, speed=3.0)
+    put(engine, 1, segment + 4)
+    engine.step(no_jerk(engine))
+    assert engine.agents.status[0].tolist() == [HALTED] * 2
+    for _ in range(9):
+        engine.step(no_jerk(engine))
+        assert engine.agents.status[0].tolist() == [HALTED] * 2
+        assert not engine.output.terminated[0].any() and not engine.output.truncated[0].any()
+    engine.step(no_jerk(engine))
+    assert engine.output.terminated[0].all() and not engine.output.truncated[0].any()
+    assert (engine.agents.status[0] != HALTED).all()
+    assert not engine.output.reward[0].any()
+    if mode == "SameStep":
+        assert engine.agents.age[0].tolist() == [0, 0]
+        assert engine.agents.standing_time[0].tolist() == [0.0, 0.0]
+
+
+def test_without_a_time_nobody_who_is_stopped_is_towed():
+    engine = town_engine(agents_per_world=2, on_collision="stop")
+    set_body(engine)
+    segment = straight_lane(engine)
+    put(engine, 0, segment, speed=3.0)
+    put(engine, 1, segment + 4)
+    for _ in range(700):
+        engine.step(no_jerk(engine))
+    assert engine.agents.status[0].tolist() == [HALTED] * 2
+    assert not engine.output.terminated.any()
 
 
 def test_all_rows_are_truncated_when_the_clock_runs_out():

@@ -284,7 +284,7 @@ def test_a_new_route_begins_where_the_agent_is():
 
 
 def test_progress_is_the_way_driven_along_the_route():
-    engine, segment = scene(last=False)
+    engine, segment = scene(last=False, reverse="allowed")
     put(engine, 0, segment, speed=10.0)
     engine.agents.goal_distance[0, 0] = 20.0
     engine.step(no_jerk(engine))

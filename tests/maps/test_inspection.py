@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from selfdrive_env.maps import BUILT_IN, load
 from selfdrive_env.maps.inspection import connectivity, describe, open_ends, share_reached
-from selfdrive_env.maps.road_network import Lane, RoadNetwork
+from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork, Signal, SignalGroup
 
 
 def straight(
@@ -33,7 +33,7 @@ def test_towns_are_wholly_connected(name: str) -> None:
     figures = describe(load(name))
     assert list(figures) == [
         "roads", "junctions", "driving_lane_km", "traffic_lights", "connectivity", "share_reached",
-        "z_min", "z_max", "open_ends", "problems",
+        "z_min", "z_max", "open_ends", "inferred", "dropped", "problems",
     ]  # fmt: skip
     assert figures["connectivity"] == figures["share_reached"] == 1.0
     assert figures["open_ends"] == []
@@ -181,3 +181,27 @@ def test_connectivity_of_a_large_map_takes_little_work() -> None:
     assert connectivity(network(*lanes)) == 0.0
     spent = time.process_time() - start
     assert spent < 20.0  # each with each are 625 million pairs
+
+
+def test_what_a_map_does_not_say_of_lights_and_right_of_way_is_inferred() -> None:
+    lanes = [straight(0.0, 0.0), straight(10.0, 0.0), straight(10.0, 0.0, 1.0)]
+    lanes[0].successors, lanes[1].predecessors, lanes[2].predecessors = [1, 2], [0], [0]
+    fork = network(*lanes)
+    fork.junctions = [Junction("j", lanes=[1, 2])]
+    told = ["1 junctions state no right of way; who turns left waits: j"]
+    assert describe(fork)["inferred"] == told
+    fork.left_hand = True
+    assert describe(fork)["inferred"] == [told[0].replace("left", "right")]
+    fork.junctions[0].rule = "right_first"
+    assert describe(fork)["inferred"] == []
+    fork.junctions[0].rule = ""
+    fork.signals = [Signal("s", "yield_sign", np.zeros(3), 0.0, lanes=[0])]
+    assert describe(fork)["inferred"] == []
+    fork.signals = [Signal("s", "traffic_light", np.zeros(3), 0.0, lanes=[0], group=0)]
+    fork.signal_groups = [SignalGroup("g", [0], 0)]
+    fork.junctions[0].signal_groups = [0]
+    assert describe(fork)["inferred"] == [
+        "1 groups of lights have no times; theirs are drawn: that of s"
+    ]
+    fork.signal_groups[0].cycle = [(1, 10.0), (3, 10.0)]
+    assert describe(fork)["inferred"] == []

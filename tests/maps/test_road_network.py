@@ -118,7 +118,8 @@ def networks(draw: Any) -> RoadNetwork:
     network.left_hand = draw(st.booleans())
     network.num_roads = draw(st.integers(0, 2**70))
     network.driving_lane_km = draw(numbers())
-    network.problems = draw(st.lists(st.text(), max_size=2))
+    for heading in ("problems", "inferred", "dropped"):
+        setattr(network, heading, draw(st.lists(st.text(), max_size=2)))
     return network
 
 
@@ -397,3 +398,34 @@ def test_cycles_and_rules_are_kept_and_checked(tmp_path: Path) -> None:
         group.cycle, junction.rule = [(int(colour), seconds)], rule
         with pytest.raises(MapError, match=words):
             network.check()
+
+
+@pytest.mark.parametrize("name", ["village:8", "city:3", "motorway:1"])
+def test_a_mirrored_network_swaps_all_that_has_a_side(name: str) -> None:
+    network = load(name)
+    mirrored = network.mirrored()
+    swapped = {"right_first": "left_first", "left_first": "right_first"}
+    for lane, image in zip(network.lanes, mirrored.lanes, strict=True):
+        assert (image.left_mark, image.right_mark) == (lane.right_mark, lane.left_mark)
+        assert (image.left_neighbour, image.right_neighbour) == (
+            lane.right_neighbour,
+            lane.left_neighbour,
+        )
+        assert np.allclose(image.left * [1.0, -1.0, 1.0], lane.right)
+    for junction, other in zip(network.junctions, mirrored.junctions, strict=True):
+        assert other.rule == swapped.get(junction.rule, junction.rule)
+    twice = mirrored.mirrored()
+    assert [one.rule for one in twice.junctions] == [one.rule for one in network.junctions]
+    assert [one.left_mark for one in twice.lanes] == [one.left_mark for one in network.lanes]
+    turned = network.transformed(np.array([[0.0, -1.0], [1.0, 0.0]]))
+    assert [one.left_mark for one in turned.lanes] == [one.left_mark for one in network.lanes]
+    assert [one.rule for one in turned.junctions] == [one.rule for one in network.junctions]
+
+
+def test_the_mark_of_a_lane_is_checked(road: RoadNetwork) -> None:
+    for side in ("left_mark", "right_mark"):
+        setattr(road.lanes[1], side, "gold")
+        with pytest.raises(MapError, match=f"lanes.{side} of entry 1 is 'gold'"):
+            road.check()
+        setattr(road.lanes[1], side, "none")
+    road.check()

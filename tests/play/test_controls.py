@@ -11,6 +11,7 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.kernels.dynamics.actions import scaled_jerk
 from selfdrive_env.kernels.dynamics.jerk_bicycle import Scales, bicycle_step
 from selfdrive_env.play.controls import BRAKE, LATERAL, THROTTLE, Body, Hands, Pressed
+from selfdrive_env.play.session import DEFAULTS
 from tests.kernels import from_python
 
 bicycle_step, scaled_jerk = from_python(bicycle_step), from_python(scaled_jerk)
@@ -22,7 +23,7 @@ HOLD = np.float32(-9.5)
 
 def drive(kind: str, keys: list[Pressed], speed: float = 0.0) -> list[Any]:
     """Speed, acceleration, lateral acceleration and steering angle after each step."""
-    settings = Settings(action_type=kind, dt=0.1)
+    settings = Settings(action_type=kind, dt=0.1, reverse=DEFAULTS["reverse"])
     hands, dt = Hands(settings), np.float32(0.1)
     pairs = [(a, b) for a in settings.jerk_long for b in settings.jerk_lat]
     state = (np.float32(speed), np.float32(0), np.float32(0), np.float32(0))
@@ -43,7 +44,7 @@ def drive(kind: str, keys: list[Pressed], speed: float = 0.0) -> list[Any]:
         one = np.float32(1)
         state = bicycle_step(
             *state, np.float32(jerk[0]), np.float32(jerk[1]), Scales(one, one, one, one),
-            np.float32(2.7), HOLD, dt,
+            np.float32(2.7), HOLD, settings.reverse == "allowed", dt,
         )[:4]  # fmt: skip
         seen.append(tuple(float(value) for value in state))
     return seen

@@ -47,10 +47,17 @@ def snapped(old: float, new: float) -> float:
     return 0.0 if old * new < 0.0 else new
 
 
-def bicycle(car: Car, jerk: tuple[float, float], dt: float, hold_jerk: float = -9.5) -> Car:
+def bicycle(
+    car: Car,
+    jerk: tuple[float, float],
+    dt: float,
+    hold_jerk: float = -9.5,
+    *,
+    may_reverse: bool = True,
+) -> Car:
     """The jerk-actuated bicycle, one step."""
     long, lat = jerk
-    holds = long <= hold_jerk and car.speed <= 0.0
+    holds = car.speed <= 0.0 and (long <= hold_jerk or (long < 0.0 and not may_reverse))
     if holds:
         long = -long
     a = snapped(
@@ -58,11 +65,11 @@ def bicycle(car: Car, jerk: tuple[float, float], dt: float, hold_jerk: float = -
     )
     a_lat = snapped(car.lateral, clip(car.lateral + car.steer * lat * dt, -4.0, 4.0))
     free = car.speed + 0.5 * (car.acceleration + a) * dt
-    v = snapped(car.speed, clip(free, -2.0, 20.0 * car.pace))
+    v = snapped(car.speed, clip(free, -2.0 if may_reverse else 0.0, 20.0 * car.pace))
     if holds and (v >= 0.0 or car.speed == 0.0):
         v = 0.0
     realised = 0.0 if v != free and v == car.speed else (a - car.acceleration) / dt
-    if v != free:
+    if v != free or (v == 0.0 and a < 0.0):
         a = 0.0
     wanted = math.atan(a_lat / max(v * v, 1e-5) * car.wheelbase)
     phi = clip(car.steering + clip(wanted - car.steering, -0.6 * dt, 0.6 * dt), -0.55, 0.55)

@@ -15,6 +15,7 @@ import shapely.affinity
 
 from selfdrive_env.config.observation import OBSERVATION, ROUTE_DISTANCES, encode
 from selfdrive_env.config.presets import BODY_TYPES, TRAINING_RANGE
+from selfdrive_env.state.params import Reverse
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHTS
 from selfdrive_env.state.road import (
     LANE_CHANGE_COST,
@@ -31,6 +32,7 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import (
     ABSENT,
     BLIND,
+    EXTERNAL,
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
@@ -361,7 +363,7 @@ class Observer:
             b.width[w, i],
             a.goal_distance[w, i],
             e.params.dt,
-            1.0,
+            e.params.reverse == Reverse.ALLOWED or b.driver[w, i] != EXTERNAL,
         ]
         return [float(q) for q in quantities]
 

@@ -429,6 +429,37 @@ def test_a_folder_comes_back_or_is_refused(
         return
 
 
+def test_a_run_from_before_a_setting_goes_on_as_it_began(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its files do not say `reverse`; rows could reverse then."""
+    config = tiny_config(tmp_path / "run", env={"reverse": "allowed"}, **ALWAYS)
+    train(config, updates=1)
+    folder = Path(config.out_dir)
+    table = json.loads((folder / "config.json").read_text())
+    assert table["env"].pop("reverse") == "allowed"
+    (folder / "config.json").write_text(json.dumps(table))
+    files = files_of(config, 1)
+    state = json.loads(files["state.json"])
+    assert state["config"]["env"].pop("reverse") == "allowed"
+    write_folder(
+        folder / "checkpoints" / "00000001", {**files, "state.json": json.dumps(state).encode()}
+    )
+    assert main(["train", "--resume", "--out-dir", str(folder), "--updates", "1"]) == 0
+    assert "start anew" not in capsys.readouterr().err
+    state = json.loads(files_of(config, 2)["state.json"])
+    assert state["config"]["env"]["reverse"] == "allowed"
+    with pytest.raises(CheckpointError, match=r"env\.reverse is 'allowed' .* and 'never' here"):
+        train(config.changed(env={**config.env, "reverse": "never"}), resume=True)
+
+
+def test_runs_say_whether_rows_may_reverse(tiny: TrainConfig) -> None:
+    assert tiny.env["reverse"] == "never"
+    train(tiny, updates=1)
+    description = load_torch_policy(tiny.out_dir).description
+    assert description["env"]["reverse"] == "never"
+
+
 def test_the_command_trains_resumes_and_sums_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

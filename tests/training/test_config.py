@@ -149,4 +149,5 @@ def test_settings_of_the_environment_survive_json() -> None:
     env = {"map": [Path("harbour")], "dt": np.float32(0.25), "jerk_lat": np.array([-1.0, 0.0, 1.0])}
     config = from_table({**PRESETS["cpu"], "env": env})
     assert from_table(config.to_table()) == config
-    assert config.to_table()["env"] == {"map": ["harbour"], "dt": 0.25, "jerk_lat": [-1, 0, 1]}
+    plain = {"map": ["harbour"], "dt": 0.25, "jerk_lat": [-1, 0, 1]}
+    assert config.to_table()["env"] == {"reverse": "never", "tow_after": None, **plain}

@@ -140,6 +140,20 @@ def test_a_cut_episode_goes_on_with_the_value_of_its_last_observation(tmp_path: 
     trainer.close()
 
 
+def test_who_is_stopped_for_good_gets_no_value_of_what_follows(tmp_path: Path) -> None:
+    """A row of which nothing more is learnt has ended, and no value is added at the clock's end."""
+    env = {"on_collision": "stop", "on_offroad": "stop", "agents_per_world": 8, "horizon": 6.0}
+    config = tiny_config(tmp_path, rollout=60, minibatch=64, steps=10_000, gamma=0.5, env=env)
+    trainer = started(config)
+    trainer.networks.critic.head.bias.data.fill_(1e4)
+    rollout, _ = trainer.drive()
+    stopped = rollout.learn[:-1] & ~rollout.learn[1:]
+    assert int(stopped.sum()) > 0
+    assert bool(rollout.done[:-1][stopped].all())
+    assert not bool((rollout.rewards[~rollout.learn] > 1e3).any())
+    trainer.close()
+
+
 def test_training_is_the_same_for_the_same_seed(tmp_path: Path) -> None:
     def weights(name: str, seed: int) -> bytes:
         train(tiny_config(tmp_path / name, seed=seed), updates=2)

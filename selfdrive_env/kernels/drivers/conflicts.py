@@ -14,7 +14,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.drivers.lane_changes import goes_in_ahead, merge_at
+from selfdrive_env.kernels.drivers.lane_changes import merge_at
 from selfdrive_env.kernels.drivers.path_info import (
     BESIDE_LEFT,
     BESIDE_RIGHT,
@@ -37,9 +37,10 @@ from selfdrive_env.kernels.drivers.path_info import (
 from selfdrive_env.kernels.drivers.precedence import precedes
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around", "may_meet",
-    "nose_touches", "spread_way"]  # fmt: skip
+__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around",
+    "may_meet", "nose_touches", "spread_way"]  # fmt: skip
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_MARGIN = np.float32(0.6)  # [m]
@@ -64,6 +65,7 @@ LANES = 8  # points that are looked at together
 POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
 POINTS_NEARER = np.float32(0.5)  # the same with more room, since points may lie askew [1/m]
 ROUNDING = np.float32(0.01)  # [m]
+ROUND_ROOM = np.float32(10.0)  # beyond twice the distance: a way that comes round [m]
 
 
 class Box(NamedTuple):
@@ -332,6 +334,15 @@ def may_meet(signs, info, agent, other):
     return open_road or not precedes(signs, info, agent, other)
 
 
+@inline
+def comes_round(end, start, points):
+    """Whether a way over some points makes a long detour from its start to its end."""
+    dx = end[0] - start[0]
+    dy = end[1] - start[1]
+    room = max((PATH_STEP * np.float32(points) - ROUND_ROOM) * HALF, ZERO)
+    return dx * dx + dy * dy < room * room
+
+
 @njit
 def comes_later(path, other_path, point, other_point, other_front, speed, other_speed, tie):
     """Whether an agent reaches a crossing of open roads after another, which it does not follow."""
@@ -396,6 +407,20 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         )
     if point < 0:
         return UNREACHABLE, ZERO
+    if comes_round(paths[agent, point], paths[other, other_skip], other_point - other_skip):
+        nearer, other_nearer = first_conflict(
+            paths[agent],
+            count,
+            skip,
+            paths[other],
+            other_point // 2,
+            other_skip,
+            width,
+            info[other],
+            ways[other],
+        )
+        if nearer >= 0:
+            point, other_point = nearer, other_nearer
     if open_road and not comes_later(
         paths[agent],
         paths[other],
@@ -434,10 +459,11 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     speed = max(own_speed, ONE)
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
-    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point)
+    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point, width)
     if joint >= 0:
         rear, nose = place + half_length, other_place - other_length
-        if goes_in_ahead(rear, own_speed, nose, pace, info[agent, WAITED]):
+        share = gap_share(info[agent, WAITED])
+        if goes_in_ahead(rear, own_speed, UNREACHABLE, nose, pace, share):
             return UNREACHABLE, ZERO
         behind = place - other_place - half_length - other_length
         return place - half_length - CONFLICT_GAP, behind

@@ -6,7 +6,8 @@ a = a_max (1 - (v / v0)^4 - (s* / s)^2), s* = s0 + v T + v dv / (2 sqrt(a_max b)
 bodies on its way, bends, stop lines, the end of its lane, and for others whose way crosses its own
 and who go first. Who goes first in junctions is one order over all agents (inside or unable to stop
 before it, then by time of arrival, stop signs last), so that no ring of drivers waits for one
-another; kernels/drivers/conflicts.py has it.
+another; kernels/drivers/conflicts.py has it. A queue lets in who waits beside it at the end of its
+lane.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     LEAVING_SPEED,
     PATIENCE,
+    ROUND_ROOM,
     SAME_WAY,
     SIDE_MARGIN,
     STANDING,
@@ -49,15 +51,27 @@ from selfdrive_env.kernels.drivers.path_info import (
     POINTS,
     RANK,
     TWO,
+    WAITED,
+    WAITS_FOR,
 )
-from selfdrive_env.kernels.drivers.precedence import LET_IN_WAY, asking_way, is_held, let_in
+from selfdrive_env.kernels.drivers.precedence import (
+    LET_IN_WAY,
+    ask,
+    asking_way,
+    gap_to_entry,
+    is_held,
+    note_hold,
+)
 from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.kernels.road import UNREACHABLE, segment_at
+from selfdrive_env.kernels.rules.gaps import LATERAL_COMFORT, SLOW_TURN
 from selfdrive_env.state.rewards import WEIGHT
+from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import (
     GREEN,
     HOLD_BODY,
+    HOLD_LANE_END,
     HOLD_LINE,
     HOLD_NOTHING,
     HOLD_RIGHT_OF_WAY,
@@ -72,11 +86,12 @@ COMFORTABLE_BRAKING = np.float32(2.0)  # [m/s^2]
 IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))  # 2 sqrt(a b) [m/s^2]
 HEADWAY = np.float32(1.2)  # [s]
 STANDSTILL_GAP = np.float32(2.0)  # [m]
-LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
+QUEUE_SPEED = np.float32(7.0)  # below which one drives in a queue, or its leader does [m/s]
+LETTING_ROOM, LETTING_SLACK = np.float32(2.1), np.float32(0.2)  # behind one to let in [m]
+LETTING_TIME = np.float32(12.0)  # that one stands at most to let others in [s]
 SLOWING = np.float32(3.0)  # [m/s^2]
 SLOWING_TIME = np.float32(0.8)  # [s]
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
-SLOW_TURN = np.float32(0.4)  # [rad/s]
 SIGNAL_SPEED = np.float32(6.5)  # [m/s]
 SIGNAL_ZONE = np.float32(10.0)  # [m]
 TINY_SPEED = np.float32(0.1)  # [m/s]
@@ -152,13 +167,16 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     gap = info[agent, LINE_GAP]
     colour = np.int64(info[agent, LINE_COLOUR])
     wish = UNREACHABLE
+    hold = HOLD_LINE if colour > GREEN else HOLD_NOTHING
     if colour == GREEN:
         room = max(gap - SIGNAL_ZONE, ZERO)
         wanted = min(wanted, math.sqrt(SIGNAL_SPEED * SIGNAL_SPEED + TWO * TWO * room))
     elif colour != 0:
         wish = stop_wish(speed, wanted, gap)
     if info[agent, PATH_END] < UNREACHABLE:
-        wish = min(wish, stop_wish(speed, wanted, info[agent, PATH_END] - half_length))
+        ending = stop_wish(speed, wanted, info[agent, PATH_END] - half_length)
+        if ending < wish:
+            wish, hold = ending, HOLD_LANE_END
     last = agents.goal[world, agent] == bodies.num_goals[world, agent] - 1
     if last:
         room = (
@@ -181,7 +199,7 @@ def idm_wish(model, data, paths, info, worker, world, agent):
     )
     if blind:
         return wish
-    return wish_among_others(model.signs, data, paths, info, worker, world, agent, wish, wanted)
+    return wish_among_others(model, data, paths, info, worker, world, agent, wish, wanted, hold)
 
 
 @njit
@@ -239,25 +257,69 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
 
 
 @njit
-def seen_on_way(path, count, agents, world, other, place):
-    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s]."""
+def gap_to_let_in(lanes, agents, bodies, paths, info, world, agent, other, aside):
+    """Returns how far an agent may go to let in another that waits beside its way, or UNREACHABLE.
+
+    It lets nobody in if it would have to brake hard or stop in a junction for it, or if the gap
+    would be too short for the other to go over.
+
+    Args:
+        lanes: Of the pool.
+        agents: Of the worlds.
+        bodies: Likewise.
+        paths: Ways of all agents.
+        info: `Scratch.path_info` of all agents.
+        world: Where.
+        agent: Who may let in.
+        other: Who waits at the end of its lane.
+        aside: How far to the left of its way the agent is [m].
+    """
+    own = np.int64(lanes.segment_lane[agents.segment[world, other]])
+    lane = np.int64(info[other, WAITS_FOR])
+    s = agents.s[world, other] / max(lanes.length[own], ONE) * lanes.length[lane]
+    index = segment_at(lanes, lane, s)
+    cos, sin = lanes.segment[index, SEG_COS], lanes.segment[index, SEG_SIN]
+    along = s - lanes.segment[index, SEG_S]
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    box = Box(
+        lanes.segment[index, SEG_X] + along * cos,
+        lanes.segment[index, SEG_Y] + along * sin,
+        lanes.segment[index, SEG_Z],
+        cos,
+        sin,
+        HALF * bodies.length[world, other],
+        HALF * bodies.width[world, other],
+    )
+    count = np.int64(info[agent, POINTS])
+    approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
+    place = first_contact(
+        paths[agent], count, 1, half_width, ZERO, box, aside, half_length, approach
+    )
+    gap = place - half_length
+    speed = agents.speed[world, agent]
+    needed = LETTING_ROOM + speed * speed / (TWO * COMFORTABLE_BRAKING)
+    if place >= info[agent, ENTRY] or place >= UNREACHABLE or gap < needed:
+        return UNREACHABLE
+    return gap - LETTING_ROOM - LETTING_SLACK
+
+
+@njit
+def seen_on_way(path, count, agents, world, agent, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+
+    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    """
     if place >= UNREACHABLE:
         return False, ZERO
     point = min(np.int64(place / PATH_STEP), count - 1)
     align = path[point, 2] * agents.cos[world, other]
     align += path[point, 3] * agents.sin[world, other]
-    return align > SAME_WAY, max(agents.speed[world, other] * align, ZERO)
-
-
-@njit
-def gap_to_entry(info, agent, half_length):
-    """Returns how far an agent may go that is not let into the junction ahead [m]."""
-    gap = info[agent, ENTRY] - half_length - HALF
-    line = info[agent, LINE_GAP]
-    before = line >= ZERO and line + half_length < info[agent, ENTRY]
-    if before and np.int64(info[agent, LINE_COLOUR]) == GREEN:
-        return min(gap, line)
-    return gap
+    dx = agents.x[world, other] - agents.x[world, agent]
+    dy = agents.y[world, other] - agents.y[world, agent]
+    room = max((place - ROUND_ROOM) * HALF, ZERO)
+    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
+    return leads, max(agents.speed[world, other] * align, ZERO)
 
 
 @njit
@@ -278,13 +340,13 @@ def way_on(info, other, pace, other_length):
 
 
 @njit
-def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish, wanted):
+def wish_among_others(model, data, paths, info, worker, world, agent, free_wish, wanted, hold):
     """Returns the acceleration wanted because of bodies on the way and of those who go first.
 
     It also lets the agent into the junction ahead, and notes what it waits for.
 
     Args:
-        signs: Of the maps.
+        model: Of the batch.
         data: Of the worlds.
         paths: Ways of all agents.
         info: `Scratch.path_info` of all agents.
@@ -293,6 +355,7 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
         agent: Whose.
         free_wish: What it would want alone [m/s^2].
         wanted: Speed that it would like to have [m/s].
+        hold: What it would wait for alone.
     """
     agents, bodies, ways = data.agents, data.bodies, data.scratch.way[worker]
     apart = data.scratch.square[worker * block_size() + thread_index()]
@@ -310,21 +373,22 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
     room = UNREACHABLE
     ahead = np.int64(-1)
     wish = free_wish
-    hold = HOLD_LINE if np.int64(info[agent, LINE_COLOUR]) > GREEN else HOLD_NOTHING
     blocker = np.int64(-1)
     yields = False
+    beside = -ONE
     askew = abs(aside) > ASKEW and speed < NOSE_SPEED
     for other in range(apart.shape[0]):
         if apart[other] > ZERO:
             continue
+        beside = max(beside, info[other, WAITS_FOR])
         place = way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
-        leads, pace = seen_on_way(path, count, agents, world, other, place)
+        leads, pace = seen_on_way(path, count, agents, world, agent, other, place)
         if askew and nose_touches(
             agents, bodies, world, agent, other, NOSE_ROOM + NOSE_TIME * speed
         ):
             wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
         free, follows = UNREACHABLE, -HARD_BRAKING
-        yields_to = not leads and may_meet(signs, info, agent, other)
+        yields_to = not leads and may_meet(model.signs, info, agent, other)
         if yields_to or (not leads and place < UNREACHABLE):
             free, behind = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
             follows = following_wish(speed, wanted, agents.speed[world, other], behind)
@@ -349,17 +413,63 @@ def wish_among_others(signs, data, paths, info, worker, world, agent, free_wish,
         if yielding < wish:
             wish, hold, blocker = yielding, HOLD_RIGHT_OF_WAY, other
 
+    waits = (beside, blocker)
+    stopping, waiting = wish_to_let_in(
+        model.lanes, data, paths, info, apart, world, agent, aside, wanted, waits
+    )
+    if stopping < wish:
+        wish, hold, blocker, yields = stopping, HOLD_BODY, waiting, True
     asks = outside and info[agent, ENTRY] - half_length <= asking_way(speed)
-    if asks and room < needed:
+    short = room < needed
+    if asks and (short or not (yields or is_held(info[agent], half_length))):
+        before = ahead if short else ask(model, data, info[agent], world, agent)
         stopping = stop_wish(speed, wanted, stop_gap)
-        if stopping < wish:
-            wish, hold, blocker = stopping, HOLD_ROOM, ahead
-    elif asks and not yields and not is_held(info[agent], half_length):
-        let_in(data, info[agent], world, agent)
-    stands = speed < ONE
-    agents.hold[world, agent] = hold if stands else HOLD_NOTHING
-    agents.blocker[world, agent] = blocker if stands else -1
+        if before >= 0 and stopping < wish:
+            hold = HOLD_ROOM if short else HOLD_RIGHT_OF_WAY
+            wish, blocker = stopping, before
+    note_hold(agents, world, agent, hold, blocker)
     return wish
+
+
+@njit
+def wish_to_let_in(lanes, data, paths, info, apart, world, agent, aside, wanted, waits):
+    """Returns the acceleration of a queue that lets in who waits beside it, and for whom it waits.
+
+    The acceleration is `UNREACHABLE` where nobody is let in [m/s^2].
+
+    Args:
+        lanes: Of the pool.
+        data: Of the worlds.
+        paths: Ways of all agents.
+        info: `Scratch.path_info` of all agents.
+        apart: How far the boxes of all are from that of the agent [m].
+        world: Where.
+        agent: Whose.
+        aside: How far to the left of its way it is [m].
+        wanted: Speed that it would like to have [m/s].
+        waits: Below 0 if nobody near waits to be let in; for whom it waits so far, -1 for none.
+    """
+    beside, blocker = waits
+    if beside < ZERO:
+        return UNREACHABLE, blocker
+    agents, bodies = data.agents, data.bodies
+    speed = agents.speed[world, agent]
+    pace = min(speed, agents.speed[world, blocker]) if blocker >= 0 else speed
+    gap = UNREACHABLE
+    if pace >= QUEUE_SPEED or info[agent, WAITED] >= LETTING_TIME:
+        return gap, blocker
+    waiting = np.int64(-1)
+    for other in range(apart.shape[0]):
+        if apart[other] > ZERO or info[other, WAITS_FOR] < ZERO:
+            continue
+        free = gap_to_let_in(lanes, agents, bodies, paths, info, world, agent, other, aside)
+        if free < gap:
+            gap, waiting = free, other
+    if waiting < 0:
+        return gap, blocker
+    needed = speed * speed / (TWO * max(gap, TINY_GAP))
+    wish = idm_acceleration(speed, wanted, gap + STANDSTILL_GAP, speed)
+    return max(wish, -needed * FIRMER), blocker if blocker >= 0 else waiting
 
 
 @njit

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, lane_change_target
+from selfdrive_env.kernels.road import (
+    UNREACHABLE,
+    along_segment,
+    lane_change_target,
+    segment_at,
+)
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
-from selfdrive_env.state.world import ABSENT
+from selfdrive_env.state.road import SEG_LENGTH, SEG_S
+from selfdrive_env.state.world import ABSENT, HALTED, IDM
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "goes_in_ahead", "may_change", "merge_at",
-    "turn_out_room", "wanted_lane"]  # fmt: skip
+__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
+    "merge_at", "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
+WAITING_SPEED = np.float32(1.0)  # up to which one counts as waiting for a gap [m/s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
 DEAD_END_SIGHT = np.float32(70.0)  # [m]
+BESIDE_LANES = 4  # ahead that are looked at for where two lanes part
 LEAVE_ROOM = np.float32(15.0)  # [m]
 LEAVE_TIME = np.float32(3.0)  # [s]
 TURN_OUT_ROOM = np.float32(6.0)  # [m]
@@ -37,16 +43,8 @@ BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
 BEHIND_TIME = np.float32(2.5)  # [s]
 JOINED = np.float32(0.4)  # [m]
 JOINED_ALONG = np.float32(0.99)  # cosine
+PARTED = np.float32(1.0)  # beyond the width at which ways meet [m]
 JOINED_POINTS = 3  # of two ways that run on as one
-MERGING_SPEED = np.float32(5.0)  # that one who goes in reaches at least [m/s]
-MERGING_ACCELERATION = np.float32(1.2)  # [m/s^2]
-SETTING_OFF = np.float32(3.0)  # of one who may set off until the other is in [m/s]
-FOLLOWING_GAP = np.float32(2.0)  # [m]
-FOLLOWING_TIME = np.float32(1.2)  # [s]
-FOLLOWING_BRAKING = np.float32(3.8)  # twice the root of acceleration and braking [m/s^2]
-GAP_SHARE = np.float32(0.8)  # of the gap that a follower wants
-GAP_LOSS = np.float32(0.02)  # [1/s]
-LEAST_GAP_SHARE = np.float32(0.6)  # of the gap that a follower wants
 
 
 @njit
@@ -85,6 +83,73 @@ def side_is_free(agents, bodies, world, agent, left_side, begun):
         if abs(along) < room:
             return False
     return True
+
+
+@njit
+def place_beside(lanes, lane, target, agents, bodies, world, agent):
+    """Returns how far along a neighbour lane the centre of an agent lies [m].
+
+    Lanes side by side differ in length where they bend, so it is looked for from the same share of
+    both on.
+    """
+    ahead = HALF * bodies.wheelbase[world, agent]
+    x = agents.x[world, agent] + ahead * agents.cos[world, agent]
+    y = agents.y[world, agent] + ahead * agents.sin[world, agent]
+    first, last = np.int64(lanes.segment_first[target]), np.int64(lanes.segment_first[target + 1])
+    share = agents.s[world, agent] / max(lanes.length[lane], ONE) * lanes.length[target]
+    index = segment_at(lanes, target, share)
+    t, _ = along_segment(lanes, index, x, y)
+    while t < ZERO and index > first:
+        index -= 1
+        t, _ = along_segment(lanes, index, x, y)
+    while t > lanes.segment[index, SEG_LENGTH] and index + 1 < last:
+        index += 1
+        t, _ = along_segment(lanes, index, x, y)
+    return lanes.segment[index, SEG_S] + min(max(t, ZERO), lanes.segment[index, SEG_LENGTH])
+
+
+@njit
+def way_beside(lanes, lane, target, s, bend):
+    """Returns how far ahead of `s` a lane and its neighbour part [m], or UNREACHABLE.
+
+    Beside a lane that a body cannot follow, because it bends more than `bend`, they part as well.
+    """
+    left_side = target == lanes.left[lane]
+    way = lanes.length[lane] - s
+    for _ in range(BESIDE_LANES):
+        following = beside = np.int64(-1)
+        for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+            after = np.int64(lanes.successor[link])
+            aside = np.int64(lanes.left[after] if left_side else lanes.right[after])
+            if aside < 0 or lanes.max_curvature[aside] > bend:
+                continue
+            for other in range(lanes.successor_first[target], lanes.successor_first[target + 1]):
+                if lanes.successor[other] == aside:
+                    following, beside = after, aside
+        if following < 0:
+            return way
+        lane, target = following, beside
+        way += lanes.length[lane]
+        if way > DEAD_END_SIGHT:
+            break
+    return UNREACHABLE
+
+
+@njit
+def leave_way(lanes, lane, target, s, room, bend):
+    """Returns how far ahead who leaves a lane must be in the one beside [m], or UNREACHABLE.
+
+    Args:
+        lanes: Of the pool.
+        lane: That it leaves.
+        target: The one beside.
+        s: Where on the lane it is [m].
+        room: Until the lane's way ends [m], UNREACHABLE if it goes on.
+        bend: Largest lane curvature that its body can follow [1/m].
+    """
+    if room >= UNREACHABLE:
+        return room
+    return min(room, way_beside(lanes, lane, target, s, bend))
 
 
 @njit
@@ -164,13 +229,40 @@ def may_change(model, data, world, agent, lane, target, room):
     lanes = model.lanes
     agents, bodies = data.agents, data.bodies
     left_side = target == lanes.left[lane]
-    aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
-    begun = aside > BEGUN
-    angle = agents.angle_sin[world, agent] if left_side else -agents.angle_sin[world, agent]
-    turned = angle > TURNED or aside > TURNED_ASIDE
+    begun, turned = turned_out(agents, world, agent, left_side)
     if not begun and too_late(model, data, world, agent, lane, room, turned):
         return False
     return side_is_free(agents, bodies, world, agent, left_side, begun)
+
+
+@njit
+def turned_out(agents, world, agent, left_side):
+    """Returns whether an agent is well on its way to one side, and whether it has turned there."""
+    aside = agents.d[world, agent] if left_side else -agents.d[world, agent]
+    angle = agents.angle_sin[world, agent] if left_side else -agents.angle_sin[world, agent]
+    return aside > BEGUN, angle > TURNED or aside > TURNED_ASIDE
+
+
+@njit
+def is_waiting(model, data, world, agent, lane, target, room):
+    """Whether a driver stands before the end of its lane and goes over once it has a gap.
+
+    Args:
+        model: Of the pool.
+        data: Of the worlds.
+        world: Where.
+        agent: Who.
+        lane: That it is on.
+        target: Another, that it wants.
+        room: Way to the end of its lane, which has one [m].
+    """
+    agents, bodies = data.agents, data.bodies
+    if agents.speed[world, agent] > WAITING_SPEED:
+        return False
+    if bodies.driver[world, agent] != IDM or agents.status[world, agent] == HALTED:
+        return False
+    _, turned = turned_out(agents, world, agent, target == model.lanes.left[lane])
+    return not too_late(model, data, world, agent, lane, room, turned)
 
 
 @njit
@@ -201,8 +293,10 @@ def too_late(model, data, world, agent, lane, room, turned):
 
 
 @njit
-def merge_at(path, count, other_path, other_count, point, other_point):
+def merge_at(path, count, other_path, other_count, point, other_point, width):
     """Returns from which point on two ways run on as one, -1 if they do not.
+
+    Ways that cross and part do not run on as one, even where one comes round to the other later.
 
     Args:
         path: Points, [count, 5].
@@ -211,7 +305,9 @@ def merge_at(path, count, other_path, other_count, point, other_point):
         other_count: As `count`.
         point: Of the first way, where it comes near the other.
         other_point: Of the other way, where the first comes near it.
+        width: How near they come there; farther away from each other they have parted [m].
     """
+    parted = (width + PARTED) * (width + PARTED)
     joined = 0
     for along in range(point, count):
         x, y = path[along, 0], path[along, 1]
@@ -223,6 +319,8 @@ def merge_at(path, count, other_path, other_count, point, other_point):
                 break
             other_point += 1
             dx, dy = ahead_x, ahead_y
+        if dx * dx + dy * dy > parted:
+            return -1
         cos, sin = other_path[other_point, 2], other_path[other_point, 3]
         align = path[along, 2] * cos + path[along, 3] * sin
         beside = abs(dy * cos - dx * sin) < JOINED and abs(dx * cos + dy * sin) < PATH_STEP
@@ -230,24 +328,3 @@ def merge_at(path, count, other_path, other_count, point, other_point):
         if joined == JOINED_POINTS:
             return along - JOINED_POINTS + 1
     return -1
-
-
-@njit
-def goes_in_ahead(way, speed, other_way, pace, waited):
-    """Whether there is room to go in ahead of another, which then follows without hard braking.
-
-    Args:
-        way: Until the rear is where the ways join [m].
-        speed: [m/s]
-        other_way: Of the front of the other until there [m].
-        pace: Of the other [m/s].
-        waited: How long the one that goes in has stood [s].
-    """
-    reached = math.sqrt(speed * speed + TWO * MERGING_ACCELERATION * way)
-    reached = min(reached, max(speed, MERGING_SPEED))
-    time = way / (HALF * (speed + reached))
-    pace = max(pace, SETTING_OFF)
-    closing = pace * (pace - reached) / FOLLOWING_BRAKING
-    gap = FOLLOWING_GAP + max(pace * FOLLOWING_TIME + closing, ZERO)
-    share = max(GAP_SHARE - GAP_LOSS * waited, LEAST_GAP_SHARE)
-    return other_way - pace * time > share * gap

@@ -12,7 +12,10 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
     CURVATURE_SLACK,
     DEAD_END_SIGHT,
+    is_waiting,
+    leave_way,
     may_change,
+    place_beside,
     turn_out_room,
     wanted_lane,
 )
@@ -41,6 +44,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     THROUGH,
     TWO,
     WAITED,
+    WAITS_FOR,
 )
 from selfdrive_env.kernels.drivers.precedence import (
     STOP_SIGN_DELAY,
@@ -157,11 +161,14 @@ def build_path(model, data, world, agent, path, info):
     tight = bend * CURVATURE_SLACK
     room = way_to_dead_end(lanes, own, agents.s[world, agent], DEAD_END_SIGHT, tight, narrow)
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
-    lane = own
-    if target != own and may_change(model, data, world, agent, own, target, room):
-        lane = target
+    lane, s = own, agents.s[world, agent]
+    leave = UNREACHABLE
+    if target != own:
+        room = leave_way(lanes, own, target, s, room, tight)
+        if may_change(model, data, world, agent, own, target, room):
+            lane, s = target, place_beside(lanes, own, target, agents, bodies, world, agent)
+            leave = room
     first = lane
-    s = agents.s[world, agent] * lanes.length[lane] / max(lanes.length[own], PATH_STEP)
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
@@ -173,7 +180,7 @@ def build_path(model, data, world, agent, path, info):
     info[LINE_COLOUR] = ZERO
     info[PATH_END] = UNREACHABLE
     info[CHANGES] = ONE if lane != own else ZERO
-    info[LEAVE_END] = room if lane != own else UNREACHABLE
+    info[LEAVE_END] = leave
     turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
     delay = ZERO
     served = False
@@ -234,10 +241,17 @@ def build_path(model, data, world, agent, path, info):
 
     stays = lane == first and lane == own and lanes.junction[own] < 0
     info[STAYS] = np.float32(own) if stays else -ONE
+    leaves = target != own and room < UNREACHABLE
+    waits = leaves and is_waiting(model, data, world, agent, own, target, room)
+    info[WAITS_FOR] = np.float32(target) if waits else -ONE
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
-    if info[PATH_END] < UNREACHABLE and target != own and target != first:
-        info[PATH_END] -= turn_out_room(bodies.length[world, agent])
+    if target != own and target != first:
+        turn_out = turn_out_room(length)
+        if speed * speed < TWO * PATH_BRAKING * (room - turn_out - half_length):
+            info[PATH_END] = min(info[PATH_END], room)
+        if info[PATH_END] < UNREACHABLE:
+            info[PATH_END] -= turn_out
     if lane >= 0:
         at, colour, passed = next_line(
             signs,

@@ -14,7 +14,8 @@ PATH_STEP = np.float32(1.5)  # [m]
 # line and its colour; way to where the lane ends; bounding box; whether it goes over to another
 # lane, and the way to the dead end of the lane that it leaves; the lane that it stays on and its
 # neighbours, -1 for none; how long it has been standing, red lights apart [s]; for whom it waits,
-# -1 for nobody; the lane by which it enters the next junction, -1 for none.
+# -1 for nobody; the lane by which it enters the next junction, -1 for none; the lane that it waits
+# for where its own ends, -1 for none.
 (
     POINTS,
     ENTRY,
@@ -38,8 +39,9 @@ PATH_STEP = np.float32(1.5)  # [m]
     WAITED,
     BLOCKER,
     THROUGH,
-) = range(22)
-PATH_INFO = 22
+    WAITS_FOR,
+) = range(23)
+PATH_INFO = 23
 
 TWO = np.float32(2.0)
 TINY_GAP = np.float32(0.05)  # [m]

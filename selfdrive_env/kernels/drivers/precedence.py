@@ -26,21 +26,26 @@ from selfdrive_env.kernels.drivers.path_info import (
 )
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
+from selfdrive_env.kernels.rules.gaps import gap_share
+from selfdrive_env.kernels.rules.right_of_way import takes_way_of
 from selfdrive_env.state.road import FOE_GOES_FIRST
 from selfdrive_env.state.world import (
+    ABSENT,
     EVENT_TOW,
     GREEN,
     HALTED,
     HOLD_BODY,
-    HOLD_RIGHT_OF_WAY,
+    HOLD_LINE,
+    HOLD_NOTHING,
+    HOLD_ROOM,
     IDM,
     RED,
     STOP_SIGN,
     YELLOW,
 )
 
-__all__ = ["asking_way", "first_of_chain", "goes_first",
-    "is_held", "is_in_ring", "let_in", "note_precedence", "precedes", "tow_late", "waits_at_red",
+__all__ = ["ask", "asking_way", "first_of_chain", "gap_to_entry", "goes_first", "is_held",
+    "is_in_ring", "note_hold", "note_precedence", "precedes", "tow_late", "waits_at_red",
     "yield_delay"]  # fmt: skip
 
 ASKING_BRAKING = np.float32(2.5)  # [m/s^2]
@@ -60,6 +65,12 @@ LINE_ROOM = np.float32(4.0)  # [m]
 TOWING_TIME = np.float32(90.0)  # [s]
 RULE_TIME = np.float32(6.0)  # [s]
 RULE_PATIENCE = np.float32(10.0)  # [s]
+CARE = np.float32(1.5)  # time kept to those with the right of way [s]
+LEAST_CARE = np.float32(0.5)  # of one who has waited for long [s]
+CARE_LOSS = np.float32(0.1)  # [s/s]
+LOOK_AHEAD = np.float32(12.0)  # [s]
+NEAR = np.float32(30.0)  # within which one who drives away may come round [m]
+ENTRY_PATIENCE = np.float32(20.0)  # [s]
 RED_ZONE = np.float32(8.0)  # [m]
 
 
@@ -136,7 +147,7 @@ def note_precedence(data, info, world, agent, turns, delay):
         info[ARRIVAL] = np.float32(since)
         return
     hold = np.int64(agents.hold[world, agent])
-    if held or (hold >= HOLD_BODY and hold != HOLD_RIGHT_OF_WAY):
+    if held or hold in (HOLD_BODY, HOLD_ROOM, HOLD_LINE):
         info[RANK] = TWO
     arrival = max(gap, ZERO) / max(speed, TWO)
     if turns:
@@ -242,3 +253,76 @@ def tow_late(data, info, world, agent, first):
     behind = not drives and info[agent, BLOCKER] == np.float32(first)
     if first == agent or behind or is_in_ring(info, agent):
         data.output.event[world, agent] |= EVENT_TOW
+
+
+@njit
+def ask(model, data, info, world, agent):
+    """Lets an agent into the junction ahead, or returns whose right of way it would take there."""
+    before = whose_way(model, data, info, world, agent)
+    if before < 0:
+        let_in(data, info, world, agent)
+    return before
+
+
+@njit
+def whose_way(model, data, info, world, agent):
+    """Returns whose right of way an agent would take that is let into the junction ahead, or -1."""
+    lanes, agents, bodies = model.lanes, data.agents, data.bodies
+    lane, waited = np.int64(info[THROUGH]), info[WAITED]
+    if lane < 0 or waited > ENTRY_PATIENCE or not may_give_way(lanes, model.signs, lane):
+        return np.int64(-1)
+    start = info[ENTRY] - HALF * bodies.length[world, agent]
+    care = (max(CARE - CARE_LOSS * waited, LEAST_CARE), gap_share(waited))
+    own = lanes.segment_lane[agents.segment[world, agent]]
+    x = agents.x[world, agent] + info[ENTRY] * agents.cos[world, agent]
+    y = agents.y[world, agent] + info[ENTRY] * agents.sin[world, agent]
+    for other in range(agents.x.shape[1]):
+        pace = agents.speed[world, other]
+        if pace <= ONE or agents.status[world, other] in (ABSENT, HALTED):
+            continue
+        dx = agents.x[world, other] - x
+        dy = agents.y[world, other] - y
+        near = LOOK_AHEAD * pace + NEAR
+        square = dx * dx + dy * dy
+        if square > near * near:
+            continue
+        leaves = dx * agents.cos[world, other] + dy * agents.sin[world, other] > ZERO
+        if (leaves and square > NEAR * NEAR) or other == agent:
+            continue
+        if lanes.segment_lane[agents.segment[world, other]] == own:
+            continue
+        if takes_way_of(model, data, world, agent, lane, start, other, care):
+            return other
+    return np.int64(-1)
+
+
+@njit
+def may_give_way(lanes, signs, lane):
+    """Whether a lane of a junction, or one behind it there, gives way to others."""
+    if signs.foe_first[lane] < signs.foe_first[lane + 1]:
+        return True
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        ahead = lanes.successor[link]
+        same = lanes.junction[ahead] == lanes.junction[lane]
+        if same and signs.foe_first[ahead] < signs.foe_first[ahead + 1]:
+            return True
+    return False
+
+
+@njit
+def gap_to_entry(info, agent, half_length):
+    """Returns how far an agent may go that is not let into the junction ahead [m]."""
+    gap = info[agent, ENTRY] - half_length - HALF
+    line = info[agent, LINE_GAP]
+    before = line >= ZERO and line + half_length < info[agent, ENTRY]
+    if before and np.int64(info[agent, LINE_COLOUR]) == GREEN:
+        return min(gap, line)
+    return gap
+
+
+@njit
+def note_hold(agents, world, agent, hold, blocker):
+    """Notes what a driver waits for, and whom, if it stands."""
+    stands = agents.speed[world, agent] < ONE
+    agents.hold[world, agent] = hold if stands else HOLD_NOTHING
+    agents.blocker[world, agent] = blocker if stands else -1

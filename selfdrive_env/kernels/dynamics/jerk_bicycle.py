@@ -14,7 +14,8 @@ from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state import world as world_state
-from selfdrive_env.state.world import ABSENT, HALTED
+from selfdrive_env.state.params import REVERSE_ALLOWED
+from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED
 
 __all__ = [
     "Scales",
@@ -96,6 +97,7 @@ def bicycle_step(
     scales,
     wheelbase,
     hold_jerk,
+    may_reverse,
     dt,
 ):
     """Advances speed, accelerations and steering angle by one step.
@@ -113,6 +115,7 @@ def bicycle_step(
         scales: `Scales` of the body.
         wheelbase: [m]
         hold_jerk: Commands at or below it stop a vehicle that stands or reverses [m/s^3].
+        may_reverse: Whether other commands below 0 reverse one that stands; else they hold it.
         dt: [s]
 
     Returns:
@@ -120,7 +123,8 @@ def bicycle_step(
         driven and its curvature, realised longitudinal and lateral jerk: what the limits of the
         body left of the command, none of it while the speed cannot change.
     """
-    holds = jerk_long <= hold_jerk and speed <= ZERO
+    brakes = jerk_long <= hold_jerk or (jerk_long < ZERO and not may_reverse)
+    holds = brakes and speed <= ZERO
     if holds:
         jerk_long = -jerk_long
 
@@ -135,13 +139,16 @@ def bicycle_step(
     )
 
     free = speed + HALF * (acceleration + new_acceleration) * dt
-    new_speed = without_sign_change(speed, clamp(free, MAX_REVERSE, TOP_SPEED * scales.speed))
+    least = MAX_REVERSE if may_reverse else ZERO
+    new_speed = without_sign_change(speed, clamp(free, least, TOP_SPEED * scales.speed))
     if holds and (new_speed >= ZERO or speed == ZERO):
         new_speed = ZERO
     real_jerk = (new_acceleration - acceleration) / dt
     if new_speed != free:
         new_acceleration = ZERO
         real_jerk = ZERO if new_speed == speed else real_jerk
+    elif new_speed == ZERO and new_acceleration < ZERO:  # braking that ends exactly at rest
+        new_acceleration = ZERO
 
     wanted = new_lateral / max(new_speed * new_speed, MIN_SPEED_SQUARED)
     turn = clamp(arctangent(wanted * wheelbase) - steering, -STEERING_RATE * dt, STEERING_RATE * dt)
@@ -201,6 +208,7 @@ def advance_bodies(model, data, worker, world):
             ),
             bodies.wheelbase[world, agent],
             hold_jerk,
+            params.reverse == REVERSE_ALLOWED or bodies.driver[world, agent] != EXTERNAL,
             dt,
         )
         x, y, cos, sin = along_arc(

@@ -60,10 +60,12 @@ from selfdrive_env.kernels.observation.scales import (
 from selfdrive_env.kernels.observation.shown_way import write_notes, write_route
 from selfdrive_env.kernels.observation.way import SHOWN, walk_ahead
 from selfdrive_env.kernels.surface import cell_at, observation_cell
+from selfdrive_env.state.params import REVERSE_ALLOWED
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
 from selfdrive_env.state.road import SEG_CURVATURE
 from selfdrive_env.state.world import (
     ABSENT,
+    EXTERNAL,
     GREEN,
     MAX_GOALS,
     NO_LIGHT,
@@ -121,7 +123,8 @@ def write_ego(row, params, lanes, agents, bodies, world, agent):
     row[13] = width_part(bodies.width[world, agent])
     row[14] = balanced(agents.goal_distance[world, agent], GOAL_DISTANCE)
     row[15] = balanced(np.float32(params.dt), DT)
-    row[16] = ONE
+    may_reverse = params.reverse == REVERSE_ALLOWED or bodies.driver[world, agent] != EXTERNAL
+    row[16] = np.float32(may_reverse)
     return EGO_FLOATS
 
 

@@ -110,14 +110,17 @@ def lane_after(lanes, routes, lane, ways, bend):
 
 @inline
 def write_way_point(lanes, way, number, index, s):
-    """Writes point `number` of a way, at arc length s of a lane, on segment `index`."""
+    """Writes point `number` of a way, at arc length s of a lane on segment `index`; returns x, y."""
     t = s - lanes.segment[index, SEG_S]
     cos, sin = lanes.segment[index, SEG_COS], lanes.segment[index, SEG_SIN]
-    way[WAY_X, number] = lanes.segment[index, SEG_X] + t * cos
-    way[WAY_Y, number] = lanes.segment[index, SEG_Y] + t * sin
+    x = lanes.segment[index, SEG_X] + t * cos
+    y = lanes.segment[index, SEG_Y] + t * sin
+    way[WAY_X, number] = x
+    way[WAY_Y, number] = y
     way[WAY_COS, number] = cos
     way[WAY_SIN, number] = sin
     way[WAY_Z, number] = lanes.segment[index, SEG_Z]
+    return x, y
 
 
 @inline
@@ -193,19 +196,6 @@ def note_entry(lanes, lane, gap, info, undecided):
     return False
 
 
-@inline
-def note_bounds(way, count, room, info):
-    """Writes the box round a way, `room` wider to all sides."""
-    west, south = UNREACHABLE, UNREACHABLE
-    east, north = -UNREACHABLE, -UNREACHABLE
-    for number in range(count):
-        x, y = way[WAY_X, number], way[WAY_Y, number]
-        west, east = min(west, x), max(east, x)
-        south, north = min(south, y), max(north, y)
-    info[WEST], info[EAST] = west - room, east + room
-    info[SOUTH], info[NORTH] = south - room, north + room
-
-
 @njit
 def walk_ahead(model, data, way, worker, world, agent):
     """Walks the way ahead of an agent and writes what its row shows of it.
@@ -237,6 +227,7 @@ def walk_ahead(model, data, way, worker, world, agent):
         info[column] = ZERO
     number, slot, count = np.int64(0), np.int64(0), np.int64(0)
     undecided = True
+    west, south, east, north = UNREACHABLE, UNREACHABLE, -UNREACHABLE, -UNREACHABLE
     for hop in range(MOST_LANES):
         ways = (goal_lane, first_lane, num_lanes)
         target = lane_wanted(lanes, routes, lane, ways)
@@ -249,7 +240,9 @@ def walk_ahead(model, data, way, worker, world, agent):
         while number < WAY_POINTS and WAY_STEP * np.float32(number) <= end:
             s = (WAY_STEP * np.float32(number) - base) * ratio
             index = first + min(np.int64(max(s, ZERO) * per_metre), most - 1)
-            write_way_point(lanes, way, number, index, s)
+            x, y = write_way_point(lanes, way, number, index, s)
+            west, east = min(west, x), max(east, x)
+            south, north = min(south, y), max(north, y)
             if (SHOWN_POINTS >> number) & 1:
                 show_point(lanes, way, number, index, half_width, shown, slot)
                 slot += 1
@@ -273,4 +266,6 @@ def walk_ahead(model, data, way, worker, world, agent):
         lines[place] = np.int32(-1)
     info[POINTS] = np.float32(number)
     info[SHOWN] = np.float32(slot)
-    note_bounds(way, number, half_width + WAY_STEP, info)
+    room = half_width + WAY_STEP
+    info[WEST], info[EAST] = west - room, east + room
+    info[SOUTH], info[NORTH] = south - room, north + room

@@ -3,7 +3,9 @@
 Looked at once, when the front of a body comes into a junction, against each body that has the right
 of way over it there (`Signs.foe`) and drives towards the place where their ways meet. It is a
 violation if the other one is there before the first has cleared the place, unless it is through
-before the first arrives. At an all-way stop who stood first goes first.
+before the first arrives. Where both lead into one lane, one may go in behind the other, or ahead of
+it with a gap. At an all-way stop who stood first goes first. Scripted drivers ask the same, with a
+margin, before they enter (`takes_way_of`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import next_lane
+from selfdrive_env.kernels.rules.gaps import goes_in_ahead, time_over, turning_speed
 from selfdrive_env.state.road import (
     FOE_BEGIN,
     FOE_END,
@@ -30,15 +33,17 @@ from selfdrive_env.state.world import (
     YELLOW,
 )
 
-__all__ = ["check_right_of_way", "junction_at_front"]
+__all__ = ["check_right_of_way", "junction_at_front", "takes_way_of"]
 
-CLEARING_SPEED = np.float32(4.0)  # [m/s]
 MOVING = np.float32(1.0)  # [m/s]
 STANDING = np.float32(0.3)  # [m/s]
 LOOK_AHEAD = np.float32(6.0)  # [s]
+FURTHER = np.float32(4.0)  # that is looked for each second of care [s/s]
 COURTESY = np.float32(10.0)  # [s]
 SHORT = np.float32(0.5)  # [m]
+EDGE = np.float32(2.0)  # [m]
 MAX_LANES = 8
+RULE = (ZERO, np.float32(0.5))  # `care` of one who makes nobody brake hard
 
 
 @njit
@@ -82,6 +87,35 @@ def junction_at_front(model, data, world, agent):
 
 
 @njit
+def has_not_left(model, data, world, agent, lane, start, junction):
+    """Whether an agent whose front is outside a junction is still in it or at its edge.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        agent: Who was in the junction.
+        lane: That its front is on.
+        start: Way from its front to the start of that lane [m].
+        junction: Which, -1 for none.
+    """
+    lanes = model.lanes
+    own = np.int64(lanes.segment_lane[data.agents.segment[world, agent]])
+    if junction < 0 or lanes.junction[own] == junction:
+        return junction >= 0
+    for _ in range(MAX_LANES):
+        start += lanes.length[lane]
+        if start > EDGE:
+            break
+        lane = following(model, data, world, agent, lane)
+        if lane < 0:
+            break
+        if lanes.junction[lane] == junction:
+            return True
+    return False
+
+
+@njit
 def is_stopped_by(model, data, world, agent, lane, start):
     """Whether a light or a stop sign along a lane holds an agent, whose front is `-start` along."""
     signs = model.signs
@@ -99,7 +133,7 @@ def is_stopped_by(model, data, world, agent, lane, start):
 
 
 @njit
-def meets(model, data, world, agent, lane, start, other, other_lane, other_start):
+def meets(model, data, world, agent, lane, start, other, other_lane, other_start, care):
     """Whether an agent that comes along one lane takes the way of another along its lane.
 
     Args:
@@ -112,9 +146,9 @@ def meets(model, data, world, agent, lane, start, other, other_lane, other_start
         other: Who may have the right of way.
         other_lane: Of its way through the junction.
         other_start: Likewise for its front [m].
+        care: Time to keep between the two [s]; share of the gap that the other wants if it follows.
     """
-    signs, agents, bodies = model.signs, data.agents, data.bodies
-    speed = max(agents.speed[world, agent], CLEARING_SPEED)
+    lanes, signs, agents, bodies = model.lanes, model.signs, data.agents, data.bodies
     pace = agents.speed[world, other]
     for entry in range(signs.foe_first[lane], signs.foe_first[lane + 1]):
         if signs.foe[entry] != other_lane:
@@ -124,12 +158,37 @@ def meets(model, data, world, agent, lane, start, other, other_lane, other_start
             return stood_first(data, model.params.dt, world, agent, other)
         if pace <= MOVING:
             return False
-        clear = (start + place[FOE_END] + bodies.length[world, agent]) / speed
-        arrive = max(start + place[FOE_BEGIN], ZERO) / speed
-        other_arrives = max(other_start + place[FOE_OTHER_BEGIN], ZERO) / pace
-        gone = (other_start + place[FOE_OTHER_END] + bodies.length[world, other]) / pace
-        return other_arrives < clear and gone > arrive
+        margin, share = care
+        speed = agents.speed[world, agent]
+        top = turning_speed(lanes.max_curvature[lane], lanes.speed_limit[lane])
+        top = top if margin > ZERO else max(top, speed)
+        limit = turning_speed(lanes.max_curvature[other_lane], lanes.speed_limit[other_lane])
+        limit = max(limit, pace) if margin > ZERO else pace
+        length, other_length = bodies.length[world, agent], bodies.length[world, other]
+        begin, other_begin = start + place[FOE_BEGIN], other_start + place[FOE_OTHER_BEGIN]
+        end, other_end = start + place[FOE_END], other_start + place[FOE_OTHER_END]
+        if joins(lanes, lane, other_lane):
+            if other_begin + other_length < begin:
+                return False
+            if goes_in_ahead(begin + length, speed, top, other_begin, pace, share):
+                return False
+            return other_begin + other_length > pace * time_over(begin, speed, top)
+        clear = time_over(end + length, speed, top) + margin
+        arrive = time_over(begin, speed, top)
+        gone = time_over(other_end + other_length, pace, pace) + margin
+        return time_over(other_begin, pace, limit) < clear and gone > arrive
     return False
+
+
+@njit
+def joins(lanes, lane, other_lane):
+    """Whether two lanes lead into the same one."""
+    ahead, other_ahead = lanes.successor_first[lane], lanes.successor_first[other_lane]
+    if ahead == lanes.successor_first[lane + 1]:
+        return False
+    if other_ahead == lanes.successor_first[other_lane + 1]:
+        return False
+    return lanes.successor[ahead] == lanes.successor[other_ahead]
 
 
 @njit
@@ -147,8 +206,8 @@ def stood_first(data, dt, world, agent, other):
 
 
 @njit
-def takes_way_of(model, data, world, agent, lane, start, other):
-    """Whether an agent whose front has come into a junction takes the right of way of another.
+def takes_way_of(model, data, world, agent, lane, start, other, care):
+    """Whether an agent whose front comes into a junction takes the right of way of another.
 
     Args:
         model: Of the batch.
@@ -158,10 +217,11 @@ def takes_way_of(model, data, world, agent, lane, start, other):
         lane: That its front is on.
         start: Way from its front to the start of that lane [m].
         other: Who may have the right of way.
+        care: As in `meets`.
     """
     lanes, agents = model.lanes, data.agents
     junction = lanes.junction[lane]
-    reach = max(agents.speed[world, other], ONE) * LOOK_AHEAD
+    reach = max(agents.speed[world, other], ONE) * (LOOK_AHEAD + FURTHER * care[0])
     other_lane = np.int64(lanes.segment_lane[agents.segment[world, other]])
     other_start = -agents.s[world, other] - HALF * data.bodies.length[world, other]
     for _ in range(MAX_LANES):
@@ -171,7 +231,7 @@ def takes_way_of(model, data, world, agent, lane, start, other):
                 if mine < 0 or lanes.junction[mine] != junction:
                     break
                 if meets(model, data, world, agent, mine, mine_start, other, other_lane,
-                        other_start):  # fmt: skip
+                        other_start, care):  # fmt: skip
                     return True
                 mine_start += lanes.length[mine]
                 mine = following(model, data, world, agent, mine)
@@ -186,7 +246,10 @@ def takes_way_of(model, data, world, agent, lane, start, other):
 
 @njit
 def check_right_of_way(model, data, worker, world):
-    """Stage: tells whose front came into a junction in the way of one with the right of way."""
+    """Stage: tells whose front came into a junction in the way of one with the right of way.
+
+    It comes in once, though it may go back and forth over the edge.
+    """
     lanes, signs, agents = model.lanes, model.signs, data.agents
     map_index = data.worlds.map[world]
     first = lanes.map_lane_first[map_index]
@@ -200,6 +263,8 @@ def check_right_of_way(model, data, worker, world):
         lane, start = lane_at_front(model, data, world, agent)
         junction = np.int64(lanes.junction[lane])
         before = np.int64(agents.front_junction[world, agent])
+        if junction < 0 and has_not_left(model, data, world, agent, lane, start, before):
+            continue
         agents.front_junction[world, agent] = junction
         moving = agents.speed[world, agent] > STANDING
         if junction < 0 or junction == before or not moving:
@@ -207,6 +272,6 @@ def check_right_of_way(model, data, worker, world):
         for other in range(num_agents):
             if other == agent or agents.status[world, other] in (ABSENT, HALTED):
                 continue
-            if takes_way_of(model, data, world, agent, lane, start, other):
+            if takes_way_of(model, data, world, agent, lane, start, other, RULE):
                 data.output.event[world, agent] |= EVENT_YIELD
                 break

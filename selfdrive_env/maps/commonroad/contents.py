@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import TypeVar
 
@@ -79,7 +80,8 @@ def read_contents(path: Path, problems: Problems) -> Contents:
     Returns:
         The records, keyed by their ids.
     """
-    elements = xml.read_elements(path, SCHEMA)
+    skipped: Counter[str] = Counter()
+    elements = xml.read_elements(path, SCHEMA, skipped)
     contents = _read_root(next(elements), path.name)
     for element in elements:
         if element.tag == "lanelet":
@@ -95,6 +97,7 @@ def read_contents(path: Path, problems: Problems) -> Contents:
         elif element.tag == "intersection":
             crossing = _read_intersection(element)
             _put(contents.intersections, crossing.id, crossing, "intersection", problems)
+    problems.skip(skipped)
     return contents
 
 
@@ -104,7 +107,7 @@ def _put(
     """Adds a record unless there is one of its id."""
     if name in records:
         flaw = "{} elements have an id used before by one of their kind and are left out"
-        problems.add(flaw, f"{what} {name}")
+        problems.drop(flaw, f"{what} {name}")
     else:
         records[name] = record
 
@@ -175,10 +178,10 @@ def _read_lanelet(element: Element, problems: Problems) -> Lanelet | None:
     name = element.text("id")
     left, right = (_points(element.child(tag)) for tag in ("leftBound", "rightBound"))
     if min(len(left), len(right)) < 2:
-        problems.add("{} lanelets have a bound of less than two points and are left out", name)
+        problems.drop("{} lanelets have a bound of less than two points and are left out", name)
         return None
     if len(left) != len(right):
-        problems.add(
+        problems.infer(
             "{} lanelets have bounds of unequal numbers of points (matched by their place)", name
         )
     speeds = element.all("speedLimit")
@@ -213,7 +216,7 @@ def _speed(element: Element, lanelet: str, problems: Problems) -> float | None:
         speed = math.nan
     if 0.0 < speed <= MAX_LIMIT:
         return speed
-    problems.add(
+    problems.drop(
         f"{{}} speed limits are not above 0 and up to {MAX_LIMIT:g} m/s and are left out",
         f"lanelet {lanelet} ({element.content.strip()[:20]})",
     )
@@ -225,7 +228,7 @@ def _stop_mark(element: Element | None, lanelet: str, problems: Problems) -> Sto
         return None
     points = _points(element)
     if len(points) == 1 or len(points) > 2:
-        problems.add(
+        problems.infer(
             "{} stop lines have not two ends and are moved to the end of their lanelet", lanelet
         )
         points = points[:0]
@@ -245,7 +248,7 @@ def _read_sign(element: Element, country: str, problems: Problems) -> Sign:
             values = _texts(part, "additionalValue")
             speed = speed_shown(ids[0], values)
             if speed is None:
-                problems.add(
+                problems.drop(
                     f"{{}} speed signs show no speed above 0 and up to {MAX_LIMIT:g} m/s and are "
                     "left out",
                     f"sign {name} ({', '.join(values)[:20]})",
@@ -285,7 +288,7 @@ def _read_cycle(
             seconds, colour = math.nan, NO_LIGHT
         if not 0.0 < seconds <= MAX_COORDINATE:
             flaw = "{} lights have a cycle of which a phase is flawed (it is left out)"
-            problems.add(flaw, f"light {light}")
+            problems.drop(flaw, f"light {light}")
             return [], 0.0
         if cycle and cycle[-1][0] == colour:
             seconds += cycle.pop()[1]
@@ -298,7 +301,9 @@ def _read_cycle(
     except ValueError:
         delay = math.nan
     if not abs(delay) <= MAX_COORDINATE:
-        problems.add("{} lights have a time offset that is no number (0 is used)", f"light {light}")
+        problems.infer(
+            "{} lights have a time offset that is no number (0 is used)", f"light {light}"
+        )
         delay = 0.0
     return cycle, -delay % sum(seconds for _, seconds in cycle)
 

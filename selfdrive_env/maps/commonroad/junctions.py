@@ -28,15 +28,13 @@ def place_junctions(
         lanes += [made.back.get(name) for name in names]
         free = [i for i in lanes if i is not None and network.lanes[i].junction < 0]
         if not free:
-            problems.add("{} intersections have no lanes of their own", intersection.id)
+            problems.drop("{} intersections have no lanes of their own", intersection.id)
             continue
         for lane in free:
             network.lanes[lane].junction = len(network.junctions)
         network.junctions.append(Junction(intersection.id, lanes=free))
-    known = len(network.junctions)
-    infer_junctions(network)
-    for junction in network.junctions[known:]:
-        problems.add("{} junctions are inferred from lanes that lie over others", junction.name)
+    for name in infer_junctions(network):
+        problems.infer("{} junctions are inferred from lanes that lie over others", name)
 
 
 def _members(intersection: Intersection, contents: Contents, problems: Problems) -> dict[str, None]:
@@ -49,5 +47,5 @@ def _members(intersection: Intersection, contents: Contents, problems: Problems)
     for name in dict.fromkeys([*named, *arms]):
         if name not in contents.lanelets:
             flaw = "{} intersections refer to lanelets that do not exist"
-            problems.add(flaw, f"{intersection.id} -> {name}")
+            problems.drop(flaw, f"{intersection.id} -> {name}")
     return dict.fromkeys(named)

@@ -103,7 +103,7 @@ def make_lanes(contents: Contents, network: RoadNetwork, problems: Problems) -> 
     crossings = {ref for one in contents.intersections.values() for ref in one.crossings}
     for lanelet in contents.lanelets.values():
         kind = _lane_type(lanelet)
-        limit = _speed_limit(lanelet, contents)
+        limit = _speed_limit(lanelet, contents, problems)
         lane = _lane(lanelet, kind, problems, road=roads[lanelet.id], speed_limit=limit)
         if lane is None:
             continue
@@ -160,13 +160,16 @@ def _lane_type(lanelet: Lanelet) -> str:
     return "biking" if users <= {"bicycle", "pedestrian"} else "restricted"
 
 
-def _speed_limit(lanelet: Lanelet, contents: Contents) -> float:
+def _speed_limit(lanelet: Lanelet, contents: Contents, problems: Problems) -> float:
     """Returns the limit of a lanelet: its own, the lowest of its signs, or that of its type."""
     signs = [contents.signs[name] for name in lanelet.signs if name in contents.signs]
     shown = [speed for sign in signs for _, speed in sign.elements if speed is not None]
     limits = [*shown, *([] if lanelet.speed is None else [lanelet.speed])]
     if limits:
         return min(limits)
+    problems.infer(
+        "{} lanelets have no speed limit; that of their kind is used", lanelet.id, flaw=False
+    )
     return next((LIMITS[kind] for kind in LIMITS if kind in lanelet.types), DEFAULT_SPEED_LIMIT)
 
 
@@ -176,18 +179,18 @@ def _lane(lanelet: Lanelet, kind: str, problems: Problems, **fields: object) -> 
     turns = oriented(left, right)
     if all(turns):
         left, right = right, left
-        problems.add("{} lanelets have their left bound on the right (exchanged)", lanelet.id)
+        problems.infer("{} lanelets have their left bound on the right (exchanged)", lanelet.id)
     elif any(turns):
         left, right = left[:: -1 if turns[0] else 1], right[:: -1 if turns[1] else 1]
         problems.add("{} lanelets have bounds that run against each other", lanelet.id)
     try:
         lane = lane_between(lanelet.id, left, right, type=kind, **fields)
     except MapError:
-        problems.add("{} lanelets have bounds without a length and are left out", lanelet.id)
+        problems.drop("{} lanelets have bounds without a length and are left out", lanelet.id)
         return None
     if lane.drivable and lane.width.max() < MIN_WIDTH:
         flaw = f"{{}} lanelets are nowhere {MIN_WIDTH:g} m wide and are not driven on"
-        problems.add(flaw, lanelet.id)
+        problems.drop(flaw, lanelet.id)
         lane.type = "restricted"
     return lane
 
@@ -200,7 +203,7 @@ def _add_crosswalk(lane: Lane, network: RoadNetwork, problems: Problems) -> None
     outline = np.concatenate([left, right[::-1]])
     x, y = outline[:, 0] - outline[0, 0], outline[:, 1] - outline[0, 1]
     if 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) < MIN_AREA:
-        problems.add("{} crosswalks have no area and are left out", lane.name)
+        problems.drop("{} crosswalks have no area and are left out", lane.name)
         return
     network.crosswalks.append(Crosswalk(outline))
 
@@ -218,7 +221,7 @@ def _link(contents: Contents, made: LaneletLanes, network: RoadNetwork, problems
     for lanelet in contents.lanelets.values():
         for ref in (*lanelet.successors, *lanelet.predecessors):
             if ref not in contents.lanelets:
-                problems.add(NOT_THERE, f"{lanelet.id} -> {ref}")
+                problems.drop(NOT_THERE, f"{lanelet.id} -> {ref}")
         pairs.update(dict.fromkeys((lanelet.id, ref) for ref in lanelet.successors))
         pairs.update(dict.fromkeys((ref, lanelet.id) for ref in lanelet.predecessors))
     for before, after in pairs:
@@ -252,7 +255,7 @@ def _join(one: int, other: int, lanes: list[Lane], problems: Problems) -> None:
     kink = directions(lanes[one].centre)[1] @ directions(lanes[other].centre)[0]
     if np.linalg.norm(start - end) > MAX_GAP or kink < MAX_KINK:
         name = f"{lanes[one].name} -> {lanes[other].name}"
-        problems.add("{} lane links lead elsewhere than their lanes and are dropped", name)
+        problems.drop("{} lane links lead elsewhere than their lanes and are dropped", name)
     elif other not in lanes[one].successors:
         lanes[one].successors.append(other)
         lanes[other].predecessors.append(one)
@@ -268,7 +271,7 @@ def _set_neighbours(
             if beside is None:
                 continue
             if beside[0] not in contents.lanelets:
-                problems.add(NOT_THERE, f"{lanelet.id} -> {beside[0]}")
+                problems.drop(NOT_THERE, f"{lanelet.id} -> {beside[0]}")
                 continue
             other = made.driven(beside[0], network)
             if not beside[1] or index is None or other is None or other == index:
@@ -277,7 +280,7 @@ def _set_neighbours(
                 continue
             if _apart(network.lanes[index], network.lanes[other], side) > BESIDE:
                 name = f"{lanelet.id} and {beside[0]}"
-                problems.add("{} lanelets are no neighbours though the file says so", name)
+                problems.drop("{} lanelets are no neighbours though the file says so", name)
                 continue
             setattr(network.lanes[index], f"{side}_neighbour", other)
 

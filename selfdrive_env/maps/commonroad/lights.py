@@ -63,7 +63,7 @@ def make_groups(
         if junction >= 0 and (crossing or not whole):
             if whole:
                 flaw = "{} junctions have crossing roads green at once (their cycles are left out)"
-                problems.add(flaw, network.junctions[junction].name)
+                problems.drop(flaw, network.junctions[junction].name)
             groups, whole = _by_axis(members, network), False
         for group in groups:
             light = contents.lights[group[0].lights[0]]

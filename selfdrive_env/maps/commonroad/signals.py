@@ -107,7 +107,7 @@ def _holders(contents: Contents, problems: Problems) -> tuple[Holders, Holders]:
                     found[name].append(lanelet.id)
                 else:
                     flaw = f"{{}} lanelets refer to {what} that do not exist"
-                    problems.add(flaw, f"{lanelet.id} -> {name}")
+                    problems.drop(flaw, f"{lanelet.id} -> {name}")
     return lights, signs
 
 
@@ -149,7 +149,7 @@ def _add_lights(
     for name, light in contents.lights.items():
         signal = _signal(name, "traffic_light", light.position, holders[name], made, network)
         if not holders[name]:
-            problems.add("{} traffic lights are referred to by no lanelet", name)
+            problems.drop("{} traffic lights are referred to by no lanelet", name)
         if signal is not None:
             places[name] = len(network.signals)
             network.signals.append(signal)
@@ -167,16 +167,16 @@ def _approaches(
         working = [light for light in lights if light.active]
         for light in lights:
             if not light.active:
-                problems.add("{} traffic lights are switched off", light.id)
+                problems.drop("{} traffic lights are switched off", light.id)
         working.sort(key=lambda light: light.direction not in STRAIGHT)
         if any(one.cycle != working[0].cycle for one in working):
             flaw = "{} lanes have lights of several cycles (that for straight ahead counts)"
-            problems.add(flaw, name)
+            problems.drop(flaw, name)
         if working:
             found[name] = [light.id for light in working]
     for name, beside in _unlit(contents, set(found), made, network).items():
         found[name] = found[beside]
-        problems.add("{} lanes have no light though their arm has (they heed that)", name)
+        problems.infer("{} lanes have no light though their arm has (they heed that)", name)
     approaches = []
     for name, lights_ahead in found.items():
         lane = made.there[name]
@@ -214,7 +214,7 @@ def _add_signs(
     for name, sign in contents.signs.items():
         for number, (kind, _) in enumerate(sign.elements):
             if not _lanes_of(holders[name], made, network):
-                problems.add("{} signs are for no driving lane", f"{name} ({kind})")
+                problems.drop("{} signs are for no driving lane", f"{name} ({kind})")
             if kind == "right_first":
                 continue
             place = -1
@@ -246,7 +246,7 @@ class _Stations:
             if lane is None or mark is None:
                 continue
             if lane not in lit and not _signs_of(lanelet):
-                problems.add("{} stop lines are those of no light or sign and are left out", name)
+                problems.drop("{} stop lines are those of no light or sign and are left out", name)
             if len(mark.points):
                 self._draw(lane, mark.points, problems)
 
@@ -258,7 +258,7 @@ class _Stations:
             self.drawn[lane] = s
         elif s is not None or _distance(self.lanes[lane].centre[-1], points) > MAX_BEYOND:
             name = self.lanes[lane].name
-            problems.add("{} stop lines lie off their lanelet and are moved to its end", name)
+            problems.infer("{} stop lines lie off their lanelet and are moved to its end", name)
 
     def of(self, lane: int) -> float:
         """Returns the arc length along a lane at which traffic waits at its end [m]."""

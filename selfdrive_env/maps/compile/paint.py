@@ -43,6 +43,7 @@ def compile_paint(network: RoadNetwork, strips: Strips, surfaces: Sequence[Any])
         surfaces: Drivable surface of each layer, shapely geometries.
     """
     give_way, guides = _roundabout_lines(network)
+    lanes = [network.lanes[i] for i in strips.network_lane]
     kinds = {
         GAP: _gaps(network, strips, surfaces),
         CROSSWALK: [c.outline[:, :2] for c in network.crosswalks if len(c.outline) > 2],
@@ -55,7 +56,7 @@ def compile_paint(network: RoadNetwork, strips: Strips, surfaces: Sequence[Any])
         first=np.cumsum([0, *(len(line) for line in lines)]).astype(np.int32),
         point=np.concatenate([np.zeros((0, 2)), *lines]).astype(np.float32),
         unmarked=np.flatnonzero(
-            [network.lanes[i].left_mark == "none" for i in strips.network_lane]
+            ["none" in (lane.left_mark, lane.right_mark) for lane in lanes]
         ).astype(np.int32),
     )
 

@@ -22,12 +22,9 @@ from selfdrive_env.maps.network.stop_lines import crossing_of
 from selfdrive_env.maps.road_network import MapError, RoadNetwork
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
-__all__ = ["add_carla", "files_beside"]
+__all__ = ["add_carla"]
 
 Floats = NDArray[np.float64]
-
-STOP_LINES, CONTROLLERS = "_stoplines.json", "_traffic_light_controller.json"
-"""What follows the name of the map."""
 
 MAX_BYTES = 1 << 24
 """Longest file."""
@@ -70,16 +67,6 @@ class _Stop:
         return np.stack([middle + aside, middle - aside])
 
 
-def files_beside(path: Path, stem: str) -> tuple[Path, Path]:
-    """Returns where the stop lines and the controllers of a map would be.
-
-    Args:
-        path: Of the map.
-        stem: Its file's name without the ending.
-    """
-    return path.with_name(stem + STOP_LINES), path.with_name(stem + CONTROLLERS)
-
-
 def add_carla(
     files: tuple[Path, Path],
     contents: Contents,
@@ -102,7 +89,7 @@ def add_carla(
     stops = _stops(files[0]) if files[0].is_file() else []
     cycles = _cycles(files[1]) if files[1].is_file() else {}
     if contents.anchor is None and stops:
-        problems.add(
+        problems.drop(
             "{} files of stop lines are left out: their metres count from latitude 0, longitude 0",
             files[0].name,
         )
@@ -112,12 +99,12 @@ def add_carla(
         stop = stop.mirrored() if contents.mirrored else stop
         light = _light_of(stop, stop.mark(contents.anchor), lights, network)
         if light is None:
-            problems.add("{} stop lines of the file beside lie on no lane", f"actor {stop.actor}")
+            problems.drop("{} stop lines of the file beside lie on no lane", f"actor {stop.actor}")
             continue
         if stop.actor in cycles:
             light.program, light.cycle = cycles.pop(stop.actor)
     for actor in cycles:
-        problems.add("{} lights of controllers have no stop line", f"actor {actor}")
+        problems.drop("{} lights of controllers have no stop line", f"actor {actor}")
 
 
 def _light_of(stop: _Stop, mark: Floats, lights: list[Light], network: RoadNetwork) -> Light | None:

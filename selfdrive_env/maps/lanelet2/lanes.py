@@ -83,7 +83,7 @@ def make_lanes(contents: Contents, network: RoadNetwork, problems: Problems) -> 
     mirrored = _is_mirrored(list(sides_of.values()))
     if mirrored:
         contents.mirror()
-        problems.add("{} maps are mirrored: y points south, as in CARLA", network.name)
+        problems.infer("{} maps are mirrored: y points south, as in CARLA", network.name)
     for lanelet in contents.lanelets.values():
         sides = sides_of[lanelet.id]
         if sides is not None and mirrored:
@@ -125,14 +125,14 @@ def _make(
     if lanelet.tags.get("subtype", "").lower() == "crosswalk" and type_ != "driving":
         outline = np.concatenate([left.points, right.points[::-1]])
         if _area(outline) < MIN_AREA:
-            problems.add("{} crosswalks have no area and are left out", lanelet.id)
+            problems.drop("{} crosswalks have no area and are left out", lanelet.id)
         else:
             network.crosswalks.append(Crosswalk(outline))
         return
     try:
         lane = lane_between(lanelet.id, left.points, right.points, type=type_)
     except MapError as error:
-        problems.add("{} lanelets have no shape and are left out", f"{lanelet.id} ({error})")
+        problems.drop("{} lanelets have no shape and are left out", f"{lanelet.id} ({error})")
         return
     _check(lane, lanelet, problems)
     lane.speed_limit = _speed(lanelet, problems)
@@ -158,21 +158,21 @@ def _sides(lanelet: Relation, contents: Contents, problems: Problems) -> tuple[_
         refs = lanelet.refs("way", role)
         if len(refs) != 1:
             what = "{} lanelets have not one left and one right bound, and are left out"
-            problems.add(what, lanelet.id)
+            problems.drop(what, lanelet.id)
             return None
         if refs[0] not in contents.ways:
             what = "{} lanelets have a bound that is not in the file, and are left out"
-            problems.add(what, f"{lanelet.id} (way {refs[0]})")
+            problems.drop(what, f"{lanelet.id} (way {refs[0]})")
             return None
         way = contents.ways[refs[0]]
         nodes = [node for node in way.nodes if node in contents.nodes]
         if len(nodes) < len(way.nodes):
             what = "{} bounds lack nodes that are not in the file or have no place"
             if way.id not in problems.names[what]:
-                problems.add(what, way.id)
+                problems.drop(what, way.id)
         if len(nodes) < 2:
             what = "{} lanelets have a bound of fewer than two nodes, and are left out"
-            problems.add(what, f"{lanelet.id} (way {way.id})")
+            problems.drop(what, f"{lanelet.id} (way {way.id})")
             return None
         lines.append((way, nodes, np.array([contents.nodes[node] for node in nodes])))
     turns = oriented(lines[0][2], lines[1][2])
@@ -188,12 +188,12 @@ def _check(lane: Lane, lanelet: Relation, problems: Problems) -> None:
     if not lane.drivable:
         subtype = lanelet.tags.get("subtype", "")
         if not meaning.is_known(subtype):
-            problems.add("{} lanelets are of no known subtype and are not driven on",
+            problems.drop("{} lanelets are of no known subtype and are not driven on",
                 f"{lanelet.id} ({subtype[:40]})")  # fmt: skip
         return
     if lane.width.max() > MAX_WIDTH:
         what = f"{{}} lanelets are wider than {MAX_WIDTH:g} m in places and are not driven on"
-        problems.add(what, lanelet.id)
+        problems.drop(what, lanelet.id)
         lane.type = meaning.OTHER
         return
     if is_folded(lane):
@@ -205,8 +205,11 @@ def _speed(lanelet: Relation, problems: Problems) -> float:
     text = meaning.stated_speed(lanelet.tags)
     speed = meaning.speed_of(text) if text else None
     if text and speed is None:
-        problems.add("{} speed limits of lanelets are none that is known, and are left out",
+        problems.drop("{} speed limits of lanelets are none that is known, and are left out",
             f"{lanelet.id} ({text[:20]!r})")  # fmt: skip
+    if speed is None:
+        problems.infer("{} lanelets have no speed limit; that of their place and kind is used",
+            lanelet.id, flaw=False)  # fmt: skip
     return meaning.default_speed(lanelet.tags) if speed is None else speed
 
 

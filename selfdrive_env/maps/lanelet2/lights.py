@@ -72,11 +72,11 @@ def place_lights(lights: list[Light], network: RoadNetwork, problems: Problems) 
         own = [(lane, s) for lane, s in places.items() if lane not in taken]
         taken.update(places)
         if not places:
-            problems.add("{} traffic lights control no lane for cars", light.name)
+            problems.drop("{} traffic lights control no lane for cars", light.name)
         elif own:
             placed[number] = own
         else:
-            problems.add("{} traffic lights stand where another one does already", light.name)
+            problems.drop("{} traffic lights stand where another one does already", light.name)
         if places:
             signal.heading = _heading(network, list(places.items()))
     _make_groups(lights, placed, network)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,14 +15,13 @@ from numpy.typing import NDArray
 from selfdrive_env.maps import xml
 from selfdrive_env.maps.flaws import MAX_COORDINATE
 from selfdrive_env.maps.lanelet2.projection import MAX_LATITUDE, project, zone_of
+from selfdrive_env.maps.lanelet2.sources import SUFFIXES
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.road_network import MapError
 
 __all__ = ["Contents", "Member", "Relation", "Way", "read_contents"]
 
 Floats = NDArray[np.float64]
-
-SUFFIXES = (".osm", ".osm.gz", ".osm.xz")
 
 NODE_TAGS = ("local_x", "local_y", "ele")
 """Tags of nodes that are read."""
@@ -161,13 +161,14 @@ def read_contents(path: Path, problems: Problems) -> Contents:
     contents = Contents()
     places = _Places()
     others = 0
-    for element in xml.read_elements(path, SCHEMA):
+    skipped: Counter[str] = Counter()
+    for element in xml.read_elements(path, SCHEMA, skipped):
         name = element.text("id")
         if not name or element.text("action") == "delete" or element.text("visible") == "false":
             continue
         if element.tag == "node":
             if not places.add(element):
-                problems.add(TWICE, f"node {name}")
+                problems.drop(TWICE, f"node {name}")
             continue
         if len(contents.ways) + len(contents.rules) > MAX_LINES:
             raise element.error(f"is one of more than {MAX_LINES} ways and regulatory elements")
@@ -191,6 +192,7 @@ def read_contents(path: Path, problems: Problems) -> Contents:
                 contents.areas.append(name)
             else:
                 others += 1
+    problems.skip(skipped)
     if not contents.lanelets:
         what = "an OpenStreetMap extract; " if _has_roads(contents) else ""
         others += len(contents.rules) + len(contents.areas)
@@ -208,7 +210,7 @@ Kept = TypeVar("Kept")
 def _keep(kept: dict[str, Kept], name: str, one: Kept, what: str, problems: Problems) -> None:
     """Keeps an element, the first of those with one id."""
     if name in kept:
-        problems.add(TWICE, f"{what} {name}")
+        problems.drop(TWICE, f"{what} {name}")
     kept.setdefault(name, one)
 
 
@@ -234,7 +236,7 @@ def _place_nodes(contents: Contents, places: _Places, name: str, problems: Probl
     table = places.table(names) if names else np.zeros((0, 5))
     chosen: NDArray[np.bool_] = np.array([node in bounds for node in names], bool)
     for node in np.flatnonzero(chosen & ~np.isfinite(table[:, 4])).tolist():
-        problems.add("{} nodes have no usable height (ele), and get 0", f"node {names[node]}")
+        problems.infer("{} nodes have no usable height (ele), and get 0", f"node {names[node]}")
     table[~np.isfinite(table[:, 4]), 4] = 0.0
     local = np.isfinite(table[:, 2]) & np.isfinite(table[:, 3])
     if chosen.any() and local[chosen].mean() > LOCAL_SHARE:
@@ -245,7 +247,7 @@ def _place_nodes(contents: Contents, places: _Places, name: str, problems: Probl
         good, plane = _projected(contents, table, known, known & chosen, name)
         wanted = "lat and lon near the others'"
     for row in np.flatnonzero(chosen & ~good).tolist():
-        problems.add(f"{{}} nodes have no usable {wanted}, and are left out", f"node {names[row]}")
+        problems.drop(f"{{}} nodes have no usable {wanted}, and are left out", f"node {names[row]}")
     for row in np.flatnonzero(good).tolist():
         contents.nodes[names[row]] = np.append(plane[row], table[row, 4])
 

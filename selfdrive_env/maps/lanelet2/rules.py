@@ -42,12 +42,12 @@ class Rules:
                     self.users[name].append(lanelet.id)
                 else:
                     what = "{} lanelets name a regulatory element that is not in the file"
-                    problems.add(what, f"{lanelet.id} ({name})")
+                    problems.drop(what, f"{lanelet.id} ({name})")
         for rule in contents.rules.values():
             subtype = rule.tags.get("subtype", "")
             if subtype not in KNOWN:
                 what = "{} regulatory elements are of no kind that is read"
-                problems.add(what, f"{rule.id} ({subtype[:40] or 'no subtype'})")
+                problems.drop(what, f"{rule.id} ({subtype[:40] or 'no subtype'})")
 
     def of(self, subtype: str) -> list[Relation]:
         """Returns the elements of a subtype."""
@@ -96,9 +96,9 @@ def set_speed_limits(rules: Rules) -> None:
         speed = next((value for value in speeds if value is not None), None)
         users = rules.users.get(rule.id, [])
         if speed is None:
-            rules.problems.add("{} speed limit elements state no limit that is known", rule.id)
+            rules.problems.drop("{} speed limit elements state no limit that is known", rule.id)
         elif not users:
-            rules.problems.add("{} speed limit elements are for no lanelet", rule.id)
+            rules.problems.drop("{} speed limit elements are for no lanelet", rule.id)
         else:
             for lanelet in users:
                 for lane in rules.made.lanes.get(lanelet, ()):
@@ -121,7 +121,7 @@ def find_lights(rules: Rules) -> list[Light]:
         if position is None:
             places = [*marks, *(rules.network.lanes[i].centre[-1:] for i in lanes)]
             position = places[0].mean(axis=0) if places else np.zeros(3)
-            rules.problems.add("{} traffic lights have no place of their own", rule.id)
+            rules.problems.infer("{} traffic lights have no place of their own", rule.id)
         bulbs = set(rule.refs("way", "refers"))
         lights.append(Light(rule.id, position, lanes, marks, bulbs))
     return lights
@@ -187,7 +187,7 @@ class _Stops:
                     rules.network.junctions[junction].rule = "all_way_stop"
                 else:
                     what = "{} lanelets of all-way stops lead to no junction"
-                    rules.problems.add(what, rules.network.lanes[lane].name)
+                    rules.problems.drop(what, rules.network.lanes[lane].name)
         if stop >= 0 or all_way:
             self.wait(lanes, marks, stop)
 
@@ -233,7 +233,7 @@ def _set_precedence(rules: Rules, lit: set[int]) -> None:
                 before = {e for i in inside for e in entries(i, lanes)} | set(inside)
                 if not inside:
                     what = "{} lanelets with a right of way lead to no junction"
-                    rules.problems.add(what, lanes[lane].name)
+                    rules.problems.drop(what, lanes[lane].name)
                 if not (fallback and before & lit):
                     chosen.update(inside)
     for lane in goes_first - yields:

@@ -52,11 +52,14 @@ CHUNK = 2_000_000
 """Of them at once."""
 
 
-def infer_junctions(network: RoadNetwork) -> None:
+def infer_junctions(network: RoadNetwork) -> list[str]:
     """Appends a junction for each set of drivable lanes that lie over each other.
 
     Args:
         network: Its lanes are linked; those without a junction may get one. Changed in place.
+
+    Returns:
+        The names of the new junctions.
 
     Raises:
         MapError: There is too much to compare.
@@ -75,12 +78,14 @@ def infer_junctions(network: RoadNetwork) -> None:
     members: dict[int, list[int]] = defaultdict(list)
     for lane in range(len(network.lanes)):
         members[root(lane)].append(lane)
+    known = len(network.junctions)
     for lanes in members.values():
         if len(lanes) > 1:
             for lane in lanes:
                 network.lanes[lane].junction = len(network.junctions)
             name = network.lanes[lanes[0]].name
             network.junctions.append(Junction(f"at {name}", lanes=lanes))
+    return [junction.name for junction in network.junctions[known:]]
 
 
 def overlapping_lanes(network: RoadNetwork) -> list[tuple[int, int]]:

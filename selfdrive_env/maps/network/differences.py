@@ -160,8 +160,9 @@ class _Comparison:
         if abs(lane.speed_limit - found.speed_limit) > SPEED:
             place = f"{lane.name} ({lane.speed_limit:g}, {found.speed_limit:g} m/s)"
             self.problems.add("{} lanes have another speed limit", place)
-        if lane.left_mark != found.left_mark:
-            self.problems.add("{} lanes have another mark on their left", lane.name)
+        for side in ("left", "right"):
+            if getattr(lane, f"{side}_mark") != getattr(found, f"{side}_mark"):
+                self.problems.add("{} lanes have another mark on their " + side, lane.name)
         if lane.precedence != found.precedence:
             self.problems.add("{} lanes have another precedence", lane.name)
 

@@ -7,7 +7,7 @@ the links can be put in after `join_lanes`, which `finish` calls too.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selfdrive_env.maps.flaws import listed
 from selfdrive_env.maps.network.guards import widen_guards
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, Lane, MapError, RoadNetwork
 
@@ -39,22 +40,69 @@ NEAR_KINK = np.cos(np.radians(15.0))
 
 
 class Problems:
-    """Collects flaws as one sentence a kind, with a count and the first few names."""
+    """Collects what a reader has to tell as one sentence a kind, with a count and a few names.
+
+    A sentence is a flaw of the file, or tells what was inferred or dropped, or both.
+    """
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
+        self._flaws: set[str] = set()
+        self._inferred: set[str] = set()
+        self._dropped: set[str] = set()
 
     def add(self, sentence: str, name: str) -> None:
-        """Notes that `sentence` ("{} lanes are ...", with the count in braces) holds for `name`."""
+        """Notes a flaw: `sentence` ("{} lanes are ...", the count in braces) holds for `name`."""
         self.names[sentence].append(name)
+        self._flaws.add(sentence)
+
+    def infer(self, sentence: str, name: str, *, flaw: bool = True) -> None:
+        """Notes that the reader supplied what the file does not say, or says wrongly.
+
+        Args:
+            sentence: As of `add`.
+            name: Likewise.
+            flaw: Whether the file should have said it.
+        """
+        self.names[sentence].append(name)
+        self._inferred.add(sentence)
+        if flaw:
+            self._flaws.add(sentence)
+
+    def drop(self, sentence: str, name: str, *, flaw: bool = True) -> None:
+        """Notes that something of the file is not in the network, or not used.
+
+        Args:
+            sentence: As of `add`.
+            name: Likewise.
+            flaw: Whether that should be looked at.
+        """
+        self.names[sentence].append(name)
+        self._dropped.add(sentence)
+        if flaw:
+            self._flaws.add(sentence)
+
+    def skip(self, elements: Counter[str]) -> None:
+        """Notes how many elements of each name a reader passes over; none of them is a flaw."""
+        for name, count in sorted(elements.items()):
+            self.names["{} kinds of elements are not read"].append(f"<{name}> ({count})")
+            self._dropped.add("{} kinds of elements are not read")
 
     def sentences(self) -> list[str]:
         """Returns one sentence a kind of flaw."""
-        result = []
-        for sentence, names in self.names.items():
-            more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-            result.append(f"{sentence.format(len(names))}: {', '.join(names[:4])}{more}")
-        return result
+        return self._of(self._flaws)
+
+    def inferred(self) -> list[str]:
+        """Returns one sentence for each kind of thing that was inferred."""
+        return self._of(self._inferred)
+
+    def dropped(self) -> list[str]:
+        """Returns one sentence for each kind of thing that was dropped."""
+        return self._of(self._dropped)
+
+    def _of(self, chosen: set[str]) -> list[str]:
+        """Returns some sentences, in the order in which they were first noted."""
+        return [listed(sentence, own) for sentence, own in self.names.items() if sentence in chosen]
 
 
 def lane_along(name: str, centre: ArrayLike, width: ArrayLike, **fields: Any) -> Lane:
@@ -122,6 +170,7 @@ def finish(
         network.driving_lane_km = total / 1000.0
     move(network, -_middle(network))
     network.problems = problems.sentences()
+    network.inferred, network.dropped = problems.inferred(), problems.dropped()
     return network
 
 
@@ -231,7 +280,7 @@ def _join_coincident(lanes: list[Lane], problems: Problems) -> None:
             lanes[i].successors.append(j)
             lanes[j].predecessors.append(i)
             name = f"{lanes[i].name} -> {lanes[j].name}"
-            problems.add("{} lane links were missing and are taken from geometry", name)
+            problems.infer("{} lane links were missing and are taken from geometry", name)
 
 
 def _coincide(centre: Floats, other: Floats) -> bool:

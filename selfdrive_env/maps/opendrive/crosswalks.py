@@ -52,7 +52,7 @@ def place_crosswalks(contents: Contents, network: RoadNetwork, problems: Problem
         for record in road.crosswalks:
             outline = _outline(road, record)
             if _area(outline) < MIN_AREA:
-                problems.add("{} crosswalks have no area and are left out", f"object {record.id}")
+                problems.drop("{} crosswalks have no area and are left out", f"object {record.id}")
                 continue
             network.crosswalks.append(Crosswalk(outline))
 

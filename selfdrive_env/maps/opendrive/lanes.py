@@ -57,6 +57,8 @@ MAX_POINTS = 10_000_000
 MAX_WIDTH = 60.0
 """Widest lane that is driven on; a toll plaza of twelve lanes written as one [m]."""
 
+NO_LIMIT = f"{{}} driving lanes have no speed limit; {DEFAULT_SPEED_LIMIT:g} m/s is used"
+
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -122,7 +124,7 @@ def sample_road(
                 centre=centres[k],
                 left=boundaries[k],
                 right=boundaries[k + 1],
-                speed_limit=_speed_limit(road, section, record),
+                speed_limit=_speed_limit(road, section, record, problems),
                 road=road.id,
                 junction=junction,
             )
@@ -327,7 +329,7 @@ def _width(
         width = np.zeros_like(stations)
     name = lane_name(road, section, lane)
     if width.min() < -NEGLIGIBLE_WIDTH:
-        problems.add("{} lanes have a negative width in places (taken as 0)", name)
+        problems.infer("{} lanes have a negative width in places (taken as 0)", name)
     if lane.type in DRIVABLE_TYPES and width.max() > MAX_WIDTH:
         raise MapError(
             f"lane {name} is {width.max():.0f} m wide; a {lane.type} lane may be at most "
@@ -338,7 +340,7 @@ def _width(
     return np.maximum(width, 0.0)
 
 
-def _speed_limit(road: Road, section: Section, record: LaneRecord) -> float:
+def _speed_limit(road: Road, section: Section, record: LaneRecord, problems: Problems) -> float:
     """Returns the limit of a lane: its own, else the road's, else a sign's, else the default."""
     middle = 0.5 * (section.start + section.end)
     own = [limit for start, limit in sorted(record.speeds) if section.start + start <= middle]
@@ -357,4 +359,6 @@ def _speed_limit(road: Road, section: Section, record: LaneRecord) -> float:
         and (signal.names(record.id) or not any(signal.names(other.id) for other in section.lanes))
     ]
     passed = [limit for s, limit in sorted(signs) if s <= (middle if forward else -middle)]
+    if not passed and record.type in DRIVABLE_TYPES:
+        problems.infer(NO_LIMIT, lane_name(road, section, record), flaw=False)
     return passed[-1] if passed else DEFAULT_SPEED_LIMIT

@@ -129,7 +129,7 @@ class _Linker:
             return None
         other = self.contents.roads.get(link.id)
         if other is None or not other.linked_sections:
-            self.problems.add("{} road links lead to no road", f"road {road.id} -> {link.id}")
+            self.problems.drop("{} road links lead to no road", f"road {road.id} -> {link.id}")
             return None
         other_end = link.at_end
         if other_end is None:
@@ -142,7 +142,7 @@ class _Linker:
         incoming = self.contents.roads.get(connection.incoming)
         connecting = self.contents.roads.get(connection.connecting)
         if incoming is None or connecting is None:
-            self.problems.add("{} junction connections name a road that does not exist", name)
+            self.problems.drop("{} junction connections name a road that does not exist", name)
             return
         if not incoming.linked_sections or not connecting.linked_sections:
             return
@@ -162,7 +162,7 @@ class _Linker:
             if here is not None and self.types[here[0]] in DRIVABLE_TYPES:
                 self._join((here, side), *target, b)
             elif here is None and a != 0:
-                self.problems.add("{} lane links name a lane that does not exist", f"{name}, {a}")
+                self.problems.drop("{} lane links name a lane that does not exist", f"{name}, {a}")
 
     def _nearer_side(self, incoming: Road, target: tuple[str, int, bool]) -> bool:
         """Returns whether the end of a road, not its start, is nearer to the end of another."""
@@ -194,7 +194,7 @@ class _Linker:
             if lane_id != 0:
                 section = self.contents.roads[road].linked_sections[number].name
                 name = f"{self.names[nodes[0]]} -> {road}/{section}/{lane_id}"
-                self.problems.add("{} lane links name a lane that does not exist", name)
+                self.problems.drop("{} lane links name a lane that does not exist", name)
             return
         if self.types[others[0]] not in DRIVABLE_TYPES:
             for lane in nodes:
@@ -226,7 +226,7 @@ class _Linker:
                     turn = np.degrees(np.arccos(np.clip(kink, -1.0, 1.0)))
                     apart = f"{rise:.1f} m of height" if rise > MAX_STEP_UP else f"{turn:.0f} deg"
                 name = f"{self.lanes[a].name} -> {self.lanes[b].name} ({apart})"
-                self.problems.add("{} lane links join ends that lie apart and are dropped", name)
+                self.problems.drop("{} lane links join ends that lie apart and are dropped", name)
                 continue
             self.lanes[a].successors.append(b)
             self.lanes[b].predecessors.append(a)

@@ -123,7 +123,7 @@ def _in_order(junction: JunctionRecord, problems: Problems) -> list[tuple[str, s
     for high, low in pairs:
         if high in circling and low in circling:
             place = f"junction {junction.id}: {high} over {low}"
-            problems.add("{} priorities contradict one another and are left out", place)
+            problems.drop("{} priorities contradict one another and are left out", place)
     return [pair for pair in pairs if not circling.issuperset(pair)]
 
 

@@ -6,6 +6,7 @@ every format needs (`network.finish`). Superelevation, crossfall and lane height
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes
@@ -46,7 +47,8 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
     """
     path = Path(path)
     problems = Problems()
-    contents = read_contents(read_elements(path), problems)
+    skipped: Counter[str] = Counter()
+    contents = read_contents(read_elements(path, skipped), problems)
     network = RoadNetwork(name=_stem(path), source=str(path), num_roads=contents.num_roads)
     junctions = {name: index for index, name in enumerate(contents.junctions)}
     network.junctions = [Junction(j.id, j.kind) for j in contents.junctions.values()]
@@ -73,6 +75,7 @@ def read_opendrive(path: str | Path) -> RoadNetwork:
     take_user_data(contents, sampled, network, problems)
     _summarise(contents, network, problems)
     # Neighbours are complete; this package may have written that one may change one way only.
+    problems.skip(skipped)
     return finish(network, problems, neighbours=False, whole=whole)
 
 

@@ -16,10 +16,12 @@ from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.crosswalks import road_points
 from selfdrive_env.maps.opendrive.lanes import SampledSection
 from selfdrive_env.maps.opendrive.parse.records import Contents, Road, SignalRecord
-from selfdrive_env.maps.opendrive.parse.user_data import WHOLE
+from selfdrive_env.maps.opendrive.parse.sections import usable
+from selfdrive_env.maps.opendrive.parse.user_data import WAITS_ON, WHOLE
 from selfdrive_env.maps.opendrive.precedence import set_precedence
 from selfdrive_env.maps.opendrive.stop_lines import Approach, LanePlaces, place_stop_lines
 from selfdrive_env.maps.road_network import RoadNetwork, Signal, SignalGroup
+from selfdrive_env.maps.xml import Element
 
 __all__ = ["place_signals"]
 
@@ -73,6 +75,7 @@ def place_signals(
         for record in road.signals:
             sites[record.id].append((road, record))
     placed: list[_Placed] = []
+    inside = {x.name: i for i, x in enumerate(network.lanes) if x.junction >= 0 and x.drivable}
     for road in contents.roads.values():
         for record in road.signals:
             if record.is_reference or record.kind in DRAWN:
@@ -84,13 +87,14 @@ def place_signals(
             others = [s for s in sites[record.id] if s[1].is_reference or s[1] is record]
             if record.for_cars:
                 _find_lanes(entry, signal, others, places)
+                _take_starts(entry, inside, network, problems)
             placed.append(entry)
     _find_unnamed_lanes(placed, sites, network, places)
     _check_sites(sites, problems)
     lights = [p for p in placed if network.signals[p.index].kind == "traffic_light"]
     for light in lights:
         if not light.approaches and light.record.for_cars:
-            problems.add("{} traffic lights control no driving lane", f"signal {light.record.id}")
+            problems.drop("{} traffic lights control no driving lane", f"signal {light.record.id}")
     owners = _assign_groups(contents, lights, network, places, problems)
     signs: dict[Approach, int] = {}
     for sign in placed:
@@ -125,7 +129,9 @@ def _check_sites(sites: dict[str, list[tuple[Road, SignalRecord]]], problems: Pr
     for name, entries in sites.items():
         own = sum(not record.is_reference for _, record in entries)
         if own == 0:
-            problems.add("{} signal references name a signal that does not exist", f"signal {name}")
+            problems.drop(
+                "{} signal references name a signal that does not exist", f"signal {name}"
+            )
         elif own > 1:
             problems.add("{} signal ids are used more than once", f"signal {name}")
 
@@ -145,6 +151,24 @@ def _find_lanes(
                 if approach not in entry.approaches:
                     entry.approaches.append(approach)
     _set_heading(entry, signal, places)
+
+
+def _take_starts(
+    entry: _Placed, inside: dict[str, int], network: RoadNetwork, problems: Problems
+) -> None:
+    """Has traffic wait for a light at the starts of lanes, where this package has named them."""
+
+    def read(element: Element) -> list[int]:
+        names = element.text("value").split()
+        for name in names:
+            if name not in inside:
+                raise element.error(f"value has {name[:40]!r}, no driving lane through a junction")
+        return [inside[name] for name in names]
+
+    stated = [one for one in entry.record.user_data if one.text("code") == WAITS_ON]
+    for lanes in usable(stated, read, problems):
+        starts = [Approach(i, network.lanes[i].junction, at="start") for i in lanes]
+        entry.approaches = list(dict.fromkeys(starts))
 
 
 def _set_heading(entry: _Placed, signal: Signal, places: LanePlaces) -> None:
@@ -264,10 +288,11 @@ def _assign_groups(
     for controller in contents.controllers.values():
         for name in controller.signals:
             controllers.setdefault(name, controller.id)
+    homes = _homes(contents)
     votes: dict[Approach, dict[GroupKey, int]] = defaultdict(lambda: defaultdict(int))
     for light in lights:
         for approach in light.approaches:
-            key = _group_key(controllers.get(light.record.id, ""), approach, places)
+            key = _group_key(controllers.get(light.record.id, ""), approach, places, homes)
             votes[approach][key] += 100 if key[0] else 1
     members: dict[GroupKey, list[Approach]] = defaultdict(list)
     for approach, counts in votes.items():
@@ -277,10 +302,10 @@ def _assign_groups(
     group_controllers: list[str] = []
     for key, approaches in members.items():
         clusters = _clusters(approaches, places, both_ways=bool(key[0]))
-        if key[0] and any(e.text("code") == WHOLE for e in contents.controllers[key[0]].user_data):
+        if key[0] in homes:
             clusters = [approaches]
         if key[0] and len(clusters) > 1:
-            problems.add(
+            problems.infer(
                 "{} controllers hold crossing approaches and are split", f"controller {key[0]}"
             )
         for number, cluster in enumerate(clusters):
@@ -296,8 +321,26 @@ def _assign_groups(
     return owners
 
 
-def _group_key(controller: str, approach: Approach, places: LanePlaces) -> GroupKey:
+def _homes(contents: Contents) -> dict[str, int]:
+    """Returns the junction that names each controller whose lights are one group, -1 for none."""
+    junctions = {
+        name: index
+        for index, junction in enumerate(contents.junctions.values())
+        for name in junction.controllers
+    }
+    return {
+        controller.id: junctions.get(controller.id, -1)
+        for controller in contents.controllers.values()
+        if any(element.text("code") == WHOLE for element in controller.user_data)
+    }
+
+
+def _group_key(
+    controller: str, approach: Approach, places: LanePlaces, homes: dict[str, int]
+) -> GroupKey:
     """Returns what decides which lights may share a group."""
+    if controller in homes:
+        return controller, homes[controller], ""
     if approach.junction >= 0:
         return controller, approach.junction, ""
     return controller, -1, f"road {places.lanes[approach.lane].road}"

@@ -22,7 +22,8 @@ FIELDS: dict[str, dict[str, tuple[str, Callable[[Element], Any]]]] = {
     "lane": {
         user_data.TYPE: ("type", user_data.read_text),
         user_data.PRECEDENCE: ("precedence", user_data.read_precedence),
-        user_data.LEFT_MARK: ("left_mark", user_data.read_left_mark),
+        user_data.LEFT_MARK: ("left_mark", user_data.read_mark),
+        user_data.RIGHT_MARK: ("right_mark", user_data.read_mark),
     },
     "junction": {
         user_data.NAME: ("name", user_data.read_text),

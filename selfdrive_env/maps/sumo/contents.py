@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,13 +59,14 @@ FUNCTIONS = ("", "normal", "connector", "internal", "crossing", "walkingarea", "
 SCHEMA = xml.Schema("a SUMO network", "net", SUFFIXES, lambda tag, _: tag in KEPT, with_root=True)
 
 
-def read_elements(path: str | Path) -> Iterator[Element]:
+def read_elements(path: str | Path, skipped: Counter[str] | None = None) -> Iterator[Element]:
     """Yields the root element without its children, then those that are read of a file.
 
     Args:
         path: Ends in .net.xml, .net.xml.gz or .net.xml.xz.
+        skipped: Receives the names of elements that are not read, and how many there are.
     """
-    return xml.read_elements(path, SCHEMA)
+    return xml.read_elements(path, SCHEMA, skipped)
 
 
 def read_contents(elements: Iterator[Element], problems: Problems) -> Contents:
@@ -135,7 +137,7 @@ def _read_location(element: Element, contents: Contents, problems: Problems) -> 
     except ValueError:
         x = y = np.nan
     if not max(abs(x), abs(y)) <= xml.MAX_NUMBER:
-        problems.add("{} offsets of the network are no two numbers and count as 0", "location")
+        problems.infer("{} offsets of the network are no two numbers and count as 0", "location")
         return
     contents.offset = (x, y)
 
@@ -144,7 +146,7 @@ def _read_edge(element: Element, contents: Contents, problems: Problems) -> None
     """Reads an edge or a crossing."""
     name, function = _name(element), element.text("function")
     if function not in FUNCTIONS:
-        problems.add("{} edges have an unknown function and are left out", f"edge {name}")
+        problems.drop("{} edges have an unknown function and are left out", f"edge {name}")
         return
     if function == "crossing":
         _read_crossing(element, name, contents)
@@ -175,7 +177,7 @@ def _lane(element: Element, internal: bool, problems: Problems) -> LaneRecord:
     name = _name(element)
     classes, unknown = allowed_classes(element.text("allow"), element.text("disallow"))
     for one in dict.fromkeys(unknown):
-        problems.add("{} vehicle classes are unknown and left out", f"{one[:40]!r} of lane {name}")
+        problems.drop("{} vehicle classes are unknown and left out", f"{one[:40]!r} of lane {name}")
     shape = shape_of(element)
     if len(shape) < 2 and not internal:
         raise element.error(
@@ -188,7 +190,7 @@ def _lane(element: Element, internal: bool, problems: Problems) -> LaneRecord:
         width = DEFAULT_WIDTH
     speed = element.number("speed", DEFAULT_SPEED_LIMIT)
     if speed <= 0.0:
-        problems.add("{} lanes have no speed limit above 0; 13.9 m/s is used", f"lane {name}")
+        problems.infer("{} lanes have no speed limit above 0; 13.9 m/s is used", f"lane {name}")
         speed = DEFAULT_SPEED_LIMIT
     record = LaneRecord(name, element.integer("index"), lane_type(classes), shape, width, speed)
     changes = [
@@ -203,7 +205,7 @@ def _lane(element: Element, internal: bool, problems: Problems) -> LaneRecord:
         if CAR in for_cars:
             record.setback = max(record.setback, offset.number("value", 0.0))
     if element.all("neigh"):
-        problems.add("{} lanes may be overtaken on against the traffic; that is left out", name)
+        problems.drop("{} lanes may be overtaken on against the traffic; that is left out", name)
     return record
 
 
@@ -226,18 +228,18 @@ def _read_program(element: Element, contents: Contents, problems: Problems) -> N
         if duration > 0.0 and phase.text("state"):
             phases.append((duration, phase.text("state")))
         else:
-            problems.add("{} phases have no duration or state and are left out", f"light {name}")
+            problems.drop("{} phases have no duration or state and are left out", f"light {name}")
     known = contents.programs.get(name)
     if known is not None:
-        problems.add("{} lights have several programs; the one called 0 or the first counts", name)
+        problems.drop("{} lights have several programs; the one called 0 or the first counts", name)
         if known.name == "0" or own != "0":
             return
     if element.text("type", "static") != "static":
-        problems.add("{} lights react to traffic; here they keep the durations of the file", name)
+        problems.infer("{} lights react to traffic; here they keep the durations of the file", name)
     try:
         offset = element.number("offset", 0.0)
     except MapError:
-        problems.add("{} lights have an offset that is no number and counts as 0", name)
+        problems.infer("{} lights have an offset that is no number and counts as 0", name)
         offset = 0.0
     contents.programs[name] = ProgramRecord(name, own, phases, offset)
 

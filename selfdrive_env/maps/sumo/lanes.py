@@ -114,7 +114,7 @@ def lay_edges(
         ends = (lines[way.source.id], lines[way.target.id])
         if way.turns_round and least_radius(bridge(*ends, way.between)) < LOOP_RADIUS:
             name = f"{way.source.id} -> {way.target.id}"
-            problems.add("{} ways back are too tight for a car and left out", name)
+            problems.drop("{} ways back are too tight for a car and left out", name)
         else:
             kept.append(way)
     cuts = _cuts(kept, lines, contents)
@@ -323,7 +323,7 @@ def _set_neighbours(
             if outer.id not in indices or {outer.type, inner.type} != {"driving"}:
                 continue
             if outer.inward != inner.outward:
-                problems.add("{} lanes may be changed to one way only; here both ways", outer.id)
+                problems.infer("{} lanes may be changed to one way only; here both ways", outer.id)
             if outer.inward or inner.outward:
                 _pair(network, indices[outer.id], indices[inner.id], contents.left_hand)
 

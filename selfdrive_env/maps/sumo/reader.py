@@ -6,6 +6,7 @@ and crosswalks -> what every format needs (`network.finish`).
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from selfdrive_env.maps.network.finish import Problems, finish
@@ -44,7 +45,8 @@ def read_sumo(path: str | Path) -> RoadNetwork:
     """
     path = Path(path)
     problems = Problems()
-    contents = read_contents(read_elements(path), problems)
+    skipped: Counter[str] = Counter()
+    contents = read_contents(read_elements(path, skipped), problems)
     network = RoadNetwork(name=_stem(path), source=str(path), left_hand=contents.left_hand)
     network.origin = (-contents.offset[0], -contents.offset[1], 0.0)
     network.num_roads = _count_roads(contents, problems)
@@ -57,7 +59,7 @@ def read_sumo(path: str | Path) -> RoadNetwork:
             for lane in contents.edges[name].lanes:
                 index = indices[lane.id]
                 network.lanes[index].junction = junctions[contents.edges[name].target]
-            problems.add(
+            problems.infer(
                 "{} edges are too short to wait on and join the junctions they are between", name
             )
         lanes = lay_ways(ways, contents, indices, junctions, network)
@@ -68,6 +70,7 @@ def read_sumo(path: str | Path) -> RoadNetwork:
         raise MapError(f"{path.name}: {error}") from None
     for name in contents.roundabouts:
         problems.add("{} roundabouts are rings of roads with right of way", f"at {name}")
+    problems.skip(skipped)
     return finish(network, problems)
 
 
@@ -89,7 +92,7 @@ def _count_roads(contents: Contents, problems: Problems) -> int:
         if contents.of_cars(edge.id):
             count += 1
         else:
-            problems.add("{} edges are not for cars and left out", edge.id)
+            problems.drop("{} edges are not for cars and left out", edge.id)
     return count
 
 

@@ -204,7 +204,7 @@ def _make_groups(
         program = contents.programs.get(way.record.controller)
         name = f"light {way.record.controller}, link {way.record.link}"
         if program is None or not program.phases:
-            problems.add("{} links have a light without a program and count as without", name)
+            problems.infer("{} links have a light without a program and count as without", name)
             continue
         states = "".join(
             state[way.record.link] if 0 <= way.record.link < len(state) else "-"
@@ -215,14 +215,14 @@ def _make_groups(
             continue
         for letter in dict.fromkeys(states):
             if letter not in COLOURS:
-                problems.add("{} states of lights are unknown and count as red", f"{letter!r}")
+                problems.infer("{} states of lights are unknown and count as red", f"{letter!r}")
         colours = tuple(COLOURS.get(letter, RED) for letter in states)
         if set(colours) != {NO_LIGHT}:
             members[way.record.controller][colours].append(place)
             yields[place] = YIELDS in states
     for name, program in contents.programs.items():
         if program.phases and name not in members:
-            problems.add("{} lights rule no way on which cars wait", f"light {name}")
+            problems.drop("{} lights rule no way on which cars wait", f"light {name}")
     groups: dict[int, int] = {}
     for controller, own in members.items():
         program = contents.programs[controller]

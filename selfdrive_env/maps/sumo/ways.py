@@ -77,7 +77,7 @@ def find_ways(contents: Contents, problems: Problems) -> list[Way]:
         if source is None or target is None:
             if not _is_foot(contents, record):
                 name = f"{record.source}_{record.source_lane} -> {record.target}"
-                problems.add("{} connections name a lane that does not exist", name)
+                problems.drop("{} connections name a lane that does not exist", name)
             continue
         if contents.edges[record.source].internal or contents.edges[record.target].internal:
             continue
@@ -87,7 +87,7 @@ def find_ways(contents: Contents, problems: Problems) -> list[Way]:
         if any(lane.type != "driving" for lane in via):
             continue
         if (source.id, target.id) in known:
-            problems.add("{} connections are given twice", f"{source.id} -> {target.id}")
+            problems.drop("{} connections are given twice", f"{source.id} -> {target.id}")
             continue
         known.add((source.id, target.id))
         junction = contents.edges[record.source].target
@@ -125,7 +125,7 @@ def _chain(
     while via and len(found) < MAX_CHAIN:
         place = contents.lanes.get(via)
         if place is None:
-            problems.add("{} connections run over a lane that does not exist", f"via {via}")
+            problems.drop("{} connections run over a lane that does not exist", f"via {via}")
             break
         lane = contents.edges[place[0]].lanes[place[1]]
         found.append(lane)

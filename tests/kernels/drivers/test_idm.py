@@ -21,7 +21,7 @@ from selfdrive_env.state.world import (
     STILL,
 )
 from tests.kernels import from_python
-from tests.kernels.conftest import no_jerk, put, set_body, town_engine
+from tests.kernels.conftest import no_jerk, put, send, set_body, town_engine
 
 first_contact = from_python(first_contact)
 goes_first = from_python(goes_first)
@@ -34,15 +34,6 @@ F = np.float32
 def straight_lane(engine):
     lanes = engine.lanes
     return int(np.argmax(lanes.length * (lanes.junction < 0) * (lanes.max_curvature < 0.001)))
-
-
-def send(engine, agent, lane, s):
-    """Gives an agent one goal, far ahead on a lane."""
-    bodies = engine.bodies
-    bodies.num_goals[0, agent] = 1
-    bodies.goal_lane[0, agent, 0], bodies.goal_s[0, agent, 0] = lane, s
-    engine.agents.goal[0, agent] = 0
-    engine.agents.goal_distance[0, agent] = 1000.0
 
 
 def test_idm_accelerates_on_a_free_road_and_brakes_behind_others():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from selfdrive_env.kernels.drivers import lane_changes
+from selfdrive_env.kernels.rules import gaps
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, RoadNetwork
 from selfdrive_env.state.world import EVENT_COLLISION, EVENT_OFFROAD, IDM
@@ -13,7 +16,8 @@ from tests.kernels import from_python
 from tests.kernels.conftest import build, no_jerk, put, set_body
 from tests.maps.conftest import connect, strip
 
-goes_in_ahead = from_python(lane_changes.goes_in_ahead)
+goes_in_ahead = from_python(gaps.goes_in_ahead)
+time_over = from_python(gaps.time_over)
 merge_at = from_python(lane_changes.merge_at)
 
 
@@ -73,22 +77,95 @@ def ways(angle: float, count: int = 40) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("angle", [0.2, 0.5, 1.5, -0.3, 3.0])
 def test_ways_that_cross_do_not_run_on_as_one(angle):
     one, two = ways(angle)
-    assert merge_at(one, 40, two, 40, 15, 15) == -1
+    assert merge_at(one, 40, two, 40, 15, 15, 2.4) == -1
 
 
 @pytest.mark.parametrize("angle", [0.2, 0.5, -0.8])
 def test_ways_that_join_run_on_as_one_from_there(angle):
     one, two = ways(angle)
     two[20:, 0], two[20:, 1], two[20:, 2], two[20:, 3] = one[20:, 0], 0.0, 1.0, 0.0
-    assert abs(merge_at(one, 40, two, 40, 10, 10) - 20) <= 1
-    assert merge_at(one, 21, two, 40, 10, 10) == -1
+    assert abs(merge_at(one, 40, two, 40, 10, 10, 12.0) - 20) <= 1
+    assert merge_at(one, 21, two, 40, 10, 10, 12.0) == -1
+
+
+def test_ways_that_cross_and_part_do_not_run_on_as_one_where_they_come_round_again():
+    one, two = ways(1.5)
+    along = 1.5 * np.arange(10, dtype=np.float32)
+    two[30:, 0], two[30:, 1], two[30:, 2], two[30:, 3] = one[25, 0] + along, 0.0, 1.0, 0.0
+    assert merge_at(one, 40, two, 40, 18, 19, 2.4) == -1
+
+
+def arc(first: float, last: float) -> np.ndarray:
+    """Points of a lane round the origin, 11 m away, between two bearings [degrees]."""
+    angle = np.radians(np.linspace(first, last, int((last - first) / 5.0) + 2))
+    return np.stack([11.0 * np.cos(angle), 11.0 * np.sin(angle), 0.0 * angle], axis=1)
+
+
+def bezier(*points: tuple[float, float]) -> np.ndarray:
+    t = np.linspace(0.0, 1.0, 31)[:, None]
+    a, b, c, d = (np.array([*point, 0.0]) for point in points)
+    return (1 - t) ** 3 * a + 3 * t * (1 - t) ** 2 * b + 3 * t * t * (1 - t) * c + t**3 * d
+
+
+def small_ring() -> RoadNetwork:
+    """A ring that is entered by lane 7 and left by lane 8, which cross outside it."""
+    joints = [-10, 160, 185, 255, 270, 340, 350]
+    lanes = [
+        strip(f"ring{k}", arc(a, b), junction=(0, -1, 1, -1, 2, -1)[k])
+        for k, (a, b) in enumerate(pairwise(joints))
+    ]
+    start, end, leave = arc(160, 160)[0, :2], (20.0, 24.0), arc(-10, -10)[0, :2]
+    lanes += [
+        strip("from", [[46, 55, 0], [*end, 0]]),
+        strip("in", bezier(end, (9.7, 11.7), (-6.9, 13.2), start), junction=0),
+        strip("out", bezier(leave, (12.6, 7.9), (-1.9, 18.2), (-4, 30)), junction=0),
+        strip("to", [[-4, 30, 0], [-18, 110, 0]]),
+    ]
+    for lane in lanes:
+        lane.speed_limit = 8.0
+        lane.precedence = 1 if lane.junction >= 0 else 0
+    lanes[7].precedence = -1
+    connect(lanes, (0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0), (5, 8), (8, 9), (6, 7), (7, 1))
+    junctions = [Junction(str(k), lanes=on) for k, on in enumerate([[0, 7, 8], [2], [4]])]
+    return RoadNetwork("ring", lanes, junctions)
+
+
+def test_ways_round_a_small_ring_hide_no_crossing():
+    """One comes in to go all the way round, past one that leaves across its way."""
+    compiled = compile_map(small_ring())
+    for away in range(0, 44, 2):
+        engine = build([compiled], drivers=[IDM] * 2)
+        set_body(engine)
+        agents, bodies = engine.agents, engine.bodies
+        bodies.max_curvature[0], bodies.weight[0], bodies.num_goals[0] = 0.2, 0.0, 1
+        bodies.goal_lane[0, :, 0], bodies.goal_s[0, :, 0] = 9, 70.0
+        agents.goal[0], agents.goal_distance[0] = 0, 1000.0
+        first = engine.lanes.segment_first
+        put(engine, 0, int(first[6]), along=float(away) - 6.0, speed=5.0)
+        put(engine, 1, int(first[4]), along=2.0, speed=3.5)
+        for _ in range(150):
+            engine.step(no_jerk(engine))
+            assert not (engine.output.event[0] & EVENT_COLLISION).any(), away
 
 
 def test_room_to_go_in_ahead_grows_with_the_way_and_pace_of_the_other():
     rng = np.random.default_rng(3)
     for way, speed, place, pace in rng.uniform([5, 0, 0, 0], [40, 12, 150, 15], (300, 4)):
-        here = goes_in_ahead(way, speed, place, pace, 0.0)
-        assert here <= goes_in_ahead(way, speed, place + 5.0, pace, 0.0)
-        assert here <= goes_in_ahead(way, speed, place, pace, 10.0)
-        assert here >= goes_in_ahead(way, speed, place, pace + 2.0, 0.0)
+        here = goes_in_ahead(way, speed, 8.0, place, pace, 0.8)
+        assert here <= goes_in_ahead(way, speed, 8.0, place + 5.0, pace, 0.8)
+        assert here <= goes_in_ahead(way, speed, 8.0, place, pace, 0.6)
+        assert here <= goes_in_ahead(way, speed, 9.0, place, pace, 0.8)
+        assert here >= goes_in_ahead(way, speed, 8.0, place, pace + 2.0, 0.8)
         assert not here or place > 2.0 * 0.8
+
+
+def test_the_time_over_a_way_is_that_of_a_drive():
+    """One speeds up or slows down to a top speed and keeps it; counted in steps of 1 ms."""
+    rng = np.random.default_rng(4)
+    for way, speed, top in rng.uniform([0.1, 0, 1], [60, 15, 15], (60, 3)):
+        driven, now, steps = 0.0, speed, 0
+        while driven < way:
+            now = min(now + 1.2e-3, top) if now < top else max(now - 1.5e-3, top)
+            driven += now * 1.0e-3
+            steps += 1
+        assert time_over(way, speed, top) == pytest.approx(1.0e-3 * steps, rel=0.01, abs=0.02)

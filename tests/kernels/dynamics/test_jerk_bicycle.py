@@ -44,13 +44,20 @@ CHECKS = (
 )
 
 
-def step(car: Car, jerk: tuple[float, float], dt: float = DT, hold: float = HOLD) -> Car:
+def step(
+    car: Car,
+    jerk: tuple[float, float],
+    dt: float = DT,
+    hold: float = HOLD,
+    *,
+    may_reverse: bool = True,
+) -> Car:
     """One step of the kernels, as the reference does it."""
     values = (car.speed, car.acceleration, car.lateral, car.steering, *jerk)
     scales = Scales(*(np.float32(v) for v in (car.throttle, car.steer, car.pull, car.pace)))
-    rest = (car.wheelbase, hold, dt)
+    rest = np.float32(car.wheelbase), np.float32(hold), may_reverse, np.float32(dt)
     speed, acceleration, lateral, steering, travel, curvature, *realised = bicycle_step(
-        *(np.float32(v) for v in values), scales, *(np.float32(v) for v in rest)
+        *(np.float32(v) for v in values), scales, *rest
     )
     x, y, cos, sin = along_arc(
         np.float32(car.x),
@@ -113,10 +120,11 @@ cars = st.builds(
 
 
 @settings(deadline=None, max_examples=500)
-@given(car=cars, jerk=jerks, dt=st.sampled_from([0.05, 1 / 15, 0.1, 0.3, 0.5]))
-def test_one_step_agrees_with_float64(car, jerk, dt):
+@given(car=cars, jerk=jerks, dt=st.sampled_from([0.05, 1 / 15, 0.1, 0.3, 0.5]), back=st.booleans())
+def test_one_step_agrees_with_float64(car, jerk, dt, back):
     car, dt = single(car), float(np.float32(dt))
-    wanted, found = bicycle(car, jerk, dt), step(car, jerk, dt)
+    wanted = bicycle(car, jerk, dt, may_reverse=back)
+    found = step(car, jerk, dt, may_reverse=back)
     # A sign change within a rounding error of zero may be seen by one of the two only.
     free = car.speed + 0.5 * (car.acceleration + wanted.acceleration) * dt
     if min(abs(free), abs(wanted.speed)) < 1e-5 and car.speed != 0.0:
@@ -209,6 +217,28 @@ def test_braking_that_ends_exactly_at_rest_holds():
         assert (car.speed, car.acceleration) == (0.0, 0.0)
 
 
+def test_mild_braking_that_ends_exactly_at_rest_leaves_no_acceleration():
+    """Speed 0 is then where the braking leads, no bound that cuts it off."""
+    dt = 0.25
+    for model in (step, bicycle):
+        car = model(Car(speed=0.625, acceleration=-2.5), (0.0, 0.0), dt)
+        assert (car.speed, car.acceleration) == (0.0, 0.0)
+        for _ in range(5):
+            car = model(car, (0.0, 0.0), dt)
+            assert (car.speed, car.acceleration, car.x) == (0.0, 0.0, 0.078125)
+
+
+@settings(deadline=None, max_examples=300)
+@given(car=cars, jerk=jerks, dt=st.sampled_from([0.125, 0.25, 0.5]))
+def test_who_stands_after_a_step_has_no_braking_left(car, jerk, dt):
+    """Also for speeds from which this step brakes to exactly 0, which drawn ones hardly are."""
+    after = step(car := single(car), jerk, dt)
+    braking = max(-after.acceleration, 0.25)
+    exact = step(Car(speed=braking * dt, acceleration=-braking), (0.0, jerk[1]), dt)
+    for car in (after, exact):
+        assert car.speed != 0.0 or car.acceleration >= 0.0
+
+
 def test_coming_to_rest_does_not_turn_into_reversing():
     car = Car(speed=1.0, acceleration=-5.0)
     car = step(car, (-4.0, 0.0))
@@ -224,6 +254,36 @@ def test_mild_braking_at_rest_reverses_up_to_two_metres_a_second():
         car = step(car, (-4.0, 0.0))
     assert car.speed == -2.0
     assert car.x < -5.0
+
+
+@settings(deadline=None, max_examples=200)
+@given(car=cars, long=numbers(-15.0, -0.01), lat=st.sampled_from([-4.0, 0.0, 4.0]))
+def test_every_braking_holds_who_may_not_reverse(car, long, lat):
+    standing = single(car._replace(speed=0.0))
+    for model in (bicycle, step):
+        after = model(standing, (long, lat), DT, may_reverse=False)
+        assert (after.speed, after.acceleration) == (0.0, 0.0)
+        assert (after.x, after.y) == (standing.x, standing.y)
+        assert after.realised[0] == 0.0
+
+
+@settings(deadline=None, max_examples=60)
+@given(car=cars, drive=st.lists(jerks, min_size=1, max_size=60))
+def test_who_may_not_reverse_never_does_and_else_drives_alike(car, drive):
+    car = twin = single(car._replace(speed=abs(car.speed)))
+    for jerk in drive:
+        car = step(car, jerk, may_reverse=False)
+        assert car.speed >= 0.0
+        if twin is not None:
+            twin = step(twin, jerk)
+            twin = twin if twin.speed >= 0.0 else None
+            assert twin is None or twin == car
+
+
+def test_who_may_not_reverse_is_stopped_where_it_does():
+    car = step(Car(speed=-1.0, acceleration=-1.0), (0.0, 0.0), may_reverse=False)
+    assert (car.speed, car.acceleration) == (0.0, 0.0)
+    assert car.x == pytest.approx(-0.5 * DT)
 
 
 def test_reverse_gear_keeps_the_wheels_side():

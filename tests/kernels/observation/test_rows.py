@@ -62,6 +62,7 @@ def test_rows_with_noise_dropout_and_blind_drivers_agree_with_the_reference():
         blind_share=0.5,
         lights_off=0.5,
         light_removal=0.5,
+        reverse="allowed",
     )
     assert compare(engine) > 80
 

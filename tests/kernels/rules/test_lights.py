@@ -169,7 +169,7 @@ def test_lights_are_removed_as_often_as_said():
 
 def approach(kind):
     """An engine whose only car stands 3 m before a stop line, the line and its lane."""
-    engine = town_engine("harbour", agents_per_world=1)
+    engine = town_engine("harbour", agents_per_world=1, reverse="allowed")
     set_body(engine)
     signs, lanes = engine.signs, engine.lanes
     lane_of = np.repeat(np.arange(len(lanes.length)), np.diff(signs.lane_line_first))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from selfdrive_env.maps import load
 from selfdrive_env.maps.compile.compiled_map import compile_map
@@ -58,7 +60,9 @@ def four_arms(rule: str = "", left_hand: bool = False) -> RoadNetwork:
     connect(lanes, *links)
     inside = [i for i, lane in enumerate(lanes) if lane.junction == 0]
     network = RoadNetwork("four arms", lanes, [Junction("cross", lanes=inside, rule=rule)])
-    return network.mirrored() if left_hand else network
+    network = network.mirrored() if left_hand else network
+    network.junctions[0].rule = rule
+    return network
 
 
 def signed(network: RoadNetwork, kind: str, *arms: str) -> RoadNetwork:
@@ -222,6 +226,15 @@ def test_it_is_the_way_that_counts() -> None:
     assert is_flagged(engine) == [True, False]
 
 
+def test_who_goes_in_behind_another_is_not_flagged() -> None:
+    """From the south to the right, behind one from the west that is about to leave the junction."""
+    for before, flagged in ((4.0, False), (12.0, True)):
+        engine = engine_on(signed(four_arms(), "yield_sign", "south"))
+        place(engine, 0, "from south", "to east", 0.5, 5.0)
+        place(engine, 1, "straight west", "to east", before, 6.0)
+        assert is_flagged(engine) == [flagged, False], before
+
+
 def test_it_is_flagged_once() -> None:
     engine = engine_on(signed(four_arms(), "yield_sign", "south"))
     place(engine, 0, "from south", "to north", 0.5, 8.0)
@@ -232,6 +245,39 @@ def test_it_is_flagged_once() -> None:
         count += int((engine.output.event[0, 0] & EVENT_YIELD) != 0)
     assert count == 1
     assert engine.tallies.count[0, 0, 10] == 1
+
+
+@pytest.fixture(scope="module")
+def yielding_arm():
+    return engine_on(signed(four_arms(), "yield_sign", "south"))
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    over=st.lists(st.floats(-2.0, 1.8), min_size=2, max_size=12),
+    speed=st.floats(0.4, 3.0),
+    leaves=st.booleans(),
+)
+def test_one_crossing_is_flagged_once_wherever_the_front_flickers(
+    yielding_arm, over, speed, leaves
+):
+    """It moves back and forth over the edge, and may drive back and come in once more."""
+    engine = yielding_arm
+    engine.agents.front_junction[0] = -1
+
+    def flags(places: list[float]) -> int:
+        count = 0
+        for before in places:
+            place(engine, 0, "from south", "to north", before, speed)
+            place(engine, 1, "from west", "to east", 8.0, 10.0)
+            engine.step(no_jerk(engine))
+            count += int((engine.output.event[0, 0] & EVENT_YIELD) != 0)
+        return count
+
+    assert flags([6.0]) == 0
+    assert flags([-0.5, *over]) == 1
+    assert flags([6.0] if leaves else [1.0]) == 0
+    assert flags([*over, -0.5]) == int(leaves)
 
 
 @pytest.mark.parametrize(("order", "flagged"), [((1, 0), True), ((0, 1), False)])
@@ -256,7 +302,7 @@ def test_nobody_is_flagged_on_a_map_without_rules() -> None:
     assert is_flagged(engine) == [False, False]
 
 
-@pytest.mark.parametrize("name", ["riverside", "harbour"])
+@pytest.mark.parametrize("name", ["riverside", "harbour", "roundabouts:0"])
 def test_scripted_drivers_hardly_ever_take_the_right_of_way(name: str) -> None:
     engine = town_engine(name, worlds=4, drivers=[1] * 40, on_goal="new_route")
     entered = flagged = 0

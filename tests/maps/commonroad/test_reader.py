@@ -185,6 +185,8 @@ def test_junctions_that_the_file_does_not_name_are_inferred(tmp_path: Path) -> N
     network = read(tmp_path, *crossing(intersection=False))
     assert [network.lanes[i].name for i in network.junctions[0].lanes] == ["2", "5"]
     assert "1 junctions are inferred" in network.problems[0]
+    assert network.inferred[-1] == network.problems[0]
+    assert network.dropped == ["1 kinds of elements are not read: <lineMarking> (12)"]
 
 
 def test_bounds_with_unlike_numbers_of_points_are_matched(tmp_path: Path) -> None:

@@ -225,6 +225,10 @@ def test_lanes_that_cross_and_fork_are_a_junction(tmp_path: Path) -> None:
     network = crossing(lights=False).read(tmp_path)
     at = by_name(network)
     (junction,) = network.junctions
+    inferred = (
+        f"1 junctions are where lanes lie over each other; the format names none: {junction.name}"
+    )
+    assert inferred in network.inferred and network.problems == []
     assert [network.lanes[i].name for i in junction.lanes] == ["2", "5", "7"]
     assert network.lanes[at["1"]].successors == [at["2"], at["7"]]
     assert network.lanes[at["6"]].predecessors == [at["5"], at["7"]]

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from selfdrive_env.maps import MapError, RoadNetwork
 from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.inspection import describe
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes, lane_along, move
 from selfdrive_env.maps.road_network import Crosswalk, Junction, Lane, Signal, StopLine
 
@@ -128,3 +131,27 @@ def test_slow_lanes_are_listed_and_maps_without_lanes_refused() -> None:
 def test_a_finished_network_compiles() -> None:
     compiled = compile_map(finished(straight("1", 0.0, 50.0), straight("2", 50.0, 90.0)))
     assert compiled.lanes.successor.tolist() == [1]
+
+
+def test_what_was_inferred_and_dropped_has_lists_of_its_own() -> None:
+    problems = Problems()
+    problems.add("{} lanes are odd", "1")
+    problems.infer("{} widths are guessed", "2")
+    problems.infer("{} junctions are inferred", "3", flaw=False)
+    for name in "45678":
+        problems.drop("{} signs are left out", name)
+    problems.skip(Counter({"tunnel": 2, "bridge": 1}))
+    network = finish(RoadNetwork("hand", [straight("1", 0.0, 50.0)]), problems)
+    assert network.problems == [
+        "1 lanes are odd: 1",
+        "1 widths are guessed: 2",
+        "5 signs are left out: 4, 5, 6, 7 and 1 more",
+    ]
+    assert network.inferred == ["1 widths are guessed: 2", "1 junctions are inferred: 3"]
+    assert network.dropped == [
+        "5 signs are left out: 4, 5, 6, 7 and 1 more",
+        "2 kinds of elements are not read: <bridge> (1), <tunnel> (2)",
+    ]
+    found = describe(network)
+    assert found["problems"] == ["1 lanes are odd: 1"]
+    assert (found["inferred"], found["dropped"]) == (network.inferred, network.dropped)

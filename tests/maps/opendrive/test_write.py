@@ -73,6 +73,19 @@ def test_traffic_on_the_left_is_written_as_such(written, tmp_path):
     assert 'rule="LHT"' in (tmp_path / "map.xodr").read_text()
 
 
+def test_mirrored_streets_without_a_centre_line_read_back_the_same(written, tmp_path):
+    """Their middle is on the right of their lanes."""
+    network = load("village:8")
+    counts = []
+    for one in (network, network.mirrored()):
+        _, found = written(one)
+        assert not any("mark" in sentence or "rule" in sentence for sentence in found)
+        text = (tmp_path / "map.xodr").read_text()
+        middle = '<lane id="0" type="none"><roadMark'
+        counts.append(re.sub(r">\s+<", "><", text).count(middle))
+    assert counts[0] == counts[1] > 0
+
+
 @pytest.mark.parametrize("name", ["Town01.xodr", "Town10HD.xodr", "Town03.xodr.gz"])
 def test_a_real_map_reads_back_the_same(name, shared_data, written):
     network = load(shared_data / "opendrive/carla" / name)
@@ -168,6 +181,14 @@ def test_corners_and_oblique_ends_are_kept(written):
     slanted.right_neighbour = 2
     _, found = written(closed(bent, slanted, beside))
     assert found == []
+
+
+def test_lanes_that_fit_no_common_section_become_roads_of_their_own(shared_data, written):
+    """A side lane of this map would end metres off and lose its links."""
+    network = load(shared_data / "commonroad" / "maps" / "DEU_Thiergarten-1.xml")
+    again, found = written(network)
+    assert not any("successors" in one or "predecessors" in one for one in found)
+    assert len(again.lanes) == len(network.lanes)
 
 
 def test_neighbours_that_were_sampled_otherwise_become_one_section(written):
@@ -269,15 +290,17 @@ def test_centres_marks_and_neighbours_of_overlapping_lanes_read_back(written, tm
     lanes[0].centre[:, 1] += 0.2 * np.sin(np.pi * x / 60.0) ** 2
     lanes[0].right[:, 1] -= 0.3 * np.sin(np.pi * x / 60.0)
     lanes[0].right_neighbour, lanes[1].left_neighbour = 1, 0
-    lanes[0].left_mark = "none"
+    lanes[0].left_mark, lanes[1].right_mark = "none", "none"
     again, found = written(closed(*lanes))
     assert found == []
     assert [lane.left_mark for lane in again.lanes] == ["none", ""]
+    assert [lane.right_mark for lane in again.lanes] == ["", "none"]
     text = (tmp_path / "map.xodr").read_text()
     assert text.count('<roadMark sOffset="0" type="none" color="standard" />') == 1
     flawed = {
         "selfdrive_env.centre": "1 2 3",
         "selfdrive_env.left_mark": "gold",
+        "selfdrive_env.right_mark": "gold",
         "selfdrive_env.right_neighbour": "nowhere",
     }
     for code, value in flawed.items():

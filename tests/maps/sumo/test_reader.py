@@ -97,9 +97,11 @@ def test_vehicle_classes(tmp_path: Path, allowed: dict[str, str], kind: str) -> 
 def test_edges_that_are_not_for_cars_are_left_out(tmp_path: Path) -> None:
     rail = road("r", "A B", "0,20 100,20", allow="rail")
     path = road("p", "A B", "0,30 100,30", allow="pedestrian")
-    network = read(tmp_path, net(ROAD, rail, path))
+    network = read(tmp_path, net(ROAD, rail, path, "<stop/><stop/><taz><stop/></taz>"))
     assert {one.road for one in network.lanes} == {"a"}
     assert network.problems == ["2 edges are not for cars and left out: r, p"]
+    skipped = "2 kinds of elements are not read: <stop> (2), <taz> (1)"
+    assert network.dropped == [*network.problems, skipped] and network.inferred == []
 
 
 @pytest.mark.parametrize(

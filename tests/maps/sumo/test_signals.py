@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from selfdrive_env.maps import load, save_opendrive
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 from tests.maps.sumo.nets import (
@@ -205,3 +206,29 @@ def test_left_hand_lights_stand_on_the_left(tmp_path: Path) -> None:
         aside = signal.position - network.lanes[signal.lanes[0]].centre[-1]
         ahead = np.array([np.cos(signal.heading), np.sin(signal.heading)])
         assert ahead[0] * aside[1] - ahead[1] * aside[0] == pytest.approx(2.6)
+
+
+def test_a_lane_whose_links_differ_is_written_out(tmp_path: Path) -> None:
+    phases = [(30, "GGrrrrGGgrrr"), (5, "GGgrrrGGgrrr"), (30, "rrrGGgrrrGGg")]
+    network = lit(tmp_path, *phases)
+    told = save_opendrive(network, tmp_path / "out.xodr")
+    assert not any(word in one for one in told for word in ("signal", "stop lines", "succ", "pred"))
+    text = (tmp_path / "out.xodr").read_text()
+    assert text.count("selfdrive_env.waits_on") == 3
+    (tmp_path / "out.xodr").write_text(text.replace('waits_on" value="', 'waits_on" value="no '))
+    again = load(tmp_path / "out.xodr")
+    assert any("flawed records are left out" in one for one in again.dropped)
+
+
+def test_a_group_belongs_to_the_junction_that_names_it(tmp_path: Path) -> None:
+    """A light of two junctions has groups in one of them that rule ways of the other."""
+    path = tmp_path / "out.xodr"
+    save_opendrive(lit(tmp_path, *PLAN), path)
+    there = '<controller id="1" sequence="1" />'
+    other = f'<junction id="7" name="K">{there}</junction>'
+    text = path.read_text().replace(there, "").replace("</OpenDRIVE>", f"{other}</OpenDRIVE>")
+    path.write_text(text)
+    again = load(path)
+    assert [junction.signal_groups for junction in again.junctions] == [[0], [1]]
+    assert [group.name for group in again.signal_groups] == ["J/0", "J/1"]
+    assert [group.junction for group in again.signal_groups] == [0, 1]

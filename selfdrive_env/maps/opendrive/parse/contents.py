@@ -68,7 +68,7 @@ def read_contents(elements: Iterable[Element], problems: Problems) -> Contents:
         if element.tag == "road":
             contents.num_roads += 1
             if name in contents.roads:
-                problems.add("{} roads have an id used before and are left out", f"road {name}")
+                problems.drop("{} roads have an id used before and are left out", f"road {name}")
                 continue
             contents.roads[name] = _read_road(element, problems)
         elif element.tag == "junction":
@@ -88,13 +88,13 @@ def _read_road(element: Element, problems: Problems) -> Road:
     name = element.text("id")
     line = _read_line(element, problems)
     if line.length <= MIN_SECTION:
-        problems.add(
+        problems.infer(
             "{} roads have no planView geometry with a length over 0 (joined across)",
             f"road {name}",
         )
         length = 0.0
     elif abs(line.length - length) > 1.0 + 0.01 * length:
-        problems.add(
+        problems.infer(
             "{} roads state another length than their geometry has (the shorter one is used)",
             f"road {name} ({length:.1f} m, {line.length:.1f} m)",
         )
@@ -104,7 +104,7 @@ def _read_road(element: Element, problems: Problems) -> Road:
     link = element.child("link")
     lanes = element.child("lanes")
     if len(element.all("lanes")) > 1:
-        problems.add("{} roads have <lanes> more than once (the first is read)", f"road {name}")
+        problems.drop("{} roads have <lanes> more than once (the first is read)", f"road {name}")
     sections = [] if lanes is None else read_sections(lanes, name, length, problems)
     drawn: dict[str, list[Element]] = {"crosswalk": [], "stop_line": []}
     for drawing in element.inside("objects", "object") if length else []:
@@ -163,7 +163,7 @@ def _read_line(road: Element, problems: Problems) -> ReferenceLine:
         length = _length(geometry)
         if length == 0.0:
             place = f"road {road.text('id')} at s={geometry.number('s'):g}"
-            problems.add("{} geometries have no length and are left out", place)
+            problems.drop("{} geometries have no length and are left out", place)
             continue
         row = [geometry.number(name) for name in ("s", "x", "y", "hdg")]
         if max(abs(row[1]), abs(row[2])) > MAX_COORDINATE:

@@ -89,7 +89,7 @@ def read_sections(lanes: Element, road: str, length: float, problems: Problems) 
         sections = _joined_sides(sections, single, length)
     for section in sections:
         if section.end - section.start <= MIN_SECTION and length:
-            problems.add("{} lane sections have no length", f"road {road} at s={section.start:g}")
+            problems.infer("{} lane sections have no length", f"road {road} at s={section.start:g}")
     return [part for section in sections for part in _by_access(section)]
 
 
@@ -169,7 +169,7 @@ def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> La
     if not kind:
         kind = "none"
         if number != 0:
-            problems.add("{} lanes have no type and are not driven on", f"{road}/{number}")
+            problems.infer("{} lanes have no type and are not driven on", f"{road}/{number}")
 
     def links(name: str) -> list[int]:
         return usable(lane.inside("link", name), lambda link: link.integer("id"), problems)
@@ -237,7 +237,7 @@ def list_empty(element: Element, names: Iterable[str], problems: Problems) -> No
     for name in names:
         if not element.text(name, "0"):
             place = f"line {element.line}: <{element.tag}> {name}"
-            problems.add("{} coefficients are empty (taken as 0)", place)
+            problems.infer("{} coefficients are empty (taken as 0)", place)
 
 
 def read_speeds(
@@ -265,7 +265,7 @@ def _speed(element: Element, problems: Problems) -> float | None:
     if unit not in SPEED_UNITS:
         raise element.error(f"unit={unit[:40]!r} is not one of m/s, km/h, mph")
     if unit not in STANDARD_UNITS:
-        problems.add("{} units of speed are spelt otherwise than m/s, km/h or mph (and read)",
+        problems.infer("{} units of speed are spelt otherwise than m/s, km/h or mph (and read)",
             f"line {element.line}: {unit}")  # fmt: skip
     return speed * SPEED_UNITS[unit] if speed > 0.0 else None
 
@@ -280,5 +280,5 @@ def usable(
             records.append(read(element))
         except MapError as error:
             place = str(error).removeprefix(f"{element.source}, ")
-            problems.add("{} flawed records are left out", place)
+            problems.drop("{} flawed records are left out", place)
     return records

@@ -63,14 +63,14 @@ def read_kind(element: Element, record: SignalRecord, problems: Problems) -> Non
         record.speed = _speed_shown(element, kind, number, problems)
         if record.speed is None:
             record.kind = ""
-            problems.add("{} speed signs show no speed and are left out", f"signal {record.id}")
+            problems.drop("{} speed signs show no speed and are left out", f"signal {record.id}")
     elif not record.kind and words.startswith("stopline"):
         record.kind = "stop_line"
     elif not record.kind and (kind in LIGHT_TYPES or (dynamic and _named_light(words))):
         record.kind = "traffic_light"
     elif not record.kind and dynamic:
         about = f"signal {record.id} (type {kind or 'none'}, name {record.name[:40] or 'none'})"
-        problems.add("{} dynamic signals are no known traffic lights and are left out", about)
+        problems.drop("{} dynamic signals are no known traffic lights and are left out", about)
 
 
 def _named_light(words: str) -> bool:
@@ -95,7 +95,7 @@ def _speed_shown(element: Element, kind: str, number: str, problems: Problems) -
     unit = element.text("unit").lower() or usual
     if unit not in SPEED_UNITS:
         about = f"signal {element.text('id')} ({unit[:40]})"
-        problems.add("{} speed signs have an unknown unit (read as in their country)", about)
+        problems.infer("{} speed signs have an unknown unit (read as in their country)", about)
     factor = SPEED_UNITS.get(unit, SPEED_UNITS[usual])
     for text, is_number in ((element.text("value"), False), (number, True)):
         try:

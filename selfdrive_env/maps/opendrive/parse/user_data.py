@@ -23,10 +23,12 @@ __all__ = [
     "NAME",
     "OFFSET",
     "PRECEDENCE",
+    "RIGHT_MARK",
     "RIGHT_NEIGHBOUR",
     "RULE",
     "STOP_LINE",
     "TYPE",
+    "WAITS_ON",
     "WHOLE",
     "cycle_text",
     "is_own",
@@ -34,7 +36,7 @@ __all__ = [
     "read_cycle",
     "read_heading",
     "read_kind",
-    "read_left_mark",
+    "read_mark",
     "read_numbers",
     "read_offset",
     "read_precedence",
@@ -55,6 +57,9 @@ PRECEDENCE = f"{PREFIX}precedence"
 
 LEFT_MARK = f"{PREFIX}left_mark"
 """Of a lane, as in `Lane.left_mark`."""
+
+RIGHT_MARK = f"{PREFIX}right_mark"
+"""Of a lane, as in `Lane.right_mark`."""
 
 LEFT_NEIGHBOUR = f"{PREFIX}left_neighbour"
 """Of a lane, where the lanes of its section do not say it: the name of the lane, "" for none."""
@@ -84,6 +89,10 @@ OFFSET = f"{PREFIX}offset"
 DRIVING_LANES = f"{PREFIX}driving_lanes"
 """Of the header: `RoadNetwork.driving_lane_km`, and the same along the reference lines of the file
 [km]. Who changes the file changes the second one: then the first one no longer holds."""
+
+WAITS_ON = f"{PREFIX}waits_on"
+"""Of a light: the names of lanes through a junction at whose start traffic waits for it, where a
+lane that leads there has a light for each way on."""
 
 WHOLE = f"{PREFIX}whole"
 """Of a controller: its lights are one group, whatever the angles between their approaches."""
@@ -172,8 +181,8 @@ def read_numbers(element: Element, count: int) -> list[float]:
     return numbers
 
 
-def read_left_mark(element: Element) -> str:
-    """Returns what is painted on the left of a lane."""
+def read_mark(element: Element) -> str:
+    """Returns what is painted on one side of a lane."""
     mark = element.text("value")
     if mark not in MARKS:
         raise element.error(f"value={mark[:40]!r} is none of {', '.join(map(repr, MARKS))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,16 +24,17 @@ signalReference validity junction connection laneLink priority controller contro
 KEPT = frozenset(KEPT_TEXT.split())
 
 
-def read_elements(path: str | Path) -> Iterator[Element]:
+def read_elements(path: str | Path, skipped: Counter[str] | None = None) -> Iterator[Element]:
     """Yields the roads, junctions and controllers of a file, each complete with its children.
 
     Args:
         path: A file that ends in .xodr, .xodr.gz or .xodr.xz.
+        skipped: Receives the names of elements that are not read, and how many there are.
 
     Yields:
         The children of the root element, in the order of the file.
     """
-    return xml.read_elements(path, SCHEMA)
+    return xml.read_elements(path, SCHEMA, skipped)
 
 
 def drawn_kind(attributes: dict[str, str]) -> str:

@@ -20,6 +20,7 @@ from selfdrive_env.maps.opendrive.parse.user_data import (
     NAME,
     OFFSET,
     STOP_LINE,
+    WAITS_ON,
     WHOLE,
     cycle_text,
     numbers_text,
@@ -126,7 +127,10 @@ class Control:
             add(element, "validity", fromLane=first, toLane=last)
         if self.ids[index] != signal.name:
             user_data(element, NAME, signal.name)
-        if not self._is_told(signal):
+        starts = self._starts(index)
+        if starts:
+            user_data(element, WAITS_ON, " ".join(starts))
+        if starts or not self._is_told(signal):
             user_data(element, HEADING, signal.heading)
         self.signals[site.road].append(element)
         for heed, members in lanes.items():
@@ -137,6 +141,21 @@ class Control:
             for first, last in _ranges([i for i, _ in members]):
                 add(reference, "validity", fromLane=first, toLane=last)
             self.references[heed.road].append(reference)
+
+    def _starts(self, index: int) -> list[str]:
+        """Returns the names of the lanes through a junction whose starts a light has its lines at.
+
+        Lines before the junction and within it do not go together in the file.
+        """
+        network, places = self.network, self.finder.plan.places
+        heeded = {
+            lane for line in network.stop_lines if line.signal == index for lane, _ in line.lanes
+        }
+        inside = [lane for lane in heeded if network.lanes[lane].junction >= 0]
+        usual = network.signals[index].kind != "traffic_light" or len(inside) < len(heeded)
+        if usual or any(lane in network.signals[index].lanes for lane in inside):
+            return []
+        return [places[lane].name for lane in sorted(inside) if lane in places]
 
     def _is_told(self, signal: Signal) -> bool:
         """Returns whether the lanes of a signal tell its heading: readers turn it to them."""

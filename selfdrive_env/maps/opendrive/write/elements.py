@@ -15,6 +15,7 @@ from selfdrive_env.maps.opendrive.parse.user_data import (
     LEFT_NEIGHBOUR,
     NAME,
     PRECEDENCE,
+    RIGHT_MARK,
     RIGHT_NEIGHBOUR,
     RULE,
     TYPE,
@@ -203,9 +204,16 @@ def _add_section(
 def _add_centre_lane(parent: Element, network: RoadNetwork, strip: Strip) -> None:
     """Appends the lane without a width, whose mark is that between the directions."""
     lane = add(parent, "lane", id=0, type="none")
-    beside = strip.lanes[max(strip.left - 1, 0) : strip.left + 1]
-    if any(network.lanes[index].left_mark == "none" for index in beside):
+    beside = range(max(strip.left - 1, 0), min(strip.left + 1, len(strip.lanes)))
+    if any(_inner_mark(network, strip, place) == "none" for place in beside):
         add(lane, "roadMark", sOffset=0, type="none", color="standard")
+
+
+def _inner_mark(network: RoadNetwork, strip: Strip, place: int) -> str:
+    """Returns what is painted on the side of a lane that is nearer to the reference line."""
+    lane = network.lanes[strip.lanes[place]]
+    on_left = place < strip.left
+    return lane.right_mark if strip.forward[place] == on_left else lane.left_mark
 
 
 def _add_centre(element: Element, stations: Floats, aside: Floats) -> None:
@@ -250,6 +258,8 @@ def _add_user_data(element: Element, network: RoadNetwork, lane: Lane, back: boo
         user_data(element, TYPE, lane.type)
     if lane.left_mark:
         user_data(element, LEFT_MARK, lane.left_mark)
+    if lane.right_mark:
+        user_data(element, RIGHT_MARK, lane.right_mark)
     if lane.drivable and lane.junction >= 0:
         user_data(element, PRECEDENCE, lane.precedence)
 

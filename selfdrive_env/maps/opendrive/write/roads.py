@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
 from selfdrive_env.maps.opendrive.write.curves import DIGITS, Piece, reference_line
 from selfdrive_env.maps.opendrive.write.shapes import Shape, find_shape
-from selfdrive_env.maps.opendrive.write.strips import Strip, find_strips
+from selfdrive_env.maps.opendrive.write.strips import Strip, find_strips, single_strips
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
 __all__ = ["Plan", "Road", "Section", "driving_lane_km", "find_roads", "unique_ids"]
@@ -28,6 +28,9 @@ KINK = 1e-3
 
 STRAIGHT = 1e-6
 """Lines that turn less where they meet are one [rad]."""
+
+MISSED = 0.5
+"""Lanes that would end further off are written as roads of their own [m]."""
 
 PLAIN = re.compile(r"0|[1-9][0-9]{0,8}")
 """Names that every program takes for an id."""
@@ -98,11 +101,7 @@ class Plan:
 def find_roads(network: RoadNetwork) -> Plan:
     """Returns the roads that hold the lanes of a network, in the coordinates of its source."""
     lanes, origin = network.lanes, np.array(network.origin)
-    sections = [
-        Section(strip, shape)
-        for strip in find_strips(network)
-        if (shape := find_shape(lanes, strip, origin)) is not None
-    ]
+    sections = [s for strip in find_strips(network) for s in _sections(network, strip, origin)]
     chains = _chains(lanes, sections)
     names = unique_ids([lanes[chain[0].strip.lanes[0]].road for chain in chains])
     plan = Plan([], {})
@@ -122,6 +121,20 @@ def find_roads(network: RoadNetwork) -> Plan:
                 plan.places[lane] = Place(number, place, lane_id, forward, text)
         plan.roads.append(road)
     return plan
+
+
+def _sections(network: RoadNetwork, strip: Strip, origin: Floats) -> list[Section]:
+    """Returns a strip as a section; where its lanes would end elsewhere, as one for each."""
+    shape = find_shape(network.lanes, strip, origin)
+    if shape is None:
+        return []
+    if shape.missed <= MISSED:
+        return [Section(strip, shape)]
+    if len(strip.lanes) > 1:
+        parts = single_strips(network, strip)
+        return [section for part in parts for section in _sections(network, part, origin)]
+    other = find_shape(network.lanes, strip, origin, by_centre=True)
+    return [Section(strip, other if other and other.missed < shape.missed else shape)]
 
 
 def driving_lane_km(network: RoadNetwork, plan: Plan) -> float:

@@ -85,6 +85,9 @@ class Shape:
     centred: bool
     """Whether the line is the edge between the directions, so that roads can be continued."""
 
+    missed: float
+    """How far from the ends of the driving lanes' centres readers end them, at most [m]."""
+
 
 def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
     """Returns the left and right edge of a lane as seen along the reference line, [P, 3] each."""
@@ -94,13 +97,16 @@ def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
     return lane.right[::-1], lane.left[::-1]
 
 
-def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
+def find_shape(
+    lanes: list[Lane], strip: Strip, origin: Floats, *, by_centre: bool = False
+) -> Shape | None:
     """Returns where the lanes of a strip lie, None where they have no length.
 
     Args:
         lanes: Of the network.
         strip: The lanes.
         origin: Added to all coordinates, [3] [m].
+        by_centre: Whether the line follows the centre of the first driving lane, and no edge.
     """
     edges, centres = _edges(lanes, strip)
     edges, centres = edges + origin, centres + origin
@@ -115,7 +121,11 @@ def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
     along = np.arctan2(steps[:, 1], steps[:, 0])
     across = np.where(width > 0.05, across, along)
     followed = edges[base]
-    if driven and not strip.road and _largest_turn(followed) > JOGGED:
+    if driven and by_centre:
+        followed = centres[driven[0]]
+        steps = np.gradient(followed[:, :2], axis=0)
+        across = np.arctan2(steps[:, 1], steps[:, 0])
+    elif driven and not strip.road and _largest_turn(followed) > JOGGED:
         smooth = min(driven, key=lambda k: _largest_turn(centres[k]))
         if _largest_turn(centres[smooth]) < 0.5 * JOGGED:
             followed = centres[smooth]
@@ -156,7 +166,17 @@ def find_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
         middles - 0.5 * (offsets[:-1] + offsets[1:]),
         np.interp(stations, s[base], heights),
         base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
+        _missed(line, centres[driven], middles[driven]) if driven else 0.0,
     )
+
+
+def _missed(line: ReferenceLine, centres: Floats, middles: Floats) -> float:
+    """Returns how far from their ends readers end some centres, at most [m]."""
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    offset = middles[:, [0, -1]]
+    dx = x - offset * np.sin(heading) - centres[:, [0, -1], 0]
+    dy = y + offset * np.cos(heading) - centres[:, [0, -1], 1]
+    return float(np.hypot(dx, dy).max())
 
 
 def _largest_turn(line: Floats) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.differences import longer, offset
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
-__all__ = ["Strip", "find_strips"]
+__all__ = ["Strip", "find_strips", "single_strips"]
 
 Floats = NDArray[np.float64]
 
@@ -84,6 +84,15 @@ def find_strips(network: RoadNetwork) -> list[Strip]:
     strips = _joined(network, strips, named)
     strips = [part for strip in strips for part in _sided(network, strip)]
     return sorted(strips, key=lambda strip: min(strip.lanes))
+
+
+def single_strips(network: RoadNetwork, strip: Strip) -> list[Strip]:
+    """Returns the lanes of a strip in strips of their own."""
+    parts = []
+    for k, lane in enumerate(strip.lanes):
+        turned = {0: strip.turned[k]} if k in strip.turned else {}
+        parts += _sided(network, Strip([lane], [True], turned=turned))
+    return parts
 
 
 def _twins(lanes: list[Lane]) -> dict[int, int]:

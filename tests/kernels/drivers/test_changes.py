@@ -1,0 +1,94 @@
+"""Lane changes: in bends, before lanes part, of long bodies."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from selfdrive_env.kernels.drivers.path_info import CHANGES
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.state.world import EVENT_OFFROAD, IDM
+from tests.kernels.conftest import build, no_jerk, put, segment_of, send
+from tests.maps.conftest import connect, strip
+
+
+def bent(radius: float, before: float, after: float, turn: float) -> np.ndarray:
+    """Points of an eastward line that turns left by `turn` about (before, 30), then goes on."""
+    angle = np.linspace(0.0, turn, 61)
+    bend = np.stack([before + radius * np.sin(angle), 30.0 - radius * np.cos(angle)], axis=1)
+    ahead = np.array([np.cos(turn), np.sin(turn)])
+    points = [[0.0, 30.0 - radius], *bend, bend[-1] + after * ahead]
+    return np.insert(np.array(points), 2, 0.0, axis=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    before=st.floats(40.0, 300.0),
+    after=st.floats(40.0, 300.0),
+    turn=st.floats(0.3, 3.0),
+    left=st.booleans(),
+    share=st.floats(0.0, 1.0),
+)
+def test_who_changes_lanes_in_a_bend_aims_at_the_place_beside(before, after, turn, left, share):
+    """The lanes differ in length: the same share of both lies metres apart."""
+    lanes = [strip("outer", bent(30.0, before, after, turn)),
+        strip("inner", bent(26.0, before, after, turn))]  # fmt: skip
+    lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
+    engine = build([compile_map(RoadNetwork("bend", lanes))], drivers=[IDM], bodies={"car": 1.0})
+    agents, own = engine.agents, 0 if left else 1
+    place = before - 5.0 + share * (30.0 - 4.0 * own) * turn
+    put(engine, 0, segment_of(engine, own, place), speed=6.0)
+    send(engine, 0, 1 - own, float(engine.lanes.length[1 - own]) - 5.0)
+    changed = 0
+    for _ in range(20):
+        cos, sin = agents.cos[0, 0], agents.sin[0, 0]
+        ahead = 0.5 * engine.bodies.wheelbase[0, 0]
+        centre = agents.x[0, 0] + ahead * cos, agents.y[0, 0] + ahead * sin
+        engine.step(no_jerk(engine))
+        assert not engine.output.event[0, 0] & EVENT_OFFROAD
+        changed += engine.scratch.path_info[0, 0, CHANGES] > 0.0
+        x, y, cos, sin, _ = engine.scratch.path[0, 0, 0]
+        assert abs((centre[0] - x) * cos + (centre[1] - y) * sin) < 1.0
+    assert changed > 0
+
+
+def parting(side_by_side: float, on: float) -> RoadNetwork:
+    """Two lanes side by side, 3.2 m wide, which then part at an angle; the right one ends."""
+    end, away = side_by_side, 0.15 * on
+    lanes = [
+        strip("right", [[0, 0, 0], [end, 0, 0]], 3.2, speed_limit=14.0),
+        strip("left", [[0, 3.2, 0], [end, 3.2, 0]], 3.2, speed_limit=14.0),
+        strip("right on", [[end, 0, 0], [end + on, -away, 0]], 3.2, speed_limit=14.0),
+        strip("left on", [[end, 3.2, 0], [end + 300, 3.2, 0]], 3.2, speed_limit=14.0),
+    ]
+    lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
+    connect(lanes, (1, 3), (0, 2))
+    return RoadNetwork("parting", lanes)
+
+
+@settings(max_examples=12, deadline=None, phases=[Phase.generate])
+@given(
+    ahead=st.floats(15.0, 60.0),
+    on=st.sampled_from([20.0, 40.0]),
+    speed=st.floats(0.0, 10.0),
+    kind=st.sampled_from(["car", "van", "truck"]),
+)
+def test_who_leaves_a_dead_end_is_in_the_lane_beside_before_they_part(ahead, on, speed, kind):
+    """With all of its body; who is too late stays, and stops where it may still turn out."""
+    engine = build([compile_map(parting(150.0, on))], worlds=8, drivers=[IDM],
+        bodies={kind: 1.0})  # fmt: skip
+    agents, bodies = engine.agents, engine.bodies
+    for world in range(8):
+        put(engine, 0, segment_of(engine, 0, 150.0 - ahead), speed=speed, world=world)
+    bodies.num_goals[:] = 1
+    bodies.goal_lane[..., 0], bodies.goal_s[..., 0] = 3, 290.0
+    bodies.goal_x[..., 0], bodies.goal_y[..., 0] = 440.0, 3.2
+    agents.goal[:] = 0
+    rear_in = 150.0 - ahead - 0.5 * bodies.length[:, 0] > 0.0
+    stops = speed**2 / 4.0 + 0.5 * bodies.length[:, 0] < ahead
+    for _ in range(50):
+        engine.step(no_jerk(engine))
+        left = (engine.output.event[:, 0] & EVENT_OFFROAD) != 0
+        assert not (left & rear_in & stops).any()
