@@ -110,7 +110,7 @@ def lane_after(lanes, routes, lane, ways, bend):
 
 @inline
 def write_way_point(lanes, way, number, index, s):
-    """Writes point `number` of a way, at arc length s of a lane on segment `index`; returns x, y."""
+    """Writes point `number` of a way, at arc length s on segment `index` of a lane; returns it."""
     t = s - lanes.segment[index, SEG_S]
     cos, sin = lanes.segment[index, SEG_COS], lanes.segment[index, SEG_SIN]
     x = lanes.segment[index, SEG_X] + t * cos
