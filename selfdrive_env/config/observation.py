@@ -154,7 +154,7 @@ def on_the_way(where: str) -> tuple[Column, ...]:
 
 OBSERVATION: dict[str, tuple[Column, ...]] = {
     "ego": (
-        Column("lateral_offset", "from the lane centre, positive left", "m", squash(0.25)),
+        Column("lateral_offset", "from the lane centre, positive left", "m", squash(0.15)),
         Column("angle", "between heading and lane, positive left", "rad", squash(0.1)),
         Column("lane_curvature", "positive left", "1/m", squash(0.02)),
         Column("speed", "negative in reverse", "m/s", SPEED),

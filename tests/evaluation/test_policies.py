@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Candidate, check_layout, load
@@ -162,7 +163,10 @@ def test_deep_sets_act_as_in_sb3(tmp_path: Path, share: bool) -> None:
     env.close()
 
 
-def sets(columns: tuple[int, ...] = (7, 5, 9, 10), scalars: int = 31) -> dict[str, Any]:
+def sets(
+    columns: tuple[int, ...] = tuple(WIDTHS[name] for name in SETS),
+    scalars: int = LAYOUTS["lean"].slices[SETS[0]].start,
+) -> dict[str, Any]:
     """Tensors of an encoder for so many scalars, and groups of so many columns."""
     name = "features_extractor.encoder"
     tensors = {
@@ -200,16 +204,16 @@ def test_continuous_actions_stay_in_their_box(tmp_path: Path) -> None:
         (mlp(**{"features_extractor.cnn.weight": torch.zeros(1)}), "features_extractor"),
         ({"q_net.0.weight": torch.zeros(1)}, "q_net"),
         (
-            mlp(16, **sets((7, 5, 9))),
+            mlp(16, **sets((6, 5, 10))),
             r"\(features_extractor\.encoder\.elements\.agents\.0\.weight is missing or unknown",
         ),
         (
-            mlp(16, **sets((7, 5, 9, 10, 3))),
+            mlp(16, **sets((6, 5, 10, 16, 3))),
             r"\(features_extractor\.encoder\.elements\.more\.0\.weight is missing or unknown",
         ),
         (
-            mlp(16, **sets((7, 5, 8, 10))),
-            r"stop_lines\.0\.weight: .*\[3, 8\].* is torch\.Size\(\[3, 9\]\)",
+            mlp(16, **sets((6, 5, 9, 16))),
+            r"stop_lines\.0\.weight: .*\[3, 9\].* is torch\.Size\(\[3, 10\]\)",
         ),
         (mlp(31, **{"pi_features_extractor.a.weight": torch.zeros(1)}), "features_extractor"),
         (mlp(16, **sets(scalars=32)), r"rows with 32 scalars, .*\(full 121, lean 115\)$"),

@@ -149,7 +149,7 @@ def test_the_ego_sees_and_earns_what_its_row_in_self_play_does(policy: str) -> N
     ours, _ = drive.reset(seed=4)
     rows, _ = play.reset(seed=4)
     ends = 0
-    for step in range(150):
+    for step in range(250):
         assert np.array_equal(ours, rows[::6])
         actions = driver.act(rows)
         actions[::6] = step % 12
