@@ -18,7 +18,7 @@ import numpy as np
 
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import entry, njit
-from selfdrive_env.compiler.simd import write_squashed
+from selfdrive_env.compiler.simd import load, put
 from selfdrive_env.compiler.structs import Table, struct_at
 from selfdrive_env.compiler.workers import ARGUMENTS, finish, run, take
 from selfdrive_env.state.arrays import F32
@@ -29,14 +29,15 @@ TWO = np.float32(2.0)
 class Cells(NamedTuple):
     """What the kernel works on."""
 
-    value: Annotated[F32, "world 2"]
+    value: Annotated[F32, "world 8"]
 
 
 @njit
 def write(cells, world):
     """Writes a row."""
     larger = max(TWO * np.float32(world), TWO)
-    write_squashed(cells.value[world], 0, larger, -larger, TWO, TWO)
+    row = cells.value[world]
+    put(row, 0, 0, 3, load(row, 0) / (TWO + larger))
 
 
 @entry
@@ -56,13 +57,14 @@ def main(expected: int) -> None:
     Args:
         expected: How often it has to be compiled.
     """
-    cells = Cells(np.zeros((5, 2), np.float32))
+    before = np.arange(40, dtype=np.float32).reshape(5, 8)
+    cells = Cells(before.copy())
     table = Table(cells)
     kernel = cached(work)
     run(kernel, len(cells.value), 2, np.array([table.address], np.int64))
     larger = np.maximum(TWO * np.arange(5, dtype=np.float32), TWO)
-    share = larger / (TWO + larger)
-    assert (cells.value == np.stack([share, -share], axis=1)).all(), cells.value
+    wanted = np.where(np.arange(8) < 3, before / (TWO + larger[:, None]), np.float32(0.0))
+    assert (cells.value == wanted).all(), cells.value
     misses = kernel.stats.cache_misses.total()
     assert misses == expected, f"compiled {misses} times instead of {expected}"
     print(f"numba {numba.__version__}: right results, compiled {misses} times")

@@ -432,8 +432,7 @@ def prefetch_edges(grid, cell):
 
 
 @njit
-def locate_agents(
-    model, data, worker, world):  # fmt: skip
+def locate_agents(model, data, worker, world):
     """Stage: localises every agent of a world and tells who left the road."""
     params, lanes, grid = model.params, model.lanes, model.grid
     worlds, agents, bodies = data.worlds, data.agents, data.bodies

@@ -159,6 +159,9 @@ ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
     BODY_THROTTLE, BODY_STEER, BODY_ACCELERATION, BODY_SPEED) = range(9)  # fmt: skip
 BODY_COLUMNS = 9
 
+# Its rows, in the order of `config.BODY_TYPES`, that stand for no cars, vans, trucks or buses.
+MOTORCYCLE, BICYCLE, PEDESTRIAN = 5, 6, 7
+
 # Columns of Output.outlook.
 OUTLOOK_SPEED, OUTLOOK_GOAL, OUTLOOK_TIME = range(3)
 

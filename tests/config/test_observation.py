@@ -15,7 +15,9 @@ from selfdrive_env.config.observation import (
     slices,
     slots,
 )
+from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs import make_self_play
+from selfdrive_env.state.world import BICYCLE, MOTORCYCLE, PEDESTRIAN
 
 SETTINGS = {"map": "riverside", "agents_per_world": 16, "num_threads": 1}
 
@@ -205,3 +207,11 @@ def test_many_rows_decode_as_each_does():
         for name, table in decode(row, env.layout.counts).items():
             np.testing.assert_array_equal(found[name].reshape(16, *table.shape)[place], table)
     env.close()
+
+
+def test_kernels_know_which_body_types_are_no_cars():
+    assert [list(BODY_TYPES)[number] for number in (MOTORCYCLE, BICYCLE, PEDESTRIAN)] == [
+        "motorcycle",
+        "bicycle",
+        "pedestrian",
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.math.elementary import cosine, sine_share
 
 __all__ = [
@@ -31,9 +31,9 @@ def clamp(value, low, high):
     return min(max(value, low), high)
 
 
-@njit
+@inline
 def squash(value, scale):
-    """Maps a length to (-1, 1), finer near 0: value / (scale + |value|)."""
+    """Maps a length, or several, to (-1, 1), finer near 0: value / (scale + |value|)."""
     return value / (scale + abs(value))
 
 

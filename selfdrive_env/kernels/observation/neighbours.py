@@ -18,8 +18,7 @@ from selfdrive_env.compiler.simd import (
 )
 from selfdrive_env.compiler.threads import stages_rows, warp_lane, warp_size
 from selfdrive_env.config.observation import WIDTHS, plane_of
-from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, squash
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
 from selfdrive_env.kernels.observation.leaders import OFF_THE_WAY
 from selfdrive_env.kernels.observation.scales import (
@@ -29,11 +28,11 @@ from selfdrive_env.kernels.observation.scales import (
     length_part,
     per_size_of,
     size_of,
-    squashed,
     turned,
     width_part,
 )
 from selfdrive_env.state.road import VIEW_RANGE
+from selfdrive_env.state.world import BICYCLE, MOTORCYCLE, PEDESTRIAN
 
 __all__ = ["nearest_agents", "write_neighbours"]
 
@@ -44,9 +43,6 @@ SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)
 ON_WAY = 1 << 30
 """Bit of an entry of `Scratch.nearest`: that body lies on the way of who observes."""
-
-TYPES = list(BODY_TYPES)
-MOTORCYCLE, BICYCLE, PEDESTRIAN = map(TYPES.index, ("motorcycle", "bicycle", "pedestrian"))
 
 PLANES = WIDTHS["agents"]
 (X, Y, X_NEAR, Y_NEAR, COS, SIN, ALONG, ACROSS, GAP, CLOSING, LENGTH, WIDTH, HEIGHT, ON_ROUTE, KIND,
@@ -327,16 +323,16 @@ def write_neighbours(row, offset, slots, eye, data, source, noise, worker, world
         along, across = speed * cos, speed * sin
         distance = root(ahead * ahead + aside * aside) + TINY
         closing = (ahead * (own_speed - along) - aside * across) / distance
-        put(row, to + X * slots, at, count, squashed(ahead, FAR_SIZE))
-        put(row, to + Y * slots, at, count, squashed(aside, FAR_SIZE))
+        put(row, to + X * slots, at, count, squash(ahead, FAR_SIZE))
+        put(row, to + Y * slots, at, count, squash(aside, FAR_SIZE))
         put(row, to + X_NEAR * slots, at, count, clipped(ahead, PER_NEAR))
         put(row, to + Y_NEAR * slots, at, count, clipped(aside, PER_NEAR))
         put(row, to + COS * slots, at, count, cos * UNIT)
         put(row, to + SIN * slots, at, count, sin * UNIT)
-        put(row, to + ALONG * slots, at, count, squashed(along, SPEED_SIZE))
-        put(row, to + ACROSS * slots, at, count, squashed(across, SPEED_SIZE))
+        put(row, to + ALONG * slots, at, count, squash(along, SPEED_SIZE))
+        put(row, to + ACROSS * slots, at, count, squash(across, SPEED_SIZE))
         put(row, to + GAP * slots, at, count, balanced(gap, GAP_SIZE))
-        put(row, to + CLOSING * slots, at, count, squashed(closing, CLOSING_SIZE))
+        put(row, to + CLOSING * slots, at, count, squash(closing, CLOSING_SIZE))
         put(row, to + LENGTH * slots, at, count, length_part(length))
         put(row, to + WIDTH * slots, at, count, width_part(width))
         put(row, to + HEIGHT * slots, at, count, clipped(height, PER_HEIGHT))

@@ -14,9 +14,9 @@ from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import load, prefetch, put, wide_lane, wide_place, wide_size
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.config.observation import WIDTHS
-from selfdrive_env.kernels.math.geometry import ONE, ZERO
+from selfdrive_env.kernels.math.geometry import ONE, ZERO, squash
 from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
-from selfdrive_env.kernels.observation.scales import UNIT, size_of, squashed, turned
+from selfdrive_env.kernels.observation.scales import UNIT, size_of, turned
 from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 
 __all__ = [
@@ -224,8 +224,8 @@ def write_pose(row, to, slots, at, count, pose, eye, size):
     """
     ahead, aside = turned(pose[0] - eye.x, pose[1] - eye.y, eye)
     cos, sin = turned(pose[2], pose[3], eye)
-    put(row, to, at, count, squashed(ahead, size))
-    put(row, to + slots, at, count, squashed(aside, size))
+    put(row, to, at, count, squash(ahead, size))
+    put(row, to + slots, at, count, squash(aside, size))
     put(row, to + 2 * slots, at, count, cos * UNIT)
     put(row, to + 3 * slots, at, count, sin * UNIT)
 
@@ -263,7 +263,7 @@ def write_lanes(row, offset, slots, count, eye, point, way, target):
             continue
         pose = (load(x, at), load(y, at), load(cos, at), load(sin, at))
         write_pose(row, to, slots, at, count, pose, eye, LANE)
-        gain = squashed(gain_of(load(way, at), target), GOAL_GAIN)
+        gain = squash(gain_of(load(way, at), target), GOAL_GAIN)
         put(row, to + 4 * slots, at, count, gain)
         put(row, to + 5 * slots, at, count, ONE)
     return offset + slots * LANE_PLANES

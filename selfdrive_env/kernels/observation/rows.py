@@ -26,7 +26,7 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.math.random import Source
 from selfdrive_env.kernels.observation.leaders import find_leaders
 from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
@@ -53,7 +53,6 @@ from selfdrive_env.kernels.observation.scales import (
     length_part,
     pace_part,
     size_of,
-    squashed,
     turned,
     width_part,
 )
@@ -106,15 +105,15 @@ def write_ego(row, params, lanes, agents, bodies, world, agent):
     """Writes the ego group, the first of a row; returns the offset behind it."""
     index = np.int64(agents.segment[world, agent])
     limit = lanes.speed_limit[lanes.segment_lane[index]]
-    row[0] = squashed(agents.d[world, agent], OFFSET)
+    row[0] = squash(agents.d[world, agent], OFFSET)
     turn = angle_of(agents.angle_cos[world, agent], agents.angle_sin[world, agent])
-    row[1] = squashed(turn, ANGLE)
-    row[2] = squashed(lanes.segment[index, SEG_CURVATURE], CURVATURE)
+    row[1] = squash(turn, ANGLE)
+    row[2] = squash(lanes.segment[index, SEG_CURVATURE], CURVATURE)
     row[3] = half_balanced(agents.speed[world, agent], SPEED)
     row[4] = balanced(limit, LIMIT)
-    row[5] = squashed(agents.steering[world, agent], STEERING)
-    row[6] = squashed(agents.acceleration[world, agent], ACCELERATION)
-    row[7] = squashed(agents.lateral_acceleration[world, agent], LATERAL)
+    row[5] = squash(agents.steering[world, agent], STEERING)
+    row[6] = squash(agents.acceleration[world, agent], ACCELERATION)
+    row[7] = squash(agents.lateral_acceleration[world, agent], LATERAL)
     row[8] = jerk_part(bodies.jerk_scale[world, agent])
     row[9] = jerk_part(bodies.lateral_jerk_scale[world, agent])
     row[10] = pace_part(bodies.acceleration_scale[world, agent])
@@ -136,8 +135,8 @@ def write_goals(row, offset, slots, eye, first, num_goals, goal_x, goal_y):
         there = first + slot < num_goals
         which = first + slot if there else first
         ahead, aside = turned(goal_x[which] - eye.x, goal_y[which] - eye.y, eye)
-        row[place] = squashed(ahead, GOAL) if there else ZERO
-        row[place + slots] = squashed(aside, GOAL) if there else ZERO
+        row[place] = squash(ahead, GOAL) if there else ZERO
+        row[place + slots] = squash(aside, GOAL) if there else ZERO
         row[place + 2 * slots] = ONE if there else ZERO
     return offset + slots * GOAL_FLOATS
 
@@ -178,8 +177,8 @@ def write_stop_lines(row, offset, slots, eye, near, signs, first_line, colours, 
             to = offset + count
             ahead, aside = turned(line[index, 0] - eye.x, line[index, 1] - eye.y, eye)
             cos, sin = turned(line[index, 2], line[index, 3], eye)
-            row[to] = squashed(ahead, LINE_PLACE)
-            row[to + slots] = squashed(aside, LINE_PLACE)
+            row[to] = squash(ahead, LINE_PLACE)
+            row[to + slots] = squash(aside, LINE_PLACE)
             row[to + 2 * slots] = cos * UNIT
             row[to + 3 * slots] = sin * UNIT
             row[to + 4 * slots] = np.float32(colour == RED)

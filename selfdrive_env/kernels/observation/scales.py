@@ -12,10 +12,10 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import least, most
 from selfdrive_env.config.observation import scale_of
-from selfdrive_env.kernels.math.geometry import ONE
+from selfdrive_env.kernels.math.geometry import ONE, squash
 
 __all__ = ["UNIT", "Eye", "balanced", "clipped", "half_balanced", "jerk_part", "length_part",
-    "offset_of", "pace_part", "per_size_of", "size_of", "squashed", "turned",
+    "offset_of", "pace_part", "per_size_of", "size_of", "turned",
     "width_part"]  # fmt: skip
 
 UNIT = np.float32(0.999999)
@@ -66,21 +66,15 @@ def turned(dx, dy, eye):
 
 
 @inline
-def squashed(value, size):
-    """Returns value / (size + |value|)."""
-    return value / (size + abs(value))
-
-
-@inline
 def balanced(value, size):
     """Returns 2 value / (size + value) - 1 of what is not negative, otherwise at least -1."""
-    return most(TWO * squashed(value, size) - ONE, -ONE)
+    return most(TWO * squash(value, size) - ONE, -ONE)
 
 
 @inline
 def half_balanced(value, size):
     """Returns 1.5 value / (size + |value|) - 0.5, at least -1."""
-    return most(THREE_HALVES * squashed(value, size) - HALF, -ONE)
+    return most(THREE_HALVES * squash(value, size) - HALF, -ONE)
 
 
 @inline

@@ -7,7 +7,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import load, put, wide_lane, wide_place, wide_size
 from selfdrive_env.config.observation import ROUTE_DISTANCES, WIDTHS
-from selfdrive_env.kernels.math.geometry import ONE, ZERO
+from selfdrive_env.kernels.math.geometry import ONE, ZERO, squash
 from selfdrive_env.kernels.observation.scales import (
     UNIT,
     balanced,
@@ -16,7 +16,6 @@ from selfdrive_env.kernels.observation.scales import (
     offset_of,
     per_size_of,
     size_of,
-    squashed,
     turned,
 )
 from selfdrive_env.kernels.observation.way import (
@@ -62,8 +61,8 @@ def write_route(row, offset, eye, count, shown):
         ahead, aside = turned(load(shown[0], at) - eye.x, load(shown[1], at) - eye.y, eye)
         cos, sin = turned(load(shown[2], at), load(shown[3], at), eye)
         left, right = load(shown[4], at), load(shown[5], at)
-        put(row, to, at, count, squashed(ahead, ROUTE_AHEAD))
-        put(row, to + ROUTE_SLOTS, at, count, squashed(aside, ROUTE_ASIDE))
+        put(row, to, at, count, squash(ahead, ROUTE_AHEAD))
+        put(row, to + ROUTE_SLOTS, at, count, squash(aside, ROUTE_ASIDE))
         put(row, to + 2 * ROUTE_SLOTS, at, count, cos * UNIT)
         put(row, to + 3 * ROUTE_SLOTS, at, count, sin * UNIT)
         put(row, to + 4 * ROUTE_SLOTS, at, count, clipped(left - ROOM, PER_ROOM))
@@ -106,6 +105,6 @@ def write_body(row, offset, info, column, speed, side):
     closing = side * (speed - info[column + 2])
     row[offset] = balanced(info[column + 1], BODY_GAP) if there else ZERO
     row[offset + 1] = half_balanced(info[column + 2], BODY_SPEED) if there else ZERO
-    row[offset + 2] = squashed(closing, CLOSING) if there else ZERO
+    row[offset + 2] = squash(closing, CLOSING) if there else ZERO
     row[offset + 3] = info[column]
     return offset + BODY_FLOATS
