@@ -22,7 +22,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs import make_drive
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
-from selfdrive_env.state.world import ABSENT, RED, YELLOW, Event
+from selfdrive_env.state.world import ABSENT, RED, YELLOW, Event, Hold
 
 INCIDENTS = Event.COLLISION | Event.OFFROAD | Event.RED_LIGHT | Event.STOP_SIGN
 SHOWN = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way", "tows")
@@ -89,7 +89,11 @@ class Standing:
 
 
 def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
-    """Returns the leader of an agent, -1 for none, and whether a red line lies close ahead."""
+    """Returns the leader of an agent, -1 for none, and whether a red line lies close ahead.
+
+    Who stands beyond the red line leads nobody before it. Where nobody is ahead on the own lane,
+    it is whom the agent stands behind on its way to another lane.
+    """
     lanes, signs, agents, bodies = engine.lanes, engine.signs, engine.agents, engine.bodies
     first_lane = lanes.map_lane_first[engine.worlds.map[world]]
     first_line = signs.map_line_first[engine.worlds.map[world]]
@@ -98,14 +102,15 @@ def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
     row = engine.routes.distance[engine.routes.first[goal] : engine.routes.first[goal + 1]]
     dense = len(row) == lanes.map_lane_first[engine.worlds.map[world] + 1] - first_lane
     half_length = 0.5 * bodies.length[world, agent]
-    way, red, points = -float(agents.s[world, agent]), False, []
+    way, red, points = -float(agents.s[world, agent]), np.inf, []
     place = float(agents.s[world, agent])
     for _ in range(8):
         lane = int(lanes.segment_lane[index])
         for link in range(signs.lane_line_first[lane], signs.lane_line_first[lane + 1]):
             gap = way + signs.lane_line_s[link] - half_length
             colour = engine.lights.line_colour[world, signs.lane_line[link] - first_line]
-            red = red or (-1.0 < gap < LINE_GAP and colour in (RED, YELLOW))
+            if -1.0 < gap < LINE_GAP and colour in (RED, YELLOW):
+                red = min(red, gap + half_length)
         for segment in range(index, lanes.segment_first[lane + 1]):
             start, length = lanes.segment[segment, SEG_S], lanes.segment[segment, SEG_LENGTH]
             for t in np.arange(max(place - start, 0.0), length, 0.5):
@@ -120,9 +125,11 @@ def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
             ahead = ahead[np.argsort(row[ahead - first_lane], kind="stable")]
         fits = ahead[lanes.max_curvature[ahead] <= bodies.max_curvature[world, agent]]
         index, place = int(lanes.segment_first[(fits if len(fits) else ahead)[0]]), 0.0
+    waits = bool(red < np.inf)
     if not points:
-        return -1, red
-    at = np.array([point for point in points if point[2] <= half_length + LEADER_GAP] or points[:1])
+        return -1, waits
+    reach = min(half_length + LEADER_GAP, red)
+    at = np.array([point for point in points if point[2] <= reach] or points[:1])
     table = lanes.segment[at[:, 0].astype(int)]
     shift = 0.5 * bodies.wheelbase[world]
     others = np.flatnonzero(agents.status[world] != ABSENT)
@@ -139,8 +146,14 @@ def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
     hit &= np.abs(agents.z[world, others] - agents.z[world, agent]) < 2.5
     found = np.flatnonzero(hit.any(axis=1))
     if not len(found):
-        return -1, red
-    return int(others[np.argmax(hit[found[0]])]), red
+        return (-1, True) if waits else (body_followed(engine, world, agent), False)
+    return int(others[np.argmax(hit[found[0]])]), waits
+
+
+def body_followed(engine: Any, world: int, agent: int) -> int:
+    """Returns whom an agent stands behind that goes over to another lane, -1 for nobody."""
+    follows = engine.agents.hold[world, agent] == Hold.BODY
+    return int(engine.agents.blocker[world, agent]) if follows else -1
 
 
 def tell(engine: Any, step: int, dt: float) -> None:

@@ -244,10 +244,13 @@ def test_who_waits_at_the_end_of_a_lane_is_let_in(taper, kinds, shift, pace, sha
 @settings(max_examples=8, deadline=None)
 @given(speed=st.floats(8.0, 13.0), shift=st.floats(20.0, 100.0), kind=BODIES)
 def test_who_drives_by_fast_and_alone_does_not_stop_for_one_that_waits(speed, shift, kind):
+    """Where the gap is long enough the other goes in ahead, and is followed like anybody."""
     engine, row = closing_lane(20.0, [kind], 1, 100.0, shift, speed)
     slowest = speed
     for _ in range(int((shift + 20.0) / speed / 0.3)):
         engine.step(no_jerk(engine))
+        if engine.agents.speed[0, 0] > 1.0:
+            break
         slowest = min(slowest, float(engine.agents.speed[0, row[0]]))
     assert slowest > 7.0
 

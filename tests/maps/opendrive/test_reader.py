@@ -473,7 +473,7 @@ def test_crosswalks_have_outlines_in_the_plane(tmp_path: Path) -> None:
     )
     network = read(tmp_path, road(tail=f"<objects>{objects}</objects>"))
     first, second, third = (in_file(network, c.outline) for c in network.crosswalks)
-    assert network.dropped == ["2 kinds of elements are not read: <center> (1), <object> (1)"]
+    assert network.dropped == ["1 kinds of elements are not read: <object> (1)"]
     assert "driving lanes have no speed limit; 13.9 m/s is used" in network.inferred[0]
     np.testing.assert_allclose(first[:, :2], [[19, 4], [19, -4], [21, -4], [21, 4]], atol=1e-9)
     np.testing.assert_allclose(second[:, :2], [[1, 2], [3, 2], [3, -2]], atol=1e-9)

@@ -90,12 +90,7 @@ def test_mirrored_streets_without_a_centre_line_read_back_the_same(written, tmp_
 def test_a_real_map_reads_back_the_same(name, shared_data, written):
     network = load(shared_data / "opendrive/carla" / name)
     again, found = written(network)
-    # Readers sample what nobody drives on coarsely, the more so where it turns about a point: one
-    # edge of a sidewalk is 0.7 m off in Town10HD, 0.9 m in Town03.
-    for sentence in found:
-        assert re.match(r"1 lines of other lanes (lie|end) elsewhere", sentence), sentence
-        assert float(re.search(r"by ([0-9.]+) m", sentence)[1]) < 1.0
-    assert len(found) <= 2 and not (found and name == "Town01.xodr")
+    assert found == []
     assert np.abs(np.array(again.origin) - network.origin).max() < 0.01
 
 

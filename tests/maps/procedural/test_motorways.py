@@ -28,7 +28,12 @@ class Map:
     outlines: np.ndarray
 
 
-@pytest.fixture(scope="module", params=[(layout, k) for layout in LAYOUTS for k in (0, 1)])
+SHORT = [(layout, k) for layout in LAYOUTS for k in (0, 1)]
+LONG = [pytest.param(("", k), id=f"drawn-{k}", marks=pytest.mark.full) for k in range(SEEDS)]
+"""Layouts as they are drawn: with --full every lane of all of `SEEDS` is looked at."""
+
+
+@pytest.fixture(scope="module", params=[*SHORT, *LONG])
 def built(request: pytest.FixtureRequest) -> Map:
     layout, number = request.param
     network = motorway(f"motorway:{number}", layout=layout)

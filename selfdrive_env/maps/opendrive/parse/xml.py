@@ -23,18 +23,26 @@ signalReference validity junction connection laneLink priority controller contro
 
 KEPT = frozenset(KEPT_TEXT.split())
 
+HARMLESS = ("center", "geoReference")
+"""Nothing is lost by these: the lane without a width, and the projection of coordinates that are
+metres already."""
+
 
 def read_elements(path: str | Path, skipped: Counter[str] | None = None) -> Iterator[Element]:
     """Yields the roads, junctions and controllers of a file, each complete with its children.
 
     Args:
         path: A file that ends in .xodr, .xodr.gz or .xodr.xz.
-        skipped: Receives the names of elements that are not read, and how many there are.
+        skipped: Receives the names of elements that are not read, and how many there are, but for
+            those that nothing is lost by.
 
     Yields:
         The children of the root element, in the order of the file.
     """
-    return xml.read_elements(path, SCHEMA, skipped)
+    yield from xml.read_elements(path, SCHEMA, skipped)
+    if skipped is not None:
+        for name in HARMLESS:
+            skipped.pop(name, None)
 
 
 def drawn_kind(attributes: dict[str, str]) -> str:

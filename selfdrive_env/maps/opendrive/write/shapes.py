@@ -56,6 +56,9 @@ SHORT = 0.3
 SHORT_BESIDE = 0.8
 """The same of lanes that nobody drives on."""
 
+STRAY = 0.02
+"""Where nobody drives, lines that miss edges by more are led along the inside of the bend [m]."""
+
 GAP = 1e-3
 """Ends of a line this near to those of the edge are the same [m]."""
 
@@ -98,7 +101,12 @@ def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
 
 
 def find_shape(
-    lanes: list[Lane], strip: Strip, origin: Floats, *, by_centre: bool = False
+    lanes: list[Lane],
+    strip: Strip,
+    origin: Floats,
+    *,
+    by_centre: bool = False,
+    inside: bool = False,
 ) -> Shape | None:
     """Returns where the lanes of a strip lie, None where they have no length.
 
@@ -107,13 +115,14 @@ def find_shape(
         strip: The lanes.
         origin: Added to all coordinates, [3] [m].
         by_centre: Whether the line follows the centre of the first driving lane, and no edge.
+        inside: Whether it follows the shortest edge, from which no other one is hidden in a bend.
     """
     edges, centres = _edges(lanes, strip)
     edges, centres = edges + origin, centres + origin
     driven = [k for k, lane in enumerate(strip.lanes) if lanes[lane].drivable]
     chosen = driven or list(range(len(strip.lanes)))
     heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
-    base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE)
+    base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE, inside=inside)
     aside = edges[0, :, :2] - edges[-1, :, :2]
     width = np.hypot(*aside.T)
     across = np.arctan2(-aside[:, 0], aside[:, 1])
@@ -151,6 +160,8 @@ def find_shape(
         rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
         edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
         s, t = _placed(edges, line, rows[2][..., 0])
+    if not (driven or inside) and _stray(edges, line, s, t) > STRAY:
+        return find_shape(lanes, strip, origin, inside=True)
     stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
     stations = stations[np.append(True, np.diff(stations) > SAME)]
     stations[-1] = line.length
@@ -224,14 +235,28 @@ def _at(edge: Floats, shares: Floats, wanted: Floats) -> Floats:
     return np.stack([np.interp(wanted, shares, column) for column in edge.T], axis=-1)
 
 
-def _base(edges: Floats, left: int, short: float) -> int:
+def _base(edges: Floats, left: int, short: float, *, inside: bool) -> int:
     """Returns which edge the line follows: that between the directions where it is any guide."""
     steps = np.diff(edges[..., :2], axis=1)
     lengths = np.hypot(steps[..., 0], steps[..., 1]).sum(axis=1)
     folded = ((steps[:, 1:] * steps[:, :-1]).sum(axis=-1) < -1e-6).any(axis=1)
     if lengths[left] >= short * lengths.max() and not folded[left]:
         return left
+    if inside and not folded.all():
+        return int(np.argmin(np.where(folded, np.inf, lengths)))
     return int(np.argmax(np.where(folded, 0.0, lengths)))
+
+
+def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> float:
+    """Returns how far stations and offsets lead from the points they stand for, at most [m].
+
+    Where a line along the outside of a bend bends more tightly than the lanes are wide, points on
+    the inside have no place along it.
+    """
+    x, y, heading, _ = line.evaluate(s.ravel())
+    dx = (x - t.ravel() * np.sin(heading)).reshape(s.shape) - edges[..., 0]
+    dy = (y + t.ravel() * np.cos(heading)).reshape(s.shape) - edges[..., 1]
+    return float(np.hypot(dx, dy).max())
 
 
 def _placed(edges: Floats, line: ReferenceLine, guess: Floats) -> tuple[Floats, Floats]:
