@@ -221,6 +221,12 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="JSON or TOML file of settings that change the preset"
     )
     _with(file, FILES)
+    recipe = parser.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="train in stages: selfplay, or a TOML or JSON file of stages",
+    )
+    _with(recipe, FILES)
     parser.add_argument(
         "--set",
         nargs="+",

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def run(parsed: argparse.Namespace) -> int:
     """
     if parsed.updates is not None and parsed.updates < 1:
         raise ValueError(f"--updates must be a whole number of at least 1, got {parsed.updates}")
+    if parsed.recipe is not None:
+        return _run_recipe(parsed)
     words = list(parsed.set)
     if parsed.out_dir is not None:
         words.append(f"out_dir={json.dumps(parsed.out_dir)}")
@@ -41,16 +44,41 @@ def run(parsed: argparse.Namespace) -> int:
     if config is None:
         config = load_config(parsed.preset or DEFAULT_PRESET, parsed.config, words)
 
+    def job() -> tuple[TrainConfig, dict[str, float]]:
+        from selfdrive_env.training import train
+
+        return config, train(config, resume=parsed.resume, updates=parsed.updates)
+
+    return _run(config.device, job)
+
+
+def _run_recipe(parsed: argparse.Namespace) -> int:
+    """Trains the stages of a recipe."""
+    from selfdrive_env.training.recipes.recipe import load_recipe, train_recipe
+
+    for option in ("preset", "config", "updates"):
+        if (value := getattr(parsed, option)) is not None:
+            raise ValueError(f"--{option} does not go with --recipe, got {value!r}")
+    recipe = load_recipe(parsed.recipe, parsed.set, parsed.out_dir)
+
+    def job() -> tuple[TrainConfig, dict[str, float]]:
+        stage, figures = train_recipe(recipe, resume=parsed.resume)
+        return stage.config, figures
+
+    return _run(recipe.stages[0].config.device, job)
+
+
+def _run(device: str, job: Callable[[], tuple[TrainConfig, dict[str, float]]]) -> int:
+    """Does a job that needs torch and a device, and prints what came out."""
     from selfdrive_env.config.installation import require_torch
-    from selfdrive_env.training import train
 
     require_torch("training", "train")
-    _check_device(config.device)
+    _check_device(device)
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from selfdrive_env.training.ppo import NotFiniteError
 
     try:
-        figures = train(config, resume=parsed.resume, updates=parsed.updates)
+        config, figures = job()
     except NotFiniteError as error:
         print(f"selfdrive: {error}", file=sys.stderr)
         return 1

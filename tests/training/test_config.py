@@ -131,12 +131,6 @@ def test_differences_name_both_values_and_skip_what_may_change() -> None:
     ]
 
 
-def test_each_part_of_the_shipped_policys_training_starts_from_the_one_before() -> None:
-    folder = Path(__file__).parents[2] / "examples" / "selfplay"
-    parts = [load_config("cpu", folder / f"{name}.toml") for name in ("first", "second")]
-    assert [part.start_from for part in parts] == [None, *(part.out_dir for part in parts[:-1])]
-
-
 @pytest.mark.parametrize("several", [False, True])
 def test_networks_are_refused_with_the_way_out(several: bool) -> None:
     """A run is resumed from JSON, which would hold every point of them, and cannot be read."""
