@@ -67,8 +67,8 @@ ORDER = {
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
     "kernels.observation": (
-        *(("outlook", "scales", "way"), ("leaders", "road_points", "shown_way"), ("neighbours",)),
-        ("rows",),
+        *(("crowd", "kept_way", "outlook", "scales"), ("way",)),
+        *(("leaders", "road_points", "shown_way"), ("neighbours",), ("rows",)),
     ),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),

@@ -11,6 +11,11 @@ and numbers and vectors mix in `+ - * /`, `abs` and the functions below. Every o
 each number as it would be alone, so that all forms give the same bits. On the CPU the loop runs
 from the last places to the first: what `put` writes behind the end of a plane is written again when
 planes, and groups of them, are written in their order.
+
+Where a thread of CUDA works for itself, a loop over an array of `padded` length is
+
+    for at in range(0, count, alone_size()):
+        found = bits_of(load(x, at) - limit)
 """
 
 from __future__ import annotations
@@ -31,8 +36,9 @@ from selfdrive_env.compiler.structs import array_of
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu, warp_lane, warp_size
 from selfdrive_env.compiler.vectors import absolute, constants, place_of
 
-__all__ = ["INLINED", "WIDE", "below", "least", "load", "most", "padded", "prefetch", "put", "root",
-    "wide_lane", "wide_place", "wide_size"]  # fmt: skip
+__all__ = ["INLINED", "WIDE", "alone_size", "below", "bits_of", "first_bit", "least", "load",
+    "most", "padded", "prefetch", "put", "root", "store", "wide_lane", "wide_place",
+    "wide_size"]  # fmt: skip
 
 WIDE = 8
 """Numbers that are computed together on the CPU; arrays that `load` reads are as long as their
@@ -93,6 +99,24 @@ def put(row, place, at, count, value):
     row[place] = value if at < count else ZERO
 
 
+def store(plane, at, value):
+    """Writes to entry `at` of a flat array, on the CPU to those that follow it as well."""
+    plane[at] = value
+
+
+def bits_of(value):
+    """Returns a number with a bit set for each value that is not negative, the first the lowest."""
+    return np.int64(value >= ZERO)
+
+
+def first_bit(bits):
+    """Returns the number of the lowest bit that is set; one is."""
+    place = np.int64(0)
+    while not (bits >> place) & 1:
+        place += 1
+    return place
+
+
 def least(a, b):
     """Returns the smaller of two numbers."""
     return min(a, b)
@@ -126,7 +150,20 @@ if SIMULATED:
         """Returns the place that a turn of the loop over the places of a plane is for."""
         return turn
 
+    def alone_size():
+        """By how many entries a turn of a loop advances that a thread does by itself."""
+        return 1
+
 else:
+
+    @intrinsic
+    def alone_size(typing_context: Any) -> Any:
+        """By how many entries a turn of a loop advances that a thread does by itself."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return WORD(WIDE if on_cpu(context) else 1)
+
+        return types.int64(), generate
 
     @intrinsic
     def wide_lane(typing_context: Any) -> Any:
@@ -277,19 +314,50 @@ def _load(typing_context: Any, plane: Any, at: Any) -> Any:
 
 
 @intrinsic
+def _store(typing_context: Any, plane: Any, at: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = array_of(context, builder, signature.args[0], arguments[0])
+        place = place_of(builder, array.data, arguments[1], WIDE)
+        builder.store(_spread(builder, arguments[2]), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(plane, types.int64, _as_float(value)), generate
+
+
+@intrinsic
+def _bits_of(typing_context: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        flags = builder.fcmp_ordered(">=", arguments[0], constants(*[0.0] * WIDE))
+        return builder.zext(builder.bitcast(flags, ir.IntType(WIDE)), WORD)
+
+    return types.int64(value), generate
+
+
+@intrinsic
+def _first_bit(typing_context: Any, bits: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(1))
+
+    return types.int64(types.int64), generate
+
+
+@intrinsic
 def _put(typing_context: Any, row: Any, place: Any, at: Any, count: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, place, at, count, value = arguments
         row = array_of(context, builder, signature.args[0], row)
-        words = ir.VectorType(ir.IntType(32), WIDE)
+        word32 = ir.IntType(32)
+        words = ir.VectorType(word32, WIDE)
+
+        def spread_word(number: Any) -> Any:
+            vector = builder.insert_element(ir.Constant(words, ir.Undefined), number, word32(0))
+            return builder.shuffle_vector(vector, vector, ir.Constant(words, [0] * WIDE))
+
         left = builder.sub(count, at)
         most_left = builder.select(builder.icmp_signed("<", left, WORD(WIDE)), left, WORD(WIDE))
-        left32 = builder.trunc(most_left, ir.IntType(32))
-        wide_left = ir.Constant(words, ir.Undefined)
-        wide_left = builder.insert_element(wide_left, left32, ir.Constant(ir.IntType(32), 0))
-        wide_left = builder.shuffle_vector(wide_left, wide_left, ir.Constant(words, [0] * WIDE))
         numbers = ir.Constant(words, list(range(WIDE)))
-        used = builder.icmp_signed("<", numbers, wide_left)
+        left32 = spread_word(builder.trunc(most_left, word32))
+        used = builder.icmp_signed("<", numbers, left32)
         value = builder.select(used, _spread(builder, value), constants(*[0.0] * WIDE))
         length = builder.extract_value(row.shape, 0)
         room = builder.sub(length, place)
@@ -298,13 +366,14 @@ def _put(typing_context: Any, row: Any, place: Any, at: Any, count: Any, value: 
             with whole:
                 builder.store(value, place_of(builder, row.data, place, WIDE), align=4)
             with part:  # the end of the row
-                kept = cgutils.alloca_once(builder, value.type)
-                builder.store(value, kept)
-                first = builder.bitcast(kept, FLOAT.as_pointer())
-                with cgutils.for_range(builder, room) as loop:
-                    one = builder.load(builder.gep(first, [loop.index]))
-                    to = builder.gep(row.data, [builder.add(place, loop.index)])
-                    builder.store(one, to)
+                room32 = spread_word(builder.trunc(room, ir.IntType(32)))
+                inside = builder.icmp_signed("<", numbers, room32)
+                pointer = value.type.as_pointer()
+                kind = ir.FunctionType(ir.VoidType(), [value.type, pointer, word32, inside.type])
+                name = f"llvm.masked.store.v{WIDE}f32.p0v{WIDE}f32"
+                function = cgutils.get_or_insert_function(builder.module, kind, name)
+                to = place_of(builder, row.data, place, WIDE)
+                builder.call(function, [value, to, word32(4), inside])
         return context.get_dummy_value()
 
     word = types.int64
@@ -317,6 +386,30 @@ def _compiled_load(plane, at):
         return _load(plane, at)
 
     return of_wide if _on_cpu() else load
+
+
+@overload(store, jit_options=INLINED)
+def _compiled_store(plane, at, value):
+    def of_wide(plane, at, value):
+        _store(plane, at, value)
+
+    return of_wide if _on_cpu() else store
+
+
+@overload(bits_of, jit_options=INLINED)
+def _compiled_bits_of(value):
+    def of_wide(value):
+        return _bits_of(value)
+
+    return of_wide if _any_wide(value) else bits_of
+
+
+@overload(first_bit, jit_options=INLINED)
+def _compiled_first_bit(bits):
+    def of_wide(bits):
+        return _first_bit(bits)
+
+    return of_wide if _on_cpu() else first_bit
 
 
 @overload(put, jit_options=INLINED)

@@ -22,12 +22,22 @@ from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
 from selfdrive_env.engine.states import check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
+from selfdrive_env.kernels.observation.crowd import CROWD_PLANES
+from selfdrive_env.kernels.observation.kept_way import (
+    CHUNKS,
+    KEY_WORDS,
+    MARK_PLACES,
+    MOST_LANES,
+    MOST_MARKS,
+    NUMBERS,
+    STRETCH_NUMBERS,
+)
 from selfdrive_env.kernels.observation.way import (
     NOTES,
     ROUTE_COLUMNS,
     ROUTE_LINES,
     WAY_COLUMNS,
-    WAY_POINTS,
+    WAY_ROOM,
 )
 from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.pool.kept_map import AnyMap
@@ -205,7 +215,6 @@ class Engine:
         return {
             "world": self.num_worlds,
             "agent": self.num_slots,
-            "pose": self.num_slots + 1,
             "goal": MAX_GOALS,
             "weight": NUM_WEIGHTS,
             "term": NUM_TERMS,
@@ -228,7 +237,16 @@ class Engine:
             "route_column": ROUTE_COLUMNS,
             "route_line": ROUTE_LINES,
             "way_column": WAY_COLUMNS,
-            "way_point": WAY_POINTS,
+            "way_point": WAY_ROOM,
+            "body": padded(self.num_slots),
+            "crowd_plane": CROWD_PLANES,
+            "way_word": KEY_WORDS,
+            "way_number": NUMBERS,
+            "chunk": CHUNKS,
+            "stretch": MOST_LANES,
+            "stretch_number": STRETCH_NUMBERS,
+            "mark": MOST_MARKS,
+            "mark_place": MARK_PLACES,
             "note": NOTES,
             "point": MAX_PATH_POINTS,
             "info": PATH_INFO,

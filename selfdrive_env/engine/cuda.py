@@ -129,7 +129,6 @@ class DeviceEngine(Engine):
             "worker": self.num_worlds,
             "thread": self.num_worlds * most,
             "staging": self.num_worlds if SIMULATED else 1,
-            "pose": self.num_slots + most,
             "full_row": rows if wide else 0,
             "half_row": 0 if wide else rows,
         }
@@ -306,7 +305,7 @@ class DeviceEngine(Engine):
         for name, value in arrays.items():
             struct, field = name.split(".")
             self._write(struct, **{field: value})
-        self._write("scratch", nearest=0, cached_cell=0)
+        self._write("scratch", nearest=0, cached_cell=0, kept_way=0)
         if self.settings.autoreset_mode != "SameStep":
             self.final_observations.copy_(self.observations)
 

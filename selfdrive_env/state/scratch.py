@@ -38,11 +38,38 @@ class Scratch(NamedTuple):
     the bit `ON_WAY` of kernels/observation/neighbours.py where they lay on its way."""
 
     way_ahead: Annotated[F32, "thread way_column way_point"]
-    """Points of the way ahead of the agent that is looked at, columns `WAY_*` of
+    """Points of the way ahead of the agent that is looked at, rows `WAY_*` of
     kernels/observation/way.py [m]."""
 
-    along: Annotated[F32, "thread agent"]
+    along: Annotated[F32, "thread body"]
     """How far along that way each body lies, far away for those that do not [m]."""
+
+    near_square: Annotated[F32, "thread body"]
+    """Squared distance of each body from the agent that is looked at [m^2]."""
+
+    crowd: Annotated[F32, "worker crowd_plane body"]
+    """All bodies in planes, rows of kernels/observation/crowd.py."""
+
+    kept_way: Annotated[I32, "world agent way_word"]
+    """Whose way an agent keeps, and how long it is: columns of kernels/observation/kept_way.py."""
+
+    kept_numbers: Annotated[F32, "world agent way_number"]
+    """Likewise: goals, what the body can follow, and the bounds of the way."""
+
+    chunk: Annotated[F32, "world agent 4 chunk"]
+    """Bounds of the pieces of that way: west, east, south, north [m]."""
+
+    stretch: Annotated[F32, "world agent stretch stretch_number"]
+    """The lanes of that way, one after the other."""
+
+    stretch_segment: Annotated[I32, "world agent stretch 2"]
+    """First segment of each, and how many there are."""
+
+    mark: Annotated[F32, "world agent mark mark_place"]
+    """Where lines and junctions lie on that way [m]."""
+
+    mark_line: Annotated[I32, "world agent mark"]
+    """Which lines; below 0 where a junction begins."""
 
     route: Annotated[F32, "worker agent route_column route"]
     """The points of its way that each agent is shown: x, y [m], cos, sin, room to the left and to
@@ -78,9 +105,6 @@ class Scratch(NamedTuple):
     key: Annotated[I64, "thread slot"]
     """Squared distance and slot of the nearest agents, in one number each."""
 
-    pose: Annotated[F32, "worker pose 4"]
-    """Box centre x, y [m] and heading cos, sin of each agent, then a row a thread for noise."""
-
     centre_x: Annotated[F32, "worker agent"]
     """Box centre, far away for absent agents [m]."""
 
@@ -89,8 +113,8 @@ class Scratch(NamedTuple):
     """Of a circle round what a body covers in the step [m]."""
 
     square: Annotated[F32, "thread agent"]
-    """Squared distance to each agent [m^2]; while drivers look around, how far its `reach` is from
-    that of the one who looks, no more than 0 where they overlap [m]."""
+    """While drivers look around, how far the `reach` of each agent is from that of the one who
+    looks, no more than 0 where they overlap [m]."""
 
     near_row: Annotated[I32, "worker agent"]
     """Row of the near lists of each agent's observation cell, -1 for none."""

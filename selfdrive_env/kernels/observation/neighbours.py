@@ -20,6 +20,15 @@ from selfdrive_env.compiler.threads import stages_rows, warp_lane, warp_size
 from selfdrive_env.config.observation import WIDTHS, plane_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, squash
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
+from selfdrive_env.kernels.observation.crowd import COS as BODY_COS
+from selfdrive_env.kernels.observation.crowd import KIND as BODY_KIND
+from selfdrive_env.kernels.observation.crowd import LENGTH as BODY_LENGTH
+from selfdrive_env.kernels.observation.crowd import SIN as BODY_SIN
+from selfdrive_env.kernels.observation.crowd import SPEED
+from selfdrive_env.kernels.observation.crowd import WIDTH as BODY_WIDTH
+from selfdrive_env.kernels.observation.crowd import X as BODY_X
+from selfdrive_env.kernels.observation.crowd import Y as BODY_Y
+from selfdrive_env.kernels.observation.crowd import Z as BODY_Z
 from selfdrive_env.kernels.observation.leaders import OFF_THE_WAY
 from selfdrive_env.kernels.observation.scales import (
     UNIT,
@@ -32,7 +41,6 @@ from selfdrive_env.kernels.observation.scales import (
     width_part,
 )
 from selfdrive_env.state.road import VIEW_RANGE
-from selfdrive_env.state.world import BICYCLE, MOTORCYCLE, PEDESTRIAN
 
 __all__ = ["nearest_agents", "write_neighbours"]
 
@@ -95,21 +103,23 @@ def recall_nearest(slots, square, known, keys):
 
 
 @inline
-def nearest_agents(agent, slots, centre_x, centre_y, along, square, known, keys):
+def nearest_agents(agent, slots, num_agents, along, square, known, keys):
     """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0.
 
     Those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`.
     The list starts from those that were nearest at the step before, which are nearly in order; then
     it takes in whoever else is nearer than its last. The result does not depend on what `known`
     held.
+
+    Args:
+        agent: Who observes.
+        slots: How many it can see.
+        num_agents: Of the world.
+        along: How far along its way each lies [m].
+        square: Squared distance of each; is overwritten [m^2].
+        known: Row of `Scratch.nearest`.
+        keys: Room for a number a slot.
     """
-    x = centre_x[agent]
-    y = centre_y[agent]
-    num_agents = centre_x.shape[0]
-    for other in range(num_agents):
-        dx = centre_x[other] - x
-        dy = centre_y[other] - y
-        square[other] = dx * dx + dy * dy
     square[agent] = HUGE
     count = recall_nearest(slots, square, known, keys)
     bound = VIEW_SQUARED
@@ -237,36 +247,35 @@ def gather(data, source, noise, known, seen, first, stride, worker, world, agent
     Returns:
         How many there are.
     """
-    agents, bodies, pose = data.agents, data.bodies, data.scratch.pose[worker]
-    z = agents.z[world, agent]
+    crowd = data.scratch.crowd[worker]
+    z = crowd[BODY_Z, agent]
     count = np.int64(0)
     while count < known.shape[0] and known[count] != 0:
         count += 1
     for slot in range(warp_lane(), count, warp_size()):
-        other = (np.int64(known[slot]) & ~ON_WAY) - 1
-        x, y, speed = pose[other, 0], pose[other, 1], agents.speed[world, other]
+        other = np.uint32((known[slot] & ~ON_WAY) - 1)  # unsigned: no test for negative indices
+        x, y, speed = crowd[BODY_X, other], crowd[BODY_Y, other], crowd[SPEED, other]
         if noise > ZERO:
             a, b, c, d = uniforms(
-                source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE, other
-            )
+                source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE,
+                np.int64(other),
+            )  # fmt: skip
             noise_x, noise_y = normal_pair(a, b)
             noise_speed, _unused = normal_pair(c, d)
             x += noise * noise_x
             y += noise * noise_y
             speed += noise * noise_speed
-        kind = np.int64(bodies.type[world, other])
         at = first + slot
         seen[at + X * stride] = x
         seen[at + Y * stride] = y
-        seen[at + COS * stride] = pose[other, 2]
-        seen[at + SIN * stride] = pose[other, 3]
+        seen[at + COS * stride] = crowd[BODY_COS, other]
+        seen[at + SIN * stride] = crowd[BODY_SIN, other]
         seen[at + ALONG * stride] = speed
-        seen[at + LENGTH * stride] = bodies.length[world, other]
-        seen[at + WIDTH * stride] = bodies.width[world, other]
-        seen[at + HEIGHT * stride] = agents.z[world, other] - z
+        seen[at + LENGTH * stride] = crowd[BODY_LENGTH, other]
+        seen[at + WIDTH * stride] = crowd[BODY_WIDTH, other]
+        seen[at + HEIGHT * stride] = crowd[BODY_Z, other] - z
         seen[at + ON_ROUTE * stride] = ONE if known[slot] & ON_WAY else ZERO
-        two_wheeler = kind in (MOTORCYCLE, BICYCLE)
-        seen[at + KIND * stride] = ONE if kind == PEDESTRIAN else HALF if two_wheeler else ZERO
+        seen[at + KIND * stride] = crowd[BODY_KIND, other]
     return count
 
 

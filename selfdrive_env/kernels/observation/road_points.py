@@ -22,6 +22,7 @@ from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 __all__ = [
     "BOUNDARY_PLANES",
     "LANE_PLANES",
+    "LINE_WORDS",
     "Target",
     "keep_points",
     "prefetch_distances",

@@ -11,6 +11,7 @@ import numpy as np
 
 from selfdrive_env.compiler.half import write_half
 from selfdrive_env.compiler.njit import inline, njit
+from selfdrive_env.compiler.simd import prefetch
 from selfdrive_env.compiler.threads import (
     barrier,
     block_size,
@@ -26,13 +27,15 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp, squash
+from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.math.random import Source
+from selfdrive_env.kernels.observation.crowd import COS, SIN, X, Y, note_crowd
 from selfdrive_env.kernels.observation.leaders import find_leaders
 from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
     BOUNDARY_PLANES,
     LANE_PLANES,
+    LINE_WORDS,
     Target,
     keep_points,
     prefetch_distances,
@@ -57,7 +60,7 @@ from selfdrive_env.kernels.observation.scales import (
     width_part,
 )
 from selfdrive_env.kernels.observation.shown_way import write_notes, write_route
-from selfdrive_env.kernels.observation.way import SHOWN, walk_ahead
+from selfdrive_env.kernels.observation.way import SHOWN, note_way, prefetch_way
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.params import REVERSE_ALLOWED
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
@@ -89,7 +92,6 @@ ACCELERATION = size_of("ego", "acceleration")  # [m/s^2]
 LATERAL = size_of("ego", "lateral_acceleration")  # [m/s^2]
 GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
 GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
-NOWHERE = np.float32(1.0e9)  # [m]
 BOUNDARY_DRAWS = 0x8000
 """First of the entries of which dropout of boundary points draws; before it are lane points."""
 
@@ -199,29 +201,18 @@ def write_stop_lines(row, offset, slots, eye, near, signs, first_line, colours, 
 @njit
 def note_poses(model, data, map_index, worker, world):
     """Writes where everybody is, and on which row of the near lists."""
-    lanes, grid = model.lanes, model.grid
-    agents, bodies, scratch = data.agents, data.bodies, data.scratch
-    segment_layer = lanes.segment_layer
-    near_row = grid.near
-    all_x, all_y, status = agents.x[world], agents.y[world], agents.status[world]
-    all_cos, all_sin, all_segment = agents.cos[world], agents.sin[world], agents.segment[world]
-    wheelbase = bodies.wheelbase[world]
-    pose, around = scratch.pose[worker], scratch.near_row[worker]
-    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
-    for agent in range(thread_index(), all_x.shape[0], block_size()):
-        ahead = HALF * wheelbase[agent]
-        x = all_x[agent] + ahead * all_cos[agent]
-        y = all_y[agent] + ahead * all_sin[agent]
-        pose[agent, 0] = x
-        pose[agent, 1] = y
-        pose[agent, 2] = all_cos[agent]
-        pose[agent, 3] = all_sin[agent]
-        present = status[agent] != ABSENT
-        centre_x[agent] = x if present else NOWHERE
-        centre_y[agent] = y
-        place = all_segment[agent] if present else 0
-        cell = cell_at(grid, x, y, np.int64(segment_layer[place]), map_index)
-        around[agent] = near_row[observation_cell(cell)] if cell >= 0 else -1
+    lanes, grid, scratch = model.lanes, model.grid, data.scratch
+    note_crowd(lanes, data, worker, world)
+    crowd, around = scratch.crowd[worker], scratch.near_row[worker]
+    segment, status = data.agents.segment[world], data.agents.status[world]
+    for agent in range(thread_index(), segment.shape[0], block_size()):
+        around[agent] = -1
+        if status[agent] == ABSENT:
+            continue
+        layer = np.int64(lanes.segment_layer[segment[agent]])
+        cell = cell_at(grid, crowd[X, agent], crowd[Y, agent], layer, map_index)
+        if cell >= 0:
+            around[agent] = grid.near[observation_cell(cell)]
 
 
 @njit
@@ -233,21 +224,20 @@ def look_around(model, data, worker, world):
     stream, tick = worlds.stream[world], worlds.tick[world]
     neighbours = np.int64(counts.agents)
     erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.nearest[world]
-    centre_x, centre_y = scratch.centre_x[worker], scratch.centre_y[worker]
+    num_agents = wanted.shape[0]
     member = worker * block_size() + thread_index()
-    keys, square = scratch.key[member], scratch.square[member]
+    keys, square = scratch.key[member], scratch.near_square[member]
     way, along = scratch.way_ahead[member], scratch.along[member]
-    for agent in range(thread_index(), centre_x.shape[0], block_size()):
+    for agent in range(thread_index(), num_agents, block_size()):
         if wanted[agent] == 0:
             continue
-        walk_ahead(model, data, way, worker, world, agent)
-        sees = neighbours
+        prefetch_way(scratch, world, agent + 1)
+        note_way(model, data, worker, world, agent)
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
-            sees = np.int64(0)
             known[agent, 0] = 0
-        else:
-            find_leaders(model, data, way, along, square, worker, world, agent)
-        nearest_agents(agent, sees, centre_x, centre_y, along, square, known[agent], keys)
+            continue
+        find_leaders(model, data, way, along, square, worker, world, agent)
+        nearest_agents(agent, neighbours, num_agents, along, square, known[agent], keys)
 
 
 @inline
@@ -271,7 +261,19 @@ def prefetch_next(model, data, worker, world, agent):
         goal = data.agents.goal[world, agent + 1]
         target = np.int64(data.bodies.goal_lane[world, agent + 1, goal])
         prefetch_distances(model, scratch, worker, world, agent + 1, target)
-        prefetch_kept(scratch, world, agent + 1)
+
+
+@inline
+def prefetch_row(rows, request, number, agent):
+    """Asks for the memory of the row of an agent, where it is written to directly."""
+    if agent < request.shape[0] and request[agent] != NO_ROW and not stages_rows():
+        table = rows.observation
+        if request[agent] == LAST_OBSERVATION:
+            table = rows.final_observation
+        if table.shape[0] > 0:
+            row = table[number[agent]]
+            for place in range(0, row.shape[0], LINE_WORDS):
+                prefetch(row, place)
 
 
 @njit
@@ -307,7 +309,7 @@ def write_rows(model, data, worker, world):
         scratch.cached_lane_point[world],
         scratch.cached_boundary_point[world],
     )
-    pose, shown, notes = scratch.pose[worker], scratch.route[worker], scratch.ahead[worker]
+    crowd, shown, notes = scratch.crowd[worker], scratch.route[worker], scratch.ahead[worker]
     own_lines, around, request = (
         scratch.route_line[worker], scratch.near_row[worker], scratch.request[worker]
     )  # fmt: skip
@@ -318,6 +320,9 @@ def write_rows(model, data, worker, world):
     for agent in range(warp_index(), all_speed.shape[0], num_warps()):
         if params.prefetch != 0:
             prefetch_next(model, data, worker, world, agent)
+        prefetch_row(rows, request, all_row, agent + 1)
+        if agent + 1 < all_speed.shape[0]:
+            prefetch_kept(scratch, world, agent + 1)
         if request[agent] == NO_ROW:
             continue
         last = request[agent] == LAST_OBSERVATION
@@ -325,7 +330,7 @@ def write_rows(model, data, worker, world):
         row = shared_row(scratch.row[worker])
         if not narrow and not stages_rows():
             row = rows.final_observation[number] if last else rows.observation[number]
-        eye = Eye(pose[agent, 0], pose[agent, 1], pose[agent, 2], pose[agent, 3])
+        eye = Eye(crowd[X, agent], crowd[Y, agent], crowd[COS, agent], crowd[SIN, agent])
         goal = np.int64(all_goal[agent])
         offset = write_ego(row, params, lanes, agents, bodies, world, agent)
         offset = write_goals(
