@@ -45,8 +45,8 @@ ORDER = {
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
-        *(("progress", "threads", "vectors"), ("cache",), ("njit", "structs", "device")),
-        *(("workers", "simd"), ("half",)),
+        *(("progress", "threads"), ("cache",), ("njit", "structs", "device")),
+        *(("workers", "vectors"), ("simd",), ("half",)),
     ),
     "kernels": (
         *(

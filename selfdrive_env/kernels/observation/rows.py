@@ -29,7 +29,7 @@ from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.math.random import Source
-from selfdrive_env.kernels.observation.crowd import COS, SIN, X, Y, note_crowd
+from selfdrive_env.kernels.observation.crowd import COS, KIND, SIN, X, Y, note_crowd
 from selfdrive_env.kernels.observation.leaders import find_leaders
 from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
@@ -61,7 +61,7 @@ from selfdrive_env.kernels.observation.scales import (
     width_part,
 )
 from selfdrive_env.kernels.observation.shown_way import write_notes, write_route
-from selfdrive_env.kernels.observation.way import SHOWN, note_way, prefetch_way
+from selfdrive_env.kernels.observation.way import SHOWN, find_way, note_way, prefetch_way
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.params import REVERSE_ALLOWED
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
@@ -93,6 +93,9 @@ ACCELERATION = size_of("ego", "acceleration")  # [m/s^2]
 LATERAL = size_of("ego", "lateral_acceleration")  # [m/s^2]
 GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
 GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
+WAY_LEAD = 4
+"""How many agents ahead ways are asked for."""
+
 ROW_PARTS = 4
 """In which memory is asked for: the processor waits for few places of memory at a time."""
 
@@ -231,17 +234,21 @@ def look_around(model, data, worker, world):
     num_agents = wanted.shape[0]
     member = worker * block_size() + thread_index()
     keys, square = scratch.key[member], scratch.near_square[member]
+    crowd = scratch.crowd[worker]
     way, along = scratch.way_ahead[member], scratch.along[member]
     for agent in range(thread_index(), num_agents, block_size()):
-        if wanted[agent] == 0:
+        if wanted[agent] != NO_ROW:
+            prefetch_way(scratch, world, agent + WAY_LEAD)
+            find_way(model, data, worker, world, agent)
+    for agent in range(thread_index(), num_agents, block_size()):
+        if wanted[agent] == NO_ROW:
             continue
-        prefetch_way(scratch, world, agent + 1)
         note_way(model, data, worker, world, agent)
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             known[agent, 0] = 0
             continue
         find_leaders(model, data, way, along, square, worker, world, agent)
-        nearest_agents(agent, neighbours, num_agents, along, square, known[agent], keys)
+        nearest_agents(agent, neighbours, crowd[KIND], along, square, known[agent], keys)
 
 
 @inline
@@ -363,6 +370,7 @@ def write_rows(model, data, worker, world):
                     row, first, lane_points, count, LANE_PLANES, lane_dropout, 0, source, agent
                 )
             prefetch_part(after, 1)
+            prefetch(near_stop_line, np.int64(max(around[follower], 0)))
             prefetch_kept_boundaries(scratch, world, follower)
             first, count = offset, np.int64(kept[agent, 3])
             offset = write_boundaries(
