@@ -45,8 +45,8 @@ ORDER = {
         *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
-        *(("progress", "threads", "vectors"), ("cache",), ("njit", "structs", "device")),
-        *(("workers", "simd"), ("half",)),
+        *(("progress", "threads"), ("cache",), ("njit", "structs", "device")),
+        *(("workers", "vectors"), ("simd",), ("half",)),
     ),
     "kernels": (
         *(
@@ -57,7 +57,13 @@ ORDER = {
             ("walks",),
             ("rules", "route"),
         ),
-        *(("drivers", "events", "spawn"), ("observation", "reward"), ("rows",), ("step",)),
+        *(
+            ("drivers", "events", "starts"),
+            ("spawn",),
+            ("observation", "reward"),
+            ("rows",),
+            ("step",),
+        ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
@@ -66,6 +72,7 @@ ORDER = {
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
+    "kernels.starts": (("bodies", "room"), ("standing",)),
     "kernels.observation": (
         *(("crowd", "kept_way", "outlook", "scales"), ("way",)),
         *(("leaders", "road_points", "shown_way"), ("neighbours",), ("rows",)),

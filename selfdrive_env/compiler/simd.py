@@ -34,17 +34,28 @@ from numba.core.target_extension import current_target
 
 from selfdrive_env.compiler.structs import array_of
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu, warp_lane, warp_size
-from selfdrive_env.compiler.vectors import absolute, constants, place_of
+from selfdrive_env.compiler.vectors import (
+    absolute,
+    ask_for,
+    constants,
+    place_of,
+    root_of,
+    rows_at,
+    spread,
+    spread_words,
+    store_some,
+    transposed,
+)
 
-__all__ = ["INLINED", "WIDE", "alone_size", "below", "bits_of", "first_bit", "least", "load",
-    "most", "padded", "prefetch", "put", "root", "store", "wide_lane", "wide_place",
-    "wide_size"]  # fmt: skip
+__all__ = ["INLINED", "WIDE", "alone_size", "below", "bits_of", "columns_of", "first_bit",
+    "flags_of", "least", "load", "most", "padded", "prefetch", "put", "root", "store", "wide_lane",
+    "wide_place", "wide_size"]  # fmt: skip
 
 WIDE = 8
 """Numbers that are computed together on the CPU; arrays that `load` reads are as long as their
 plane rounded up to a multiple of it."""
 
-ZERO = np.float32(0.0)
+ZERO, ONE = np.float32(0.0), np.float32(1.0)
 FLOAT, WORD = ir.FloatType(), ir.IntType(64)
 INLINED: Any = {"forceinline": True, "error_model": "numpy"}
 
@@ -102,6 +113,27 @@ def put(row, place, at, count, value):
 def store(plane, at, value):
     """Writes to entry `at` of a flat array, on the CPU to those that follow it as well."""
     plane[at] = value
+
+
+def columns_of(table, entries, mask, at):
+    """Returns the eight columns of a row of a table, on the CPU of eight rows.
+
+    Args:
+        table: [N, 8].
+        entries: Numbers of rows + 1, in the bits of `mask`; 0 stands for row 0 as well.
+        mask: Likewise.
+        at: Which entry; on the CPU those that follow it, too.
+    """
+    row = max((np.int64(entries[at]) & mask) - 1, 0)
+    return (
+        table[row, 0], table[row, 1], table[row, 2], table[row, 3],
+        table[row, 4], table[row, 5], table[row, 6], table[row, 7],
+    )  # fmt: skip
+
+
+def flags_of(entries, bit, at):
+    """Returns 1 if a bit of an entry is set, else 0; on the CPU of those that follow it, too."""
+    return ONE if np.int64(entries[at]) & bit else ZERO
 
 
 def bits_of(value):
@@ -206,16 +238,6 @@ else:
 # Vectors.
 
 
-def _spread(builder: Any, value: Any) -> Any:
-    """Returns a vector with a number in every place; a vector as it is."""
-    if isinstance(value.type, ir.VectorType):
-        return value
-    vector = ir.Constant(ir.VectorType(FLOAT, WIDE), ir.Undefined)
-    vector = builder.insert_element(vector, value, ir.Constant(ir.IntType(32), 0))
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), WIDE), [0] * WIDE)
-    return builder.shuffle_vector(vector, vector, mask)
-
-
 def _as_float(kind: Any) -> Any:
     return kind if isinstance(kind, Wide) else types.float32
 
@@ -226,7 +248,7 @@ def _two(instruction: str) -> Any:
     @intrinsic
     def compute(typing_context: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*[_spread(builder, one) for one in arguments])
+            return getattr(builder, instruction)(*[spread(builder, one) for one in arguments])
 
         return WIDE_TYPE(_as_float(a), _as_float(b)), generate
 
@@ -261,7 +283,7 @@ for _function, _instruction in (
 @intrinsic
 def _chosen(typing_context: Any, a: Any, b: Any, x: Any, y: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        a, b, x, y = (_spread(builder, one) for one in arguments)
+        a, b, x, y = (spread(builder, one) for one in arguments)
         return builder.select(builder.fcmp_ordered("<", a, b), x, y)
 
     return WIDE_TYPE(*[_as_float(kind) for kind in (a, b, x, y)]), generate
@@ -278,30 +300,9 @@ def _absolute(typing_context: Any, value: Any) -> Any:
 @intrinsic
 def _root(typing_context: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(FLOAT, WIDE)
-        kind = ir.FunctionType(vector, [vector])
-        name = f"llvm.sqrt.v{WIDE}f32"
-        function = cgutils.get_or_insert_function(builder.module, kind, name)
-        return builder.call(function, [arguments[0]])
+        return root_of(builder, arguments[0])
 
     return WIDE_TYPE(value), generate
-
-
-@intrinsic
-def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = array_of(context, builder, signature.args[0], arguments[0])
-        index = arguments[1]
-        for axis in range(1, signature.args[0].ndim):
-            index = builder.mul(index, builder.extract_value(array.shape, axis))
-        word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        at = builder.bitcast(builder.gep(array.data, [index]), byte)
-        builder.call(function, [at, word(0), word(3), word(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
 
 
 @intrinsic
@@ -318,10 +319,35 @@ def _store(typing_context: Any, plane: Any, at: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = array_of(context, builder, signature.args[0], arguments[0])
         place = place_of(builder, array.data, arguments[1], WIDE)
-        builder.store(_spread(builder, arguments[2]), place, align=4)
+        builder.store(spread(builder, arguments[2]), place, align=4)
         return context.get_dummy_value()
 
     return types.void(plane, types.int64, _as_float(value)), generate
+
+
+@intrinsic
+def _columns_of(typing_context: Any, table: Any, entries: Any, mask: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        table = array_of(context, builder, signature.args[0], arguments[0])
+        entries = array_of(context, builder, signature.args[1], arguments[1])
+        rows = rows_at(builder, table.data, entries.data, arguments[2], arguments[3], WIDE)
+        return context.make_tuple(builder, signature.return_type, transposed(builder, rows))
+
+    word = types.int64
+    return types.UniTuple(WIDE_TYPE, WIDE)(table, entries, word, word), generate
+
+
+@intrinsic
+def _flags_of(typing_context: Any, entries: Any, bit: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        entries = array_of(context, builder, signature.args[0], arguments[0])
+        bits = spread_words(builder, arguments[1], WIDE)
+        first = builder.bitcast(builder.gep(entries.data, [arguments[2]]), bits.type.as_pointer())
+        found = builder.and_(builder.load(first, align=4), bits)
+        is_set = builder.icmp_signed("==", found, bits)
+        return builder.select(is_set, constants(*[1.0] * WIDE), constants(*[0.0] * WIDE))
+
+    return WIDE_TYPE(entries, types.int64, types.int64), generate
 
 
 @intrinsic
@@ -346,19 +372,12 @@ def _put(typing_context: Any, row: Any, place: Any, at: Any, count: Any, value: 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         row, place, at, count, value = arguments
         row = array_of(context, builder, signature.args[0], row)
-        word32 = ir.IntType(32)
-        words = ir.VectorType(word32, WIDE)
-
-        def spread_word(number: Any) -> Any:
-            vector = builder.insert_element(ir.Constant(words, ir.Undefined), number, word32(0))
-            return builder.shuffle_vector(vector, vector, ir.Constant(words, [0] * WIDE))
-
         left = builder.sub(count, at)
         most_left = builder.select(builder.icmp_signed("<", left, WORD(WIDE)), left, WORD(WIDE))
-        numbers = ir.Constant(words, list(range(WIDE)))
-        left32 = spread_word(builder.trunc(most_left, word32))
+        left32 = spread_words(builder, most_left, WIDE)
+        numbers = ir.Constant(left32.type, list(range(WIDE)))
         used = builder.icmp_signed("<", numbers, left32)
-        value = builder.select(used, _spread(builder, value), constants(*[0.0] * WIDE))
+        value = builder.select(used, spread(builder, value), constants(*[0.0] * WIDE))
         length = builder.extract_value(row.shape, 0)
         room = builder.sub(length, place)
         fits = builder.icmp_signed(">=", room, WORD(WIDE))
@@ -366,14 +385,8 @@ def _put(typing_context: Any, row: Any, place: Any, at: Any, count: Any, value: 
             with whole:
                 builder.store(value, place_of(builder, row.data, place, WIDE), align=4)
             with part:  # the end of the row
-                room32 = spread_word(builder.trunc(room, ir.IntType(32)))
-                inside = builder.icmp_signed("<", numbers, room32)
-                pointer = value.type.as_pointer()
-                kind = ir.FunctionType(ir.VoidType(), [value.type, pointer, word32, inside.type])
-                name = f"llvm.masked.store.v{WIDE}f32.p0v{WIDE}f32"
-                function = cgutils.get_or_insert_function(builder.module, kind, name)
-                to = place_of(builder, row.data, place, WIDE)
-                builder.call(function, [value, to, word32(4), inside])
+                inside = builder.icmp_signed("<", numbers, spread_words(builder, room, WIDE))
+                store_some(builder, value, place_of(builder, row.data, place, WIDE), inside)
         return context.get_dummy_value()
 
     word = types.int64
@@ -394,6 +407,22 @@ def _compiled_store(plane, at, value):
         _store(plane, at, value)
 
     return of_wide if _on_cpu() else store
+
+
+@overload(columns_of, jit_options=INLINED)
+def _compiled_columns_of(table, entries, mask, at):
+    def of_wide(table, entries, mask, at):
+        return _columns_of(table, entries, mask, at)
+
+    return of_wide if _on_cpu() else columns_of
+
+
+@overload(flags_of, jit_options=INLINED)
+def _compiled_flags_of(entries, bit, at):
+    def of_wide(entries, bit, at):
+        return _flags_of(entries, bit, at)
+
+    return of_wide if _on_cpu() else flags_of
 
 
 @overload(bits_of, jit_options=INLINED)
@@ -463,6 +492,6 @@ def _compiled_below(a, b, x, y):
 @overload(prefetch, jit_options=INLINED)
 def _compiled_prefetch(array, index):
     def write(array, index):
-        _prefetch(array, index)
+        ask_for(array, index)
 
     return write if _on_cpu() else _prefetch_nothing

@@ -13,15 +13,11 @@ from numba.core import cgutils
 from numba.core.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-__all__ = [
-    "SIMD_WIDTH",
-    "TILE",
-    "absolute",
-    "add_scaled",
-    "constants",
-    "multiply_tile",
-    "place_of",
-]
+from selfdrive_env.compiler.structs import array_of
+
+__all__ = ["SIMD_WIDTH", "TILE", "absolute", "add_scaled", "ask_for", "constants", "multiply_tile",
+    "place_of", "root_of", "rows_at", "spread", "spread_words", "store_some",
+    "transposed"]  # fmt: skip
 
 SIMD_WIDTH = 16
 """Columns of a matrix that go through a product together."""
@@ -41,8 +37,17 @@ def constants(*values: float) -> Any:
 
 def absolute(builder: Any, vector: Any) -> Any:
     """Returns the absolute values of a vector."""
+    return _of_each(builder, "fabs", vector)
+
+
+def root_of(builder: Any, vector: Any) -> Any:
+    """Returns the square roots of a vector."""
+    return _of_each(builder, "sqrt", vector)
+
+
+def _of_each(builder: Any, name: str, vector: Any) -> Any:
     kind = ir.FunctionType(vector.type, [vector.type])
-    name = f"llvm.fabs.v{vector.type.count}f32"
+    name = f"llvm.{name}.v{vector.type.count}f32"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [vector])
 
 
@@ -51,8 +56,82 @@ def place_of(builder: Any, data: Any, index: Any, length: int) -> Any:
     return builder.bitcast(builder.gep(data, [index]), _vector(length).as_pointer())
 
 
-def _spread(builder: Any, value: Any) -> Any:
-    """Returns a vector with a number in every place."""
+def transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Returns the columns of eight vectors of eight numbers, a vector each."""
+
+    def mixed(a: Any, b: Any, *places: int) -> Any:
+        word = ir.IntType(32)
+        mask = ir.Constant(ir.VectorType(word, 8), [word(place) for place in places])
+        return builder.shuffle_vector(a, b, mask)
+
+    pairs = [
+        mixed(rows[n], rows[n + 1], *places)
+        for n in (0, 2, 4, 6)
+        for places in ((0, 8, 1, 9, 4, 12, 5, 13), (2, 10, 3, 11, 6, 14, 7, 15))
+    ]
+    fours = [
+        mixed(pairs[n], pairs[n + 2], *places)
+        for n in (0, 1, 4, 5)
+        for places in ((0, 1, 8, 9, 4, 5, 12, 13), (2, 3, 10, 11, 6, 7, 14, 15))
+    ]
+    halves = (0, 1, 2, 3, 8, 9, 10, 11), (4, 5, 6, 7, 12, 13, 14, 15)
+    return [mixed(fours[n], fours[n + 4], *places) for places in halves for n in range(4)]
+
+
+def rows_at(builder: Any, table: Any, entries: Any, mask: Any, at: Any, length: int) -> list[Any]:
+    """Returns the rows of a table, of `length` floats, that as many entries name, 1 the first."""
+    word, rows = ir.IntType(64), []
+    for number in range(length):
+        place = builder.add(at, word(number))
+        entry = builder.sext(builder.load(builder.gep(entries, [place])), word)
+        row = builder.sub(builder.and_(entry, mask), word(1))
+        row = builder.select(builder.icmp_signed(">", row, word(0)), row, word(0))
+        first = place_of(builder, table, builder.mul(row, word(length)), length)
+        rows.append(builder.load(first, align=4))
+    return rows
+
+
+def spread_words(builder: Any, number: Any, length: int) -> Any:
+    """Returns a vector of short integers, each the number."""
+    short = ir.IntType(32)
+    kind = ir.VectorType(short, length)
+    vector = ir.Constant(kind, ir.Undefined)
+    vector = builder.insert_element(vector, builder.trunc(number, short), short(0))
+    return builder.shuffle_vector(vector, vector, ir.Constant(kind, [0] * length))
+
+
+def store_some(builder: Any, vector: Any, place: Any, chosen: Any) -> None:
+    """Stores those numbers of a vector that are chosen."""
+    short, length = ir.IntType(32), vector.type.count
+    kind = ir.FunctionType(ir.VoidType(), [vector.type, place.type, short, chosen.type])
+    name = f"llvm.masked.store.v{length}f32.p0v{length}f32"
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    builder.call(function, [vector, place, short(4), chosen])
+
+
+@intrinsic
+def ask_for(typing_context: Any, array: Any, index: Any) -> Any:
+    """Asks for the cache line where entry or row `index` of an array begins."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = array_of(context, builder, signature.args[0], arguments[0])
+        index = arguments[1]
+        for axis in range(1, signature.args[0].ndim):
+            index = builder.mul(index, builder.extract_value(array.shape, axis))
+        word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        at = builder.bitcast(builder.gep(array.data, [index]), byte)
+        builder.call(function, [at, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+def spread(builder: Any, value: Any) -> Any:
+    """Returns a vector of eight with a number in every place; a vector as it is."""
+    if isinstance(value.type, ir.VectorType):
+        return value
     wide = ir.Constant(_vector(8), ir.Undefined)
     wide = builder.insert_element(wide, value, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), 8), [0] * 8)
@@ -94,7 +173,7 @@ def multiply_tile(
             ]
             at = builder.add(first, builder.mul(loop.index, step))
             for row in range(TILE):
-                left = _spread(builder, builder.load(builder.gep(x, [at])))
+                left = spread(builder, builder.load(builder.gep(x, [at])))
                 at = builder.add(at, row_step)
                 for half in range(halves):
                     cell = sums[row * halves + half]
@@ -122,7 +201,7 @@ def add_scaled(
         out = make_array(signature.args[0])(context, builder, out).data
         x = make_array(signature.args[3])(context, builder, x).data
         word = ir.IntType(64)
-        wide = _spread(builder, scale)
+        wide = spread(builder, scale)
         blocks = builder.udiv(count, ir.Constant(word, 8))
         with cgutils.for_range(builder, blocks) as loop:
             at = builder.mul(loop.index, ir.Constant(word, 8))

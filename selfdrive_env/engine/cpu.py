@@ -15,14 +15,14 @@ from selfdrive_env.compiler.simd import padded
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import ARGUMENTS, run
 from selfdrive_env.config.layouts import make_layout
-from selfdrive_env.config.observation import ROUTE_DISTANCES, WIDTHS, row_length
+from selfdrive_env.config.observation import ROUTE_DISTANCES, row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
 from selfdrive_env.engine.states import check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
-from selfdrive_env.kernels.observation.crowd import CROWD_PLANES
+from selfdrive_env.kernels.observation.crowd import CROWD_COLUMNS, CROWD_PLANES
 from selfdrive_env.kernels.observation.kept_way import (
     CHUNKS,
     KEY_WORDS,
@@ -32,6 +32,7 @@ from selfdrive_env.kernels.observation.kept_way import (
     NUMBERS,
     STRETCH_NUMBERS,
 )
+from selfdrive_env.kernels.observation.neighbours import SEEN_PLANES
 from selfdrive_env.kernels.observation.way import (
     NOTES,
     ROUTE_COLUMNS,
@@ -229,10 +230,10 @@ class Engine:
             "worker": self.settings.threads * self._worker_rows,
             "thread": self.settings.threads * self._worker_rows,
             "staging": self.settings.threads * self._worker_rows,
-            "slot": max(self.counts.agents, 1),
+            "slot": padded(self.counts.agents),
             "lane_point": padded(self.counts.lane_points),
             "boundary_point": padded(self.counts.boundary_points),
-            "seen": WIDTHS["agents"] * padded(self.counts.agents),
+            "seen": SEEN_PLANES * padded(self.counts.agents),
             "route": padded(len(ROUTE_DISTANCES)),
             "route_column": ROUTE_COLUMNS,
             "route_line": ROUTE_LINES,
@@ -240,6 +241,7 @@ class Engine:
             "way_point": WAY_ROOM,
             "body": padded(self.num_slots),
             "crowd_plane": CROWD_PLANES,
+            "crowd_column": CROWD_COLUMNS,
             "way_word": KEY_WORDS,
             "way_number": NUMBERS,
             "chunk": CHUNKS,

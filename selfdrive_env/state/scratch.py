@@ -35,7 +35,7 @@ class Scratch(NamedTuple):
 
     nearest: Annotated[I32, "world agent slot"]
     """Slots + 1 of the agents that were nearest when the agent was last observed, 0 for none; with
-    the bit `ON_WAY` of kernels/observation/neighbours.py where they lay on its way."""
+    bits of kernels/observation/neighbours.py: whether they lay on its way, and their kind."""
 
     way_ahead: Annotated[F32, "thread way_column way_point"]
     """Points of the way ahead of the agent that is looked at, rows `WAY_*` of
@@ -49,6 +49,9 @@ class Scratch(NamedTuple):
 
     crowd: Annotated[F32, "worker crowd_plane body"]
     """All bodies in planes, rows of kernels/observation/crowd.py."""
+
+    crowd_row: Annotated[F32, "worker body crowd_column"]
+    """What rows show of each body, columns of kernels/observation/crowd.py."""
 
     kept_way: Annotated[I32, "world agent way_word"]
     """Whose way an agent keeps, and how long it is: columns of kernels/observation/kept_way.py."""
@@ -71,6 +74,12 @@ class Scratch(NamedTuple):
     mark_line: Annotated[I32, "world agent mark"]
     """Which lines; below 0 where a junction begins."""
 
+    aim: Annotated[I32, "worker agent 2 route"]
+    """Segments of the points of its way that each agent is shown, and on which lane of it."""
+
+    aim_s: Annotated[F32, "worker agent route"]
+    """Where on those lanes [m]."""
+
     route: Annotated[F32, "worker agent route_column route"]
     """The points of its way that each agent is shown: x, y [m], cos, sin, room to the left and to
     the right [m], speed limit [m/s]."""
@@ -83,7 +92,7 @@ class Scratch(NamedTuple):
     """Stop lines on its way, -1 for none."""
 
     seen: Annotated[F32, "worker seen"]
-    """The agents that a row shows, in planes as the row has them, before they are scaled."""
+    """By how much x, y [m] and the speed [m/s] of the agents that a row shows are seen wrongly."""
 
     cached_cell: Annotated[I32, "world agent 4"]
     """Whose points an agent keeps: row of the near lists + 1 (0 for none), lane of the goal; how

@@ -11,13 +11,19 @@ from selfdrive_env.compiler import simd
 from selfdrive_env.compiler.njit import entry, inline
 from selfdrive_env.compiler.simd import (
     WIDE,
+    alone_size,
     below,
+    bits_of,
+    columns_of,
+    first_bit,
+    flags_of,
     least,
     load,
     most,
     padded,
     put,
     root,
+    store,
     wide_lane,
     wide_place,
     wide_size,
@@ -88,6 +94,56 @@ def test_planes_have_the_bits_of_single_numbers(slots, share, seed, offset):
         wanted = one_by_one(slots, count, a, b, c)
     np.testing.assert_array_equal(row[offset:].reshape(PLANES, slots), wanted)
     assert (row[:offset] == 7.0).all() and (whole[len(row) :] == 7.0).all()
+
+
+MASK, FLAG = 0xFFFF, 1 << 20
+
+
+@entry
+def look_up(table, entries, out, flags):
+    for at in range(0, entries.shape[0], alone_size()):
+        found = columns_of(table, entries, MASK, at)
+        store(out[0], at, found[0])
+        store(out[1], at, found[1])
+        store(out[2], at, found[2])
+        store(out[3], at, found[3])
+        store(out[4], at, found[4])
+        store(out[5], at, found[5])
+        store(out[6], at, found[6])
+        store(out[7], at, found[7])
+        store(flags, at, flags_of(entries, FLAG, at))
+
+
+@entry
+def places_of(values, limit, places):
+    count = 0
+    for at in range(0, values.shape[0], alone_size()):
+        bits = bits_of(load(values, at) - limit)
+        while bits != 0:
+            places[count] = at + first_bit(bits)
+            bits &= bits - 1
+            count += 1
+    return count
+
+
+def test_rows_of_a_table_come_as_columns():
+    random = np.random.default_rng(0)
+    table = random.normal(size=(40, 8)).astype(F)
+    rows = random.integers(-1, 40, 3 * WIDE)
+    is_set = random.integers(0, 2, len(rows))
+    entries = ((rows + 1) | np.where(is_set, FLAG, 0)).astype(np.int32)
+    out, flags = np.zeros((8, len(rows)), F), np.zeros(len(rows), F)
+    look_up(table, entries, out, flags)
+    np.testing.assert_array_equal(out, table[np.maximum(rows, 0)].T)
+    np.testing.assert_array_equal(flags, is_set)
+
+
+def test_bits_tell_what_is_not_negative():
+    values = np.random.default_rng(1).integers(-3, 4, 4 * WIDE).astype(F)
+    for limit in (F(-9.0), F(1.0), F(9.0)):
+        places = np.full(len(values), -1)
+        count = places_of(values, limit, places)
+        assert places[:count].tolist() == np.flatnonzero(values >= limit).tolist()
 
 
 def test_arrays_are_padded_to_whole_vectors():

@@ -6,11 +6,12 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
+from selfdrive_env.kernels.math.geometry import HALF, ONE, TWO, ZERO
 from selfdrive_env.state.world import ABSENT, BICYCLE, MOTORCYCLE, PEDESTRIAN
 
 __all__ = [
     "COS",
+    "CROWD_COLUMNS",
     "CROWD_PLANES",
     "FACING",
     "HALF_LENGTH",
@@ -33,20 +34,21 @@ __all__ = [
 
 NOWHERE = np.float32(1.0e9)  # [m]
 
-# Planes of Scratch.crowd: box centre, far away for absent bodies [m]; heading; speed [m/s]; length,
-# width, half of each, how far it reaches east and north, elevation [m]; number of the lane (exact
-# below 2^24: beyond, a near miss costs time); s, what is left of the lane, d [m]; cosine of the
-# angle with the lane; kind of road user.
-(X, Y, COS, SIN, SPEED, LENGTH, WIDTH, HALF_LENGTH, HALF_WIDTH, SIZE_X, SIZE_Y, Z, LANE, S, LEFT, D,
+# Planes of Scratch.crowd, the first also columns of Scratch.crowd_row: box centre, far away for
+# absent bodies [m]; heading; speed [m/s]; length, width, elevation, half of length and width, how
+# far it reaches east and north [m]; number of the lane (exact below 2^24: beyond, a near miss costs
+# time); s, what is left of the lane, d [m]; cosine of the angle with the lane; kind of road user, 1
+# for two-wheelers, 2 for pedestrians.
+(X, Y, COS, SIN, SPEED, LENGTH, WIDTH, Z, HALF_LENGTH, HALF_WIDTH, SIZE_X, SIZE_Y, LANE, S, LEFT, D,
     FACING, KIND) = range(18)  # fmt: skip
-CROWD_PLANES = 18
+CROWD_PLANES, CROWD_COLUMNS = 18, 8
 
 
 @njit
 def note_crowd(lanes, data, worker, world):
     """Writes the planes of `Scratch.crowd`."""
     agents, bodies = data.agents, data.bodies
-    crowd = data.scratch.crowd[worker]
+    crowd, shown = data.scratch.crowd[worker], data.scratch.crowd_row[worker]
     num_agents = agents.x.shape[1]
     for agent in range(thread_index(), crowd.shape[1], block_size()):
         crowd[X, agent] = NOWHERE
@@ -75,4 +77,6 @@ def note_crowd(lanes, data, worker, world):
         crowd[FACING, agent] = agents.angle_cos[world, agent]
         kind = np.int64(bodies.type[world, agent])
         two_wheeler = kind in (MOTORCYCLE, BICYCLE)
-        crowd[KIND, agent] = ONE if kind == PEDESTRIAN else HALF if two_wheeler else ZERO
+        crowd[KIND, agent] = TWO if kind == PEDESTRIAN else ONE if two_wheeler else ZERO
+        for column in range(CROWD_COLUMNS):
+            shown[agent, column] = crowd[column, agent]

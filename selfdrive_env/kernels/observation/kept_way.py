@@ -264,24 +264,28 @@ def bound_strips(lanes, stretch, first, most, low, chunk):
     if begin > end:
         return
     per_way = stretch[RATIO] * stretch[PER_METRE]
-    place = min(np.int64((begin - stretch[START]) * per_way), most - 1)
-    last = min(np.int64((end - stretch[START]) * per_way) + 1, most - 1)
-    while place <= last:
-        index = first + place
-        x, y = lanes.segment[index, SEG_X], lanes.segment[index, SEG_Y]
-        ahead = lanes.segment[index, SEG_LENGTH] + STRIP
-        far_x = x + ahead * lanes.segment[index, SEG_COS]
-        far_y = y + ahead * lanes.segment[index, SEG_SIN]
-        at = stretch[START] + np.float32(place) / per_way - low
-        place += 1
-        for piece in range(
-            max(np.int64((at - SLOP) * PER_CHUNK), 0),
-            min(np.int64((at + ONE / per_way + SLOP) * PER_CHUNK) + 1, CHUNKS),
-        ):
-            chunk[WEST, piece] = min(chunk[WEST, piece], min(x, far_x))
-            chunk[EAST, piece] = max(chunk[EAST, piece], max(x, far_x))
-            chunk[SOUTH, piece] = min(chunk[SOUTH, piece], min(y, far_y))
-            chunk[NORTH, piece] = max(chunk[NORTH, piece], max(y, far_y))
+    from_low = low - stretch[START]
+    for piece in range(
+        max(np.int64((begin - low - SLOP) * PER_CHUNK), 0),
+        min(np.int64((end - low + SLOP) * PER_CHUNK) + 1, CHUNKS),
+    ):
+        at = from_low + CHUNK * np.float32(piece)
+        place = min(np.int64(max(at - SLOP, ZERO) * per_way), most - 1)
+        last = min(np.int64(max(at + CHUNK + SLOP, ZERO) * per_way), most - 1)
+        west, east, south, north = UNREACHABLE, -UNREACHABLE, UNREACHABLE, -UNREACHABLE
+        while place <= last:
+            index = np.uint64(first + place)  # unsigned: no test for negative indices
+            x, y = lanes.segment[index, SEG_X], lanes.segment[index, SEG_Y]
+            ahead = lanes.segment[index, SEG_LENGTH] + STRIP
+            far_x = x + ahead * lanes.segment[index, SEG_COS]
+            far_y = y + ahead * lanes.segment[index, SEG_SIN]
+            west, east = min(west, min(x, far_x)), max(east, max(x, far_x))
+            south, north = min(south, min(y, far_y)), max(north, max(y, far_y))
+            place += 1
+        chunk[WEST, piece] = min(chunk[WEST, piece], west)
+        chunk[EAST, piece] = max(chunk[EAST, piece], east)
+        chunk[SOUTH, piece] = min(chunk[SOUTH, piece], south)
+        chunk[NORTH, piece] = max(chunk[NORTH, piece], north)
 
 
 @inline

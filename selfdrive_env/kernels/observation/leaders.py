@@ -283,7 +283,7 @@ def find_leaders(model, data, way, along, square, worker, world, agent):
     follower, behind = np.int64(-1), REACH_BEHIND
     room = half_width + TINY
     is_laid, pieces = False, chunks_ahead(scratch.kept_way[world, agent, PLACE], own[1])
-    for at in range(0, data.agents.x.shape[1], alone_size()):
+    for at in range(0, square.shape[0], alone_size()):
         dx, dy = load(crowd[X], at) - x, load(crowd[Y], at) - y
         apart = dx * dx + dy * dy
         store(square, at, apart)

@@ -7,6 +7,8 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import (
     below,
+    columns_of,
+    flags_of,
     least,
     load,
     most,
@@ -20,14 +22,6 @@ from selfdrive_env.compiler.threads import stages_rows, warp_lane, warp_size
 from selfdrive_env.config.observation import WIDTHS, plane_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, squash
 from selfdrive_env.kernels.math.random import DRAW_NOISE, normal_pair, uniforms
-from selfdrive_env.kernels.observation.crowd import COS as BODY_COS
-from selfdrive_env.kernels.observation.crowd import KIND as BODY_KIND
-from selfdrive_env.kernels.observation.crowd import LENGTH as BODY_LENGTH
-from selfdrive_env.kernels.observation.crowd import SIN as BODY_SIN
-from selfdrive_env.kernels.observation.crowd import SPEED
-from selfdrive_env.kernels.observation.crowd import WIDTH as BODY_WIDTH
-from selfdrive_env.kernels.observation.crowd import X as BODY_X
-from selfdrive_env.kernels.observation.crowd import Y as BODY_Y
 from selfdrive_env.kernels.observation.crowd import Z as BODY_Z
 from selfdrive_env.kernels.observation.leaders import OFF_THE_WAY
 from selfdrive_env.kernels.observation.scales import (
@@ -42,17 +36,21 @@ from selfdrive_env.kernels.observation.scales import (
 )
 from selfdrive_env.state.road import VIEW_RANGE
 
-__all__ = ["nearest_agents", "write_neighbours"]
+__all__ = ["SEEN_PLANES", "nearest_agents", "write_neighbours"]
 
 VIEW_SQUARED = np.float32(VIEW_RANGE * VIEW_RANGE)  # [m^2]
 HUGE = np.float32(1.0e12)
 TINY = np.float32(1.0e-3)  # [m]
 SLOT_BITS = np.int64(32)
 SLOT_MASK = np.int64(0xFFFFFFFF)
-ON_WAY = 1 << 30
-"""Bit of an entry of `Scratch.nearest`: that body lies on the way of who observes."""
+ON_WAY, WALKS, ON_TWO_WHEELS = 1 << 30, 1 << 29, 1 << 28
+"""Bits of an entry of `Scratch.nearest`: that body lies on the way of who observes; its kind."""
 
-PLANES = WIDTHS["agents"]
+KIND_BITS = 28
+NUMBER = ON_TWO_WHEELS - 1
+"""Bits that hold its slot + 1."""
+
+PLANES, SEEN_PLANES = WIDTHS["agents"], 3
 (X, Y, X_NEAR, Y_NEAR, COS, SIN, ALONG, ACROSS, GAP, CLOSING, LENGTH, WIDTH, HEIGHT, ON_ROUTE, KIND,
     VALID) = range(PLANES)  # fmt: skip
 assert tuple(plane_of("agents", name) for name in ("valid", "on_route")) == (VALID, ON_ROUTE)
@@ -87,7 +85,7 @@ def recall_nearest(slots, square, known, keys):
     count = np.int64(0)
     farthest = np.int64(0)
     for slot in range(slots):
-        other = (np.int64(known[slot]) & ~ON_WAY) - 1
+        other = (np.int64(known[slot]) & NUMBER) - 1
         if other < 0:
             break
         if square[other] > VIEW_SQUARED:
@@ -103,23 +101,24 @@ def recall_nearest(slots, square, known, keys):
 
 
 @inline
-def nearest_agents(agent, slots, num_agents, along, square, known, keys):
+def nearest_agents(agent, slots, kind, along, square, known, keys):
     """Writes the nearest agents within view to `known`, slot + 1 each, nearest first, then 0.
 
-    Those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`.
-    The list starts from those that were nearest at the step before, which are nearly in order; then
-    it takes in whoever else is nearer than its last. The result does not depend on what `known`
-    held.
+    Those on the way of the agent, of whom `along` tells how far, get the bit `ON_WAY`; bits tell
+    the kind, too. The list starts from those that were nearest at the step before, which are nearly
+    in order; then it takes in whoever else is nearer than its last. The result does not depend on
+    what `known` held.
 
     Args:
         agent: Who observes.
         slots: How many it can see.
-        num_agents: Of the world.
+        kind: Of road user each is, plane of `Scratch.crowd`.
         along: How far along its way each lies [m].
         square: Squared distance of each; is overwritten [m^2].
         known: Row of `Scratch.nearest`.
         keys: Room for a number a slot.
     """
+    num_agents = along.shape[0]
     square[agent] = HUGE
     count = recall_nearest(slots, square, known, keys)
     bound = VIEW_SQUARED
@@ -147,8 +146,8 @@ def nearest_agents(agent, slots, num_agents, along, square, known, keys):
         if slot < count:
             other = keys[slot] & SLOT_MASK
             entry = other + 1
-            if along[other] < OFF_THE_WAY:
-                entry |= ON_WAY
+            entry |= ON_WAY if along[other] < OFF_THE_WAY else 0
+            entry |= np.int64(kind[other]) << KIND_BITS
         known[slot] = np.int32(entry)
 
 
@@ -229,54 +228,29 @@ def outside(x, y, long, wide):
 
 
 @inline
-def gather(data, source, noise, known, seen, first, stride, worker, world, agent):
-    """Copies what is known of the agents that `known` lists to planes, as it is.
+def draw_noise(source, noise, known, count, seen, place, agent):
+    """Writes by how much bodies are seen wrongly.
 
     Args:
-        data: Of the batch.
         source: Of random numbers, a `Source`.
         noise: Standard deviation of what is seen [m], [m/s].
-        known: Of the nearest agents, [slots].
-        seen: Receives the planes, flat.
-        first: Where they begin.
-        stride: From one plane to the next.
-        worker: Who works.
-        world: Which.
+        known: Entries of `Scratch.nearest`.
+        count: How many of them are in use.
+        seen: Receives the errors, flat.
+        place: Where those of x, of y [m] and of the speed [m/s] begin.
         agent: Who observes.
-
-    Returns:
-        How many there are.
     """
-    crowd = data.scratch.crowd[worker]
-    z = crowd[BODY_Z, agent]
-    count = np.int64(0)
-    while count < known.shape[0] and known[count] != 0:
-        count += 1
+    of_x, of_y, of_speed = place
     for slot in range(warp_lane(), count, warp_size()):
-        other = np.uint32((known[slot] & ~ON_WAY) - 1)  # unsigned: no test for negative indices
-        x, y, speed = crowd[BODY_X, other], crowd[BODY_Y, other], crowd[SPEED, other]
-        if noise > ZERO:
-            a, b, c, d = uniforms(
-                source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE,
-                np.int64(other),
-            )  # fmt: skip
-            noise_x, noise_y = normal_pair(a, b)
-            noise_speed, _unused = normal_pair(c, d)
-            x += noise * noise_x
-            y += noise * noise_y
-            speed += noise * noise_speed
-        at = first + slot
-        seen[at + X * stride] = x
-        seen[at + Y * stride] = y
-        seen[at + COS * stride] = crowd[BODY_COS, other]
-        seen[at + SIN * stride] = crowd[BODY_SIN, other]
-        seen[at + ALONG * stride] = speed
-        seen[at + LENGTH * stride] = crowd[BODY_LENGTH, other]
-        seen[at + WIDTH * stride] = crowd[BODY_WIDTH, other]
-        seen[at + HEIGHT * stride] = crowd[BODY_Z, other] - z
-        seen[at + ON_ROUTE * stride] = ONE if known[slot] & ON_WAY else ZERO
-        seen[at + KIND * stride] = crowd[BODY_KIND, other]
-    return count
+        other = (np.int64(known[slot]) & NUMBER) - 1
+        a, b, c, d = uniforms(
+            source.key0, source.key1, source.stream, agent, source.tick, DRAW_NOISE, other
+        )
+        noise_x, noise_y = normal_pair(a, b)
+        noise_speed, _unused = normal_pair(c, d)
+        seen[of_x + slot] = noise * noise_x
+        seen[of_y + slot] = noise * noise_y
+        seen[of_speed + slot] = noise * noise_speed
 
 
 @inline
@@ -298,15 +272,19 @@ def write_neighbours(row, offset, slots, eye, data, source, noise, worker, world
     Returns:
         The offset behind the group.
     """
-    # A thread of CUDA reads all of a slot before it writes it: there planes lie in the row itself.
+    known, crowd = data.scratch.nearest[world, agent], data.scratch.crowd_row[worker]
+    count = np.int64(0)
+    while count < slots and known[count] != 0:
+        count += 1
+    # A thread of CUDA reads all of a slot before it writes it: there errors lie in the row itself.
     seen, first, stride = row, offset, slots
     if not stages_rows():
         seen, first = data.scratch.seen[worker], np.int64(0)
-        stride = seen.shape[0] // PLANES
-    known = data.scratch.nearest[world, agent]
-    count = np.int64(0)
-    if slots > 0:
-        count = gather(data, source, noise, known, seen, first, stride, worker, world, agent)
+        stride = seen.shape[0] // SEEN_PLANES
+    places = (first, first + stride, first + 2 * stride)
+    if noise > ZERO:
+        draw_noise(source, noise, known, count, seen, places, agent)
+    z = crowd[agent, BODY_Z]
     own_long, own_wide = (
         HALF * data.bodies.length[world, agent],
         HALF * data.bodies.width[world, agent],
@@ -319,15 +297,15 @@ def write_neighbours(row, offset, slots, eye, data, source, noise, worker, world
             for plane in range(PLANES):
                 put(row, to + plane * slots, at, count, ZERO)
             continue
-        begin = first + at
-        ahead, aside = turned(
-            load(seen, begin + X * stride) - eye.x, load(seen, begin + Y * stride) - eye.y, eye
+        x, y, body_cos, body_sin, speed, length, width, height = columns_of(
+            crowd, known, NUMBER, at
         )
-        cos, sin = turned(load(seen, begin + COS * stride), load(seen, begin + SIN * stride), eye)
-        speed = load(seen, begin + ALONG * stride)
-        length, width = load(seen, begin + LENGTH * stride), load(seen, begin + WIDTH * stride)
-        height = load(seen, begin + HEIGHT * stride)
-        on_route, kind = load(seen, begin + ON_ROUTE * stride), load(seen, begin + KIND * stride)
+        if noise > ZERO:
+            x = x + load(seen, places[0] + at)
+            y = y + load(seen, places[1] + at)
+            speed = speed + load(seen, places[2] + at)
+        ahead, aside = turned(x - eye.x, y - eye.y, eye)
+        cos, sin = turned(body_cos, body_sin, eye)
         gap = boxes_apart(ahead, aside, cos, sin, HALF * length, HALF * width, own_long, own_wide)
         along, across = speed * cos, speed * sin
         distance = root(ahead * ahead + aside * aside) + TINY
@@ -344,8 +322,9 @@ def write_neighbours(row, offset, slots, eye, data, source, noise, worker, world
         put(row, to + CLOSING * slots, at, count, squash(closing, CLOSING_SIZE))
         put(row, to + LENGTH * slots, at, count, length_part(length))
         put(row, to + WIDTH * slots, at, count, width_part(width))
-        put(row, to + HEIGHT * slots, at, count, clipped(height, PER_HEIGHT))
-        put(row, to + ON_ROUTE * slots, at, count, on_route)
+        put(row, to + HEIGHT * slots, at, count, clipped(height - z, PER_HEIGHT))
+        put(row, to + ON_ROUTE * slots, at, count, flags_of(known, ON_WAY, at))
+        kind = flags_of(known, WALKS, at) + HALF * flags_of(known, ON_TWO_WHEELS, at)
         put(row, to + KIND * slots, at, count, kind)
         put(row, to + VALID * slots, at, count, ONE)
     return offset + slots * PLANES

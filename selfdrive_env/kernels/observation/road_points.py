@@ -26,7 +26,8 @@ __all__ = [
     "Target",
     "keep_points",
     "prefetch_distances",
-    "prefetch_kept",
+    "prefetch_kept_boundaries",
+    "prefetch_kept_lanes",
     "prefetch_lists",
     "prefetch_points",
     "write_boundaries",
@@ -187,12 +188,17 @@ def prefetch_distances(model, scratch, worker, world, agent, goal_lane):
 
 
 @inline
-def prefetch_kept(scratch, world, agent):
-    """Asks for the points that an agent keeps."""
+def prefetch_kept_lanes(scratch, world, agent):
+    """Asks for the lane points that an agent keeps."""
     for slot in range(0, np.int64(scratch.cached_cell[world, agent, 2]), LINE_WORDS):
         prefetch(scratch.cached_route_distance[world, agent], slot)
         for column in range(4):
             prefetch(scratch.cached_lane_point[world, agent, column], slot)
+
+
+@inline
+def prefetch_kept_boundaries(scratch, world, agent):
+    """Asks for the boundary points that an agent keeps."""
     for slot in range(0, np.int64(scratch.cached_cell[world, agent, 3]), LINE_WORDS):
         for column in range(4):
             prefetch(scratch.cached_boundary_point[world, agent, column], slot)

@@ -29,7 +29,7 @@ from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
 from selfdrive_env.kernels.math.geometry import ONE, ZERO, clamp, squash
 from selfdrive_env.kernels.math.random import Source
-from selfdrive_env.kernels.observation.crowd import COS, SIN, X, Y, note_crowd
+from selfdrive_env.kernels.observation.crowd import COS, KIND, SIN, X, Y, note_crowd
 from selfdrive_env.kernels.observation.leaders import find_leaders
 from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_neighbours
 from selfdrive_env.kernels.observation.road_points import (
@@ -39,7 +39,8 @@ from selfdrive_env.kernels.observation.road_points import (
     Target,
     keep_points,
     prefetch_distances,
-    prefetch_kept,
+    prefetch_kept_boundaries,
+    prefetch_kept_lanes,
     prefetch_lists,
     prefetch_points,
     write_boundaries,
@@ -60,7 +61,7 @@ from selfdrive_env.kernels.observation.scales import (
     width_part,
 )
 from selfdrive_env.kernels.observation.shown_way import write_notes, write_route
-from selfdrive_env.kernels.observation.way import SHOWN, note_way, prefetch_way
+from selfdrive_env.kernels.observation.way import SHOWN, find_way, note_way, prefetch_way
 from selfdrive_env.kernels.surface import cell_at, observation_cell
 from selfdrive_env.state.params import REVERSE_ALLOWED
 from selfdrive_env.state.rewards import NUM_CONDITIONS, WEIGHT
@@ -92,6 +93,12 @@ ACCELERATION = size_of("ego", "acceleration")  # [m/s^2]
 LATERAL = size_of("ego", "lateral_acceleration")  # [m/s^2]
 GOAL_DISTANCE, DT = size_of("ego", "goal_distance"), size_of("ego", "step_length")  # [m], [s]
 GOAL, LINE_PLACE = size_of("goals", "x"), size_of("stop_lines", "x")  # [m]
+WAY_LEAD = 4
+"""How many agents ahead ways are asked for."""
+
+ROW_PARTS = 4
+"""In which memory is asked for: the processor waits for few places of memory at a time."""
+
 BOUNDARY_DRAWS = 0x8000
 """First of the entries of which dropout of boundary points draws; before it are lane points."""
 
@@ -227,17 +234,21 @@ def look_around(model, data, worker, world):
     num_agents = wanted.shape[0]
     member = worker * block_size() + thread_index()
     keys, square = scratch.key[member], scratch.near_square[member]
+    crowd = scratch.crowd[worker]
     way, along = scratch.way_ahead[member], scratch.along[member]
     for agent in range(thread_index(), num_agents, block_size()):
-        if wanted[agent] == 0:
+        if wanted[agent] != NO_ROW:
+            prefetch_way(scratch, world, agent + WAY_LEAD)
+            find_way(model, data, worker, world, agent)
+    for agent in range(thread_index(), num_agents, block_size()):
+        if wanted[agent] == NO_ROW:
             continue
-        prefetch_way(scratch, world, agent + 1)
         note_way(model, data, worker, world, agent)
         if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
             known[agent, 0] = 0
             continue
         find_leaders(model, data, way, along, square, worker, world, agent)
-        nearest_agents(agent, neighbours, num_agents, along, square, known[agent], keys)
+        nearest_agents(agent, neighbours, crowd[KIND], along, square, known[agent], keys)
 
 
 @inline
@@ -264,16 +275,13 @@ def prefetch_next(model, data, worker, world, agent):
 
 
 @inline
-def prefetch_row(rows, request, number, agent):
-    """Asks for the memory of the row of an agent, where it is written to directly."""
-    if agent < request.shape[0] and request[agent] != NO_ROW and not stages_rows():
-        table = rows.observation
-        if request[agent] == LAST_OBSERVATION:
-            table = rows.final_observation
-        if table.shape[0] > 0:
-            row = table[number[agent]]
-            for place in range(0, row.shape[0], LINE_WORDS):
-                prefetch(row, place)
+def prefetch_part(row, part):
+    """Asks for a part of the memory of a row, the first, second, ... of `ROW_PARTS`."""
+    length = row.shape[0]
+    lines = (length + LINE_WORDS - 1) // LINE_WORDS
+    size = LINE_WORDS * ((lines + ROW_PARTS - 1) // ROW_PARTS)
+    for place in range(part * size, min((part + 1) * size, length), LINE_WORDS):
+        prefetch(row, place)
 
 
 @njit
@@ -320,9 +328,6 @@ def write_rows(model, data, worker, world):
     for agent in range(warp_index(), all_speed.shape[0], num_warps()):
         if params.prefetch != 0:
             prefetch_next(model, data, worker, world, agent)
-        prefetch_row(rows, request, all_row, agent + 1)
-        if agent + 1 < all_speed.shape[0]:
-            prefetch_kept(scratch, world, agent + 1)
         if request[agent] == NO_ROW:
             continue
         last = request[agent] == LAST_OBSERVATION
@@ -330,6 +335,10 @@ def write_rows(model, data, worker, world):
         row = shared_row(scratch.row[worker])
         if not narrow and not stages_rows():
             row = rows.final_observation[number] if last else rows.observation[number]
+        follower = min(agent + 1, all_speed.shape[0] - 1)
+        after = row
+        if not narrow and not stages_rows() and request[follower] != NO_ROW:
+            after = rows.observation[all_row[follower]]
         eye = Eye(crowd[X, agent], crowd[Y, agent], crowd[COS, agent], crowd[SIN, agent])
         goal = np.int64(all_goal[agent])
         offset = write_ego(row, params, lanes, agents, bodies, world, agent)
@@ -340,6 +349,7 @@ def write_rows(model, data, worker, world):
         offset = write_route(row, offset, eye, np.int64(notes[agent, SHOWN]), shown[agent])
         offset = write_notes(row, offset, notes[agent], all_speed[agent])
 
+        prefetch_part(after, 0)
         near = np.int64(around[agent])
         if near < 0:
             floats = lane_points * LANE_PLANES + boundary_points * BOUNDARY_PLANES
@@ -351,6 +361,7 @@ def write_rows(model, data, worker, world):
             slack = weight[agent, WEIGHT.goal_radius]
             target = Target(goal_s[agent, goal], slack, goal_distance[agent], route_cycle[lane])
             first, count = offset, np.int64(kept[agent, 2])
+            prefetch_kept_lanes(scratch, world, follower)
             offset = write_lanes(
                 row, offset, lane_points, count, eye, kept_lane[agent], kept_way[agent], target
             )
@@ -358,6 +369,9 @@ def write_rows(model, data, worker, world):
                 write_left_over(
                     row, first, lane_points, count, LANE_PLANES, lane_dropout, 0, source, agent
                 )
+            prefetch_part(after, 1)
+            prefetch(near_stop_line, np.int64(max(around[follower], 0)))
+            prefetch_kept_boundaries(scratch, world, follower)
             first, count = offset, np.int64(kept[agent, 3])
             offset = write_boundaries(
                 row, offset, boundary_points, count, eye, kept_boundary[agent]
@@ -367,10 +381,12 @@ def write_rows(model, data, worker, world):
                     row, first, boundary_points, count, BOUNDARY_PLANES, boundary_dropout,
                     BOUNDARY_DRAWS, source, agent,
                 )  # fmt: skip
+            prefetch_part(after, 2)
             offset = write_stop_lines(
                 row, offset, stop_lines, eye, near_stop_line[near], model.signs, first_line,
                 colours, own_lines[agent],
             )  # fmt: skip
+        prefetch_part(after, 3)
         write_neighbours(row, offset, neighbours, eye, data, source, noise, worker, world, agent)
         hand_over(rows, row, number, last, params.bfloat16)
 

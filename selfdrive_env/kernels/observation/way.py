@@ -39,7 +39,8 @@ from selfdrive_env.state.world import NO_LIGHT
 
 __all__ = ["FOLLOWER", "LEADER", "LINE", "LINE_COLOUR", "LINE_GAP", "LINE_GIVES_WAY", "LINE_SERVED",
     "LINE_TIME", "NOTES", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN", "WAY_COLUMNS", "WAY_COS",
-    "WAY_POINTS", "WAY_ROOM", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y", "WAY_Z", "lay_way",
+    "WAY_POINTS", "WAY_ROOM", "WAY_SIN", "WAY_STEP", "WAY_X", "WAY_Y", "WAY_Z", "find_way",
+    "lay_way",
     "note_way", "prefetch_way"]  # fmt: skip
 
 STEP = ROUTE_DISTANCES[0]
@@ -73,18 +74,9 @@ ROUTE_COLUMNS = 7
 NOTES = 13
 
 
-@inline
-def segment_on(stretch, segments, hop, distance):
-    """Returns the segment at a distance along a way, on lane `hop` of it, and s there [m]."""
-    s = max((distance - stretch[hop, START]) * stretch[hop, RATIO], ZERO)
-    most = np.int64(segments[hop, NUM_SEGMENTS]) - 1
-    place = min(np.int64(s * stretch[hop, PER_METRE]), most)
-    return np.uint64(np.int64(segments[hop, FIRST_SEGMENT]) + place), s  # no test for negative ones
-
-
-@inline
-def show_points(segment, stretch, segments, hops, s, half_width, shown):
-    """Writes the points of the way that are shown; returns how many there are.
+@njit
+def aim_points(segment, stretch, segments, hops, s, aim, aim_s):
+    """Finds the segments that the points which are shown lie on, and asks for their memory.
 
     Args:
         segment: Of the lane graph.
@@ -92,8 +84,11 @@ def show_points(segment, stretch, segments, hops, s, half_width, shown):
         segments: `Scratch.stretch_segment` of the agent.
         hops: Lanes of its way.
         s: Where on the first of them it is [m].
-        half_width: Of its body [m].
-        shown: Receives the points, [ROUTE_COLUMNS, SLOTS].
+        aim: Receives the segments and the numbers of their lanes, [2, SLOTS].
+        aim_s: Receives s on those lanes, [SLOTS] [m].
+
+    Returns:
+        How many points there are before the way ends.
     """
     hop = np.int64(0)
     for slot in range(SLOTS):
@@ -103,17 +98,41 @@ def show_points(segment, stretch, segments, hops, s, half_width, shown):
             hop += 1
         if hop == hops:
             return np.int64(slot)
-        index, along = segment_on(stretch, segments, hop, distance)
-        t = along - segment[index, SEG_S]
-        cos, sin = segment[index, SEG_COS], segment[index, SEG_SIN]
-        shown[0, slot] = segment[index, SEG_X] + t * cos
-        shown[1, slot] = segment[index, SEG_Y] + t * sin
-        shown[2, slot] = cos
-        shown[3, slot] = sin
-        shown[4, slot] = segment[index, SEG_LEFT] - half_width
-        shown[5, slot] = segment[index, SEG_RIGHT] - half_width
-        shown[6, slot] = stretch[hop, LIMIT]
+        along = max((distance - stretch[hop, START]) * stretch[hop, RATIO], ZERO)
+        most = np.int64(segments[hop, NUM_SEGMENTS]) - 1
+        place = min(np.int64(along * stretch[hop, PER_METRE]), most)
+        index = np.int64(segments[hop, FIRST_SEGMENT]) + place
+        aim[0, slot], aim[1, slot], aim_s[slot] = np.int32(index), np.int32(hop), along
+        prefetch(segment, index)
+        prefetch(segment, index + 1)  # and the rest of a row that two lines share
     return np.int64(SLOTS)
+
+
+@inline
+def show_points(segment, stretch, aim, aim_s, count, half_width, shown):
+    """Writes the points of the way that are shown.
+
+    Args:
+        segment: Of the lane graph.
+        stretch: `Scratch.stretch` of the agent.
+        aim: As `aim_points` leaves it.
+        aim_s: Likewise.
+        count: How many points there are.
+        half_width: Of the agent's body [m].
+        shown: Receives the points, [ROUTE_COLUMNS, SLOTS].
+    """
+    for slot in range(count):
+        place, hop = np.uint32(slot), np.uint32(aim[1, slot])
+        index = np.uint32(aim[0, slot])  # unsigned: no test for negative indices
+        t = aim_s[place] - segment[index, SEG_S]
+        cos, sin = segment[index, SEG_COS], segment[index, SEG_SIN]
+        shown[0, place] = segment[index, SEG_X] + t * cos
+        shown[1, place] = segment[index, SEG_Y] + t * sin
+        shown[2, place] = cos
+        shown[3, place] = sin
+        shown[4, place] = segment[index, SEG_LEFT] - half_width
+        shown[5, place] = segment[index, SEG_RIGHT] - half_width
+        shown[6, place] = stretch[hop, LIMIT]
 
 
 @njit
@@ -228,6 +247,27 @@ def prefetch_way(scratch, world, agent):
 
 
 @njit
+def find_way(model, data, worker, world, agent):
+    """Keeps the way of an agent and finds the points that are shown: for `note_way`, later on.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch; its scratch gets what the agent keeps, and `aim` and `aim_s`.
+        worker: Who works.
+        world: Which.
+        agent: Whose way it is.
+    """
+    scratch = data.scratch
+    keep_way(model, data, world, agent)
+    count = aim_points(
+        model.lanes.segment, scratch.stretch[world, agent], scratch.stretch_segment[world, agent],
+        np.int64(scratch.kept_way[world, agent, STRETCHES]), data.agents.s[world, agent],
+        scratch.aim[worker, agent], scratch.aim_s[worker, agent],
+    )  # fmt: skip
+    scratch.ahead[worker, agent, SHOWN] = np.float32(count)
+
+
+@njit
 def note_way(model, data, worker, world, agent):
     """Writes what a row shows of the way ahead of an agent.
 
@@ -238,15 +278,13 @@ def note_way(model, data, worker, world, agent):
         world: Which.
         agent: Whose way it is.
     """
-    keep_way(model, data, world, agent)
     scratch = data.scratch
     info = scratch.ahead[worker, agent]
-    for column in range(NOTES):
+    for column in range(LINE, NOTES):
         info[column] = ZERO
-    count = show_points(
-        model.lanes.segment, scratch.stretch[world, agent], scratch.stretch_segment[world, agent],
-        np.int64(scratch.kept_way[world, agent, STRETCHES]), data.agents.s[world, agent],
+    show_points(
+        model.lanes.segment, scratch.stretch[world, agent], scratch.aim[worker, agent],
+        scratch.aim_s[worker, agent], np.int64(info[SHOWN]),
         HALF * data.bodies.width[world, agent], scratch.route[worker, agent],
     )  # fmt: skip
-    info[SHOWN] = np.float32(count)
     note_marks(model, data, world, agent, info, scratch.route_line[worker, agent])
