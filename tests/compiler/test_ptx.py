@@ -198,7 +198,7 @@ def test_cuda_runs_the_plain_functions_but_for_declared_ones(monkeypatch):
         made = make(*[None] * make.__code__.co_argcount)
         if made is not function:
             other[function.__name__] = made.__name__
-    names = {"below", "bits_of", "columns_of", "first_bit", "flags_of", "half_bits", "least", "load",
-        "most", "prefetch", "put", "root", "store", "write_halves"}  # fmt: skip
+    names = {"below", "bits_of", "columns_of", "first_bit", "flags_of", "half_bits", "least",
+        "load", "most", "prefetch", "put", "root", "store", "write_halves"}  # fmt: skip
     assert {function.__name__ for function, _ in overloads()} == names
     assert other == ON_CUDA
