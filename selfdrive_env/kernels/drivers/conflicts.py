@@ -27,6 +27,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     LOW_Y,
     LOW_Z,
     MAX_PATH_POINTS,
+    NOWHERE,
     PATH_STEP,
     POINTS,
     RANK,
@@ -39,8 +40,7 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, 
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around",
-    "may_meet", "nose_touches", "spread_way"]  # fmt: skip
+__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches", "spread_way"]
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_MARGIN = np.float32(0.6)  # [m]
@@ -58,8 +58,6 @@ NOSE_MARGIN = np.float32(0.1)  # [m]
 YIELDING = np.float32(6.0)  # twice the braking of one who stops for a body before it [m/s^2]
 LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
-REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
-NOWHERE = np.float32(1.0e9)  # [m]
 FARTHEST = int(np.float32(1.0e18).view(np.int32))  # its square as a whole number
 LANES = 8  # points that are looked at together
 POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
@@ -135,50 +133,6 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
             return place - max(u + reach, ZERO)
         return max(place - PATH_STEP, ZERO)
     return UNREACHABLE
-
-
-@inline
-def bound_reach(agents, bodies, info, reach, world, agent, present):
-    """Writes the box outside of which nobody matters to an agent, an empty one if not present.
-
-    It holds the way and the body with what is kept free around them: where two boxes are apart,
-    neither lies on the way of the other, nor do their ways meet or their bodies touch.
-
-    Args:
-        agents: Of the worlds.
-        bodies: Likewise.
-        info: `Scratch.path_info` of all agents.
-        reach: `Scratch.reach` of all agents.
-        world: Where.
-        agent: Whose.
-        present: Whether it is in the world.
-    """
-    if not present:
-        reach[0, agent] = reach[2, agent] = NOWHERE
-        reach[1, agent] = reach[3, agent] = -NOWHERE
-        return
-    shift = HALF * bodies.wheelbase[world, agent]
-    x = agents.x[world, agent] + shift * agents.cos[world, agent]
-    y = agents.y[world, agent] + shift * agents.sin[world, agent]
-    size = bodies.length[world, agent] + bodies.width[world, agent] + TWO
-    reach[0, agent] = min(info[agent, LOW_X], x - size) - REACH_MARGIN
-    reach[1, agent] = max(info[agent, HIGH_X], x + size) + REACH_MARGIN
-    reach[2, agent] = min(info[agent, LOW_Y], y - size) - REACH_MARGIN
-    reach[3, agent] = max(info[agent, HIGH_Y], y + size) + REACH_MARGIN
-
-
-@inline
-def look_around(agent, west, east, south, north, apart):
-    """Writes how far the box of each agent is from that of one [m]; it is not near itself."""
-    own_west = west[agent]
-    own_east = east[agent]
-    own_south = south[agent]
-    own_north = north[agent]
-    for other in range(west.shape[0]):
-        across = max(west[other] - own_east, own_west - east[other])
-        along = max(south[other] - own_north, own_south - north[other])
-        apart[other] = max(across, along)
-    apart[agent] = NOWHERE
 
 
 @njit

@@ -27,15 +27,9 @@ from selfdrive_env.kernels.drivers.path_info import (
     CHANGES,
     ENTRY,
     EXIT,
-    HIGH_X,
-    HIGH_Y,
-    HIGH_Z,
     LEAVE_END,
     LINE_COLOUR,
     LINE_GAP,
-    LOW_X,
-    LOW_Y,
-    LOW_Z,
     MAX_PATH_POINTS,
     PATH_END,
     PATH_STEP,
@@ -45,6 +39,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     TWO,
     WAITED,
     WAITS_FOR,
+    write_bounds,
 )
 from selfdrive_env.kernels.drivers.precedence import (
     STOP_SIGN_DELAY,
@@ -279,21 +274,3 @@ def build_path(model, data, world, agent, path, info):
     delay = STOP_SIGN_DELAY if served else delay
     note_precedence(data, info, world, agent, abs(turn) > TURNING, delay)
     write_bounds(path, info, count)
-
-
-@njit
-def write_bounds(path, info, count):
-    """Writes the bounding box of a path."""
-    west = east = path[0, 0]
-    south = north = path[0, 1]
-    low = high = path[0, 4]
-    for point in range(1, count):
-        west = min(west, path[point, 0])
-        east = max(east, path[point, 0])
-        south = min(south, path[point, 1])
-        north = max(north, path[point, 1])
-        low = min(low, path[point, 4])
-        high = max(high, path[point, 4])
-    info[LOW_X], info[HIGH_X] = west, east
-    info[LOW_Y], info[HIGH_Y] = south, north
-    info[LOW_Z], info[HIGH_Z] = low, high

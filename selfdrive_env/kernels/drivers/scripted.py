@@ -10,11 +10,11 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
-from selfdrive_env.kernels.drivers.conflicts import bound_reach, look_around, spread_way
+from selfdrive_env.kernels.drivers.conflicts import spread_way
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
 from selfdrive_env.kernels.drivers.path import build_path
-from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS
+from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS, bound_reach, look_around
 from selfdrive_env.kernels.drivers.precedence import first_of_chain, tow_late, waits_at_red
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
