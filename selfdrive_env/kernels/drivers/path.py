@@ -21,6 +21,7 @@ from selfdrive_env.kernels.drivers.lane_changes import (
 )
 from selfdrive_env.kernels.drivers.lines import held_points, next_line, note_line
 from selfdrive_env.kernels.drivers.path_info import (
+    BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
     BLOCKER,
@@ -35,6 +36,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_STEP,
     POINTS,
     STAYS,
+    SWEEP,
     THROUGH,
     TWO,
     WAITED,
@@ -74,6 +76,7 @@ JUMP_SLOPE = np.float32(1.0 / 4.5)  # [m/m]
 CLEARING_ROOM = np.float32(6.0)  # [m]
 SHORT_ROOM = np.float32(8.0)  # [m]
 TURNING = np.float32(0.5)  # [rad]
+SWEEP_SHARE = np.float32(0.16)  # of the square of the length, to each side
 
 
 @njit
@@ -176,6 +179,8 @@ def build_path(model, data, world, agent, path, info):
     info[PATH_END] = UNREACHABLE
     info[CHANGES] = ONE if lane != own else ZERO
     info[LEAVE_END] = leave
+    info[SWEEP] = SWEEP_SHARE * length * length
+    info[BEND] = lanes.max_curvature[lane]
     turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
     delay = ZERO
     served = False
@@ -212,6 +217,7 @@ def build_path(model, data, world, agent, path, info):
             if lane < 0:
                 info[PATH_END] = base
                 break
+            info[BEND] = max(info[BEND], lanes.max_curvature[lane])
             line_from = ZERO
             before = np.int64(lanes.segment_first[before + 1]) - 1
             index = np.int64(lanes.segment_first[lane])

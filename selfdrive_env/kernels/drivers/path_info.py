@@ -19,7 +19,8 @@ PATH_STEP = np.float32(1.5)  # [m]
 # lane, and the way to the dead end of the lane that it leaves; the lane that it stays on and its
 # neighbours, -1 for none; how long it has been standing, red lights apart [s]; for whom it waits,
 # -1 for nobody; the lane by which it enters the next junction, -1 for none; the lane that it waits
-# for where its own ends, -1 for none.
+# for where its own ends, -1 for none; how far it sweeps beyond its width for each unit of curvature
+# [m2], and the sharpest bend of the lanes on its way [1/m].
 (
     POINTS,
     ENTRY,
@@ -44,8 +45,10 @@ PATH_STEP = np.float32(1.5)  # [m]
     BLOCKER,
     THROUGH,
     WAITS_FOR,
-) = range(23)
-PATH_INFO = 23
+    SWEEP,
+    BEND,
+) = range(25)
+PATH_INFO = 25
 
 TWO = np.float32(2.0)
 TINY_GAP = np.float32(0.05)  # [m]
