@@ -19,7 +19,12 @@ from selfdrive_env.kernels.drivers.lane_changes import (
     turn_out_room,
     wanted_lane,
 )
-from selfdrive_env.kernels.drivers.lines import held_points, next_line, note_line
+from selfdrive_env.kernels.drivers.lines import (
+    held_points,
+    is_in_junction,
+    next_line,
+    note_line,
+)
 from selfdrive_env.kernels.drivers.path_info import (
     BEND,
     BESIDE_LEFT,
@@ -170,9 +175,11 @@ def build_path(model, data, world, agent, path, info):
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
-    wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
-    info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
-    info[THROUGH] = np.float32(lane) if lanes.junction[lane] >= 0 else -ONE
+    line_from = s + half_length - STOP_MARGIN
+    starts_inside = is_in_junction(lanes, signs, lane, line_from)
+    wanted = np.int64(MAX_PATH_POINTS) if starts_inside else seen
+    info[ENTRY] = -s if starts_inside else UNREACHABLE
+    info[THROUGH] = np.float32(lane) if starts_inside else -ONE
     info[EXIT] = UNREACHABLE
     info[LINE_GAP] = UNREACHABLE
     info[LINE_COLOUR] = ZERO
@@ -181,12 +188,11 @@ def build_path(model, data, world, agent, path, info):
     info[LEAVE_END] = leave
     info[SWEEP] = SWEEP_SHARE * length * length
     info[BEND] = lanes.max_curvature[lane]
-    turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
+    turn = lanes.turn[lane] if starts_inside else ZERO
     delay = ZERO
     served = False
     jump = ZERO
     base = -s
-    line_from = s + half_length - STOP_MARGIN
     index = segment_at(lanes, lane, s)
     count = np.int64(0)
     while count < wanted:
