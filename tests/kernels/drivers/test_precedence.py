@@ -32,6 +32,7 @@ from selfdrive_env.state.world import (
     EVENT_TOW,
     EXTERNAL,
     GREEN,
+    HOLD_RIGHT_OF_WAY,
     IDM,
     PRESENT,
     RED,
@@ -312,6 +313,25 @@ def test_who_waits_at_a_line_behind_a_fork_is_not_in_the_crossing():
         assert not (engine.output.event[0] & EVENT_COLLISION).any()
     assert fronts(engine, 1)[1] > 6.0
     assert fronts(engine, 0)[0] > 0.0
+
+
+def test_a_green_in_which_one_only_gave_way_counts_for_long():
+    """Once each, as 12 s of standing, up to 21 s; the red itself does not count."""
+    engine = build([compile_map(fork_before_a_crossing())], drivers=[IDM])
+    set_body(engine)
+    engine.bodies.num_goals[0], engine.bodies.goal_s[0, :, 0] = 1, 150.0
+    engine.agents.goal[0] = 0
+    at(engine, 0, 4, 129.0, speed=5.0, goal=6)
+    stood = []
+    for step in range(80):
+        engine.lights.remaining[0], engine.lights.line_colour[0] = 1000.0, RED
+        if step in (50, 60, 70):
+            engine.agents.hold[0, 0] = HOLD_RIGHT_OF_WAY
+        engine.step(no_jerk(engine))
+        stood.append(float(engine.agents.standing_time[0, 0]))
+    assert stood[49] == pytest.approx(0.0, abs=0.5)
+    assert stood[50] == stood[59] == pytest.approx(stood[49] + 12.0)
+    assert stood[60] == stood[69] == stood[79] == pytest.approx(21.0)
 
 
 @pytest.mark.parametrize(("name", "agents"), [("harbour", 100), ("riverside", 100)])
