@@ -22,9 +22,9 @@ from selfdrive_env.state.world import (
     ABSENT,
     CONSTANT,
     EXTERNAL,
-    HALTED,
     HOLD_RIGHT_OF_WAY,
     IDM,
+    PRESENT,
     STILL,
 )
 
@@ -110,7 +110,7 @@ def drive(model, data, worker, world):
     apart = scratch.square[worker * block_size() + thread_index()]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
-        if status in (ABSENT, HALTED):
+        if status != PRESENT:
             continue
         if bodies.driver[world, agent] != EXTERNAL:
             look_around(agent, west, east, south, north, apart)
