@@ -17,6 +17,7 @@ from matplotlib import pyplot as plt
 
 import selfdrive_env
 from selfdrive_env.config import PRESETS, TRAINING_RANGE
+from selfdrive_env.config.observation import decode
 from selfdrive_env.rendering import write_video
 from selfdrive_env.state.world import EVENT_GOAL
 
@@ -121,8 +122,7 @@ def goals_an_hour(engine, rows):
 
 
 def lateral_offset(engine, rows):
-    squashed = rows[:, 0]  # v / (2 + |v|), see selfdrive_env.config.observation
-    return 2.0 * squashed / (1.0 - np.abs(squashed))
+    return decode(rows, policy.layout.counts)["ego"][:, 0, 0]
 
 
 def distance_from_centre(engine, rows):
