@@ -71,9 +71,7 @@ def test_a_bad_recipe_is_refused(tmp_path: Path, parts: dict[str, Any], message:
 
 
 def test_an_unknown_recipe_is_refused_with_those_there_are() -> None:
-    with pytest.raises(
-        ValueError, match=r"or a file that is there, got .selfply..*selfpl"
-    ):
+    with pytest.raises(ValueError, match=r"or a file that is there, got .selfply..*selfpl"):
         load_recipe("selfply")
 
 
