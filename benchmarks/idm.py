@@ -22,7 +22,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs import make_drive
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
-from selfdrive_env.state.world import ABSENT, RED, YELLOW, Event
+from selfdrive_env.state.world import ABSENT, RED, YELLOW, Event, Hold
 
 INCIDENTS = Event.COLLISION | Event.OFFROAD | Event.RED_LIGHT | Event.STOP_SIGN
 SHOWN = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way", "tows")
@@ -91,7 +91,8 @@ class Standing:
 def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
     """Returns the leader of an agent, -1 for none, and whether a red line lies close ahead.
 
-    Who stands beyond the red line leads nobody before it.
+    Who stands beyond the red line leads nobody before it. Where nobody is ahead on the own lane,
+    it is whom the agent stands behind on its way to another lane.
     """
     lanes, signs, agents, bodies = engine.lanes, engine.signs, engine.agents, engine.bodies
     first_lane = lanes.map_lane_first[engine.worlds.map[world]]
@@ -145,8 +146,14 @@ def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
     hit &= np.abs(agents.z[world, others] - agents.z[world, agent]) < 2.5
     found = np.flatnonzero(hit.any(axis=1))
     if not len(found):
-        return -1, waits
+        return (-1, True) if waits else (body_followed(engine, world, agent), False)
     return int(others[np.argmax(hit[found[0]])]), waits
+
+
+def body_followed(engine: Any, world: int, agent: int) -> int:
+    """Returns whom an agent stands behind that goes over to another lane, -1 for nobody."""
+    follows = engine.agents.hold[world, agent] == Hold.BODY
+    return int(engine.agents.blocker[world, agent]) if follows else -1
 
 
 def tell(engine: Any, step: int, dt: float) -> None:
