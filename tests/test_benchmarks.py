@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
+from selfdrive_env.state.world import GREEN, IDM, RED, Hold
 from selfdrive_env.training import train
 from tests import PATIENCE
+from tests.kernels.conftest import build, put, segment_of, set_body, three_lanes_with_two_lights
 from tests.training.conftest import tiny_config
 
 ROOT = Path(__file__).parents[1]
@@ -221,6 +223,16 @@ def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def load_idm() -> ModuleType:
+    """The script, which counts who stands, as a module."""
+    spec = importlib.util.spec_from_file_location("idm", ROOT / "benchmarks" / "idm.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize(("drives", "spells"), [(True, 0), (False, 2)])
 def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
     drives: bool, spells: int, monkeypatch: pytest.MonkeyPatch
@@ -228,11 +240,7 @@ def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
     """Two cars stand for 120 s before a red light; the first drives when it ends (at 0.8 m/s²), or
     does not.
     """
-    spec = importlib.util.spec_from_file_location("idm", ROOT / "benchmarks" / "idm.py")
-    assert spec is not None
-    assert spec.loader is not None
-    idm = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(idm)
+    idm = load_idm()
     red = True
     monkeypatch.setattr(
         idm, "look_ahead", lambda _engine, _world, agent: (-1, red) if agent == 0 else (0, False)
@@ -254,3 +262,32 @@ def test_a_queue_that_moves_off_at_its_green_light_is_not_stuck(
         if step == 245:  # while the first has not gone 5 m
             assert standing.spells == spells
     assert standing.spells == spells
+
+
+@pytest.mark.parametrize(("colour", "ahead", "leader", "waits"), [
+    (RED, 158.0, -1, True),
+    (RED, 147.0, 1, True),
+    (GREEN, 158.0, 1, False),
+])  # fmt: skip
+def test_who_stands_beyond_a_red_line_leads_nobody_before_it(
+    colour: int, ahead: float, leader: int, waits: bool
+) -> None:
+    """The line lies at 150 m, the one that looks stands with its middle 10 m before it."""
+    engine = build([three_lanes_with_two_lights()], drivers=[IDM] * 2)
+    set_body(engine)
+    for agent, s in enumerate((140.0, ahead)):
+        put(engine, agent, segment_of(engine, 0, s))
+    engine.lights.line_colour[:] = colour
+    assert load_idm().look_ahead(engine, 0, 0) == (leader, waits)
+
+
+@pytest.mark.parametrize(("hold", "leader"), [(Hold.BODY, 1), (Hold.RIGHT_OF_WAY, -1)])
+def test_a_body_that_one_stands_behind_on_its_way_to_another_lane_leads_it(
+    hold: Hold, leader: int
+) -> None:
+    engine = build([three_lanes_with_two_lights()], drivers=[IDM] * 2)
+    set_body(engine)
+    for agent, (lane, s) in enumerate(((1, 40.0), (0, 50.0))):
+        put(engine, agent, segment_of(engine, lane, s))
+    engine.agents.hold[0, 0], engine.agents.blocker[0, 0] = hold, 1
+    assert load_idm().look_ahead(engine, 0, 0) == (leader, False)

@@ -12,8 +12,8 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 
-__all__ = ["GAP_SHARE", "LATERAL_COMFORT", "LEAST_GAP_SHARE", "SLOW_TURN", "gap_share",
-    "goes_in_ahead", "time_over", "turning_speed"]  # fmt: skip
+__all__ = ["LATERAL_COMFORT", "SLOW_TURN", "gap_share", "goes_in_ahead", "time_over",
+    "turning_speed"]  # fmt: skip
 
 TWO = np.float32(2.0)
 LATERAL_COMFORT = np.float32(1.3)  # [m/s^2]
