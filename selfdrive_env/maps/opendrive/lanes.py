@@ -59,6 +59,9 @@ MAX_WIDTH = 60.0
 
 NO_LIMIT = f"{{}} driving lanes have no speed limit; {DEFAULT_SPEED_LIMIT:g} m/s is used"
 
+SHEARED = 3.0
+"""Cross sections turn to an end that is cut obliquely over so many times what is cut off."""
+
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -116,6 +119,8 @@ def sample_road(
         stations = _stations(road, section)
         boundaries = _boundaries(road, section, stations, problems)
         centres = _centres(section, stations, boundaries)
+        if len(section.lanes) == 1 and section.lanes[0].ends is not None:
+            boundaries = _cut(road, section, stations, section.lanes[0].ends)
         first = len(lanes)
         lanes += [
             Lane(
@@ -268,11 +273,15 @@ def _second_derivatives(
 
 
 def _boundaries(road: Road, section: Section, stations: Floats, problems: Problems) -> Floats:
-    """Returns the lane boundaries from left to right, [B + 1, S, 3] [m]."""
-    lookup = stations.copy()
-    lookup[0] += min(1e-9, 0.1 * (section.end - section.start))
-    lookup[-1] -= min(1e-6, 0.5 * (section.end - section.start))
+    """Returns the lane boundaries from left to right, [B + 1, S, 3] [m].
+
+    Beyond its section a boundary goes on as it begins or ends.
+    """
+    length = section.end - section.start
+    first, last = min(1e-9, 0.1 * length), min(1e-6, 0.5 * length)
+    lookup = np.clip(stations, section.start + first, section.end - last)
     x, y, heading, _ = road.line.evaluate(stations, lookup)
+    stations = np.clip(stations, section.start, section.end)
     z, _, _ = evaluate_polynomials(road.elevations, stations, lookup)
     offset, _, _ = evaluate_polynomials(road.lane_offsets, stations, lookup)
 
@@ -294,6 +303,27 @@ def _boundaries(road: Road, section: Section, stations: Floats, problems: Proble
             f"{MAX_COORDINATE:g} m"
         )
     return points
+
+
+def _cut(road: Road, section: Section, stations: Floats, ends: Floats) -> Floats:
+    """Returns the boundaries of a single lane with ends that are cut obliquely, [2, S, 3] [m].
+
+    Args:
+        road: The road.
+        section: Of the lane.
+        stations: From the start to the end of the section, [S] [m].
+        ends: How much further each boundary begins and ends, [2, 2] [m].
+    """
+    length = section.end - section.start
+    reach = max(SHEARED * float(np.abs(ends).max()), 1.0)
+    reach = reach if 2.0 * reach < length else length
+    first = np.maximum(1.0 - (stations - section.start) / reach, 0.0)
+    last = np.maximum(1.0 - (section.end - stations) / reach, 0.0)
+    boundaries = []
+    for side, (start, end) in enumerate(ends):
+        moved = np.maximum.accumulate(stations + start * first + end * last)
+        boundaries.append(_boundaries(road, section, moved, Problems())[side])
+    return np.stack(boundaries)
 
 
 def _centres(section: Section, stations: Floats, boundaries: Floats) -> Floats:

@@ -16,10 +16,12 @@ __all__ = [
     "CENTRE",
     "CYCLE",
     "DRIVING_LANES",
+    "ENDS",
     "HEADING",
     "KIND",
     "LEFT_MARK",
     "LEFT_NEIGHBOUR",
+    "MAX_CUT",
     "NAME",
     "OFFSET",
     "PRECEDENCE",
@@ -74,6 +76,10 @@ CENTRE = f"{PREFIX}centre"
 """Of a lane whose centre is not the middle between its edges: sOffset, a, b, c and d of how far
 left of the middle it lies, seen along the road [m]."""
 
+ENDS = f"{PREFIX}ends"
+"""Of the only lane of a section whose ends are not cut squarely: how much further along the road
+than the section its left edge begins and ends, seen along the road, then its right edge [m]."""
+
 KIND = f"{PREFIX}kind"
 """Of a junction, as in `Junction.kind`."""
 
@@ -96,6 +102,9 @@ lane that leads there has a light for each way on."""
 
 WHOLE = f"{PREFIX}whole"
 """Of a controller: its lights are one group, whatever the angles between their approaches."""
+
+MAX_CUT = 50.0
+"""Lanes are cut no more obliquely than that [m]."""
 
 KINDS = ("default", "direct", "virtual")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.parse.user_data import (
     CENTRE,
+    ENDS,
     KIND,
     LEFT_MARK,
     LEFT_NEIGHBOUR,
@@ -198,6 +199,8 @@ def _add_section(
             _add_user_data(child, network, lane, back)
             if lane.drivable:
                 _add_centre(child, section.shape.stations, section.shape.centres[place])
+                if section.shape.ends is not None:
+                    user_data(child, ENDS, numbers_text(section.shape.ends.ravel()))
                 _add_neighbours(child, network, plan, strip, place)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
 from selfdrive_env.maps.opendrive.write.curves import DIGITS, Piece, reference_line
-from selfdrive_env.maps.opendrive.write.shapes import Shape, find_shape
+from selfdrive_env.maps.opendrive.write.shapes import Shape, centre_shape, find_shape
 from selfdrive_env.maps.opendrive.write.strips import Strip, find_strips, single_strips
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
@@ -29,8 +29,11 @@ KINK = 1e-3
 STRAIGHT = 1e-6
 """Lines that turn less where they meet are one [rad]."""
 
-MISSED = 0.5
-"""Lanes that would end further off are written as roads of their own [m]."""
+MISSED = 0.005
+"""Lanes whose centres would lie further off are written as roads of their own [m]."""
+
+MISSED_IN_ROAD = 0.0085
+"""The same where they are one section of a road in the network: its chords miss its curves [m]."""
 
 PLAIN = re.compile(r"0|[1-9][0-9]{0,8}")
 """Names that every program takes for an id."""
@@ -124,16 +127,16 @@ def find_roads(network: RoadNetwork) -> Plan:
 
 
 def _sections(network: RoadNetwork, strip: Strip, origin: Floats) -> list[Section]:
-    """Returns a strip as a section; where its lanes would end elsewhere, as one for each."""
+    """Returns a strip as a section; where its lanes would lie elsewhere, as one for each."""
     shape = find_shape(network.lanes, strip, origin)
     if shape is None:
         return []
-    if shape.missed <= MISSED:
+    if shape.missed <= (MISSED_IN_ROAD if strip.road else MISSED):
         return [Section(strip, shape)]
     if len(strip.lanes) > 1:
         parts = single_strips(network, strip)
         return [section for part in parts for section in _sections(network, part, origin)]
-    other = find_shape(network.lanes, strip, origin, by_centre=True)
+    other = centre_shape(network.lanes, strip, origin)
     return [Section(strip, other if other and other.missed < shape.missed else shape)]
 
 

@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
+from selfdrive_env.maps.opendrive.parse.user_data import MAX_CUT
 from selfdrive_env.maps.opendrive.write.curves import (
+    Guide,
     Piece,
+    centre_guide,
     find_guide,
     fit_line,
     project,
@@ -23,7 +26,7 @@ from selfdrive_env.maps.opendrive.write.curves import (
 from selfdrive_env.maps.opendrive.write.strips import Strip
 from selfdrive_env.maps.road_network import Lane
 
-__all__ = ["Shape", "find_shape", "sides"]
+__all__ = ["Shape", "centre_shape", "find_shape", "sides"]
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +62,15 @@ SHORT_BESIDE = 0.8
 STRAY = 0.02
 """Where nobody drives, lines that miss edges by more are led along the inside of the bend [m]."""
 
+SQUARE_END = 0.002
+"""Edges that end this near to their centre are cut squarely [m]."""
+
+MAX_CUT_OFF = 0.9
+"""Share of its length that a lane may lose at ends that are cut obliquely."""
+
+LOOKED_AT = 1.0
+"""Spacing at which centres are compared with what readers have [m]."""
+
 GAP = 1e-3
 """Ends of a line this near to those of the edge are the same [m]."""
 
@@ -89,7 +101,11 @@ class Shape:
     """Whether the line is the edge between the directions, so that roads can be continued."""
 
     missed: float
-    """How far from the ends of the driving lanes' centres readers end them, at most [m]."""
+    """How far from where they lie readers have the centres of driving lanes, at most [m]."""
+
+    ends: Floats | None = None
+    """How much further than the line the left and right edge of a single lane begin and end, [2, 2]
+    [m]."""
 
 
 def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
@@ -105,7 +121,6 @@ def find_shape(
     strip: Strip,
     origin: Floats,
     *,
-    by_centre: bool = False,
     inside: bool = False,
 ) -> Shape | None:
     """Returns where the lanes of a strip lie, None where they have no length.
@@ -114,7 +129,6 @@ def find_shape(
         lanes: Of the network.
         strip: The lanes.
         origin: Added to all coordinates, [3] [m].
-        by_centre: Whether the line follows the centre of the first driving lane, and no edge.
         inside: Whether it follows the shortest edge, from which no other one is hidden in a bend.
     """
     edges, centres = _edges(lanes, strip)
@@ -123,26 +137,10 @@ def find_shape(
     chosen = driven or list(range(len(strip.lanes)))
     heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
     base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE, inside=inside)
-    aside = edges[0, :, :2] - edges[-1, :, :2]
-    width = np.hypot(*aside.T)
-    across = np.arctan2(-aside[:, 0], aside[:, 1])
-    steps = np.gradient(edges[base, :, :2], axis=0)
-    along = np.arctan2(steps[:, 1], steps[:, 0])
-    across = np.where(width > 0.05, across, along)
-    followed = edges[base]
-    if driven and by_centre:
-        followed = centres[driven[0]]
-        steps = np.gradient(followed[:, :2], axis=0)
-        across = np.arctan2(steps[:, 1], steps[:, 0])
-    elif driven and not strip.road and _largest_turn(followed) > JOGGED:
-        smooth = min(driven, key=lambda k: _largest_turn(centres[k]))
-        if _largest_turn(centres[smooth]) < 0.5 * JOGGED:
-            followed = centres[smooth]
-            steps = np.gradient(followed[:, :2], axis=0)
-            across = np.arctan2(steps[:, 1], steps[:, 0])
+    width = float(np.hypot(*(edges[0, :, :2] - edges[-1, :, :2]).T).max())
+    guide = _guide(edges, base, centres[driven] if not strip.road else centres[:0])
     # Readers sample what nobody drives on coarsely, but where a piece begins.
-    guide = find_guide(followed[:, :2], across, float(width.max()))
-    pieces = fit_line(guide.points, guide.headings, float(width.max()), merged=bool(driven))
+    pieces = fit_line(guide, width, merged=bool(driven))
     if not pieces:
         return None
     line = reference_line(pieces)
@@ -160,11 +158,9 @@ def find_shape(
         rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
         edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
         s, t = _placed(edges, line, rows[2][..., 0])
-    if not (driven or inside) and _stray(edges, line, s, t) > STRAY:
+    if not (driven or inside) and _stray(edges, line, s, t).max() > STRAY:
         return find_shape(lanes, strip, origin, inside=True)
-    stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
-    stations = stations[np.append(True, np.diff(stations) > SAME)]
-    stations[-1] = line.length
+    stations = _stations(line, s)
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
     s_mid, t_mid = _placed(centres, line, 0.5 * (s[:-1] + s[1:]))
@@ -177,16 +173,116 @@ def find_shape(
         middles - 0.5 * (offsets[:-1] + offsets[1:]),
         np.interp(stations, s[base], heights),
         base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
-        _missed(line, centres[driven], middles[driven]) if driven else 0.0,
+        max([0.0, *(_missed(line, centres[k], s_mid[k], stations, middles[k]) for k in driven)]),
     )
 
 
-def _missed(line: ReferenceLine, centres: Floats, middles: Floats) -> float:
-    """Returns how far from their ends readers end some centres, at most [m]."""
+def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
+    """Returns where a single lane lies along its own centre, None where that has no length.
+
+    However its edges jog and its ends are cut, the centre stays where it is.
+
+    Args:
+        lanes: Of the network.
+        strip: Of that lane.
+        origin: Added to all coordinates, [3] [m].
+    """
+    edges, centres = _edges(lanes, strip)
+    edges, centre = edges + origin, centres[0] + origin
+    width = float(np.hypot(*(edges[0] - edges[1])[:, :2].T).max())
+    pieces = fit_line(centre_guide(centre[:, :2]), width)
+    if not pieces:
+        return None
+    line = reference_line(pieces)
+    own, aside = (v[0] for v in _placed(centre[None], line, _shares(centre)[None] * line.length))
+    s, t = _placed(edges, line, np.stack([own, own]))
+    # What lies beyond the ends, or further inside a bend than its centre, is beside its own point.
+    x, y, heading, _ = line.evaluate(own)
+    beside = (edges[..., 1] - y) * np.cos(heading) - (edges[..., 0] - x) * np.sin(heading)
+    lost = _stray(edges, line, s, t) > STRAY
+    s, t = np.maximum.accumulate(np.where(lost, own, s), axis=1), np.where(lost, beside, t)
+    stations = _stations(line, np.append(s, own))
+    offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
+    offsets = np.minimum.accumulate(offsets, axis=0)
+    middle = np.interp(stations, own, aside)
+    return Shape(
+        pieces,
+        line.length,
+        stations,
+        offsets,
+        (middle - 0.5 * (offsets[0] + offsets[1]))[None],
+        np.interp(stations, own, centre[:, 2]),
+        False,
+        _missed(line, centre, own, stations, middle),
+        _ends(edges, line, s),
+    )
+
+
+def _ends(edges: Floats, line: ReferenceLine, s: Floats) -> Floats | None:
+    """Returns how much further than a line two edges begin and end, None where they do not."""
     x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
-    offset = middles[:, [0, -1]]
-    dx = x - offset * np.sin(heading) - centres[:, [0, -1], 0]
-    dy = y + offset * np.cos(heading) - centres[:, [0, -1], 1]
+    dx, dy = edges[:, [0, -1], 0] - x, edges[:, [0, -1], 1] - y
+    beyond = dx * np.cos(heading) + dy * np.sin(heading)
+    beyond[:, 0] = np.where(beyond[:, 0] < 0.0, beyond[:, 0], s[:, 0])
+    beyond[:, 1] = np.where(beyond[:, 1] > 0.0, beyond[:, 1], s[:, -1] - line.length)
+    short = (beyond[:, 0] - beyond[:, 1]).max() > MAX_CUT_OFF * line.length
+    if short or np.abs(beyond).max() > MAX_CUT or np.abs(beyond).max() < SQUARE_END:
+        return None
+    ends: Floats = beyond
+    return ends
+
+
+def _stations(line: ReferenceLine, s: Floats) -> Floats:
+    """Returns stations of both ends of a line and of points along it, ascending [m]."""
+    stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
+    stations = stations[np.append(True, np.diff(stations) > SAME)]
+    stations[-1] = line.length
+    return stations
+
+
+def _guide(edges: Floats, base: int, centres: Floats) -> Guide:
+    """Returns what a line along an edge should run through, or a smoother centre in its place.
+
+    Args:
+        edges: From left to right, [B + 1, P, 3] [m].
+        base: The edge.
+        centres: That may take its place, [C, P, 3] [m].
+    """
+    followed = edges[base]
+    steps = np.gradient(followed[:, :2], axis=0)
+    aside = edges[0, :, :2] - edges[-1, :, :2]
+    across = np.arctan2(-aside[:, 0], aside[:, 1])
+    along = np.arctan2(steps[:, 1], steps[:, 0])
+    across = np.where(np.hypot(*aside.T) > 0.05, across, along)
+    if len(centres) and _largest_turn(followed) > JOGGED:
+        smooth = min(centres, key=_largest_turn)
+        if _largest_turn(smooth) < 0.5 * JOGGED:
+            followed = smooth
+            steps = np.gradient(followed[:, :2], axis=0)
+            across = np.arctan2(steps[:, 1], steps[:, 0])
+    return find_guide(followed[:, :2], across, float(np.hypot(*aside.T).max()))
+
+
+def _missed(
+    line: ReferenceLine, centre: Floats, own: Floats, stations: Floats, middle: Floats
+) -> float:
+    """Returns how far readers have a centre from where it lies, at most [m].
+
+    Args:
+        line: The reference line.
+        centre: [P, 3] [m].
+        own: The stations of its points, [P] [m].
+        stations: Those at which it is described, [S] [m].
+        middle: Its offset from the line there, [S] [m].
+    """
+    known = _shares(centre)
+    shares = np.union1d(known, np.linspace(0.0, 1.0, 2 + int(line.length / LOOKED_AT)))
+    points = _at(centre, known, np.concatenate([[0.0], shares, [1.0]]))
+    own = np.concatenate([[0.0], np.interp(shares, known, own), [line.length]])
+    x, y, heading, _ = line.evaluate(own)
+    offset = np.interp(own, stations, middle)
+    dx = x - offset * np.sin(heading) - points[:, 0]
+    dy = y + offset * np.cos(heading) - points[:, 1]
     return float(np.hypot(dx, dy).max())
 
 
@@ -247,8 +343,8 @@ def _base(edges: Floats, left: int, short: float, *, inside: bool) -> int:
     return int(np.argmax(np.where(folded, 0.0, lengths)))
 
 
-def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> float:
-    """Returns how far stations and offsets lead from the points they stand for, at most [m].
+def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> Floats:
+    """Returns how far stations and offsets lead from the points they stand for, [B + 1, P] [m].
 
     Where a line along the outside of a bend bends more tightly than the lanes are wide, points on
     the inside have no place along it.
@@ -256,7 +352,8 @@ def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> float:
     x, y, heading, _ = line.evaluate(s.ravel())
     dx = (x - t.ravel() * np.sin(heading)).reshape(s.shape) - edges[..., 0]
     dy = (y + t.ravel() * np.cos(heading)).reshape(s.shape) - edges[..., 1]
-    return float(np.hypot(dx, dy).max())
+    stray: Floats = np.hypot(dx, dy)
+    return stray
 
 
 def _placed(edges: Floats, line: ReferenceLine, guess: Floats) -> tuple[Floats, Floats]:
