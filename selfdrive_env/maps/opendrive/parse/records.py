@@ -151,6 +151,12 @@ class LineRecord:
     ends: Floats
     """(s, t) of the ends over its lanes, left and right, and of its guard, [4, 2] [m]."""
 
+    framed: bool = False
+    """Whether they are along and across the reference line from its point at s instead."""
+
+    part: str = ""
+    """What all parts of a line over several roads have in common."""
+
     def names(self, lane: int) -> bool:
         """Returns whether it is for a lane id."""
         return any(first <= lane <= last for first, last in self.validities)

@@ -29,6 +29,8 @@ __all__ = [
     "RIGHT_NEIGHBOUR",
     "RULE",
     "STOP_LINE",
+    "STOP_LINE_FRAME",
+    "STOP_LINE_PART",
     "TYPE",
     "WAITS_ON",
     "WHOLE",
@@ -111,6 +113,14 @@ KINDS = ("default", "direct", "virtual")
 STOP_LINE = f"{PREFIX}stop_line"
 """Of the object that marks a stop line: it lies just there, however near to the junction. "exact",
 or s and t of the four ends of a `StopLine` [m], which is then for the lanes of the validities."""
+
+STOP_LINE_FRAME = f"{PREFIX}stop_line_frame"
+"""The same where the ends are not all beside the road: u and v of the four ends from the point on
+the reference line at the object's s, along its heading and to the left [m]."""
+
+STOP_LINE_PART = f"{PREFIX}stop_line_part"
+"""Of an object that marks a stop line over lanes of several roads or sections: what the objects of
+one line have in common."""
 
 COLOURS = {"none": NO_LIGHT, "green": GREEN, "yellow": YELLOW, "red": RED}
 
