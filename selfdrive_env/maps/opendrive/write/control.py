@@ -61,6 +61,9 @@ NOT_FOR_CARS = "1000002"
 TURNED = 0.005
 """The heading of a signal may be this far from that of its lanes [rad]."""
 
+LINE_TURNED = 0.015
+"""The same from that of their reference line [rad]."""
+
 NO_LANE = (0, 0)
 """Validity of a signal whose lanes are told by references."""
 
@@ -169,7 +172,18 @@ class Control:
         headings = [np.arctan2(dy, dx) for dx, dy in steps]
         mean = np.arctan2(np.sin(headings).sum(), np.cos(headings).sum())
         turn = (mean - signal.heading + np.pi) % (2.0 * np.pi) - np.pi
-        return len(steps) == len(signal.lanes) > 0 and bool(abs(turn) < TURNED)
+        told = len(steps) == len(signal.lanes) > 0 and bool(abs(turn) < TURNED)
+        return told and all(self._goes(lane, signal.heading) for lane in signal.lanes)
+
+    def _goes(self, lane: int, heading: float) -> bool:
+        """Returns whether the reference line of a lane ends in a direction, seen along the lane."""
+        place = self.finder.plan.places.get(lane)
+        line = self.finder.plan.roads[place.road].line if place else None
+        if place is None or line is None:
+            return False
+        end = np.array([self.finder.span(lane)[place.forward]])
+        own = float(line.evaluate(end)[2][0]) + (0.0 if place.forward else np.pi)
+        return bool(abs((own - heading + np.pi) % (2.0 * np.pi) - np.pi) < LINE_TURNED)
 
     def _station(self, lane: int, signal: int, lines: dict[tuple[int, int], float]) -> float:
         """Returns where along its road a lane heeds a signal [m]."""

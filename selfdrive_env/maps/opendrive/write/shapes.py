@@ -173,7 +173,16 @@ def find_shape(
         middles - 0.5 * (offsets[:-1] + offsets[1:]),
         np.interp(stations, s[base], heights),
         base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
-        max([0.0, *(_missed(line, centres[k], s_mid[k], stations, middles[k]) for k in driven)]),
+        max(
+            [0.0]
+            + [
+                max(
+                    _missed(line, centres[k], s_mid[k], stations, middles[k]),
+                    _outside(offsets[k : k + 2], middles[k]),
+                )
+                for k in driven
+            ]
+        ),
     )
 
 
@@ -201,6 +210,8 @@ def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | Non
     beside = (edges[..., 1] - y) * np.cos(heading) - (edges[..., 0] - x) * np.sin(heading)
     lost = _stray(edges, line, s, t) > STRAY
     s, t = np.maximum.accumulate(np.where(lost, own, s), axis=1), np.where(lost, beside, t)
+    # Where a centre turns back for a step, its left edge stays on the left.
+    t = aside + np.abs(t - aside) * np.array([[1.0], [-1.0]])
     stations = _stations(line, np.append(s, own))
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
@@ -213,7 +224,7 @@ def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | Non
         (middle - 0.5 * (offsets[0] + offsets[1]))[None],
         np.interp(stations, own, centre[:, 2]),
         False,
-        _missed(line, centre, own, stations, middle),
+        max(_missed(line, centre, own, stations, middle), _outside(offsets, middle)),
         _ends(edges, line, s),
     )
 
@@ -261,6 +272,12 @@ def _guide(edges: Floats, base: int, centres: Floats) -> Guide:
             steps = np.gradient(followed[:, :2], axis=0)
             across = np.arctan2(steps[:, 1], steps[:, 0])
     return find_guide(followed[:, :2], across, float(np.hypot(*aside.T).max()))
+
+
+def _outside(edges: Floats, centre: Floats) -> float:
+    """Returns how far a centre lies outside its edges, where readers do not let it be [m]."""
+    beyond = np.maximum(centre - edges[0], edges[1] - centre)
+    return max(0.0, float(beyond.max()))
 
 
 def _missed(

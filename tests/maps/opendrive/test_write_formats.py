@@ -1,0 +1,144 @@
+"""Lanes that each lie as they like, as other formats draw them, written and read back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from selfdrive_env.maps import RoadNetwork, load, save_opendrive
+from selfdrive_env.maps.network.differences import offset
+from selfdrive_env.maps.network.finish import Problems, finish, lane_along
+from selfdrive_env.maps.road_network import TWO_WAY, Lane, Signal, SignalGroup, StopLine
+
+CENTRE = 0.01
+"""How far a centre line may come back from where it was [m]."""
+
+FILES = (
+    "sumo/esmini_e6mini.net.xml",
+    "lanelet2/carla_Town02/carla_Town02.osm",
+    "commonroad/maps/DEU_AachenAseag-1.xml",
+    "commonroad/maps/DEU_MONAEast-2.xml",
+    "commonroad/scenarios/USA_Lanker-1_1_T-1.xml",
+)
+
+LONG = (
+    "sumo/ngsim_peachtree.net.xml",
+    "commonroad/scenarios/ARG_Carcarana-4_5_T-1.xml",
+    "sumo/bologna_acosta.net.xml",
+    "lanelet2/autoware_intersection.osm",
+    "lanelet2/karlsruhe_mapping_example.osm",
+)
+
+DIFFERENT = ("centre by", "successors", "predecessors", "limit", "neighbour", "stop lines",
+    "signals", "type", "junction: ")  # fmt: skip
+"""What no sentence about a file may be about."""
+
+
+def oblique(lane: Lane, cuts: tuple[float, float]) -> Lane:
+    """Cuts the ends of a lane obliquely: its edges begin and end further on, or earlier."""
+    for end, cut in zip((0, -1), cuts, strict=True):
+        step = lane.centre[1] - lane.centre[0] if end == 0 else lane.centre[-1] - lane.centre[-2]
+        ahead = step / np.hypot(*step[:2])
+        lane.left[end] += cut * ahead
+        lane.right[end] -= cut * ahead
+    return lane
+
+
+@st.composite
+def loose_lanes(draw: Any) -> list[Lane]:
+    """Lanes that follow each other, of drawn turns, steps, widths and ends."""
+    place, heading, lanes = np.zeros(2), draw(st.floats(-3.0, 3.0)), []
+    for number in range(draw(st.integers(1, 3))):
+        points = [place]
+        for _ in range(draw(st.integers(1, 6))):
+            heading += draw(st.floats(-0.6, 0.6))
+            length = draw(st.floats(0.5, 40.0))
+            points.append(points[-1] + length * np.array([np.cos(heading), np.sin(heading)]))
+        place = points[-1]
+        width = np.linspace(draw(st.floats(2.5, 5.0)), draw(st.floats(2.5, 5.0)), len(points))
+        lane = lane_along(str(number), np.array(points), width, speed_limit=10.0 + number)
+        cuts = draw(st.tuples(*[st.floats(-0.2, 0.2)] * 2))
+        lanes.append(oblique(lane, cuts))
+        if number:
+            lanes[number - 1].successors.append(number)
+    return lanes
+
+
+@settings(max_examples=25, deadline=None)
+@given(lanes=loose_lanes())
+def test_centres_of_any_lanes_come_back_where_they_were(lanes, tmp_path_factory):
+    network = finish(RoadNetwork("made", lanes), Problems())
+    path = tmp_path_factory.mktemp("drawn") / "map.xodr"
+    save_opendrive(network, path)
+    again = load(path)
+    assert len(again.lanes) == len(lanes)
+    shift = np.array(again.origin) - np.array(network.origin)
+    for lane, found in zip(network.lanes, again.lanes, strict=True):
+        line = found.centre + shift
+        assert max(offset(lane.centre, line), offset(line, lane.centre)) < CENTRE
+        assert lane.speed_limit == found.speed_limit
+        assert len(lane.successors) == len(found.successors)
+
+
+def test_edges_keep_ends_that_are_cut_obliquely(tmp_path):
+    x = np.linspace(0.0, 40.0, 21)
+    lane = lane_along("one", np.stack([x, 3.0 * np.sin(x / 8.0)], axis=1), 3.5)
+    beside = lane_along("two", np.stack([x, 3.0 * np.sin(x / 8.0) - 3.5], axis=1), 3.5)
+    lanes = [oblique(lane, (1.5, -1.0)), oblique(beside, (-1.0, 2.0))]
+    network = finish(RoadNetwork("made", lanes), Problems())
+    assert not any("centre" in one for one in save_opendrive(network, tmp_path / "map.xodr"))
+    again = load(tmp_path / "map.xodr")
+    shift = np.array(again.origin) - np.array(network.origin)
+    for one, two in zip(network.lanes, again.lanes, strict=True):
+        for side in ("left", "right"):
+            ends = getattr(one, side)[[0, -1]] - getattr(two, side)[[0, -1]] - shift
+            assert np.abs(ends).max() < 0.03
+    text = (tmp_path / "map.xodr").read_text()
+    for value in ("1 2 3", "1 2 3 nan", "900 0 0 0"):
+        broken = re.sub(r'(code="selfdrive_env.ends" value=")[^"]*', rf"\g<1>{value}", text)
+        assert broken != text
+        (tmp_path / "flawed.xodr").write_text(broken)
+        assert any("flawed records" in one for one in load(tmp_path / "flawed.xodr").problems)
+
+
+def test_a_stop_line_over_two_roads_stays_one(tmp_path):
+    lanes = [
+        lane_along("near", [(0, 0), (60, 0)], 3.5),
+        lane_along("far", [(0, -9), (57, -9)], 3.5),
+    ]
+    ends = np.array([[55.0, 1.75, 0.0], [54.0, -10.75, 0.0]])
+    line = StopLine(ends[0], ends[1], ends[0] + (0, 4, 0), ends[1], 0.0, [(0, 55.0), (1, 54.0)])
+    line.signal = 0
+    signal = Signal("1", "traffic_light", np.array([56.0, -5.0, 3.0]), 0.0, [0, 1], 0)
+    network = finish(
+        RoadNetwork("made", lanes, signals=[signal], signal_groups=[SignalGroup("1", [0])],
+            stop_lines=[line]),
+        Problems(),
+    )  # fmt: skip
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    again = load(tmp_path / "map.xodr")
+    assert [len(one.lanes) for one in again.stop_lines] == [2]
+
+
+def test_two_directions_with_centres_of_their_own_stay_apart(tmp_path):
+    x = np.linspace(0.0, 40.0, 21)
+    there = lane_along("there", np.stack([x, 0.0 * x], axis=1), 4.0, type=TWO_WAY)
+    back = lane_along("back", np.stack([x, 0.0 * x], axis=1)[::-1], 4.0, type=TWO_WAY)
+    back.centre[:, 1] += 0.2 * np.sin(np.pi * x / 40.0)
+    network = finish(RoadNetwork("made", [there, back]), Problems())
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    assert {lane.type for lane in load(tmp_path / "map.xodr").lanes} == {TWO_WAY}
+
+
+@pytest.mark.parametrize("name", [*FILES, *(pytest.param(n, marks=pytest.mark.full) for n in LONG)])
+def test_a_map_of_another_format_reads_back_the_same(name: str, shared_data: Path, tmp_path: Path):
+    network = load(shared_data / name)
+    found = save_opendrive(network, tmp_path / "map.xodr")
+    assert [one for one in found if any(word in one for word in DIFFERENT)] == []
+    assert len(load(tmp_path / "map.xodr").lanes) >= len(network.lanes)
