@@ -5,7 +5,8 @@
 Nothing ends an episode (endless routes, incidents ignored), so that every incident counts. The
 seeds are worlds of one environment. *Stuck* is who has been slower than 0.05 m/s for 90 s, unless
 the first car of its chain of leaders waits at a red light or has moved 5 m in the last 90 s. One
-that drives and waited at a red light until 3 s ago counts as waiting: its queue moves off.
+that drives and waited at a red light until 3 s ago counts as waiting: its queue moves off. Bodies
+placed broken down (`--standing`) are no drivers: they count nowhere, and explain no waiting.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs import make_drive
 from selfdrive_env.kernels.events import METRICS
 from selfdrive_env.state.road import SEG_COS, SEG_LENGTH, SEG_S, SEG_SIN, SEG_X, SEG_Y
-from selfdrive_env.state.world import ABSENT, RED, YELLOW, Event, Hold
+from selfdrive_env.state.world import ABSENT, RED, STANDING, YELLOW, Event, Hold
 
 INCIDENTS = Event.COLLISION | Event.OFFROAD | Event.RED_LIGHT | Event.STOP_SIGN
 SHOWN = ("goals", "collisions", "offroad", "red_lights", "stop_signs", "wrong_way", "tows")
@@ -53,7 +54,7 @@ class Standing:
     def add(self) -> None:
         """Looks at the state after a step."""
         engine = self._engine
-        here = engine.agents.status != ABSENT
+        here = drivers(engine)
         fresh = engine.agents.age <= 1
         still = here & ~fresh & (np.abs(engine.agents.speed) < STILL_SPEED)
         self._still = np.where(still, self._still + self._dt, 0.0)
@@ -86,6 +87,12 @@ class Standing:
         moves_off = drives and now - self._red[world, agent] <= MOVING_OFF + 0.5 * self._dt
         moved = self._way[world, agent] - self._ways[0][world, agent] >= MOVED
         return moved or moves_off or (leader < 0 and red)
+
+
+def drivers(engine: Any) -> NDArray[np.bool_]:
+    """Returns where there is an agent that is not broken down."""
+    status: NDArray[np.uint8] = engine.agents.status
+    return (status != ABSENT) & (status != STANDING)
 
 
 def look_ahead(engine: Any, world: int, agent: int) -> tuple[int, bool]:
@@ -186,6 +193,7 @@ def drive(place: str, agents: int, options: argparse.Namespace) -> str:
         layout="lean",
         copy=False,
         num_threads=options.threads,
+        standing_share=options.standing,
         **(lights if options.lights == "drawn" else {**lights, "lights_green": 0.0}),
     )
     env.reset(seed=options.seed)
@@ -199,7 +207,7 @@ def drive(place: str, agents: int, options: argparse.Namespace) -> str:
         event = engine.output.event
         counts += [np.count_nonzero(event & metric.event) for metric in METRICS]
         distance += float(np.abs(engine.motion.travel).sum())
-        present += int(np.count_nonzero(engine.agents.status != ABSENT))
+        present += int(np.count_nonzero(drivers(engine)))
         standing.add()
         if options.show:
             tell(engine, step, dt)
@@ -224,6 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=64, help="worlds of the batch")
     parser.add_argument("--seed", type=int, default=1, help="of the batch")
     parser.add_argument("--lights", choices=("on", "drawn"), default="on")
+    parser.add_argument("--standing", type=float, default=0.0, help="share placed broken down")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--show", action="store_true", help="list every incident")
     options = parser.parse_args()

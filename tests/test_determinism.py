@@ -23,6 +23,7 @@ SETTINGS: dict[str, Any] = {
     "horizon": 12.0,
     "blind_share": 0.2,
     "braking_share": 0.2,
+    "standing_share": 0.2,
     "observation_noise": 0.5,
     "lane_dropout": 0.5,
     "boundary_dropout": 0.4,

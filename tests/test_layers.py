@@ -57,7 +57,13 @@ ORDER = {
             ("walks",),
             ("rules", "route"),
         ),
-        *(("drivers", "events", "spawn"), ("observation", "reward"), ("rows",), ("step",)),
+        *(
+            ("drivers", "events", "starts"),
+            ("spawn",),
+            ("observation", "reward"),
+            ("rows",),
+            ("step",),
+        ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (("actions", "jerk_bicycle"),),
@@ -66,6 +72,7 @@ ORDER = {
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
+    "kernels.starts": (("bodies", "room"), ("standing",)),
     "kernels.observation": (("road_points", "outlook"), ("neighbours",), ("rows",)),
     "maps": (
         *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),

@@ -39,6 +39,7 @@ def make_params(settings: Settings) -> Params:
         first_goal_high=np.float32(goal[1]),
         max_further_goals=settings.further_goals,
         initial_speed=np.float32(settings.initial_speed),
+        standing_share=np.float32(settings.standing_share),
         blind_share=np.float32(settings.blind_share),
         braking_share=np.float32(settings.braking_share),
         noise=np.float32(settings.observation_noise),

@@ -59,7 +59,7 @@ NOT_IN_DIGEST = (
 )
 """Settings that influence no result."""
 
-EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None}
+EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0}
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
@@ -137,6 +137,10 @@ class Settings:
 
     initial_speed: float = 1.0
     """Agents start at up to this share of min(speed limit, top speed)."""
+
+    standing_share: float = 0.0
+    """Share of agents that stand broken down on a lane until the world is drawn anew, where there
+    is room to get past; their rows are not `valid`. Never the first of a world, nor the ego."""
 
     blind_share: float = 0.0
     """Share of drivers who at times do not see others (the paper: 0.05)."""
@@ -276,6 +280,7 @@ class Settings:
         ):
             self._set(name, check_number(name, getattr(self, name), low_value, high_value))
         for name in (
+            "standing_share",
             "blind_share",
             "braking_share",
             "lane_dropout",

@@ -13,7 +13,7 @@ from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.state.arrays import F64
 from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.rewards import WEIGHT
-from selfdrive_env.state.world import ABSENT
+from selfdrive_env.state.world import ABSENT, HALTED
 
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
@@ -154,7 +154,7 @@ class FrameRecorder:
         }
         return {
             **{name: as_whole(name, value) for name, value in state.items()},
-            "status": agents.status[world].copy(),
+            "status": np.minimum(agents.status[world], np.uint8(HALTED)),
             "track": self.track.astype(np.int32),
             "route_leg": self.route_leg.astype(np.int32),
             "light": self.engine.lights.line_colour[world, : len(self.lines)].copy(),

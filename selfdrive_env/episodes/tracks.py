@@ -58,7 +58,7 @@ class Tracks(NamedTuple):
     """Steering angle, positive to the left [rad]."""
 
     status: Annotated[U8, "agent frame"]
-    """`state.ABSENT`, `PRESENT` or `HALTED`."""
+    """`state.ABSENT`, `PRESENT` or `HALTED`, which also stands for `STANDING`."""
 
     event: Annotated[U8, "agent frame"]
     """EVENT bits of the step that led here."""

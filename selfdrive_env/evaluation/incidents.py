@@ -37,6 +37,7 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
+    STANDING,
 )
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ class Watch:
         self.length, self.width = bodies.length.copy(), bodies.width.copy()
         self.wheelbase = bodies.wheelbase.copy()
         self.age = agents.age.copy()
-        self.present = agents.status != ABSENT
+        self.present = (agents.status != ABSENT) & (agents.status != STANDING)
         side = np.where(agents.d > 0.0, SEG_LEFT, SEG_RIGHT)
         edge = lanes.segment[np.maximum(agents.segment, 0), side]
         reach = 0.5 * (

@@ -25,6 +25,7 @@ from selfdrive_env.state.world import (
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
+    STANDING,
 )
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class RouteLog:
         """
         engine = self.engine
         agents, event = engine.agents, engine.output.event
-        present = agents.status != ABSENT
+        present = (agents.status != ABSENT) & (agents.status != STANDING)
         placed = agents.age == 0
         travel = np.where(present, np.abs(engine.motion.travel), 0.0)
         segment = np.maximum(agents.segment, 0)

@@ -17,7 +17,7 @@ from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sweep_of
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_gap
 from selfdrive_env.state import road
-from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION
+from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION, STANDING
 
 __all__ = ["LEVEL_HEIGHT", "NO_TOUCH", "collide", "first_touch"]
 
@@ -145,7 +145,7 @@ def collide(model, data, worker, world):
         motion.impact_speed[world, agent] = ZERO
         motion.hit_agent[world, agent] = -1
         motion.hit_time[world, agent] = ZERO
-        if agents.status[world, agent] == ABSENT:
+        if agents.status[world, agent] in (ABSENT, STANDING):
             continue
         hit_time = NO_TOUCH
         others = agents.x.shape[1]

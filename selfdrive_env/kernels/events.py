@@ -23,6 +23,7 @@ from selfdrive_env.state.world import (
     EVENT_WRONG_WAY,
     HALTED,
     NUM_COUNTS,
+    STANDING,
     Event,
 )
 
@@ -53,7 +54,11 @@ METRICS = (
     Metric(Event.COMFORT, "uncomfortable", "steps with |a| > 3 m/s^2 or |jerk| > 5 m/s^3"),
     Metric(Event.WRONG_WAY, "wrong_way", "steps driven against a lane outside junctions"),
     Metric(Event.LOST, "lost", "episodes ended because no way leads on"),
-    Metric(Event.TOW, "tows", "times a scripted driver was towed, having stood for 90 s"),
+    Metric(
+        Event.TOW,
+        "tows",
+        "times a scripted driver was towed, having stood for 90 s (8 s behind a breakdown)",
+    ),
     Metric(Event.YIELD, "yield_violations", "junctions entered in the way of one that goes first"),
 )
 """Counted metrics of an episode, in the order of `Event`: columns of `Tallies.count`."""
@@ -101,7 +106,7 @@ def measure(model, data, worker, world):
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
         status = agents.status[world, agent]
-        if status == ABSENT:
+        if status in (ABSENT, STANDING):
             continue
         event = output.event[world, agent]
         if status != HALTED:

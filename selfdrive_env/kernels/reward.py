@@ -22,6 +22,7 @@ from selfdrive_env.state.world import (
     EVENT_STOP_SIGN,
     EVENT_YIELD,
     HALTED,
+    STANDING,
 )
 
 __all__ = ["Outcome", "give_rewards", "lane_align", "lane_centre"]
@@ -133,7 +134,7 @@ def agent_terms(step, weight, dt, raw, weighted):
 
 @njit
 def give_rewards(model, data, worker, world):
-    """Stage: the reward of every agent of a world, by term; absent and halted ones get none."""
+    """Stage: the reward of every agent of a world, by term; who is absent or halted gets none."""
     params, lanes = model.params, model.lanes
     agents, bodies, motion, tallies = data.agents, data.bodies, data.motion, data.tallies
     output = data.output
@@ -142,7 +143,7 @@ def give_rewards(model, data, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         idle = status == HALTED and halted_before[agent] != 0
-        if status == ABSENT or idle:
+        if status in (ABSENT, STANDING) or idle:
             output.reward[world, agent] = ZERO
             for term in range(NUM_TERMS):
                 output.term[world, agent, term] = ZERO

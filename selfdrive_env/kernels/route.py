@@ -37,12 +37,11 @@ from selfdrive_env.state.road import (
     SEG_Z,
 )
 from selfdrive_env.state.world import (
-    ABSENT,
     EVENT_GOAL,
     EVENT_LAST_GOAL,
     EVENT_LOST,
-    HALTED,
     MAX_GOALS,
+    PRESENT,
 )
 
 __all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance", "is_wide",
@@ -304,7 +303,7 @@ def follow_routes(model, data, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.progress[world, agent] = ZERO
         status = agents.status[world, agent]
-        if status in (ABSENT, HALTED):
+        if status != PRESENT:
             continue
         goal = agents.goal[world, agent]
         distance = goal_distance(model, data, world, agent, goal)

@@ -10,7 +10,14 @@ from selfdrive_env.kernels.observation.rows import clear_row, keep_row
 from selfdrive_env.kernels.spawn import placed_at_once
 from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.rewards import NUM_TERMS
-from selfdrive_env.state.world import ABSENT, NUM_COUNTS, PRESENT, REQUESTED, RowRequest
+from selfdrive_env.state.world import (
+    ABSENT,
+    NUM_COUNTS,
+    PRESENT,
+    REQUESTED,
+    STANDING,
+    RowRequest,
+)
 
 __all__ = ["choose_reset_rows", "choose_rows", "clear_step", "finish_rows", "request_rows"]
 
@@ -26,6 +33,12 @@ def request_rows(scratch, worker, wanted):
     if thread_index() == 0:
         scratch.flags[worker, REQUESTED] = wanted
     barrier()
+
+
+@inline
+def shows_agent(status):
+    """Whether a row shows its agent; those of bodies that are broken down are empty."""
+    return status != ABSENT and status != STANDING
 
 
 @inline
@@ -84,14 +97,15 @@ def choose_rows(model, data, worker, world):
         if row < 0:
             continue
         status = agents.status[world, agent]
-        rows.valid[row] = status != ABSENT
+        here = shows_agent(status)
+        rows.valid[row] = here
         at_once = placed_at_once(params, bodies, world, agent)
         kept = output.terminated[world, agent] or output.truncated[world, agent]
         placed = params.autoreset == NEXT_STEP and agents.age[world, agent] == 0
-        placed = placed and status != ABSENT
+        placed = placed and here
         drives = status == PRESENT or (kept and not at_once)
         rows.learn[row] = drives and not placed and bodies.erratic[world, agent] == 0
-        if status != ABSENT:
+        if here:
             scratch.request[worker, agent] = OBSERVATION
             wanted = True
             continue
@@ -138,10 +152,10 @@ def choose_reset_rows(data, touched, worker, world):
         drawn = bodies.learner[world, agent] == 0 or not output.awaiting_reset[world, agent]
         if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
-        status = agents.status[world, agent]
-        rows.valid[row] = status != ABSENT
-        rows.learn[row] = status != ABSENT and bodies.erratic[world, agent] == 0
-        if status != ABSENT:
+        here = shows_agent(agents.status[world, agent])
+        rows.valid[row] = here
+        rows.learn[row] = here and bodies.erratic[world, agent] == 0
+        if here:
             scratch.request[worker, agent] = OBSERVATION
             wanted = True
         else:

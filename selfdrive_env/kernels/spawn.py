@@ -11,16 +11,12 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
-from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap
+from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.kernels.math.random import (
-    DRAW_BODY,
     DRAW_PLACE,
-    DRAW_WEIGHTS,
     DRAW_WORLD,
     radical_inverse,
-    uniform,
     uniforms,
 )
 from selfdrive_env.kernels.road import max_lane_curvature, next_lane, place_on_segment
@@ -35,9 +31,11 @@ from selfdrive_env.kernels.route import (
 from selfdrive_env.kernels.rules.lights import draw_lights
 from selfdrive_env.kernels.rules.right_of_way import junction_at_front
 from selfdrive_env.kernels.rules.stop_lines import stands_on_line
+from selfdrive_env.kernels.starts.bodies import WHEELBASE_SHARE, begin_episode
+from selfdrive_env.kernels.starts.room import is_free
+from selfdrive_env.kernels.starts.standing import place_standing
 from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
-from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
@@ -46,23 +44,7 @@ from selfdrive_env.state.road import (
     SEG_X,
     SEG_Y,
 )
-from selfdrive_env.state.world import (
-    ABSENT,
-    BLIND,
-    BODY_ACCELERATION,
-    BODY_LENGTH_HIGH,
-    BODY_LENGTH_LOW,
-    BODY_SHARE,
-    BODY_SPEED,
-    BODY_STEER,
-    BODY_THROTTLE,
-    BODY_WIDTH_HIGH,
-    BODY_WIDTH_LOW,
-    BRAKING,
-    HOLD_NOTHING,
-    NUM_COUNTS,
-    PRESENT,
-)
+from selfdrive_env.state.world import ABSENT, PRESENT, STANDING
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
@@ -72,9 +54,6 @@ ROOMY_TRIES = 24
 FITTING_TRIES = 48
 FITTING_LENGTH = np.float32(4.5)  # [m]
 FITTING_WIDTH = np.float32(1.9)  # [m]
-SPREAD_SMALL = np.float32(1.25)  # largest factor
-SPREAD_LARGE = np.float32(1.5)  # largest factor
-WHEELBASE_SHARE = np.float32(0.6)  # of the length
 START_LATERAL = np.float32(2.5)  # [m/s^2]
 START_BRAKING = np.float32(3.0)  # [m/s^2]
 START_ROOM = np.float32(25.0)  # [m]
@@ -82,163 +61,6 @@ START_SIGHT = np.float32(90.0)  # [m]
 ROUTE_BRAKING = np.float32(2.0)  # [m/s^2]
 MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
-HEADWAY = np.float32(0.3)  # [s]
-STOPPING = np.float32(1.0 / 8.0)  # [s^2/m]
-CLEARANCE = np.float32(3.0)  # [m]
-CORRIDOR = np.float32(1.5)  # [m]
-GAP = np.float32(0.3)  # [m]
-
-
-@njit
-def draw_coefficient(spread, side, unit):
-    """Returns a number of X(a) = U(1/a, 1) / 2 + U(1, a) / 2 (half of them below 1)."""
-    if side < HALF:
-        return uniform(ONE / spread, ONE, unit)
-    return uniform(ONE, spread, unit)
-
-
-@njit
-def draw_type(unit, body):
-    """Returns the row of `body` that a number in [0, 1) picks by share."""
-    total = ZERO
-    for kind in range(body.shape[0]):
-        total += body[kind, BODY_SHARE]
-    rest = unit * total
-    for kind in range(body.shape[0]):
-        rest -= body[kind, BODY_SHARE]
-        if rest < ZERO:
-            return kind
-    return body.shape[0] - 1
-
-
-@njit
-def draw_body(model, data, world, agent):
-    """Draws body, coefficients, weights and temper of an agent."""
-    params, draws = model.params, model.draws
-    worlds, bodies = data.worlds, data.bodies
-    key0 = worlds.key[world, 0]
-    key1 = worlds.key[world, 1]
-    stream = worlds.stream[world]
-    tick = worlds.tick[world]
-    kind_unit, a, b, c = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 0)
-    kind = draw_type(kind_unit, draws.body)
-    body = draws.body[kind]
-    length = uniform(body[BODY_LENGTH_LOW], body[BODY_LENGTH_HIGH], a)
-    width = uniform(body[BODY_WIDTH_LOW], min(body[BODY_WIDTH_HIGH], length), b)
-    bodies.type[world, agent] = kind
-    bodies.length[world, agent] = length
-    bodies.width[world, agent] = min(width, length)
-    bodies.wheelbase[world, agent] = WHEELBASE_SHARE * length
-
-    s0, s1, s2, s3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 1)
-    u0, u1, u2, u3 = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 2)
-    bodies.jerk_scale[world, agent] = body[BODY_THROTTLE] * draw_coefficient(SPREAD_SMALL, s0, u0)
-    bodies.lateral_jerk_scale[world, agent] = body[BODY_STEER] * draw_coefficient(
-        SPREAD_SMALL, s1, u1
-    )
-    bodies.acceleration_scale[world, agent] = body[BODY_ACCELERATION] * draw_coefficient(
-        SPREAD_LARGE, s2, u2
-    )
-    bodies.speed_scale[world, agent] = body[BODY_SPEED] * draw_coefficient(SPREAD_LARGE, s3, u3)
-
-    for quarter in range((NUM_WEIGHTS + 3) // 4):
-        units = uniforms(key0, key1, stream, agent, tick, DRAW_WEIGHTS, quarter)
-        for place in range(min(4, NUM_WEIGHTS - 4 * quarter)):
-            weight = 4 * quarter + place
-            low = draws.weight[weight, 0]
-            bodies.weight[world, agent, weight] = uniform(
-                low, draws.weight[weight, 1], units[place]
-            )
-
-    blind, braking, _, _ = uniforms(key0, key1, stream, agent, tick, DRAW_BODY, 3)
-    temper = BLIND if blind < np.float32(params.blind_share) else 0
-    temper |= BRAKING if braking < np.float32(params.braking_share) else 0
-    bodies.erratic[world, agent] = temper
-    return c
-
-
-@njit
-def needed_room(speed, pace):
-    """Returns the gap that two bodies with these speeds need beyond their own lengths [m]."""
-    return HEADWAY * (speed + abs(pace)) + (speed * speed + pace * pace) * STOPPING
-
-
-@njit
-def count_around(agents, bodies, world, agent, x, y, speed):
-    """Returns how many others are so near (x, y) that they may be in the way (conservative)."""
-    status, all_speed = agents.status[world], agents.speed[world]
-    all_x, all_y, all_cos, all_sin = (
-        agents.x[world],
-        agents.y[world],
-        agents.cos[world],
-        agents.sin[world],
-    )
-    length, width, wheelbase = bodies.length[world], bodies.width[world], bodies.wheelbase[world]
-    size = HALF * (length[agent] + width[agent]) + CLEARANCE + GAP + CORRIDOR
-    count = np.int64(0)
-    for other in range(all_x.shape[0]):
-        ahead = HALF * wheelbase[other]
-        dx = all_x[other] + ahead * all_cos[other] - x
-        dy = all_y[other] + ahead * all_sin[other] - y
-        reach = needed_room(speed, all_speed[other]) + HALF * (length[other] + width[other]) + size
-        count += (status[other] != ABSENT) & (dx * dx + dy * dy <= reach * reach)
-    return count
-
-
-@njit
-def is_free(agents, bodies, world, agent, x, y, z, cos, sin, speed, relaxed):
-    """Whether a body placed with its box centre at (x, y) keeps clear of all others.
-
-    Args:
-        agents: Who is there already.
-        bodies: Their bodies, and that of the one to place.
-        world: In which.
-        agent: Who is to be placed.
-        x: Of its box centre, east [m].
-        y: Of its box centre, north [m].
-        z: Elevation of the road [m].
-        cos: Cosine of its heading.
-        sin: Sine of its heading.
-        speed: It starts with [m/s].
-        relaxed: Whether only those who drive towards it must be far away.
-    """
-    if count_around(agents, bodies, world, agent, x, y, speed) == 0:
-        return True
-    half_length = HALF * bodies.length[world, agent]
-    half_width = HALF * bodies.width[world, agent]
-    for other in range(agents.x.shape[1]):
-        if other == agent or agents.status[world, other] == ABSENT:
-            continue
-        if abs(agents.z[world, other] - z) >= LEVEL_HEIGHT:
-            continue
-        ahead = HALF * bodies.wheelbase[world, other]
-        dx = agents.x[world, other] + ahead * agents.cos[world, other] - x
-        dy = agents.y[world, other] + ahead * agents.sin[world, other] - y
-        long_other = HALF * bodies.length[world, other]
-        pace = agents.speed[world, other]
-        room = needed_room(speed, pace) + half_length + long_other + CLEARANCE
-        if relaxed:  # a standing body is in the way of those who drive towards it
-            before = -dx * agents.cos[world, other] - dy * agents.sin[world, other]
-            beside = dx * agents.sin[world, other] - dy * agents.cos[world, other]
-            towards = (before > ZERO) == (pace > ZERO) and abs(beside) < CORRIDOR + half_length
-            if abs(pace) > ONE and towards and abs(before) < room:
-                return False
-        elif dx * dx + dy * dy < room * room:
-            return False
-        if boxes_overlap(
-            dx,
-            dy,
-            cos,
-            sin,
-            half_length + GAP,
-            half_width + GAP,
-            agents.cos[world, other],
-            agents.sin[world, other],
-            long_other,
-            HALF * bodies.width[world, other],
-        ):
-            return False
-    return True
 
 
 @njit
@@ -364,31 +186,8 @@ def try_place(model, data, world, agent, attempt, speed_unit):
 @njit
 def place_agent(model, data, world, agent):
     """Starts a new episode of an agent; returns whether a place was found."""
-    agents, bodies, tallies = data.agents, data.bodies, data.tallies
-    agents.status[world, agent] = ABSENT
-    speed_unit = draw_body(model, data, world, agent)
-    agents.speed[world, agent] = ZERO
-    agents.acceleration[world, agent] = ZERO
-    agents.lateral_acceleration[world, agent] = ZERO
-    agents.steering[world, agent] = ZERO
-    agents.goal[world, agent] = 0
-    agents.age[world, agent] = 0
-    agents.contact[world, agent] = 0
-    agents.stopped_at[world, agent] = -1
-    agents.stop_tick[world, agent] = 0
-    agents.front_junction[world, agent] = -1
-    agents.brake_until[world, agent] = 0
-    agents.standing_time[world, agent] = ZERO
-    agents.hold[world, agent] = HOLD_NOTHING
-    agents.blocker[world, agent] = -1
-    agents.let_in_until[world, agent] = ZERO
-    agents.let_in_tick[world, agent] = 0
-    tallies.distance[world, agent] = ZERO
-    for term in range(NUM_TERMS):
-        tallies.term[world, agent, term] = ZERO
-    for count in range(NUM_COUNTS):
-        tallies.count[world, agent, count] = 0
-
+    agents, bodies = data.agents, data.bodies
+    speed_unit = begin_episode(model, data, world, agent)
     for attempt in range(PLACE_TRIES):
         if attempt == FITTING_TRIES:  # a body too large for the bends of this map
             length = min(bodies.length[world, agent], FITTING_LENGTH)
@@ -436,7 +235,8 @@ def draw_world(model, data, world, first_time):
     for agent in range(num_agents):
         bodies.driver[world, agent] = draws.driver[agent]
         bodies.learner[world, agent] = draws.learner[agent]
-        placed = place_agent(model, data, world, agent)
+        placed = place_standing(model, data, world, agent)
+        placed = placed or place_agent(model, data, world, agent)
         output.awaiting_reset[world, agent] = not placed
 
 
@@ -496,5 +296,6 @@ def reset_slots(model, data, staggered, world):
         output.terminated[world, agent] = 0
         output.truncated[world, agent] = 0
         output.event[world, agent] = 0
-        if not whole and agent < worlds.num_agents[world]:
+        stays = whole or agents.status[world, agent] == STANDING
+        if not stays and agent < worlds.num_agents[world]:
             output.awaiting_reset[world, agent] = not place_agent(model, data, world, agent)

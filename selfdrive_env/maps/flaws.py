@@ -68,6 +68,9 @@ def flawed_number(arrays: columns.Arrays) -> str | None:
     for name, array in arrays.items():
         if array.dtype == np.float64 and not (np.abs(array) <= MAX_COORDINATE).all():
             return f"{name} has a number that is none, or beyond {MAX_COORDINATE:g}"
+    limits = arrays.get("lanes.speed_limit", np.zeros(0))
+    for lane in np.flatnonzero(limits < 0.0).tolist():
+        return f"lanes.speed_limit of entry {lane} is {limits[lane]:g} m/s; 0 and more is allowed"
     ranks = arrays.get("lanes.precedence", np.zeros(0, np.int64))
     for lane in np.flatnonzero((ranks < -MAX_RANK) | (ranks > MAX_RANK)).tolist():
         allowed = f"-{MAX_RANK} to {MAX_RANK}"

@@ -15,7 +15,19 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.pool.map_pool import BLOCK, COUNTED
 from selfdrive_env.maps.pool.map_pool import FIRSTS as POOL_FIRSTS
 from selfdrive_env.state.arrays import axes
-from selfdrive_env.state.road import FOE_FIRST_COME, GUIDE_LINE, LINE_COLUMNS, SEG_COLUMNS, Signs
+from selfdrive_env.state.road import (
+    FOE_FIRST_COME,
+    GUIDE_LINE,
+    LINE_COLUMNS,
+    SEG_COLUMNS,
+    SEG_COS,
+    SEG_LEFT,
+    SEG_LENGTH,
+    SEG_RIGHT,
+    SEG_S,
+    SEG_SIN,
+    Signs,
+)
 from selfdrive_env.state.world import RED
 
 __all__ = ["check_compiled"]
@@ -53,6 +65,23 @@ FREE = ("entry", "link", "spawn", "point", "N1", "N2", "N3")
 LONGEST_PHASE = 2**60
 """[ns]"""
 
+FAR = 1.0e9
+"""No number of a network is beyond, nor one that is made of it."""
+
+NOT_NEGATIVE = ("lanes.speed_limit", "lanes.length", "lanes.max_curvature", "lanes.narrowest",
+    "routes.distance", "routes.cycle")  # fmt: skip
+"""Arrays of numbers from 0 on."""
+
+RANGES = {
+    SEG_COS: (-1.001, 1.001),
+    SEG_SIN: (-1.001, 1.001),
+    SEG_LENGTH: (0.0, FAR),
+    SEG_LEFT: (0.0, FAR),
+    SEG_RIGHT: (0.0, FAR),
+    SEG_S: (0.0, FAR),
+}
+"""Column of `lanes.segment` -> least and most that it holds."""
+
 
 def check_compiled(compiled: CompiledMap) -> None:
     """Raises a ValueError where arrays of a map are not as the compiler makes them.
@@ -78,14 +107,27 @@ def check_compiled(compiled: CompiledMap) -> None:
     _require(np.array_equal(lanes.segment_lane, own), "lanes.segment_lane is not by lane")
     _require(programs.min(initial=1) > 0, "a program of lights has no group")
     _check_cycles(compiled.signs)
-    for name, array in arrays.items():
-        if array.dtype.kind == "f":
-            _require(np.isfinite(array).all(), f"{name} is not finite")
+    _check_numbers(arrays)
 
 
 def _require(good: Any, what: str) -> None:
     if not good:
         raise ValueError(what)
+
+
+def _check_numbers(arrays: dict[str, NDArray[Any]]) -> None:
+    """Requires that numbers are in their ranges: kernels look for what is near by them."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f":
+            _require(
+                (np.abs(array) <= FAR).all(), f"{name} has a number that is none, or too large"
+            )
+    for name in NOT_NEGATIVE:
+        _require(arrays[name].min(initial=0.0) >= 0.0, f"{name} has a number below 0")
+    for column, (low, high) in RANGES.items():
+        values = arrays["lanes.segment"][:, column]
+        good = values.min(initial=low) >= low and values.max(initial=low) <= high
+        _require(good, f"lanes.segment has a number in column {column} that is not in its range")
 
 
 def _check_lengths(compiled: CompiledMap, arrays: dict[str, NDArray[Any]]) -> None:

@@ -24,7 +24,7 @@ from selfdrive_env.rendering.palette import (
     Colour,
 )
 from selfdrive_env.state.arrays import F64
-from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, IDM
+from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, IDM, STANDING
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -115,14 +115,14 @@ def _draw_agent(pen: ImageDraw, scene: Scene, agent: int, centre: F64, scale: fl
         if b >= FINE:
             pen.line(place((0.93, 0.75), (0.93, 0.4)), HEADLIGHT, 2)
             pen.line(place((0.93, -0.75), (0.93, -0.4)), HEADLIGHT, 2)
-    if scene.status[agent] == HALTED:
+    if scene.status[agent] in (HALTED, STANDING):
         pen.line(place((-0.6, 0.6), (0.6, -0.6)), CROSS, 3)
         pen.line(place((-0.6, -0.6), (0.6, 0.6)), CROSS, 3)
 
 
 def colour_of(scene: Scene, agent: int) -> Colour:
     """Returns what an agent is filled with."""
-    if scene.status[agent] == HALTED:
+    if scene.status[agent] in (HALTED, STANDING):
         return GREY
     if agent == scene.focus:
         return EGO

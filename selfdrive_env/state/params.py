@@ -111,6 +111,9 @@ class Params(NamedTuple):
     initial_speed: np.float32
     """Upper bound as a share of min(limit, top speed); 0 starts standing."""
 
+    standing_share: np.float32
+    """Chance that an agent stands for the world's episode."""
+
     blind_share: np.float32
     braking_share: np.float32
     noise: np.float32

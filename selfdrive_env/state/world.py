@@ -28,6 +28,9 @@ class Status(IntEnum):
     HALTED = 2
     """In the world but standing for good after an incident."""
 
+    STANDING = 3
+    """Broken down where it was placed: nobody drives it, and its row is as if it were empty."""
+
 
 class Driver(IntEnum):
     """`Bodies.driver`, who chooses the jerk: the caller, or a branch of `kernels.drivers`.
@@ -139,7 +142,7 @@ class ActionMode(IntEnum):
 
 
 # Plain numbers for kernels, which cannot do everything with an enum.
-ABSENT, PRESENT, HALTED = map(int, Status)
+ABSENT, PRESENT, HALTED, STANDING = map(int, Status)
 EXTERNAL, IDM, CONSTANT, STILL = map(int, Driver)
 BLIND, BRAKING = map(int, Erratic)
 NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)

@@ -64,6 +64,7 @@ CASES: dict[str, dict[str, Any]] = {
         "map": ["riverside", "hillcrest"],
     },
     "reversing": {"reverse": "allowed", "initial_speed": 0.0, "jerk_long": [-4.0, -2.0, 0.0, 2.0]},
+    "standing": {"standing_share": 0.6, "driver": "idm", "bodies": "typed"},
     "scripted": {"driver": "idm", "bodies": "typed"},
     "maps by seed": {
         "map": [f"{family}:3" for family in FAMILIES if family != "town"],

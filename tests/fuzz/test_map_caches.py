@@ -97,11 +97,11 @@ def use(one: tuple[bool, columns.Arrays, int | None], number: int) -> str:
         path.write_bytes(changed_bytes(path.read_bytes(), np.random.default_rng(damage)))
     if not compiled:
         try:
-            RoadNetwork.read(path)
+            network = RoadNetwork.read(path)
         except ValueError as error:
             check_named(error, (path.name,))
             return "refused"
-        return "read"
+        return drive_network(network)
     made: list[int] = []
 
     def build() -> CompiledMap:
@@ -112,6 +112,22 @@ def use(one: tuple[bool, columns.Arrays, int | None], number: int) -> str:
     if not made:
         drive(found)
     return "built anew" if made else "used"
+
+
+def drive_network(network: RoadNetwork) -> str:
+    """Drives on a network that was read, where it can be compiled."""
+    counts = {name: count for name, count in COUNTS.items() if name != "variant"}
+    try:
+        compiled = compile_map(network, **counts)
+    except ValueError as error:
+        check_named(error, (network.name, network.source))
+        return "not compiled"
+    try:
+        drive(compiled)
+    except ValueError as error:
+        check_named(error, (network.name, network.source))
+        return "not driven"
+    return "read"
 
 
 def drive(compiled: CompiledMap) -> None:

@@ -42,6 +42,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
         "on_collision": "stop",
         "blind_share": 0.5,
         "braking_share": 0.5,
+        "standing_share": 0.5,
         "first_goal": None,
     },
     {"num_envs": 4, "map": "harbour", "agents_per_world": 4, "autoreset_mode": "Disabled", **FREE},

@@ -5,7 +5,7 @@ import pytest
 import shapely
 
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.kernels.spawn import draw_coefficient, draw_type
+from selfdrive_env.kernels.starts.bodies import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork

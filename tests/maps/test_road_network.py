@@ -366,9 +366,10 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     [
         ("precedence", 2**40, "lanes.precedence of entry 1 is 1099511627776; -9 to 9 is allowed"),
         ("precedence", -(2**62), "lanes.precedence of entry 1"),
+        ("speed_limit", -9.6e7, "lanes.speed_limit of entry 1 is -9.6e+07 m/s; 0 and more is allo"),
     ],
 )
-def test_ranks_have_bounds(road: RoadNetwork, field, value, message) -> None:
+def test_numbers_of_lanes_have_bounds(road: RoadNetwork, field, value, message) -> None:
     setattr(road.lanes[1], field, value)
     with pytest.raises(MapError, match=re.escape(message)):
         road.check()

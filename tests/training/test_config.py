@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from selfdrive_env.config.settings import EARLIER
 from selfdrive_env.maps import RoadNetwork
 from selfdrive_env.training import PRESETS, TrainConfig, load_config
 from selfdrive_env.training.config import differences, from_table, parse_assignments, read_file
@@ -150,4 +151,4 @@ def test_settings_of_the_environment_survive_json() -> None:
     config = from_table({**PRESETS["cpu"], "env": env})
     assert from_table(config.to_table()) == config
     plain = {"map": ["harbour"], "dt": 0.25, "jerk_lat": [-1, 0, 1]}
-    assert config.to_table()["env"] == {"reverse": "never", "tow_after": None, **plain}
+    assert config.to_table()["env"] == {**EARLIER, "reverse": "never", **plain}

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from selfdrive_env.state.world import STANDING
 from selfdrive_env.training import TrainConfig, load_torch_policy, train
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages
 from selfdrive_env.training.checkpoint import tensors_from
@@ -122,6 +123,25 @@ def test_rows_without_an_agent_are_masked(tmp_path: Path) -> None:
     absent = (rollout.observations == 0.0).all(2)
     assert absent.any()
     assert not rollout.learn[absent].any()
+    trainer.close()
+
+
+def test_bodies_that_stand_broken_down_are_no_transitions(tmp_path: Path) -> None:
+    """Their rows are not learnt from, earn and end nothing, and no episode of theirs counts."""
+    env = {"agents_per_world": 8, "standing_share": 0.5, "horizon": 6.0, "stagger": False,
+           "on_collision": "ignore", "on_offroad": "ignore"}  # fmt: skip
+    trainer = started(tiny_config(tmp_path, rollout=60, minibatch=64, steps=10_000, env=env))
+    stand = trainer.env.engine.agents.status.reshape(-1) == STANDING
+    rollout, sums = trainer.drive()
+    masked = ~rollout.learn
+    empty = (rollout.observations == 0.0).all(2)
+    assert bool(stand.any()) and bool(masked[0, stand].all())
+    assert torch.equal(masked, empty)
+    assert not bool(rollout.rewards[masked].any()) and not bool(rollout.done[masked].any())
+    assert bool(rollout.learn[:, ::8].all())
+    whole = trainer.env.settings.steps * int(rollout.learn[19::20].sum())
+    assert sums["length"] == whole
+    assert math.isfinite(trainer.update()["policy_loss"])
     trainer.close()
 
 

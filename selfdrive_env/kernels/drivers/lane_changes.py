@@ -16,16 +16,18 @@ from selfdrive_env.kernels.road import (
 )
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.road import SEG_LENGTH, SEG_S
-from selfdrive_env.state.world import ABSENT, HALTED, IDM
+from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
 
 __all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
-    "merge_at", "place_beside", "turn_out_room", "wanted_lane"]  # fmt: skip
+    "merge_at", "place_beside", "turn_out_room", "wanted_lane", "way_to_standing"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
 WAITING_SPEED = np.float32(1.0)  # up to which one counts as waiting for a gap [m/s]
 BEGUN = np.float32(0.4)  # to the side: a lane change this far on is brought to its end
 DEAD_END_SIGHT = np.float32(70.0)  # [m]
+STANDING_LANES = 4  # ahead that are looked at for bodies that are broken down
+STANDING_SIGHT = np.float32(80.0)  # [m]
 BESIDE_LANES = 4  # ahead that are looked at for where two lanes part
 LEAVE_ROOM = np.float32(15.0)  # [m]
 LEAVE_TIME = np.float32(3.0)  # [s]
@@ -153,6 +155,44 @@ def leave_way(lanes, lane, target, s, room, bend):
 
 
 @njit
+def way_to_standing(model, data, world, agent, lane, s):
+    """Returns how far along a lane a body that is broken down ends it [m], or `UNREACHABLE`.
+
+    It is looked for as far as the lane goes on as one, and from outside junctions: behind one there
+    is room left to change lanes.
+
+    Args:
+        model: Of the pool.
+        data: Of the worlds.
+        world: Where.
+        agent: Who looks.
+        lane: Along which.
+        s: From where [m].
+    """
+    lanes, agents, bodies = model.lanes, data.agents, data.bodies
+    ends = UNREACHABLE
+    if model.params.standing_share <= ZERO or lanes.junction[lane] >= 0:
+        return ends
+    way = -s
+    for _ in range(STANDING_LANES):
+        for other in range(agents.x.shape[1]):
+            if agents.status[world, other] != STANDING:
+                continue
+            if lanes.segment_lane[agents.segment[world, other]] != lane:
+                continue
+            at, half_length = way + agents.s[world, other], HALF * bodies.length[world, other]
+            if at + half_length + HALF * bodies.length[world, agent] > ZERO:
+                ends = min(ends, at - half_length - ONE)
+        way += lanes.length[lane]
+        first = lanes.successor_first[lane]
+        parts = lanes.successor_first[lane + 1] != first + 1
+        if ends < UNREACHABLE or way > STANDING_SIGHT or parts:
+            break
+        lane = np.int64(lanes.successor[first])
+    return ends
+
+
+@njit
 def lane_to_leave_for(lanes, lane, s, bend, needed, lanes_beside):
     """Returns the neighbour of a dead end that leads on, or the lane itself.
 
@@ -217,6 +257,7 @@ def wanted_lane(model, data, world, agent, lane, goal_lane, room):
     if not is_wide(lanes, target, s, narrow, bodies.length[world, agent]):
         return lane
     end = way_to_dead_end(lanes, target, s, DEAD_END_SIGHT, bend, narrow)
+    end = min(end, way_to_standing(model, data, world, agent, target, s))
     return target if end > needed + CHANGE_ROOM else lane
 
 
@@ -259,7 +300,7 @@ def is_waiting(model, data, world, agent, lane, target, room):
     agents, bodies = data.agents, data.bodies
     if agents.speed[world, agent] > WAITING_SPEED:
         return False
-    if bodies.driver[world, agent] != IDM or agents.status[world, agent] == HALTED:
+    if bodies.driver[world, agent] != IDM or agents.status[world, agent] != PRESENT:
         return False
     _, turned = turned_out(agents, world, agent, target == model.lanes.left[lane])
     return not too_late(model, data, world, agent, lane, room, turned)

@@ -18,6 +18,7 @@ from selfdrive_env.kernels.drivers.lane_changes import (
     place_beside,
     turn_out_room,
     wanted_lane,
+    way_to_standing,
 )
 from selfdrive_env.kernels.drivers.lines import held_points, next_line, note_line
 from selfdrive_env.kernels.drivers.path_info import (
@@ -67,7 +68,7 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import HALTED
+from selfdrive_env.state.world import HALTED, STANDING
 
 __all__ = ["build_path"]
 
@@ -160,6 +161,7 @@ def build_path(model, data, world, agent, path, info):
     bend = bodies.max_curvature[world, agent]
     tight = bend * CURVATURE_SLACK
     room = way_to_dead_end(lanes, own, agents.s[world, agent], DEAD_END_SIGHT, tight, narrow)
+    room = min(room, way_to_standing(model, data, world, agent, own, agents.s[world, agent]))
     target = wanted_lane(model, data, world, agent, own, goal_lane, room)
     lane, s = own, agents.s[world, agent]
     leave = UNREACHABLE
@@ -172,6 +174,7 @@ def build_path(model, data, world, agent, path, info):
 
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
+    seen = np.int64(0) if agents.status[world, agent] == STANDING else seen  # it has no way
     wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
     info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
     info[THROUGH] = np.float32(lane) if lanes.junction[lane] >= 0 else -ONE
@@ -274,7 +277,7 @@ def build_path(model, data, world, agent, path, info):
         count = np.int64(1)
     info[POINTS] = np.float32(count)
     info[WAITED] = agents.standing_time[world, agent]
-    halted = agents.status[world, agent] == HALTED
+    halted = agents.status[world, agent] in (HALTED, STANDING)
     info[BLOCKER] = -ONE if halted else np.float32(agents.blocker[world, agent])
     delay = STOP_SIGN_DELAY if served else delay
     note_precedence(data, info, world, agent, abs(turn) > TURNING, delay)

@@ -30,7 +30,6 @@ from selfdrive_env.kernels.rules.gaps import gap_share
 from selfdrive_env.kernels.rules.right_of_way import takes_way_of
 from selfdrive_env.state.road import FOE_GOES_FIRST
 from selfdrive_env.state.world import (
-    ABSENT,
     EVENT_TOW,
     GREEN,
     HALTED,
@@ -39,7 +38,9 @@ from selfdrive_env.state.world import (
     HOLD_NOTHING,
     HOLD_ROOM,
     IDM,
+    PRESENT,
     RED,
+    STANDING,
     STOP_SIGN,
     YELLOW,
 )
@@ -63,6 +64,7 @@ TURN_DELAY = np.float32(3.0)  # [s]
 COURTESY = np.float32(5.0)  # [s]
 LINE_ROOM = np.float32(4.0)  # [m]
 TOWING_TIME = np.float32(90.0)  # [s]
+DETOUR_TIME = np.float32(8.0)  # behind a body that is broken down, with no lane beside [s]
 RULE_TIME = np.float32(6.0)  # [s]
 RULE_PATIENCE = np.float32(10.0)  # [s]
 CARE = np.float32(1.5)  # time kept to those with the right of way [s]
@@ -236,7 +238,8 @@ def waits_at_red(info, agent):
 def tow_late(data, info, world, agent, first):
     """Has an agent towed that has stood for too long, unless one that it waits for is to go first.
 
-    In a ring whoever has stood for too long first goes.
+    In a ring whoever has stood for too long first goes. Who stands behind a body that is broken
+    down goes soon: as if it had turned round.
 
     Args:
         data: Of the worlds.
@@ -246,10 +249,12 @@ def tow_late(data, info, world, agent, first):
         first: For whom it waits in the end.
     """
     agents, bodies = data.agents, data.bodies
-    late = agents.standing_time[world, agent] > TOWING_TIME
+    broken = agents.status[world, first] == STANDING
+    late = agents.standing_time[world, agent] > (DETOUR_TIME if broken else TOWING_TIME)
     if not late or bodies.driver[world, agent] != IDM:
         return
-    drives = bodies.driver[world, first] == IDM and agents.status[world, first] != HALTED
+    drives = bodies.driver[world, first] == IDM
+    drives = drives and agents.status[world, first] not in (HALTED, STANDING)
     behind = not drives and info[agent, BLOCKER] == np.float32(first)
     if first == agent or behind or is_in_ring(info, agent):
         data.output.event[world, agent] |= EVENT_TOW
@@ -278,7 +283,7 @@ def whose_way(model, data, info, world, agent):
     y = agents.y[world, agent] + info[ENTRY] * agents.sin[world, agent]
     for other in range(agents.x.shape[1]):
         pace = agents.speed[world, other]
-        if pace <= ONE or agents.status[world, other] in (ABSENT, HALTED):
+        if pace <= ONE or agents.status[world, other] != PRESENT:
             continue
         dx = agents.x[world, other] - x
         dy = agents.y[world, other] - y

@@ -18,7 +18,7 @@ from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS
 from selfdrive_env.kernels.drivers.precedence import first_of_chain, tow_late, waits_at_red
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, HALTED, IDM, STILL
+from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, IDM, PRESENT, STILL
 
 __all__ = ["drive"]
 
@@ -96,7 +96,7 @@ def drive(model, data, worker, world):
     apart = scratch.square[worker * block_size() + thread_index()]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
-        if status in (ABSENT, HALTED):
+        if status != PRESENT:
             continue
         if bodies.driver[world, agent] != EXTERNAL:
             look_around(agent, west, east, south, north, apart)

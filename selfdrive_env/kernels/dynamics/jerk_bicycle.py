@@ -15,7 +15,7 @@ from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sin
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state import world as world_state
 from selfdrive_env.state.params import REVERSE_ALLOWED
-from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED
+from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, STANDING
 
 __all__ = [
     "Scales",
@@ -190,7 +190,7 @@ def advance_bodies(model, data, worker, world):
         if status == ABSENT:
             continue
         agents.age[world, agent] += 1
-        if status == HALTED:
+        if status in (HALTED, STANDING):
             continue
 
         speed, acceleration, lateral, steering, travel, curvature, long, lat = bicycle_step(

@@ -42,7 +42,8 @@ HALF = np.float32(0.5)
     DRAW_NOISE,
     DRAW_DROPOUT,
     DRAW_ROUTE,
-) = range(10)
+    DRAW_STANDING,
+) = range(11)
 
 
 class Source(NamedTuple):

@@ -25,9 +25,8 @@ from selfdrive_env.state.road import (
     FOE_OTHER_END,
 )
 from selfdrive_env.state.world import (
-    ABSENT,
     EVENT_YIELD,
-    HALTED,
+    PRESENT,
     RED,
     STOP_SIGN,
     YELLOW,
@@ -258,7 +257,7 @@ def check_right_of_way(model, data, worker, world):
         return
     num_agents = agents.x.shape[1]
     for agent in range(thread_index(), num_agents, block_size()):
-        if agents.status[world, agent] in (ABSENT, HALTED):
+        if agents.status[world, agent] != PRESENT:
             continue
         lane, start = lane_at_front(model, data, world, agent)
         junction = np.int64(lanes.junction[lane])
@@ -270,7 +269,7 @@ def check_right_of_way(model, data, worker, world):
         if junction < 0 or junction == before or not moving:
             continue
         for other in range(num_agents):
-            if other == agent or agents.status[world, other] in (ABSENT, HALTED):
+            if other == agent or agents.status[world, other] != PRESENT:
                 continue
             if takes_way_of(model, data, world, agent, lane, start, other, RULE):
                 data.output.event[world, agent] |= EVENT_YIELD

@@ -22,10 +22,9 @@ from selfdrive_env.state.road import (
     LINE_Z,
 )
 from selfdrive_env.state.world import (
-    ABSENT,
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
-    HALTED,
+    PRESENT,
     RED,
     STOP_SIGN,
 )
@@ -177,7 +176,7 @@ def check_stop_lines(model, data, worker, world):
         return
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
-        if status in (ABSENT, HALTED):
+        if status != PRESENT:
             continue
         half_length = HALF * bodies.length[world, agent]
         to_bumper = half_length if motion.travel[world, agent] >= ZERO else -half_length

@@ -141,6 +141,13 @@ def nearest_points(centre: F64, point: F64, reach: F64, count: int) -> I32:
     out = np.full((len(centre), count), -1, np.int32)
     if not len(point) or not len(centre) or not count:
         return out
+    most = reach.max()
+    low, high = centre.min(axis=0) - most, centre.max(axis=0) + most
+    seen = ((point >= low) & (point <= high)).all(axis=1)
+    if not seen.all():  # one that is kilometres away would make millions of buckets
+        near = nearest_points(centre, point[seen], reach[seen], count)
+        out[:] = np.where(near < 0, near, np.append(np.flatnonzero(seen), -1)[near])
+        return out
     origin = point.min(axis=0)
     size = np.floor((point.max(axis=0) - origin) / BUCKET).astype(np.int64) + 1
     distances, kind = np.unique(reach, return_inverse=True)
