@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.differences import offset
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
 from selfdrive_env.maps.opendrive.parse.user_data import MAX_CUT
 from selfdrive_env.maps.opendrive.write.curves import (
@@ -146,15 +147,8 @@ def find_shape(
     line = reference_line(pieces)
     s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
     bulge = BULGE if guide.square else FINE
-    missed = np.zeros(edges.shape[1] - 1)
-    for k in sorted({0, base, len(edges) - 1}):
-        for share in CHECKED:
-            inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
-            _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
-            missed = np.maximum(missed, np.abs(between - t[k, :-1] - share * np.diff(t[k])))
-    if missed.max() > bulge:
-        # Those that are nearly as far would be led astray by their neighbours.
-        counts = _parts(edges, missed > ALSO * bulge)
+    counts = _bulging(edges, line, s, t, bulge, sorted({0, base, len(edges) - 1}))
+    if counts.max() > 1:
         rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
         edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
         s, t = _placed(edges, line, rows[2][..., 0])
@@ -294,13 +288,12 @@ def _missed(
     """
     known = _shares(centre)
     shares = np.union1d(known, np.linspace(0.0, 1.0, 2 + int(line.length / LOOKED_AT)))
-    points = _at(centre, known, np.concatenate([[0.0], shares, [1.0]]))
     own = np.concatenate([[0.0], np.interp(shares, known, own), [line.length]])
     x, y, heading, _ = line.evaluate(own)
-    offset = np.interp(own, stations, middle)
-    dx = x - offset * np.sin(heading) - points[:, 0]
-    dy = y + offset * np.cos(heading) - points[:, 1]
-    return float(np.hypot(dx, dy).max())
+    aside = np.interp(own, stations, middle)
+    found = np.stack([x - aside * np.sin(heading), y + aside * np.cos(heading)], axis=-1)
+    ends = np.hypot(*(found[[0, -1]] - centre[[0, -1], :2]).T)
+    return max(offset(found[1:-1], centre), float(ends.max()))
 
 
 def _largest_turn(line: Floats) -> float:
@@ -377,6 +370,29 @@ def _placed(edges: Floats, line: ReferenceLine, guess: Floats) -> tuple[Floats, 
     """Returns stations and offsets of the points of edges, [B + 1, P] each [m]."""
     s, t = project(line, edges[..., :2].reshape(-1, 2), guess.ravel())
     return np.maximum.accumulate(s.reshape(guess.shape), axis=1), t.reshape(guess.shape)
+
+
+def _bulging(
+    edges: Floats, line: ReferenceLine, s: Floats, t: Floats, bulge: float, looked_at: list[int]
+) -> NDArray[np.int64]:
+    """Returns in how many parts each chord is measured, by how far the line is from it, [P - 1].
+
+    Args:
+        edges: [B + 1, P, 3] [m].
+        line: The reference line.
+        s: Stations of their points, [B + 1, P] [m].
+        t: Offsets of their points, [B + 1, P] [m].
+        bulge: How far the line may be away [m].
+        looked_at: Which edges count.
+    """
+    missed = np.zeros(edges.shape[1] - 1)
+    for k in looked_at:
+        for share in CHECKED:
+            inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
+            _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
+            missed = np.maximum(missed, np.abs(between - t[k, :-1] - share * np.diff(t[k])))
+    # Those that are nearly as far would be led astray by their neighbours.
+    return _parts(edges, missed > (ALSO * bulge if missed.max() > bulge else np.inf))
 
 
 def _parts(edges: Floats, far: NDArray[np.bool_]) -> NDArray[np.int64]:
