@@ -44,10 +44,10 @@ from selfdrive_env.state.world import (
     PRESENT,
 )
 
-__all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance", "is_wide",
-    "lanes_of_map",
-    "way_to_dead_end"]  # fmt: skip
+__all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance",
+    "is_of_junction", "is_wide", "lanes_of_map", "way_to_dead_end"]  # fmt: skip
 
+STANDING_ROOM = np.float32(8.0)  # beyond its length, on a lane before a junction [m]
 FURTHER_LOW = np.float32(20.0)  # [m]
 FURTHER_HIGH = np.float32(200.0)  # [m]
 MAX_GOAL_SPEED = np.float32(3.0)  # [m/s]
@@ -95,6 +95,17 @@ def way_fits(lanes, routes, lane, goal_lane, bend, narrow, first_lane, num_lanes
             return False
         if not has_room(lanes, lane, bend, narrow):
             return False
+    return False
+
+
+@njit
+def is_of_junction(lanes, lane, length):
+    """Whether a lane is in a junction, or too short before one for a body to stand on."""
+    if lanes.junction[lane] >= 0 or lanes.length[lane] >= length + STANDING_ROOM:
+        return lanes.junction[lane] >= 0
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        if lanes.junction[lanes.successor[link]] >= 0:
+            return True
     return False
 
 

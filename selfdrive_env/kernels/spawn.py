@@ -24,6 +24,7 @@ from selfdrive_env.kernels.route import (
     NARROW_MARGIN,
     draw_route,
     goal_distance,
+    is_of_junction,
     is_wide,
     lanes_of_map,
     way_to_dead_end,
@@ -50,8 +51,7 @@ __all__ = ["draw_world", "place_agents", "reset_slots"]
 
 
 PLACE_TRIES = 256
-ROOMY_TRIES = 24
-FITTING_TRIES = 48
+ROOMY_TRIES, FITTING_TRIES, JUNCTION_TRIES = 24, 48, 192
 FITTING_LENGTH = np.float32(4.5)  # [m]
 FITTING_WIDTH = np.float32(1.9)  # [m]
 START_LATERAL = np.float32(2.5)  # [m/s^2]
@@ -128,11 +128,12 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     lane = np.int64(lanes.segment_lane[index])
     segment = lanes.segment
     wheelbase = bodies.wheelbase[world, agent]
-    limit = max_lane_curvature(bodies.length[world, agent], bodies.width[world, agent], wheelbase)
+    length = bodies.length[world, agent]
+    limit = max_lane_curvature(length, bodies.width[world, agent], wheelbase)
     bodies.max_curvature[world, agent] = limit
     if lanes.max_curvature[lane] > limit:
         return False
-    if lanes.junction[lane] >= 0 and attempt < FITTING_TRIES:  # in the way of those let in
+    if attempt < JUNCTION_TRIES and is_of_junction(lanes, lane, length):  # in the way of others
         return False
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     t = along * lanes.segment[index, SEG_LENGTH]
@@ -147,7 +148,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     y = segment[index, SEG_Y] + t * sin
     ahead = HALF * wheelbase
     top = min(lanes.speed_limit[lane], TOP_SPEED * bodies.speed_scale[world, agent])
-    top = min(top, lane_speed(lanes, signs, lane, s, HALF * bodies.length[world, agent]))
+    top = min(top, lane_speed(lanes, signs, lane, s, HALF * length))
     speed = speed_unit * np.float32(params.initial_speed) * top
     relaxed = attempt >= ROOMY_TRIES and attempt & 1 == 0
     if relaxed:
@@ -164,8 +165,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
         return False
     rear_x = agents.x[world, agent]
     rear_y = agents.y[world, agent]
-    half_length = HALF * bodies.length[world, agent]
-    half_width = HALF * bodies.width[world, agent]
+    half_length, half_width = HALF * length, HALF * bodies.width[world, agent]
     standing = Sweep(rear_x, rear_y, cos, sin, ZERO, ZERO, ahead, half_length, half_width)
     layer = np.int64(lanes.segment_layer[index])
     if box_offroad(grid, standing, rear_x, rear_y, cos, sin, layer, map_index):

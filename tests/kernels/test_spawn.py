@@ -12,6 +12,7 @@ from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING
 from tests.kernels import from_python
 from tests.kernels.conftest import acceleration_lane, build, random_jerks, town_engine
+from tests.kernels.drivers.test_merges import small_ring
 from tests.maps.conftest import connect, strip
 from tests.reference import MILLIMETRE, Sweep, corners, gap, offroad_is_close, swept_offroad
 
@@ -281,3 +282,15 @@ def test_a_start_leaves_room_to_brake_for_bends_and_dead_ends():
         assert (agents.speed[mine, 0] <= 1.01 * limit[mine]).all()
         binds = mine & (bound < top) & (room > 5.0)
         assert (agents.speed[binds, 0] / limit[binds]).max() > 0.97
+
+
+def test_nobody_starts_in_a_ring_while_there_is_another_place():
+    """Neither in its junctions nor on the short pieces between them, however large the body was."""
+    engine = build(
+        [compile_map(small_ring())], worlds=400, agents_per_world=1,
+        bodies={"car": 1.0, "bus": 1.0}, first_goal=(10.0, 30.0), further_goals=0,
+    )  # fmt: skip
+    placed = engine.agents.status[:, 0] != ABSENT
+    lane = engine.lanes.segment_lane[engine.agents.segment[placed, 0]]
+    assert placed.sum() > 300
+    assert set(lane) == {6, 9}

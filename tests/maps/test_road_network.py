@@ -83,7 +83,7 @@ def networks(draw: Any) -> RoadNetwork:
         lines = [draw(points(count)) for _ in range(3)]
         links = (index("junctions"), indices("lanes"), indices("lanes"))
         neighbours = index("lanes"), index("lanes")
-        limit, road = draw(numbers()), draw(st.text())
+        limit, road = abs(draw(numbers())), draw(st.text())
         return Lane(draw(st.text()), draw(st.text()), *lines, limit, road, *links, *neighbours)
 
     def line() -> StopLine:

@@ -16,6 +16,7 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.lane_changes import merge_at
 from selfdrive_env.kernels.drivers.path_info import (
+    BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
     CHANGES,
@@ -27,10 +28,12 @@ from selfdrive_env.kernels.drivers.path_info import (
     LOW_Y,
     LOW_Z,
     MAX_PATH_POINTS,
+    NOWHERE,
     PATH_STEP,
     POINTS,
     RANK,
     STAYS,
+    SWEEP,
     TWO,
     WAITED,
 )
@@ -39,11 +42,12 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, 
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "bound_reach", "conflict_gap", "first_contact", "look_around",
-    "may_meet", "nose_touches", "spread_way"]  # fmt: skip
+__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches", "spread_way"]
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_MARGIN = np.float32(0.6)  # [m]
+SPARE_MARGIN = np.float32(0.3)  # of it that bodies may sweep over [m]
+MOST_SWEPT = np.float32(1.0)  # by one body [m]
 CONFLICT_GAP = np.float32(2.0)  # [m]
 SPEEDING_UP = np.float32(1.2)  # [m/s^2]
 TIME_MARGIN = np.float32(2.0)  # [s]
@@ -58,8 +62,6 @@ NOSE_MARGIN = np.float32(0.1)  # [m]
 YIELDING = np.float32(6.0)  # twice the braking of one who stops for a body before it [m/s^2]
 LEAVING_SPEED = np.float32(2.0)  # [m/s]
 RIGHT_ANGLE = np.float32(0.5)  # cosine
-REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
-NOWHERE = np.float32(1.0e9)  # [m]
 FARTHEST = int(np.float32(1.0e18).view(np.int32))  # its square as a whole number
 LANES = 8  # points that are looked at together
 POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
@@ -137,50 +139,6 @@ def first_contact(path, count, skip, half_width, margin, box, aside, hold, appro
     return UNREACHABLE
 
 
-@inline
-def bound_reach(agents, bodies, info, reach, world, agent, present):
-    """Writes the box outside of which nobody matters to an agent, an empty one if not present.
-
-    It holds the way and the body with what is kept free around them: where two boxes are apart,
-    neither lies on the way of the other, nor do their ways meet or their bodies touch.
-
-    Args:
-        agents: Of the worlds.
-        bodies: Likewise.
-        info: `Scratch.path_info` of all agents.
-        reach: `Scratch.reach` of all agents.
-        world: Where.
-        agent: Whose.
-        present: Whether it is in the world.
-    """
-    if not present:
-        reach[0, agent] = reach[2, agent] = NOWHERE
-        reach[1, agent] = reach[3, agent] = -NOWHERE
-        return
-    shift = HALF * bodies.wheelbase[world, agent]
-    x = agents.x[world, agent] + shift * agents.cos[world, agent]
-    y = agents.y[world, agent] + shift * agents.sin[world, agent]
-    size = bodies.length[world, agent] + bodies.width[world, agent] + TWO
-    reach[0, agent] = min(info[agent, LOW_X], x - size) - REACH_MARGIN
-    reach[1, agent] = max(info[agent, HIGH_X], x + size) + REACH_MARGIN
-    reach[2, agent] = min(info[agent, LOW_Y], y - size) - REACH_MARGIN
-    reach[3, agent] = max(info[agent, HIGH_Y], y + size) + REACH_MARGIN
-
-
-@inline
-def look_around(agent, west, east, south, north, apart):
-    """Writes how far the box of each agent is from that of one [m]; it is not near itself."""
-    own_west = west[agent]
-    own_east = east[agent]
-    own_south = south[agent]
-    own_north = north[agent]
-    for other in range(west.shape[0]):
-        across = max(west[other] - own_east, own_west - east[other])
-        along = max(south[other] - own_north, own_south - north[other])
-        apart[other] = max(across, along)
-    apart[agent] = NOWHERE
-
-
 @njit
 def nose_touches(agents, bodies, world, agent, other, reach):
     """Whether a body that is not yet in contact meets another within `reach` metres straight on."""
@@ -249,26 +207,50 @@ def nearest_square(xs, ys, count, x, y):
 
 
 @njit
-def first_conflict(path, count, skip, other_path, other_count, other_skip, width, info, way):
-    """Returns the first points of two paths closer than `width`: (point, other point) or -1, -1.
+def swept(path, count, point, sweep):
+    """Returns how far beyond its width a body sweeps to each side at a point of its path [m].
 
-    Points are 1.5 m apart, so a distance tells how many can be passed over.
+    Its front swings out of a bend and its rear axle goes inwards.
+    """
+    before, after = max(point - 1, 0), min(point + 1, count - 1)
+    turn = path[before, 2] * path[after, 3] - path[before, 3] * path[after, 2]
+    return min(sweep * abs(turn) / (TWO * PATH_STEP), MOST_SWEPT)
+
+
+@inline
+def most_swept(info, agent):
+    """Returns how far beyond its width a body sweeps at most on its way [m]."""
+    return min(info[agent, SWEEP] * info[agent, BEND], MOST_SWEPT)
+
+
+@njit
+def first_conflict(paths, info, ways, agent, skip, other, other_count, other_skip, width, bends):
+    """Returns the first points of two paths that leave two bodies no room: (point, other point).
+
+    They are -1 where there is none. Points are 1.5 m apart, so a distance tells how many can be
+    passed over.
 
     Args:
-        path: Points, [count, 5].
-        count: How many of them.
-        skip: The first to look at.
-        other_path: As `path`.
-        other_count: As `count`.
-        other_skip: As `skip`.
-        width: [m]
-        info: `Scratch.path_info` of the other: its bounds spare most points a look at its way.
-        way: `Scratch.way` of the other.
+        paths: Of all agents.
+        info: `Scratch.path_info` of all agents: bounds of ways spare most points a look at them.
+        ways: `Scratch.way` of all agents.
+        agent: Whose path is looked along.
+        skip: Its first point to look at.
+        other: Whose path it may come near.
+        other_count: How many points of that.
+        other_skip: Its first point to look at.
+        width: That is kept between the two where they are straight [m].
+        bends: Whether bodies sweep beyond their width in bends.
     """
-    xs, ys = way[0], way[1]
-    wide = width + ROUNDING
-    west, east = info[LOW_X] - wide, info[HIGH_X] + wide
-    south, north = info[LOW_Y] - wide, info[HIGH_Y] + wide
+    path, other_path = paths[agent], paths[other]
+    count = np.int64(info[agent, POINTS])
+    xs, ys = ways[other, 0], ways[other, 1]
+    most = width
+    if bends:
+        most += max(most_swept(info, agent) + most_swept(info, other) - SPARE_MARGIN, ZERO)
+    wide = most + ROUNDING
+    west, east = info[other, LOW_X] - wide, info[other, HIGH_X] + wide
+    south, north = info[other, LOW_Y] - wide, info[other, HIGH_Y] + wide
     point = skip
     while point < count:
         x = path[point, 0]
@@ -277,14 +259,21 @@ def first_conflict(path, count, skip, other_path, other_count, other_skip, width
         if away > ZERO:
             point += max(np.int64(away * POINTS_NEARER), 1)
             continue
-        excess = math.sqrt(nearest_square(xs, ys, other_count, x, y)) - width
+        excess = math.sqrt(nearest_square(xs, ys, other_count, x, y)) - most
         if excess < ZERO:
-            for other in range(other_skip, other_count):
-                dx = xs[other] - x
-                dy = ys[other] - y
-                near = math.sqrt(dx * dx + dy * dy) - width < ZERO
-                if near and abs(other_path[other, 4] - path[point, 4]) < LEVEL_HEIGHT:
-                    return point, other
+            own = swept(path, count, point, info[agent, SWEEP]) if most > width else ZERO
+            for other_point in range(other_skip, other_count):
+                dx = xs[other_point] - x
+                dy = ys[other_point] - y
+                room = math.sqrt(dx * dx + dy * dy) - width
+                if room >= most - width:
+                    continue
+                if room >= ZERO:
+                    sweeps = own + swept(other_path, other_count, other_point, info[other, SWEEP])
+                    room -= max(sweeps - SPARE_MARGIN, ZERO)
+                level = abs(other_path[other_point, 4] - path[point, 4]) < LEVEL_HEIGHT
+                if room < ZERO and level:
+                    return point, other_point
         point += max(np.int64(excess * POINTS_NEARER), 1)
     return -1, -1
 
@@ -381,43 +370,21 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     skip = np.int64(half_length / PATH_STEP) + 1
     other_skip = np.int64(other_length / PATH_STEP)
     width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + CONFLICT_MARGIN
+    bends = not open_road
     if open_road and other < agent:  # both look from the same side, so that they agree
         other_point, point = first_conflict(
-            paths[other],
-            other_count,
-            other_skip + 1,
-            paths[agent],
-            count,
-            skip - 1,
-            width,
-            info[agent],
-            ways[agent],
+            paths, info, ways, other, other_skip + 1, agent, count, skip - 1, width, bends
         )
     else:
         point, other_point = first_conflict(
-            paths[agent],
-            count,
-            skip,
-            paths[other],
-            other_count,
-            other_skip,
-            width,
-            info[other],
-            ways[other],
+            paths, info, ways, agent, skip, other, other_count, other_skip, width, bends
         )
     if point < 0:
         return UNREACHABLE, ZERO
     if comes_round(paths[agent, point], paths[other, other_skip], other_point - other_skip):
+        half = other_point // 2
         nearer, other_nearer = first_conflict(
-            paths[agent],
-            count,
-            skip,
-            paths[other],
-            other_point // 2,
-            other_skip,
-            width,
-            info[other],
-            ways[other],
+            paths, info, ways, agent, skip, other, half, other_skip, width, bends
         )
         if nearer >= 0:
             point, other_point = nearer, other_nearer
@@ -459,7 +426,10 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     speed = max(own_speed, ONE)
     place = PATH_STEP * np.float32(point)
     other_place = PATH_STEP * np.float32(other_point)
-    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point, width)
+    dx = paths[agent, point, 0] - paths[other, other_point, 0]
+    dy = paths[agent, point, 1] - paths[other, other_point, 1]
+    near = max(width, math.sqrt(dx * dx + dy * dy))
+    joint = merge_at(paths[agent], count, paths[other], other_count, point, other_point, near)
     if joint >= 0:
         rear, nose = place + half_length, other_place - other_length
         share = gap_share(info[agent, WAITED])

@@ -17,7 +17,7 @@ from selfdrive_env.kernels.math.geometry import ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
 
-__all__ = ["held_points", "next_line", "note_line"]
+__all__ = ["held_points", "is_in_junction", "next_line", "note_line"]
 
 YELLOW_BRAKING = np.float32(4.5)  # [m/s^2]
 YELLOW_BRAKING_ON = np.float32(4.7)  # [m/s^2], of one who brakes already
@@ -42,6 +42,23 @@ def next_line(signs, world, lane, low, high, stopped_at, first_line, line_colour
         elif colour != NO_LIGHT:
             return at, np.int64(colour), passed
     return UNREACHABLE, np.int64(NO_LIGHT), passed
+
+
+@njit
+def is_in_junction(lanes, signs, lane, low):
+    """Whether one is in the junction of a lane, if it has one.
+
+    Who has a line ahead of it, from `low` on, that is the way into another junction has left the
+    first, of which the lane is a branch.
+    """
+    last = signs.lane_line_first[lane + 1] - 1
+    if last < signs.lane_line_first[lane] or signs.lane_line_s[last] < low:
+        return lanes.junction[lane] >= 0
+    for link in range(lanes.successor_first[lane], lanes.successor_first[lane + 1]):
+        junction = lanes.junction[lanes.successor[link]]
+        if junction >= 0 and junction != lanes.junction[lane]:
+            return False
+    return lanes.junction[lane] >= 0
 
 
 @njit

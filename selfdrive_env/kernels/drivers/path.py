@@ -20,32 +20,34 @@ from selfdrive_env.kernels.drivers.lane_changes import (
     wanted_lane,
     way_to_standing,
 )
-from selfdrive_env.kernels.drivers.lines import held_points, next_line, note_line
+from selfdrive_env.kernels.drivers.lines import (
+    held_points,
+    is_in_junction,
+    next_line,
+    note_line,
+)
 from selfdrive_env.kernels.drivers.path_info import (
+    BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
     BLOCKER,
     CHANGES,
     ENTRY,
     EXIT,
-    HIGH_X,
-    HIGH_Y,
-    HIGH_Z,
     LEAVE_END,
     LINE_COLOUR,
     LINE_GAP,
-    LOW_X,
-    LOW_Y,
-    LOW_Z,
     MAX_PATH_POINTS,
     PATH_END,
     PATH_STEP,
     POINTS,
     STAYS,
+    SWEEP,
     THROUGH,
     TWO,
     WAITED,
     WAITS_FOR,
+    write_bounds,
 )
 from selfdrive_env.kernels.drivers.precedence import (
     STOP_SIGN_DELAY,
@@ -80,6 +82,7 @@ JUMP_SLOPE = np.float32(1.0 / 4.5)  # [m/m]
 CLEARING_ROOM = np.float32(6.0)  # [m]
 SHORT_ROOM = np.float32(8.0)  # [m]
 TURNING = np.float32(0.5)  # [rad]
+SWEEP_SHARE = np.float32(0.16)  # of the square of the length, to each side
 
 
 @njit
@@ -175,21 +178,24 @@ def build_path(model, data, world, agent, path, info):
     reach = speed * speed / (TWO * PATH_BRAKING) + TWO * speed + PATH_MARGIN
     seen = min(np.int64(reach / PATH_STEP) + 2, MAX_PATH_POINTS)
     seen = np.int64(0) if agents.status[world, agent] == STANDING else seen  # it has no way
-    wanted = np.int64(MAX_PATH_POINTS) if lanes.junction[lane] >= 0 else seen
-    info[ENTRY] = -s if lanes.junction[lane] >= 0 else UNREACHABLE
-    info[THROUGH] = np.float32(lane) if lanes.junction[lane] >= 0 else -ONE
+    line_from = s + half_length - STOP_MARGIN
+    starts_inside = is_in_junction(lanes, signs, lane, line_from)
+    wanted = np.int64(MAX_PATH_POINTS) if starts_inside else seen
+    info[ENTRY] = -s if starts_inside else UNREACHABLE
+    info[THROUGH] = np.float32(lane) if starts_inside else -ONE
     info[EXIT] = UNREACHABLE
     info[LINE_GAP] = UNREACHABLE
     info[LINE_COLOUR] = ZERO
     info[PATH_END] = UNREACHABLE
     info[CHANGES] = ONE if lane != own else ZERO
     info[LEAVE_END] = leave
-    turn = lanes.turn[lane] if lanes.junction[lane] >= 0 else ZERO
+    info[SWEEP] = SWEEP_SHARE * length * length
+    info[BEND] = lanes.max_curvature[lane]
+    turn = lanes.turn[lane] if starts_inside else ZERO
     delay = ZERO
     served = False
     jump = ZERO
     base = -s
-    line_from = s + half_length - STOP_MARGIN
     index = segment_at(lanes, lane, s)
     count = np.int64(0)
     while count < wanted:
@@ -220,6 +226,7 @@ def build_path(model, data, world, agent, path, info):
             if lane < 0:
                 info[PATH_END] = base
                 break
+            info[BEND] = max(info[BEND], lanes.max_curvature[lane])
             line_from = ZERO
             before = np.int64(lanes.segment_first[before + 1]) - 1
             index = np.int64(lanes.segment_first[lane])
@@ -282,21 +289,3 @@ def build_path(model, data, world, agent, path, info):
     delay = STOP_SIGN_DELAY if served else delay
     note_precedence(data, info, world, agent, abs(turn) > TURNING, delay)
     write_bounds(path, info, count)
-
-
-@njit
-def write_bounds(path, info, count):
-    """Writes the bounding box of a path."""
-    west = east = path[0, 0]
-    south = north = path[0, 1]
-    low = high = path[0, 4]
-    for point in range(1, count):
-        west = min(west, path[point, 0])
-        east = max(east, path[point, 0])
-        south = min(south, path[point, 1])
-        north = max(north, path[point, 1])
-        low = min(low, path[point, 4])
-        high = max(high, path[point, 4])
-    info[LOW_X], info[HIGH_X] = west, east
-    info[LOW_Y], info[HIGH_Y] = south, north
-    info[LOW_Z], info[HIGH_Z] = low, high

@@ -10,19 +10,29 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
-from selfdrive_env.kernels.drivers.conflicts import bound_reach, look_around, spread_way
+from selfdrive_env.kernels.drivers.conflicts import spread_way
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish
 from selfdrive_env.kernels.drivers.path import build_path
-from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS
+from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS, bound_reach, look_around
 from selfdrive_env.kernels.drivers.precedence import first_of_chain, tow_late, waits_at_red
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
-from selfdrive_env.state.world import ABSENT, CONSTANT, EXTERNAL, IDM, PRESENT, STILL
+from selfdrive_env.state.world import (
+    ABSENT,
+    CONSTANT,
+    EXTERNAL,
+    HOLD_RIGHT_OF_WAY,
+    IDM,
+    PRESENT,
+    STILL,
+)
 
 __all__ = ["drive"]
 
 LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
+LOST_GREEN = np.float32(12.0)  # that a green counts in which one only gave way [s]
+MOST_LOST = np.float32(21.0)  # time of standing up to which it counts [s]
 LATERAL_JERK = np.float32(4.0)  # [m/s^3]
 
 
@@ -33,6 +43,7 @@ def drive_scripted(model, data, paths, info, worker, world, agent, dt):
     driver = bodies.driver[world, agent]
     speed = agents.speed[world, agent]
     acceleration = agents.acceleration[world, agent]
+    hold = agents.hold[world, agent]
     wish = ZERO
     if driver == STILL:
         wish = -HARD_BRAKING
@@ -43,6 +54,9 @@ def drive_scripted(model, data, paths, info, worker, world, agent, dt):
         first = first_of_chain(info, agent)
         if not waits_at_red(info, first):
             agents.standing_time[world, agent] += dt
+        if hold == HOLD_RIGHT_OF_WAY and waits_at_red(info, agent):  # its green is over
+            stood = agents.standing_time[world, agent]
+            agents.standing_time[world, agent] = max(stood, min(stood + LOST_GREEN, MOST_LOST))
         tow_late(data, info, world, agent, first)
         motion.jerk[world, agent, 0] = LONG_LOW
         motion.jerk[world, agent, 1] = ZERO

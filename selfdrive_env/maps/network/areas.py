@@ -46,7 +46,11 @@ MAX_CELLS = 20_000_000
 """Most cells that pieces touch, each counted for itself."""
 
 MAX_PAIRS = 200_000_000
-"""Most probes that are compared with pieces."""
+"""Most probes that are compared with pieces, of a map of any size."""
+
+SOME_PAIRS, PAIRS_OF_A_PIECE = 10_000_000, 500
+"""What a map may have of them, and for each of its pieces beside: real ones have up to 90 a piece,
+a few lanes of monstrous width 20,000."""
 
 CHUNK = 2_000_000
 """Of them at once."""
@@ -167,10 +171,11 @@ def _count_hits(pieces: list[_Pieces], lanes: int) -> dict[tuple[int, int], int]
     keys = _keys(np.floor(points[:, :2] / CELL).astype(np.int64))
     first = np.searchsorted(piece_cells, keys, "left")
     count = np.searchsorted(piece_cells, keys, "right") - first
-    if count.sum() > MAX_PAIRS:
+    most = min(MAX_PAIRS, SOME_PAIRS + PAIRS_OF_A_PIECE * len(corners))
+    if count.sum() > most:
         raise MapError(
             f"lanes lie over each other in too many places: {count.sum()} to compare, "
-            f"{MAX_PAIRS} are allowed"
+            f"{most} are allowed for {len(corners)} m of lanes"
         )
     hits: dict[tuple[int, int], int] = defaultdict(int)
     ends = np.cumsum(count)

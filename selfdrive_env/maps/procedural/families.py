@@ -223,6 +223,8 @@ def _drawn(draws: Draws, family: Family, name: str, *, crossed: bool) -> tuple[P
     thin_out(draws, sketch, draws.within(family.lattice.removed))
     prune(sketch)
     contract(sketch)
+    if not sketch.alive():
+        raise Unfit("no street is left")
     if any(
         sketch.narrowest_angle(point) < math.radians(40.0) for point in range(len(sketch.points))
     ):

@@ -7,7 +7,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from selfdrive_env.kernels.drivers import lane_changes
+from selfdrive_env.kernels.drivers import conflicts, lane_changes
+from selfdrive_env.kernels.drivers.path_info import (
+    BEND,
+    HIGH_X,
+    HIGH_Y,
+    LOW_X,
+    LOW_Y,
+    PATH_INFO,
+    POINTS,
+    SWEEP,
+)
 from selfdrive_env.kernels.rules import gaps
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, RoadNetwork
@@ -18,6 +28,7 @@ from tests.maps.conftest import connect, strip
 
 goes_in_ahead = from_python(gaps.goes_in_ahead)
 time_over = from_python(gaps.time_over)
+first_conflict = from_python(conflicts.first_conflict)
 merge_at = from_python(lane_changes.merge_at)
 
 
@@ -146,6 +157,31 @@ def test_ways_round_a_small_ring_hide_no_crossing():
         for _ in range(150):
             engine.step(no_jerk(engine))
             assert not (engine.output.event[0] & EVENT_COLLISION).any(), away
+
+
+def bend(radius: float, top: float, count: int = 20) -> np.ndarray:
+    """Points every 1.5 m of a way to the west round (0, top - radius), by the left if above 0."""
+    angle = 1.5 * (np.arange(count) - count // 2) / radius
+    points = np.zeros((count, 5), np.float32)
+    points[:, 0], points[:, 1] = -radius * np.sin(angle), top - radius * (1.0 - np.cos(angle))
+    points[:, 2], points[:, 3] = -np.cos(angle), -np.sin(angle)
+    return points
+
+
+@pytest.mark.parametrize(("radii", "meet"), [((11.0, -7.0), True), ((1.0e4, -1.0e4), False)])
+def test_bodies_sweep_beyond_their_width_in_bends(radii, meet):
+    """Bodies 1.8 m wide on ways that come as near as 2.45 m pass straight on, not in bends."""
+    paths = np.stack([bend(radii[0], 0.0), bend(radii[1], 2.45)])
+    info, ways = np.zeros((2, PATH_INFO), np.float32), np.full((2, 2, 64), 1.0e9, np.float32)
+    ways[:, :, :20] = paths[:, :, :2].transpose(0, 2, 1)
+    info[:, POINTS], info[:, SWEEP], info[:, BEND] = 20, 0.16 * 4.5**2, 1.0 / np.abs(radii)
+    info[:, [LOW_X, LOW_Y]], info[:, [HIGH_X, HIGH_Y]] = paths.min(1)[:, :2], paths.max(1)[:, :2]
+    points = first_conflict(paths, info, ways, 0, 0, 1, 20, 0, np.float32(2.4), True)
+    assert (points[0] in (8, 9, 10)) if meet else points == (-1, -1)
+    nowhere = (-1, -1)
+    assert first_conflict(paths, info, ways, 0, 0, 1, 20, 0, np.float32(2.4), False) == nowhere
+    info[:, SWEEP] = 0.16 * 2.0**2
+    assert first_conflict(paths, info, ways, 0, 0, 1, 20, 0, np.float32(2.4), True) == nowhere
 
 
 def test_room_to_go_in_ahead_grows_with_the_way_and_pace_of_the_other():

@@ -9,15 +9,30 @@ import pytest
 
 from selfdrive_env.envs import make_drive
 from selfdrive_env.kernels.drivers import precedence
-from selfdrive_env.kernels.drivers.path_info import ARRIVAL, BLOCKER, PATH_INFO, RANK
+from selfdrive_env.kernels.drivers.path_info import (
+    ARRIVAL,
+    BLOCKER,
+    ENTRY,
+    PATH_INFO,
+    RANK,
+    THROUGH,
+)
 from selfdrive_env.maps.compile.compiled_map import compile_map
-from selfdrive_env.maps.road_network import Junction, RoadNetwork
+from selfdrive_env.maps.road_network import (
+    Junction,
+    RoadNetwork,
+    Signal,
+    SignalGroup,
+    StopLine,
+)
 from selfdrive_env.state.world import (
     EVENT_COLLISION,
     EVENT_OFFROAD,
     EVENT_RED_LIGHT,
     EVENT_TOW,
     EXTERNAL,
+    GREEN,
+    HOLD_RIGHT_OF_WAY,
     IDM,
     PRESENT,
     RED,
@@ -238,6 +253,85 @@ def test_nobody_is_towed_at_a_red_light_nor_who_does_not_drive_by_script():
         engine.step(no_jerk(engine))
         assert not (engine.output.event[0] & (EVENT_TOW | EVENT_RED_LIGHT)).any()
     assert engine.agents.speed[0, 0] < STILL_SPEED
+
+
+def fork_before_a_crossing() -> RoadNetwork:
+    """Lanes 0 to 3 eastward, 4 to 6 northward; lanes 1 and 7 fork in a junction of their own.
+
+    Lanes 1 and 4 end at a light 1 m before the crossing.
+    """
+    x = np.linspace(0.0, 40.0, 41)
+    branch = np.stack([x - 46.0, -2.0 * (1.0 - np.cos(np.pi * x / 40.0)), 0.0 * x], axis=1)
+    lanes = [
+        strip("from west", [[-150, 0, 0], [-46, 0, 0]]),
+        strip("ahead", [[-46, 0, 0], [-6, 0, 0]], junction=1),
+        strip("through east", [[-6, 0, 0], [6, 0, 0]], junction=0),
+        strip("to east", [[6, 0, 0], [200, 0, 0]]),
+        strip("from south", [[0, -150, 0], [0, -6, 0]]),
+        strip("through north", [[0, -6, 0], [0, 6, 0]], junction=0),
+        strip("to north", [[0, 6, 0], [0, 200, 0]]),
+        strip("branch", branch, junction=1),
+    ]
+    connect(lanes, (0, 1), (0, 7), (1, 2), (2, 3), (4, 5), (5, 6))
+    signals, lines = [], []
+    for number, (lane, s, heading) in enumerate(((1, 39.0, 0.0), (4, 143.0, 0.5 * np.pi))):
+        across = np.array([-np.sin(heading), np.cos(heading), 0.0])
+        middle = np.array([-7.0, 0.0, 0.0]) if lane == 1 else np.array([0.0, -7.0, 0.0])
+        ends = middle + 2.0 * across, middle - 2.0 * across
+        signals.append(Signal(str(lane), "traffic_light", ends[1], heading, group=number))
+        lines.append(StopLine(*ends, *ends, heading, [(lane, s)], signal=number))
+    groups = [SignalGroup("0"), SignalGroup("1")]
+    junctions = [Junction("cross", lanes=[2, 5], signal_groups=[0, 1]), Junction("fork", lanes=[1])]
+    junctions[1].lanes.append(7)
+    return RoadNetwork("fork", lanes, junctions, signals, groups, lines)
+
+
+def test_who_waits_at_a_line_behind_a_fork_is_not_in_the_crossing():
+    """At green it has no priority over one who has waited for longer at a line of the crossing."""
+    engine = build([compile_map(fork_before_a_crossing())], drivers=[IDM] * 2)
+    set_body(engine)
+    engine.bodies.max_curvature[0], engine.bodies.weight[0] = 0.15, 0.0
+    engine.bodies.num_goals[0] = 1
+    engine.bodies.goal_s[0, :, 0] = 150.0
+    engine.agents.goal[0] = 0
+    at(engine, 0, 1, 25.0, speed=5.0, goal=3)
+    at(engine, 1, 4, 129.0, speed=5.0, goal=6)
+    for _ in range(40):
+        engine.lights.remaining[0], engine.lights.line_colour[0] = 1000.0, RED
+        engine.step(no_jerk(engine))
+    info = engine.scratch.path_info[0, 0]
+    assert (engine.agents.speed[0] < STILL_SPEED).all()
+    assert info[THROUGH] == 2
+    assert info[ENTRY] == pytest.approx(-6.0 + 2.25 - fronts(engine, 0)[0], abs=0.01)
+    assert info[RANK] > 0.0
+    engine.agents.standing_time[0, 1] = 20.0
+    for _ in range(40):
+        engine.lights.remaining[0], engine.lights.line_colour[0] = 1000.0, GREEN
+        engine.step(no_jerk(engine))
+        if fronts(engine, 1)[1] < 4.0:
+            assert fronts(engine, 0)[0] < -4.0
+        assert not (engine.output.event[0] & EVENT_COLLISION).any()
+    assert fronts(engine, 1)[1] > 6.0
+    assert fronts(engine, 0)[0] > 0.0
+
+
+def test_a_green_in_which_one_only_gave_way_counts_for_long():
+    """Once each, as 12 s of standing, up to 21 s; the red itself does not count."""
+    engine = build([compile_map(fork_before_a_crossing())], drivers=[IDM])
+    set_body(engine)
+    engine.bodies.num_goals[0], engine.bodies.goal_s[0, :, 0] = 1, 150.0
+    engine.agents.goal[0] = 0
+    at(engine, 0, 4, 129.0, speed=5.0, goal=6)
+    stood = []
+    for step in range(80):
+        engine.lights.remaining[0], engine.lights.line_colour[0] = 1000.0, RED
+        if step in (50, 60, 70):
+            engine.agents.hold[0, 0] = HOLD_RIGHT_OF_WAY
+        engine.step(no_jerk(engine))
+        stood.append(float(engine.agents.standing_time[0, 0]))
+    assert stood[49] == pytest.approx(0.0, abs=0.5)
+    assert stood[50] == stood[59] == pytest.approx(stood[49] + 12.0)
+    assert stood[60] == stood[69] == stood[79] == pytest.approx(21.0)
 
 
 @pytest.mark.parametrize(("name", "agents"), [("harbour", 100), ("riverside", 100)])

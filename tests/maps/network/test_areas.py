@@ -121,3 +121,9 @@ def test_a_drawn_line_is_found_on_a_lane() -> None:
     assert crossing_of(lane, np.array([[40.0, 2.0], [40.0, 0.5]])) == pytest.approx(40.0)
     assert crossing_of(lane, np.array([[40.0, 4.0], [40.0, 2.0]])) is None
     assert crossing_of(lane, np.array([[60.0, 4.0], [60.0, -2.0]])) is None
+
+
+def test_a_few_monstrous_lanes_are_refused_at_once() -> None:
+    lanes = [lane_along(f"{n}", ((0, 3 * n), (1000, 1000 + 3 * n)), 200.0) for n in range(6)]
+    with pytest.raises(MapError, match="to compare, 14245000 are allowed for 8490 m of lanes"):
+        areas.overlapping_lanes(RoadNetwork("wide", lanes))

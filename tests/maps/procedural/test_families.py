@@ -187,3 +187,9 @@ def test_a_map_is_named_after_its_seed() -> None:
     network = generate("village", 2**31 - 1)
     assert network.name == network.source == "village:2147483647"
     assert not network.left_hand and network.origin == (0.0, 0.0, 0.0)
+
+
+def test_a_draft_that_loses_its_last_street_is_drawn_again() -> None:
+    network = generate("village", 102)
+    assert sum(lane.drivable for lane in network.lanes) > 20
+    assert describe(network)["share_reached"] == 1.0
