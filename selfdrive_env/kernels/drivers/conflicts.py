@@ -54,7 +54,7 @@ TIME_MARGIN = np.float32(2.0)  # [s]
 LEAST_TIME_MARGIN = np.float32(0.5)  # [s], of one who has waited for long
 MARGIN_LOSS = np.float32(0.1)  # [s/s]
 CLEARING_SPEED = np.float32(3.0)  # [m/s]
-STANDING = np.float32(0.3)  # [m/s]
+STANDING_SPEED = np.float32(0.3)  # [m/s]
 STARTING_SPEED = np.float32(1.5)  # [m/s]
 PATIENCE = np.float32(8.0)  # [s]
 SAME_WAY = np.float32(0.9)  # cosine
@@ -417,7 +417,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
     )
     pace = agents.speed[world, other]
     align = agents.cos[world, other] * own.cos + agents.sin[world, other] * own.sin
-    stops = pace < STANDING or pace * pace <= YIELDING * (body - other_length - HALF)
+    stops = pace < STANDING_SPEED or pace * pace <= YIELDING * (body - other_length - HALF)
     if body < UNREACHABLE and (stops or align > SAME_WAY or agents.speed[world, agent] > ONE):
         # The other stops before this body, or can only be cleared the way.
         return UNREACHABLE, ZERO
@@ -439,7 +439,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         return place - half_length - CONFLICT_GAP, behind
     clears = (place + half_length + TWO * width) / max(speed, CLEARING_SPEED)
     arrives = time_to_go(max(other_place - other_length, ZERO), pace)
-    if pace < STANDING:
+    if pace < STANDING_SPEED:
         impatient = info[agent, WAITED] > PATIENCE
         if impatient and info[other, WAITED] > PATIENCE * HALF:
             return UNREACHABLE, ZERO
@@ -448,7 +448,7 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
         return UNREACHABLE, ZERO
     if info[other, RANK] == ZERO and pace > LEAVING_SPEED:
         leaves = (other_place + other_length + TWO * width) / pace
-        comes = time_to_go(max(place - half_length - width, ZERO), max(own_speed, STANDING))
+        comes = time_to_go(max(place - half_length - width, ZERO), max(own_speed, STANDING_SPEED))
         if leaves + TIME_MARGIN < comes:
             return UNREACHABLE, ZERO
     return place - half_length - CONFLICT_GAP, ZERO
@@ -457,6 +457,6 @@ def conflict_gap(agents, bodies, paths, info, ways, world, agent, other):
 @njit
 def time_to_go(way, pace):
     """Returns in what time another drives some way, speeding up if it moves [s]."""
-    if pace < STANDING:
+    if pace < STANDING_SPEED:
         return way / STARTING_SPEED
     return (math.sqrt(pace * pace + TWO * SPEEDING_UP * way) - pace) / SPEEDING_UP

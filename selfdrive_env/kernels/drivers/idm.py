@@ -25,7 +25,7 @@ from selfdrive_env.kernels.drivers.conflicts import (
     ROUND_ROOM,
     SAME_WAY,
     SIDE_MARGIN,
-    STANDING,
+    STANDING_SPEED,
     Box,
     conflict_gap,
     first_contact,
@@ -327,7 +327,7 @@ def clears(info, agent, other, place, pace, leads):
     """Whether another on the way, `place` metres ahead, is sure to make room behind a junction."""
     if not leads or info[other, RANK] > ZERO:
         return False
-    return place < info[agent, ENTRY] or place >= info[agent, EXIT] or pace > STANDING
+    return place < info[agent, ENTRY] or place >= info[agent, EXIT] or pace > STANDING_SPEED
 
 
 @njit
