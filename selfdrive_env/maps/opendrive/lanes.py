@@ -54,6 +54,8 @@ NEGLIGIBLE_WIDTH = 0.01
 MAX_POINTS = 10_000_000
 """Most points of one lane section."""
 
+MANY_POINTS = f"road {{}}: a lane section needs more than {MAX_POINTS} points"
+
 MAX_WIDTH = 60.0
 """Widest lane that is driven on; a toll plaza of twelve lanes written as one [m]."""
 
@@ -88,6 +90,10 @@ class SampledSection:
     """Place in `lanes` of those with traffic in both directions -> index of the same surface as a
     lane against the usual direction; these follow the section's other lanes in the network."""
 
+    own: dict[int, Floats]
+    """Place in `lanes` of those that end elsewhere than the section -> where the points of their
+    centres lie along the reference line, [S] [m]."""
+
     def row(self, lane: int) -> int:
         """Returns the place in `lanes` of a lane."""
         if lane <= self.lanes[-1]:
@@ -119,24 +125,24 @@ def sample_road(
         stations = _stations(road, section)
         boundaries = _boundaries(road, section, stations, problems)
         centres = _centres(section, stations, boundaries)
-        if len(section.lanes) == 1 and section.lanes[0].ends is not None:
-            boundaries = _cut(road, section, stations, section.lanes[0].ends)
+        lefts, rights, own = boundaries[:-1], boundaries[1:], dict[int, Floats]()
+        if any(record.ends is not None for record in section.lanes):
+            (lefts, rights, centres), own = _cut(road, section, stations)
         first = len(lanes)
         lanes += [
             Lane(
                 name=lane_name(road, section, record),
                 type=record.type,
                 centre=centres[k],
-                left=boundaries[k],
-                right=boundaries[k + 1],
+                left=lefts[k],
+                right=rights[k],
                 speed_limit=_speed_limit(road, section, record, problems),
                 road=road.id,
                 junction=junction,
             )
             for k, record in enumerate(section.lanes)
         ]
-        indices = list(range(first, len(lanes)))
-        turned = {}
+        indices, turned = list(range(first, len(lanes))), {}
         for k, record in enumerate(section.lanes):
             if not runs_forward(road, record):
                 _turn_round(lanes[first + k])
@@ -146,9 +152,9 @@ def sample_road(
                 lanes[-1].successors, lanes[-1].predecessors = [], []
                 _turn_round(lanes[-1])
         forward = [runs_forward(road, record) for record in section.lanes]
-        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned))
+        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned, own))
         _set_neighbours(sampled[-1], lanes)
-        _list_folds(boundaries, centres, indices, lanes, problems)
+        _list_folds((lefts, rights, centres), indices, lanes, problems)
     return sampled
 
 
@@ -169,11 +175,11 @@ def runs_forward(road: Road, record: LaneRecord) -> bool:
 
 
 def _list_folds(
-    boundaries: Floats, centres: Floats, indices: list[int], lanes: list[Lane], problems: Problems
+    lines: tuple[Floats, Floats, Floats], indices: list[int], lanes: list[Lane], problems: Problems
 ) -> None:
     """Lists drivable lanes that bend more tightly than their width or turn back within a step."""
-    edges, middles = np.diff(boundaries[..., :2], axis=1), np.diff(centres[..., :2], axis=1)
-    folded = ((edges[:-1] * edges[1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    lefts, rights, middles = (np.diff(line[..., :2], axis=1) for line in lines)
+    folded = ((lefts * rights).sum(axis=-1) < -1e-6).any(axis=-1)
     turned = ((middles[:, :-1] * middles[:, 1:]).sum(axis=-1) < -1e-6).any(axis=-1)
     for k in np.flatnonzero(folded | turned):
         lane = lanes[indices[k]]
@@ -223,7 +229,7 @@ def _stations(road: Road, section: Section) -> Floats:
     step = np.clip(step, MIN_STEP, limit)
     counts = np.maximum(1, np.ceil(lengths / step - 1e-9).astype(np.int64))
     if counts.sum() * (len(section.lanes) + 1) > MAX_POINTS:
-        raise MapError(f"road {road.id}: a lane section needs more than {MAX_POINTS} points")
+        raise MapError(MANY_POINTS.format(road.id))
     first = np.concatenate([[0], np.cumsum(counts)])
     interval = np.repeat(np.arange(len(counts)), counts)
     fraction = (np.arange(first[-1]) - first[interval]) / counts[interval]
@@ -305,25 +311,54 @@ def _boundaries(road: Road, section: Section, stations: Floats, problems: Proble
     return points
 
 
-def _cut(road: Road, section: Section, stations: Floats, ends: Floats) -> Floats:
-    """Returns the boundaries of a single lane with ends that are cut obliquely, [2, S, 3] [m].
+def _cut(
+    road: Road, section: Section, stations: Floats
+) -> tuple[tuple[Floats, Floats, Floats], dict[int, Floats]]:
+    """Returns left edges, right edges and centres of lanes that end elsewhere than their section.
 
     Args:
         road: The road.
+        section: With at least one such lane.
+        stations: From the start to the end of the section, [S] [m].
+
+    Returns:
+        The lines of all lanes, [B, S, 3] each [m], and the stations of the points of centres by the
+        places of such lanes, [S] each [m].
+    """
+    count = sum(record.ends is not None for record in section.lanes)
+    if 3 * count * len(stations) * (len(section.lanes) + 1) > MAX_POINTS:
+        raise MapError(MANY_POINTS.format(road.id))
+    boundaries = _boundaries(road, section, stations, Problems())
+    lefts, rights = boundaries[:-1].copy(), boundaries[1:].copy()
+    centres, own = _centres(section, stations, boundaries), {}
+    for k, record in enumerate(section.lanes):
+        if record.ends is None:
+            continue
+        left, right, own[k] = (_moved(section, stations, record.ends, side) for side in range(3))
+        lefts[k] = _boundaries(road, section, left, Problems())[k]
+        rights[k] = _boundaries(road, section, right, Problems())[k + 1]
+        if np.any(record.ends[2]):
+            middle = _boundaries(road, section, own[k], Problems())
+            centres[k] = _centres(section, own[k], middle)[k]
+    return (lefts, rights, centres), own
+
+
+def _moved(section: Section, stations: Floats, ends: Floats, side: int) -> Floats:
+    """Returns stations that begin and end as much further as one of the lines of a lane, [S].
+
+    Args:
         section: Of the lane.
         stations: From the start to the end of the section, [S] [m].
-        ends: How much further each boundary begins and ends, [2, 2] [m].
+        ends: How much further each line begins and ends, [3, 2] [m].
+        side: Which line.
     """
     length = section.end - section.start
     reach = max(SHEARED * float(np.abs(ends).max()), 1.0)
     reach = reach if 2.0 * reach < length else length
     first = np.maximum(1.0 - (stations - section.start) / reach, 0.0)
     last = np.maximum(1.0 - (section.end - stations) / reach, 0.0)
-    boundaries = []
-    for side, (start, end) in enumerate(ends):
-        moved = np.maximum.accumulate(stations + start * first + end * last)
-        boundaries.append(_boundaries(road, section, moved, Problems())[side])
-    return np.stack(boundaries)
+    moved: Floats = np.maximum.accumulate(stations + ends[side, 0] * first + ends[side, 1] * last)
+    return moved
 
 
 def _centres(section: Section, stations: Floats, boundaries: Floats) -> Floats:

@@ -87,7 +87,8 @@ class LanePlaces:
 
     def distance_along(self, lane: int, station: float) -> float:
         """Returns the arc length along the centre line of a lane at a station [m]."""
-        stations = self.sampled_section(lane).stations
+        section = self.sampled_section(lane)
+        stations = section.own.get(section.row(lane), section.stations)
         arc = self.lanes[lane].arc_length
         if self.forward[lane]:
             return float(np.interp(station, stations, arc))

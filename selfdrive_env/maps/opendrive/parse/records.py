@@ -58,8 +58,8 @@ class LaneRecord:
     this package has said so: polynomials over s - section start, [R, 5]."""
 
     ends: Floats | None = None
-    """How much further along the road than their section the left and right edge begin and end,
-    where this package has said so, [2, 2] [m]."""
+    """How much further along the road than their section left edge, right edge and centre begin and
+    end, where this package has said so, [3, 2] [m]."""
 
     closed: list[tuple[float, bool]] = field(default_factory=list)
     """(start from the section start [m], whether cars may not drive there from then on)."""

@@ -200,17 +200,17 @@ def _read_centres(lane: Element | None, problems: Problems) -> Floats:
 
 
 def _read_ends(lane: Element | None, problems: Problems) -> Floats | None:
-    """Returns how much further than its section each edge of a lane begins and ends, [2, 2]."""
+    """Returns how much further edges and centre of a lane begin and end, [3, 2], None if not."""
 
     def read(element: Element) -> list[float]:
-        ends = read_numbers(element, 4)
+        ends = read_numbers(element, 6)
         if max(abs(end) for end in ends) > MAX_CUT:
             raise element.error(f"value={element.text('value')[:60]!r} is beyond {MAX_CUT:g} m")
         return ends
 
     own = [e for e in lane.all("userData") if e.text("code") == ENDS] if lane else []
     rows = usable(own, read, problems)
-    return np.array(rows[0]).reshape(2, 2) if rows else None
+    return np.array(rows[0]).reshape(3, 2) if rows else None
 
 
 def _read_access(lane: Element, road: str, problems: Problems) -> list[tuple[float, bool]]:

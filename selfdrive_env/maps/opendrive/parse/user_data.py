@@ -79,8 +79,8 @@ CENTRE = f"{PREFIX}centre"
 left of the middle it lies, seen along the road [m]."""
 
 ENDS = f"{PREFIX}ends"
-"""Of the only lane of a section whose ends are not cut squarely: how much further along the road
-than the section its left edge begins and ends, seen along the road, then its right edge [m]."""
+"""Of a lane whose ends are not those of its section, cut squarely: how much further along the road
+its left edge begins and ends, seen along the road, then its right edge, then its centre [m]."""
 
 KIND = f"{PREFIX}kind"
 """Of a junction, as in `Junction.kind`."""

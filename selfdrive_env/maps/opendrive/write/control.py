@@ -64,6 +64,9 @@ TURNED = 0.005
 LINE_TURNED = 0.015
 """The same from that of their reference line [rad]."""
 
+SAME = 0.005
+"""Places along a road this near to each other are one [m]."""
+
 NO_LANE = (0, 0)
 """Validity of a signal whose lanes are told by references."""
 
@@ -234,33 +237,35 @@ class Control:
         return Element("signal", attributes)
 
     def _add_stop_line(self, number: int, line: StopLine) -> None:
-        """Adds the marks of a stop line, one for each section that holds lanes of it."""
+        """Adds the marks of a stop line, one for each section and place along it with lanes."""
         places = self.finder.plan.places
-        lanes: dict[Heed, list[tuple[int, float]]] = defaultdict(list)
+        lanes: dict[tuple[Heed, float], list[int]] = defaultdict(list)
         for lane, distance in line.lanes:
             if lane in places:
                 place = places[lane]
-                lanes[Heed(place.road, place.section, place.forward)].append((lane, distance))
-        for part, (heed, members) in enumerate(lanes.items()):
-            lane, distance = members[0]
-            station = self.finder.along_lane(lane, distance)
+                heed = Heed(place.road, place.section, place.forward)
+                station = self.finder.along_lane(lane, distance)
+                near = (key for key in lanes if key[0] == heed and abs(key[1] - station) < SAME)
+                lanes[next(near, (heed, station))].append(lane)
+        for part, ((heed, station), members) in enumerate(lanes.items()):
             ends, beside = self._ends(line, heed, station)
             code = STOP_LINE if beside else STOP_LINE_FRAME
-            middle = 0.5 * (line.left + line.right) if beside else self._at(lane, distance)
+            middle = 0.5 * (line.left + line.right) if beside else self._at(members[0], line)
             site, _ = self.finder.on_road(heed.road, middle, station)
             name = f"line{number}" if part == 0 else f"line{number}.{part}"
             mark = Element("object", id=name, name="StopLine", type="none", subtype="",
                 s=_text(station), t=_text(site.t), zOffset="0", hdg="0",
                 orientation="+" if heed.forward else "-")  # fmt: skip
-            for first, last in _ranges([places[i].id for i, _ in members]):
+            for first, last in _ranges([places[i].id for i in members]):
                 add(mark, "validity", fromLane=first, toLane=last)
             user_data(mark, code, numbers_text(ends.ravel()))
             if len(lanes) > 1:
                 user_data(mark, STOP_LINE_PART, str(number))
             self.objects[heed.road].append(mark)
 
-    def _at(self, lane: int, distance: float) -> np.ndarray:
-        """Returns the point at a distance from the start of a lane, [3] [m]."""
+    def _at(self, lane: int, line: StopLine) -> np.ndarray:
+        """Returns where a stop line meets the centre of one of its lanes, [3] [m]."""
+        distance = next(distance for other, distance in line.lanes if other == lane)
         centre, arc = self.network.lanes[lane].centre, self.network.lanes[lane].arc_length
         return np.array([np.interp(distance, arc, column) for column in centre.T])
 

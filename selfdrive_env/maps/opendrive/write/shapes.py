@@ -24,10 +24,10 @@ from selfdrive_env.maps.opendrive.write.curves import (
     project,
     reference_line,
 )
-from selfdrive_env.maps.opendrive.write.strips import Strip
+from selfdrive_env.maps.opendrive.write.strips import MAX_REACH, Strip
 from selfdrive_env.maps.road_network import Lane
 
-__all__ = ["Shape", "centre_shape", "find_shape", "sides"]
+__all__ = ["SQUARE_END", "Shape", "centre_shape", "find_shape", "sides"]
 
 Floats = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ STRAY = 0.02
 """Where nobody drives, lines that miss edges by more are led along the inside of the bend [m]."""
 
 SQUARE_END = 0.002
-"""Edges that end this near to their centre are cut squarely [m]."""
+"""Lanes that end this near to the ends of their line are cut squarely [m]."""
 
 MAX_CUT_OFF = 0.9
 """Share of its length that a lane may lose at ends that are cut obliquely."""
@@ -105,8 +105,8 @@ class Shape:
     """How far from where they lie readers have the centres of driving lanes, at most [m]."""
 
     ends: Floats | None = None
-    """How much further than the line the left and right edge of a single lane begin and end, [2, 2]
-    [m]."""
+    """How much further than the line left edge, right edge and centre of each lane begin and end,
+    [B, 3, 2] [m]."""
 
 
 def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
@@ -135,8 +135,6 @@ def find_shape(
     edges, centres = _edges(lanes, strip)
     edges, centres = edges + origin, centres + origin
     driven = [k for k, lane in enumerate(strip.lanes) if lanes[lane].drivable]
-    chosen = driven or list(range(len(strip.lanes)))
-    heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
     base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE, inside=inside)
     width = float(np.hypot(*(edges[0, :, :2] - edges[-1, :, :2]).T).max())
     guide = _guide(edges, base, centres[driven] if not strip.road else centres[:0])
@@ -145,39 +143,105 @@ def find_shape(
     if not pieces:
         return None
     line = reference_line(pieces)
-    s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
-    bulge = BULGE if guide.square else FINE
-    counts = _bulging(edges, line, s, t, bulge, sorted({0, base, len(edges) - 1}))
-    if counts.max() > 1:
-        rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
-        edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
-        s, t = _placed(edges, line, rows[2][..., 0])
+    tips = _tips(lanes, strip)[driven] + origin[:2]
+    whole = strip.road or not driven or len(strip.lanes) == 1
+    along, before = (line, 0.0) if whole else _extended(pieces, tips)
+    edges, centres, s, t = _measured(edges, centres, along, base, BULGE if guide.square else FINE)
     if not (driven or inside) and _stray(edges, line, s, t).max() > STRAY:
         return find_shape(lanes, strip, origin, inside=True)
+    own, aside = _placed(centres, along, 0.5 * (s[:-1] + s[1:]))
+    s, own = s - before, own - before
     stations = _stations(line, s)
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
-    s_mid, t_mid = _placed(centres, line, 0.5 * (s[:-1] + s[1:]))
-    middles = np.stack([np.interp(stations, *row) for row in zip(s_mid, t_mid, strict=True)])
-    return Shape(
-        pieces,
-        line.length,
-        stations,
-        offsets,
-        middles - 0.5 * (offsets[:-1] + offsets[1:]),
-        np.interp(stations, s[base], heights),
-        base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
-        max(
-            [0.0]
-            + [
-                max(
-                    _missed(line, centres[k], s_mid[k], stations, middles[k]),
-                    _outside(offsets[k : k + 2], middles[k]),
-                )
-                for k in driven
-            ]
-        ),
-    )
+    middles = np.stack([np.interp(stations, *row) for row in zip(own, aside, strict=True)])
+    chosen = driven or list(range(len(strip.lanes)))
+    heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
+    heights = np.interp(stations, s[base], heights)
+    shape = Shape(pieces, line.length, stations, offsets, middles, heights, False, 0.0)
+    shape.centred = base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP)
+    if along is not line:
+        cuts = _cuts(along, tips) - np.array([before, before - along.length + line.length])
+        shape.ends = np.zeros((len(strip.lanes), 3, 2))
+        shape.ends[driven] = cuts
+    shape.missed = max((_missed(line, centres[k], own[k], shape, k) for k in driven), default=0.0)
+    shape.centres = middles - 0.5 * (offsets[:-1] + offsets[1:])
+    return shape
+
+
+def _measured(
+    edges: Floats, centres: Floats, line: ReferenceLine, base: int, bulge: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Returns edges and centres with points enough, and stations and offsets of the edges'.
+
+    Args:
+        edges: From left to right, [B + 1, P, 3] [m].
+        centres: [B, P, 3] [m].
+        line: The reference line.
+        base: The edge that it follows.
+        bulge: How far the line may be from the chords between points [m].
+    """
+    s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
+    counts = _bulging(edges, line, s, t, bulge, sorted({0, base, len(edges) - 1}))
+    if counts.max() > 1:
+        edges, centres = _divided(edges, counts), _divided(centres, counts)
+        s, t = _placed(edges, line, _divided(s[..., None], counts)[..., 0])
+    return edges, centres, s, t
+
+
+def _tips(lanes: list[Lane], strip: Strip) -> Floats:
+    """Returns where left edge, right edge and centre of each lane begin and end, [B, 3, 2, 2]."""
+    tips = []
+    for k, lane in enumerate(strip.lanes):
+        centre = lanes[lane].centre[:: 1 if strip.forward[k] else -1]
+        tips.append([line[[0, -1], :2] for line in (*sides(lanes, strip, k), centre)])
+    return np.array(tips)
+
+
+def _beyond(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how far ahead of the start and end of a line starts and ends lie, [..., 2] [m]."""
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    beyond: Floats = (tips[..., 0] - x) * np.cos(heading) + (tips[..., 1] - y) * np.sin(heading)
+    return beyond
+
+
+def _extended(pieces: list[Piece], tips: Floats) -> tuple[ReferenceLine, float]:
+    """Returns a line that goes on straight as far as lanes reach that end just beyond its ends.
+
+    Args:
+        pieces: Of the line.
+        tips: Where the lanes begin and end, [..., 2, 2] [m].
+
+    Returns:
+        The line, and how much earlier it begins [m].
+    """
+    line = reference_line(pieces)
+    beyond = _beyond(line, tips)
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    before = max(-float(beyond[..., 0].min()), 0.0)
+    after = max(float(beyond[..., 1].max()), 0.0)
+    before, after = (by if by <= MAX_REACH else 0.0 for by in (before, after))
+    longer = list(pieces)
+    if before > SAME:
+        at = x[0] - before * np.cos(heading[0]), y[0] - before * np.sin(heading[0])
+        longer.insert(0, Piece(float(at[0]), float(at[1]), float(heading[0]), before))
+    if after > SAME:
+        longer.append(Piece(float(x[1]), float(y[1]), float(heading[1]), after))
+    return reference_line(longer), before if before > SAME else 0.0
+
+
+def _cuts(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how much further than a line lanes begin and end, [D, 3, 2] [m].
+
+    Args:
+        line: The reference line, which reaches as far as any of them.
+        tips: Where they begin and end, [D, 3, 2, 2] [m].
+    """
+    ends = np.array([0.0, line.length])
+    guess = _beyond(line, tips) + ends
+    s, _ = project(line, tips.reshape(-1, 2), guess.ravel())
+    cuts: Floats = s.reshape(guess.shape) - ends
+    return cuts
 
 
 def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
@@ -210,36 +274,35 @@ def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | Non
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
     middle = np.interp(stations, own, aside)
-    return Shape(
-        pieces,
-        line.length,
-        stations,
-        offsets,
-        (middle - 0.5 * (offsets[0] + offsets[1]))[None],
-        np.interp(stations, own, centre[:, 2]),
-        False,
-        max(_missed(line, centre, own, stations, middle), _outside(offsets, middle)),
-        _ends(edges, line, s),
-    )
+    heights = np.interp(stations, own, centre[:, 2])
+    shape = Shape(pieces, line.length, stations, offsets, middle[None], heights, False, 0.0)
+    shape.missed = _missed(line, centre, own, shape, 0)
+    shape.centres = (middle - 0.5 * (offsets[0] + offsets[1]))[None]
+    shape.ends = _oblique(edges, line, s)
+    return shape
 
 
-def _ends(edges: Floats, line: ReferenceLine, s: Floats) -> Floats | None:
-    """Returns how much further than a line two edges begin and end, None where they do not."""
-    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
-    dx, dy = edges[:, [0, -1], 0] - x, edges[:, [0, -1], 1] - y
-    beyond = dx * np.cos(heading) + dy * np.sin(heading)
+def _oblique(edges: Floats, line: ReferenceLine, s: Floats) -> Floats | None:
+    """Returns how much further than a line two edges begin and end, None where they do not.
+
+    Args:
+        edges: [2, P, 3] [m].
+        line: Along the centre between them.
+        s: Stations of their points, [2, P] [m].
+    """
+    beyond = _beyond(line, edges[:, [0, -1], :2])
     beyond[:, 0] = np.where(beyond[:, 0] < 0.0, beyond[:, 0], s[:, 0])
     beyond[:, 1] = np.where(beyond[:, 1] > 0.0, beyond[:, 1], s[:, -1] - line.length)
     short = (beyond[:, 0] - beyond[:, 1]).max() > MAX_CUT_OFF * line.length
     if short or np.abs(beyond).max() > MAX_CUT or np.abs(beyond).max() < SQUARE_END:
         return None
-    ends: Floats = beyond
-    return ends
+    return np.concatenate([beyond, np.zeros((1, 2))])[None]
 
 
 def _stations(line: ReferenceLine, s: Floats) -> Floats:
     """Returns stations of both ends of a line and of points along it, ascending [m]."""
-    stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
+    inside = np.clip(s.ravel(), 0.0, line.length)
+    stations = np.unique(np.concatenate([inside, [0.0, line.length]]))
     stations = stations[np.append(True, np.diff(stations) > SAME)]
     stations[-1] = line.length
     return stations
@@ -268,32 +331,31 @@ def _guide(edges: Floats, base: int, centres: Floats) -> Guide:
     return find_guide(followed[:, :2], across, float(np.hypot(*aside.T).max()))
 
 
-def _outside(edges: Floats, centre: Floats) -> float:
-    """Returns how far a centre lies outside its edges, where readers do not let it be [m]."""
-    beyond = np.maximum(centre - edges[0], edges[1] - centre)
-    return max(0.0, float(beyond.max()))
+def _missed(line: ReferenceLine, centre: Floats, own: Floats, shape: Shape, k: int) -> float:
+    """Returns how far readers have the centre of a lane from where it lies, at most [m].
 
-
-def _missed(
-    line: ReferenceLine, centre: Floats, own: Floats, stations: Floats, middle: Floats
-) -> float:
-    """Returns how far readers have a centre from where it lies, at most [m].
+    They do not let it be outside its edges.
 
     Args:
         line: The reference line.
         centre: [P, 3] [m].
         own: The stations of its points, [P] [m].
-        stations: Those at which it is described, [S] [m].
-        middle: Its offset from the line there, [S] [m].
+        shape: With the offset of the centre from the line in `centres`.
+        k: The place of the lane.
     """
+    stations, middle = shape.stations, shape.centres[k]
+    cuts = (0.0, 0.0) if shape.ends is None else shape.ends[k, 2]
+    first, last = cuts[0], line.length + cuts[1]
     known = _shares(centre)
     shares = np.union1d(known, np.linspace(0.0, 1.0, 2 + int(line.length / LOOKED_AT)))
-    own = np.concatenate([[0.0], np.interp(shares, known, own), [line.length]])
+    own = np.concatenate([[first], np.interp(shares, known, own), [last]])
     x, y, heading, _ = line.evaluate(own)
     aside = np.interp(own, stations, middle)
     found = np.stack([x - aside * np.sin(heading), y + aside * np.cos(heading)], axis=-1)
     ends = np.hypot(*(found[[0, -1]] - centre[[0, -1], :2]).T)
-    return max(offset(found[1:-1], centre), float(ends.max()))
+    inside = (stations >= first) & (stations <= last)
+    outside = np.maximum(middle - shape.offsets[k], shape.offsets[k + 1] - middle)[inside]
+    return max(offset(found[1:-1], centre), float(ends.max()), float(outside.max(initial=0.0)))
 
 
 def _largest_turn(line: Floats) -> float:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.differences import longer, offset
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
-__all__ = ["Strip", "find_strips", "single_strips"]
+__all__ = ["MAX_REACH", "Strip", "find_strips", "single_strips"]
 
 Floats = NDArray[np.float64]
 
