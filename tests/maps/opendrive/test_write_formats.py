@@ -5,16 +5,24 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.maps import RoadNetwork, load, save_opendrive
+from selfdrive_env.maps import MapError, RoadNetwork, load, save_opendrive
 from selfdrive_env.maps.network.differences import offset
 from selfdrive_env.maps.network.finish import Problems, finish, lane_along
-from selfdrive_env.maps.road_network import TWO_WAY, Lane, Signal, SignalGroup, StopLine
+from selfdrive_env.maps.road_network import (
+    TWO_WAY,
+    Junction,
+    Lane,
+    Signal,
+    SignalGroup,
+    StopLine,
+)
 
 CENTRE = 0.01
 """How far a centre line may come back from where it was [m]."""
@@ -100,7 +108,7 @@ def test_edges_keep_ends_that_are_cut_obliquely(tmp_path):
             ends = getattr(one, side)[[0, -1]] - getattr(two, side)[[0, -1]] - shift
             assert np.abs(ends).max() < 0.03
     text = (tmp_path / "map.xodr").read_text()
-    for value in ("1 2 3", "1 2 3 nan", "900 0 0 0"):
+    for value in ("1 2 3 4", "1 2 3 4 5 nan", "900 0 0 0 0 0"):
         broken = re.sub(r'(code="selfdrive_env.ends" value=")[^"]*', rf"\g<1>{value}", text)
         assert broken != text
         (tmp_path / "flawed.xodr").write_text(broken)
@@ -134,6 +142,121 @@ def test_two_directions_with_centres_of_their_own_stay_apart(tmp_path):
     network = finish(RoadNetwork("made", [there, back]), Problems())
     assert save_opendrive(network, tmp_path / "map.xodr") == []
     assert {lane.type for lane in load(tmp_path / "map.xodr").lanes} == {TWO_WAY}
+
+
+def row(*ends: tuple[float, float]) -> list[Lane]:
+    """Returns lanes from left to right, 3.5 m wide, that run from x to x [m], as neighbours."""
+    lanes = []
+    for place, (first, last) in enumerate(ends):
+        points = np.stack([np.linspace(first, last, 12), np.full(12, -3.5 * place)], axis=1)
+        lanes.append(lane_along(str(place), points, 3.5))
+    for place in range(1, len(lanes)):
+        lanes[place - 1].right_neighbour, lanes[place].left_neighbour = place, place - 1
+    return lanes
+
+
+def test_lanes_of_one_section_keep_ends_of_their_own(tmp_path):
+    lanes = [oblique(lane, (0.05, -0.1)) for lane in row((0, 40), (0.2, 39.7), (-0.1, 40.1))]
+    ends = np.array([[39.0, 1.75, 0.0], [38.5, -8.75, 0.0]])
+    line = StopLine(*ends, *ends, 0.0, [(0, 38.9), (1, 38.6), (2, 38.8)], signal=0)
+    signal = Signal("1", "traffic_light", np.array([39.0, -9.0, 3.0]), 0.0, [0, 1, 2], 0)
+    network = finish(
+        RoadNetwork("made", lanes, signals=[signal], signal_groups=[SignalGroup("1", [0])],
+            stop_lines=[line]),
+        Problems(),
+    )  # fmt: skip
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    again = load(tmp_path / "map.xodr")
+    assert again.num_roads == 1
+    shift = np.array(again.origin) - np.array(network.origin)
+    for one, two in zip(network.lanes, again.lanes, strict=True):
+        for name in ("centre", "left", "right"):
+            apart = getattr(one, name)[[0, -1]] - getattr(two, name)[[0, -1]] - shift
+            assert np.hypot(*apart[:, :2].T).max() < 0.005
+    (found,) = again.stop_lines
+    for (lane, distance), (other, place) in zip(line.lanes, sorted(found.lanes), strict=True):
+        assert lane == other and abs(distance - place) < 0.01
+
+
+def test_lanes_that_end_far_apart_are_roads_of_their_own(tmp_path):
+    network = finish(RoadNetwork("made", row((0, 40), (0, 41.0))), Problems())
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    again = load(tmp_path / "map.xodr")
+    assert again.num_roads == 2
+    assert [lane.right_neighbour for lane in again.lanes] == [1, -1]
+
+
+def connections(path: Path) -> list[list[tuple[str, str]]]:
+    """Returns incoming and connecting road of all connections, by junction."""
+    junctions = ElementTree.parse(path).getroot().findall("junction")
+    return [
+        [(one.attrib["incomingRoad"], one.attrib["connectingRoad"]) for one in found]
+        for found in (junction.findall("connection") for junction in junctions)
+    ]
+
+
+def test_connecting_lanes_from_several_roads_are_roads_of_their_own(tmp_path):
+    """A connecting road has one road before it and one beyond."""
+    lanes = row((0, 40), (0, 41.0)) + row((40, 60), (40.3, 60)) + row((60, 100), (60, 100))
+    lanes[3].left[0, 0], lanes[3].right[0, 0], lanes[3].centre[0, 0] = 41.0, 41.0, 41.0
+    for number, lane in enumerate(lanes):
+        lane.name, lane.junction = str(number), 0 if number in (2, 3) else -1
+        if number < 4:
+            lane.successors.append(number + 2)
+        for side in ("left_neighbour", "right_neighbour"):
+            beside = getattr(lane, side)
+            setattr(lane, side, beside + number // 2 * 2 if beside >= 0 else -1)
+    lanes[2].right_neighbour = lanes[3].left_neighbour = -1
+    network = finish(RoadNetwork("made", lanes, junctions=[Junction("0")]), Problems())
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    (found,) = connections(tmp_path / "map.xodr")
+    assert len({road for _, road in found}) == len(found) == 2
+
+
+def test_junctions_that_follow_each_other_have_connections(tmp_path):
+    lanes = []
+    for number in range(4):
+        points = np.stack(
+            [np.linspace(20.0 * number, 20.0 * number + 20.0, 8), np.zeros(8)], axis=1
+        )
+        lanes.append(lane_along(str(number), points, 3.5, successors=[number + 1][: number < 3]))
+        lanes[-1].junction = (-1, 0, 1, -1)[number]
+    junctions = [Junction("0"), Junction("1", rule="right_first")]
+    network = finish(RoadNetwork("made", lanes, junctions=junctions), Problems())
+    assert save_opendrive(network, tmp_path / "map.xodr") == []
+    assert [len(found) for found in connections(tmp_path / "map.xodr")] == [1, 1]
+
+
+def test_a_road_is_the_connecting_one_of_direct_junctions_once(tmp_path):
+    """Where two lanes part from one and meet again, four pairs share the four roads."""
+
+    lanes = []
+    for number, (first, last, aside) in enumerate(
+        [(0, 50, 0), (50, 99, 4), (50, 99, -4), (99, 150, 0)]
+    ):
+        x = np.linspace(first, last, 60)
+        y = aside * np.sin(np.pi * (x - first) / (last - first)) ** 2
+        lanes.append(lane_along(str(number), np.stack([x, y], axis=1), 3.5))
+    lanes[0].successors, lanes[1].successors, lanes[2].successors = [1, 2], [3], [3]
+    network = finish(RoadNetwork("made", lanes), Problems())
+    found = save_opendrive(network, tmp_path / "map.xodr")
+    assert found == ["2 direct junctions are there in addition: 0, 1"]
+    roads = [road for junction in connections(tmp_path / "map.xodr") for _, road in junction]
+    assert len(roads) == len(set(roads)) == 4
+
+
+def test_sections_with_many_cut_lanes_are_refused(tmp_path):
+    network = finish(RoadNetwork("made", row((0, 40), (0.2, 40))), Problems())
+    save_opendrive(network, tmp_path / "map.xodr")
+    text = (tmp_path / "map.xodr").read_text()
+    lanes = re.findall(r'<lane id="-\d+" type="driving">.*?</lane>', text, re.DOTALL)
+    cut = next(lane for lane in lanes if "selfdrive_env.ends" in lane)
+    many = "".join(re.sub(r'lane id="-\d+"', f'lane id="-{k}"', cut) for k in range(1, 2000))
+    many = re.sub(r"<link>.*?</link>|<link ?/>", "", many, flags=re.DOTALL)
+    start, end = text.index(lanes[0]), text.index(lanes[-1]) + len(lanes[-1])
+    (tmp_path / "many.xodr").write_text(text[:start] + many + text[end:])
+    with pytest.raises(MapError, match="needs more than 10000000 points"):
+        load(tmp_path / "many.xodr")
 
 
 @pytest.mark.parametrize("name", [*FILES, *(pytest.param(n, marks=pytest.mark.full) for n in LONG)])
