@@ -64,6 +64,9 @@ NO_LIMIT = f"{{}} driving lanes have no speed limit; {DEFAULT_SPEED_LIMIT:g} m/s
 SHEARED = 3.0
 """Cross sections turn to an end that is cut obliquely over so many times what is cut off."""
 
+LEFT = 0.05
+"""Share of the length of a section that the ends of a lane must leave."""
+
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
 
@@ -127,7 +130,7 @@ def sample_road(
         centres = _centres(section, stations, boundaries)
         lefts, rights, own = boundaries[:-1], boundaries[1:], dict[int, Floats]()
         if any(record.ends is not None for record in section.lanes):
-            (lefts, rights, centres), own = _cut(road, section, stations)
+            (lefts, rights, centres), own = _cut(road, section, stations, problems)
         first = len(lanes)
         lanes += [
             Lane(
@@ -312,7 +315,7 @@ def _boundaries(road: Road, section: Section, stations: Floats, problems: Proble
 
 
 def _cut(
-    road: Road, section: Section, stations: Floats
+    road: Road, section: Section, stations: Floats, problems: Problems
 ) -> tuple[tuple[Floats, Floats, Floats], dict[int, Floats]]:
     """Returns left edges, right edges and centres of lanes that end elsewhere than their section.
 
@@ -320,6 +323,7 @@ def _cut(
         road: The road.
         section: With at least one such lane.
         stations: From the start to the end of the section, [S] [m].
+        problems: Receives lanes of which nothing would be left; they end where the section does.
 
     Returns:
         The lines of all lanes, [B, S, 3] each [m], and the stations of the points of centres by the
@@ -333,6 +337,11 @@ def _cut(
     centres, own = _centres(section, stations, boundaries), {}
     for k, record in enumerate(section.lanes):
         if record.ends is None:
+            continue
+        length = section.end - section.start
+        if (length + record.ends[:, 1] - record.ends[:, 0]).min() < LEFT * length:
+            name = lane_name(road, section, record)
+            problems.add("{} lanes are cut off by their own ends (ignored)", name)
             continue
         left, right, own[k] = (_moved(section, stations, record.ends, side) for side in range(3))
         lefts[k] = _boundaries(road, section, left, Problems())[k]
