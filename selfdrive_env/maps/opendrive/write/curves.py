@@ -207,14 +207,15 @@ def _smoothed(
     shifts = _shifts(points, wanted)
     # Between its ends the line is led back to the edge.
     area = np.append(0.0, np.cumsum(0.5 * (free[1:] + free[:-1]) * np.diff(more)))
-    back = shifts[-1] / area[-1]
-    shifts, wanted = shifts - back * area, wanted - back * free
-    moved = _aside(points, wanted, shifts)
-    if np.abs(shifts).max() > MAX_SHIFT or not _goes_on(moved, wanted):
-        steps = np.diff(points, axis=0)
-        chords = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
-        return Guide(points, _headings(chords, np.hypot(*steps.T)), False)
-    return Guide(moved, wanted, False)
+    if area[-1] > 0.0:
+        back = shifts[-1] / area[-1]
+        shifts, wanted = shifts - back * area, wanted - back * free
+        moved = _aside(points, wanted, shifts)
+        if np.abs(shifts).max() <= MAX_SHIFT and _goes_on(moved, wanted):
+            return Guide(moved, wanted, False)
+    steps = np.diff(points, axis=0)
+    chords = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
+    return Guide(points, _headings(chords, np.hypot(*steps.T)), False)
 
 
 def _goes_on(points: Floats, headings: Floats) -> bool:
