@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 NEAR = 0.02
 """Ends of lanes this near to each other are the same [m]."""
 
+EXCHANGED = 200
+"""At most so many roads are looked at to find one that is no connecting road yet."""
+
 __all__ = ["Connection", "End", "Links", "find_links"]
 
 
@@ -202,7 +205,7 @@ def _ways(groups: list[list[Step]]) -> dict[Pair, tuple[End, End]]:
     def give(pair: Pair, way: tuple[End, End], seen: set[int]) -> bool:
         """Gives a pair one of its two roads; who has it already may get its other one."""
         for first, second in (way, way[::-1]):
-            if second.road in seen:
+            if second.road in seen or len(seen) >= EXCHANGED:
                 continue
             seen.add(second.road)
             other = taken.get(second.road)
