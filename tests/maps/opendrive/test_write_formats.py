@@ -45,7 +45,7 @@ LONG = (
 
 DIFFERENT = ("centre by", "successors", "predecessors", "limit", "neighbour", "stop lines",
     "signals", "type", "junction: ")  # fmt: skip
-"""What no sentence about a file may be about."""
+"""What no sentence about a file may be about, but for lanes that nobody drives on."""
 
 
 def oblique(lane: Lane, cuts: tuple[float, float]) -> Lane:
@@ -275,5 +275,6 @@ def test_sections_with_many_cut_lanes_are_refused(tmp_path):
 def test_a_map_of_another_format_reads_back_the_same(name: str, shared_data: Path, tmp_path: Path):
     network = load(shared_data / name)
     found = save_opendrive(network, tmp_path / "map.xodr")
-    assert [one for one in found if any(word in one for word in DIFFERENT)] == []
+    driven = [one for one in found if " of other lanes " not in one]
+    assert [one for one in driven if any(word in one for word in DIFFERENT)] == []
     assert len(load(tmp_path / "map.xodr").lanes) >= len(network.lanes)
