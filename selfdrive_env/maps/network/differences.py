@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.road_network import Lane, RoadNetwork, Signal, StopLine
 
-__all__ = ["differences", "longer", "offset"]
+__all__ = ["differences", "distance_bound", "longer", "offset"]
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +62,25 @@ def longer(line: Floats, by: float = 0.5) -> Floats:
         step = step * (by / max(float(np.hypot(*step)), 1e-6))
         ends.append(line[end, :2] + step)
     return np.concatenate([ends[:1], line[:, :2], ends[1:]])
+
+
+def distance_bound(one: Floats, two: Floats) -> float:
+    """Returns a bound of the distance between two polylines, by the shares of their lengths [m].
+
+    Args:
+        one: [P, 2 or 3] [m].
+        two: [Q, 2 or 3] [m].
+    """
+    shares = []
+    for line in (one, two):
+        arc = np.append(0.0, np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T)))
+        shares.append(arc / max(float(arc[-1]), 1e-9))
+    all_shares = np.unique(np.concatenate(shares))
+    places = [
+        np.stack([np.interp(all_shares, share, line[:, axis]) for axis in (0, 1)])
+        for share, line in zip(shares, (one, two), strict=True)
+    ]
+    return float(np.hypot(*(places[0] - places[1])).max())
 
 
 def differences(network: RoadNetwork, other: RoadNetwork, names: dict[int, str]) -> list[str]:
@@ -120,7 +139,7 @@ class _Comparison:
         for name, line in pairs:
             one, two = getattr(lane, name), line + self.shift
             ends = np.abs(one[[0, -1]] - two[[0, -1]])
-            apart = _apart(one, two)
+            apart = distance_bound(one, two)
             if apart > limit:
                 apart = max(offset(one, longer(two)), offset(two, longer(one)))
             kind = "driving" if lane.drivable else "other"
@@ -266,20 +285,6 @@ class _Comparison:
 
 
 _GUARDS = ("guard_left", "guard_right")
-
-
-def _apart(one: Floats, two: Floats) -> float:
-    """Returns a bound of the distance between two polylines, by the shares of their lengths [m]."""
-    shares = []
-    for line in (one, two):
-        arc = np.append(0.0, np.cumsum(np.hypot(*np.diff(line[:, :2], axis=0).T)))
-        shares.append(arc / max(float(arc[-1]), 1e-9))
-    all_shares = np.unique(np.concatenate(shares))
-    places = [
-        np.stack([np.interp(all_shares, share, line[:, axis]) for axis in (0, 1)])
-        for share, line in zip(shares, (one, two), strict=True)
-    ]
-    return float(np.hypot(*(places[0] - places[1])).max())
 
 
 def _group(network: RoadNetwork, line: StopLine) -> str | None:

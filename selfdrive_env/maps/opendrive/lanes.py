@@ -54,10 +54,18 @@ NEGLIGIBLE_WIDTH = 0.01
 MAX_POINTS = 10_000_000
 """Most points of one lane section."""
 
+MANY_POINTS = f"road {{}}: a lane section needs more than {MAX_POINTS} points"
+
 MAX_WIDTH = 60.0
 """Widest lane that is driven on; a toll plaza of twelve lanes written as one [m]."""
 
 NO_LIMIT = f"{{}} driving lanes have no speed limit; {DEFAULT_SPEED_LIMIT:g} m/s is used"
+
+SHEARED = 3.0
+"""Cross sections turn to an end that is cut obliquely over so many times what is cut off."""
+
+LEFT = 0.05
+"""Share of the length of a section that the ends of a lane must leave."""
 
 PROBES = np.array([0.0, 0.25, 0.5, 0.75, 1.0])
 
@@ -84,6 +92,10 @@ class SampledSection:
     turned: dict[int, int]
     """Place in `lanes` of those with traffic in both directions -> index of the same surface as a
     lane against the usual direction; these follow the section's other lanes in the network."""
+
+    own: dict[int, Floats]
+    """Place in `lanes` of those that end elsewhere than the section -> where the points of their
+    centres lie along the reference line, [S] [m]."""
 
     def row(self, lane: int) -> int:
         """Returns the place in `lanes` of a lane."""
@@ -116,22 +128,24 @@ def sample_road(
         stations = _stations(road, section)
         boundaries = _boundaries(road, section, stations, problems)
         centres = _centres(section, stations, boundaries)
+        lefts, rights, own = boundaries[:-1], boundaries[1:], dict[int, Floats]()
+        if any(record.ends is not None for record in section.lanes):
+            (lefts, rights, centres), own = _cut(road, section, stations, problems)
         first = len(lanes)
         lanes += [
             Lane(
                 name=lane_name(road, section, record),
                 type=record.type,
                 centre=centres[k],
-                left=boundaries[k],
-                right=boundaries[k + 1],
+                left=lefts[k],
+                right=rights[k],
                 speed_limit=_speed_limit(road, section, record, problems),
                 road=road.id,
                 junction=junction,
             )
             for k, record in enumerate(section.lanes)
         ]
-        indices = list(range(first, len(lanes)))
-        turned = {}
+        indices, turned = list(range(first, len(lanes))), {}
         for k, record in enumerate(section.lanes):
             if not runs_forward(road, record):
                 _turn_round(lanes[first + k])
@@ -141,9 +155,9 @@ def sample_road(
                 lanes[-1].successors, lanes[-1].predecessors = [], []
                 _turn_round(lanes[-1])
         forward = [runs_forward(road, record) for record in section.lanes]
-        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned))
+        sampled.append(SampledSection(stations, boundaries, centres, indices, forward, turned, own))
         _set_neighbours(sampled[-1], lanes)
-        _list_folds(boundaries, centres, indices, lanes, problems)
+        _list_folds((lefts, rights, centres), indices, lanes, problems)
     return sampled
 
 
@@ -164,11 +178,11 @@ def runs_forward(road: Road, record: LaneRecord) -> bool:
 
 
 def _list_folds(
-    boundaries: Floats, centres: Floats, indices: list[int], lanes: list[Lane], problems: Problems
+    lines: tuple[Floats, Floats, Floats], indices: list[int], lanes: list[Lane], problems: Problems
 ) -> None:
     """Lists drivable lanes that bend more tightly than their width or turn back within a step."""
-    edges, middles = np.diff(boundaries[..., :2], axis=1), np.diff(centres[..., :2], axis=1)
-    folded = ((edges[:-1] * edges[1:]).sum(axis=-1) < -1e-6).any(axis=-1)
+    lefts, rights, middles = (np.diff(line[..., :2], axis=1) for line in lines)
+    folded = ((lefts * rights).sum(axis=-1) < -1e-6).any(axis=-1)
     turned = ((middles[:, :-1] * middles[:, 1:]).sum(axis=-1) < -1e-6).any(axis=-1)
     for k in np.flatnonzero(folded | turned):
         lane = lanes[indices[k]]
@@ -218,7 +232,7 @@ def _stations(road: Road, section: Section) -> Floats:
     step = np.clip(step, MIN_STEP, limit)
     counts = np.maximum(1, np.ceil(lengths / step - 1e-9).astype(np.int64))
     if counts.sum() * (len(section.lanes) + 1) > MAX_POINTS:
-        raise MapError(f"road {road.id}: a lane section needs more than {MAX_POINTS} points")
+        raise MapError(MANY_POINTS.format(road.id))
     first = np.concatenate([[0], np.cumsum(counts)])
     interval = np.repeat(np.arange(len(counts)), counts)
     fraction = (np.arange(first[-1]) - first[interval]) / counts[interval]
@@ -268,11 +282,15 @@ def _second_derivatives(
 
 
 def _boundaries(road: Road, section: Section, stations: Floats, problems: Problems) -> Floats:
-    """Returns the lane boundaries from left to right, [B + 1, S, 3] [m]."""
-    lookup = stations.copy()
-    lookup[0] += min(1e-9, 0.1 * (section.end - section.start))
-    lookup[-1] -= min(1e-6, 0.5 * (section.end - section.start))
+    """Returns the lane boundaries from left to right, [B + 1, S, 3] [m].
+
+    Beyond its section a boundary goes on as it begins or ends.
+    """
+    length = section.end - section.start
+    first, last = min(1e-9, 0.1 * length), min(1e-6, 0.5 * length)
+    lookup = np.clip(stations, section.start + first, section.end - last)
     x, y, heading, _ = road.line.evaluate(stations, lookup)
+    stations = np.clip(stations, section.start, section.end)
     z, _, _ = evaluate_polynomials(road.elevations, stations, lookup)
     offset, _, _ = evaluate_polynomials(road.lane_offsets, stations, lookup)
 
@@ -294,6 +312,62 @@ def _boundaries(road: Road, section: Section, stations: Floats, problems: Proble
             f"{MAX_COORDINATE:g} m"
         )
     return points
+
+
+def _cut(
+    road: Road, section: Section, stations: Floats, problems: Problems
+) -> tuple[tuple[Floats, Floats, Floats], dict[int, Floats]]:
+    """Returns left edges, right edges and centres of lanes that end elsewhere than their section.
+
+    Args:
+        road: The road.
+        section: With at least one such lane.
+        stations: From the start to the end of the section, [S] [m].
+        problems: Receives lanes of which nothing would be left; they end where the section does.
+
+    Returns:
+        The lines of all lanes, [B, S, 3] each [m], and the stations of the points of centres by the
+        places of such lanes, [S] each [m].
+    """
+    count = sum(record.ends is not None for record in section.lanes)
+    if 3 * count * len(stations) * (len(section.lanes) + 1) > MAX_POINTS:
+        raise MapError(MANY_POINTS.format(road.id))
+    boundaries = _boundaries(road, section, stations, Problems())
+    lefts, rights = boundaries[:-1].copy(), boundaries[1:].copy()
+    centres, own = _centres(section, stations, boundaries), {}
+    for k, record in enumerate(section.lanes):
+        if record.ends is None:
+            continue
+        length = section.end - section.start
+        if (length + record.ends[:, 1] - record.ends[:, 0]).min() < LEFT * length:
+            name = lane_name(road, section, record)
+            problems.add("{} lanes are cut off by their own ends (ignored)", name)
+            continue
+        left, right, own[k] = (_moved(section, stations, record.ends, side) for side in range(3))
+        lefts[k] = _boundaries(road, section, left, Problems())[k]
+        rights[k] = _boundaries(road, section, right, Problems())[k + 1]
+        if np.any(record.ends[2]):
+            middle = _boundaries(road, section, own[k], Problems())
+            centres[k] = _centres(section, own[k], middle)[k]
+    return (lefts, rights, centres), own
+
+
+def _moved(section: Section, stations: Floats, ends: Floats, side: int) -> Floats:
+    """Returns stations that begin and end as much further as one of the lines of a lane, [S].
+
+    Args:
+        section: Of the lane.
+        stations: From the start to the end of the section, [S] [m].
+        ends: How much further each line begins and ends, [3, 2] [m].
+        side: Which line.
+    """
+    length = section.end - section.start
+    reach = max(SHEARED * float(np.abs(ends).max()), 1.0)
+    reach = reach if 2.0 * reach < length else length
+    first = np.maximum(1.0 - (stations - section.start) / reach, 0.0)
+    last = np.maximum(1.0 - (section.end - stations) / reach, 0.0)
+    moved: Floats = np.maximum.accumulate(stations + ends[side, 0] * first + ends[side, 1] * last)
+    return moved
 
 
 def _centres(section: Section, stations: Floats, boundaries: Floats) -> Floats:

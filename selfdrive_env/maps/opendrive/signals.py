@@ -7,6 +7,7 @@ put it beside the approach. Both end up as a set of approach lanes with a line a
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -74,6 +75,36 @@ def place_signals(
     for road in contents.roads.values():
         for record in road.signals:
             sites[record.id].append((road, record))
+    placed = _place(contents, sites, network, places, problems)
+    _find_unnamed_lanes(placed, sites, network, places)
+    _check_sites(sites, problems)
+    lights = [p for p in placed if network.signals[p.index].kind == "traffic_light"]
+    for light in lights:
+        if not light.approaches and light.record.for_cars:
+            problems.drop("{} traffic lights control no driving lane", f"signal {light.record.id}")
+    owners = _assign_groups(contents, lights, network, places, problems)
+    signs = _stops(placed, network, owners)
+    lit, stopped = ({approach.lane for approach in own} for own in (owners, signs))
+    whole = place_stop_lines(owners, "signal", contents, network, places, stopped)
+    stops = {a: (i, i) for a, i in signs.items()}
+    whole |= place_stop_lines(stops, "stop_sign", contents, network, places, lit)
+    signs_of_way = [
+        (RANKS[kind], network.signals[sign.index].lanes, sign.approaches)
+        for sign in placed
+        if (kind := network.signals[sign.index].kind) in RANKS
+    ]
+    set_precedence(signs_of_way, contents, network, places, lit, problems)
+    return whole
+
+
+def _place(
+    contents: Contents,
+    sites: dict[str, list[tuple[Road, SignalRecord]]],
+    network: RoadNetwork,
+    places: LanePlaces,
+    problems: Problems,
+) -> list[_Placed]:
+    """Appends the signals of all roads to the network and returns them with their lanes."""
     placed: list[_Placed] = []
     inside = {x.name: i for i, x in enumerate(network.lanes) if x.junction >= 0 and x.drivable}
     for road in contents.roads.values():
@@ -89,30 +120,20 @@ def place_signals(
                 _find_lanes(entry, signal, others, places)
                 _take_starts(entry, inside, network, problems)
             placed.append(entry)
-    _find_unnamed_lanes(placed, sites, network, places)
-    _check_sites(sites, problems)
-    lights = [p for p in placed if network.signals[p.index].kind == "traffic_light"]
-    for light in lights:
-        if not light.approaches and light.record.for_cars:
-            problems.drop("{} traffic lights control no driving lane", f"signal {light.record.id}")
-    owners = _assign_groups(contents, lights, network, places, problems)
+    return placed
+
+
+def _stops(
+    placed: list[_Placed], network: RoadNetwork, lit: Container[Approach]
+) -> dict[Approach, int]:
+    """Returns the stop sign of each approach that has one and no light."""
     signs: dict[Approach, int] = {}
     for sign in placed:
         if network.signals[sign.index].kind == "stop_sign":
             for approach in sign.approaches:
-                if approach not in owners:
+                if approach not in lit:
                     signs.setdefault(approach, sign.index)
-    lit, stopped = ({approach.lane for approach in own} for own in (owners, signs))
-    whole = place_stop_lines(owners, "signal", contents, network, places, stopped)
-    stops = {a: (i, i) for a, i in signs.items()}
-    whole |= place_stop_lines(stops, "stop_sign", contents, network, places, lit)
-    signs_of_way = [
-        (RANKS[kind], network.signals[sign.index].lanes, sign.approaches)
-        for sign in placed
-        if (kind := network.signals[sign.index].kind) in RANKS
-    ]
-    set_precedence(signs_of_way, contents, network, places, lit, problems)
-    return whole
+    return signs
 
 
 def _signal(road: Road, record: SignalRecord) -> Signal:

@@ -87,7 +87,8 @@ class LanePlaces:
 
     def distance_along(self, lane: int, station: float) -> float:
         """Returns the arc length along the centre line of a lane at a station [m]."""
-        stations = self.sampled_section(lane).stations
+        section = self.sampled_section(lane)
+        stations = section.own.get(section.row(lane), section.stations)
         arc = self.lanes[lane].arc_length
         if self.forward[lane]:
             return float(np.interp(station, stations, arc))
@@ -132,6 +133,7 @@ def place_stop_lines(
         Indices of the stop lines that this package has written with their guards.
     """
     whole: set[int] = set()
+    parts: dict[tuple[int, str], StopLine] = {}
     marks = _marks(contents)
     ruled = {approach.lane for approach in owners} | set(others)
     runs: dict[tuple[int, str, int, bool, str, float], list[Approach]] = defaultdict(list)
@@ -140,13 +142,17 @@ def place_stop_lines(
         road, section = places.road[lane].id, places.section[lane]
         key = (owner, road, section, places.forward[lane], approach.at, approach.station)
         runs[key].append(approach)
-    for members in runs.values():
+    for (owner, *_), members in runs.items():
         for run in _adjacent(members, places):
             signal = owners[run[0]][1]
             line = _stop_line(run, signal, kind, marks, places, ruled)
             if (own := _own_line(run, places)) is not None:
-                whole.add(len(network.stop_lines))
                 line = _as_written(line, own, run, places)
+                first = parts.setdefault((owner, own.part), line) if own.part else line
+                if first is not line:
+                    first.lanes += line.lanes
+                    continue
+                whole.add(len(network.stop_lines))
             network.stop_lines.append(line)
     return whole
 
@@ -170,7 +176,11 @@ def _as_written(
 ) -> StopLine:
     """Returns a stop line with the ends that this package has written."""
     road = places.road[run[0].lane]
-    ends = road_points(road, own.ends[:, 0], own.ends[:, 1], 0.0)
+    along, aside = own.ends.T
+    ends = road_points(road, np.full(4, own.s) if own.framed else along, aside, 0.0)
+    if own.framed:
+        heading = float(road.line.evaluate(np.array([own.s]))[2][0])
+        ends[:, :2] += along[:, None] * np.array([np.cos(heading), np.sin(heading)])
     return replace(
         line,
         left=ends[0],

@@ -460,6 +460,23 @@ def test_a_sign_faces_the_traffic_of_its_orientation(tmp_path: Path) -> None:
     assert network.lanes[-1].speed_limit == pytest.approx(10.0)
 
 
+def test_elements_by_which_nothing_is_lost_are_not_listed(tmp_path: Path) -> None:
+    line = lane(-1, inner='<link/><roadMark sOffset="0" type="solid"/>')
+    plain = section(0, right=lane(-1))
+    marked = section(50, right=line).replace(
+        '<lane id="0"/>', '<lane id="0"><roadMark sOffset="0" type="broken"/></lane>'
+    )
+    head = "<header><geoReference><![CDATA[+proj=utm +zone=32]]></geoReference>{}</header>"
+    for inner, sections, dropped in (
+        ("", plain, []),
+        ("", plain + marked, ["1 kinds of elements are not read: <roadMark> (2)"]),
+        ("<offset/>", plain, ["1 kinds of elements are not read: <offset> (1)"]),
+    ):
+        network = read(tmp_path, head.format(inner), road(sections=sections))
+        assert network.dropped == dropped
+        assert len(network.lanes) == 1 + (sections != plain)
+
+
 def test_crosswalks_have_outlines_in_the_plane(tmp_path: Path) -> None:
     head = '<object id="{}" type="{}" s="20" t="0" hdg="{}" length="8" width="3">'
     corners = "".join(f'<cornerLocal u="{u}" v="{v}" z="0"/>' for u, v in

@@ -65,6 +65,9 @@ def count_plan(plan: Plan) -> Counter[str]:
         found["no centre line"] += not street.marked
         found["one-way"] += not any(p.kind == "driving" for p in street.sections[0].backward)
         parts = [p for s in street.sections for p in (*s.forward, *s.backward)]
+        widths = [p.width[0] for p in parts if p.kind == "driving" and p.width[0] == p.width[1]]
+        found["lane below 2.9 m"] += min(widths, default=3.0) < 2.9
+        found["lane above 3.6 m"] += max(widths, default=3.0) > 3.6
         for kind in ("parking", "biking", "sidewalk"):
             found[kind] += any(p.kind == kind for p in parts)
         found["turn lane"] += any(p.key == "pocket" for p in parts)

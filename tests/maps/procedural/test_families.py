@@ -20,7 +20,7 @@ from tests.maps.procedural.census import arms_of, count_network, count_plan, gap
 
 SEEDS = 50
 LOOKED_AT = 8
-"""Seeds of which every lane is looked at; all of `SEEDS` with --full."""
+"""Seeds of which every lane is looked at; with --full those of `SEEDS`, too."""
 
 SHARES: dict[str, dict[str, float]] = {
     "grid": {
@@ -28,17 +28,20 @@ SHARES: dict[str, dict[str, float]] = {
         **{"all_way_stop": 0.6, "right_first": 0.7, "one-way": 0.9, "loop": 0.5, "five arms": 0.1},
         **{"turn lane": 0.8, "crosswalk": 0.9, "parking": 0.9, "biking": 0.4, "lane ends": 0.3},
         **{"no centre line": 0.6, "group of several approaches": 0.9, "clothoid": 0.9},
+        **{"sidewalk": 0.9, "lane opens": 0.3, "limit 60": 0.8, "lane above 3.6 m": 0.2},
     },
     "city": {
         **{"T": 0.9, "X": 0.9, "Y": 0.3, "five arms": 0.1, "staggered": 0.15, "odd angles": 0.8},
         **{"signals": 0.9, "roundabout": 0.5, "roundabout of 1": 0.2, "roundabout of 2": 0.3},
         **{"mini_roundabout": 0.15, "one-way": 0.7, "median": 0.05, "turn lane": 0.8},
         **{"lane ends": 0.4, "lane opens": 0.4, "two levels": 0.05, "parking": 0.8, "stop": 0.6},
+        **{"sidewalk": 0.9, "biking": 0.3, "no centre line": 0.6, "kerb below 4.5 m": 0.2},
+        **{"lane below 2.9 m": 0.3, "lane above 3.6 m": 0.15, "loop": 0.6, "limit 50": 0.9},
     },
     "village": {
         **{"T": 0.9, "Y": 0.3, "right_first": 0.8, "no centre line": 0.6, "loop": 0.6},
         **{"mini_roundabout": 0.2, "kerb below 4.5 m": 0.6, "priority": 0.4, "crosswalk": 0.6},
-        **{"limit 30": 0.9, "staggered": 0.1},
+        **{"limit 30": 0.9, "staggered": 0.1, "sidewalk": 0.9, "lane below 2.9 m": 0.7},
     },
     "roundabouts": {
         **{"roundabout of 1": 0.6, "roundabout of 2": 0.5, "mini_roundabout": 0.4},
@@ -67,9 +70,9 @@ def maps(family: str) -> list[Drawn]:
     return [Drawn(*drawn(URBAN[family], f"{family}:{seed}")) for seed in range(SEEDS)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[LOOKED_AT, pytest.param(SEEDS, marks=pytest.mark.full)])
 def looked_at(maps: list[Drawn], request: pytest.FixtureRequest) -> list[Drawn]:
-    return maps if request.config.getoption("--full") else maps[:LOOKED_AT]
+    return maps[: request.param]
 
 
 def test_everything_occurs_in_its_share(family: str, maps: list[Drawn]) -> None:

@@ -10,6 +10,7 @@ import shapely
 
 from selfdrive_env.maps import RoadNetwork, load
 from selfdrive_env.maps.inspection import connectivity, open_ends, share_reached
+from selfdrive_env.maps.procedural.layout.reach import tightest_radius
 from selfdrive_env.maps.procedural.motorways.alignment import Corner, line_along, zones
 from selfdrive_env.maps.procedural.motorways.distribution import MotorwayFamily
 from selfdrive_env.maps.procedural.motorways.family import LAYOUTS, motorway
@@ -185,6 +186,11 @@ def test_widths(built: Map) -> None:
     for lane in drivable(built.network):
         if lane.junction < 0 and plain(lane):
             assert 2.75 <= lane.width.min() <= lane.width.max() <= 4.9, lane.name
+
+
+def test_nothing_turns_too_tightly(built: Map) -> None:
+    for lane in drivable(built.network):
+        assert tightest_radius(lane) > 4.0, lane.name
 
 
 def test_grades(built: Map) -> None:

@@ -32,7 +32,12 @@ from selfdrive_env.maps.opendrive.parse.sections import (
     usable,
 )
 from selfdrive_env.maps.opendrive.parse.signs import read_kind
-from selfdrive_env.maps.opendrive.parse.user_data import STOP_LINE, read_numbers
+from selfdrive_env.maps.opendrive.parse.user_data import (
+    STOP_LINE,
+    STOP_LINE_FRAME,
+    STOP_LINE_PART,
+    read_numbers,
+)
 from selfdrive_env.maps.opendrive.parse.xml import drawn_kind
 from selfdrive_env.maps.xml import Element
 
@@ -131,19 +136,23 @@ def _read_road(element: Element, problems: Problems) -> Road:
 
 def _read_mark(drawing: Element) -> tuple[float, float, bool]:
     """Reads where a stop line is drawn, and whether this package has drawn it."""
-    own = any(child.text("code") == STOP_LINE for child in drawing.all("userData"))
+    codes = {child.text("code") for child in drawing.all("userData")}
+    own = not codes.isdisjoint((STOP_LINE, STOP_LINE_FRAME))
     return drawing.number("s"), drawing.number("t", 0.0), own
 
 
 def _read_own(drawing: Element) -> LineRecord | None:
     """Reads a stop line that this package has drawn with all that it says, None for others."""
-    for child in drawing.all("userData"):
-        if child.text("code") == STOP_LINE and child.text("value") != "exact":
-            ends = np.array(read_numbers(child, 8)).reshape(4, 2)
-            validities = [_read_validity(one) for one in drawing.all("validity")]
-            forward = drawing.text("orientation") != "-"
-            return LineRecord(drawing.number("s"), forward, validities, ends)
-    return None
+    own = {child.text("code"): child for child in drawing.all("userData")}
+    framed = STOP_LINE_FRAME in own
+    child = own.get(STOP_LINE_FRAME if framed else STOP_LINE)
+    if child is None or child.text("value") == "exact":
+        return None
+    ends = np.array(read_numbers(child, 8)).reshape(4, 2)
+    validities = [_read_validity(one) for one in drawing.all("validity")]
+    forward = drawing.text("orientation") != "-"
+    part = own[STOP_LINE_PART].text("value") if STOP_LINE_PART in own else ""
+    return LineRecord(drawing.number("s"), forward, validities, ends, framed, part)
 
 
 def _length(element: Element) -> float:

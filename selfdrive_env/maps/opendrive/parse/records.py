@@ -57,6 +57,10 @@ class LaneRecord:
     """How far left of the middle between its edges the centre lies, seen along the road, where
     this package has said so: polynomials over s - section start, [R, 5]."""
 
+    ends: Floats | None = None
+    """How much further along the road than their section left edge, right edge and centre begin and
+    end, where this package has said so, [3, 2] [m]."""
+
     closed: list[tuple[float, bool]] = field(default_factory=list)
     """(start from the section start [m], whether cars may not drive there from then on)."""
 
@@ -146,6 +150,12 @@ class LineRecord:
     validities: list[tuple[int, int]]
     ends: Floats
     """(s, t) of the ends over its lanes, left and right, and of its guard, [4, 2] [m]."""
+
+    framed: bool = False
+    """Whether they are along and across the reference line from its point at s instead."""
+
+    part: str = ""
+    """What all parts of a line over several roads have in common."""
 
     def names(self, lane: int) -> bool:
         """Returns whether it is for a lane id."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.network.finish import Problems
 from selfdrive_env.maps.opendrive.parse.records import LaneRecord, Section
-from selfdrive_env.maps.opendrive.parse.user_data import CENTRE, read_numbers
+from selfdrive_env.maps.opendrive.parse.user_data import CENTRE, ENDS, MAX_CUT, read_numbers
 from selfdrive_env.maps.road_network import DRIVABLE_TYPES, TWO_WAY, MapError
 from selfdrive_env.maps.xml import Element
 
@@ -152,6 +152,7 @@ def _cut(section: Section, start: float, end: float) -> Section:
             widths=record.widths - moved,
             borders=record.borders - moved,
             centres=record.centres - moved,
+            ends=None,
             predecessors=[record.id] if start > section.start else record.predecessors,
             successors=[record.id] if end < section.end else record.successors,
             speeds=[(s - offset, limit) for s, limit in record.speeds],
@@ -185,6 +186,7 @@ def _read_lane(lane: Element, road: str, shaped: bool, problems: Problems) -> La
         reversed=lane.text("direction") == "reversed",
         two_way=kind == TWO_WAY or lane.text("direction") == "both",
         centres=_read_centres(lane if shaped else None, problems),
+        ends=_read_ends(lane if shaped else None, problems),
         closed=_read_access(lane, road, problems),
         user_data=lane.all("userData"),
     )
@@ -195,6 +197,20 @@ def _read_centres(lane: Element | None, problems: Problems) -> Floats:
     own = [e for e in lane.all("userData") if e.text("code") == CENTRE] if lane else []
     rows = usable(own, lambda element: read_numbers(element, 5), problems)
     return np.array(sorted(rows), np.float64).reshape(-1, 5)
+
+
+def _read_ends(lane: Element | None, problems: Problems) -> Floats | None:
+    """Returns how much further edges and centre of a lane begin and end, [3, 2], None if not."""
+
+    def read(element: Element) -> list[float]:
+        ends = read_numbers(element, 6)
+        if max(abs(end) for end in ends) > MAX_CUT:
+            raise element.error(f"value={element.text('value')[:60]!r} is beyond {MAX_CUT:g} m")
+        return ends
+
+    own = [e for e in lane.all("userData") if e.text("code") == ENDS] if lane else []
+    rows = usable(own, read, problems)
+    return np.array(rows[0]).reshape(3, 2) if rows else None
 
 
 def _read_access(lane: Element, road: str, problems: Problems) -> list[tuple[float, bool]]:

@@ -16,10 +16,12 @@ __all__ = [
     "CENTRE",
     "CYCLE",
     "DRIVING_LANES",
+    "ENDS",
     "HEADING",
     "KIND",
     "LEFT_MARK",
     "LEFT_NEIGHBOUR",
+    "MAX_CUT",
     "NAME",
     "OFFSET",
     "PRECEDENCE",
@@ -27,6 +29,8 @@ __all__ = [
     "RIGHT_NEIGHBOUR",
     "RULE",
     "STOP_LINE",
+    "STOP_LINE_FRAME",
+    "STOP_LINE_PART",
     "TYPE",
     "WAITS_ON",
     "WHOLE",
@@ -74,6 +78,10 @@ CENTRE = f"{PREFIX}centre"
 """Of a lane whose centre is not the middle between its edges: sOffset, a, b, c and d of how far
 left of the middle it lies, seen along the road [m]."""
 
+ENDS = f"{PREFIX}ends"
+"""Of a lane whose ends are not those of its section, cut squarely: how much further along the road
+its left edge begins and ends, seen along the road, then its right edge, then its centre [m]."""
+
 KIND = f"{PREFIX}kind"
 """Of a junction, as in `Junction.kind`."""
 
@@ -97,11 +105,22 @@ lane that leads there has a light for each way on."""
 WHOLE = f"{PREFIX}whole"
 """Of a controller: its lights are one group, whatever the angles between their approaches."""
 
+MAX_CUT = 50.0
+"""Lanes are cut no more obliquely than that [m]."""
+
 KINDS = ("default", "direct", "virtual")
 
 STOP_LINE = f"{PREFIX}stop_line"
 """Of the object that marks a stop line: it lies just there, however near to the junction. "exact",
 or s and t of the four ends of a `StopLine` [m], which is then for the lanes of the validities."""
+
+STOP_LINE_FRAME = f"{PREFIX}stop_line_frame"
+"""The same where the ends are not all beside the road: u and v of the four ends from the point on
+the reference line at the object's s, along its heading and to the left [m]."""
+
+STOP_LINE_PART = f"{PREFIX}stop_line_part"
+"""Of an object that marks a stop line over lanes of several roads or sections: what the objects of
+one line have in common."""
 
 COLOURS = {"none": NO_LIGHT, "green": GREEN, "yellow": YELLOW, "red": RED}
 

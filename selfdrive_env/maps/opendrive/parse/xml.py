@@ -21,11 +21,12 @@ border access restriction objects object outlines outline cornerLocal cornerRoad
 signalReference validity junction connection laneLink priority controller control userData
 """
 
-KEPT = frozenset(KEPT_TEXT.split())
+NOTHING_LOST = ("center", "geoReference")
+"""Kept though nobody asks for them, so that they are not listed: the middle of the road, whose lane
+has no width, and the projection of coordinates that are metres already. What stands within them and
+is not kept, such as road marks, is."""
 
-HARMLESS = ("center", "geoReference")
-"""Nothing is lost by these: the lane without a width, and the projection of coordinates that are
-metres already."""
+KEPT = frozenset((*KEPT_TEXT.split(), *NOTHING_LOST))
 
 
 def read_elements(path: str | Path, skipped: Counter[str] | None = None) -> Iterator[Element]:
@@ -33,16 +34,12 @@ def read_elements(path: str | Path, skipped: Counter[str] | None = None) -> Iter
 
     Args:
         path: A file that ends in .xodr, .xodr.gz or .xodr.xz.
-        skipped: Receives the names of elements that are not read, and how many there are, but for
-            those that nothing is lost by.
+        skipped: Receives the names of elements that are not read, and how many there are.
 
     Yields:
         The children of the root element, in the order of the file.
     """
-    yield from xml.read_elements(path, SCHEMA, skipped)
-    if skipped is not None:
-        for name in HARMLESS:
-            skipped.pop(name, None)
+    return xml.read_elements(path, SCHEMA, skipped)
 
 
 def drawn_kind(attributes: dict[str, str]) -> str:

@@ -20,6 +20,8 @@ from selfdrive_env.maps.opendrive.parse.user_data import (
     NAME,
     OFFSET,
     STOP_LINE,
+    STOP_LINE_FRAME,
+    STOP_LINE_PART,
     WAITS_ON,
     WHOLE,
     cycle_text,
@@ -39,7 +41,7 @@ SETBACK = 0.7
 """Where a reference stands before the end of its lanes [m]."""
 
 FARTHEST = 20.0
-"""How far before the end of its lanes a stop line that is drawn may lie [m]."""
+"""Signals whose line lies further before the end of its lanes stand there [m]."""
 
 REACH = 40.0
 """A light or sign this far before a junction belongs to the junction [m]."""
@@ -58,6 +60,12 @@ NOT_FOR_CARS = "1000002"
 
 TURNED = 0.005
 """The heading of a signal may be this far from that of its lanes [rad]."""
+
+LINE_TURNED = 0.015
+"""The same from that of their reference line [rad]."""
+
+SAME = 0.005
+"""Places along a road this near to each other are one [m]."""
 
 NO_LANE = (0, 0)
 """Validity of a signal whose lanes are told by references."""
@@ -167,7 +175,18 @@ class Control:
         headings = [np.arctan2(dy, dx) for dx, dy in steps]
         mean = np.arctan2(np.sin(headings).sum(), np.cos(headings).sum())
         turn = (mean - signal.heading + np.pi) % (2.0 * np.pi) - np.pi
-        return len(steps) == len(signal.lanes) > 0 and bool(abs(turn) < TURNED)
+        told = len(steps) == len(signal.lanes) > 0 and bool(abs(turn) < TURNED)
+        return told and all(self._goes(lane, signal.heading) for lane in signal.lanes)
+
+    def _goes(self, lane: int, heading: float) -> bool:
+        """Returns whether the reference line of a lane ends in a direction, seen along the lane."""
+        place = self.finder.plan.places.get(lane)
+        line = self.finder.plan.roads[place.road].line if place else None
+        if place is None or line is None:
+            return False
+        end = np.array([self.finder.span(lane)[place.forward]])
+        own = float(line.evaluate(end)[2][0]) + (0.0 if place.forward else np.pi)
+        return bool(abs((own - heading + np.pi) % (2.0 * np.pi) - np.pi) < LINE_TURNED)
 
     def _station(self, lane: int, signal: int, lines: dict[tuple[int, int], float]) -> float:
         """Returns where along its road a lane heeds a signal [m]."""
@@ -218,48 +237,53 @@ class Control:
         return Element("signal", attributes)
 
     def _add_stop_line(self, number: int, line: StopLine) -> None:
-        """Adds the mark of a stop line before a junction."""
-        lane, distance = line.lanes[0]
-        if lane not in self.finder.plan.places:
-            return
-        place = self.finder.plan.places[lane]
-        station = self.finder.along_lane(lane, distance)
-        text = self._ends(line, station)
-        if text == "exact" and not self._is_drawn(lane, station):
-            return
-        middle = 0.5 * (line.left + line.right)
-        site, _ = self.finder.on_road(place.road, middle, station)
-        mark = Element("object", id=f"line{number}", name="StopLine", type="none", subtype="",
-            s=_text(station), t=_text(site.t), zOffset="0", hdg="0",
-            orientation="+" if place.forward else "-")  # fmt: skip
-        if text != "exact":
-            for first, last in _ranges([self.finder.plan.places[i].id for i, _ in line.lanes]):
+        """Adds the marks of a stop line, one for each section and place along it with lanes."""
+        places = self.finder.plan.places
+        lanes: dict[tuple[Heed, float], list[int]] = defaultdict(list)
+        for lane, distance in line.lanes:
+            if lane in places:
+                place = places[lane]
+                heed = Heed(place.road, place.section, place.forward)
+                station = self.finder.along_lane(lane, distance)
+                near = (key for key in lanes if key[0] == heed and abs(key[1] - station) < SAME)
+                lanes[next(near, (heed, station))].append(lane)
+        for part, ((heed, station), members) in enumerate(lanes.items()):
+            ends, beside = self._ends(line, heed, station)
+            code = STOP_LINE if beside else STOP_LINE_FRAME
+            middle = 0.5 * (line.left + line.right) if beside else self._at(members[0], line)
+            site, _ = self.finder.on_road(heed.road, middle, station)
+            name = f"line{number}" if part == 0 else f"line{number}.{part}"
+            mark = Element("object", id=name, name="StopLine", type="none", subtype="",
+                s=_text(station), t=_text(site.t), zOffset="0", hdg="0",
+                orientation="+" if heed.forward else "-")  # fmt: skip
+            for first, last in _ranges([places[i].id for i in members]):
                 add(mark, "validity", fromLane=first, toLane=last)
-        user_data(mark, STOP_LINE, text)
-        self.objects[place.road].append(mark)
+            user_data(mark, code, numbers_text(ends.ravel()))
+            if len(lanes) > 1:
+                user_data(mark, STOP_LINE_PART, str(number))
+            self.objects[heed.road].append(mark)
 
-    def _is_drawn(self, lane: int, station: float) -> bool:
-        """Returns whether readers take a mark at a station of a lane for its stop line."""
-        place, lanes = self.finder.plan.places[lane], self.network.lanes
-        if not any(lanes[i].junction >= 0 for i in lanes[lane].successors):
-            return False
-        first, last = self.finder.span(lane)
-        return (last - station if place.forward else station - first) <= FARTHEST
+    def _at(self, lane: int, line: StopLine) -> np.ndarray:
+        """Returns where a stop line meets the centre of one of its lanes, [3] [m]."""
+        distance = next(distance for other, distance in line.lanes if other == lane)
+        centre, arc = self.network.lanes[lane].centre, self.network.lanes[lane].arc_length
+        return np.array([np.interp(distance, arc, column) for column in centre.T])
 
-    def _ends(self, line: StopLine, station: float) -> str:
-        """Returns where the ends of a stop line lie along its road, if that is a single one."""
-        heeds = set()
-        for lane, _ in line.lanes:
-            place = self.finder.plan.places.get(lane)
-            heeds.add(place and Heed(place.road, place.section, place.forward))
-        heed = heeds.pop()
-        if heed is None or heeds:
-            return "exact"
-        ends = (line.left, line.right, line.guard_left, line.guard_right)
-        found = [self.finder.on_road(heed.road, end, station) for end in ends]
-        if max(beyond for _, beyond in found) > BESIDE:
-            return "exact"
-        return numbers_text(value for site, _ in found for value in (site.s, site.t))
+    def _ends(self, line: StopLine, heed: Heed, station: float) -> tuple[np.ndarray, bool]:
+        """Returns where the four ends of a stop line lie along a road, or in its frame, [4, 2].
+
+        Whether they are all beside the road is the other thing returned.
+        """
+        points = (line.left, line.right, line.guard_left, line.guard_right)
+        found = [self.finder.on_road(heed.road, point, station) for point in points]
+        if max(beyond for _, beyond in found) <= BESIDE:
+            return np.array([(site.s, site.t) for site, _ in found]), True
+        line_of = self.finder.plan.roads[heed.road].line
+        assert line_of is not None
+        x, y, heading, _ = (float(value[0]) for value in line_of.evaluate(np.array([station])))
+        apart = np.stack(points)[:, :2] + self.finder.origin[:2] - (x, y)
+        cosine, sine = np.cos(heading), np.sin(heading)
+        return apart @ np.array([[cosine, -sine], [sine, cosine]]), False
 
     def _add_crosswalk(self, number: int, outline: np.ndarray) -> None:
         """Adds a crosswalk by its corners."""

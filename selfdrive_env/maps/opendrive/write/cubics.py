@@ -23,6 +23,9 @@ SAME = 1e-6
 BOW = 0.002
 """How far a polynomial may be from the straight line between two values."""
 
+BETWEEN = (0.25, 0.5, 0.75)
+"""At these shares between two values it is looked at."""
+
 APART = 1e-6
 """Stations that are nearer to each other count as one [m]."""
 
@@ -113,8 +116,9 @@ def _cubic(stations: Floats, values: Floats, tolerance: float) -> Cubic | None:
         return None
     # Between the values they are meant to be joined by straight lines.
     ends = (stations - start) / length
-    middle = 0.5 * (ends[1:] + ends[:-1])
-    found = a + rise * middle + middle * (1.0 - middle) * (m + n * middle)
-    if np.abs(found - 0.5 * (values[1:] + values[:-1])).max() > BOW:
-        return None
+    for share in BETWEEN:
+        at = ends[:-1] + share * np.diff(ends)
+        found = a + rise * at + at * (1.0 - at) * (m + n * at)
+        if np.abs(found - values[:-1] - share * np.diff(values)).max() > BOW:
+            return None
     return start, a, (rise + m) / length, (n - m) / length**2, -n / length**3

@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.opendrive.geometry import NODES, WEIGHTS, CubicCurve, ReferenceLine
 from selfdrive_env.maps.opendrive.write.cubics import longest
 
-__all__ = ["DIGITS", "Guide", "Piece", "find_guide", "fit_line", "project", "reference_line"]
+__all__ = [
+    "DIGITS",
+    "Guide",
+    "Piece",
+    "centre_guide",
+    "find_guide",
+    "fit_line",
+    "project",
+    "reference_line",
+]
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +34,9 @@ TOLERANCE = 0.001
 
 CORNER = 0.02
 """Where it would bulge further, the point is the corner of a polyline and is rounded off [m]."""
+
+SHARP_CORNER = 0.003
+"""The same of a line that has to keep to the polyline [m]."""
 
 BULGE = 4.0 / 27.0
 """Distance of a cubic curve from its chord: of the length times the angle at one end."""
@@ -113,6 +125,9 @@ class Guide(NamedTuple):
     square: bool
     """Whether the edge was sampled at right angles to the line."""
 
+    sharp: bool = False
+    """Whether the line has to keep to the points, however sharply it then turns."""
+
 
 def find_guide(points: Floats, across: Floats, width: float) -> Guide:
     """Returns what a line along an edge of lanes should run through; nothing for a single point.
@@ -123,9 +138,7 @@ def find_guide(points: Floats, across: Floats, width: float) -> Guide:
             ends with them.
         width: Of all lanes [m].
     """
-    kept = np.append(True, np.hypot(*np.diff(points, axis=0).T) > SAME)
-    if kept[1:].any() and not kept[-1]:
-        kept[np.flatnonzero(kept)[-1]], kept[-1] = kept.sum() == 1, True
+    kept = _apart(points)
     points, across = points[kept], across[kept]
     if len(points) < 2:
         return Guide(points, across, True)
@@ -149,6 +162,32 @@ def find_guide(points: Floats, across: Floats, width: float) -> Guide:
     return _smoothed(points, stations, headings, slants, reach)
 
 
+def centre_guide(points: Floats) -> Guide:
+    """Returns what a line just along the centre of a lane should run through.
+
+    Args:
+        points: Of the centre, [P, 2] [m].
+    """
+    points = points[_apart(points)]
+    if len(points) < 2:
+        return Guide(points, np.zeros(len(points)), False, True)
+    steps = np.diff(points, axis=0)
+    chords, lengths = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0])), np.hypot(*steps.T)
+    headings = _headings(chords, lengths)
+    for end in (0, -1):
+        if BULGE * lengths[end] * abs(headings[end] - chords[end]) > SHARP_CORNER:
+            headings[end] = chords[end]
+    return Guide(points, headings, False, True)
+
+
+def _apart(points: Floats) -> NDArray[np.bool_]:
+    """Returns which points of a line are kept so that no neighbours are equal, both ends are."""
+    kept = np.append(True, np.hypot(*np.diff(points, axis=0).T) > SAME)
+    if kept[1:].any() and not kept[-1]:
+        kept[np.flatnonzero(kept)[-1]], kept[-1] = kept.sum() == 1, True
+    return kept
+
+
 def _smoothed(
     points: Floats, stations: Floats, headings: Floats, slants: Floats, reach: float
 ) -> Guide:
@@ -168,14 +207,15 @@ def _smoothed(
     shifts = _shifts(points, wanted)
     # Between its ends the line is led back to the edge.
     area = np.append(0.0, np.cumsum(0.5 * (free[1:] + free[:-1]) * np.diff(more)))
-    back = shifts[-1] / area[-1]
-    shifts, wanted = shifts - back * area, wanted - back * free
-    moved = _aside(points, wanted, shifts)
-    if np.abs(shifts).max() > MAX_SHIFT or not _goes_on(moved, wanted):
-        steps = np.diff(points, axis=0)
-        chords = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
-        return Guide(points, _headings(chords, np.hypot(*steps.T)), False)
-    return Guide(moved, wanted, False)
+    if area[-1] > 0.0:
+        back = shifts[-1] / area[-1]
+        shifts, wanted = shifts - back * area, wanted - back * free
+        moved = _aside(points, wanted, shifts)
+        if np.abs(shifts).max() <= MAX_SHIFT and _goes_on(moved, wanted):
+            return Guide(moved, wanted, False)
+    steps = np.diff(points, axis=0)
+    chords = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
+    return Guide(points, _headings(chords, np.hypot(*steps.T)), False)
 
 
 def _goes_on(points: Floats, headings: Floats) -> bool:
@@ -225,21 +265,20 @@ def _headings(chords: Floats, lengths: Floats) -> Floats:
     return headings
 
 
-def fit_line(points: Floats, headings: Floats, width: float, *, merged: bool = True) -> list[Piece]:
-    """Returns the pieces of a line near a polyline.
+def fit_line(guide: Guide, width: float, *, merged: bool = True) -> list[Piece]:
+    """Returns the pieces of a line.
 
     Args:
-        points: The polyline, no two neighbours equal, [P, 2] [m].
-        headings: Of the line at them, [P] [rad].
+        guide: What it runs through, no two neighbours equal.
         width: Largest distance of what is described along the line [m].
         merged: A piece may reach over several points.
 
     Returns:
         The pieces; none for less than two points.
     """
-    if len(points) < 2:
+    if len(guide.points) < 2:
         return []
-    at, headings = _knots(points, headings, width)
+    at, headings = _knots(guide, width)
     slack = ASIDE / max(width, 1.0)
 
     def fit(i: int, j: int) -> Piece | None:
@@ -250,8 +289,10 @@ def fit_line(points: Floats, headings: Floats, width: float, *, merged: bool = T
     return longest(len(at) - 1, fit)
 
 
-def _knots(points: Floats, headings: Floats, width: float) -> tuple[Floats, Floats]:
+def _knots(guide: Guide, width: float) -> tuple[Floats, Floats]:
     """Returns points that the line runs through and its headings there, [K, 2] and [K]."""
+    points, headings, _, sharp = guide
+    corner, width = (SHARP_CORNER, 0.0) if sharp else (CORNER, width)
     steps = np.diff(points, axis=0)
     lengths = np.hypot(*steps.T)
     chords = np.unwrap(np.arctan2(steps[:, 1], steps[:, 0]))
@@ -262,8 +303,8 @@ def _knots(points: Floats, headings: Floats, width: float) -> tuple[Floats, Floa
     corners = []
     for side, chord, step in ((-1, before, lengths[:-1]), (1, after, lengths[1:])):
         angle = np.abs(headings - chord)[1:-1]
-        for k in np.flatnonzero(BULGE * step * angle > CORNER).tolist():
-            reach = max(CORNER / (BULGE * angle[k]), ROUND * width * angle[k])
+        for k in np.flatnonzero(BULGE * step * angle > corner).tolist():
+            reach = max(corner / (BULGE * angle[k]), ROUND * width * angle[k])
             place = stations[k + 1] + side * min(reach, 0.5 * step[k])
             corners.append([place, *_between(place, rows)[1:3], chord[k + 1]])
     if corners:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.parse.user_data import (
     CENTRE,
+    ENDS,
     KIND,
     LEFT_MARK,
     LEFT_NEIGHBOUR,
@@ -22,9 +23,10 @@ from selfdrive_env.maps.opendrive.parse.user_data import (
     numbers_text,
 )
 from selfdrive_env.maps.opendrive.write.cubics import Cubic, fit_cubics, merged
-from selfdrive_env.maps.opendrive.write.curves import Piece
+from selfdrive_env.maps.opendrive.write.curves import DIGITS, Piece
 from selfdrive_env.maps.opendrive.write.links import End, Links
 from selfdrive_env.maps.opendrive.write.roads import Plan, Road
+from selfdrive_env.maps.opendrive.write.shapes import SQUARE_END
 from selfdrive_env.maps.opendrive.write.strips import Strip
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
@@ -198,6 +200,8 @@ def _add_section(
             _add_user_data(child, network, lane, back)
             if lane.drivable:
                 _add_centre(child, section.shape.stations, section.shape.centres[place])
+                if section.shape.ends is not None:
+                    _add_ends(child, section.shape.ends[place])
                 _add_neighbours(child, network, plan, strip, place)
 
 
@@ -221,6 +225,12 @@ def _add_centre(element: Element, stations: Floats, aside: Floats) -> None:
     if np.abs(aside).max() > ASIDE:
         for row in fit_cubics(stations, aside, CENTRE_TOLERANCE):
             user_data(element, CENTRE, numbers_text(row))
+
+
+def _add_ends(element: Element, cuts: Floats) -> None:
+    """Appends how much further than its section a lane begins and ends, where it does."""
+    if np.abs(cuts).max() > SQUARE_END:
+        user_data(element, ENDS, numbers_text(np.round(cuts, DIGITS).ravel()))
 
 
 def _add_neighbours(
@@ -289,6 +299,8 @@ def junction_element(
             contactPoint="end" if connection.last else "start")  # fmt: skip
         for lane, beyond in connection.lanes:
             child.append(Element("laneLink", {"from": str(lane), "to": str(beyond)}))
+    if len(element) == 0:
+        _add_entries(element, plan, links, index)
     if junction is not None:
         _add_priorities(element, network, plan, index)
         for place, group in enumerate(junction.signal_groups):
@@ -301,6 +313,24 @@ def junction_element(
         if junction.rule:
             user_data(element, RULE, junction.rule)
     return element
+
+
+def _add_entries(element: Element, plan: Plan, links: Links, index: int) -> None:
+    """Appends the connections of a junction that is entered from other junctions alone.
+
+    OpenDRIVE has no connections from connecting roads, but no junction without a connection.
+    """
+    for number, road in enumerate(plan.roads):
+        beyond = links.roads.get(End(number, False))
+        if road.junction != index or not isinstance(beyond, End):
+            continue
+        child = add(element, "connection", id=len(element),
+            incomingRoad=plan.roads[beyond.road].id, connectingRoad=road.id,
+            contactPoint="start")  # fmt: skip
+        for place in range(len(road.sections[0].strip.lanes)):
+            lane = road.sections[0].lane_id(place)
+            for other in links.lanes.get((number, 0, lane, False), ()):
+                child.append(Element("laneLink", {"from": str(other), "to": str(lane)}))
 
 
 def _add_priorities(element: Element, network: RoadNetwork, plan: Plan, index: int) -> None:

@@ -22,6 +22,9 @@ Floats = NDArray[np.float64]
 NEAR = 0.02
 """Ends of lanes this near to each other are the same [m]."""
 
+EXCHANGED = 200
+"""At most so many roads are looked at to find one that is no connecting road yet."""
+
 __all__ = ["Connection", "End", "Links", "find_links"]
 
 
@@ -44,6 +47,10 @@ class Step(NamedTuple):
     """Id of the lane that is entered."""
 
     other: End
+
+
+Pair = frozenset[End]
+"""Two ends of roads that meet."""
 
 
 @dataclass(slots=True)
@@ -166,6 +173,7 @@ def _link_roads(plan: Plan, links: Links, steps: list[Step], unused: Iterator[in
     groups: dict[End, list[Step]] = defaultdict(list)
     for step in steps:
         groups[first(step.at)].append(step)
+    connected: list[tuple[int, list[Step]]] = []
     for members in groups.values():
         ends = {end for step in members for end in (step.at, step.other)}
         pairs = {frozenset((step.at, step.other)) for step in members}
@@ -179,23 +187,46 @@ def _link_roads(plan: Plan, links: Links, steps: list[Step], unused: Iterator[in
         junction = through[0] if through else next(unused)
         for end in sorted(ends):
             links.roads.setdefault(end, junction)
-        _connect(links, junction, members)
+        connected.append((junction, members))
+    ways = _ways([members for _, members in connected])
+    for junction, members in connected:
+        _connect(links, junction, members, ways)
 
 
-def _connect(links: Links, junction: int, steps: list[Step]) -> None:
-    """Adds the connections of a direct junction, each road as the connecting one only once.
+def _ways(groups: list[list[Step]]) -> dict[Pair, tuple[End, End]]:
+    """Returns which of two ends is that of the incoming road of a connection, and which the other.
 
     A connection serves both directions of traffic; where it can, it leads the way of the traffic.
+    Each road is the connecting one only once, in all junctions, as far as that can be.
     """
-    entered: set[int] = set()
-    pairs: dict[frozenset[End], tuple[End, End]] = {}
+    ways: dict[Pair, tuple[End, End]] = {}
+    taken: dict[int, Pair] = {}
+
+    def give(pair: Pair, way: tuple[End, End], seen: set[int]) -> bool:
+        """Gives a pair one of its two roads; who has it already may get its other one."""
+        for first, second in (way, way[::-1]):
+            if second.road in seen or len(seen) >= EXCHANGED:
+                continue
+            seen.add(second.road)
+            other = taken.get(second.road)
+            if other is None or give(other, ways[other][::-1], seen):
+                ways[pair], taken[second.road] = (first, second), pair
+                return True
+        return False
+
+    for step in (step for members in groups for step in members):
+        pair = frozenset((step.at, step.other))
+        if pair not in ways and not give(pair, (step.at, step.other), set()):
+            ways[pair] = (step.at, step.other)
+    return ways
+
+
+def _connect(
+    links: Links, junction: int, steps: list[Step], ways: dict[Pair, tuple[End, End]]
+) -> None:
+    """Adds the connections of a direct junction."""
     for step in steps:
-        both = frozenset((step.at, step.other))
-        if both not in pairs:
-            turned = step.other.road in entered and step.at.road not in entered
-            pairs[both] = (step.other, step.at) if turned else (step.at, step.other)
-            entered.add(pairs[both][1].road)
-        first, second = pairs[both]
+        first, second = ways[frozenset((step.at, step.other))]
         lanes = (step.lane, step.other_lane)
         if step.at != first:
             lanes = lanes[::-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
 from selfdrive_env.maps.opendrive.write.curves import DIGITS, Piece, reference_line
-from selfdrive_env.maps.opendrive.write.shapes import Shape, find_shape
+from selfdrive_env.maps.opendrive.write.shapes import Shape, centre_shape, find_shape
 from selfdrive_env.maps.opendrive.write.strips import Strip, find_strips, single_strips
 from selfdrive_env.maps.road_network import Lane, RoadNetwork
 
@@ -29,8 +29,11 @@ KINK = 1e-3
 STRAIGHT = 1e-6
 """Lines that turn less where they meet are one [rad]."""
 
-MISSED = 0.5
-"""Lanes that would end further off are written as roads of their own [m]."""
+MISSED = 0.005
+"""Lanes whose centres would lie further off are written as roads of their own [m]."""
+
+MISSED_IN_ROAD = 0.0085
+"""The same where they are one section of a road in the network: its chords miss its curves [m]."""
 
 PLAIN = re.compile(r"0|[1-9][0-9]{0,8}")
 """Names that every program takes for an id."""
@@ -98,10 +101,17 @@ class Plan:
         return place.road, place.section, place.forward == last
 
 
-def find_roads(network: RoadNetwork) -> Plan:
-    """Returns the roads that hold the lanes of a network, in the coordinates of its source."""
+def find_roads(network: RoadNetwork, apart: Collection[int] = ()) -> Plan:
+    """Returns the roads that hold the lanes of a network, in the coordinates of its source.
+
+    Args:
+        network: Any.
+        apart: Lanes that are each a road of its own along its centre.
+    """
     lanes, origin = network.lanes, np.array(network.origin)
-    sections = [s for strip in find_strips(network) for s in _sections(network, strip, origin)]
+    strips = find_strips(network)
+    sections = [s for strip in strips for s in _sections(network, strip, origin, apart)]
+    sections = _connecting(network, sections, origin, apart)
     chains = _chains(lanes, sections)
     names = unique_ids([lanes[chain[0].strip.lanes[0]].road for chain in chains])
     plan = Plan([], {})
@@ -123,18 +133,50 @@ def find_roads(network: RoadNetwork) -> Plan:
     return plan
 
 
-def _sections(network: RoadNetwork, strip: Strip, origin: Floats) -> list[Section]:
-    """Returns a strip as a section; where its lanes would end elsewhere, as one for each."""
+def _sections(
+    network: RoadNetwork, strip: Strip, origin: Floats, apart: Collection[int]
+) -> list[Section]:
+    """Returns a strip as a section; where its lanes would lie elsewhere, as one for each."""
     shape = find_shape(network.lanes, strip, origin)
     if shape is None:
         return []
-    if shape.missed <= MISSED:
+    wanted = any(lane in apart for lane, *_ in strip.members())
+    if not wanted and shape.missed <= (MISSED_IN_ROAD if strip.road else MISSED):
         return [Section(strip, shape)]
     if len(strip.lanes) > 1:
         parts = single_strips(network, strip)
-        return [section for part in parts for section in _sections(network, part, origin)]
-    other = find_shape(network.lanes, strip, origin, by_centre=True)
-    return [Section(strip, other if other and other.missed < shape.missed else shape)]
+        return [section for part in parts for section in _sections(network, part, origin, apart)]
+    other = centre_shape(network.lanes, strip, origin)
+    return [Section(strip, other if other and (wanted or other.missed < shape.missed) else shape)]
+
+
+def _connecting(
+    network: RoadNetwork, sections: list[Section], origin: Floats, apart: Collection[int]
+) -> list[Section]:
+    """Returns sections of which each within a junction comes from one other and leads to one.
+
+    Where the lanes of one come from several, each is one of its own.
+    """
+    lanes = network.lanes
+    while True:
+        owner = {lane: k for k, s in enumerate(sections) for lane, *_ in s.strip.members()}
+        parts: list[Section] = []
+        for section in sections:
+            strip = section.strip
+            split = False
+            if len(strip.lanes) > 1 and not strip.road and lanes[strip.lanes[0]].junction >= 0:
+                beyond: dict[bool, set[int]] = {False: set(), True: set()}
+                for lane, _, forward in strip.members():
+                    for ahead in (False, True):
+                        others = lanes[lane].successors if ahead else lanes[lane].predecessors
+                        beyond[ahead == forward].update(owner.get(i, -1) for i in others)
+                split = max(len(found) for found in beyond.values()) > 1
+            for part in single_strips(network, strip) if split else ():
+                parts += _sections(network, part, origin, apart)
+            parts += [] if split else [section]
+        if len(parts) == len(sections):
+            return parts
+        sections = parts
 
 
 def driving_lane_km(network: RoadNetwork, plan: Plan) -> float:

@@ -12,18 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.maps.network.differences import offset
 from selfdrive_env.maps.opendrive.geometry import ReferenceLine
+from selfdrive_env.maps.opendrive.parse.user_data import MAX_CUT
 from selfdrive_env.maps.opendrive.write.curves import (
+    Guide,
     Piece,
+    centre_guide,
     find_guide,
     fit_line,
     project,
     reference_line,
 )
-from selfdrive_env.maps.opendrive.write.strips import Strip
+from selfdrive_env.maps.opendrive.write.strips import MAX_REACH, Strip
 from selfdrive_env.maps.road_network import Lane
 
-__all__ = ["Shape", "find_shape", "sides"]
+__all__ = ["SQUARE_END", "Shape", "centre_shape", "find_shape", "sides"]
 
 Floats = NDArray[np.float64]
 
@@ -59,6 +63,15 @@ SHORT_BESIDE = 0.8
 STRAY = 0.02
 """Where nobody drives, lines that miss edges by more are led along the inside of the bend [m]."""
 
+SQUARE_END = 0.002
+"""Lanes that end this near to the ends of their line are cut squarely [m]."""
+
+MAX_CUT_OFF = 0.9
+"""Share of its length that a lane may lose at ends that are cut obliquely."""
+
+LOOKED_AT = 1.0
+"""Spacing at which centres are compared with what readers have [m]."""
+
 GAP = 1e-3
 """Ends of a line this near to those of the edge are the same [m]."""
 
@@ -89,7 +102,11 @@ class Shape:
     """Whether the line is the edge between the directions, so that roads can be continued."""
 
     missed: float
-    """How far from the ends of the driving lanes' centres readers end them, at most [m]."""
+    """How far from where they lie readers have the centres of driving lanes, at most [m]."""
+
+    ends: Floats | None = None
+    """How much further than the line left edge, right edge and centre of each lane begin and end,
+    [B, 3, 2] [m]."""
 
 
 def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
@@ -105,7 +122,6 @@ def find_shape(
     strip: Strip,
     origin: Floats,
     *,
-    by_centre: bool = False,
     inside: bool = False,
 ) -> Shape | None:
     """Returns where the lanes of a strip lie, None where they have no length.
@@ -114,80 +130,232 @@ def find_shape(
         lanes: Of the network.
         strip: The lanes.
         origin: Added to all coordinates, [3] [m].
-        by_centre: Whether the line follows the centre of the first driving lane, and no edge.
         inside: Whether it follows the shortest edge, from which no other one is hidden in a bend.
     """
     edges, centres = _edges(lanes, strip)
     edges, centres = edges + origin, centres + origin
     driven = [k for k, lane in enumerate(strip.lanes) if lanes[lane].drivable]
-    chosen = driven or list(range(len(strip.lanes)))
-    heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
     base = _base(edges, strip.left, SHORT if driven else SHORT_BESIDE, inside=inside)
-    aside = edges[0, :, :2] - edges[-1, :, :2]
-    width = np.hypot(*aside.T)
-    across = np.arctan2(-aside[:, 0], aside[:, 1])
-    steps = np.gradient(edges[base, :, :2], axis=0)
-    along = np.arctan2(steps[:, 1], steps[:, 0])
-    across = np.where(width > 0.05, across, along)
-    followed = edges[base]
-    if driven and by_centre:
-        followed = centres[driven[0]]
-        steps = np.gradient(followed[:, :2], axis=0)
-        across = np.arctan2(steps[:, 1], steps[:, 0])
-    elif driven and not strip.road and _largest_turn(followed) > JOGGED:
-        smooth = min(driven, key=lambda k: _largest_turn(centres[k]))
-        if _largest_turn(centres[smooth]) < 0.5 * JOGGED:
-            followed = centres[smooth]
-            steps = np.gradient(followed[:, :2], axis=0)
-            across = np.arctan2(steps[:, 1], steps[:, 0])
+    width = float(np.hypot(*(edges[0, :, :2] - edges[-1, :, :2]).T).max())
+    guide = _guide(edges, base, centres[driven] if not strip.road else centres[:0])
     # Readers sample what nobody drives on coarsely, but where a piece begins.
-    guide = find_guide(followed[:, :2], across, float(width.max()))
-    pieces = fit_line(guide.points, guide.headings, float(width.max()), merged=bool(driven))
+    pieces = fit_line(guide, width, merged=bool(driven))
     if not pieces:
         return None
     line = reference_line(pieces)
-    s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
-    bulge = BULGE if guide.square else FINE
-    missed = np.zeros(edges.shape[1] - 1)
-    for k in sorted({0, base, len(edges) - 1}):
-        for share in CHECKED:
-            inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
-            _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
-            missed = np.maximum(missed, np.abs(between - t[k, :-1] - share * np.diff(t[k])))
-    if missed.max() > bulge:
-        # Those that are nearly as far would be led astray by their neighbours.
-        counts = _parts(edges, missed > ALSO * bulge)
-        rows = [_divided(r, counts) for r in (edges, heights[None, :, None], s[..., None])]
-        edges, heights, centres = rows[0], rows[1][0, :, 0], _divided(centres, counts)
-        s, t = _placed(edges, line, rows[2][..., 0])
-    if not (driven or inside) and _stray(edges, line, s, t) > STRAY:
+    tips = _tips(lanes, strip)[driven] + origin[:2]
+    whole = strip.road or not driven or len(strip.lanes) == 1
+    along, before = (line, 0.0) if whole else _extended(pieces, tips)
+    edges, centres, s, t = _measured(edges, centres, along, base, BULGE if guide.square else FINE)
+    if not (driven or inside) and _stray(edges, line, s, t).max() > STRAY:
         return find_shape(lanes, strip, origin, inside=True)
-    stations = np.unique(np.concatenate([s.ravel(), [0.0, line.length]]))
-    stations = stations[np.append(True, np.diff(stations) > SAME)]
-    stations[-1] = line.length
+    own, aside = _placed(centres, along, 0.5 * (s[:-1] + s[1:]))
+    s, own = s - before, own - before
+    stations = _stations(line, s)
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
-    s_mid, t_mid = _placed(centres, line, 0.5 * (s[:-1] + s[1:]))
-    middles = np.stack([np.interp(stations, *row) for row in zip(s_mid, t_mid, strict=True)])
-    return Shape(
-        pieces,
-        line.length,
-        stations,
-        offsets,
-        middles - 0.5 * (offsets[:-1] + offsets[1:]),
-        np.interp(stations, s[base], heights),
-        base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP),
-        _missed(line, centres[driven], middles[driven]) if driven else 0.0,
-    )
+    middles = np.stack([np.interp(stations, *row) for row in zip(own, aside, strict=True)])
+    chosen = driven or list(range(len(strip.lanes)))
+    heights = edges[[*chosen, *(k + 1 for k in chosen)], :, 2].mean(axis=0)
+    heights = np.interp(stations, s[base], heights)
+    shape = Shape(pieces, line.length, stations, offsets, middles, heights, False, 0.0)
+    shape.centred = base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP)
+    if along is not line:
+        cuts = _cuts(along, tips) - np.array([before, before - along.length + line.length])
+        shape.ends = np.zeros((len(strip.lanes), 3, 2))
+        shape.ends[driven] = cuts
+    shape.missed = max((_missed(line, centres[k], own[k], shape, k) for k in driven), default=0.0)
+    shape.centres = middles - 0.5 * (offsets[:-1] + offsets[1:])
+    return shape
 
 
-def _missed(line: ReferenceLine, centres: Floats, middles: Floats) -> float:
-    """Returns how far from their ends readers end some centres, at most [m]."""
+def _measured(
+    edges: Floats, centres: Floats, line: ReferenceLine, base: int, bulge: float
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Returns edges and centres with points enough, and stations and offsets of the edges'.
+
+    Args:
+        edges: From left to right, [B + 1, P, 3] [m].
+        centres: [B, P, 3] [m].
+        line: The reference line.
+        base: The edge that it follows.
+        bulge: How far the line may be from the chords between points [m].
+    """
+    s, t = _placed(edges, line, np.tile(_shares(edges[base]) * line.length, (len(edges), 1)))
+    counts = _bulging(edges, line, s, t, bulge, sorted({0, base, len(edges) - 1}))
+    if counts.max() > 1:
+        edges, centres = _divided(edges, counts), _divided(centres, counts)
+        s, t = _placed(edges, line, _divided(s[..., None], counts)[..., 0])
+    return edges, centres, s, t
+
+
+def _tips(lanes: list[Lane], strip: Strip) -> Floats:
+    """Returns where left edge, right edge and centre of each lane begin and end, [B, 3, 2, 2]."""
+    tips = []
+    for k, lane in enumerate(strip.lanes):
+        centre = lanes[lane].centre[:: 1 if strip.forward[k] else -1]
+        tips.append([line[[0, -1], :2] for line in (*sides(lanes, strip, k), centre)])
+    return np.array(tips)
+
+
+def _beyond(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how far ahead of the start and end of a line starts and ends lie, [..., 2] [m]."""
     x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
-    offset = middles[:, [0, -1]]
-    dx = x - offset * np.sin(heading) - centres[:, [0, -1], 0]
-    dy = y + offset * np.cos(heading) - centres[:, [0, -1], 1]
-    return float(np.hypot(dx, dy).max())
+    beyond: Floats = (tips[..., 0] - x) * np.cos(heading) + (tips[..., 1] - y) * np.sin(heading)
+    return beyond
+
+
+def _extended(pieces: list[Piece], tips: Floats) -> tuple[ReferenceLine, float]:
+    """Returns a line that goes on straight as far as lanes reach that end just beyond its ends.
+
+    Args:
+        pieces: Of the line.
+        tips: Where the lanes begin and end, [..., 2, 2] [m].
+
+    Returns:
+        The line, and how much earlier it begins [m].
+    """
+    line = reference_line(pieces)
+    beyond = _beyond(line, tips)
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    before = max(-float(beyond[..., 0].min()), 0.0)
+    after = max(float(beyond[..., 1].max()), 0.0)
+    before, after = (by if by <= MAX_REACH else 0.0 for by in (before, after))
+    longer = list(pieces)
+    if before > SAME:
+        at = x[0] - before * np.cos(heading[0]), y[0] - before * np.sin(heading[0])
+        longer.insert(0, Piece(float(at[0]), float(at[1]), float(heading[0]), before))
+    if after > SAME:
+        longer.append(Piece(float(x[1]), float(y[1]), float(heading[1]), after))
+    return reference_line(longer), before if before > SAME else 0.0
+
+
+def _cuts(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how much further than a line lanes begin and end, [D, 3, 2] [m].
+
+    Args:
+        line: The reference line, which reaches as far as any of them.
+        tips: Where they begin and end, [D, 3, 2, 2] [m].
+    """
+    ends = np.array([0.0, line.length])
+    guess = _beyond(line, tips) + ends
+    s, _ = project(line, tips.reshape(-1, 2), guess.ravel())
+    cuts: Floats = s.reshape(guess.shape) - ends
+    return cuts
+
+
+def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
+    """Returns where a single lane lies along its own centre, None where that has no length.
+
+    However its edges jog and its ends are cut, the centre stays where it is.
+
+    Args:
+        lanes: Of the network.
+        strip: Of that lane.
+        origin: Added to all coordinates, [3] [m].
+    """
+    edges, centres = _edges(lanes, strip)
+    edges, centre = edges + origin, centres[0] + origin
+    width = float(np.hypot(*(edges[0] - edges[1])[:, :2].T).max())
+    pieces = fit_line(centre_guide(centre[:, :2]), width)
+    if not pieces:
+        return None
+    line = reference_line(pieces)
+    own, aside = (v[0] for v in _placed(centre[None], line, _shares(centre)[None] * line.length))
+    s, t = _placed(edges, line, np.stack([own, own]))
+    # What lies beyond the ends, or further inside a bend than its centre, is beside its own point.
+    x, y, heading, _ = line.evaluate(own)
+    beside = (edges[..., 1] - y) * np.cos(heading) - (edges[..., 0] - x) * np.sin(heading)
+    lost = _stray(edges, line, s, t) > STRAY
+    s, t = np.maximum.accumulate(np.where(lost, own, s), axis=1), np.where(lost, beside, t)
+    # Where a centre turns back for a step, its left edge stays on the left.
+    t = aside + np.abs(t - aside) * np.array([[1.0], [-1.0]])
+    stations = _stations(line, np.append(s, own))
+    offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
+    offsets = np.minimum.accumulate(offsets, axis=0)
+    middle = np.interp(stations, own, aside)
+    heights = np.interp(stations, own, centre[:, 2])
+    shape = Shape(pieces, line.length, stations, offsets, middle[None], heights, False, 0.0)
+    shape.missed = _missed(line, centre, own, shape, 0)
+    shape.centres = (middle - 0.5 * (offsets[0] + offsets[1]))[None]
+    shape.ends = _oblique(edges, line, s)
+    return shape
+
+
+def _oblique(edges: Floats, line: ReferenceLine, s: Floats) -> Floats | None:
+    """Returns how much further than a line two edges begin and end, None where they do not.
+
+    Args:
+        edges: [2, P, 3] [m].
+        line: Along the centre between them.
+        s: Stations of their points, [2, P] [m].
+    """
+    beyond = _beyond(line, edges[:, [0, -1], :2])
+    beyond[:, 0] = np.where(beyond[:, 0] < 0.0, beyond[:, 0], s[:, 0])
+    beyond[:, 1] = np.where(beyond[:, 1] > 0.0, beyond[:, 1], s[:, -1] - line.length)
+    short = (beyond[:, 0] - beyond[:, 1]).max() > MAX_CUT_OFF * line.length
+    if short or np.abs(beyond).max() > MAX_CUT or np.abs(beyond).max() < SQUARE_END:
+        return None
+    return np.concatenate([beyond, np.zeros((1, 2))])[None]
+
+
+def _stations(line: ReferenceLine, s: Floats) -> Floats:
+    """Returns stations of both ends of a line and of points along it, ascending [m]."""
+    inside = np.clip(s.ravel(), 0.0, line.length)
+    stations = np.unique(np.concatenate([inside, [0.0, line.length]]))
+    stations = stations[np.append(True, np.diff(stations) > SAME)]
+    stations[-1] = line.length
+    return stations
+
+
+def _guide(edges: Floats, base: int, centres: Floats) -> Guide:
+    """Returns what a line along an edge should run through, or a smoother centre in its place.
+
+    Args:
+        edges: From left to right, [B + 1, P, 3] [m].
+        base: The edge.
+        centres: That may take its place, [C, P, 3] [m].
+    """
+    followed = edges[base]
+    steps = np.gradient(followed[:, :2], axis=0)
+    aside = edges[0, :, :2] - edges[-1, :, :2]
+    across = np.arctan2(-aside[:, 0], aside[:, 1])
+    along = np.arctan2(steps[:, 1], steps[:, 0])
+    across = np.where(np.hypot(*aside.T) > 0.05, across, along)
+    if len(centres) and _largest_turn(followed) > JOGGED:
+        smooth = min(centres, key=_largest_turn)
+        if _largest_turn(smooth) < 0.5 * JOGGED:
+            followed = smooth
+            steps = np.gradient(followed[:, :2], axis=0)
+            across = np.arctan2(steps[:, 1], steps[:, 0])
+    return find_guide(followed[:, :2], across, float(np.hypot(*aside.T).max()))
+
+
+def _missed(line: ReferenceLine, centre: Floats, own: Floats, shape: Shape, k: int) -> float:
+    """Returns how far readers have the centre of a lane from where it lies, at most [m].
+
+    They do not let it be outside its edges.
+
+    Args:
+        line: The reference line.
+        centre: [P, 3] [m].
+        own: The stations of its points, [P] [m].
+        shape: With the offset of the centre from the line in `centres`.
+        k: The place of the lane.
+    """
+    stations, middle = shape.stations, shape.centres[k]
+    cuts = (0.0, 0.0) if shape.ends is None else shape.ends[k, 2]
+    first, last = cuts[0], line.length + cuts[1]
+    known = _shares(centre)
+    shares = np.union1d(known, np.linspace(0.0, 1.0, 2 + int(line.length / LOOKED_AT)))
+    own = np.concatenate([[first], np.interp(shares, known, own), [last]])
+    x, y, heading, _ = line.evaluate(own)
+    aside = np.interp(own, stations, middle)
+    found = np.stack([x - aside * np.sin(heading), y + aside * np.cos(heading)], axis=-1)
+    ends = np.hypot(*(found[[0, -1]] - centre[[0, -1], :2]).T)
+    inside = (stations >= first) & (stations <= last)
+    outside = np.maximum(middle - shape.offsets[k], shape.offsets[k + 1] - middle)[inside]
+    return max(offset(found[1:-1], centre), float(ends.max()), float(outside.max(initial=0.0)))
 
 
 def _largest_turn(line: Floats) -> float:
@@ -247,8 +415,8 @@ def _base(edges: Floats, left: int, short: float, *, inside: bool) -> int:
     return int(np.argmax(np.where(folded, 0.0, lengths)))
 
 
-def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> float:
-    """Returns how far stations and offsets lead from the points they stand for, at most [m].
+def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> Floats:
+    """Returns how far stations and offsets lead from the points they stand for, [B + 1, P] [m].
 
     Where a line along the outside of a bend bends more tightly than the lanes are wide, points on
     the inside have no place along it.
@@ -256,13 +424,37 @@ def _stray(edges: Floats, line: ReferenceLine, s: Floats, t: Floats) -> float:
     x, y, heading, _ = line.evaluate(s.ravel())
     dx = (x - t.ravel() * np.sin(heading)).reshape(s.shape) - edges[..., 0]
     dy = (y + t.ravel() * np.cos(heading)).reshape(s.shape) - edges[..., 1]
-    return float(np.hypot(dx, dy).max())
+    stray: Floats = np.hypot(dx, dy)
+    return stray
 
 
 def _placed(edges: Floats, line: ReferenceLine, guess: Floats) -> tuple[Floats, Floats]:
     """Returns stations and offsets of the points of edges, [B + 1, P] each [m]."""
     s, t = project(line, edges[..., :2].reshape(-1, 2), guess.ravel())
     return np.maximum.accumulate(s.reshape(guess.shape), axis=1), t.reshape(guess.shape)
+
+
+def _bulging(
+    edges: Floats, line: ReferenceLine, s: Floats, t: Floats, bulge: float, looked_at: list[int]
+) -> NDArray[np.int64]:
+    """Returns in how many parts each chord is measured, by how far the line is from it, [P - 1].
+
+    Args:
+        edges: [B + 1, P, 3] [m].
+        line: The reference line.
+        s: Stations of their points, [B + 1, P] [m].
+        t: Offsets of their points, [B + 1, P] [m].
+        bulge: How far the line may be away [m].
+        looked_at: Which edges count.
+    """
+    missed = np.zeros(edges.shape[1] - 1)
+    for k in looked_at:
+        for share in CHECKED:
+            inner = edges[k, :-1, :2] + share * (edges[k, 1:, :2] - edges[k, :-1, :2])
+            _, between = project(line, inner, s[k, :-1] + share * np.diff(s[k]))
+            missed = np.maximum(missed, np.abs(between - t[k, :-1] - share * np.diff(t[k])))
+    # Those that are nearly as far would be led astray by their neighbours.
+    return _parts(edges, missed > (ALSO * bulge if missed.max() > bulge else np.inf))
 
 
 def _parts(edges: Floats, far: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 from selfdrive_env.maps.network.differences import longer, offset
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
-__all__ = ["Strip", "find_strips", "single_strips"]
+__all__ = ["MAX_REACH", "Strip", "find_strips", "single_strips"]
 
 Floats = NDArray[np.float64]
 
 NEAR = 0.02
 """Edges at most this far apart are the same [m]."""
+
+CENTRE = 0.004
+"""The same of the centre lines of two lanes over one surface [m]."""
 
 MAX_REACH = 0.5
 """Ends of neighbours may be this far apart: each was cut square to itself [m]."""
@@ -107,7 +110,7 @@ def _twins(lanes: list[Lane]) -> dict[int, int]:
         others = [other for place in places for other in waiting.get(place, ())]
         for other in others:
             same = lanes[other].junction == lane.junction and other not in twins
-            if same and _alike(lanes[other].left, lane.right[::-1]):
+            if same and _is_twin(lanes[other], lane):
                 twins[other] = index
                 break
         else:
@@ -116,20 +119,27 @@ def _twins(lanes: list[Lane]) -> dict[int, int]:
     return twins
 
 
-def _alike(one: Floats, other: Floats, reach: float = NEAR) -> bool:
+def _is_twin(one: Lane, other: Lane) -> bool:
+    """Returns whether two lanes are the two directions of one surface, with one centre line."""
+    centres = one.centre, other.centre[::-1]
+    return _alike(one.left, other.right[::-1]) and _alike(*centres, CENTRE, CENTRE)
+
+
+def _alike(one: Floats, other: Floats, reach: float = NEAR, near: float = NEAR) -> bool:
     """Returns whether two edges are the same line in the same direction.
 
     Args:
         one: The one, [P, 3] [m].
         other: The other one, [Q, 3] [m].
         reach: How far their ends may be apart [m].
+        near: How far they may be apart between them [m].
     """
     ends = np.abs(one[[0, -1]] - other[[0, -1]])
     if ends[:, :2].max() > reach or ends[:, 2].max() > STEP:
         return False
-    if len(one) == len(other) and np.abs(one[:, :2] - other[:, :2]).max() <= NEAR:
+    if len(one) == len(other) and np.abs(one[:, :2] - other[:, :2]).max() <= near:
         return True
-    return max(offset(one, longer(other)), offset(other, longer(one))) <= NEAR
+    return max(offset(one, longer(other)), offset(other, longer(one))) <= near
 
 
 def _named(network: RoadNetwork, twins: dict[int, int]) -> list[Strip]:

@@ -8,8 +8,11 @@ import os
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
+
 from selfdrive_env.config.files import write_whole
-from selfdrive_env.maps.network.differences import differences
+from selfdrive_env.maps.network.differences import differences, distance_bound, offset
 from selfdrive_env.maps.opendrive.parse.user_data import DRIVING_LANES, numbers_text
 from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES
 from selfdrive_env.maps.opendrive.reader import read_opendrive
@@ -23,9 +26,17 @@ from selfdrive_env.maps.opendrive.write.elements import (
 from selfdrive_env.maps.opendrive.write.links import find_links
 from selfdrive_env.maps.opendrive.write.roads import Plan, driving_lane_km, find_roads
 from selfdrive_env.maps.opendrive.write.sites import Finder
-from selfdrive_env.maps.road_network import MapError, RoadNetwork
+from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
 
 __all__ = ["save_opendrive"]
+
+Floats = NDArray[np.float64]
+
+CENTRE = 0.0095
+"""Lanes whose centre comes back further off are roads of their own [m]."""
+
+EDGE = 0.05
+"""The same of edges, where several lanes are one section [m]."""
 
 
 def save_opendrive(network: RoadNetwork, path: str | os.PathLike[str]) -> list[str]:
@@ -51,10 +62,47 @@ def save_opendrive(network: RoadNetwork, path: str | os.PathLike[str]) -> list[s
     network.check()
     if not any(lane.drivable for lane in network.lanes):
         raise MapError(f"map {network.name!r}: none of {len(network.lanes)} lanes is drivable")
-    plan = find_roads(network)
-    write_whole(path, _packed(_document(network, plan), path))
+    apart: set[int] = set()
+    while True:
+        plan = find_roads(network, apart)
+        write_whole(path, _packed(_document(network, plan), path))
+        again = read_opendrive(path)
+        missed = _missed(network, plan, again) - apart
+        if not missed:
+            break
+        apart |= missed
     names = {index: place.name for index, place in plan.places.items()}
-    return differences(network, read_opendrive(path), names)
+    return differences(network, again, names)
+
+
+def _missed(network: RoadNetwork, plan: Plan, again: RoadNetwork) -> set[int]:
+    """Returns the lanes of sections in which a driving lane has not come back to where it was.
+
+    What names of the network have put together stays so.
+    """
+    indices = {lane.name: index for index, lane in enumerate(again.lanes)}
+    shift = np.array(again.origin) - np.array(network.origin)
+    missed: set[int] = set()
+    for road in plan.roads:
+        for strip in (section.strip for section in road.sections if not section.strip.road):
+            members = [index for index, *_ in strip.members() if network.lanes[index].drivable]
+            limits = (CENTRE, EDGE if len(strip.lanes) > 1 else np.inf)
+            for index in members:
+                lane = network.lanes[index]
+                found = indices.get(plan.places[index].name)
+                if found is None or _is_off(lane, again.lanes[found], shift, limits):
+                    missed.update(members)
+                    break
+    return missed
+
+
+def _is_off(lane: Lane, found: Lane, shift: Floats, limits: tuple[float, float]) -> bool:
+    """Returns whether the centre or an edge of a lane lies further off than a limit [m]."""
+    for name, limit in zip(("centre", "left", "right"), (*limits, limits[1]), strict=True):
+        one, two = getattr(lane, name), getattr(found, name) + shift
+        if distance_bound(one, two) > limit and max(offset(one, two), offset(two, one)) > limit:
+            return True
+    return False
 
 
 def _document(network: RoadNetwork, plan: Plan) -> bytes:
