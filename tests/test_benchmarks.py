@@ -82,11 +82,11 @@ def test_gpu_runs_through_in_the_simulator(tmp_path: Path) -> None:
     assert all(one["identical"] for one in found["agreement"].values())
     assert {one["status"] for one in found["rates"].values()} == {"done"}
     widths = {name: one["row_bytes"] for name, one in found["rates"].items()}
-    assert widths == {"lean, float32, 8 agents": 1748, "lean, float16, 8 agents": 874}
+    assert widths == {"lean, float32, 8 agents": 1580, "lean, float16, 8 agents": 790}
     parts = found["parts"]["lean"]
     assert all(spent > 0 for spent in parts["kernel_s"].values())
     assert parts["stage_cycles"]["road"] > 0
-    assert "| lean, float16, 8 agents | 874 |" in done.stdout
+    assert "| lean, float16, 8 agents | 790 |" in done.stdout
 
 
 @pytest.mark.cudasim
