@@ -17,6 +17,9 @@ from selfdrive_env.training.network import Networks
 
 __all__ = ["Acts", "OnePass"]
 
+LEAST = 64
+"""Rows below which a thread of its own is not worth waking."""
+
 
 class Acts(NamedTuple):
     """Where what is done in a step goes to, [B] each."""
@@ -85,19 +88,24 @@ class OnePass:
         """Takes over the weights of the networks; to be called after each change of them."""
         self.shared.load()
 
+    def _shares(self, count: int) -> int:
+        """Returns among how many threads so many rows are divided."""
+        return max(min(self._threads, count // LEAST), 1)
+
     def _over(self, count: int, work: Callable[[Layers, slice], Any]) -> None:
         """Lets each thread do its part of so many rows, in pieces."""
-        ends = [count * number // self._threads for number in range(self._threads + 1)]
+        shares = self._shares(count)
+        ends = [count * number // shares for number in range(shares + 1)]
 
         def part(number: int) -> None:
             with torch.no_grad():
                 for begin in range(ends[number], ends[number + 1], PIECE):
                     work(self.layers[number], slice(begin, min(begin + PIECE, ends[number + 1])))
 
-        if self._pool is None:
+        if self._pool is None or shares == 1:
             part(0)
             return
-        others = [self._pool.submit(part, number) for number in range(1, self._threads)]
+        others = [self._pool.submit(part, number) for number in range(1, shares)]
         part(0)
         for other in others:
             other.result()
@@ -136,9 +144,10 @@ class OnePass:
         self.load()
         settings = torch.tensor((1.0 / size, *weights))
         common = [one.numpy() for one in (learnt.actions, learnt.figures, settings)]
-        sums = torch.zeros(self._threads, 4, dtype=torch.float64)
-        sums_of = {id(own): line.numpy() for own, line in zip(self.layers, sums, strict=True)}
-        for own in self.layers:
+        used = self.layers[: self._shares(len(index))]
+        sums = torch.zeros(len(used), 4, dtype=torch.float64)
+        sums_of = {id(own): line.numpy() for own, line in zip(used, sums, strict=True)}
+        for own in used:
             own.vector.zero_()
 
         def work(layers: Layers, piece: slice) -> None:
@@ -154,7 +163,7 @@ class OnePass:
             layers.backward(rows)
 
         self._over(len(index), work)
-        for own in self.layers[1:]:
+        for own in used[1:]:
             self.layers[0].vector.add_(own.vector)
         self._hand_out()
         return sums.sum(0)
