@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Image
+from IPython.display import Image, display
 from matplotlib import pyplot as plt
 
 from selfdrive_env.evaluation import CAUSES, compare, evaluate, load
@@ -78,14 +78,14 @@ for recording in trained.recordings:
     worst.setdefault(recording.incident.cause, recording)
 for cause, recording in worst.items():
     print(f"{cause}, {recording.incident.speed:.1f} m/s")
-films = [film(recording) for recording in worst.values()]
-
-longest = max(len(frames) for frames in films)
-films = [frames + frames[-1:] * (longest - len(frames)) for frames in films]
-Path("runs").mkdir(exist_ok=True)
-grid = [np.concatenate(frames, axis=1) for frames in zip(*films, strict=True)]
-write_video(grid, "runs/incidents.png", fps=1.0 / 0.3)
-Image("runs/incidents.png")
+if worst:  # short drives may go well
+    films = [film(recording) for recording in worst.values()]
+    longest = max(len(frames) for frames in films)
+    films = [frames + frames[-1:] * (longest - len(frames)) for frames in films]
+    Path("runs").mkdir(exist_ok=True)
+    grid = [np.concatenate(frames, axis=1) for frames in zip(*films, strict=True)]
+    write_video(grid, "runs/incidents.png", fps=1.0 / 0.3)
+    display(Image("runs/incidents.png"))
 
 # %% [markdown]
 # **Probes** are small scenes that each need one skill, here with five trials instead of twenty.

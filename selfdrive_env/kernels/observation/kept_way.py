@@ -232,7 +232,9 @@ def make_way(model, data, world, agent):
         segments[hop, FIRST_SEGMENT], segments[hop, NUM_SEGMENTS] = np.int32(first), np.int32(most)
         hops += 1
         bound_strips(lanes, stretch[hop], first, most, low, chunk)
-        at, scale = (lane, ONE) if hop == 0 else (target, ONE / ratio)
+        # Two choices: of a pair, NVVM's optimiser finds no end.
+        at = lane if hop == 0 else target
+        scale = ONE if hop == 0 else ONE / ratio
         marks = keep_marks(model, data, world, agent, at, start, scale, marks)
         passes = hop > 0 or key[PASSES] != 0
         if target == goal_lane and passes and goal + 1 < key[GOALS]:
