@@ -398,7 +398,7 @@ class Trainer:
                     yield index, total
 
     def _batch(self, rollout: Rollout, advantages: Tensor, targets: Tensor) -> Learnt:
-        """Returns what the loss needs; the arguments are normalised and float64 or float32, [N]."""
+        """Returns what the loss needs, from normalised advantages and the critic's targets, [N]."""
         networks = self.networks
         unscaled = (targets - networks.value_mean) / networks.value_scale
         figures = torch.stack([rollout.log_probabilities.flatten(), advantages, unscaled])
