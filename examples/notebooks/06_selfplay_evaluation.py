@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from IPython.display import Image, display
+from IPython.display import Image
 from matplotlib import pyplot as plt
 
 from selfdrive_env.evaluation import CAUSES, compare, evaluate, load
@@ -63,6 +63,7 @@ plt.show()
 # **Incidents.** The worst were kept: the state some seconds before, and all actions since. Played
 # again they are the same drive, so one can look at it from anywhere. Here is the worst of each
 # cause, from left to right; the camera follows the agent of the incident, the orange one.
+# In a short drive there may be none: then those of random actions are shown.
 
 
 # %%
@@ -73,19 +74,20 @@ def film(recording):
     return [env.frame(incident.world * env.rows_per_world + incident.agent) for env in worlds]
 
 
+shown = trained if trained.recordings else evaluate(load("random"), keep=40, **options)
 worst = {}
-for recording in trained.recordings:
+for recording in shown.recordings:
     worst.setdefault(recording.incident.cause, recording)
 for cause, recording in worst.items():
-    print(f"{cause}, {recording.incident.speed:.1f} m/s")
-if worst:  # short drives may go well
-    films = [film(recording) for recording in worst.values()]
-    longest = max(len(frames) for frames in films)
-    films = [frames + frames[-1:] * (longest - len(frames)) for frames in films]
-    Path("runs").mkdir(exist_ok=True)
-    grid = [np.concatenate(frames, axis=1) for frames in zip(*films, strict=True)]
-    write_video(grid, "runs/incidents.png", fps=1.0 / 0.3)
-    display(Image("runs/incidents.png"))
+    print(f"{shown.policy}: {cause}, {recording.incident.speed:.1f} m/s")
+films = [film(recording) for recording in worst.values()]
+
+longest = max(len(frames) for frames in films)
+films = [frames + frames[-1:] * (longest - len(frames)) for frames in films]
+Path("runs").mkdir(exist_ok=True)
+grid = [np.concatenate(frames, axis=1) for frames in zip(*films, strict=True)]
+write_video(grid, "runs/incidents.png", fps=1.0 / 0.3)
+Image("runs/incidents.png")
 
 # %% [markdown]
 # **Probes** are small scenes that each need one skill, here with five trials instead of twenty.
