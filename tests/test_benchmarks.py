@@ -200,6 +200,26 @@ def test_the_learner_is_timed_case_by_case(tmp_path: Path) -> None:
     assert all(run["steps_per_second"] > 0.0 for runs in cases.values() for run in runs)
 
 
+def test_the_learner_is_timed_at_a_share_and_against_a_tree(tmp_path: Path) -> None:
+    small = ("num_worlds=1", "env.agents_per_world=16", "rollout=8", "minibatch=64")
+    words = ["--rounds", "1", "--updates", "1", "--kept", "0.25", "--against", str(ROOT)]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "learner.py"), *words, "--set", *small,
+         "--json", str(tmp_path / "a.json")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "| this tree | 25 % |" in done.stdout
+    found = json.loads((tmp_path / "a.json").read_text())["0.25"]
+    assert set(found) == {"the other", "this tree"}
+    for runs in found.values():
+        assert all(0.0 < run["learn"] < run["all"] for run in runs)
+        assert all(run["kept"] == pytest.approx(0.25, abs=0.01) for run in runs)
+
+
 def test_the_curve_adds_up_runs_that_follow_each_other(tmp_path: Path) -> None:
     first = tiny_config(tmp_path / "first", checkpoint_minutes=0.0, keep_checkpoints=9)
     second = tiny_config(tmp_path / "second", start_from=first.out_dir)

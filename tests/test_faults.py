@@ -499,7 +499,8 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
     from pathlib import Path
 
     import selfdrive_env.compiler.cache as cache
-    from selfdrive_env.policies.deep_sets import SOURCES
+    from selfdrive_env.policies import deep_sets
+    from selfdrive_env.training.gradients import kernels
 
     package = Path(cache.__file__).parents[1]
     with_kernels = {
@@ -507,6 +508,7 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
         for path in package.rglob("*.py")
         if "\n@njit" in path.read_text() and "maps" not in path.parts
     }
-    own = {place for place in with_kernels if place in SOURCES}
-    assert own == {"policies/deep_sets.py"}
+    sources = {*deep_sets.SOURCES, *kernels.SOURCES}
+    own = {place for place in with_kernels if place in sources}
+    assert own == {"policies/deep_sets.py", "training/gradients/kernels.py"}
     assert {place.split("/")[0] for place in with_kernels - own} <= set(cache._SOURCES)

@@ -74,6 +74,8 @@ def test_warmup_compiles_nothing_twice(capsys: pytest.CaptureFixture[str]) -> No
     assert figures["compiled"] == []
     entries = {"kernels.run_worlds", "maps.compile.routes._search", "maps.compile.near._search"}
     entries |= {f"policies.deep_sets.{name}" for name in ("encode", "dense", "pull_back")}
+    learner = ("choose", "add_loss", "rectify_back")
+    entries |= {f"training.gradients.kernels.{name}" for name in learner}
     assert entries <= set(figures["present"])
     assert list(Path(figures["folder"]).glob("*.nbc"))
     assert main(["warmup"]) == 0

@@ -63,14 +63,15 @@ def _functions(entries: dict[str, Any]) -> dict[str, Any]:
     """Returns all that is compiled, by name."""
     from selfdrive_env.maps.compile import near, routes
     from selfdrive_env.policies import deep_sets as sets
+    from selfdrive_env.training.gradients import kernels as learner
 
     functions = dict(entries)
     for module in (routes, near):
         for name, function in vars(module).items():
             functions[f"{module.__name__.split('.', 1)[1]}.{name}"] = function
-    functions |= {
-        f"policies.deep_sets.{name}": function for name, function in sets.kernels().items()
-    }
+    for module in (sets, learner):
+        place = module.__name__.split(".", 1)[1]
+        functions |= {f"{place}.{name}": one for name, one in module.kernels().items()}
     functions = {name: f for name, f in functions.items() if hasattr(f, "stats")}
     if not functions:
         raise ValueError("nothing to compile: NUMBA_DISABLE_JIT is set")
@@ -83,6 +84,7 @@ def _use() -> None:
     from selfdrive_env.maps import load
     from selfdrive_env.maps.compile.compiled_map import compile_map
     from selfdrive_env.policies import deep_sets as sets
+    from selfdrive_env.training.gradients import kernels as learner
 
     compile_map(load("riverside"), lane_points=1, boundary_points=1, stop_lines=1)
     env = make_self_play(1, num_threads=1)
@@ -90,6 +92,7 @@ def _use() -> None:
     env.step(np.zeros(1, np.int64))
     env.close()
     sets.compile_all()
+    learner.compile_all()
 
 
 def _launcher(device: str) -> Any:

@@ -26,9 +26,11 @@ __all__ = [
     "SIMD_WIDTH",
     "SetWeights",
     "backward",
+    "backward_from",
     "compile_all",
     "dense",
     "encode",
+    "encode_into",
     "kernels",
     "scalars_of",
     "set_plan",
@@ -124,7 +126,7 @@ def slots_in_use(row, first, slots, columns):
     return count
 
 
-def _encode(rows, plan, inner, outer, out, best, begin, end):
+def _encode(rows, plan, inner, outer, out, place, best, begin, end):
     """Writes what the sets of rows [begin, end) come to, and which slots it came from.
 
     Args:
@@ -132,12 +134,13 @@ def _encode(rows, plan, inner, outer, out, best, begin, end):
         plan: See `SetWeights`, like the next two, which are flat.
         inner: Likewise.
         outer: Likewise.
-        out: Receives the largest outputs, [B, S, H2].
+        out: Its lines receive the largest outputs, from `place` on, [B, at least place + S H2].
+        place: See `out`.
         best: Receives the slot of each, -1 where it is 0, [B, S, H2].
         begin: First row.
         end: Row after the last.
     """
-    wide = out.shape[2]
+    wide = best.shape[2]
     depth = outer.size // (plan.shape[0] * wide)
     most = plan[:, 1].max() + TILE
     x = np.empty(TILE * plan[:, 2].max(), np.float32)
@@ -149,10 +152,10 @@ def _encode(rows, plan, inner, outer, out, best, begin, end):
             first, slots, columns = plan[one, 0], plan[one, 1], plan[one, 2]
             count = slots_in_use(rows[row], first, slots, columns)
             multiply_planes(rows[row], first, slots, count, columns, inner, base, depth, hidden, x)
-            for place in range((count + TILE - 1) // TILE * TILE * depth):
-                hidden[place] = max(hidden[place], ZERO)
+            for at in range((count + TILE - 1) // TILE * TILE * depth):
+                hidden[at] = max(hidden[at], ZERO)
             multiply(hidden, count, depth, outer, one * depth * wide, wide, result)
-            largest = out[row, one]
+            largest = out[row, place + one * wide : place + (one + 1) * wide]
             where = best[row, one]
             for column in range(wide):
                 largest[column] = ZERO
@@ -166,8 +169,8 @@ def _encode(rows, plan, inner, outer, out, best, begin, end):
             base += columns * depth
 
 
-def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, end):
-    """Adds up the gradients of the weights over rows [begin, end); all but `rows` is flat.
+def _pull_back(rows, plan, inner, turned, best, pull, at_pull, d_inner, d_turned, begin, end):
+    """Adds up the gradients of the weights over rows [begin, end); all but two arrays are flat.
 
     Args:
         rows: [B, features].
@@ -175,7 +178,8 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
         inner: Likewise.
         turned: W2 of each set with its axes turned, [S, H2, H1].
         best: From `_encode`, [B, S, H2].
-        pull: Gradient of what the sets come to, [B, S, H2].
+        pull: Its lines have the gradients of what the sets come to, from `at_pull` on, [B, width].
+        at_pull: See `pull`.
         d_inner: Is added to, [chunks, size of inner].
         d_turned: Is added to, [chunks, S, H2, H1].
         begin: First row, a multiple of CHUNK.
@@ -197,12 +201,13 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
             first = plan[one, 0]
             columns = plan[one, 2]
             place = (row * sets + one) * wide
+            grows = pull[row, at_pull + one * wide : at_pull + (one + 1) * wide]
             for number in range(plan[one, 1]):
                 element_of[number] = -1
             count = 0
             for column in range(wide):  # the slots that have a gradient, in the order found
                 number = best[place + column]
-                if number < 0 or pull[place + column] == ZERO or element_of[number] >= 0:
+                if number < 0 or grows[column] == ZERO or element_of[number] >= 0:
                     continue
                 element_of[number] = count
                 slot[count] = number
@@ -217,7 +222,7 @@ def _pull_back(rows, plan, inner, turned, best, pull, d_inner, d_turned, begin, 
                 d_hidden[at] = ZERO
             for column in range(wide):
                 number = best[place + column]
-                grow = pull[place + column]
+                grow = grows[column]
                 if number < 0 or grow == ZERO:
                     continue
                 element = element_of[number] * depth
@@ -310,9 +315,25 @@ def encode(rows: F32, weights: SetWeights, threads: int = 1) -> tuple[F32, I32]:
     """
     shape = (len(rows), len(weights.plan), weights.outer.shape[2])
     out, best = np.empty(shape, np.float32), np.empty(shape, np.int32)
-    flat = weights.inner.reshape(-1), weights.outer.reshape(-1)
-    _over_rows(_encode, len(rows), threads, rows, weights.plan, *flat, out, best)
+    encode_into(out.reshape(len(rows), -1), 0, best, rows, weights, threads)
     return out, best
+
+
+def encode_into(
+    out: F32, place: int, best: I32, rows: F32, weights: SetWeights, threads: int = 1
+) -> None:
+    """Writes what `encode` returns.
+
+    Args:
+        out: Receives the largest outputs from column `place` on, [B, at least place + S H2].
+        place: See `out`.
+        best: Receives the slots that they came from, [B, S, H2].
+        rows: As for `encode`, like the rest.
+        weights: Likewise.
+        threads: Likewise.
+    """
+    flat = weights.inner.reshape(-1), weights.outer.reshape(-1)
+    _over_rows(_encode, len(rows), threads, rows, weights.plan, *flat, out, place, best)
 
 
 def dense(x: F32, weights: F32, threads: int = 1) -> F32:
@@ -347,13 +368,31 @@ def backward(
         grad_output: Gradient of what the sets come to, float32 [B, S, H2].
         threads: Number of threads; the result does not depend on it.
     """
+    pull = grad_output.reshape(len(rows), -1)
+    return backward_from(pull, 0, rows, weights, best, threads)
+
+
+def backward_from(
+    pull: F32, place: int, rows: F32, weights: SetWeights, best: I32, threads: int = 1
+) -> tuple[F32, F32]:
+    """Returns what `backward` does.
+
+    Args:
+        pull: Has the gradient of what the sets come to from column `place` on, [B, at least place +
+            S H2].
+        place: See `pull`.
+        rows: As for `backward`, like the rest.
+        weights: Likewise.
+        best: Likewise.
+        threads: Likewise.
+    """
     chunks = -(-len(rows) // CHUNK)
     turned = np.ascontiguousarray(weights.outer.transpose(0, 2, 1))
     d_inner = np.zeros((chunks, weights.inner.size), np.float32)
     d_turned = np.zeros((chunks, *turned.shape), np.float32)
-    arrays = weights.inner, turned, best, grad_output, d_inner, d_turned
-    flat = [array.reshape(-1) for array in arrays]
-    arguments = (rows, weights.plan, *flat)
+    flat = [array.reshape(-1) for array in (weights.inner, turned, best)]
+    sums = d_inner.reshape(-1), d_turned.reshape(-1)
+    arguments = (rows, weights.plan, *flat, pull, place, *sums)
     _over_rows(_pull_back, len(rows), threads, *arguments)
     total = d_turned.sum(0).transpose(0, 2, 1)
     return d_inner.sum(0).reshape(weights.inner.shape), np.ascontiguousarray(total)

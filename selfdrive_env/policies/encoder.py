@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         scalar = torch.relu(self.scalar(rows[:, self.scalars]))
         single = rows.dtype == torch.float32
         if self.in_one_pass and not mixed and rows.device.type == "cpu" and single:
-            largest = _LargestOfSets.apply(rows.contiguous(), *self._stacked(), self.plan)
+            largest = _LargestOfSets.apply(rows.contiguous(), *self.stacked(), self.plan)
             return torch.cat([scalar, largest.flatten(1)], 1)
         parts = [scalar]
         for name, (first, slots, columns) in zip(self.sets, self.plan.tolist(), strict=True):
@@ -100,7 +100,7 @@ class Encoder(nn.Module):
             parts.append(torch.relu(torch.matmul(layers[-1], x).amax(2)))
         return torch.cat(parts, 1)
 
-    def _stacked(self) -> tuple[Tensor, Tensor]:
+    def stacked(self) -> tuple[Tensor, Tensor]:
         """Returns the weights as `SetWeights` has them."""
         inner = [self.get_parameter(f"elements.{name}.0.weight").t() for name in self.sets]
         outer = [self.get_parameter(f"elements.{name}.1.weight").t() for name in self.sets]

@@ -76,7 +76,7 @@ class TrainConfig:
     """Where worlds and learner live: "cpu", "cuda", "cuda:1" and so on, or "auto"."""
 
     torch_threads: int | None = None
-    """CPU threads of torch; None leaves what the process has."""
+    """CPU threads of the learner; None takes as many as torch has in the process."""
 
     num_worlds: int = 8
     """Worlds over all processes."""

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ from selfdrive_env.training.advantages import estimate_advantages, filter_advant
 from selfdrive_env.training.checkpoint import Checkpoints, json_bytes
 from selfdrive_env.training.config import TrainConfig
 from selfdrive_env.training.distributed import Ranks
+from selfdrive_env.training.gradients.loss import Learnt, Weights, loss_of
+from selfdrive_env.training.gradients.one_pass import Acts, OnePass
 from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import choose
 from selfdrive_env.training.progress import Progress, Stopwatch
@@ -108,7 +110,8 @@ class Trainer:
             own * per_world,
             **config.env,
             device=ranks.device,
-            output="torch",
+            # Making tensors of all that infos hold takes as long as a third of a step.
+            output="numpy" if self.device.type == "cpu" else "torch",
             copy=False,
             world_offset=first,
         )
@@ -118,6 +121,8 @@ class Trainer:
         if config.compile:
             self.actor, self.critic = torch.compile(self.actor), torch.compile(self.critic)
             self.both = torch.compile(self.both)
+        fits = OnePass.fits(self.networks, self.device)
+        self.one_pass = OnePass(self.networks) if fits else None
         self.parameters = list(self.networks.parameters())
         self.optimizer = torch.optim.Adam(
             self.parameters, config.learning_rate, eps=config.adam_epsilon, fused=True
@@ -167,8 +172,9 @@ class Trainer:
             self.progress = Progress(self.folder, self.state.updates, self.config.tensorboard)
 
     def _reset(self, seed: int) -> None:
-        self.state.observations, infos = self.env.reset(seed=seed)
-        self.state.learn = (infos["learn"] & infos["valid"]).clone()
+        rows, infos = self.env.reset(seed=seed)
+        self.state.observations = _tensor(rows)
+        self.state.learn = _tensor(infos["learn"]) & _tensor(infos["valid"])
 
     def train(self, updates: int | None) -> dict[str, float]:
         """Goes on until the budget is spent, or for so many updates; leaves a checkpoint."""
@@ -230,31 +236,30 @@ class Trainer:
         draws = self._draws()[:, self.mine]
         sums = torch.zeros(len(TALLIES), dtype=torch.float64, device=self.device)
         cut_places, cut_observations = [], []
+        if self.one_pass is not None:
+            self.one_pass.load()
 
         for step in range(steps):
             with self.watch("infer"), self._precision():
                 out.observations[step] = state.observations
                 out.learn[step] = state.learn
-                if self.config.shared_sets:
-                    log_probabilities, out.values[step] = self.both(out.observations[step])
-                else:
-                    log_probabilities = self.actor(out.observations[step])
-                actions = choose(log_probabilities, draws[step])
-                out.actions[step] = actions
-                out.log_probabilities[step] = log_probabilities.gather(1, actions[:, None])[:, 0]
+                self._act(out, step, draws[step])
+            actions = out.actions[step]
             with self.watch("simulate"):
-                state.observations, reward, terminated, truncated, infos = self.env.step(actions)
-                torch.logical_and(infos["learn"], infos["valid"], out=state.learn)
-                out.rewards[step] = reward
+                *rows, infos = self.env.step(actions)
+                state.observations, out.rewards[step], terminated, truncated = map(_tensor, rows)
+                learn, valid = _tensor(infos["learn"]), _tensor(infos["valid"])
+                torch.logical_and(learn, valid, out=state.learn)
                 done = terminated | truncated
                 # Nothing is learnt of who was stopped for good: what comes is worth nothing.
                 out.done[step] = done | (out.learn[step] & ~state.learn)
                 if "final_info" in infos:
-                    ended = torch.stack([infos["final_info"][name].double() for name in TALLIES])
+                    finals = infos["final_info"]
+                    ended = torch.stack([_tensor(finals[name]).double() for name in TALLIES])
                     sums += torch.where(done, ended, 0.0).sum(1)
                     where = (truncated & ~terminated).nonzero()[:, 0]
-                    cut_places.append(where + step * len(reward))
-                    cut_observations.append(infos["final_obs"][where])
+                    cut_places.append(where + step * len(done))
+                    cut_observations.append(_tensor(infos["final_obs"])[where])
 
         with self.watch("infer"), self._precision():
             if not self.config.shared_sets:
@@ -265,6 +270,20 @@ class Trainer:
                 rewards[places] += self.config.gamma * self._values(torch.cat(cut_observations))
         tallied = self.ranks.sum(sums).tolist()
         return out, dict(zip(TALLIES, tallied, strict=True))
+
+    def _act(self, out: Rollout, step: int, draws: Tensor) -> None:
+        """Writes what the policy does in a step; the values only where that costs little."""
+        rows = out.observations[step]
+        if self.one_pass is not None:
+            acts = Acts(out.actions[step], out.log_probabilities[step], out.values[step])
+            self.one_pass.act(rows, draws, acts)
+            return
+        if self.config.shared_sets:
+            log_probabilities, out.values[step] = self.both(rows)
+        else:
+            log_probabilities = self.actor(rows)
+        out.actions[step] = actions = choose(log_probabilities, draws)
+        out.log_probabilities[step] = log_probabilities.gather(1, actions[:, None])[:, 0]
 
     def _draws(self) -> Tensor:
         """Returns uniform numbers in [0, 1) for all rows of all processes, [T, all rows]."""
@@ -293,9 +312,10 @@ class Trainer:
         chunks = observations.split(CHUNK[self.device.type])
         return torch.cat([self.critic(chunk) for chunk in chunks])
 
-    def _precision(self) -> torch.autocast:
-        enabled = self.config.precision == "bfloat16"
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled)
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def learn_from(self, rollout: Rollout) -> dict[str, float]:
         """Improves actor and critic on the transitions that matter; returns figures by name."""
@@ -311,11 +331,9 @@ class Trainer:
         sums = torch.zeros(4, dtype=torch.float64, device=self.device)
         norms = []
         minibatches = round(count / config.minibatch) or int(count > 0)
+        batch = self._batch(rollout, advantages, targets)
         for index, size in self._minibatches(kept, minibatches):
-            with self._precision():
-                loss, terms = self._loss(rollout, index, advantages, targets, size)
-            self.optimizer.zero_grad()
-            loss.backward()
+            terms = self._gradients(batch, index, size)
             ranks.add_gradients(self.parameters)
             norm = float(nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm))
             if not math.isfinite(norm):
@@ -379,32 +397,33 @@ class Trainer:
                 if total:
                     yield index, total
 
-    def _loss(
-        self, rollout: Rollout, index: Tensor, advantages: Tensor, targets: Tensor, size: int
-    ) -> tuple[Tensor, Tensor]:
-        """Returns the loss, and sums of policy loss, value loss, entropy and divergence.
+    def _batch(self, rollout: Rollout, advantages: Tensor, targets: Tensor) -> Learnt:
+        """Returns what the loss needs, from normalised advantages and the critic's targets, [N]."""
+        networks = self.networks
+        unscaled = (targets - networks.value_mean) / networks.value_scale
+        figures = torch.stack([rollout.log_probabilities.flatten(), advantages, unscaled])
+        return Learnt(rollout.observations.flatten(0, 1), rollout.actions.flatten(), figures)
+
+    def _gradients(self, batch: Learnt, index: Tensor, size: int) -> Tensor:
+        """Leaves the gradients of the loss in the parameters.
 
         Args:
-            rollout: The rollout.
+            batch: What is known of all transitions.
             index: Transitions of this process in the minibatch, [B].
-            advantages: Normalised ones, [N].
-            targets: Of the critic, [N].
             size: Transitions in the minibatch over all processes.
+
+        Returns:
+            Sums of policy loss, value loss, entropy and divergence, float64 [4].
         """
         config = self.config
-        log_probabilities, values = self.both(rollout.observations.flatten(0, 1)[index])
-        new = log_probabilities.gather(1, rollout.actions.flatten()[index, None])[:, 0]
-        change = new - rollout.log_probabilities.flatten()[index]
-        ratio, advantage = change.exp(), advantages[index]
-        clipped = ratio.clamp(1.0 - config.clip, 1.0 + config.clip)
-        policy = -torch.min(advantage * ratio, advantage * clipped).sum()
-        entropy = -(log_probabilities.exp() * log_probabilities).sum()
-        errors = (values - targets[index]) / self.networks.value_scale
-        value = 0.5 * errors.square().sum()
-        loss = (policy - config.entropy * entropy + config.value * value) / size
-        divergence = (ratio - 1.0 - change).sum()
-        terms = torch.stack([policy, value, entropy, divergence]).detach().double()
-        return loss, terms
+        weights = Weights(config.clip, config.entropy, config.value)
+        if self.one_pass is not None:
+            return self.one_pass.learn(batch, index, weights, size)
+        with self._precision():
+            loss, terms = loss_of(self.both, self.networks, batch, index, weights)
+        self.optimizer.zero_grad()
+        (loss / size).backward()
+        return terms
 
     def _give_up(self, what: str, rollout: Rollout, index: Tensor | None) -> None:
         """Saves state and batch, and stops the run."""
@@ -450,8 +469,15 @@ class Trainer:
     def close(self) -> None:
         """Closes the worlds and the files."""
         self.env.close()
+        if self.one_pass is not None:
+            self.one_pass.close()
         if self.progress is not None:
             self.progress.close()
+
+
+def _tensor(array: Any) -> Tensor:
+    """Returns an array as a tensor of the same memory; a tensor as it is."""
+    return torch.as_tensor(array)
 
 
 def _drive_figures(sums: Mapping[str, float], dt: float) -> dict[str, float]:

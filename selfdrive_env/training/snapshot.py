@@ -170,7 +170,7 @@ def restore(run: RunState, checkpoints: Checkpoints) -> bool:
         learn = arrays.pop("training.learn")
         if learn.shape != (run.env.num_envs,) or learn.dtype != np.bool_:
             raise ValueError(f"training.learn is {learn.dtype} of shape {learn.shape}")
-        run.observations = run.env.set_state(arrays)
+        run.observations = torch.as_tensor(run.env.set_state(arrays))
     run.learn = torch.from_numpy(learn).to(run.ranks.device)
     return True
 

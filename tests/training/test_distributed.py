@@ -75,8 +75,14 @@ def weights(config: TrainConfig, number: int) -> dict[str, torch.Tensor]:
     return tensors_from(files["policy.safetensors"])
 
 
-def test_two_processes_with_half_the_worlds_are_one_with_all(tmp_path: Path, start: Start) -> None:
-    alone, shared = tiny_config(tmp_path / "alone"), tiny_config(tmp_path / "shared")
+@pytest.mark.parametrize("widths", [(8, 8), (16, 16)], ids=["by autograd", "in one pass"])
+def test_two_processes_with_half_the_worlds_are_one_with_all(
+    tmp_path: Path, start: Start, widths: tuple[int, int]
+) -> None:
+    alone, shared = (
+        tiny_config(tmp_path / name, set_widths=widths, shared_sets=widths[0] == 16)
+        for name in ("alone", "shared")
+    )
     words = ["-c", CODE, json.dumps(shared.to_table())]
     train(alone, updates=3)
     check_success(start([*words, "start"]))
