@@ -34,6 +34,7 @@ from selfdrive_env.kernels.drivers.conflicts import (
 )
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.drivers.path_info import (
+    ASIDE,
     CHANGES,
     ENTRY,
     EXIT,
@@ -62,7 +63,7 @@ from selfdrive_env.kernels.drivers.precedence import (
     is_held,
     note_hold,
 )
-from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
+from selfdrive_env.kernels.drivers.steering import approach_ratio
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, segment_at
 from selfdrive_env.kernels.rules.gaps import LATERAL_COMFORT, SLOW_TURN
@@ -222,7 +223,14 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
     sin = agents.sin[world, other]
     x = agents.x[world, other] + shift * cos
     y = agents.y[world, other] + shift * sin
-    around = bodies.length[world, other] + TWO
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    other_length = HALF * bodies.length[world, other]
+    other_width = HALF * bodies.width[world, other]
+    changes = info[other, CHANGES] > ZERO
+    around = other_length + other_width + TWO * (half_width + margin) + abs(aside)
+    if changes:
+        around += abs(info[other, ASIDE])
     if (
         x < info[agent, LOW_X] - around
         or x > info[agent, HIGH_X] + around
@@ -234,14 +242,10 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
         return UNREACHABLE
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
-    half_length = HALF * bodies.length[world, agent]
-    half_width = HALF * bodies.width[world, agent]
     approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
-    other_length = HALF * bodies.length[world, other]
-    other_width = HALF * bodies.width[world, other]
     box = Box(x, y, agents.z[world, other], cos, sin, other_length, other_width)
     place = first_contact(path, count, 1, half_width, margin, box, aside, half_length, approach)
-    if place < UNREACHABLE or info[other, CHANGES] <= ZERO:
+    if place < UNREACHABLE or not changes:
         return place
     box = Box(
         paths[other, 0, 0],
@@ -363,7 +367,7 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
-    aside = path_offset(path, agents, bodies, world, agent)
+    aside = info[agent, ASIDE]
     impatient = agents.standing_time[world, agent] > PATIENCE
     margin = LEAST_MARGIN if impatient else SIDE_MARGIN
     outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO

@@ -27,6 +27,7 @@ from selfdrive_env.kernels.drivers.lines import (
     note_line,
 )
 from selfdrive_env.kernels.drivers.path_info import (
+    ASIDE,
     BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
@@ -41,12 +42,15 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_END,
     PATH_STEP,
     POINTS,
+    ROOM,
     STAYS,
     SWEEP,
     THROUGH,
     TWO,
     WAITED,
     WAITS_FOR,
+    path_offset,
+    way_room,
     write_bounds,
 )
 from selfdrive_env.kernels.drivers.precedence import (
@@ -283,6 +287,8 @@ def build_path(model, data, world, agent, path, info):
         path[0, 4] = agents.z[world, agent]
         count = np.int64(1)
     info[POINTS] = np.float32(count)
+    info[ROOM] = way_room(info, bodies.width[world, agent])
+    info[ASIDE] = path_offset(path, agents, bodies, world, agent)
     info[WAITED] = agents.standing_time[world, agent]
     halted = agents.status[world, agent] in (HALTED, STANDING)
     info[BLOCKER] = -ONE if halted else np.float32(agents.blocker[world, agent])
