@@ -7,10 +7,17 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniforms
-from selfdrive_env.kernels.road import UNREACHABLE, fits, segment_at
+from selfdrive_env.kernels.road import (
+    BEND_MARGIN,
+    LANE_ROOM,
+    NARROW_MARGIN,
+    UNREACHABLE,
+    segment_at,
+)
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT, SEG_S
 
-__all__ = ["DEAD_END", "MAX_HOPS", "is_open", "is_wide", "walk_lanes", "way_to_dead_end"]
+__all__ = ["DEAD_END", "MAX_HOPS", "fits", "has_room", "is_open", "is_wide", "walk_lanes",
+    "way_to_dead_end"]  # fmt: skip
 
 LANE_CHANGE_SHARE = np.float32(0.25)  # of the lanes walked over
 LANE_CHANGE_ROOM = np.float32(30.0)  # [m]
@@ -18,6 +25,32 @@ LEFT_SHARE = np.float32(0.5)  # of lane changes
 DEAD_END_LANES = 4
 DEAD_END = np.float32(12.0)  # [m]
 MAX_HOPS = 64
+TURN_MARGIN = np.float32(0.3)  # [m]
+
+
+@njit
+def has_room(lanes, lane, bend, narrow):
+    """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
+
+    In a narrow lane it needs more of it than in others, where it may swing over the edge a little.
+
+    Args:
+        lanes: Of the pool.
+        lane: Whose bends.
+        bend: Largest curvature of a usual lane that the body can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+    """
+    width = narrow - NARROW_MARGIN
+    swing = max(LANE_ROOM - BEND_MARGIN - width, ZERO) * lanes.max_curvature[lane]
+    room = lanes.narrowest[lane] - TURN_MARGIN - width
+    return room * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
+
+
+@njit
+def fits(lanes, lane, bend, narrow):
+    """Whether a body can follow a lane; `bend` and `narrow` as in `has_room`."""
+    wide = lanes.narrowest[lane] >= narrow
+    return wide and lanes.max_curvature[lane] <= bend and has_room(lanes, lane, bend, narrow)
 
 
 @njit

@@ -42,12 +42,20 @@ from selfdrive_env.kernels.drivers.path_info import (
     WAITED,
     most_swept,
 )
-from selfdrive_env.kernels.drivers.precedence import precedes
+from selfdrive_env.kernels.drivers.precedence import STANDING_SPEED, precedes
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches", "spread_way"]
+__all__ = [
+    "Box",
+    "conflict_gap",
+    "first_contact",
+    "may_meet",
+    "nose_touches",
+    "seen_on_way",
+    "spread_way",
+]
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
 CONFLICT_GAP = np.float32(2.0)  # [m]
@@ -56,7 +64,6 @@ TIME_MARGIN = np.float32(2.0)  # [s]
 LEAST_TIME_MARGIN = np.float32(0.5)  # [s], of one who has waited for long
 MARGIN_LOSS = np.float32(0.1)  # [s/s]
 CLEARING_SPEED = np.float32(3.0)  # [m/s]
-STANDING_SPEED = np.float32(0.3)  # [m/s]
 STARTING_SPEED = np.float32(1.5)  # [m/s]
 PATIENCE = np.float32(8.0)  # [s]
 SAME_WAY = np.float32(0.9)  # cosine
@@ -317,6 +324,24 @@ def may_meet(signs, info, agent, other):
         return False
     open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     return open_road or not precedes(signs, info, agent, other)
+
+
+@njit
+def seen_on_way(path, count, agents, world, agent, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+
+    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    """
+    if place >= UNREACHABLE:
+        return False, ZERO
+    point = min(np.int64(place / PATH_STEP), count - 1)
+    align = path[point, 2] * agents.cos[world, other]
+    align += path[point, 3] * agents.sin[world, other]
+    dx = agents.x[world, other] - agents.x[world, agent]
+    dy = agents.y[world, other] - agents.y[world, agent]
+    room = max((place - ROUND_ROOM) * HALF, ZERO)
+    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
+    return leads, max(agents.speed[world, other] * align, ZERO)
 
 
 @inline

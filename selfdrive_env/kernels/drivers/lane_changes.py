@@ -9,6 +9,7 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import (
+    CURVATURE_SLACK,
     UNREACHABLE,
     along_segment,
     lane_change_target,
@@ -18,7 +19,7 @@ from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
 from selfdrive_env.state.road import SEG_LENGTH, SEG_S
 from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
+__all__ = ["DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
     "merge_at", "place_beside", "turn_out_room", "wanted_lane", "way_to_standing"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
@@ -38,7 +39,6 @@ TURN_OUT_TIME = np.float32(2.0)  # [s]
 TURNING_PACE, TURNING_SPEED = np.float32(0.45), np.float32(4.5)  # [1/s], [m/s]
 TURNED = np.float32(0.02)  # sine of the angle to the lane
 TURNED_ASIDE = np.float32(0.1)  # [m]
-CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
 STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
 BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]

@@ -10,7 +10,6 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
-    CURVATURE_SLACK,
     DEAD_END_SIGHT,
     is_waiting,
     leave_way,
@@ -35,6 +34,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     CHANGES,
     ENTRY,
     EXIT,
+    HOLD,
     LEAVE_END,
     LINE_COLOUR,
     LINE_GAP,
@@ -60,7 +60,13 @@ from selfdrive_env.kernels.drivers.precedence import (
     yield_delay,
 )
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, lane_ahead, next_lane, segment_at
+from selfdrive_env.kernels.road import (
+    CURVATURE_SLACK,
+    UNREACHABLE,
+    lane_ahead,
+    next_lane,
+    segment_at,
+)
 from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
@@ -291,6 +297,7 @@ def build_path(model, data, world, agent, path, info):
     info[ASIDE] = path_offset(path, agents, bodies, world, agent)
     info[WAITED] = agents.standing_time[world, agent]
     halted = agents.status[world, agent] in (HALTED, STANDING)
+    info[HOLD] = np.float32(agents.hold[world, agent])
     info[BLOCKER] = -ONE if halted else np.float32(agents.blocker[world, agent])
     delay = STOP_SIGN_DELAY if served else delay
     note_precedence(data, info, world, agent, abs(turn) > TURNING, delay)

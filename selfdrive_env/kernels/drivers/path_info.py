@@ -21,7 +21,7 @@ PATH_STEP = np.float32(1.5)  # [m]
 # -1 for nobody; the lane by which it enters the next junction, -1 for none; the lane that it waits
 # for where its own ends, -1 for none; how far it sweeps beyond its width for each unit of curvature
 # [m2], and the sharpest bend of the lanes on its way [1/m]; the room that its way takes at most of
-# what two ways are kept apart by; how far to the left of its way it is.
+# what two ways are kept apart by; how far to the left of its way it is; what it waits for.
 (
     POINTS,
     ENTRY,
@@ -50,8 +50,9 @@ PATH_STEP = np.float32(1.5)  # [m]
     BEND,
     ROOM,
     ASIDE,
-) = range(27)
-PATH_INFO = 27
+    HOLD,
+) = range(28)
+PATH_INFO = 28
 
 TWO = np.float32(2.0)
 TINY_GAP = np.float32(0.05)  # [m]

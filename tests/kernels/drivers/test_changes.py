@@ -10,7 +10,7 @@ from selfdrive_env.kernels.drivers.path_info import CHANGES
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.state.world import EVENT_OFFROAD, IDM
-from tests.kernels.conftest import build, no_jerk, put, segment_of, send
+from tests.kernels.conftest import build, no_jerk, put, segment_of, send, set_body
 from tests.maps.conftest import connect, strip
 
 
@@ -92,3 +92,42 @@ def test_who_leaves_a_dead_end_is_in_the_lane_beside_before_they_part(ahead, on,
         engine.step(no_jerk(engine))
         left = (engine.output.event[:, 0] & EVENT_OFFROAD) != 0
         assert not (left & rear_in & stops).any()
+
+
+def fork() -> RoadNetwork:
+    """Lanes 0 and 1 eastward, 1 to the right; 2 and 3 go on from them, 4 turns back from lane 0."""
+    angle = np.linspace(0.0, np.pi, 31)
+    back = np.stack([100 + 3.0 * np.sin(angle), 5.0 - 3.0 * np.cos(angle), 0 * angle], axis=1)
+    lanes = [
+        strip("left", [[0, 2, 0], [100, 2, 0]]),
+        strip("right", [[0, -2, 0], [100, -2, 0]]),
+        strip("on left", [[100, 2, 0], [300, 2, 0]]),
+        strip("on right", [[100, -2, 0], [300, -2, 0]]),
+        strip("back", back),
+    ]
+    for left, right in ((0, 1), (2, 3)):
+        lanes[left].right_neighbour, lanes[right].left_neighbour = right, left
+    connect(lanes, (0, 4), (0, 2), (1, 3))
+    return RoadNetwork("fork", lanes)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    aside=st.floats(2.1, 2.6),
+    turned=st.floats(0.1, 0.4),
+    along=st.floats(98.5, 99.5),
+    speed=st.floats(2.0, 6.0),
+)
+def test_who_comes_over_where_lanes_fork_takes_none_that_it_cannot_follow(
+    aside, turned, along, speed
+):
+    """Its heading is that of the lane that turns back, which bends too much for a van."""
+    engine = build([compile_map(fork())], drivers=[IDM])
+    set_body(engine, 5.9, 2.1)
+    engine.bodies.max_curvature[0, 0] = 0.076
+    put(engine, 0, segment_of(engine, 1, along), along % 1.0, aside=aside, turned=turned,
+        speed=speed)  # fmt: skip
+    send(engine, 0, 3, 190.0)
+    for _ in range(6):
+        engine.step(no_jerk(engine))
+        assert engine.lanes.segment_lane[engine.agents.segment[0, 0]] != 4
