@@ -15,7 +15,6 @@ from selfdrive_env.kernels.drivers.lane_changes import (
     leave_way,
     may_change,
     place_beside,
-    turn_out_room,
     wanted_lane,
     way_to_standing,
 )
@@ -68,6 +67,7 @@ from selfdrive_env.kernels.road import (
     segment_at,
 )
 from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
+from selfdrive_env.kernels.walks import tail_room, turn_out_room
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -267,7 +267,7 @@ def build_path(model, data, world, agent, path, info):
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
     if target != own and target != first:
-        turn_out = turn_out_room(length)
+        turn_out = turn_out_room(length) + tail_room(lanes, own, length, narrow)
         if speed * speed < TWO * PATH_BRAKING * (room - turn_out - half_length):
             info[PATH_END] = min(info[PATH_END], room)
         if info[PATH_END] < UNREACHABLE:
