@@ -206,6 +206,22 @@ def test_who_stands_behind_a_body_that_waits_for_one_lets_it_go_first():
     assert not waits_behind(info, agents, 0, 1, 0)
 
 
+def test_nobody_is_towed_in_a_roundabout_of_two_lanes():
+    """One that leaves across the outer lane gave way to a car there that stood behind another,
+    which gave way to it: all three stood until it was towed.
+    """
+    env = make_drive(
+        1, map="roundabouts:7", agents_per_world=26, driver="idm", bodies="typed",
+        on_goal="new_route", on_collision="ignore", on_offroad="ignore", horizon=1.0e5, dt=0.1,
+        lights_off=0.0, lights_green=0.0, light_removal=0.0, layout="lean", copy=False,
+    )  # fmt: skip
+    env.reset(seed=0)
+    for _ in range(6000):
+        env.step(np.zeros(1, np.int64))
+        assert not (env.engine.output.event & (EVENT_TOW | EVENT_COLLISION)).any()
+    env.close()
+
+
 def test_the_order_is_total():
     rng = np.random.default_rng(0)
     info = np.zeros((40, PATH_INFO), np.float32)
