@@ -37,9 +37,8 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import ABSENT, CONTACT_OFFROAD, EVENT_OFFROAD, IDM
 
 __all__ = [
+    "CURVATURE_SLACK",
     "along_segment",
-    "fits",
-    "has_room",
     "lane_ahead",
     "lane_change_target",
     "lane_distance",
@@ -55,13 +54,14 @@ __all__ = [
 UNREACHABLE = np.float32(road.UNREACHABLE)  # [m]
 ALIGN_COST = np.float32(0.5)  # [m] at right angles to a lane
 CENTRE_COST = np.float32(0.05)  # [m/m] from the centre of a lane
+CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
+TIGHT_COST = np.float32(2.0)  # on a lane that a scripted driver's body cannot follow [m]
 LANE_SLACK = np.float32(0.2)  # [m]
 LANE_CHANGE = np.float32(LANE_CHANGE_COST)  # [m]
 FRONT_SHARE = np.float32(0.8)  # of the length
 TINY = np.float32(1.0e-3)  # [m]
 LANE_ROOM = np.float32(3.1)  # [m]
 BEND_MARGIN = np.float32(0.15)  # [m]
-TURN_MARGIN = np.float32(0.3)  # [m]
 NARROW_MARGIN = np.float32(0.4)  # [m]
 STEERING_LIMIT = np.float32(0.5)  # tangent of the steering angle
 FAST = np.float32(8.0)  # [m/s]
@@ -110,31 +110,6 @@ def max_lane_curvature(length, width, wheelbase):
     front = FRONT_SHARE * length
     swing = TWO * max(LANE_ROOM - BEND_MARGIN - width, ZERO) / (front * front)
     return min(STEERING_LIMIT / wheelbase, swing)
-
-
-@njit
-def has_room(lanes, lane, bend, narrow):
-    """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
-
-    In a narrow lane it needs more of it than in others, where it may swing over the edge a little.
-
-    Args:
-        lanes: Of the pool.
-        lane: Whose bends.
-        bend: Largest curvature of a usual lane that the body can follow [1/m].
-        narrow: Width of a lane that it needs [m].
-    """
-    width = narrow - NARROW_MARGIN
-    swing = max(LANE_ROOM - BEND_MARGIN - width, ZERO) * lanes.max_curvature[lane]
-    room = lanes.narrowest[lane] - TURN_MARGIN - width
-    return room * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
-
-
-@njit
-def fits(lanes, lane, bend, narrow):
-    """Whether a body can follow a lane; `bend` and `narrow` as in `has_room`."""
-    wide = lanes.narrowest[lane] >= narrow
-    return wide and lanes.max_curvature[lane] <= bend and has_room(lanes, lane, bend, narrow)
 
 
 @njit
@@ -244,7 +219,7 @@ def overhang(lanes, index, d):
 
 
 @njit
-def search_cells(lanes, grid, first, last, x, y, cos, sin, best, best_cost):
+def search_cells(lanes, grid, first, last, x, y, cos, sin, tight, best, best_cost):
     """Returns the best segment of a run of cells and its cost, at least as good as that given.
 
     Args:
@@ -256,6 +231,7 @@ def search_cells(lanes, grid, first, last, x, y, cos, sin, best, best_cost):
         y: North [m].
         cos: Cosine of the heading.
         sin: Sine of the heading.
+        tight: Curvature beyond which a lane counts as farther away [1/m].
         best: Best segment so far, -1 for none.
         best_cost: Its cost [m].
     """
@@ -267,6 +243,8 @@ def search_cells(lanes, grid, first, last, x, y, cos, sin, best, best_cost):
         cost = (
             overhang(lanes, index, d) + beyond + ALIGN_COST * (ONE - align) + CENTRE_COST * abs(d)
         )
+        if cost < best_cost and lanes.max_curvature[lanes.segment_lane[index]] > tight:
+            cost += TIGHT_COST
         if cost < best_cost:
             best = index
             best_cost = cost
@@ -274,13 +252,27 @@ def search_cells(lanes, grid, first, last, x, y, cos, sin, best, best_cost):
 
 
 @njit
-def search(lanes, grid, x, y, cos, sin, layer, map_index):
-    """Returns the segment nearest by lateral offset and heading, -1 if none is within a cell."""
+def search(lanes, grid, x, y, cos, sin, tight, layer, map_index):
+    """Returns the segment nearest by lateral offset and heading, -1 if none is within a cell.
+
+    Args:
+        lanes: Of the pool.
+        grid: Of the pool.
+        x: East [m].
+        y: North [m].
+        cos: Cosine of the heading.
+        sin: Sine of the heading.
+        tight: Curvature beyond which a lane counts as farther away [1/m].
+        layer: Level on which to look.
+        map_index: Map of the world.
+    """
     best = np.int64(-1)
     best_cost = UNREACHABLE
     cell = cell_at(grid, x, y, layer, map_index)
     if cell >= 0:
-        best, best_cost = search_cells(lanes, grid, cell, cell, x, y, cos, sin, best, best_cost)
+        best, best_cost = search_cells(
+            lanes, grid, cell, cell, x, y, cos, sin, tight, best, best_cost
+        )
     # A segment that fits better lies no farther away than the cost says, perhaps in another cell.
     reach = min(best_cost, CELL_EDGE)
     left, right, bottom, top = cell_range(
@@ -293,7 +285,7 @@ def search(lanes, grid, x, y, cos, sin, layer, map_index):
             i = (i | 15) + 1
             if low >= 0 and (low != cell or high != cell):
                 best, best_cost = search_cells(
-                    lanes, grid, low, high, x, y, cos, sin, best, best_cost
+                    lanes, grid, low, high, x, y, cos, sin, tight, best, best_cost
                 )
     return best
 
@@ -303,7 +295,8 @@ def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, speed, m
     """Follows the lane from segment `index` to the box centre (x, y).
 
     Walks along the route while (x, y) stays within the lane; otherwise takes the nearest lane of
-    the same level by lateral offset and heading.
+    the same level by lateral offset and heading. Where lanes fork, a scripted driver in the middle
+    of a lane change is not taken to be on one that its body cannot follow.
 
     Args:
         lanes: Of the pool.
@@ -354,7 +347,8 @@ def locate(lanes, routes, grid, index, x, y, cos, sin, goal_lane, bend, speed, m
     if not ends and overhang(lanes, index, d) <= ZERO:
         return index
     layer = np.int64(lanes.segment_layer[index])
-    found = search(lanes, grid, x, y, cos, sin, layer, map_index)
+    tight = bend * CURVATURE_SLACK if speed > ZERO else UNREACHABLE
+    found = search(lanes, grid, x, y, cos, sin, tight, layer, map_index)
     return found if found >= 0 else index
 
 

@@ -11,7 +11,6 @@ from selfdrive_env.kernels.math.geometry import HALF, ZERO, clamp, closest_appro
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniform, uniforms
 from selfdrive_env.kernels.road import (
     NARROW_MARGIN,
-    has_room,
     lane_change_target,
     next_lane,
     route_distance,
@@ -20,6 +19,7 @@ from selfdrive_env.kernels.road import (
 from selfdrive_env.kernels.walks import (
     DEAD_END,
     MAX_HOPS,
+    has_room,
     is_open,
     is_wide,
     walk_lanes,

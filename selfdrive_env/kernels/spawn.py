@@ -36,6 +36,7 @@ from selfdrive_env.kernels.starts.bodies import WHEELBASE_SHARE, begin_episode
 from selfdrive_env.kernels.starts.room import is_free
 from selfdrive_env.kernels.starts.standing import place_standing
 from selfdrive_env.kernels.surface import box_offroad
+from selfdrive_env.kernels.walks import tail_room, turn_out_room
 from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -45,7 +46,7 @@ from selfdrive_env.state.road import (
     SEG_X,
     SEG_Y,
 )
-from selfdrive_env.state.world import ABSENT, PRESENT, STANDING
+from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
@@ -75,6 +76,14 @@ def lane_speed(lanes, signs, lane, s, half_length):
 
 
 @njit
+def scripted_tail(lanes, bodies, world, agent, lane, narrow):
+    """Returns how much sooner a scripted driver turns out of a lane that ends, for its tail [m]."""
+    if bodies.driver[world, agent] != IDM:
+        return ZERO
+    return tail_room(lanes, lane, bodies.length[world, agent], narrow)
+
+
+@njit
 def start_speed(model, data, world, agent, lane, s):
     """Returns the speed for the bends and lines of an agent's route, and for where it narrows."""
     lanes, routes, signs, bodies = model.lanes, model.routes, model.signs, data.bodies
@@ -84,6 +93,9 @@ def start_speed(model, data, world, agent, lane, s):
     half_length = HALF * bodies.length[world, agent]
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     room = way_to_dead_end(lanes, lane, s, START_SIGHT, limit, narrow) - half_length
+    tail = scripted_tail(lanes, bodies, world, agent, lane, narrow)
+    if tail > ZERO:
+        room -= turn_out_room(bodies.length[world, agent]) + tail
     square = min(START_LATERAL / MIN_CURVATURE, TWO * ROUTE_BRAKING * max(room, ZERO))
     room = lanes.length[lane] - s - half_length
     while room < START_SIGHT:
@@ -138,8 +150,9 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     narrow = bodies.width[world, agent] + NARROW_MARGIN
     t = along * lanes.segment[index, SEG_LENGTH]
     s = lanes.segment[index, SEG_S] + t
-    ends = way_to_dead_end(lanes, lane, s, START_ROOM, limit, narrow)
-    if ends < START_ROOM or not is_wide(lanes, lane, s, narrow, START_ROOM):
+    room = START_ROOM + scripted_tail(lanes, bodies, world, agent, lane, narrow)
+    ends = way_to_dead_end(lanes, lane, s, room, limit, narrow)
+    if ends < room or not is_wide(lanes, lane, s, narrow, START_ROOM):
         return False
 
     cos = segment[index, SEG_COS]

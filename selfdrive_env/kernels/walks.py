@@ -7,10 +7,17 @@ import numpy as np
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.math.random import DRAW_GOALS, uniforms
-from selfdrive_env.kernels.road import UNREACHABLE, fits, segment_at
+from selfdrive_env.kernels.road import (
+    BEND_MARGIN,
+    LANE_ROOM,
+    NARROW_MARGIN,
+    UNREACHABLE,
+    segment_at,
+)
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT, SEG_S
 
-__all__ = ["DEAD_END", "MAX_HOPS", "is_open", "is_wide", "walk_lanes", "way_to_dead_end"]
+__all__ = ["DEAD_END", "MAX_HOPS", "fits", "has_room", "is_open", "is_wide", "tail_room",
+    "turn_out_room", "walk_lanes", "way_to_dead_end"]  # fmt: skip
 
 LANE_CHANGE_SHARE = np.float32(0.25)  # of the lanes walked over
 LANE_CHANGE_ROOM = np.float32(30.0)  # [m]
@@ -18,6 +25,37 @@ LEFT_SHARE = np.float32(0.5)  # of lane changes
 DEAD_END_LANES = 4
 DEAD_END = np.float32(12.0)  # [m]
 MAX_HOPS = 64
+TURN_OUT_ROOM = np.float32(6.0)  # [m]
+TURN_OUT_SHARE = np.float32(0.8)  # of the length
+# Of the length, for each 1/m that the inverse of the spare width beside a body is above 1/m; fitted
+# to drives of bodies 7.5 to 12 m long out of lanes that end.
+TAIL_SHARE, TAIL_SPARE = np.float32(1.3), np.float32(1.0)  # [m], [1/m]
+TURN_MARGIN = np.float32(0.3)  # [m]
+
+
+@njit
+def has_room(lanes, lane, bend, narrow):
+    """Whether a body finds room to swing in the bends of a lane that may be narrower than usual.
+
+    In a narrow lane it needs more of it than in others, where it may swing over the edge a little.
+
+    Args:
+        lanes: Of the pool.
+        lane: Whose bends.
+        bend: Largest curvature of a usual lane that the body can follow [1/m].
+        narrow: Width of a lane that it needs [m].
+    """
+    width = narrow - NARROW_MARGIN
+    swing = max(LANE_ROOM - BEND_MARGIN - width, ZERO) * lanes.max_curvature[lane]
+    room = lanes.narrowest[lane] - TURN_MARGIN - width
+    return room * bend >= swing or lanes.narrowest[lane] >= LANE_ROOM
+
+
+@njit
+def fits(lanes, lane, bend, narrow):
+    """Whether a body can follow a lane; `bend` and `narrow` as in `has_room`."""
+    wide = lanes.narrowest[lane] >= narrow
+    return wide and lanes.max_curvature[lane] <= bend and has_room(lanes, lane, bend, narrow)
 
 
 @njit
@@ -93,6 +131,39 @@ def way_to_dead_end(lanes, lane, s, sight, bend, narrow):
         lane = following
         s = ZERO
     return UNREACHABLE
+
+
+@njit
+def turn_out_room(length):
+    """Returns how far ahead of its front a standing body needs free to turn out of its lane [m]."""
+    return TURN_OUT_ROOM + TURN_OUT_SHARE * length
+
+
+@njit
+def tail_room(lanes, lane, length, narrow):
+    """Returns how much sooner a body turns out of a lane that ends as wide as it is [m].
+
+    A long body comes over slowly where lanes leave it little room, and its tail must be out at the
+    end. A lane that tapers leaves its tail room there.
+
+    Args:
+        lanes: The lane graph.
+        lane: That the body is on.
+        length: Of the body [m].
+        narrow: Width of a lane that it needs [m].
+    """
+    for _ in range(DEAD_END_LANES):
+        if lanes.narrowest[lane] < narrow:
+            return ZERO
+        first = np.int64(lanes.successor_first[lane])
+        following = np.int64(lanes.successor_first[lane + 1]) - first
+        if following == 0:
+            spare = lanes.narrowest[lane] - narrow + NARROW_MARGIN
+            return TAIL_SHARE * length * max(ONE / spare - TAIL_SPARE, ZERO)
+        if following > 1:
+            return ZERO
+        lane = np.int64(lanes.successor[first])
+    return ZERO
 
 
 @njit

@@ -53,7 +53,7 @@ def test_an_agent_is_found_on_the_nearest_lane(name):
         x, y, heading = pose_on(town, true, random.random(), random.uniform(-2.5, 2.5))
         heading += random.normal(0.0, 0.2)
         cos, sin, layer = F(math.cos(heading)), F(math.sin(heading)), np.int64(layers[true])
-        found = search(town.lanes, town.grid, F(x), F(y), cos, sin, layer, 0)
+        found = search(town.lanes, town.grid, F(x), F(y), cos, sin, F(UNREACHABLE), layer, 0)
         cost = lane_cost(segments, x, y, heading)
         cost[layers != layers[true]] = np.inf
         wrong += cost[found] > cost.min() + 1e-3

@@ -16,10 +16,10 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.lane_changes import merge_at
 from selfdrive_env.kernels.drivers.path_info import (
-    BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
     CHANGES,
+    CONFLICT_MARGIN,
     ENTRY,
     HIGH_X,
     HIGH_Y,
@@ -28,33 +28,42 @@ from selfdrive_env.kernels.drivers.path_info import (
     LOW_Y,
     LOW_Z,
     MAX_PATH_POINTS,
+    MOST_SWEPT,
     NOWHERE,
     PATH_STEP,
     POINTS,
     RANK,
+    ROOM,
+    ROUNDING,
+    SPARE_MARGIN,
     STAYS,
     SWEEP,
     TWO,
     WAITED,
+    most_swept,
 )
-from selfdrive_env.kernels.drivers.precedence import precedes
+from selfdrive_env.kernels.drivers.precedence import STANDING_SPEED, precedes
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_overlap, clamp
 from selfdrive_env.kernels.road import UNREACHABLE
 from selfdrive_env.kernels.rules.gaps import gap_share, goes_in_ahead
 
-__all__ = ["Box", "conflict_gap", "first_contact", "may_meet", "nose_touches", "spread_way"]
+__all__ = [
+    "Box",
+    "conflict_gap",
+    "first_contact",
+    "may_meet",
+    "nose_touches",
+    "seen_on_way",
+    "spread_way",
+]
 
 SIDE_MARGIN = np.float32(0.3)  # [m]
-CONFLICT_MARGIN = np.float32(0.6)  # [m]
-SPARE_MARGIN = np.float32(0.3)  # of it that bodies may sweep over [m]
-MOST_SWEPT = np.float32(1.0)  # by one body [m]
 CONFLICT_GAP = np.float32(2.0)  # [m]
 SPEEDING_UP = np.float32(1.2)  # [m/s^2]
 TIME_MARGIN = np.float32(2.0)  # [s]
 LEAST_TIME_MARGIN = np.float32(0.5)  # [s], of one who has waited for long
 MARGIN_LOSS = np.float32(0.1)  # [s/s]
 CLEARING_SPEED = np.float32(3.0)  # [m/s]
-STANDING_SPEED = np.float32(0.3)  # [m/s]
 STARTING_SPEED = np.float32(1.5)  # [m/s]
 PATIENCE = np.float32(8.0)  # [s]
 SAME_WAY = np.float32(0.9)  # cosine
@@ -66,7 +75,6 @@ FARTHEST = int(np.float32(1.0e18).view(np.int32))  # its square as a whole numbe
 LANES = 8  # points that are looked at together
 POINTS_A_METRE = np.float32(0.666)  # path points passed over while a way comes nearer [1/m]
 POINTS_NEARER = np.float32(0.5)  # the same with more room, since points may lie askew [1/m]
-ROUNDING = np.float32(0.01)  # [m]
 ROUND_ROOM = np.float32(10.0)  # beyond twice the distance: a way that comes round [m]
 
 
@@ -217,12 +225,6 @@ def swept(path, count, point, sweep):
     return min(sweep * abs(turn) / (TWO * PATH_STEP), MOST_SWEPT)
 
 
-@inline
-def most_swept(info, agent):
-    """Returns how far beyond its width a body sweeps at most on its way [m]."""
-    return min(info[agent, SWEEP] * info[agent, BEND], MOST_SWEPT)
-
-
 @njit
 def first_conflict(paths, info, ways, agent, skip, other, other_count, other_skip, width, bends):
     """Returns the first points of two paths that leave two bodies no room: (point, other point).
@@ -247,7 +249,7 @@ def first_conflict(paths, info, ways, agent, skip, other, other_count, other_ski
     xs, ys = ways[other, 0], ways[other, 1]
     most = width
     if bends:
-        most += max(most_swept(info, agent) + most_swept(info, other) - SPARE_MARGIN, ZERO)
+        most += max(most_swept(info[agent]) + most_swept(info[other]) - SPARE_MARGIN, ZERO)
     wide = most + ROUNDING
     west, east = info[other, LOW_X] - wide, info[other, HIGH_X] + wide
     south, north = info[other, LOW_Y] - wide, info[other, HIGH_Y] + wide
@@ -302,14 +304,15 @@ def keep_apart(info, agent, other):
 @njit
 def may_meet(signs, info, agent, other):
     """Whether the ways of two can cross, by their bounding boxes and lanes."""
+    room = info[agent, ROOM] + info[other, ROOM]
     if (
-        info[agent, LOW_X] > info[other, HIGH_X] + TWO
-        or info[agent, HIGH_X] < info[other, LOW_X] - TWO
+        info[agent, LOW_X] > info[other, HIGH_X] + room
+        or info[agent, HIGH_X] < info[other, LOW_X] - room
     ):
         return False
     if (
-        info[agent, LOW_Y] > info[other, HIGH_Y] + TWO
-        or info[agent, HIGH_Y] < info[other, LOW_Y] - TWO
+        info[agent, LOW_Y] > info[other, HIGH_Y] + room
+        or info[agent, HIGH_Y] < info[other, LOW_Y] - room
     ):
         return False
     if (
@@ -321,6 +324,24 @@ def may_meet(signs, info, agent, other):
         return False
     open_road = info[agent, ENTRY] >= UNREACHABLE and info[other, ENTRY] >= UNREACHABLE
     return open_road or not precedes(signs, info, agent, other)
+
+
+@njit
+def seen_on_way(path, count, agents, world, agent, other, place):
+    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+
+    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    """
+    if place >= UNREACHABLE:
+        return False, ZERO
+    point = min(np.int64(place / PATH_STEP), count - 1)
+    align = path[point, 2] * agents.cos[world, other]
+    align += path[point, 3] * agents.sin[world, other]
+    dx = agents.x[world, other] - agents.x[world, agent]
+    dy = agents.y[world, other] - agents.y[world, agent]
+    room = max((place - ROUND_ROOM) * HALF, ZERO)
+    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
+    return leads, max(agents.speed[world, other] * align, ZERO)
 
 
 @inline

@@ -22,18 +22,17 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.conflicts import (
     LEAVING_SPEED,
     PATIENCE,
-    ROUND_ROOM,
-    SAME_WAY,
     SIDE_MARGIN,
-    STANDING_SPEED,
     Box,
     conflict_gap,
     first_contact,
     may_meet,
     nose_touches,
+    seen_on_way,
 )
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.drivers.path_info import (
+    ASIDE,
     CHANGES,
     ENTRY,
     EXIT,
@@ -58,11 +57,14 @@ from selfdrive_env.kernels.drivers.precedence import (
     LET_IN_WAY,
     ask,
     asking_way,
+    clears,
     gap_to_entry,
     is_held,
     note_hold,
+    room_behind,
+    waits_behind,
 )
-from selfdrive_env.kernels.drivers.steering import approach_ratio, path_offset
+from selfdrive_env.kernels.drivers.steering import approach_ratio
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import UNREACHABLE, segment_at
 from selfdrive_env.kernels.rules.gaps import LATERAL_COMFORT, SLOW_TURN
@@ -87,8 +89,8 @@ IDM_ROOT = np.float32(2.0 * math.sqrt(1.8 * 2.0))  # 2 sqrt(a b) [m/s^2]
 HEADWAY = np.float32(1.2)  # [s]
 STANDSTILL_GAP = np.float32(2.0)  # [m]
 QUEUE_SPEED = np.float32(7.0)  # below which one drives in a queue, or its leader does [m/s]
-LETTING_ROOM, LETTING_SLACK = np.float32(2.1), np.float32(0.2)  # behind one to let in [m]
 LETTING_TIME = np.float32(12.0)  # that one stands at most to let others in [s]
+LETTING_ROOM, LETTING_SLACK = np.float32(2.1), np.float32(0.2)  # behind one to let in [m]
 SLOWING = np.float32(3.0)  # [m/s^2]
 SLOWING_TIME = np.float32(0.8)  # [s]
 SEEN_SPEED = np.float32(18.5)  # from which a driver stops within the way it looks ahead
@@ -105,8 +107,6 @@ FIRMER = np.float32(1.15)  # factor on the braking that is just enough
 HARD_BRAKING = np.float32(5.0)  # [m/s^2]
 MERGING_BRAKING = np.float32(1.0)  # [m/s^2]
 LEAST_MARGIN = np.float32(0.1)  # [m]
-ROLL_TIME = np.float32(1.0)  # [s]
-ROLL_SHARE = np.float32(0.15)  # [s^2/m]
 ASKEW = np.float32(0.25)  # [m]
 NOSE_SPEED = np.float32(3.0)  # [m/s]
 NOSE_ROOM = np.float32(0.5)  # [m]
@@ -222,7 +222,14 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
     sin = agents.sin[world, other]
     x = agents.x[world, other] + shift * cos
     y = agents.y[world, other] + shift * sin
-    around = bodies.length[world, other] + TWO
+    half_length = HALF * bodies.length[world, agent]
+    half_width = HALF * bodies.width[world, agent]
+    other_length = HALF * bodies.length[world, other]
+    other_width = HALF * bodies.width[world, other]
+    changes = info[other, CHANGES] > ZERO
+    around = other_length + other_width + TWO * (half_width + margin) + abs(aside)
+    if changes:
+        around += abs(info[other, ASIDE])
     if (
         x < info[agent, LOW_X] - around
         or x > info[agent, HIGH_X] + around
@@ -234,14 +241,10 @@ def way_to_body(agents, bodies, paths, info, world, agent, other, aside, margin)
         return UNREACHABLE
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
-    half_length = HALF * bodies.length[world, agent]
-    half_width = HALF * bodies.width[world, agent]
     approach = approach_ratio(bodies.length[world, agent]) * abs(aside) + PATH_STEP
-    other_length = HALF * bodies.length[world, other]
-    other_width = HALF * bodies.width[world, other]
     box = Box(x, y, agents.z[world, other], cos, sin, other_length, other_width)
     place = first_contact(path, count, 1, half_width, margin, box, aside, half_length, approach)
-    if place < UNREACHABLE or info[other, CHANGES] <= ZERO:
+    if place < UNREACHABLE or not changes:
         return place
     box = Box(
         paths[other, 0, 0],
@@ -305,38 +308,13 @@ def gap_to_let_in(lanes, agents, bodies, paths, info, world, agent, other, aside
 
 
 @njit
-def seen_on_way(path, count, agents, world, agent, other, place):
-    """Returns whether another, `place` metres ahead, drives along the way, and how fast [m/s].
+def gives_way_to(signs, info, agents, world, agent, other):
+    """Whether an agent yields to another where their ways cross.
 
-    One to whom the way only comes round, as in a ring, does not lead: it may cross the way before.
+    Who stands behind a body that waits for the agent cannot go before it, so it does not wait.
     """
-    if place >= UNREACHABLE:
-        return False, ZERO
-    point = min(np.int64(place / PATH_STEP), count - 1)
-    align = path[point, 2] * agents.cos[world, other]
-    align += path[point, 3] * agents.sin[world, other]
-    dx = agents.x[world, other] - agents.x[world, agent]
-    dy = agents.y[world, other] - agents.y[world, agent]
-    room = max((place - ROUND_ROOM) * HALF, ZERO)
-    leads = align > SAME_WAY and dx * dx + dy * dy > room * room
-    return leads, max(agents.speed[world, other] * align, ZERO)
-
-
-@njit
-def clears(info, agent, other, place, pace, leads):
-    """Whether another on the way, `place` metres ahead, is sure to make room behind a junction."""
-    if not leads or info[other, RANK] > ZERO:
-        return False
-    return place < info[agent, ENTRY] or place >= info[agent, EXIT] or pace > STANDING_SPEED
-
-
-@njit
-def way_on(info, other, pace, other_length):
-    """Returns how far another is going to drive at least, as it looks [m]."""
-    way = pace * (ROLL_TIME + pace * ROLL_SHARE)
-    if info[other, RANK] > ZERO:
-        way = min(way, max(info[other, ENTRY] - other_length - ONE, ZERO))
-    return way
+    meets = may_meet(signs, info, agent, other)
+    return meets and not waits_behind(info, agents, world, other, agent)
 
 
 @njit
@@ -363,7 +341,7 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
     path = paths[agent]
     count = np.int64(info[agent, POINTS])
     half_length = HALF * bodies.length[world, agent]
-    aside = path_offset(path, agents, bodies, world, agent)
+    aside = info[agent, ASIDE]
     impatient = agents.standing_time[world, agent] > PATIENCE
     margin = LEAST_MARGIN if impatient else SIDE_MARGIN
     outside = info[agent, ENTRY] < UNREACHABLE and info[agent, RANK] > ZERO
@@ -388,7 +366,7 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
         ):
             wish, hold, blocker = -HARD_BRAKING, HOLD_BODY, other
         free, follows = UNREACHABLE, -HARD_BRAKING
-        yields_to = not leads and may_meet(model.signs, info, agent, other)
+        yields_to = not leads and gives_way_to(model.signs, info, agents, world, agent, other)
         if yields_to or (not leads and place < UNREACHABLE):
             free, behind = conflict_gap(agents, bodies, paths, info, ways, world, agent, other)
             follows = following_wish(speed, wanted, agents.speed[world, other], behind)
@@ -397,12 +375,12 @@ def wish_among_others(model, data, paths, info, worker, world, agent, free_wish,
             braking = max(braking, follows)
             if braking < wish:
                 wish, hold, blocker = braking, HOLD_BODY, other
-            if clears(info, agent, other, place, pace, leads):
-                needed += ZERO if place >= exit_way else bodies.length[world, other] + TWO
-            else:
-                reached = place + way_on(info, other, pace, HALF * bodies.length[world, other])
-                if reached < room:
-                    room, ahead = reached, other
+            sure = clears(info, agent, other, place, pace, leads)
+            length = bodies.length[world, other]
+            more, reached = room_behind(info, other, place, pace, sure, exit_way, length)
+            needed += more
+            if reached < room:
+                room, ahead = reached, other
         if free >= UNREACHABLE or not yields_to:
             continue
         goes_in = follows > -MERGING_BRAKING and agents.speed[world, other] > LEAVING_SPEED

@@ -9,17 +9,19 @@ from selfdrive_env.kernels.collision import LEVEL_HEIGHT
 from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
 from selfdrive_env.kernels.road import (
+    CURVATURE_SLACK,
     UNREACHABLE,
     along_segment,
     lane_change_target,
     segment_at,
 )
 from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
+from selfdrive_env.kernels.walks import tail_room, turn_out_room
 from selfdrive_env.state.road import SEG_LENGTH, SEG_S
 from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
 
-__all__ = ["CURVATURE_SLACK", "DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
-    "merge_at", "place_beside", "turn_out_room", "wanted_lane", "way_to_standing"]  # fmt: skip
+__all__ = ["DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
+    "merge_at", "place_beside", "wanted_lane", "way_to_standing"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
@@ -31,14 +33,12 @@ STANDING_SIGHT = np.float32(80.0)  # [m]
 BESIDE_LANES = 4  # ahead that are looked at for where two lanes part
 LEAVE_ROOM = np.float32(15.0)  # [m]
 LEAVE_TIME = np.float32(3.0)  # [s]
-TURN_OUT_ROOM = np.float32(6.0)  # [m]
 TURN_OUT_SLACK = np.float32(3.0)  # [m]
-TURN_OUT_SHARE = np.float32(0.8)  # of the length
+TAIL_BEGUN = np.float32(0.6)  # of the room for a tail: the rest is passed while turning out
 TURN_OUT_TIME = np.float32(2.0)  # [s]
 TURNING_PACE, TURNING_SPEED = np.float32(0.45), np.float32(4.5)  # [1/s], [m/s]
 TURNED = np.float32(0.02)  # sine of the angle to the lane
 TURNED_ASIDE = np.float32(0.1)  # [m]
-CURVATURE_SLACK = np.float32(1.15)  # factor: bends that a body takes where there is no other way
 STRAIGHT = np.float32(0.03)  # [1/m]
 GRADE = np.float32(0.2)  # [m/m]
 BESIDE_LOW, BESIDE_HIGH = np.float32(1.2), np.float32(6.0)  # [m]
@@ -307,12 +307,6 @@ def is_waiting(model, data, world, agent, lane, target, room):
 
 
 @njit
-def turn_out_room(length):
-    """Returns how far ahead of its front a standing body needs free to turn out of its lane [m]."""
-    return TURN_OUT_ROOM + TURN_OUT_SHARE * length
-
-
-@njit
 def too_late(model, data, world, agent, lane, room, turned):
     """Whether a lane ends too soon to begin a change, in `room` metres if it is a dead end.
 
@@ -328,6 +322,8 @@ def too_late(model, data, world, agent, lane, room, turned):
         if turned and slow and room > HALF * length:
             return False
         needed = turn_out_room(length) - TURN_OUT_SLACK + HALF * length
+        narrow = bodies.width[world, agent] + NARROW_MARGIN
+        needed += TAIL_BEGUN * tail_room(lanes, lane, length, narrow)
         return room < needed + TURN_OUT_TIME * max(speed - HALF, ZERO)
     left_over = lanes.length[lane] - agents.s[world, agent]
     return left_over < CHANGE_ROOM + length + CHANGE_TIME * speed

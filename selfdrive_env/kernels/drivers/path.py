@@ -10,13 +10,11 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.drivers.lane_changes import (
-    CURVATURE_SLACK,
     DEAD_END_SIGHT,
     is_waiting,
     leave_way,
     may_change,
     place_beside,
-    turn_out_room,
     wanted_lane,
     way_to_standing,
 )
@@ -27,6 +25,7 @@ from selfdrive_env.kernels.drivers.lines import (
     note_line,
 )
 from selfdrive_env.kernels.drivers.path_info import (
+    ASIDE,
     BEND,
     BESIDE_LEFT,
     BESIDE_RIGHT,
@@ -34,6 +33,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     CHANGES,
     ENTRY,
     EXIT,
+    HOLD,
     LEAVE_END,
     LINE_COLOUR,
     LINE_GAP,
@@ -41,12 +41,15 @@ from selfdrive_env.kernels.drivers.path_info import (
     PATH_END,
     PATH_STEP,
     POINTS,
+    ROOM,
     STAYS,
     SWEEP,
     THROUGH,
     TWO,
     WAITED,
     WAITS_FOR,
+    path_offset,
+    way_room,
     write_bounds,
 )
 from selfdrive_env.kernels.drivers.precedence import (
@@ -56,8 +59,15 @@ from selfdrive_env.kernels.drivers.precedence import (
     yield_delay,
 )
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
-from selfdrive_env.kernels.road import UNREACHABLE, lane_ahead, next_lane, segment_at
+from selfdrive_env.kernels.road import (
+    CURVATURE_SLACK,
+    UNREACHABLE,
+    lane_ahead,
+    next_lane,
+    segment_at,
+)
 from selfdrive_env.kernels.route import NARROW_MARGIN, way_to_dead_end
+from selfdrive_env.kernels.walks import tail_room, turn_out_room
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -257,7 +267,7 @@ def build_path(model, data, world, agent, path, info):
     info[BESIDE_LEFT] = np.float32(lanes.left[own])
     info[BESIDE_RIGHT] = np.float32(lanes.right[own])
     if target != own and target != first:
-        turn_out = turn_out_room(length)
+        turn_out = turn_out_room(length) + tail_room(lanes, own, length, narrow)
         if speed * speed < TWO * PATH_BRAKING * (room - turn_out - half_length):
             info[PATH_END] = min(info[PATH_END], room)
         if info[PATH_END] < UNREACHABLE:
@@ -283,8 +293,11 @@ def build_path(model, data, world, agent, path, info):
         path[0, 4] = agents.z[world, agent]
         count = np.int64(1)
     info[POINTS] = np.float32(count)
+    info[ROOM] = way_room(info, bodies.width[world, agent])
+    info[ASIDE] = path_offset(path, agents, bodies, world, agent)
     info[WAITED] = agents.standing_time[world, agent]
     halted = agents.status[world, agent] in (HALTED, STANDING)
+    info[HOLD] = np.float32(agents.hold[world, agent])
     info[BLOCKER] = -ONE if halted else np.float32(agents.blocker[world, agent])
     delay = STOP_SIGN_DELAY if served else delay
     note_precedence(data, info, world, agent, abs(turn) > TURNING, delay)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.math.geometry import HALF
+from selfdrive_env.kernels.math.geometry import HALF, ZERO
 
 __all__ = ["MAX_PATH_POINTS", "PATH_INFO", "PATH_STEP", "bound_reach", "look_around",
-    "write_bounds"]  # fmt: skip
+    "path_offset", "way_room", "write_bounds"]  # fmt: skip
 
 MAX_PATH_POINTS = 64
 PATH_STEP = np.float32(1.5)  # [m]
@@ -20,7 +20,8 @@ PATH_STEP = np.float32(1.5)  # [m]
 # neighbours, -1 for none; how long it has been standing, red lights apart [s]; for whom it waits,
 # -1 for nobody; the lane by which it enters the next junction, -1 for none; the lane that it waits
 # for where its own ends, -1 for none; how far it sweeps beyond its width for each unit of curvature
-# [m2], and the sharpest bend of the lanes on its way [1/m].
+# [m2], and the sharpest bend of the lanes on its way [1/m]; the room that its way takes at most of
+# what two ways are kept apart by; how far to the left of its way it is; what it waits for.
 (
     POINTS,
     ENTRY,
@@ -47,13 +48,45 @@ PATH_STEP = np.float32(1.5)  # [m]
     WAITS_FOR,
     SWEEP,
     BEND,
-) = range(25)
-PATH_INFO = 25
+    ROOM,
+    ASIDE,
+    HOLD,
+) = range(28)
+PATH_INFO = 28
 
 TWO = np.float32(2.0)
 TINY_GAP = np.float32(0.05)  # [m]
-REACH_MARGIN = np.float32(1.1)  # half the room that ways are kept apart by, and rounding [m]
+CONFLICT_MARGIN = np.float32(0.6)  # between two bodies where their ways meet [m]
+SPARE_MARGIN = np.float32(0.3)  # of it that bodies may sweep over [m]
+MOST_SWEPT = np.float32(1.0)  # by one body [m]
+ROUNDING = np.float32(0.01)  # [m]
+BODY_ROOM = np.float32(3.1)  # around a body and half of it, where no way of others leads [m]
 NOWHERE = np.float32(1.0e9)  # [m]
+
+
+@inline
+def most_swept(info):
+    """Returns how far beyond its width a body sweeps at most on its way [m]."""
+    return min(info[SWEEP] * info[BEND], MOST_SWEPT)
+
+
+@inline
+def way_room(info, width):
+    """Returns the most that a body `width` wide takes of what two ways are kept apart by [m].
+
+    Two ways whose points lie farther apart than what both take do not meet.
+    """
+    swept = max(most_swept(info) - HALF * SPARE_MARGIN, ZERO)
+    return HALF * (width + CONFLICT_MARGIN) + swept + ROUNDING
+
+
+@njit
+def path_offset(path, agents, bodies, world, agent):
+    """Returns how far to the left of its path the centre of an agent lies [m]."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
+    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
+    return dy * path[0, 2] - dx * path[0, 3]
 
 
 @njit
@@ -78,8 +111,9 @@ def write_bounds(path, info, count):
 def bound_reach(agents, bodies, info, reach, world, agent, present):
     """Writes the box outside of which nobody matters to an agent, an empty one if not present.
 
-    It holds the way and the body with what is kept free around them: where two boxes are apart,
-    neither lies on the way of the other, nor do their ways meet or their bodies touch.
+    It holds the way and the body with what is kept free around them, and the shift of one that is
+    aside of its way: where two boxes are apart, neither lies on the way of the other, nor do their
+    ways meet or their bodies touch.
 
     Args:
         agents: Of the worlds.
@@ -97,11 +131,13 @@ def bound_reach(agents, bodies, info, reach, world, agent, present):
     shift = HALF * bodies.wheelbase[world, agent]
     x = agents.x[world, agent] + shift * agents.cos[world, agent]
     y = agents.y[world, agent] + shift * agents.sin[world, agent]
-    size = bodies.length[world, agent] + bodies.width[world, agent] + TWO
-    reach[0, agent] = min(info[agent, LOW_X], x - size) - REACH_MARGIN
-    reach[1, agent] = max(info[agent, HIGH_X], x + size) + REACH_MARGIN
-    reach[2, agent] = min(info[agent, LOW_Y], y - size) - REACH_MARGIN
-    reach[3, agent] = max(info[agent, HIGH_Y], y + size) + REACH_MARGIN
+    aside = abs(info[agent, ASIDE])
+    size = bodies.length[world, agent] + bodies.width[world, agent] + BODY_ROOM + aside
+    room = info[agent, ROOM] + aside
+    reach[0, agent] = min(info[agent, LOW_X] - room, x - size)
+    reach[1, agent] = max(info[agent, HIGH_X] + room, x + size)
+    reach[2, agent] = min(info[agent, LOW_Y] - room, y - size)
+    reach[3, agent] = max(info[agent, HIGH_Y] + room, y + size)
 
 
 @inline

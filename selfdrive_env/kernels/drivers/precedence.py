@@ -17,6 +17,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     BLOCKER,
     ENTRY,
     EXIT,
+    HOLD,
     LINE_COLOUR,
     LINE_GAP,
     RANK,
@@ -45,9 +46,9 @@ from selfdrive_env.state.world import (
     YELLOW,
 )
 
-__all__ = ["ask", "asking_way", "first_of_chain", "gap_to_entry", "goes_first", "is_held",
-    "is_in_ring", "note_hold", "note_precedence", "precedes", "tow_late", "waits_at_red",
-    "yield_delay"]  # fmt: skip
+__all__ = ["ask", "asking_way", "clears", "first_of_chain", "gap_to_entry", "goes_first", "is_held",
+    "is_in_ring", "note_hold", "note_precedence", "precedes",
+    "room_behind", "tow_late", "waits_at_red", "waits_behind", "yield_delay"]  # fmt: skip
 
 ASKING_BRAKING = np.float32(2.5)  # [m/s^2]
 ASKING_TIME = np.float32(0.6)  # [s]
@@ -73,6 +74,10 @@ CARE_LOSS = np.float32(0.1)  # [s/s]
 LOOK_AHEAD = np.float32(12.0)  # [s]
 NEAR = np.float32(30.0)  # within which one who drives away may come round [m]
 ENTRY_PATIENCE = np.float32(20.0)  # [s]
+STANDING_SPEED = np.float32(0.3)  # [m/s]
+MOST_WAITING = 8  # that are looked at, each waiting for the next
+ROLL_TIME = np.float32(1.0)  # [s]
+ROLL_SHARE = np.float32(0.15)  # [s^2/m]
 RED_ZONE = np.float32(8.0)  # [m]
 
 
@@ -196,6 +201,58 @@ def gives_way(signs, lane, other_lane):
     for entry in range(signs.foe_first[lane], signs.foe_first[lane + 1]):
         if signs.foe[entry] == other_lane:
             return signs.foe_rule[entry] == FOE_GOES_FIRST
+    return False
+
+
+@njit
+def way_on(info, other, pace, other_length):
+    """Returns how far another is going to drive at least, as it looks [m]."""
+    way = pace * (ROLL_TIME + pace * ROLL_SHARE)
+    if info[other, RANK] > ZERO:
+        way = min(way, max(info[other, ENTRY] - other_length - ONE, ZERO))
+    return way
+
+
+@njit
+def clears(info, agent, other, place, pace, leads):
+    """Whether another on the way, `place` metres ahead, is sure to make room behind a junction."""
+    if not leads or info[other, RANK] > ZERO:
+        return False
+    return place < info[agent, ENTRY] or place >= info[agent, EXIT] or pace > STANDING_SPEED
+
+
+@njit
+def room_behind(info, other, place, pace, sure, exit_way, length):
+    """Returns how much more room one needs behind a junction, and how far another gets [m].
+
+    Args:
+        info: `Scratch.path_info` of all agents.
+        other: On the way.
+        place: Where on it [m].
+        pace: Of the other [m/s].
+        sure: Whether it is sure to make room; then it does not count as the end of the way.
+        exit_way: Until the junction is left [m].
+        length: Of the other [m].
+    """
+    if sure:
+        return ZERO if place >= exit_way else length + TWO, UNREACHABLE
+    return ZERO, place + way_on(info, other, pace, HALF * length)
+
+
+@njit
+def waits_behind(info, agents, world, agent, first):
+    """Whether an agent stands behind a body that in the end waits for `first`.
+
+    It cannot go before that one does, whatever its right of way.
+    """
+    behind = np.int64(info[agent, HOLD]) == HOLD_BODY and info[agent, BLOCKER] >= ZERO
+    if not behind or agents.speed[world, agent] > STANDING_SPEED:
+        return False
+    following = np.int64(agent)
+    for _ in range(MOST_WAITING):
+        following = np.int64(info[following, BLOCKER])
+        if following < 0 or following == first:
+            return following == first
     return False
 
 

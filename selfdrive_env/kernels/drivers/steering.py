@@ -7,11 +7,11 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO
+from selfdrive_env.kernels.drivers.path_info import PATH_STEP, TWO, path_offset
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.kernels.road import FRONT_SHARE, LANE_ROOM, UNREACHABLE
 
-__all__ = ["approach_ratio", "path_offset", "steer_along"]
+__all__ = ["approach_ratio", "steer_along"]
 
 INWARD_ROOM = np.float32(0.5)  # share of the room beside a body
 INWARD_SHARE = np.float32(0.22)  # of the swing of its front
@@ -25,15 +25,6 @@ FAST = np.float32(10.0)  # from which nobody looks less far ahead [m/s]
 ASIDE_ACCELERATION = np.float32(1.5)  # [m/s^2]
 STRAIGHT = np.float32(0.02)  # sine of the angle
 LEAVE_REACH = np.float32(0.6)  # [m/m]
-
-
-@njit
-def path_offset(path, agents, bodies, world, agent):
-    """Returns how far to the left of its path the centre of an agent lies [m]."""
-    ahead = HALF * bodies.wheelbase[world, agent]
-    dx = agents.x[world, agent] + ahead * agents.cos[world, agent] - path[0, 0]
-    dy = agents.y[world, agent] + ahead * agents.sin[world, agent] - path[0, 1]
-    return dy * path[0, 2] - dx * path[0, 3]
 
 
 @njit

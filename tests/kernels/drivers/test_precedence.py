@@ -13,6 +13,7 @@ from selfdrive_env.kernels.drivers.path_info import (
     ARRIVAL,
     BLOCKER,
     ENTRY,
+    HOLD,
     PATH_INFO,
     RANK,
     THROUGH,
@@ -32,6 +33,8 @@ from selfdrive_env.state.world import (
     EVENT_TOW,
     EXTERNAL,
     GREEN,
+    HOLD_BODY,
+    HOLD_NOTHING,
     HOLD_RIGHT_OF_WAY,
     IDM,
     PRESENT,
@@ -45,6 +48,7 @@ from tests.maps.conftest import connect, strip
 goes_first = from_python(precedence.goes_first)
 first_of_chain = from_python(precedence.first_of_chain)
 is_in_ring = from_python(precedence.is_in_ring)
+waits_behind = plain(precedence.waits_behind)
 tow_late = plain(precedence.tow_late)
 
 STILL_SPEED, TOWED_AFTER = 0.05, 90.0  # [m/s], [s]
@@ -185,6 +189,37 @@ def test_the_first_of_a_chain_is_its_head_or_the_lowest_of_a_ring():
     assert [bool(is_in_ring(info, agent)) for agent in range(6)] == [False] * 3 + [True] * 3
     info[2, BLOCKER] = 4
     assert first_of_chain(info, 0) == 3
+
+
+def test_who_stands_behind_a_body_that_waits_for_one_lets_it_go_first():
+    """Of 0 to 4: 0 waits for nobody, 1 for it, 2 and 3 stand behind the one before; 4 drives."""
+    info = np.full((5, PATH_INFO), -1.0, np.float32)
+    info[:, BLOCKER] = [-1, 0, 1, 2, 3]
+    info[:, HOLD] = [HOLD_NOTHING, HOLD_RIGHT_OF_WAY, HOLD_BODY, HOLD_BODY, HOLD_BODY]
+    agents = SimpleNamespace(speed=np.float32([[0.0, 0.0, 0.0, 0.2, 0.8]]))
+    found = [[waits_behind(info, agents, 0, one, first) for first in range(5)] for one in range(5)]
+    assert found[0] == found[1] == found[4] == [False] * 5
+    assert found[2] == [True, True, False, False, False]
+    assert found[3] == [True, True, True, False, False]
+    info[0, BLOCKER] = 3  # a ring: whoever waits only for the right of way can end it
+    assert waits_behind(info, agents, 0, 3, 0)
+    assert not waits_behind(info, agents, 0, 1, 0)
+
+
+def test_nobody_is_towed_in_a_roundabout_of_two_lanes():
+    """One that leaves across the outer lane gave way to a car there that stood behind another,
+    which gave way to it: all three stood until it was towed.
+    """
+    env = make_drive(
+        1, map="roundabouts:7", agents_per_world=26, driver="idm", bodies="typed",
+        on_goal="new_route", on_collision="ignore", on_offroad="ignore", horizon=1.0e5, dt=0.1,
+        lights_off=0.0, lights_green=0.0, light_removal=0.0, layout="lean", copy=False,
+    )  # fmt: skip
+    env.reset(seed=0)
+    for _ in range(6000):
+        env.step(np.zeros(1, np.int64))
+        assert not (env.engine.output.event & (EVENT_TOW | EVENT_COLLISION)).any()
+    env.close()
 
 
 def test_the_order_is_total():

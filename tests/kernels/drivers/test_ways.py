@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from selfdrive_env.kernels.drivers import lane_changes
+from selfdrive_env.kernels import walks
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import Junction, Lane, RoadNetwork, StopLine
 from selfdrive_env.state.world import (
@@ -27,7 +27,7 @@ from tests.kernels.conftest import build, no_jerk, put, segment_of, set_body
 from tests.maps.conftest import connect, strip
 
 MARGIN = 0.4  # [m]
-turn_out_room = from_python(lane_changes.turn_out_room)
+turn_out_room = from_python(walks.turn_out_room)
 
 
 def tapering(name, y, widths, x):
