@@ -242,31 +242,53 @@ def _lines(engine: Engine, world: int, way: list[tuple[int, float]]) -> Iterator
 
 
 def _is_blocked(engine: Engine, world: int, agent: int, way: list[tuple[int, float]]) -> bool:
-    """Whether a body reaches into a way, seen from its lanes' centres one metre after another."""
-    lanes, agents, bodies = engine.lanes, engine.agents, engine.bodies
-    begin = 0.5 * float(bodies.length[world, agent])
-    points = []
-    for lane, start in way:
-        rows = lanes.segment[slice(*lanes.segment_first[lane : lane + 2].tolist())]
-        end = min(float(lanes.length[lane]), begin + REASON_REACH - start)
-        s = np.arange(max(begin - start, 0.0), end)
-        at = rows[np.maximum(np.searchsorted(rows[:, SEG_S], s, "right") - 1, 0)]
-        along = s - at[:, SEG_S]
-        points.append(
-            (at[:, SEG_X] + along * at[:, SEG_COS], at[:, SEG_Y] + along * at[:, SEG_SIN])
-        )
-    x, y = (np.concatenate(part) for part in zip(*points, strict=True))
+    """Whether a body reaches into what a body of the own width sweeps over ahead on a way."""
+    agents, bodies = engine.agents, engine.bodies
     others = agents.status[world] != ABSENT
     others &= np.abs(agents.z[world] - agents.z[world, agent]) < LEVEL_HEIGHT
     others[agent] = False
     cos, sin = agents.cos[world, others], agents.sin[world, others]
     centre = agents.x[world, others], agents.y[world, others]
     centre = box_centre(*centre, cos, sin, bodies.wheelbase[world, others])
-    east, north = x[:, None] - centre[0], y[:, None] - centre[1]
-    room = 0.5 * (bodies.width[world, others] + bodies.width[world, agent])
-    meets = np.abs(east * cos + north * sin) <= 0.5 * bodies.length[world, others] + 0.5
-    meets &= np.abs(north * cos - east * sin) <= room
+    long, wide = 0.5 * bodies.length[world, others], 0.5 * bodies.width[world, others]
+    half_width = 0.5 * float(bodies.width[world, agent])
+    begin = 0.5 * float(bodies.length[world, agent])
+    x, y, way_cos, way_sin = _pieces(engine, way, begin, begin + REASON_REACH)[:, :, None]
+    east, north = x - centre[0], y - centre[1]
+    turned_cos = np.abs(cos * way_cos + sin * way_sin)
+    turned_sin = np.abs(sin * way_cos - cos * way_sin)
+    # Boxes that are apart are so along an axis of one of them.
+    meets = np.abs(east * cos + north * sin) <= long + 0.5 * turned_cos + half_width * turned_sin
+    meets &= np.abs(north * cos - east * sin) <= wide + 0.5 * turned_sin + half_width * turned_cos
+    ahead, aside = east * way_cos + north * way_sin, north * way_cos - east * way_sin
+    meets &= np.abs(ahead) <= 0.5 + long * turned_cos + wide * turned_sin
+    meets &= np.abs(aside) <= half_width + long * turned_sin + wide * turned_cos
     return bool(meets.any())
+
+
+def _pieces(
+    engine: Engine, way: list[tuple[int, float]], begin: float, end: float
+) -> NDArray[np.float64]:
+    """Returns the middles and directions of pieces of a way, one metre long each.
+
+    Args:
+        engine: The worlds.
+        way: As `_way` returns it.
+        begin: Where the first piece begins [m].
+        end: Where the last one ends [m].
+
+    Returns:
+        x, y [m], cos, sin, [4, pieces].
+    """
+    lanes, points = engine.lanes, []
+    for lane, start in way:
+        rows = lanes.segment[slice(*lanes.segment_first[lane : lane + 2].tolist())]
+        s = np.arange(max(begin - start, 0.0), min(float(lanes.length[lane]), end - start)) + 0.5
+        at = rows[np.maximum(np.searchsorted(rows[:, SEG_S], s, "right") - 1, 0)].T
+        along = s - at[SEG_S]
+        x, y = at[SEG_X] + along * at[SEG_COS], at[SEG_Y] + along * at[SEG_SIN]
+        points.append(np.array([x, y, at[SEG_COS], at[SEG_SIN]], np.float64))
+    return np.concatenate(points, 1)
 
 
 def _is_to_yield(engine: Engine, world: int, agent: int, way: list[tuple[int, float]]) -> bool:

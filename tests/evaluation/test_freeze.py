@@ -71,11 +71,16 @@ def test_the_light_of_another_arm_is_none() -> None:
         ((-20.0, -1.75, 0.0), "body"),
         ((0.0, -1.75, 0.0), "body"),
         ((1.75, 0.0, np.pi / 2), "body"),
+        ((1.75, -4.5, np.pi / 2), "body"),
+        ((1.75, -5.0, np.pi / 2), ""),
         ((-20.0, 1.75, np.pi), ""),
         ((1.75, -20.0, np.pi / 2), ""),
         ((40.0, -1.75, 0.0), ""),
     ],
-    ids=["before the line", "in the junction", "across", "oncoming", "other arm", "far beyond"],
+    ids=[
+        *("before the line", "in the junction", "across", "nose in", "nose outside", "oncoming"),
+        *("other arm", "far beyond"),
+    ],
 )
 def test_a_body_on_the_way_is_a_reason(other: tuple[float, float, float], reason: str) -> None:
     env = at_crossing(other)
