@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +16,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SHORT = ("short-full", "short-rules", "short-disabled")
+PROCESSORS = {
+    "x86-64-v2": ("+sse4.2", "sse4_2"),
+    "x86-64-v3": ("+avx2,+fma,+f16c", "avx2"),
+    "x86-64-v4": ("+avx512f,+avx512vl,+avx512bw,+avx512dq,+avx2,+fma,+f16c", "avx512vl"),
+}
+"""Numbers of 128, 256 and 512 bits: what Numba is told, and by what Linux knows the last."""
+
+ONE_CASE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location("bits", sys.argv[1])
+bits = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(bits)
+differs, lines = bits.compare(bits.read(bits.FILE)["short-full"], bits.Case("short-full", 1).run())
+assert not differs, lines
+"""
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +47,30 @@ def bits() -> ModuleType:
 def test_results_are_those_of_before_to_the_bit(bits: ModuleType, name: str, threads: int) -> None:
     differs, lines = bits.compare(bits.read(bits.FILE)[name], bits.Case(name, threads).run())
     assert not differs, "\n".join(lines)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="an x86 processor")
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_vectors_of_every_width_give_the_same_bits(processor: str, tmp_path: Path) -> None:
+    features, name = PROCESSORS[processor]
+    about = Path("/proc/cpuinfo")
+    if not about.exists() or name not in about.read_text().split():
+        pytest.skip(f"needs a processor with {name}")
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": processor,
+        "NUMBA_CPU_FEATURES": features,
+        "SELFDRIVE_CACHE": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_CASE, str(ROOT / "benchmarks" / "bits.py")],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_case_has_digests_and_gives_what_it_is_for(bits: ModuleType) -> None:

@@ -63,6 +63,7 @@ plt.show()
 # **Incidents.** The worst were kept: the state some seconds before, and all actions since. Played
 # again they are the same drive, so one can look at it from anywhere. Here is the worst of each
 # cause, from left to right; the camera follows the agent of the incident, the orange one.
+# In a short drive there may be none: then those of random actions are shown.
 
 
 # %%
@@ -73,11 +74,12 @@ def film(recording):
     return [env.frame(incident.world * env.rows_per_world + incident.agent) for env in worlds]
 
 
+shown = trained if trained.recordings else evaluate(load("random"), keep=40, **options)
 worst = {}
-for recording in trained.recordings:
+for recording in shown.recordings:
     worst.setdefault(recording.incident.cause, recording)
 for cause, recording in worst.items():
-    print(f"{cause}, {recording.incident.speed:.1f} m/s")
+    print(f"{shown.policy}: {cause}, {recording.incident.speed:.1f} m/s")
 films = [film(recording) for recording in worst.values()]
 
 longest = max(len(frames) for frames in films)

@@ -306,7 +306,7 @@ def test_deep_sets_start_from_the_encoder_of_a_policy() -> None:
 
 def test_deep_sets_refuse_the_encoder_of_another_layout_or_size() -> None:
     spaces = {layout: make(layout=layout).observation_space for layout in ("lean", "full")}
-    with pytest.raises(ValueError, match=r"selfplay.*has the layout .*agents=10.*agents=20"):
+    with pytest.raises(ValueError, match=r"selfplay.*has the layout .*agents=8.*agents=20"):
         DeepSets(spaces["full"], layout="full").start_from("selfplay")
     with pytest.raises(ValueError, match=r"selfplay.*other layers: .*lane_points\.0\.weight"):
         DeepSets(spaces["lean"], set_widths=(16, 32)).start_from("selfplay")

@@ -155,7 +155,7 @@ def test_lights_and_the_map_are_there() -> None:
         recorder.record()
         colours.append(env.engine.lights.line_colour[0].copy())
     episode = recorder.episode()
-    town = compiled("riverside", lane_points=24, boundary_points=24, stop_lines=2)
+    town = compiled("riverside", lane_points=12, boundary_points=12, stop_lines=2)
     count = len(town.signs.line)
     np.testing.assert_array_equal(episode.tracks.light.T, np.array(colours)[:, :count])
     assert len(np.unique(episode.tracks.light)) > 2

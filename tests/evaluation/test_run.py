@@ -331,10 +331,10 @@ def test_settings_are_read_from_words() -> None:
 @pytest.mark.parametrize(
     ("settings", "note"),
     [
-        ("dt=0.3 bodies=typed reverse=allowed", ""),
+        ("dt=0.3 bodies=typed", ""),
         (
-            "dt=0.1 bodies=typed",
-            "trained with other settings; to drive it as trained add --set dt=0.3 reverse=allowed",
+            "dt=0.1 bodies=typed reverse=allowed",
+            "trained with other settings; to drive it as trained add --set dt=0.3 reverse=never",
         ),
     ],
 )

@@ -29,7 +29,7 @@ Random = np.random.Generator
 
 SEED = 36
 SETTINGS = {"map": "riverside", "layout": "lean", "agents_per_world": 6, "num_threads": 1}
-COUNTS = {"variant": 0, "lane_points": 24, "boundary_points": 24, "stop_lines": 4}
+COUNTS = {"variant": 0, "lane_points": 12, "boundary_points": 12, "stop_lines": 4}
 
 
 @functools.cache
