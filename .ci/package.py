@@ -40,7 +40,7 @@ import gymnasium, numpy
 envs = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=8, agents_per_world=8)
 observations, infos = envs.reset(seed=0)
 observations, rewards, *_ = envs.step(envs.action_space.sample())
-assert observations.shape == (8, 1233) and numpy.isfinite(rewards).all()
+assert observations.shape == (8, 1265) and numpy.isfinite(rewards).all()
 env = gymnasium.make("selfdrive_env/Drive-v0", traffic="selfplay")
 env.reset(seed=0)
 env.step(7)
