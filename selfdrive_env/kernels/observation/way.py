@@ -238,7 +238,7 @@ def prefetch_way(scratch, world, agent):
     prefetch(scratch.kept_way[world], agent)
     prefetch(scratch.kept_numbers[world], agent)
     prefetch(scratch.stretch[world], agent)
-    prefetch(scratch.stretch[world, agent], 2)
+    prefetch(scratch.stretch[world, agent], 4)  # the first that begins in another cache line
     prefetch(scratch.stretch_segment[world], agent)
     prefetch(scratch.mark[world], agent)
     prefetch(scratch.mark_line[world], agent)
