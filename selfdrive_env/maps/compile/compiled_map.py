@@ -17,6 +17,7 @@ from selfdrive_env.maps.compile.levels import find_layers
 from selfdrive_env.maps.compile.paint import compile_paint
 from selfdrive_env.maps.compile.segments import compile_lanes, resample_lanes
 from selfdrive_env.maps.compile.signs.stop_lines import compile_signs, guard_lists
+from selfdrive_env.maps.compile.snap import snap, snapped
 from selfdrive_env.maps.compile.surface import (
     build_surfaces,
     false_edge_areas,
@@ -76,8 +77,8 @@ def compile_map(
     except MapError as error:
         raise MapError(f"map {network.name!r}: {error}") from None
     layers = find_layers(strips, pairs)
-    lanes = compile_lanes(network, strips, layers.layer)
-    signs = compile_signs(network, strips, lanes)
+    lanes = snap(compile_lanes(network, strips, layers.layer))
+    signs = snap(compile_signs(network, strips, lanes))
     areas = build_surfaces(network, strips, layers)
     surfaces = [surface_edges(area) for area in areas]
     cells = compile_cells(frame, pairs, [edges for edges, _ in surfaces], layers.removal)
@@ -96,7 +97,7 @@ def compile_map(
         near=cells.near,
         **near,
     )
-    structs = (lanes, compile_routes(lanes), grid, signs)
+    structs = (lanes, snap(compile_routes(lanes)), snap(grid), signs)
     return CompiledMap(
         name=network.name,
         digest=_digest(structs),
@@ -146,7 +147,7 @@ def _near_lists(
     for k, (edges, ring) in enumerate(surfaces):
         mine = centre[layer == k]
         points, number = near.boundary_points(edges, ring)
-        points, number = outside_areas(points, number, false_edges[k])
+        points, number = outside_areas(snapped(points), number, false_edges[k])
         lists = near.nearest_points(
             mine,
             points[:, :2].astype(np.float64),
