@@ -5,7 +5,8 @@ not inlined and again at each level of the compiler. Here a struct lies in memor
 pointers and shapes (`Table`), `struct_at` turns its address into a value whose fields read like the
 named tuple's, and the loads are marked as invariant, so that the compiler keeps them in registers.
 A field may be a struct itself, whose table is then a part of this one. Arrays of a table are
-C-contiguous and outlive it; nothing here counts references.
+C-contiguous, or columns of a record whose rows are that far apart, and outlive it; nothing here
+counts references.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from numba.np import arrayobj, numpy_support
 from numba.np.arrayobj import make_array, populate_array
 
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu
-from selfdrive_env.state.arrays import I64, axes
+from selfdrive_env.state.arrays import I64, axes, strides_of
 
 __all__ = ["Leaf", "Nested", "Table", "array_of", "simulate", "struct_at", "table_fields"]
 
@@ -87,8 +88,10 @@ class Table:
                 f"{name} must be {field.dtype} with {axes_wanted} axes, got {array.dtype} with "
                 f"{array.ndim}"
             )
-        if not array.flags.c_contiguous:
-            raise ValueError(f"{name} must be C-contiguous")
+        if not field.fits(array):
+            raise ValueError(
+                f"{name} must be C-contiguous" + (f" in rows of {field.row}" if field.row else "")
+            )
         first = self._first[name]
         self._kept[name] = array
         self.words[first] = array.ctypes.data
@@ -121,6 +124,9 @@ class Leaf(NamedTuple):
     ndim: int
     """Number of axes, -1 for a scalar."""
 
+    row: int = 0
+    """Entries from one row to the next where the field lies in a record, else 0."""
+
     @property
     def is_array(self) -> bool:
         """Whether it is no scalar."""
@@ -130,6 +136,14 @@ class Leaf(NamedTuple):
     def dtype(self) -> np.dtype[Any]:
         """NumPy's type of an entry."""
         return _dtype(self.element)
+
+    def fits(self, array: Any) -> bool:
+        """Whether entries of an array lie where kernels look for them."""
+        if not self.row:
+            return bool(array.flags.c_contiguous)
+        return bool(array[:1].flags.c_contiguous) and (
+            len(array) < 2 or array.strides[0] == self.row * array.itemsize
+        )
 
     def words(self, address: int, shape: Sequence[int]) -> list[int]:
         """Returns the words of a field whose data lies at an address."""
@@ -155,12 +169,12 @@ class Nested(NamedTuple):
 @functools.cache
 def table_fields(struct: Any) -> dict[str, Leaf | Nested]:
     """Returns the fields of a struct in the order of its table."""
-    arrays = axes(struct)
+    arrays, rows = axes(struct), strides_of(struct)
     out: dict[str, Leaf | Nested] = {}
     for name, hint in get_type_hints(struct).items():
         if name in arrays:
             names, element = arrays[name]
-            out[name] = Leaf(numpy_support.from_dtype(element), len(names))
+            out[name] = Leaf(numpy_support.from_dtype(element), len(names), rows.get(name, 0))
         elif isinstance(hint, type) and issubclass(hint, tuple):
             out[name] = Nested(hint)
         else:
@@ -209,6 +223,16 @@ class FieldArray(types.Array):
     none.
     """
 
+    def __init__(self, leaf: Leaf) -> None:
+        self.row = leaf.row
+        name = f"FieldArray({leaf.element}, {leaf.ndim}, {leaf.row})"
+        super().__init__(leaf.element, leaf.ndim, "C", name=name)
+
+    @property
+    def key(self) -> Any:
+        """What tells such types apart."""
+        return (*super().key, self.row)
+
 
 @register_model(FieldArray)
 class _FieldArrayModel(models.PrimitiveModel):
@@ -244,13 +268,15 @@ def array_of(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     strides = [size]
     for length in reversed(lengths[1:]):
         strides.insert(0, builder.mul(length, strides[0]))
+    if kind.row:
+        strides[0] = builder.mul(size, context.get_constant(types.intp, kind.row))
     populate_array(array, data, lengths, strides, size, None)
     return array
 
 
 def _plain(kind: Any) -> Any:
     """Returns Numba's own type of an array."""
-    return types.Array(kind.dtype, kind.ndim, "C")
+    return types.Array(kind.dtype, kind.ndim, "A" if kind.row else "C")
 
 
 def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, words: Any) -> Any:
@@ -259,8 +285,13 @@ def _entry(context: Any, builder: Any, kind: Any, value: Any, indices: Any, word
     for axis, (index, word) in enumerate(zip(indices, words, strict=True)):
         index = context.cast(builder, index, word, types.intp)
         if place is not None:
-            index = builder.add(builder.mul(place, _word(builder, value, 1 + axis)), index)
+            length = _word(builder, value, 1 + axis)
+            if axis == 1 and kind.row:
+                length = context.get_constant(types.intp, kind.row)
+            index = builder.add(builder.mul(place, length), index)
         place = index
+    if kind.ndim == 1 and kind.row:
+        place = builder.mul(place, context.get_constant(types.intp, kind.row))
     data = _data(context, builder, value, kind.dtype)
     return builder.gep(data, [place], inbounds=True)
 
@@ -339,7 +370,7 @@ class _StructPointerFields(AttributeTemplate):
             return None
         if isinstance(field, Nested):
             return StructPointer(field.struct)
-        return FieldArray(field.element, field.ndim, "C") if field.is_array else field.element
+        return FieldArray(field) if field.is_array else field.element
 
 
 def _load(builder: Any, pointer: Any) -> Any:

@@ -115,13 +115,11 @@ def ask_for(typing_context: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = array_of(context, builder, signature.args[0], arguments[0])
-        index = arguments[1]
-        for axis in range(1, signature.args[0].ndim):
-            index = builder.mul(index, builder.extract_value(array.shape, axis))
+        place = builder.mul(arguments[1], builder.extract_value(array.strides, 0))
         word, byte = ir.IntType(32), ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        at = builder.bitcast(builder.gep(array.data, [index]), byte)
+        at = builder.gep(builder.bitcast(array.data, byte), [place])
         builder.call(function, [at, word(0), word(3), word(1)])
         return context.get_dummy_value()
 

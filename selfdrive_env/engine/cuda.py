@@ -7,6 +7,7 @@ simulator the same code runs on tensors in host memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_type_hints
 
@@ -158,9 +159,10 @@ class DeviceEngine(Engine):
                 )
                 for name, (names, element) in axes(struct).items()
             }
+        records = {name: self._to_device(one) for name, one in self.pool.records.items()}
         for name in ("draws", "lanes", "routes", "grid", "signs"):
             self.tensors[name] = {
-                field: self._to_device(array)
+                field: self._column(records, f"{name}.{field}", array)
                 for field, array in getattr(self, name)._asdict().items()
             }
         self._make_tables()
@@ -172,6 +174,17 @@ class DeviceEngine(Engine):
         flat = np.ascontiguousarray(array)
         signed = {torch.int32: np.int32, torch.int16: np.int16}.get(kind)
         return torch.from_numpy(flat.view(signed) if signed else flat.copy()).to(self.device)
+
+    def _column(
+        self, records: Mapping[str, torch.Tensor], name: str, array: NDArray[Any]
+    ) -> torch.Tensor:
+        """Returns an array of a map as a tensor, a column of a record where it is one."""
+        if name not in self.pool.places:
+            return self._to_device(array)
+        record, first = self.pool.places[name]
+        row = records[record.name][: len(array)]
+        last = first + math.prod(array.shape[1:]) * array.itemsize
+        return row[:, first:last].view(_TORCH[str(array.dtype)]).view(array.shape)
 
     def _make_tables(self) -> None:
         """Writes the tables of `Model` and `Data` into one tensor, behind them all scalars."""

@@ -359,19 +359,15 @@ def prefetch_road(model, data, around, map_index, world):
     One pass over all agents for each step of the way from an agent to its edges, so that what one
     pass reads has come by then.
     """
-    lanes, routes, grid, signs = model.lanes, model.routes, model.grid, model.signs
+    lanes, routes, grid = model.lanes, model.routes, model.grid
     agents, bodies = data.agents, data.bodies
     num_agents = agents.x.shape[1]
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         prefetch(lanes.segment, index)
-        prefetch(lanes.segment, index + 1)  # and the rest of a row that two lines share
-        prefetch(lanes.segment_lane, index)
-        prefetch(lanes.segment_layer, index)
         goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
         if goal >= 0:
             prefetch(routes.first, goal)
-            prefetch(routes.cycle, goal)
     for agent in range(num_agents):
         index = np.int64(agents.segment[world, agent])
         lane = np.int64(lanes.segment_lane[index])
@@ -381,20 +377,12 @@ def prefetch_road(model, data, around, map_index, world):
         y = agents.y[world, agent] + ahead * agents.sin[world, agent]
         cell = cell_at(grid, x, y, layer, map_index)
         around[agent] = cell
-        prefetch(lanes.segment_first, lane)
-        prefetch(lanes.successor_first, lane)
         prefetch(lanes.length, lane)
-        prefetch(lanes.junction, lane)
-        prefetch(lanes.speed_limit, lane)
-        prefetch(signs.lane_line_first, lane)
         goal = np.int64(bodies.goal_lane[world, agent, agents.goal[world, agent]])
         if goal >= 0:
             prefetch(routes.distance, routes.first[goal] + lane - lanes.map_lane_first[map_index])
         if cell >= 0:
             prefetch(grid.inside, cell)
-            prefetch(grid.edge_first, cell)
-            prefetch(grid.segment_first, cell)
-            prefetch(grid.guard_first, observation_cell(cell))
             prefetch(grid.near, observation_cell(cell))
             below, _, above = rows_around(cell)
             prefetch(grid.edge_first, below)

@@ -186,7 +186,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     front_x, front_y = x + half_length * cos, y + half_length * sin
     back_x, back_y = x - half_length * cos, y - half_length * sin
     z = agents.z[world, agent]
-    if stands_on_line(signs, map_index, back_x, back_y, front_x, front_y, z):
+    if stands_on_line(grid, signs, map_index, layer, back_x, back_y, front_x, front_y, z):
         return False
     s = agents.s[world, agent]
     if not draw_route(model, data, world, agent, lane, s, tick + attempt * 7919, limit):

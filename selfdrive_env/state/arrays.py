@@ -9,8 +9,8 @@ from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, ge
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["F16", "F32", "F64", "I16", "I32", "I64", "U8", "U16", "U32", "allocate", "axes",
-    "digest", "nbytes"]  # fmt: skip
+__all__ = ["F16", "F32", "F64", "I16", "I32", "I64", "U8", "U16", "U32", "Record", "allocate",
+    "axes", "digest", "nbytes", "records", "strides_of", "zeros"]  # fmt: skip
 
 F16 = NDArray[np.float16]
 F32 = NDArray[np.float32]
@@ -22,7 +22,18 @@ U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 U32 = NDArray[np.uint32]
 
+CACHE_LINE = 64
+"""[bytes]"""
+
 Struct = TypeVar("Struct", bound=NamedTuple)
+
+
+class Record(NamedTuple):
+    """Fields that lie in one row of memory for each entry, since they are read together."""
+
+    name: str
+    nbytes: int
+    """Of a row: what keeps rows from lying in more cache lines than they must."""
 
 
 def axes(struct: type[Any]) -> dict[str, tuple[tuple[str, ...], np.dtype[Any]]]:
@@ -37,6 +48,38 @@ def axes(struct: type[Any]) -> dict[str, tuple[tuple[str, ...], np.dtype[Any]]]:
     return out
 
 
+def records(struct: type[Any]) -> dict[str, Record]:
+    """Returns field name -> record, for those fields of a struct class that lie in one."""
+    out = {}
+    for name, hint in get_type_hints(struct, include_extras=True).items():
+        found = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Record)]
+        if found:
+            out[name] = found[0]
+    return out
+
+
+def strides_of(struct: type[Any]) -> dict[str, int]:
+    """Returns field name -> how many entries lie between two rows, for fields in a record."""
+    kinds = axes(struct)
+    return {
+        name: record.nbytes // kinds[name][1].itemsize for name, record in records(struct).items()
+    }
+
+
+def zeros(shape: tuple[int, ...], element: Any) -> NDArray[Any]:
+    """Returns an array of zeros that begins where a cache line does.
+
+    Args:
+        shape: Of the array.
+        element: Its type.
+    """
+    kind = np.dtype(element)
+    size = math.prod(shape) * kind.itemsize
+    memory = np.zeros(size + CACHE_LINE, np.uint8)
+    first = -memory.ctypes.data % CACHE_LINE
+    return memory[first : first + size].view(kind).reshape(shape)
+
+
 def allocate(struct: type[Struct], **sizes: int) -> Struct:
     """Returns the struct with a zeroed array for each field.
 
@@ -47,7 +90,7 @@ def allocate(struct: type[Struct], **sizes: int) -> Struct:
     fields = {}
     for name, (names, element) in axes(struct).items():
         shape = tuple(int(n) if n.isdigit() else sizes[n] for n in names)
-        fields[name] = np.zeros(shape, element)
+        fields[name] = zeros(shape, element)
     return struct(**fields)  # type: ignore[call-overload]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from selfdrive_env.state.arrays import F32, I32, I64, U8
+from selfdrive_env.state.arrays import F32, I32, I64, U8, Record
 
 __all__ = [
     "BLOCK_CELLS",
@@ -45,49 +45,58 @@ LINE_X, LINE_Y, LINE_COS, LINE_SIN, LINE_X0, LINE_Y0, LINE_X1, LINE_Y1, LINE_Z =
 LINE_COLUMNS = 9
 
 
+# What lies together in the arrays of a pool; a compiled map has arrays of their own.
+SEGMENT = Record("segment", 64)
+LANE = Record("lane", 64)
+CELL_RECORD = Record("cell", 16)
+OBSERVATION_CELL = Record("observation_cell", 8)
+LINE = Record("line", 64)
+LANE_LINE = Record("lane_line", 8)
+
+
 class Lanes(NamedTuple):
     """Drivable lanes, cut into quadrilaterals one metre long (lane segments)."""
 
-    segment: Annotated[F32, "segment column"]
-    """One row a segment (48 bytes and less: one cache line), columns `SEG_*`: x, y of the centre
+    segment: Annotated[F32, "segment column", SEGMENT]
+    """One row a segment, columns `SEG_*`: x, y of the centre
     line where the segment starts [m]; cos, sin of its heading; length [m]; distance from the centre
     to the left and to the right boundary, both positive [m]; curvature, positive to the left [1/m];
     elevation z at its start [m]; arc length s along the lane at its start [m]."""
 
-    segment_lane: Annotated[I32, "segment"]
-    segment_layer: Annotated[U8, "segment"]
+    segment_lane: Annotated[I32, "segment", SEGMENT]
+    segment_layer: Annotated[U8, "segment", SEGMENT]
     """Which surface of `Grid` an agent on this segment sees: 0 but near bridges."""
 
-    segment_first: Annotated[I32, "lane+1"]
+    segment_first: Annotated[I32, "lane+1", LANE]
     """Segments of lane l: segment_first[l] up to, not including, segment_first[l + 1]."""
 
-    length: Annotated[F32, "lane"]
+    length: Annotated[F32, "lane", LANE]
     """Along the centre line, the sum of its segments [m]."""
 
-    speed_limit: Annotated[F32, "lane"]
+    speed_limit: Annotated[F32, "lane", LANE]
     """[m/s]"""
 
-    junction: Annotated[I32, "lane"]
+    junction: Annotated[I32, "lane", LANE]
     """Junction the lane runs through (numbered over the pool), -1 outside."""
 
-    max_curvature: Annotated[F32, "lane"]
+    max_curvature: Annotated[F32, "lane", LANE]
     """Largest absolute curvature along the lane, averaged over 3 m [1/m]."""
 
-    precedence: Annotated[I32, "lane"]
+    precedence: Annotated[I32, "lane", LANE]
     """Right of way within a junction: below 0 gives way, above 0 has the priority road."""
 
-    narrowest: Annotated[F32, "lane"]
+    narrowest: Annotated[F32, "lane", LANE]
     """Least width along the lane [m]."""
 
-    turn: Annotated[F32, "lane"]
+    turn: Annotated[F32, "lane", LANE]
     """Heading change from its start to its end, positive to the left [rad]."""
 
-    successor_first: Annotated[I32, "lane+1"]
+    successor_first: Annotated[I32, "lane+1", LANE]
     successor: Annotated[I32, "link"]
-    left: Annotated[I32, "lane"]
+    left: Annotated[I32, "lane", LANE]
     """Drivable neighbour in the same direction, -1 where there is none."""
 
-    right: Annotated[I32, "lane"]
+    right: Annotated[I32, "lane", LANE]
     map_lane_first: Annotated[I32, "map+1"]
     spawn_segment: Annotated[I32, "spawn"]
     """Segments to place agents on: not bidirectional, 1.6 m wide, 25 m of road ahead."""
@@ -104,7 +113,7 @@ class Routes(NamedTuple):
     value means that the goal lies behind, then `cycle[g]` is added.
     """
 
-    first: Annotated[I64, "lane+1"]
+    first: Annotated[I64, "lane+1", LANE]
     """Row of goal lane g: first[g] up to, not including, first[g + 1]. A row as long as its map has
     lanes is dense (entry l - map_lane_first); a shorter one is windowed: the lanes from which g is
     at most `ROUTE_WINDOW` away, ascending in `lane`."""
@@ -115,7 +124,7 @@ class Routes(NamedTuple):
     distance: Annotated[F32, "entry"]
     """[m]; `UNREACHABLE` where there is no way."""
 
-    cycle: Annotated[F32, "lane"]
+    cycle: Annotated[F32, "lane", LANE]
     """Shortest way from the start of the lane back to its start, `UNREACHABLE` without one [m]."""
 
 
@@ -148,19 +157,19 @@ class Grid(NamedTuple):
     """Blocks along x, blocks along y, offset into `block`, number of layers."""
 
     block: Annotated[I32, "entry"]
-    segment_first: Annotated[I32, "cell+1"]
+    segment_first: Annotated[I32, "cell+1", CELL_RECORD]
     """Segments of the layer that overlap the cell: segment[segment_first[c]:segment_first[c+1]]."""
 
     segment: Annotated[I32, "entry"]
-    edge_first: Annotated[I32, "cell+1"]
+    edge_first: Annotated[I32, "cell+1", CELL_RECORD]
     edge: Annotated[F32, "entry 4"]
     """Edges of the drivable surface that touch the cell (whole edges, not clipped): x0, y0, x1, y1,
     the surface on the left [m]."""
 
-    inside: Annotated[U8, "cell"]
+    inside: Annotated[U8, "cell", CELL_RECORD]
     """1 if the centre of the cell lies on the drivable surface."""
 
-    near: Annotated[I32, "observation_cell"]
+    near: Annotated[I32, "observation_cell", OBSERVATION_CELL]
     """Row of the `near_*` lists, -1 for none (more than about 25 m from any road)."""
 
     near_lane_point: Annotated[I32, "row N1"]
@@ -168,7 +177,7 @@ class Grid(NamedTuple):
 
     near_boundary: Annotated[I32, "row N2"]
     near_stop_line: Annotated[I32, "row N3"]
-    guard_first: Annotated[I32, "observation_cell+1"]
+    guard_first: Annotated[I32, "observation_cell+1", OBSERVATION_CELL]
     """Stop lines whose guard comes within 12 m of the observation cell: guard[first:next]."""
 
     guard: Annotated[I32, "entry"]
@@ -183,22 +192,22 @@ class Grid(NamedTuple):
 class Signs(NamedTuple):
     """Stop lines and the programs of the traffic lights."""
 
-    line: Annotated[F32, "line column"]
+    line: Annotated[F32, "line column", LINE]
     """Columns `LINE_*`: middle of the line over the controlled lanes x, y [m]; direction of travel
     cos, sin; left and right end over the whole carriageway x0, y0, x1, y1 [m]; elevation z [m]."""
 
-    line_group: Annotated[I32, "line"]
+    line_group: Annotated[I32, "line", LINE]
     """Signal group, -1 for a stop sign."""
 
     group_line_first: Annotated[I32, "group+1"]
     group_line: Annotated[I32, "entry"]
     """Stop lines of group g: group_line[group_line_first[g]:group_line_first[g + 1]]."""
 
-    lane_line_first: Annotated[I32, "lane+1"]
-    lane_line: Annotated[I32, "entry"]
+    lane_line_first: Annotated[I32, "lane+1", LANE]
+    lane_line: Annotated[I32, "entry", LANE_LINE]
     """Stop lines along lane l in rising order of s: lane_line[lane_line_first[l]:...]."""
 
-    lane_line_s: Annotated[F32, "entry"]
+    lane_line_s: Annotated[F32, "entry", LANE_LINE]
     """Arc length of the line along the lane [m]."""
 
     program_first: Annotated[I32, "program+1"]
@@ -218,7 +227,7 @@ class Signs(NamedTuple):
     cycle_offset: Annotated[I64, "group"]
     """Where in its cycle a group is when the lights' clock reads 0 [ns]."""
 
-    foe_first: Annotated[I32, "lane+1"]
+    foe_first: Annotated[I32, "lane+1", LANE]
     """Lanes that lane l of a junction gives way to: foe[foe_first[l]:foe_first[l + 1]]."""
 
     foe: Annotated[I32, "entry"]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from selfdrive_env.compiler.njit import entry
+from selfdrive_env.compiler.simd import prefetch
 from selfdrive_env.compiler.structs import Table, struct_at
-from selfdrive_env.state.arrays import F32, I64, U8
+from selfdrive_env.state.arrays import F32, I64, U8, Record
 
 
 class Mixed(NamedTuple):
@@ -110,3 +111,62 @@ def test_a_struct_may_hold_structs():
     table["second"].point("values", np.full((2, 3), np.float32(4.0)))
     read_whole(table.address, out)
     assert out[2] == 4.0
+
+
+ROW = Record("row", 32)
+
+
+class Together(NamedTuple):
+    first: Annotated[I64, "entry", ROW]
+    pair: Annotated[F32, "entry 2", ROW]
+    flag: Annotated[U8, "entry", ROW]
+    alone: Annotated[F32, "entry"]
+
+
+def together(rows=5):
+    table = np.zeros((rows, ROW.nbytes), np.uint8)
+    struct = Together(
+        first=table[:, :8].view(np.int64)[:, 0],
+        pair=table[:, 8:16].view(np.float32),
+        flag=table[:, 16],
+        alone=np.arange(rows, dtype=np.float32),
+    )
+    struct.first[:] = np.arange(rows) * 10**10
+    struct.pair[:] = np.arange(2 * rows).reshape(rows, 2)
+    struct.flag[:] = 200 + np.arange(rows)
+    return struct
+
+
+@entry
+def read_together(address, out):
+    struct = struct_at(Together, address)
+    prefetch(struct.pair, 3)
+    prefetch(struct.first, 3)
+    out[0] = struct.first[3]
+    out[1] = struct.pair[3, 1]
+    out[2] = struct.flag[3]
+    out[3] = struct.alone[3]
+    out[4] = struct.pair.shape[0]
+    row = struct.pair[2]
+    row[1] = np.float32(-1.0)
+    out[5] = row[0]
+    struct.flag[4] = np.uint8(7)
+    struct.pair[4, 0] = np.float32(8.0)
+
+
+def test_fields_of_a_record_are_read_and_written_where_they_lie():
+    struct = together()
+    table, out = Table(struct), np.zeros(6)
+    read_together(table.address, out)
+    np.testing.assert_array_equal(out, [3e10, 7.0, 203.0, 3.0, 5.0, 4.0])
+    assert struct.pair[2, 1] == -1.0
+    assert struct.flag[4] == 7
+    assert struct.pair[4, 0] == 8.0
+
+
+def test_a_field_of_a_record_has_to_lie_in_one():
+    struct = together()
+    for name in ("first", "pair", "flag"):
+        alone = np.ascontiguousarray(getattr(struct, name))
+        with pytest.raises(ValueError, match=rf"{name} must be.*rows of"):
+            Table(struct._replace(**{name: alone}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,37 @@ def test_a_pool_knows_where_maps_start_before_it_has_them() -> None:
         if ".map_" in name:
             np.testing.assert_array_equal(arrays_of(pool)[name], array, err_msg=name, strict=True)
         assert arrays_of(pool)[name].shape == array.shape
+
+
+def test_what_is_read_together_lies_in_one_row_of_whole_cache_lines() -> None:
+    for maps in (kept_maps(), kept_maps()[:1]):
+        pool = MapPool(maps)
+        arrays = arrays_of(pool)
+        for name, (record, first) in pool.places.items():
+            memory, array = pool.records[record.name], arrays[name]
+            assert memory.ctypes.data % 64 == 0 and memory.shape[1] == record.nbytes
+            assert array.ctypes.data == memory.ctypes.data + first
+            assert array.strides[0] == record.nbytes
+            assert first % array.itemsize == 0
+        ends = sorted(
+            (record.name, first, first + int(np.prod(arrays[name].shape[1:])) * array.itemsize)
+            for name, (record, first) in pool.places.items()
+            for array in (arrays[name],)
+        )
+        for (one, _, end), (other, begin, _) in itertools.pairwise(ends):
+            assert one != other or end <= begin
+        for name, array in arrays.items():
+            if name not in pool.places:
+                assert len(maps) == 1 or not array.size or array.ctypes.data % 64 == 0, name
+
+
+def test_a_pool_of_one_map_holds_what_the_map_does() -> None:
+    whole = compiled(NAMES[2], **COUNTS)
+    pool = MapPool([whole])
+    for struct in STRUCTS:
+        for field, array in getattr(whole, struct)._asdict().items():
+            found = arrays_of(pool)[f"{struct}.{field}"]
+            np.testing.assert_array_equal(found, array, err_msg=field, strict=True)
 
 
 def rollout(eager: bool, mode: str, **settings: Any) -> tuple[list[bytes], Any]:

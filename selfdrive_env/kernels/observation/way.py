@@ -104,7 +104,6 @@ def aim_points(segment, stretch, segments, hops, s, aim, aim_s):
         index = np.int64(segments[hop, FIRST_SEGMENT]) + place
         aim[0, slot], aim[1, slot], aim_s[slot] = np.int32(index), np.int32(hop), along
         prefetch(segment, index)
-        prefetch(segment, index + 1)  # and the rest of a row that two lines share
     return np.int64(SLOTS)
 
 

@@ -144,9 +144,28 @@ def line_event(model, data, world, agent, cell, x0, y0, x1, y1):
 
 
 @njit
-def stands_on_line(signs, map_index, x0, y0, x1, y1, z):
-    """Whether a stop line of a map lies between the bumpers (x0, y0) and (x1, y1) [m]."""
-    for line in range(signs.map_line_first[map_index], signs.map_line_first[map_index + 1]):
+def stands_on_line(grid, signs, map_index, layer, x0, y0, x1, y1, z):
+    """Whether a stop line lies between the bumpers of a body on a road.
+
+    The lists of lines reach farther than half a body, so one cell tells.
+
+    Args:
+        grid: Of the pool.
+        signs: Of the pool.
+        map_index: Map of the world.
+        layer: Level that the body is on.
+        x0: One bumper, east [m].
+        y0: The same, north [m].
+        x1: The other bumper, east [m].
+        y1: The same, north [m].
+        z: Elevation of the road below [m].
+    """
+    cell = cell_at(grid, HALF * (x0 + x1), HALF * (y0 + y1), layer, map_index)
+    if cell < 0:
+        return False
+    cell = observation_cell(cell)
+    for entry in range(grid.guard_first[cell], grid.guard_first[cell + 1]):
+        line = np.int64(grid.guard[entry])
         if abs(signs.line[line, LINE_Z] - z) < LEVEL_HEIGHT and segments_cross(
             x0,
             y0,

@@ -164,7 +164,7 @@ def try_standing(model, data, world, agent, attempt):
         return False
     if box_offroad(grid, body, rear_x, rear_y, cos, sin, layer, map_index):
         return False
-    if stands_on_line(signs, map_index, back_x, back_y, front_x, front_y, z):
+    if stands_on_line(grid, signs, map_index, layer, back_x, back_y, front_x, front_y, z):
         return False
     if not is_passable(grid, bodies, world, agent, (x, y, cos, sin), layer, map_index):
         return False

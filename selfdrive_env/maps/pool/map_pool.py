@@ -7,6 +7,7 @@ What a map's arrays hold does not depend on when it was filled in, nor on which 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.pool.kept_map import STRUCTS, AnyMap, KeptMap, shapes_of
-from selfdrive_env.state.arrays import axes
+from selfdrive_env.state.arrays import Record, axes, records, zeros
 from selfdrive_env.state.road import Grid, Lanes, Paint, Routes, Signs
 
 __all__ = ["MapPool", "pool"]
@@ -76,10 +77,12 @@ Place = dict[str, int]
 
 
 class MapPool:
-    """Some maps as one set of arrays; of a single map they are its own.
+    """Some maps as one set of arrays; of a single map they are its own, but for records.
 
     Attributes:
         lanes: Of all maps; likewise `routes`, `grid` and `signs`.
+        records: Memory of each record, uint8 [entries, bytes], of which some arrays are columns.
+        places: Which record such an array lies in, and its first byte there, by "struct.field".
         missing: Maps that are not filled in yet, bool [M].
         is_whole: Whether all maps are filled in.
 
@@ -91,6 +94,8 @@ class MapPool:
     routes: Routes
     grid: Grid
     signs: Signs
+    records: dict[str, NDArray[Any]]
+    places: dict[str, tuple[Record, int]]
 
     def __init__(self, maps: Sequence[AnyMap]) -> None:
         if not maps:
@@ -100,9 +105,6 @@ class MapPool:
         self.is_whole = True
         if len(maps) == 1:
             self._maps = [_loaded(maps[0])]
-            for struct in STRUCTS:
-                setattr(self, struct, getattr(self._maps[0], struct))
-            return
         self._shapes = [one.shapes if isinstance(one, KeptMap) else shapes_of(one) for one in maps]
         for name in ALIKE:
             counts = [shapes[name][1] for shapes in self._shapes]
@@ -110,15 +112,14 @@ class MapPool:
                 what = name.removeprefix("grid.")
                 raise ValueError(f"maps must have one length of {what}, got {counts}")
         self._offsets = self._find_offsets()
-        for struct, kind in STRUCTS.items():
-            setattr(self, struct, kind(**{name: self._room(struct, name) for name in axes(kind)}))
+        self._make_room()
         self._write_map_firsts()
         self.missing[:] = True
-        self.load(i for i, one in enumerate(maps) if isinstance(one, CompiledMap))
+        self.load(i for i, one in enumerate(self._maps) if isinstance(one, CompiledMap))
 
     @property
     def maps(self) -> list[Any]:
-        """What each map is called and painted with; the arrays of a single one."""
+        """What each map is called and painted with; a single one has its own arrays, too."""
         return self._maps
 
     @property
@@ -154,12 +155,38 @@ class MapPool:
         self._totals = before
         return offsets
 
-    def _room(self, struct: str, field: str) -> NDArray[Any]:
-        """Returns a new array for all maps."""
-        name = f"{struct}.{field}"
-        rest = self._shapes[0][name][1:]
-        rows = self._totals[name] + (name in FIRSTS)
-        return np.zeros((rows, *rest), axes(STRUCTS[struct])[field][1])
+    def _make_room(self) -> None:
+        """Makes the arrays for all maps; fields of a record share a table, a row an entry.
+
+        A single map keeps its own arrays, but for those in records.
+        """
+        alone = self._maps[0] if len(self._maps) == 1 else None
+        shapes: dict[str, tuple[int, ...]] = {}
+        for struct, kind in STRUCTS.items():
+            for field in axes(kind):
+                name = f"{struct}.{field}"
+                rows = self._totals[name] + (name in FIRSTS)
+                shapes[name] = (rows, *self._shapes[0][name][1:])
+        self.places = _places_in_records(shapes)
+        lengths: dict[Record, int] = {}
+        for name, (record, _) in self.places.items():
+            lengths[record] = max(lengths.get(record, 0), shapes[name][0])
+        self.records = {
+            one.name: zeros((length, one.nbytes), np.uint8) for one, length in lengths.items()
+        }
+        for struct, kind in STRUCTS.items():
+            fields: dict[str, NDArray[Any]] = {}
+            for field, (_, element) in axes(kind).items():
+                name = f"{struct}.{field}"
+                if name not in self.places:
+                    own = getattr(getattr(alone, struct), field) if alone is not None else None
+                    fields[field] = zeros(shapes[name], element) if own is None else own
+                    continue
+                record, first = self.places[name]
+                last = first + math.prod(shapes[name][1:]) * element.itemsize
+                column = self.records[record.name][: shapes[name][0], first:last]
+                fields[field] = column.view(element).reshape(shapes[name])
+            setattr(self, struct, kind(**fields))
 
     def _write_map_firsts(self) -> None:
         """Writes where each map starts: that is known of all of them."""
@@ -176,10 +203,11 @@ class MapPool:
             target = getattr(self, struct)
             for field, array in getattr(compiled, struct)._asdict().items():
                 name = f"{struct}.{field}"
-                if field.startswith("map_"):
+                whole = getattr(target, field)
+                if field.startswith("map_") or whole is array:
                     continue
                 first = offset[name]
-                room = getattr(target, field)[first : first + len(array)]
+                room = whole[first : first + len(array)]
                 if name in FIRSTS:
                     np.add(array, offset[FIRSTS[name]], out=room, casting="same_kind")
                 elif name in COUNTED:
@@ -192,13 +220,30 @@ class MapPool:
 
 
 def pool(maps: Sequence[CompiledMap]) -> tuple[Lanes, Routes, Grid, Signs]:
-    """Returns one set of arrays that holds all maps; with a single map its own arrays.
+    """Returns one set of arrays that holds all maps; with a single map its own, but for records.
 
     Args:
         maps: Compiled with the same counts of points.
     """
     whole = MapPool(maps)
     return whole.lanes, whole.routes, whole.grid, whole.signs
+
+
+def _places_in_records(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[Record, int]]:
+    """Returns the record of each array that lies in one, and its first byte there."""
+    found = [
+        (name, record, axes(kind)[field][1].itemsize)
+        for struct, kind in STRUCTS.items()
+        for field, record in records(kind).items()
+        for name in (f"{struct}.{field}",)
+    ]
+    taken: dict[str, int] = {}
+    places: dict[str, tuple[Record, int]] = {}
+    for name, record, size in sorted(found, key=lambda one: -one[2]):  # so each is aligned
+        places[name] = record, taken.get(record.name, 0)
+        taken[record.name] = places[name][1] + size * math.prod(shapes[name][1:])
+        assert taken[record.name] <= record.nbytes, f"record {record.name!r} is too short"
+    return places
 
 
 class _Paints(Sequence[Paint]):

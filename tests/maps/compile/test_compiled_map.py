@@ -22,7 +22,7 @@ from selfdrive_env.maps.road_network import (
     SignalGroup,
     StopLine,
 )
-from selfdrive_env.state.arrays import axes
+from selfdrive_env.state.arrays import axes, records
 from selfdrive_env.state.road import (
     CELL,
     SEG_COS,
@@ -321,7 +321,13 @@ def test_guards_are_listed_within_twelve_metres(signals):
 
 def test_pool_of_one_map_shares_its_arrays(road):
     compiled = compile_map(road)
-    assert pool([compiled]) == (compiled.lanes, compiled.routes, compiled.grid, compiled.signs)
+    owned = (compiled.lanes, compiled.routes, compiled.grid, compiled.signs)
+    for found, own in zip(pool([compiled]), owned, strict=True):
+        together = records(type(own))
+        for name, array in own._asdict().items():
+            shared = getattr(found, name)
+            assert shared is array or name in together
+            np.testing.assert_array_equal(shared, array, strict=True)
     with pytest.raises(ValueError, match="at least one"):
         pool([])
     with pytest.raises(ValueError, match="near_lane_point"):
