@@ -117,6 +117,7 @@ LIBRARIES = {
     "pygame": ("rendering.window",),
     "shtab": ("commands",),
     "matplotlib": ("evaluation",),
+    "onnx": ("policies.onnx_export",),
 }
 
 # (module, import) -> why it is allowed inside functions.
@@ -126,7 +127,7 @@ LAZY_EXCEPTIONS = {
 
 HEAVY = (
     *("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pettingzoo"),
-    *("minari", "torchrl", "pygame"),
+    *("minari", "torchrl", "pygame", "onnx"),
 )
 
 

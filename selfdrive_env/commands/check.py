@@ -43,6 +43,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "notebooks": {"ipykernel": "ipykernel", "jupytext": "jupytext", "nbclient": "nbclient"},
     "pettingzoo": {"pettingzoo": "pettingzoo"},
     "minari": {"minari": "minari"},
+    "onnx": {"onnx": "onnx"},
     "libraries": {
         **{"rl-games": "rl_games", "rsl-rl-lib": "rsl_rl", "skrl": "skrl", "torch": "torch"},
         **{"torchrl": "torchrl"},

@@ -130,6 +130,10 @@ def _json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def _output(parser: argparse.ArgumentParser, metavar: str, text: str, **keywords: Any) -> None:
+    _with(parser.add_argument("-o", "--output", metavar=metavar, help=text, **keywords), FILES)
+
+
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=SETTING
@@ -160,10 +164,7 @@ def _add_map_info(parser: argparse.ArgumentParser) -> None:
 
 def _add_map_plot(parser: argparse.ArgumentParser) -> None:
     _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
-    where = parser.add_argument(
-        "-o", "--output", metavar="PNG", required=True, help="where to write it"
-    )
-    _with(where, FILES)
+    _output(parser, "PNG", "where to write it", required=True)
     parser.add_argument("--size", type=int, default=1600,
         help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
     )  # fmt: skip
@@ -171,14 +172,7 @@ def _add_map_plot(parser: argparse.ArgumentParser) -> None:
 
 def _add_map_export(parser: argparse.ArgumentParser) -> None:
     _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
-    where = parser.add_argument(
-        "-o",
-        "--output",
-        metavar="XODR",
-        required=True,
-        help="where to write it (.xodr, .xodr.gz or .xodr.xz)",
-    )
-    _with(where, FILES)
+    _output(parser, "XODR", "where to write it (.xodr, .xodr.gz or .xodr.xz)", required=True)
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
@@ -326,14 +320,8 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     _settings(parser)
     parser.add_argument("--observed", action="store_true", help="begin with the observation shown")
     parser.add_argument("--size", type=int, default=720, help="of the picture [px] (%(default)s)")
-    where = parser.add_argument(
-        "-o",
-        "--output",
-        metavar="EPISODE",
-        default="play.episode",
-        help="where the key E saves; a number is added (%(default)s)",
-    )
-    _with(where, FILES)
+    where = "where the key E saves; a number is added (%(default)s)"
+    _output(parser, "EPISODE", where, default="play.episode")
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
@@ -341,14 +329,13 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "episode", metavar="EPISODE", type=Path, help="a file that ends in .episode"
     )
     _with(file, FILES)
-    where = parser.add_argument(
-        "-o",
-        "--output",
-        metavar="HTML",
-        type=Path,
-        help="where to write the page (beside the episode)",
-    )
-    _with(where, FILES)
+    _output(parser, "HTML", "where to write the page (beside the episode)", type=Path)
+
+
+def _add_export(parser: argparse.ArgumentParser) -> None:
+    text = f"{', '.join(POLICIES)}, a run's folder or a policy file"
+    _with(parser.add_argument("policy", metavar="POLICY", help=text), FILES)
+    _output(parser, "ONNX", "where to write it (.onnx)", required=True)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -375,14 +362,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    where = parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILM",
-        default="selfdrive.mp4",
-        help="film to write, .mp4 or .gif (%(default)s)",
-    )
-    _with(where, FILES)
+    _output(parser, "FILM", "film to write, .mp4 or .gif (%(default)s)", default="selfdrive.mp4")
     parser.add_argument("--map", default="harbour", help=f"{MAP} (%(default)s)")
     parser.add_argument("--agents", type=_whole, default=100, help="in the world (%(default)s)")
     parser.add_argument("--seconds", type=_whole, default=30, help="of the film (%(default)s)")
@@ -464,6 +444,13 @@ COMMANDS: Sequence[Command] = (
         "selfdrive_env.evaluation.report:run",
         _add_evaluate,
         "selfdrive evaluate selfplay --minutes 2 --against idm --film 3",
+    ),
+    Command(
+        "export",
+        "write a trained policy as an ONNX file",
+        "selfdrive_env.policies.onnx_export:run",
+        _add_export,
+        "selfdrive export selfplay -o policy.onnx",
     ),
     Command(
         "bench",

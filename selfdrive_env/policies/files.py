@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -88,6 +89,27 @@ class PolicyFile(NamedTuple):
         except ValueError as error:
             raise ValueError(f"policy {str(path)!r} is damaged: {error}") from None
         return cls(path, description, layout, weights)
+
+    def weight(self, name: str, *shape: int) -> F32:
+        """Returns a tensor of the file.
+
+        Args:
+            name: Of the tensor.
+            *shape: That it must have.
+
+        Raises:
+            ValueError: If there is none of that shape, or it is not finite.
+        """
+        found = self.weights.get(name)
+        if found is None or found.shape != shape or found.dtype != np.float32:
+            there = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
+            raise ValueError(
+                f"policy {str(self.path)!r} does not fit its own description: {name} must be "
+                f"float32 {list(shape)}, got {there}"
+            )
+        if not np.isfinite(found).all():
+            raise ValueError(f"policy {str(self.path)!r} is damaged: {name} is not finite")
+        return found
 
 
 def _check_description(path: Path, description: Mapping[str, Any]) -> None:

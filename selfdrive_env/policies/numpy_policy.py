@@ -42,28 +42,17 @@ class NumpyPolicy:
         names, self._plan = set_plan(file.layout)
         self._scalars = scalars_of(file.layout)
 
-        def take(name: str, *shape: int) -> F32:
-            found = file.weights.get(name)
-            if found is None or found.shape != shape or found.dtype != np.float32:
-                there = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
-                raise ValueError(
-                    f"policy {str(file.path)!r} does not fit its own description: {name} must be "
-                    f"float32 {list(shape)}, got {there}"
-                )
-            if not np.isfinite(found).all():
-                raise ValueError(f"policy {str(file.path)!r} is damaged: {name} is not finite")
-            return found
-
         def linear(name: str, inputs: int, outputs: int) -> Layer:
-            return take(f"{name}.weight", outputs, inputs), take(f"{name}.bias", outputs)
+            weight = file.weight(f"{name}.weight", outputs, inputs)
+            return weight, file.weight(f"{name}.bias", outputs)
 
         self._scalar = linear("encoders.0.scalar", self._scalars.stop, sizes["scalar_width"])
         self._elements = []
         for name, (_, _, columns) in zip(names, self._plan.tolist(), strict=True):
-            widths = [columns, *sizes["set_widths"]]
+            element, widths = f"encoders.0.elements.{name}", [columns, *sizes["set_widths"]]
             self._elements.append(
                 [
-                    take(f"encoders.0.elements.{name}.{place}.weight", widths[place + 1], inputs)
+                    file.weight(f"{element}.{place}.weight", widths[place + 1], inputs)
                     for place, inputs in enumerate(widths[:-1])
                 ]
             )
