@@ -237,7 +237,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("policy", metavar="POLICY", help=POLICY), FILES)
+    policies = f"{POLICY}; with a second one it is compared; merge FILE ... adds up what -o wrote"
+    _with(parser.add_argument("policy", metavar="POLICY", nargs="+", help=policies), FILES)
     _with(
         parser.add_argument(
             "--map",
@@ -292,6 +293,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="for evaluation.json, recordings and films (with --film runs/evaluation)",
     )
     _with(folder, FOLDERS)
+    parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the worlds")
+    counts = "file for all counts; merge reads it"
+    _with(parser.add_argument("-o", "--output", type=Path, metavar="JSON", help=counts), FILES)
     _json(parser)
 
 

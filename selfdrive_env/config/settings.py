@@ -35,7 +35,9 @@ from selfdrive_env.config.presets import PRESETS, body_table, weight_ranges
 from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import MAX_GOALS
 
-__all__ = ["DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "Settings"]
+__all__ = [
+    *("DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "NOT_IN_DIGEST", "Settings"),
+]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
 DEFAULT_AGENTS = 32

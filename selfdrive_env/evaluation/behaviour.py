@@ -67,20 +67,19 @@ HISTOGRAM = np.linspace(0.0, 5.0, 201)
 
 
 class Sums:
-    """What behaviour is told from; those of several evaluations can be added."""
+    """What behaviour is told from, one row a world."""
 
-    def __init__(self) -> None:
-        self.gaps = np.zeros(3)
-        self.speeds = np.zeros(2)
-        self.lateral = np.zeros(2)
-        self.histogram = np.zeros(len(HISTOGRAM) - 1)
-        self.frozen = np.zeros(2)
+    def __init__(self, worlds: int) -> None:
+        """Starts from nothing.
 
-    def __add__(self, other: Sums) -> Sums:
-        both = Sums()
-        for name, own in vars(self).items():
-            setattr(both, name, own + getattr(other, name))
-        return both
+        Args:
+            worlds: Number of worlds.
+        """
+        self.gaps = np.zeros((worlds, 3))
+        self.speeds = np.zeros((worlds, 2))
+        self.lateral = np.zeros((worlds, 2))
+        self.histogram = np.zeros((worlds, len(HISTOGRAM) - 1), np.int64)
+        self.frozen = np.zeros((worlds, 2))
 
     def figures(self, km: float, counts: NDArray[np.int64]) -> dict[str, float | None]:
         """Returns the figures of `ROWS`; None where there was nothing to look at.
@@ -89,19 +88,20 @@ class Sums:
             km: Driven.
             counts: Incidents by world and cause, [W, causes].
         """
-        below = np.cumsum(self.histogram)
+        gaps = self.gaps.sum(0)
+        below = np.cumsum(self.histogram.sum(0))
         high = None
         if below[-1] > 0:
             high = float(HISTOGRAM[1:][np.searchsorted(below, 0.95 * below[-1])])
         reds = int(counts[:, CAUSES.index("red_light")].sum())
         return {
-            "gap": _mean(self.gaps[0], self.gaps[2]),
-            "headway": _mean(self.gaps[1], self.gaps[2]),
-            "lateral_acceleration": _mean(*self.lateral),
+            "gap": _mean(gaps[0], gaps[2]),
+            "headway": _mean(gaps[1], gaps[2]),
+            "lateral_acceleration": _mean(*self.lateral.sum(0)),
             "lateral_acceleration_95": high,
-            "speed": _mean(*self.speeds),
+            "speed": _mean(*self.speeds.sum(0)),
             "red_lights_per_km": _mean(reds, km),
-            "frozen": _mean(*self.frozen),
+            "frozen": _mean(*self.frozen.sum(0)),
         }
 
 
@@ -117,7 +117,7 @@ class Behaviour:
         self.idle = np.zeros(engine.agents.x.shape)
         """How long each agent has stood with nothing to wait for [s]."""
 
-        self.sums = Sums()
+        self.sums = Sums(len(engine.agents.x))
 
     def after_step(self, step: int, free: NDArray[np.bool_]) -> None:
         """Looks at chosen agents.
@@ -131,19 +131,18 @@ class Behaviour:
         if step % self.every:
             return
         agents = self.engine.agents
-        free = free & (agents.status != ABSENT)
-        speed = agents.speed[free]
         sums = self.sums
-        sums.speeds += speed.sum(), len(speed)
-        lateral = np.abs(agents.lateral_acceleration[free])
-        lateral = lateral[lateral >= BEND]
-        sums.lateral += lateral.sum(), len(lateral)
-        sums.histogram += np.histogram(np.minimum(lateral, HISTOGRAM[-1]), HISTOGRAM)[0]
-        for world in range(len(free)):
+        for world, chosen in enumerate(free & (agents.status != ABSENT)):
+            speed = agents.speed[world]
+            sums.speeds[world] += speed[chosen].sum(), np.count_nonzero(chosen)
+            lateral = np.abs(agents.lateral_acceleration[world, chosen])
+            lateral = lateral[lateral >= BEND]
+            sums.lateral[world] += lateral.sum(), len(lateral)
+            sums.histogram[world] += np.histogram(np.minimum(lateral, HISTOGRAM[-1]), HISTOGRAM)[0]
             gap = gaps_ahead(self.engine, world)
-            follows = free[world] & np.isfinite(gap) & (agents.speed[world] > FOLLOWING_SPEED)
-            headway = gap[follows] / agents.speed[world, follows]
-            sums.gaps += gap[follows].sum(), headway.sum(), len(headway)
+            follows = chosen & np.isfinite(gap) & (speed > FOLLOWING_SPEED)
+            headway = gap[follows] / speed[follows]
+            sums.gaps[world] += gap[follows].sum(), headway.sum(), len(headway)
 
     def _look_for_reasons(self, free: NDArray[np.bool_]) -> None:
         """Counts who is frozen among chosen agents, [W, A]."""
@@ -154,7 +153,8 @@ class Behaviour:
             stands[world, agent] = not reason_to_stand(self.engine, world, agent)
         longer = np.minimum(self.idle + self.idle_every * dt, agents.age * dt)
         self.idle = np.where(stands, longer, 0.0)
-        self.sums.frozen += np.count_nonzero(self.idle >= FROZEN_TIME), np.count_nonzero(free)
+        frozen = np.count_nonzero(self.idle >= FROZEN_TIME, axis=1)
+        self.sums.frozen += np.stack([frozen, np.count_nonzero(free, axis=1)], 1)
 
 
 def _mean(total: float, count: float) -> float | None:

@@ -18,10 +18,14 @@ touch and from their speeds and lanes at the start of that step. An agent's own 
 An agent with a fault is at fault. One without, struck by one that has a fault (from behind, say),
 is not at fault. Where neither has one both are at fault. A contact within 0.5 s of the placing
 of either body is a start in collision whatever the faults, since nobody could have avoided it.
+
+Incidents that count are linked where they have a body in common and begin at most 10 s apart, as
+long as a wreck may lie in the way; so are all those of a chain, such as a pile-up.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,7 +47,10 @@ from selfdrive_env.state.world import (
 if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
 
-__all__ = ["APART", "CAUSES", "CRASHES", "Incident", "Pair", "RisingEdges", "Watch", "own_faults"]
+__all__ = [
+    *("APART", "CAUSES", "CRASHES", "LINKED_TIME", "Incident", "Links", "Pair", "RisingEdges"),
+    *("Watch", "own_faults"),
+]
 
 AT_FAULT, NOT_AT_FAULT, OFFROAD, RED_LIGHT, START = range(5)
 CAUSES = (
@@ -62,6 +69,9 @@ START_TIME = 0.5
 
 RED_MEMORY = 5.0
 """How long a red light passed counts as a fault [s]."""
+
+LINKED_TIME = 10.0
+"""Incidents with a body in common are linked that begin at most this long apart [s]."""
 
 LANE_SLACK = 0.3
 """By how much a corner may stick out of the lane [m]."""
@@ -120,6 +130,51 @@ class Incident(NamedTuple):
     x: float
     y: float
     """Where the agent was [m]."""
+
+
+class Links:
+    """Counts incidents that hang together once: a collision's two sides, a pile-up."""
+
+    def __init__(self, shape: tuple[int, int], dt: float) -> None:
+        """Starts without incidents.
+
+        Args:
+            shape: Worlds and agents.
+            dt: Length of a step [s].
+        """
+        self.counts = np.zeros(shape[0], np.int64)
+        """Chains of linked incidents, [W]."""
+
+        self._steps = math.floor(LINKED_TIME / dt + 1.0e-6)
+        self._chain = np.full(shape, -1, np.int64)
+        self._last = np.zeros(shape, np.int64)
+        self._part_of: list[int] = []
+
+    def add(self, incident: Incident) -> None:
+        """Adds an incident; those without a part in the kilometres between them are left out."""
+        if incident.cause not in CAUSES[:CRASHES]:
+            return
+        bodies = [incident.agent, *([incident.other] if incident.other >= 0 else [])]
+        known, last = self._chain[incident.world], self._last[incident.world]
+        recent = [b for b in bodies if known[b] >= 0 and incident.step - last[b] <= self._steps]
+        chains = {self._whole(int(known[body])) for body in recent}
+        chain = min(chains, default=len(self._part_of))
+        if not chains:
+            self._part_of.append(chain)
+        for one in chains:
+            self._part_of[one] = chain
+        self.counts[incident.world] += 1 - len(chains)
+        known[bodies], last[bodies] = chain, incident.step
+
+    def forget(self, placed: Bools) -> None:
+        """Forgets the past of agents that were placed anew, [W, A]."""
+        self._chain[placed] = -1
+
+    def _whole(self, chain: int) -> int:
+        """Returns the chain of which one is a part by now."""
+        while self._part_of[chain] != chain:
+            chain = self._part_of[chain]
+        return chain
 
 
 class Pair(NamedTuple):

@@ -21,6 +21,7 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.files import POLICY_FILE
 from selfdrive_env.policies.numpy_policy import load_policy
+from selfdrive_env.state.arrays import digest
 
 __all__ = ["Candidate", "check_layout", "load"]
 
@@ -50,6 +51,12 @@ class Candidate:
     learnt: Mapping[str, Any] = field(default_factory=dict)
     """`dt` and `bodies` that it was trained with, where that is known."""
 
+    digest: str = ""
+    """Of the file that holds it, "" for what its name tells."""
+
+    by_row: bool = True
+    """Whether an action depends on its row alone."""
+
 
 def load(text: str, *, seed: int = 0) -> Candidate:
     """Returns a policy.
@@ -65,7 +72,7 @@ def load(text: str, *, seed: int = 0) -> Candidate:
     if text in TRAFFIC:
         return Candidate(text, _nothing, settings={"driver": text})
     if text == "random":
-        return Candidate("random", _Random(seed))
+        return Candidate("random", _Random(seed), by_row=False)
     if text.startswith(CONSTANT):
         return Candidate(text, _Constant(_action(text)))
     path = Path(text)
@@ -142,7 +149,10 @@ def _read_run(name: str) -> Candidate:
     env = Settings.as_recorded(policy.description.get("env", {}))
     settings = {"reward": env["reward"]} if env.get("reward") else {}
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies", "reverse")}
-    return Candidate(name, act, layout=policy.layout, settings=settings, learnt=learnt)
+    return Candidate(
+        name, act, layout=policy.layout, settings=settings, learnt=learnt,
+        digest=_digest_of(policy.path),
+    )  # fmt: skip
 
 
 def _read_sb3(path: Path) -> Candidate:
@@ -156,7 +166,13 @@ def _read_sb3(path: Path) -> Candidate:
         layout=actor.layout,
         features=actor.features if actor.layout is None else None,
         settings={"action_type": "continuous"} if actor.continuous else {},
+        digest=_digest_of(path),
     )
+
+
+def _digest_of(path: Path) -> str:
+    """Returns the digest of a file."""
+    return digest(path.read_bytes().hex())
 
 
 def _named(layout: ObservationLayout) -> str:

@@ -15,9 +15,13 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import write_films
-from selfdrive_env.evaluation.incidents import CAUSES
+from selfdrive_env.evaluation.incidents import CAUSES, CRASHES
 from selfdrive_env.evaluation.probes import PROBES, probe
-from selfdrive_env.evaluation.run import Evaluation, compare, compare_presets, evaluate
+from selfdrive_env.evaluation.results.comparison import compare, ratios
+from selfdrive_env.evaluation.results.evaluation import Evaluation
+from selfdrive_env.evaluation.results.files import comparison, details, figures, write
+from selfdrive_env.evaluation.results.merge import merge, read_shard
+from selfdrive_env.evaluation.run import compare_presets, evaluate
 from selfdrive_env.evaluation.statistics import Interval
 from selfdrive_env.rendering.canvas import import_pillow
 
@@ -28,50 +32,15 @@ KEPT = 10
 
 NO_PROBES = "none"
 
+MERGE = "merge"
+"""In the place of a policy: adds up files."""
 
-def figures(evaluation: Evaluation) -> dict[str, Any]:
-    """Returns the figures of an evaluation as JSON can hold them, under eight fixed keys."""
-    return {
-        "km": float(evaluation.km.sum()),
-        "hours": float(evaluation.hours.sum()),
-        "km_between_incidents": evaluation.km_between()._asdict(),
-        "incidents": evaluation.by_cause,
-        "goal_rate": evaluation.goal_rate,
-        "route_completion": evaluation.route_completion,
-        "driving_score": evaluation.driving_score,
-        "probes": evaluation.probes,
-    }
-
-
-def details(evaluation: Evaluation) -> dict[str, Any]:
-    """Returns everything an evaluation counted, as JSON can hold it."""
-    return {
-        **figures(evaluation),
-        "policy": evaluation.policy,
-        "seeds": list(evaluation.seeds),
-        "minutes": evaluation.minutes,
-        "settings": evaluation.settings,
-        "hours_between_incidents": evaluation.hours_between()._asdict(),
-        "km_between_by_cause": {c: evaluation.km_between(c)._asdict() for c in CAUSES},
-        "routes": len(evaluation.routes),
-        "routes_completed": evaluation.routes_completed,
-        "goal_delay": evaluation.goal_delay,
-        "uncomfortable": evaluation.uncomfortable,
-        "wrong_way": evaluation.wrong_way,
-        "behaviour": evaluation.behaviour,
-        "by_seed": [
-            {
-                "seed": seed,
-                "km": float(evaluation.km[world]),
-                "hours": float(evaluation.hours[world]),
-                "goals": int(evaluation.goals[world]),
-                "incidents": dict(zip(CAUSES, evaluation.counts[world].tolist(), strict=True)),
-            }
-            for world, seed in enumerate(evaluation.seeds)
-        ],
-        "by_map": [{"map": one.settings["map"][0], **figures(one)} for one in evaluation.by_map],
-        "list": [incident._asdict() for incident in evaluation.incidents],
-    }
+LIGHTS = {
+    "file": "as the map states, elsewhere drawn",
+    "random": "drawn",
+    "fixed": "the same for all",
+}
+"""Light timing -> what it means."""
 
 
 def _number(value: float | None, unit: str = "") -> str:
@@ -87,22 +56,19 @@ def _interval(interval: Interval, unit: str = "") -> str:
 def text(evaluation: Evaluation) -> str:
     """Returns the figures as a table for people."""
     e = evaluation
-    shares = {"uncomfortable steps": e.uncomfortable, "wrong-way steps": e.wrong_way}
     rows = [
         ("driven", f"{e.km.sum():.1f} km in {e.hours.sum():.2f} agent-hours"),
-        ("km between incidents", _interval(e.km_between())),
-        ("hours between incidents", _interval(e.hours_between())),
-        *(
-            (f"  {cause}", f"{e.by_cause[cause]:6}  km between: {_interval(e.km_between(cause))}")
-            for cause in CAUSES
-        ),
+        ("mean speed [m/s]", _interval(e.speed)),
+        *_incident_rows(e),
         ("goals per agent-hour", _number(e.goal_rate)),
         ("time to goals / free flow", _number(e.goal_delay)),
-        ("route completion, mean", f"{_number(e.route_completion)} over {len(e.routes)} routes"),
+        ("route completion, mean", f"{_number(e.route_completion)} over {e.num_routes} routes"),
         ("routes completed", _number(e.routes_completed)),
         ("driving score", _number(e.driving_score)),
-        *((name, f"{100.0 * share:.2f} %") for name, share in shares.items()),
-        *((ROWS[name], _number(value)) for name, value in e.behaviour.items()),
+        ("uncomfortable steps", f"{100.0 * e.uncomfortable:.2f} %"),
+        ("wrong-way steps", f"{100.0 * e.wrong_way:.2f} %"),
+        *((ROWS[name], _number(v)) for name, v in e.behaviour.items() if name != "speed"),
+        ("light timing", _light_timing(e)),
         *(
             (f"probe {name}", f"{result['successes']} of {result['trials']}")
             for name, result in e.probes.items()
@@ -110,7 +76,41 @@ def text(evaluation: Evaluation) -> str:
     ]
     where = ", ".join(ranges_of(e.settings["map"]))
     head = f"{e.policy} on {where}, {len(e.seeds)} worlds of {e.minutes:g} min"
+    if e.missing_worlds:
+        head += f", a part: {e.missing_worlds} more make the whole"
     return "\n".join([head, *(f"  {name:38} {value}" for name, value in rows), *_by_map(e)])
+
+
+def _incident_rows(e: Evaluation) -> list[tuple[str, str]]:
+    """Returns how often incidents happened, over kilometres and over hours."""
+    linked = f"{e.num_linked:6}  km between: {_interval(e.km_between_linked())}"
+    return [
+        ("km between incidents", _interval(e.km_between())),
+        ("  linked ones counted once", linked),
+        *(
+            (f"  {cause}", f"{e.by_cause[cause]:6}  km between: {_interval(e.km_between(cause))}")
+            for cause in CAUSES
+        ),
+        ("incidents per agent-hour", _interval(e.incident_rate())),
+        ("  linked ones counted once", _interval(e.linked_rate())),
+        *((f"  {cause}", _interval(e.incident_rate(cause))) for cause in CAUSES[:CRASHES]),
+    ]
+
+
+def _light_timing(evaluation: Evaluation) -> str:
+    """Returns how long phases of traffic lights last, in words."""
+    timing = str(evaluation.settings.get("light_timing", Settings.light_timing))
+    return f"{timing} ({LIGHTS[timing]})"
+
+
+def _compared(first: Evaluation, second: Evaluation) -> list[str]:
+    """Returns what tells two policies apart, as lines for people."""
+    parts = (("over", ratios(first, second)), ("less", compare(first, second)))
+    lines = [text(second)]
+    for word, found in parts:
+        lines += [f"{first.policy} {word} {second.policy}, seed by seed"]
+        lines += [f"  {name:38} {_interval(value)}" for name, value in found.items()]
+    return lines
 
 
 def _by_map(evaluation: Evaluation) -> list[str]:
@@ -123,57 +123,90 @@ def _by_map(evaluation: Evaluation) -> list[str]:
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Evaluates a policy as the command line asks; returns 0."""
-    check_integer("--film", parsed.film, 0, 1000)
-    check_integer("--trials", parsed.trials, 1, 100_000)
-    if parsed.film:
-        import_pillow()  # rather now than after all the driving
-        parsed.out_dir = parsed.out_dir or Path("runs/evaluation")
-    if parsed.out_dir is not None:
-        parsed.out_dir.mkdir(parents=True, exist_ok=True)
+    """Evaluates a policy, or adds up files, as the command line asks; returns 0."""
+    if parsed.policy[0] == MERGE:
+        return _merge(parsed)
+    shard = _check(parsed)
     settings = read_settings(parsed.set)
-    if parsed.probes == [NO_PROBES]:
-        parsed.probes = []
-    for name in parsed.probes:
-        check_choice("--probes", name, (*PROBES, NO_PROBES))
     options: dict[str, Any] = {
         "map": parsed.map,
         "minutes": parsed.minutes,
         "seeds": parsed.seeds,
         "each_map": parsed.each_map,
     }
-    policy = policies.load(parsed.policy)
+    policy = policies.load(parsed.policy[0])
     if len(parsed.preset) > 1:
         return _presets(parsed, policy, settings, options)
-    options["settings"] = {"preset": parsed.preset[0], **settings}
+    options |= {"settings": {"preset": parsed.preset[0], **settings}, "shard": shard}
     keep = max(KEPT, parsed.film) if parsed.out_dir is not None else 0
     result = evaluate(policy, **options, keep=keep, progress=_progress())
     _erase()
-    for name in parsed.probes:
+    for name in parsed.probes if shard[0] == 1 else ():
         result.probes[name] = probe(policy, name, trials=parsed.trials)._asdict()
-    output = figures(result)
-    if result.by_map:
-        output["by_map"] = {one.settings["map"][0]: figures(one) for one in result.by_map}
-    lines = [text(result), *_other_conditions(policy, result)]
+    other = None
     if parsed.against is not None:
         other = evaluate(policies.load(parsed.against), **options, progress=_progress())
         _erase()
-        differences = compare(result, other)
-        output["against"] = {
-            **figures(other),
-            "differences": {name: value._asdict() for name, value in differences.items()},
-        }
-        lines += [text(other), f"{result.policy} less {other.policy}, seed by seed"]
-        lines += [f"  {name:38} {_interval(value)}" for name, value in differences.items()]
+    notes = _other_conditions(policy, result)
     if parsed.out_dir is not None:
-        path = parsed.out_dir / "evaluation.json"
-        path.write_text(
-            json.dumps(details(result), indent=1, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        write(parsed.out_dir / "evaluation.json", result, other)
         written = write_films(result.recordings, parsed.out_dir, films=parsed.film)
-        lines += [f"wrote {len(written) + 1} files to {parsed.out_dir}"]
-    print(json.dumps(output, allow_nan=False) if parsed.json else "\n".join(lines))
+        notes += [f"wrote {len(written) + 1} files to {parsed.out_dir}"]
+    _tell(parsed, result, other, notes)
     return 0
+
+
+def _check(parsed: argparse.Namespace) -> tuple[int, int]:
+    """Checks and completes what was given; returns the shard."""
+    check_integer("--film", parsed.film, 0, 1000)
+    check_integer("--trials", parsed.trials, 1, 100_000)
+    if len(parsed.policy) + (parsed.against is not None) > 2:
+        raise ValueError(f"one policy is compared with one other, got {len(parsed.policy)}")
+    if len(parsed.policy) == 2:
+        parsed.against = parsed.policy[1]
+    shard = (1, 1) if parsed.shard is None else read_shard(parsed.shard)
+    if parsed.shard is not None and parsed.output is None and parsed.out_dir is None:
+        raise ValueError("--shard needs -o FILE or --out-dir, where `evaluate merge` finds it")
+    if len(parsed.preset) > 1 and (parsed.shard or parsed.output):
+        raise ValueError(f"--shard and -o take one --preset, got {' '.join(parsed.preset)}")
+    if parsed.probes == [NO_PROBES]:
+        parsed.probes = []
+    for name in parsed.probes:
+        check_choice("--probes", name, (*PROBES, NO_PROBES))
+    if parsed.film:
+        import_pillow()  # rather now than after all the driving
+        parsed.out_dir = parsed.out_dir or Path("runs/evaluation")
+    if parsed.out_dir is not None:
+        parsed.out_dir.mkdir(parents=True, exist_ok=True)
+    return shard
+
+
+def _merge(parsed: argparse.Namespace) -> int:
+    """Adds up files; returns 0."""
+    given = {
+        "--set": parsed.set, "--against": parsed.against, "--shard": parsed.shard,
+        "--film": parsed.film, "--out-dir": parsed.out_dir, "--each-map": parsed.each_map,
+    }  # fmt: skip
+    if wrong := [name for name, value in given.items() if value]:
+        raise ValueError(f"evaluate merge takes files, -o and --json, got {', '.join(wrong)}")
+    _tell(parsed, *merge([Path(name) for name in parsed.policy[1:]]), [])
+    return 0
+
+
+def _tell(
+    parsed: argparse.Namespace, result: Evaluation, other: Evaluation | None, notes: Sequence[str]
+) -> None:
+    """Prints and writes what was found."""
+    if parsed.output is not None:
+        write(parsed.output, result, other)
+    output, lines = figures(result), [text(result)]
+    if result.by_map:
+        output["by_map"] = {one.settings["map"][0]: figures(one) for one in result.by_map}
+    if other is not None:
+        output["against"] = {**figures(other), **comparison(result, other)}
+        lines += _compared(result, other)
+    lines += notes
+    print(json.dumps(output, allow_nan=False) if parsed.json else "\n".join(lines))
 
 
 def _other_conditions(policy: policies.Candidate, result: Evaluation) -> list[str]:

@@ -8,7 +8,6 @@ that is in an incident for `TOW_TIME`, or whose route takes far too long, is pla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,16 @@ from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.open_maps import count_of, open_maps
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.evaluation.behaviour import Behaviour, Sums
-from selfdrive_env.evaluation.films import Recorder, Recording, place_anew, severity
-from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident, Watch
+from selfdrive_env.evaluation.behaviour import Behaviour
+from selfdrive_env.evaluation.films import Recorder, place_anew
+from selfdrive_env.evaluation.incidents import CAUSES, Incident, Links, Watch
 from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
+from selfdrive_env.evaluation.results.evaluation import Evaluation, joined, route_sums
 from selfdrive_env.evaluation.routes import RouteLog
-from selfdrive_env.evaluation.statistics import Interval, km_between, paired_difference
 from selfdrive_env.maps import MapError, RoadNetwork
 from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
-__all__ = ["DEFAULTS", "Evaluation", "compare", "compare_presets", "evaluate"]
+__all__ = ["DEFAULTS", "compare_presets", "evaluate"]
 
 Maps = Sequence[str | RoadNetwork]
 """Names, files and networks."""
@@ -43,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     "light_removal": 0.0,
     "lights_off": 0.0,
     "lights_green": 0.0,
+    "light_timing": Settings.light_timing,
 }
 """Settings that differ from the environment's defaults, or are told always; may be overridden."""
 
@@ -57,90 +57,6 @@ FIXED: dict[str, Any] = {
     "autoreset_mode": "SameStep",
 }
 """Settings that the measurement needs as they are."""
-
-
-@dataclass
-class Evaluation:
-    """What an evaluation counted; arrays hold one entry a world, that is one a seed."""
-
-    policy: str
-    seeds: tuple[int, ...]
-    settings: dict[str, Any]
-    minutes: float
-    km: NDArray[np.float64]
-    hours: NDArray[np.float64]
-    """Driven by all agents outside incidents."""
-
-    counts: NDArray[np.int64]
-    """Incidents by cause, [W, causes], in the order of `CAUSES`."""
-
-    goals: NDArray[np.int64]
-    routes: list[tuple[int, float, float, bool]]
-    """World, share driven, score from 0 to 1, whether completed, of each route that ended."""
-
-    goal_time: float
-    goal_free_time: float
-    """To all goals reached, and the same way at the speed limits [s]."""
-
-    uncomfortable: float
-    wrong_way: float
-    """Share of steps beyond the comfort bounds, and driven against a lane."""
-
-    agent_steps: int
-    """Those that the two are shares of."""
-
-    behaviour: dict[str, float | None]
-    sums: Sums = field(repr=False)
-    incidents: list[Incident] = field(repr=False)
-    recordings: list[Recording] = field(repr=False)
-    probes: dict[str, Any] = field(default_factory=dict)
-    by_map: list[Evaluation] = field(default_factory=list, repr=False)
-    """One a map, where each was driven on in turn."""
-
-    @property
-    def by_cause(self) -> dict[str, int]:
-        """Number of incidents of each cause."""
-        return dict(zip(CAUSES, self.counts.sum(0).tolist(), strict=True))
-
-    def km_between(self, cause: str | None = None) -> Interval:
-        """Returns the kilometres between incidents of a cause, None for all that count."""
-        counts = self.counts.sum(0)
-        count = counts[:CRASHES].sum() if cause is None else counts[CAUSES.index(cause)]
-        return km_between(int(count), float(self.km.sum()))
-
-    def hours_between(self) -> Interval:
-        """Returns the hours between incidents."""
-        return km_between(int(self.counts[:, :CRASHES].sum()), float(self.hours.sum()))
-
-    @property
-    def goal_rate(self) -> float | None:
-        """Goals reached per agent-hour."""
-        return _share(self.goals.sum(), self.hours.sum())
-
-    @property
-    def route_completion(self) -> float | None:
-        """Mean share of a route that was driven, of routes that ended."""
-        return _share(sum(share for _, share, _, _ in self.routes), len(self.routes))
-
-    @property
-    def routes_completed(self) -> float | None:
-        """Share of the routes that ended which were driven to their last goal."""
-        return _share(sum(completed for *_, completed in self.routes), len(self.routes))
-
-    @property
-    def driving_score(self) -> float | None:
-        """CARLA's score, the mean over routes, 0 to 100."""
-        return _share(100.0 * sum(score for _, _, score, _ in self.routes), len(self.routes))
-
-    @property
-    def goal_delay(self) -> float | None:
-        """Time to goals over that of the same way at the speed limits."""
-        return _share(self.goal_time, self.goal_free_time)
-
-
-def _share(part: Any, whole: Any) -> float | None:
-    """Returns part / whole, None where there is nothing."""
-    return float(part) / float(whole) if whole > 0 else None
 
 
 def make_env(
@@ -196,6 +112,7 @@ def evaluate(
     settings: Mapping[str, Any] | None = None,
     keep: int = 0,
     each_map: bool = False,
+    shard: tuple[int, int] = (1, 1),
     progress: Callable[[float], None] | None = None,
 ) -> Evaluation:
     """Lets a policy drive and counts what happens.
@@ -209,79 +126,65 @@ def evaluate(
         keep: How many of the worst incidents are kept for playing them again.
         each_map: Whether the worlds drive on each map in turn, as if it were the only one; the
             result has all worlds of all maps, and `by_map`.
+        shard: I and N: only the I-th of N parts of the worlds is driven, which together are exactly
+            the whole run.
         progress: Called now and then with the share that is done.
     """
     if not 0.0 < minutes <= 1.0e6:
         raise ValueError(f"minutes must be a number above 0 and up to 1e6, got {minutes}")
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise ValueError(f"seeds must be different numbers, got {list(seeds)}")
-    maps = [map] if isinstance(map, str | RoadNetwork) else list(map)
-    groups = [maps]
-    if each_map:
-        groups = [[one] for one in Settings.from_keywords({"map": maps}).maps]
+    asked = Settings.from_keywords({"map": [map] if isinstance(map, str | RoadNetwork) else map})
+    groups = [[one] for one in asked.maps] if each_map else [list(asked.maps)]
+    parts = [one for one in _part(groups, seeds, shard, policy) if one[1]]
     results = []
-    for done, group in enumerate(groups):
-        share = None if progress is None else _part_of(progress, done, len(groups))
-        env, keywords = make_env(policy, group, seeds, settings or {})
-        env.reset(seed=list(seeds))
+    for done, (group, chosen) in enumerate(parts):
+        share = None if progress is None else _part_of(progress, done, len(parts))
+        env, keywords = make_env(policy, group, chosen, settings or {})
+        env.reset(seed=list(chosen))
         drive = _Drive(env, policy, Recorder(env, keywords, keep))
         steps = max(1, round(60.0 * minutes / env.settings.dt))
         for step in range(steps):
             drive.step(step)
             if share is not None and step % 100 == 0:
                 share(step / steps)
-        told = {**keywords, "map": list(env.settings.map_names)}
-        results.append(drive.result(policy.name, tuple(seeds), told, minutes))
+        names = list(env.settings.map_names)
+        told = {name: value for name, value in keywords.items() if name != "num_envs"}
+        one = drive.result(policy, tuple(chosen), {**told, "map": names}, minutes)
+        one.all_seeds = tuple(seeds)
+        if each_map:
+            one.maps = tuple(names * len(chosen))
+        results.append(one)
         env.close()
-    return results[0] if len(results) == 1 else pooled(results, keep)
+    for one in results:
+        one.settings["map"] = list(asked.map_names)
+    return results[0] if len(results) == 1 else joined(results, keep=keep)
+
+
+def _part(
+    groups: Sequence[Maps], seeds: Sequence[int], shard: tuple[int, int], policy: Candidate
+) -> list[tuple[Maps, list[int]]]:
+    """Returns the seeds with which a shard drives on each group of maps."""
+    number, of = shard
+    worlds = [(place, seed) for place in range(len(groups)) for seed in seeds]
+    if not 1 <= number <= of or of > len(worlds):
+        raise ValueError(
+            f"shard must be I/N with I from 1 to N and N up to the number of worlds, "
+            f"{len(worlds)}, got {number}/{of}"
+        )
+    if of > 1 and not policy.by_row:
+        raise ValueError(
+            f"policy {policy.name} draws the actions of all worlds in turn, so that parts are not "
+            f"those of the whole run: shard must be 1/1, got {number}/{of}"
+        )
+    first, end = ((number - 1) * len(worlds)) // of, (number * len(worlds)) // of
+    own = worlds[first:end]
+    return [(group, [s for at, s in own if at == place]) for place, group in enumerate(groups)]
 
 
 def _part_of(progress: Callable[[float], None], part: int, of: int) -> Callable[[float], None]:
     """Returns what is called with the share of one of several parts."""
     return lambda share: progress((part + share) / of)
-
-
-def _average(values: Sequence[float], weights: Sequence[int]) -> float:
-    return float(np.dot(values, weights)) / max(sum(weights), 1)
-
-
-def pooled(results: Sequence[Evaluation], keep: int = 0) -> Evaluation:
-    """Returns what several evaluations of one policy, each on a map of its own, counted together.
-
-    Args:
-        results: One a map, in the order in which worlds are numbered then.
-        keep: How many recordings of the worst incidents are kept.
-    """
-    first = results[0]
-    starts = np.cumsum([0, *(len(one.seeds) for one in results)]).tolist()
-    numbered = list(zip(starts, results, strict=False))
-    weights = [one.agent_steps for one in results]
-    sums = sum((one.sums for one in results[1:]), first.sums)
-    km = np.concatenate([one.km for one in results])
-    counts = np.concatenate([one.counts for one in results])
-    recordings = [recording for one in results for recording in one.recordings]
-    names = [name for one in results for name in one.settings["map"]]
-    return Evaluation(
-        policy=first.policy,
-        seeds=tuple(seed for one in results for seed in one.seeds),
-        settings={**first.settings, "map": names},
-        minutes=first.minutes,
-        km=km,
-        hours=np.concatenate([one.hours for one in results]),
-        counts=counts,
-        goals=np.concatenate([one.goals for one in results]),
-        routes=[(w + world, *rest) for w, one in numbered for world, *rest in one.routes],
-        goal_time=sum(one.goal_time for one in results),
-        goal_free_time=sum(one.goal_free_time for one in results),
-        uncomfortable=_average([one.uncomfortable for one in results], weights),
-        wrong_way=_average([one.wrong_way for one in results], weights),
-        agent_steps=sum(weights),
-        sums=sums,
-        behaviour=sums.figures(float(km.sum()), counts),
-        incidents=[i._replace(world=w + i.world) for w, one in numbered for i in one.incidents],
-        recordings=sorted(recordings, key=lambda r: severity(r.incident), reverse=True)[:keep],
-        by_map=list(results),
-    )
 
 
 class _Drive:
@@ -292,11 +195,12 @@ class _Drive:
         self.dt = env.settings.dt
         self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)
         self.behaviour = Behaviour(env.engine)
+        self.links = Links(env.engine.agents.x.shape, self.dt)
         worlds = env.num_worlds
         self.km, self.hours = np.zeros(worlds), np.zeros(worlds)
         self.counts = np.zeros((worlds, len(CAUSES)), np.int64)
-        self.events = np.zeros(2)
-        self.agent_steps = 0
+        self.events = np.zeros((2, worlds), np.int64)
+        self.agent_steps = np.zeros(worlds, np.int64)
         self.in_incident = np.zeros(env.engine.agents.x.shape)
         self.incidents: list[Incident] = []
 
@@ -313,17 +217,19 @@ class _Drive:
         for incident in self.watch.after_step(step):
             self.counts[incident.world, CAUSES.index(incident.cause)] += 1
             self.incidents.append(incident)
+            self.links.add(incident)
             self.recorder.add(incident)
             if incident.other >= 0 and incident.cause != "start_in_collision":
                 self.routes.collided(incident.world, incident.agent, incident.other)
+        self.links.forget(engine.agents.age == 0)
         late = self.routes.after_step(remaining)
 
         self.km += np.where(free, np.abs(engine.motion.travel), 0.0).sum(1) / 1000.0
         self.hours += free.sum(1) * (self.dt / 3600.0)
-        self.agent_steps += int(free.sum())
+        self.agent_steps += free.sum(1)
         event = engine.output.event
         for place, bit in enumerate((EVENT_COMFORT, EVENT_WRONG_WAY)):
-            self.events[place] += np.count_nonzero(((event & bit) != 0) & free)
+            self.events[place] += np.count_nonzero(((event & bit) != 0) & free, axis=1)
         self.behaviour.after_step(step, free)
         self._tow(step, late)
 
@@ -340,56 +246,41 @@ class _Drive:
         self.routes.close(towed, np.zeros_like(towed), remaining)
         self.watch.edges.open &= ~towed
         self.watch.since_light[towed] = np.inf
+        self.links.forget(towed)
         self.recorder.towed(step, towed)
         self.in_incident[towed] = 0.0
 
     def result(
-        self, name: str, seeds: tuple[int, ...], keywords: dict[str, Any], minutes: float
+        self, policy: Candidate, seeds: tuple[int, ...], keywords: dict[str, Any], minutes: float
     ) -> Evaluation:
         """Returns what was counted."""
-        shares = self.events / max(self.agent_steps, 1)
+        settings = self.env.settings
+        maps = self.env.engine.maps[:: settings.map_variants]
         return Evaluation(
-            policy=name,
+            policy=policy.name,
+            policy_digest=policy.digest,
+            map_digests={
+                name: one.digest for name, one in zip(settings.map_names, maps, strict=True)
+            },
             seeds=seeds,
             settings=keywords,
             minutes=minutes,
             km=self.km,
             hours=self.hours,
             counts=self.counts,
+            linked=self.links.counts,
             goals=self.routes.goals,
             routes=self.routes.ended,
-            goal_time=float(self.routes.goal_time.sum()),
-            goal_free_time=float(self.routes.goal_free_time.sum()),
-            uncomfortable=float(shares[0]),
-            wrong_way=float(shares[1]),
+            route_sums=route_sums(self.routes.ended, len(seeds)),
+            goal_time=self.routes.goal_time,
+            goal_free_time=self.routes.goal_free_time,
+            uncomfortable_steps=self.events[0],
+            wrong_way_steps=self.events[1],
             agent_steps=self.agent_steps,
-            behaviour=self.behaviour.sums.figures(float(self.km.sum()), self.counts),
             sums=self.behaviour.sums,
             incidents=self.incidents,
             recordings=self.recorder.recordings(),
         )
-
-
-def compare(first: Evaluation, second: Evaluation) -> dict[str, Interval]:
-    """Returns first - second, seed by seed, with intervals of Student's t.
-
-    Args:
-        first: One policy.
-        second: Another with the same seeds.
-
-    Returns:
-        Differences of `incidents_per_km`, `goal_rate` (per agent-hour) and `driving_score`.
-    """
-    if first.seeds != second.seeds:
-        raise ValueError(f"need the same seeds for both, got {first.seeds} and {second.seeds}")
-    return {
-        name: paired_difference(values(first), values(second))
-        for name, values in {
-            "incidents_per_km": lambda e: e.counts[:, :CRASHES].sum(1) / np.maximum(e.km, 1e-9),
-            "goal_rate": lambda e: e.goals / np.maximum(e.hours, 1e-9),
-            "driving_score": _scores,
-        }.items()
-    }
 
 
 def compare_presets(
@@ -413,13 +304,3 @@ def compare_presets(
         ).behaviour
         for preset in presets
     }
-
-
-def _scores(evaluation: Evaluation) -> NDArray[np.float64]:
-    """Returns the driving score of each world, 0 where no route ended."""
-    world = np.array([route[0] for route in evaluation.routes], np.int64)
-    score = np.array([route[2] for route in evaluation.routes], np.float64)
-    worlds = len(evaluation.seeds)
-    count = np.bincount(world, minlength=worlds)
-    total = np.bincount(world, score, minlength=worlds)
-    return np.asarray(100.0 * total / np.maximum(count, 1))

@@ -3,7 +3,8 @@
 A number n of incidents over L kilometres is taken as Poisson with mean rate * L. The interval of
 the rate is the exact one (Garwood, "Fiducial limits for the Poisson distribution", Biometrika 28,
 1936): its ends are quantiles of Gamma distributions, found here by bisection. Differences between
-policies are taken seed by seed, with Student's t.
+policies are taken seed by seed, with Student's t, and ratios with Fieller's interval ("Some
+problems in interval estimation", Journal of the Royal Statistical Society B 16, 1954).
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "km_between", "paired_difference", "poisson_interval", "student_quantile"]
+__all__ = [
+    *("Interval", "event_rate", "km_between", "paired_difference", "paired_ratio"),
+    *("poisson_interval", "student_quantile"),
+]
 
 CONFIDENCE = 0.95
 BISECTIONS = 200
@@ -103,6 +107,20 @@ def km_between(count: int, km: float, confidence: float = CONFIDENCE) -> Interva
     return Interval(km / count, km / most, km / fewest)
 
 
+def event_rate(count: int, exposure: float, confidence: float = CONFIDENCE) -> Interval:
+    """Returns events per unit of exposure, such as per agent-hour, with the exact interval.
+
+    Args:
+        count: Events seen.
+        exposure: Over which they were counted; without any, all is open (None).
+        confidence: Between 0 and 1.
+    """
+    fewest, most = poisson_interval(count, confidence)
+    if exposure <= 0.0:
+        return Interval(None, None, None)
+    return Interval(count / exposure, fewest / exposure, most / exposure)
+
+
 def student_quantile(probability: float, freedom: int) -> float:
     """Returns the quantile of Student's t for a probability above one half.
 
@@ -152,3 +170,38 @@ def paired_difference(
     error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
     reach = student_quantile(0.5 * (1.0 + confidence), len(difference) - 1) * error
     return Interval(mean, mean - reach, mean + reach)
+
+
+def paired_ratio(
+    first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE
+) -> Interval:
+    """Returns mean(first) / mean(second) over pairs with Fieller's interval.
+
+    It holds the ratios rho for which first - rho * second has, by Student's t, a mean that may be
+    0; it is exact where the pairs are normal.
+
+    Args:
+        first: One value a seed.
+        second: Values of the same seeds.
+        confidence: Between 0 and 1.
+
+    Returns:
+        The ratio, None where the divisor is 0; both ends are open (None) with a single pair, and
+        where the divisor itself may be 0.
+    """
+    if len(first) != len(second) or not len(first):
+        raise ValueError(f"need the same seeds for both, got {len(first)} and {len(second)}")
+    pairs = np.array([first, second], np.float64)
+    (over, under), number = pairs.mean(1).tolist(), pairs.shape[1]
+    if under == 0.0:
+        return Interval(None, None, None)
+    if number == 1:
+        return Interval(over / under, None, None)
+    quantile = student_quantile(0.5 * (1.0 + confidence), number - 1)
+    spread = quantile**2 / number * np.cov(pairs)
+    square = under**2 - float(spread[1, 1])
+    if square <= 0.0:
+        return Interval(over / under, None, None)
+    middle = over * under - float(spread[0, 1])
+    root = math.sqrt(max(middle**2 - square * (over**2 - float(spread[0, 0])), 0.0))
+    return Interval(over / under, (middle - root) / square, (middle + root) / square)

@@ -146,7 +146,7 @@ def frozen(env: SceneEnv, seconds: float, reds: range = range(0)) -> list[float]
         agents.age[...] += 1
         env.engine.lights.line_colour[0, own_line(env)] = RED if step in reds else GREEN
         behaviour.after_step(step, agents.status != 0)
-    found: list[float] = behaviour.sums.frozen.tolist()
+    found: list[float] = behaviour.sums.frozen.sum(0).tolist()
     return found
 
 
@@ -173,7 +173,7 @@ def test_who_is_placed_anew_begins_to_stand_anew() -> None:
         if step % 150 == 0:
             env.engine.agents.age[...] = 0
         behaviour.after_step(step, env.engine.agents.status != 0)
-    assert behaviour.sums.frozen.tolist() == [0.0, 30.0]
+    assert behaviour.sums.frozen.sum(0).tolist() == [0.0, 30.0]
     env.close()
 
 

@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from selfdrive_env.evaluation import incidents
-from selfdrive_env.evaluation.incidents import Incident, Pair, RisingEdges, Watch, own_faults
+from selfdrive_env.evaluation.incidents import (
+    CAUSES,
+    CRASHES,
+    Incident,
+    Links,
+    Pair,
+    RisingEdges,
+    Watch,
+    own_faults,
+)
 from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from selfdrive_env.state.world import EVENT_OFFROAD, EVENT_RED_LIGHT
 from tests.evaluation.conftest import scene
@@ -54,6 +63,84 @@ def test_incidents_are_those_of_the_definition(
 
 def test_two_seconds_apart_are_thirty_steps_of_a_fifteenth() -> None:
     assert RisingEdges((1,), 1.0 / 15.0).steps_apart == 30
+
+
+def happened(step: int, agent: int, other: int = -1, cause: str = CAUSES[0]) -> Incident:
+    return Incident(step, 0, agent, cause, other, 5.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "count"),
+    [
+        ([happened(0, 0, 1), happened(0, 1, 0)], 1),
+        ([happened(0, 0, 1), happened(0, 2, 3)], 2),
+        ([happened(0, 0), happened(100, 0)], 1),
+        ([happened(0, 0), happened(101, 0)], 2),
+        ([happened(0, 0, 1), happened(90, 2, 1), happened(180, 3, 2)], 1),
+        ([happened(0, 0, 1), happened(9, 2, 3), happened(30, 1, 2), happened(40, 0, 3)], 1),
+        ([happened(0, 0, 1, "red_light"), happened(5, 0, 2, "start_in_collision")], 0),
+    ],
+    ids=["two sides", "elsewhere", "in time", "too late", "a chain", "two that meet", "no crash"],
+)
+def test_linked_incidents_by_hand(found: list[Incident], count: int) -> None:
+    links = Links((1, 4), dt=0.1)
+    for incident in found:
+        links.add(incident)
+    assert links.counts.tolist() == [count]
+
+
+def test_who_was_placed_anew_is_linked_with_nothing_before() -> None:
+    links = Links((2, 2), dt=0.1)
+    links.add(happened(0, 0))
+    links.forget(np.array([[True, False], [False, False]]))
+    links.add(happened(1, 0))
+    links.add(happened(1, 0)._replace(world=1))
+    assert links.counts.tolist() == [2, 1]
+
+
+def linked_slowly(steps: list[tuple[list[Incident], list[int]]], apart: int) -> int:
+    """Chains of incidents from the definition: those that lead to each other over shared bodies."""
+    lives, found = [0] * 5, []
+    for incidents_now, placed in steps:
+        found += [
+            (one.step, {(body, lives[body]) for body in (one.agent, one.other) if body >= 0})
+            for one in incidents_now
+            if one.cause in CAUSES[:CRASHES]
+        ]
+        for body in placed:
+            lives[body] += 1
+    chains = [{place} for place in range(len(found))]
+    for (i, (step, bodies)), (j, (then, others)) in itertools.combinations(enumerate(found), 2):
+        if bodies & others and then - step <= apart and chains[i] is not chains[j]:
+            both = chains[i] | chains[j]
+            for place in both:
+                chains[place] = both
+    return len({id(chain) for chain in chains})
+
+
+EVENTS = st.tuples(st.integers(0, 4), st.integers(-1, 4), st.sampled_from(CAUSES))
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    drawn=st.lists(
+        st.tuples(st.lists(EVENTS, max_size=2), st.lists(st.integers(0, 4), max_size=1)),
+        max_size=30,
+    )
+)
+def test_linked_incidents_are_those_of_the_definition(
+    drawn: list[tuple[list[tuple[int, int, str]], list[int]]],
+) -> None:
+    links, steps = Links((1, 5), dt=2.0), []
+    for step, (events, placed) in enumerate(drawn):
+        now = [happened(step, a, b if b != a else -1, cause) for a, b, cause in events]
+        for incident in now:
+            links.add(incident)
+        who = np.zeros((1, 5), np.bool_)
+        who[0, placed] = True
+        links.forget(who)
+        steps.append((now, placed))
+    assert links.counts.tolist() == [linked_slowly(steps, 5)]
 
 
 def pair(**values: Any) -> Pair:
@@ -105,6 +192,7 @@ def test_the_rule_in_the_docs_has_the_numbers_of_the_code() -> None:
         assert f"in the last {incidents.RED_MEMORY:g} s" in rule
         assert f"within {incidents.START_TIME:g} s of the placing" in rule
         assert f"apart for {incidents.APART:g} s" in rule
+        assert f"begin at most {incidents.LINKED_TIME:g} s apart" in rule
 
 
 def run(env: SceneEnv, seconds: float) -> list[Incident]:

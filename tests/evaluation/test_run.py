@@ -17,6 +17,9 @@ from selfdrive_env.evaluation import run as run_module
 from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import replay, write_films
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
+from selfdrive_env.evaluation.results.comparison import ratios
+from selfdrive_env.evaluation.results.evaluation import route_sums
+from selfdrive_env.evaluation.statistics import poisson_interval
 from selfdrive_env.maps import MapError, compiled
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.state.road import SEG_S
@@ -29,8 +32,9 @@ SHORT: dict[str, Any] = {
     "settings": {"agents_per_world": 20},
 }
 KEYS = {
-    "km", "hours", "km_between_incidents", "incidents", "goal_rate", "route_completion",
-    "driving_score", "probes",
+    "km", "hours", "speed", "km_between_incidents", "km_between_linked_incidents",
+    "incidents_per_hour", "incidents", "linked_incidents", "light_timing", "goal_rate",
+    "route_completion", "driving_score", "probes",
 }  # fmt: skip
 
 
@@ -110,7 +114,7 @@ def test_incidents_a_kilometre_leave_out_red_lights_and_starts(by_idm: Evaluatio
             hours=np.array([1.0, 2.0]),
             goals=np.array([goals, goals]),
             counts=np.array([[a, b, 1, 10 * a, 70], [a, 0, 0, 60, 20 * b]]),
-            routes=[(0, 1.0, score, True), (0, 1.0, 0.5, True)],
+            route_sums=route_sums([(0, 1.0, score, True), (0, 1.0, 0.5, True)], 2),
         )
         for a, b, goals, score in ((4, 3, 10, 1.0), (0, 1, 4, 0.5))
     )
@@ -122,6 +126,55 @@ def test_incidents_a_kilometre_leave_out_red_lights_and_starts(by_idm: Evaluatio
     assert first.km_between("red_light").mean == pytest.approx(6.0 / 100)
     assert first.hours_between().mean == pytest.approx(3.0 / 12)
     assert first.goal_rate == pytest.approx(20 / 3.0)
+    ratio = ratios(first, second)
+    assert ratio["goal_rate"].mean == pytest.approx((10 / 1 + 10 / 2) / (4 / 1 + 4 / 2))
+    assert ratio["speed"] == pytest.approx((1.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="same seeds"):
+        ratios(first, dataclasses.replace(second, seeds=(0, 7)))
+
+
+def test_incidents_are_told_over_kilometres_and_over_hours(by_idm: Evaluation) -> None:
+    crashed = dataclasses.replace(
+        by_idm,
+        km=np.array([20.0, 40.0]),
+        hours=np.array([1.0, 2.0]),
+        counts=np.array([[4, 3, 1, 50, 70], [0, 2, 0, 60, 20]]),
+        linked=np.array([3, 2]),
+    )
+    found = figures(crashed)
+    low, high = poisson_interval(10)
+    rates = found["incidents_per_hour"]
+    assert rates["all"] == pytest.approx({"mean": 10 / 3, "low": low / 3, "high": high / 3})
+    assert rates["collision_at_fault"]["mean"] == pytest.approx(4 / 3)
+    assert rates["collision_not_at_fault"]["mean"] == pytest.approx(5 / 3)
+    assert rates["offroad"]["mean"] == pytest.approx(1 / 3)
+    low, high = poisson_interval(5)
+    assert found["linked_incidents"] == 5
+    assert rates["linked"] == pytest.approx({"mean": 5 / 3, "low": low / 3, "high": high / 3})
+    between = {"mean": 60 / 5, "low": 60 / high, "high": 60 / low}
+    assert found["km_between_linked_incidents"] == pytest.approx(between)
+    assert found["speed"]["mean"] == pytest.approx(20.0 / 3.6)
+    lines = text(crashed)
+    for name in ("mean speed", "incidents per agent-hour", "linked ones counted once      "):
+        assert name in lines
+
+
+@pytest.mark.parametrize("timing", ["file", "fixed"])
+def test_the_report_says_how_long_phases_of_lights_last(timing: str) -> None:
+    settings = {"agents_per_world": 2, "light_timing": timing}
+    result = evaluate(load("idm"), **{**SHORT, "minutes": 0.02, "settings": settings})
+    assert figures(result)["light_timing"] == timing
+    assert f"{timing} (" in text(result).split("light timing")[1].splitlines()[0]
+
+
+def test_lights_have_their_default_timing_unless_told() -> None:
+    result = evaluate(load("idm"), **{**SHORT, "minutes": 0.02})
+    assert figures(result)["light_timing"] == "file"
+
+
+def test_linked_incidents_are_no_more_than_incidents(by_random: Evaluation) -> None:
+    assert 0 < by_random.num_linked < by_random.num_incidents
+    assert (by_random.linked <= by_random.counts[:, :3].sum(1)).all()
 
 
 def test_figures_by_seed_are_those_of_its_world(by_random: Evaluation) -> None:
@@ -238,6 +291,18 @@ def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         ["idm", "--set", "agents_per_world"],
         ["idm", "--set", "on_goal=terminate"],
         ["idm", "--set", "agents_per_world=0"],
+        ["idm", "random", "constant:10"],
+        ["idm", "random", "--against", "constant:10"],
+        ["idm", "--shard", "1/2"],
+        ["idm", "--shard", "3/2", "-o", "a.json"],
+        ["idm", "--shard", "0/2", "-o", "a.json"],
+        ["idm", "--shard", "half", "-o", "a.json"],
+        ["idm", "--seeds", "1", "2", "--shard", "1/3", "-o", "a.json"],
+        ["random", "--shard", "1/2", "-o", "a.json"],
+        ["idm", "--preset", "eval", "cautious", "-o", "a.json"],
+        ["merge"],
+        ["merge", "nothing.json"],
+        ["merge", "a.json", "--set", "dt=0.3"],
     ],
 )
 def test_mistakes_give_one_line_and_exit_code_2(
@@ -287,7 +352,10 @@ def test_the_command_prints_one_json_object(
     assert set(whole) > KEYS
 
 
-def test_the_command_prints_a_table_and_a_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("how", [["--against", "constant:10"], []])
+def test_the_command_prints_a_table_and_a_comparison(
+    how: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     words = [
         "--map",
         "riverside",
@@ -297,13 +365,14 @@ def test_the_command_prints_a_table_and_a_comparison(capsys: pytest.CaptureFixtu
         "3",
         "4",
         "--probes",
-        "--against",
-        "constant:10",
+        *how,
     ]
-    assert main(["evaluate", "idm", *words, "--set", "agents_per_world=10"]) == 0
+    policies = ["idm"] if how else ["idm", "constant:10"]
+    assert main(["evaluate", *policies, *words, "--set", "agents_per_world=10"]) == 0
     printed = capsys.readouterr().out
     assert "km between incidents" in printed
     assert "idm less constant:10" in printed
+    assert "idm over constant:10" in printed
 
 
 def test_several_presets_print_a_table(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,10 @@ import math
 import pytest
 
 from selfdrive_env.evaluation.statistics import (
+    event_rate,
     km_between,
     paired_difference,
+    paired_ratio,
     poisson_interval,
     student_quantile,
 )
@@ -52,6 +54,12 @@ def test_without_incidents_the_upper_end_is_open() -> None:
     assert between.low == pytest.approx(100.0 / 3.6889, rel=1e-4)
 
 
+def test_a_rate_is_that_of_the_tables_over_the_exposure() -> None:
+    assert event_rate(5, 2.0) == pytest.approx((2.5, 1.6235 / 2, 11.6683 / 2), rel=1e-4)
+    assert event_rate(0, 2.0) == pytest.approx((0.0, 0.0, 3.6889 / 2), rel=1e-4)
+    assert event_rate(0, 0.0) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     ("freedom", "value"), [(1, 12.7062), (3, 3.18245), (10, 2.22814), (30, 2.04227)]
 )
@@ -72,6 +80,34 @@ def test_one_pair_has_no_interval() -> None:
 def test_pairs_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="same seeds"):
         paired_difference([1.0], [1.0, 2.0])
+
+
+FIRST, SECOND = [8.0, 9.5, 7.0, 10.0], [10.0, 11.0, 9.0, 10.5]
+
+
+def test_at_the_ends_of_a_ratio_the_difference_may_just_be_none() -> None:
+    """Which is how Fieller's interval is defined."""
+    ratio = paired_ratio(FIRST, SECOND)
+    assert ratio.mean == pytest.approx(sum(FIRST) / sum(SECOND))
+    assert ratio.low < ratio.mean < ratio.high  # type: ignore[operator]
+    low, high = (
+        paired_difference(FIRST, [end * value for value in SECOND])  # type: ignore[operator]
+        for end in ratio[1:]
+    )
+    assert low.low == pytest.approx(0.0, abs=1e-9)
+    assert high.high == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_ratio_of_proportional_pairs_is_certain() -> None:
+    assert paired_ratio([9.0, 10.0, 8.0], [18.0, 20.0, 16.0]) == pytest.approx((0.5,) * 3)
+
+
+def test_a_ratio_has_open_ends_where_its_divisor_may_be_none() -> None:
+    assert paired_ratio([1.0, 2.0], [0.1, 5.0]) == (pytest.approx(3.0 / 5.1), None, None)
+    assert paired_ratio([3.0], [2.0]) == (1.5, None, None)
+    assert paired_ratio([3.0, 1.0], [0.0, 0.0]) == (None, None, None)
+    with pytest.raises(ValueError, match="same seeds"):
+        paired_ratio([1.0], [1.0, 2.0])
 
 
 @pytest.mark.parametrize("values", [(-1, 0.95), (1, 0.0), (1, 1.0)])

@@ -85,7 +85,7 @@ def test_figures_of_all_maps_together_are_sums(each: Evaluation) -> None:
     np.testing.assert_array_equal(each.km, np.concatenate([one.km for one in each.by_map]))
     assert each.counts.shape[0] == len(each.goals) == 4
     assert len(each.routes) == sum(len(one.routes) for one in each.by_map)
-    assert each.agent_steps == sum(one.agent_steps for one in each.by_map)
+    assert each.agent_steps.sum() == sum(one.agent_steps.sum() for one in each.by_map)
     speeds = [one.behaviour["speed"] for one in each.by_map]
     assert min(speeds) <= each.behaviour["speed"] <= max(speeds)  # type: ignore[type-var,operator]
     found = details(each)
