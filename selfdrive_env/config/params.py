@@ -22,9 +22,11 @@ def make_params(settings: Settings) -> Params:
     negative = sorted(j for j in settings.jerk_long if j < 0.0)
     hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
     return Params(
-        dt=np.float32(settings.dt),
-        dt_ns=round(settings.dt * 1e9),
-        horizon=settings.steps,
+        dt=np.float32(settings.dt_range[0]),
+        dt_high=np.float32(settings.dt_range[1]),
+        dt_ns=round(settings.dt_range[0] * 1e9),
+        horizon=settings.most_steps,
+        horizon_time=np.float32(settings.horizon),
         on_collision=code_of("on_collision", settings.on_collision),
         on_offroad=code_of("on_offroad", settings.on_offroad),
         on_red_light=code_of("on_red_light", settings.on_red_light),

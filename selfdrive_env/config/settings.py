@@ -36,7 +36,8 @@ from selfdrive_env.state.arrays import digest as text_digest
 from selfdrive_env.state.world import MAX_GOALS
 
 __all__ = [
-    *("DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "NOT_IN_DIGEST", "Settings"),
+    *("DEFAULT_AGENTS", "DEFAULT_MAPS", "EARLIER", "MAX_HORIZON", "NOT_IN_DIGEST", "USUAL_DT"),
+    "Settings",
 ]
 
 DEFAULT_MAPS = ("riverside", "hillcrest")
@@ -64,6 +65,9 @@ NOT_IN_DIGEST = (
 EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0}
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
+USUAL_DT = 0.3
+"""Length of a step unless a setting says otherwise: the paper's [s]."""
+
 SWITCHES = ("stagger", "copy", "render_heading_up", "render_observed", "record", "step_info")
 
 
@@ -81,8 +85,9 @@ class Settings:
     agents_per_world: int | Sequence[int] = DEFAULT_AGENTS
     """Agents of a world, or the range from which each world draws their number."""
 
-    dt: float = 0.3
-    """Length of a step, at most 0.4 (stop lines are looked up 12 m around) [s]."""
+    dt: float | Sequence[float] = USUAL_DT
+    """Length of a step, at most 0.4 (stop lines are looked up 12 m around) [s]; or the range
+    [low, high] from which each world draws its own when it is drawn."""
 
     horizon: float = 360.0
     """Episode of a world, then all its rows are truncated and it is drawn anew [s]."""
@@ -273,8 +278,8 @@ class Settings:
             self._set(name, as_plain(getattr(self, name)))
 
     def _check_ranges(self) -> None:
+        self._check_dt()
         for name, low_value, high_value in (
-            ("dt", 0.01, 0.4),
             ("horizon", 0.01, MAX_HORIZON),
             ("initial_speed", 0.0, 1.0),
             ("observation_noise", 0.0, 10.0),
@@ -299,6 +304,14 @@ class Settings:
             ("render_size", 16, 8192),
         ):
             self._set(name, check_integer(name, getattr(self, name), least, most))
+
+    def _check_dt(self) -> None:
+        several = is_list(self.dt)
+        values = as_list("dt", self.dt) if several else [self.dt]
+        pair = tuple(check_number("dt", value, 0.01, 0.4) for value in values)
+        if several and (len(pair) != 2 or pair[0] > pair[1]):
+            raise ValueError(f"dt must be a number or [low, high] in seconds, got {self.dt}")
+        self._set("dt", pair if several and pair[0] < pair[1] else pair[0])
 
     def _check_map(self) -> None:
         many = is_list(self.map)
@@ -383,9 +396,35 @@ class Settings:
         return {**EARLIER, **keywords}
 
     @property
+    def dt_range(self) -> tuple[float, float]:
+        """Shortest and longest step of a world [s]."""
+        if isinstance(self.dt, Sequence):
+            return self.dt[0], self.dt[1]
+        return self.dt, self.dt
+
+    def one_dt(self, what: str) -> float:
+        """Returns the length of a step where all worlds must have the same [s].
+
+        Args:
+            what: Needs that.
+
+        Raises:
+            ValueError: If worlds draw it.
+        """
+        low, high = self.dt_range
+        if low < high:
+            raise ValueError(f"dt must be one number for {what}, got {list(self.dt_range)}")
+        return low
+
+    @property
     def steps(self) -> int:
-        """Horizon in steps."""
-        return max(1, round(self.horizon / self.dt))
+        """Horizon in steps, of the longest that worlds draw."""
+        return max(1, round(self.horizon / self.dt_range[1]))
+
+    @property
+    def most_steps(self) -> int:
+        """Horizon in steps, of the shortest that worlds draw."""
+        return max(1, round(self.horizon / self.dt_range[0]))
 
     @property
     def slots(self) -> int:

@@ -134,6 +134,8 @@ class Engine:
         self._write("bodies", driver=driver, learner=learner)
         number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
         self._write("worlds", number=number, stream=number)
+        params = self.params
+        self._write("worlds", dt=params.dt, dt_ns=params.dt_ns, horizon=params.horizon)
 
     def _allocate(self, sizes: Mapping[str, int]) -> None:
         """Makes the buffers, and the tables by which kernels find them."""
@@ -178,6 +180,11 @@ class Engine:
     def signs(self) -> Signs:
         """Likewise."""
         return self.pool.signs
+
+    @property
+    def step_lengths(self) -> Any:
+        """How long the next step of each world takes, float32 [W] [s]."""
+        return self.worlds.dt
 
     @property
     def tables(self) -> tuple[int, int]:

@@ -110,6 +110,11 @@ class DeviceEngine(Engine):
             }
         )
 
+    @property
+    def step_lengths(self) -> Any:
+        """Likewise, a tensor on the device."""
+        return self.tensors["worlds"]["dt"]
+
     def _sizes(self, rows_per_world: int) -> dict[str, int]:
         sizes = super()._sizes(rows_per_world)
         self._threads = min(MOST_THREADS, WARP * -(-self.num_slots // WARP))

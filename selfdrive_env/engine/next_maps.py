@@ -57,7 +57,7 @@ def due_worlds(worlds: Worlds, params: Params) -> NDArray[np.int64]:
         params: Of the batch.
     """
     if params.autoreset == SAME_STEP:
-        return np.flatnonzero(worlds.clock + 1 >= params.horizon)
+        return np.flatnonzero(worlds.clock + 1 >= worlds.horizon)
     return np.flatnonzero(worlds.ended) if params.autoreset == NEXT_STEP else np.zeros(0, np.int64)
 
 
@@ -70,4 +70,4 @@ def steps_to_go(worlds: Worlds, params: Params) -> int:
     """
     if params.autoreset not in (SAME_STEP, NEXT_STEP):
         return NEVER
-    return max(int(params.horizon - 2 - worlds.clock.max()), 0)
+    return max(int((worlds.horizon - worlds.clock).min()) - 2, 0)

@@ -5,6 +5,7 @@ Kernels look nothing over: an index that points beyond an array ends the process
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,11 @@ def limits_of(engine: Any) -> dict[str, float]:
         "slots": engine.num_slots,
         "last_slot": engine.num_slots - 1,
         "horizon": engine.params.horizon,
+        "horizon_low": engine.settings.steps - (engine.settings.steps < engine.params.horizon),
+        "dt": float(engine.params.dt),
+        "dt_high": float(engine.params.dt_high),
+        "dt_ns": engine.params.dt_ns,
+        "dt_ns_high": max(engine.params.dt_ns, math.ceil(float(engine.params.dt_high) * 1e9)),
         "lane_length": float(engine.lanes.length.max()) + 1.0,
     }
 
@@ -71,11 +77,11 @@ def check_values(engine: Any, arrays: Arrays, rows: NDArray[Any]) -> None:
     absent = arrays["agents.status"] == ABSENT
     for name, array in arrays.items():
         bound = BOUNDS.get(name, default_bound(array.dtype))
-        high = limits[bound.high] if isinstance(bound.high, str) else bound.high
-        bad = ~((array >= bound.low) & (array <= high))  # also what is no number
+        low, high = (limits[one] if isinstance(one, str) else one for one in bound[:2])
+        bad = ~((array >= low) & (array <= high))  # also what is no number
         if bound.absent:
             bad &= ~(absent & (array == 0))
-        _refuse(name, array, bad, f"from {bound.low:.9g} to {high:.9g}")
+        _refuse(name, array, bad, f"from {low:.9g} to {high:.9g}")
     name = "bodies.row"
     _refuse(name, arrays[name], arrays[name] != rows, "what these settings give")
     _check_turns(engine, arrays["worlds.map"], arrays["lights.turn"])

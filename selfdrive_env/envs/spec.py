@@ -9,12 +9,12 @@ from gymnasium import logger
 from gymnasium.envs.registration import EnvSpec
 
 from selfdrive_env.config.checks import as_plain, check_integer
-from selfdrive_env.config.settings import Settings
+from selfdrive_env.config.settings import USUAL_DT, Settings
 from selfdrive_env.maps import RoadNetwork
 
 __all__ = ["METADATA", "check_arguments", "metadata_of", "plain_spec", "warn_of_no_mode"]
 
-METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 1.0 / Settings.dt}
+METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 1.0 / USUAL_DT}
 """Of an environment with the default step; `metadata_of` knows that of others."""
 
 MOST_ENVS = 2**31 - 1
@@ -69,7 +69,7 @@ class NetworkSpec(OwnSpec):
 
 def metadata_of(settings: Settings) -> dict[str, Any]:
     """Returns the metadata of an environment: a film of one frame a step runs in real time."""
-    return {**METADATA, "render_fps": 1.0 / settings.dt}
+    return {**METADATA, "render_fps": 1.0 / settings.dt_range[1]}
 
 
 def check_arguments(num_envs: int, learners: str, render_mode: str | None) -> None:

@@ -44,7 +44,7 @@ from selfdrive_env.state.world import EXTERNAL
 
 __all__ = ["DrivingVectorEnv"]
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 SPAWN_SPACING = 6.0
 OPTIONS = ("reset_mask",)
 OTHERS = ("get_state", "set_state", "render", "frame", "save_replay")
@@ -95,9 +95,11 @@ class DrivingVectorEnv(VectorEnv):
             settings.setdefault("agents_per_world", int(num_envs))
         chosen = Settings.from_keywords(settings)
         if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
-            check_integer("max_episode_steps", max_episode_steps, 1, int(MAX_HORIZON / chosen.dt))
+            check_integer(
+                "max_episode_steps", max_episode_steps, 1, int(MAX_HORIZON / chosen.dt_range[1])
+            )
             if max_episode_steps != chosen.steps:
-                chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt)
+                chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt_range[1])
         rows_per_world = chosen.slots if learners == "all" else 1
         if num_envs % rows_per_world:
             raise ValueError(

@@ -61,6 +61,8 @@ class FrameRecorder:
 
         self.route_legs: list[RouteLeg] = []
         self.clock = self.start = 0
+        low, high = engine.settings.dt_range
+        self.dt = low if low == high else float(engine.worlds.dt[world])
         agents = engine.num_slots
         self.track, self.route_leg = np.full(agents, -1), np.full(agents, -1)
         self.age = np.zeros(agents, np.int64)
@@ -112,7 +114,7 @@ class FrameRecorder:
         """Adds a last frame from what the step did that drew the world anew at its end."""
         old, motion, world = self.frames[-1], self.engine.motion, self.world
         x, y, heading = self._end_poses()
-        speed = 2.0 * motion.travel[world] / self.engine.settings.dt - motion.speed[world]
+        speed = 2.0 * motion.travel[world] / self.dt - motion.speed[world]
         ends = {"x": x, "y": y, "heading": heading, "speed": speed}
         self.clock += 1
         self.frames.append({

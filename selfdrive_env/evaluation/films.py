@@ -77,7 +77,7 @@ class Recorder:
             keep: How many incidents to keep.
         """
         self.env, self.settings, self.keep = env, settings, keep
-        self.dt = env.settings.dt
+        self.dt = env.settings.one_dt("an evaluation")
         self.steps = max(1, round(PIECE / self.dt))
         self.pieces: list[Piece] = []
         self.worst: list[Incident] = []
@@ -220,7 +220,7 @@ def write_episode(
     for step, env in enumerate(replay(recording, size=size)):
         if recorder is None:
             both = [incident.agent, *([incident.other] if incident.other >= 0 else [])]
-            title = _title(incident, env.settings.dt)
+            title = _title(incident, env.settings.one_dt("an evaluation"))
             recorder = episodes.Recorder(
                 env, world=incident.world, focus=incident.agent, observed=both, title=title
             )

@@ -114,7 +114,7 @@ def _drive(env: DrivingVectorEnv, policy: Candidate, name: str) -> NDArray[Any]:
     driven = np.zeros(env.num_worlds)
     route = engine.bodies.goal_lane[:, 0].copy()
     lost = np.zeros(env.num_worlds, np.bool_)
-    for step in range(round(SECONDS / env.settings.dt)):
+    for step in range(round(SECONDS / env.settings.one_dt("probes"))):
         watch.before_step()
         env.step(policy.act(engine.observations))
         event = engine.output.event[:, 0]
@@ -150,7 +150,7 @@ def _dense(policy: Candidate, trials: int, first_seed: int) -> NDArray[Any]:
     watch = Watch(engine)
     failed = np.zeros(engine.agents.x.shape, np.bool_)
     reached = np.zeros_like(failed)
-    for step in range(round(DENSE_SECONDS / env.settings.dt)):
+    for step in range(round(DENSE_SECONDS / env.settings.one_dt("probes"))):
         watch.before_step()
         env.step(policy.act(engine.observations))
         for incident in watch.after_step(step):

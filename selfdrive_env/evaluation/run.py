@@ -143,7 +143,7 @@ def evaluate(
         env, keywords = make_env(policy, group, chosen, settings or {})
         env.reset(seed=list(chosen))
         drive = _Drive(env, policy, Recorder(env, keywords, keep))
-        steps = max(1, round(60.0 * minutes / env.settings.dt))
+        steps = max(1, round(60.0 * minutes / env.settings.one_dt("an evaluation")))
         for step in range(steps):
             drive.step(step)
             if share is not None and step % 100 == 0:
@@ -192,7 +192,7 @@ class _Drive:
 
     def __init__(self, env: DrivingVectorEnv, policy: Candidate, recorder: Recorder) -> None:
         self.env, self.policy, self.recorder = env, policy, recorder
-        self.dt = env.settings.dt
+        self.dt = env.settings.one_dt("an evaluation")
         self.watch, self.routes = Watch(env.engine), RouteLog(env.engine)
         self.behaviour = Behaviour(env.engine)
         self.links = Links(env.engine.agents.x.shape, self.dt)

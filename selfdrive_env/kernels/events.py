@@ -96,8 +96,8 @@ def measure(model, data, worker, world):
     worlds, agents, motion, tallies = data.worlds, data.agents, data.motion, data.tallies
     output = data.output
     clock = worlds.clock[world] + 1
-    time_up = clock >= params.horizon
-    dt = np.float32(params.dt)
+    time_up = clock >= worlds.horizon[world]
+    dt = worlds.dt[world]
     barrier()
     if thread_index() == 0:
         worlds.clock[world] = clock

@@ -74,6 +74,9 @@ class Outcome(NamedTuple):
     """By how much the way to the next goal shrank [m]."""
 
 
+COMFORT_STEP = np.float32(0.3)  # the paper's, for which its weight of discomfort is meant [s]
+
+
 @njit
 def lane_align(cos, sin, speed, velocity_weight, dt):
     """Returns dt (min(cos theta, 0) + w_va min(v cos theta, 0) + 0.0025 (1 - |theta| / (pi/2)))."""
@@ -110,7 +113,7 @@ def agent_terms(step, weight, dt, raw, weighted):
     raw[TERM.goal] = np.float32((step.event & EVENT_GOAL) != 0)
     raw[TERM.collision] = -np.float32((step.event & EVENT_COLLISION) != 0)
     raw[TERM.offroad] = -np.float32((step.event & EVENT_OFFROAD) != 0)
-    raw[TERM.comfort] = -np.float32(discomfort)
+    raw[TERM.comfort] = -np.float32(discomfort) * (dt / COMFORT_STEP)
     raw[TERM.lane_align] = lane_align(cos, step.sin, speed, weight[WEIGHT.velocity_align], dt)
     raw[TERM.lane_centre] = lane_centre(cos, step.d, weight[WEIGHT.centre_bias], dt)
     raw[TERM.velocity] = dt * max(cos, ZERO) if abs(speed) > MOVING else ZERO
@@ -135,11 +138,11 @@ def agent_terms(step, weight, dt, raw, weighted):
 @njit
 def give_rewards(model, data, worker, world):
     """Stage: the reward of every agent of a world, by term; who is absent or halted gets none."""
-    params, lanes = model.params, model.lanes
+    lanes = model.lanes
     agents, bodies, motion, tallies = data.agents, data.bodies, data.motion, data.tallies
     output = data.output
     halted_before = data.scratch.halted[worker]
-    dt = np.float32(params.dt)
+    dt = data.worlds.dt[world]
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         idle = status == HALTED and halted_before[agent] != 0

@@ -62,6 +62,7 @@ START_SIGHT = np.float32(90.0)  # [m]
 ROUTE_BRAKING = np.float32(2.0)  # [m/s^2]
 MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
+BILLION = np.float32(1.0e9)  # [ns/s]
 
 
 @njit
@@ -215,12 +216,34 @@ def place_agent(model, data, world, agent):
     return False
 
 
+@inline
+def draw_step(params, worlds, world, unit):
+    """Draws the length of a world's steps, and with it of how many its episode is.
+
+    Args:
+        params: With the range, which may be a single number.
+        worlds: Of the batch.
+        world: Which.
+        unit: Uniform in [0, 1).
+    """
+    low, high = np.float32(params.dt), np.float32(params.dt_high)
+    worlds.dt[world] = low
+    worlds.dt_ns[world] = params.dt_ns
+    worlds.horizon[world] = params.horizon
+    if low < high:
+        dt = min(low + unit * (high - low), high)
+        worlds.dt[world] = dt
+        worlds.dt_ns[world] = np.int64(dt * BILLION)
+        steps = np.int64(np.float32(params.horizon_time) / dt + HALF)
+        worlds.horizon[world] = max(steps, np.int64(1))
+
+
 @njit
 def draw_world(model, data, world, first_time):
     """Draws a world anew: map, number of agents, lights, and every agent."""
     params, draws, lanes = model.params, model.draws, model.lanes
     worlds, agents, bodies, output = data.worlds, data.agents, data.bodies, data.output
-    pick, amount, _, _ = uniforms(
+    pick, amount, length, _ = uniforms(
         worlds.key[world, 0],
         worlds.key[world, 1],
         worlds.stream[world],
@@ -236,9 +259,11 @@ def draw_world(model, data, world, first_time):
     worlds.num_agents[world] = min(low + np.int64(amount * np.float32(high - low + 1)), high)
     worlds.clock[world] = 0
     worlds.ended[world] = 0
+    draw_step(params, worlds, world, length)
     if first_time and params.stagger != 0:
-        start = radical_inverse(worlds.number[world]) * np.float32(params.horizon)
-        worlds.clock[world] = min(np.int64(start), params.horizon - 1)
+        horizon = np.int64(worlds.horizon[world])
+        start = radical_inverse(worlds.number[world]) * np.float32(horizon)
+        worlds.clock[world] = min(np.int64(start), horizon - 1)
     draw_lights(model, data, world)
 
     num_agents = worlds.num_agents[world]

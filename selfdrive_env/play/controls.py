@@ -75,7 +75,7 @@ class Hands:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._dt = settings.dt
+        self._dt = settings.one_dt("play")
         self._discrete = settings.action_type == "discrete"
         self._long, self._lat = np.array(settings.jerk_long), np.array(settings.jerk_lat)
         self.reset()

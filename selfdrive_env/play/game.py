@@ -207,7 +207,7 @@ class Game:
             self._message = (text, left - seconds) if left > seconds else None
         if self.paused:
             return
-        dt = float(self.session.env.settings.dt)
+        dt = self.session.env.settings.one_dt("play")
         self._due += seconds * SPEEDS[self.speed]
         while self._due >= dt - 1e-6:
             self._due = max(self._due - dt, 0.0)
@@ -219,7 +219,7 @@ class Game:
 
     def _draw(self) -> None:
         session, span = self.session, SPANS[self.zoom]
-        share = 1.0 if self.paused else self._due / float(session.env.settings.dt)
+        share = 1.0 if self.paused else self._due / session.env.settings.one_dt("play")
         scene = session.scene(min(share, 1.0), observed=self.observed)
         picture = self._painter.draw(
             scene, size=self._size, span=span, show_observed=self.observed, label=False,

@@ -135,7 +135,7 @@ class Session:
     @property
     def time(self) -> float:
         """Since the episode began [s]."""
-        return self.steps * float(self.env.settings.dt)
+        return self.steps * self.env.settings.one_dt("play")
 
     def step(self, keys: Pressed) -> None:
         """Advances the world by one step; after the end of the episode, does nothing."""

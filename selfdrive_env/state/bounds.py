@@ -36,10 +36,11 @@ MANY = 2**30
 class Bound(NamedTuple):
     """The least and the largest value of a field; a name stands for what the batch has."""
 
-    low: float
+    low: float | str
     high: float | str
     """A number, or one of: "map", "segment", "lane", "line", "type", "last_slot" (the last of
-    them), "slots" (of a world), "horizon" (steps), "lane_length" (of the longest lane [m])."""
+    them), "slots" (of a world), "horizon" (most steps), "lane_length" (of the longest lane [m]),
+    and what worlds may draw: "dt" and "dt_high" [s], the same with "_ns", "horizon_low" (steps)."""
 
     absent: bool = False
     """Whether it may also be 0, for agents that are not in the world."""
@@ -97,6 +98,9 @@ BOUNDS: dict[str, Bound] = {
     "lights.line_colour": Bound(0, max(Colour)),
     "lights.line_dark": FLAG,
     "worlds.map": Bound(0, "map"),
+    "worlds.dt": Bound("dt", "dt_high"),  # [s]
+    "worlds.dt_ns": Bound("dt_ns", "dt_ns_high"),
+    "worlds.horizon": Bound("horizon_low", "horizon"),
     "worlds.clock": Bound(0, "horizon"),
     "worlds.light_mode": Bound(0, max(LightMode)),
     "worlds.light_start": Bound(0, MANY),  # [ms]

@@ -69,13 +69,19 @@ class Params(NamedTuple):
     """Settings as scalars, constant through a run; `config.make_params` fills it."""
 
     dt: np.float32
-    """[s]"""
+    """Of all worlds, or the shortest that they draw [s]."""
+
+    dt_high: np.float32
+    """The longest that they draw [s]."""
 
     dt_ns: int
-    """The same [ns]."""
+    """`dt` [ns]."""
 
     horizon: int
-    """Episode of a world [steps]."""
+    """Episode of a world with steps of `dt` [steps]."""
+
+    horizon_time: np.float32
+    """The same [s]."""
 
     on_collision: int
     """A `Rule`, like the next two."""

@@ -373,6 +373,15 @@ class Worlds(NamedTuple):
     """One entry a world."""
 
     map: Annotated[I32, "world"]
+    dt: Annotated[F32, "world"]
+    """Length of a step [s]."""
+
+    dt_ns: Annotated[I64, "world"]
+    """The same [ns]."""
+
+    horizon: Annotated[I32, "world"]
+    """Length of the episode [steps]."""
+
     clock: Annotated[I32, "world"]
     """Steps since the world was drawn (plus the head start of a staggered first episode)."""
 

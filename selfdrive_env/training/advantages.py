@@ -17,28 +17,29 @@ def estimate_advantages(
     values: Tensor,
     done: Tensor,
     next_values: Tensor,
-    gamma: float,
-    gae_lambda: float,
+    discounts: Tensor,
+    trace: Tensor,
 ) -> Tensor:
     """Returns generalised advantages (Schulman et al. 2016), [T, R].
 
-    delta_t = r_t + gamma V_{t+1} - V_t,  A_t = delta_t + gamma lambda A_{t+1}; both sums end where
-    an episode does.
+    delta_t = r_t + gamma_t V_{t+1} - V_t,  A_t = delta_t + gamma_t lambda_t A_{t+1}; both sums end
+    where an episode does.
 
     Args:
         rewards: [T, R].
         values: Of the rows acted on, [T, R].
         done: Whether the episode ended with the step, [T, R].
         next_values: Of the rows after the last step, [R].
-        gamma: Discount of a step.
-        gae_lambda: Weight of longer estimates.
+        discounts: gamma_t, [T, R].
+        trace: gamma_t lambda_t, of which lambda_t weighs longer estimates, [T, R].
     """
     advantages = torch.empty_like(rewards)
-    goes_on = gamma * (~done).to(rewards.dtype)
+    goes_on = (~done).to(rewards.dtype)
+    discounts, trace = discounts * goes_on, trace * goes_on
     advantage = torch.zeros_like(next_values)
     for step in reversed(range(len(rewards))):
-        delta = rewards[step] + goes_on[step] * next_values - values[step]
-        advantage = delta + gae_lambda * goes_on[step] * advantage
+        delta = rewards[step] + discounts[step] * next_values - values[step]
+        advantage = delta + trace[step] * advantage
         advantages[step] = advantage
         next_values = values[step]
     return advantages

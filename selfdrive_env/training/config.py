@@ -96,7 +96,11 @@ class TrainConfig:
 
     adam_epsilon: float = 1e-5
     gamma: float = 0.999
+    """Discount of what comes 0.3 s later; of a step dt long it is gamma ** (dt / 0.3)."""
+
     gae_lambda: float = 0.95
+    """Weight of longer estimates of the advantage, likewise for each 0.3 s."""
+
     clip: float = 0.2
     entropy: float = 0.01
     value: float = 0.5

@@ -36,8 +36,11 @@ from selfdrive_env.training.snapshot import RunState, restore, save, save_failur
 
 __all__ = ["NotFiniteError", "Trainer", "run"]
 
+GAMMA_STEP = 0.3
+"""Time that `gamma` and `gae_lambda` are meant for [s]."""
+
 TALLIES = ("length", "km", "goals", "collisions", "offroad", "red_lights")
-"""What is added up over the episodes that end in a rollout."""
+"""What is added up over the episodes that end in a rollout, the length in seconds."""
 
 VALUE_RATE = 0.1
 """Weight of the newest rollout in the mean and scale of the critic's values."""
@@ -70,6 +73,12 @@ class Rollout(NamedTuple):
     """Whether the transition may be learnt from."""
 
     values: Tensor
+
+    discounts: Tensor
+    """Of what comes after the step: `gamma` for each 0.3 s."""
+
+    trace: Tensor
+    """`discounts` times `gae_lambda` for each 0.3 s."""
 
 
 def run(
@@ -218,7 +227,7 @@ class Trainer:
             "steps_per_second": self.config.rollout * self.total_rows / elapsed,
             **{part: parts.get(part, 0.0) for part in ("simulate", "infer", "learn")},
             "learning_rate": rate,
-            **_drive_figures(tallies, self.env.settings.dt),
+            **_drive_figures(tallies),
             **losses,
         }
         if self.progress is not None:
@@ -229,7 +238,8 @@ class Trainer:
     @torch.no_grad()
     def drive(self) -> tuple[Rollout, dict[str, float]]:
         """Drives T steps; returns what happened, and sums over the episodes that ended."""
-        steps, state = self.config.rollout, self.state
+        config, state = self.config, self.state
+        steps = config.rollout
         if self.buffers is None:
             self.buffers = self._allocate()
         out = self.buffers
@@ -245,6 +255,9 @@ class Trainer:
                 out.learn[step] = state.learn
                 self._act(out, step, draws[step])
             actions = out.actions[step]
+            lengths = self._step_lengths()
+            out.discounts[step] = config.gamma ** (lengths / GAMMA_STEP)
+            out.trace[step] = (config.gamma * config.gae_lambda) ** (lengths / GAMMA_STEP)
             with self.watch("simulate"):
                 *rows, infos = self.env.step(actions)
                 state.observations, out.rewards[step], terminated, truncated = map(_tensor, rows)
@@ -256,6 +269,7 @@ class Trainer:
                 if "final_info" in infos:
                     finals = infos["final_info"]
                     ended = torch.stack([_tensor(finals[name]).double() for name in TALLIES])
+                    ended[0] *= lengths
                     sums += torch.where(done, ended, 0.0).sum(1)
                     where = (truncated & ~terminated).nonzero()[:, 0]
                     cut_places.append(where + step * len(done))
@@ -267,7 +281,8 @@ class Trainer:
             # An episode that was cut would have gone on: its last observation's value stands in.
             if cut_places and len(places := torch.cat(cut_places)):
                 rewards = out.rewards.view(-1)
-                rewards[places] += self.config.gamma * self._values(torch.cat(cut_observations))
+                later = self._values(torch.cat(cut_observations))
+                rewards[places] += out.discounts.view(-1)[places] * later
         tallied = self.ranks.sum(sums).tolist()
         return out, dict(zip(TALLIES, tallied, strict=True))
 
@@ -305,7 +320,15 @@ class Trainer:
             done=empty(torch.bool),
             learn=empty(torch.bool),
             values=empty(torch.float32),
+            discounts=empty(torch.float32),
+            trace=empty(torch.float32),
         )
+
+    def _step_lengths(self) -> Tensor:
+        """Returns the length of the step of each row's world, [R] [s]."""
+        lengths = self.env.engine.step_lengths
+        per_world = len(self.state.observations) // len(lengths)
+        return _tensor(lengths).repeat_interleave(per_world)
 
     def _values(self, observations: Tensor) -> Tensor:
         """Returns the critic's values of observations [N, features], in pieces."""
@@ -361,8 +384,8 @@ class Trainer:
         with torch.no_grad(), self._precision():
             next_values = self._values(self.state.observations)
         advantages = estimate_advantages(
-            rollout.rewards, rollout.values, rollout.done, next_values, config.gamma,
-            config.gae_lambda,
+            rollout.rewards, rollout.values, rollout.done, next_values, rollout.discounts,
+            rollout.trace,
         )  # fmt: skip
         keep, filter_level = filter_advantages(
             advantages, rollout.learn, self.state.filter_level, config.filter, config.filter_rate,
@@ -480,9 +503,9 @@ def _tensor(array: Any) -> Tensor:
     return torch.as_tensor(array)
 
 
-def _drive_figures(sums: Mapping[str, float], dt: float) -> dict[str, float]:
+def _drive_figures(sums: Mapping[str, float]) -> dict[str, float]:
     """Returns rates of the episodes that ended in a rollout."""
-    hours, km = sums["length"] * dt / 3600.0, sums["km"]
+    hours, km = sums["length"] / 3600.0, sums["km"]
     incidents = sums["collisions"] + sums["offroad"]
     return {
         "goals_per_hour": sums["goals"] / hours if hours else 0.0,

@@ -81,9 +81,10 @@ def test_one_value_beyond_a_limit_is_refused_with_its_name(name: str) -> None:
     array = state[name].copy()
     if not array.size:
         pytest.skip("has no entries here")
-    high = limits_of(env.engine)[bound.high] if isinstance(bound.high, str) else bound.high
+    limits = limits_of(env.engine)
+    low, high = (limits[one] if isinstance(one, str) else one for one in bound[:2])
     # The next number of the type, or one more.
-    for value in (high + max(1.0, 1e-6 * abs(high)), bound.low - max(1.0, 1e-6 * abs(bound.low))):
+    for value in (high + max(1.0, 1e-6 * abs(high)), low - max(1.0, 1e-6 * abs(low))):
         kind = array.dtype
         fits = kind.kind == "f" or np.iinfo(kind).min <= value <= np.iinfo(kind).max
         if fits:

@@ -344,7 +344,7 @@ def test_a_state_is_a_copy() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("version", lambda _: np.array(99), "version 99, this package reads 1"),
+        ("version", lambda _: np.array(99), "version 99, this package reads 2"),
         ("digest", lambda d: d[::-1].copy(), "belongs to other settings or maps"),
         ("agents.x", lambda x: x[:1], r"'agents.x' must be float32 of shape \(2, 4\)"),
         ("agents.x", lambda x: x.astype(np.float64), "'agents.x' must be float32"),

@@ -294,7 +294,7 @@ def reward_terms(
         "goal": event["goal"] * one,
         "collision": -event["collision"] * one,
         "offroad": -event["offroad"] * one,
-        "comfort": -comfort,
+        "comfort": -comfort * (dt / 0.3),
         "lane_align": dt
         * (
             np.minimum(cos, 0.0)

@@ -30,7 +30,6 @@ def is_blind(erratic, key0, key1, stream, agent, tick):
 @njit
 def brakes_at_random(model, data, world, agent):
     """Whether an erratic driver brakes hard now, for about three seconds at a time."""
-    params = model.params
     worlds, agents, bodies = data.worlds, data.agents, data.bodies
     if not bodies.erratic[world, agent] & BRAKING:
         return False
@@ -46,7 +45,7 @@ def brakes_at_random(model, data, world, agent):
         DRAW_ERRATIC,
         0,
     )
-    dt = np.float32(params.dt)
+    dt = worlds.dt[world]
     if start >= BRAKE_RATE * dt:
         return False
     steps = BRAKE_TIME * (HALF + length) / dt

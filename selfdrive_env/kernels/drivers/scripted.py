@@ -91,7 +91,7 @@ def drive(model, data, worker, world):
     """Stage: jerks of scripted agents, and the hard braking of erratic ones."""
     params = model.params
     agents, bodies, motion, scratch = data.agents, data.bodies, data.motion, data.scratch
-    dt = np.float32(params.dt)
+    dt = data.worlds.dt[world]
     scripted = False
     for agent in range(agents.x.shape[1]):
         present = agents.status[world, agent] != ABSENT

@@ -174,7 +174,7 @@ def advance_bodies(model, data, worker, world):
     """Stage: moves every agent of a world by its commanded jerk and records the arc it drove."""
     params = model.params
     agents, bodies, motion = data.agents, data.bodies, data.motion
-    dt = np.float32(params.dt)
+    dt = data.worlds.dt[world]
     hold_jerk = np.float32(params.hold_jerk)
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]

@@ -110,7 +110,7 @@ def unit(value):
 
 
 @inline
-def write_ego(row, params, lanes, agents, bodies, world, agent):
+def write_ego(row, params, dt, lanes, agents, bodies, world, agent):
     """Writes the ego group, the first of a row; returns the offset behind it."""
     index = np.int64(agents.segment[world, agent])
     limit = lanes.speed_limit[lanes.segment_lane[index]]
@@ -130,7 +130,7 @@ def write_ego(row, params, lanes, agents, bodies, world, agent):
     row[12] = length_part(bodies.length[world, agent])
     row[13] = width_part(bodies.width[world, agent])
     row[14] = balanced(agents.goal_distance[world, agent], GOAL_DISTANCE)
-    row[15] = balanced(np.float32(params.dt), DT)
+    row[15] = balanced(dt, DT)
     may_reverse = params.reverse == REVERSE_ALLOWED or bodies.driver[world, agent] != EXTERNAL
     row[16] = np.float32(may_reverse)
     return EGO_FLOATS
@@ -301,7 +301,7 @@ def write_rows(model, data, worker, world):
     goals = min(np.int64(counts.goals), MAX_GOALS)
     lane_points, boundary_points = np.int64(counts.lane_points), np.int64(counts.boundary_points)
     stop_lines, neighbours = np.int64(counts.stop_lines), np.int64(counts.agents)
-    noise = np.float32(params.noise)
+    noise, dt = np.float32(params.noise), worlds.dt[world]
     lane_dropout = np.float32(params.lane_dropout)
     boundary_dropout = np.float32(params.boundary_dropout)
     condition, route_cycle = model.draws.condition, model.routes.cycle
@@ -341,7 +341,7 @@ def write_rows(model, data, worker, world):
             after = rows.observation[all_row[follower]]
         eye = Eye(crowd[X, agent], crowd[Y, agent], crowd[COS, agent], crowd[SIN, agent])
         goal = np.int64(all_goal[agent])
-        offset = write_ego(row, params, lanes, agents, bodies, world, agent)
+        offset = write_ego(row, params, dt, lanes, agents, bodies, world, agent)
         offset = write_goals(
             row, offset, goals, eye, goal, np.int64(num_goals[agent]), goal_x[agent], goal_y[agent]
         )

@@ -181,7 +181,7 @@ def note_line(model, data, world, agent, line, gap, colour, info):
     info[LINE_GAP] = max(gap, ZERO)
     info[LINE_COLOUR] = np.float32(colour)
     info[LINE_SERVED] = ONE if served else ZERO
-    info[LINE_TIME] = np.float32(since) * np.float32(model.params.dt) if served else ZERO
+    info[LINE_TIME] = np.float32(since) * data.worlds.dt[world] if served else ZERO
 
 
 @njit

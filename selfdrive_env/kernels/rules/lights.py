@@ -151,7 +151,7 @@ def show_cycles(model, data, world, ahead):
     last = np.int64(signs.map_group_first[map_index + 1])
     if params.light_timing != FILE_LIGHTS or signs.cycle_first[first] == signs.cycle_first[last]:
         return
-    dt = np.int64(params.dt_ns)
+    dt = worlds.dt_ns[world]
     now = np.int64(worlds.light_start[world]) * MILLISECOND + dt // 2
     now += (np.int64(worlds.clock[world]) + ahead) * dt
     for group in range(first + thread_index(), last, block_size()):
@@ -194,7 +194,7 @@ def advance_lights(model, data, worker, world):
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
     show_cycles(model, data, world, 1)
-    dt = np.float32(params.dt)
+    dt = worlds.dt[world]
     half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
     remaining = lights.remaining[world]
     due = np.int64(0)

@@ -154,7 +154,7 @@ def meets(model, data, world, agent, lane, start, other, other_lane, other_start
             continue
         place = signs.foe_place[entry]
         if signs.foe_rule[entry] == FOE_FIRST_COME:
-            return stood_first(data, model.params.dt, world, agent, other)
+            return stood_first(data, data.worlds.dt[world], world, agent, other)
         if pace <= MOVING:
             return False
         margin, share = care
