@@ -315,7 +315,8 @@ def encode(rows: F32, weights: SetWeights, threads: int = 1) -> tuple[F32, I32]:
     """
     shape = (len(rows), len(weights.plan), weights.outer.shape[2])
     out, best = np.empty(shape, np.float32), np.empty(shape, np.int32)
-    encode_into(out.reshape(len(rows), -1), 0, best, rows, weights, threads)
+    flat = out.reshape(shape[0], shape[1] * shape[2])
+    encode_into(flat, 0, best, rows, weights, threads)
     return out, best
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -93,7 +94,8 @@ class NumpyPolicy:
         weight, bias = self._scalar
         parts = [np.maximum(self._product(rows[:, self._scalars], weight) + bias, 0.0)]
         if self._sets is not None:
-            parts.append(encode(rows, self._sets, self.threads)[0].reshape(len(rows), -1))
+            found = encode(rows, self._sets, self.threads)[0]
+            parts.append(found.reshape(len(rows), math.prod(found.shape[1:])))
         else:
             parts += [self._largest(rows, place) for place in range(len(self._elements))]
         x: F32 = np.concatenate(parts, 1)
@@ -106,11 +108,11 @@ class NumpyPolicy:
     def _largest(self, rows: F32, number: int) -> F32:
         """Returns what a set comes to, for networks of any shape."""
         first, slots, columns = self._plan[number].tolist()
-        planes = rows[:, first : first + slots * columns].reshape(-1, columns, slots)
+        planes = rows[:, first : first + slots * columns].reshape(len(rows), columns, slots)
         x = planes.transpose(0, 2, 1).reshape(-1, columns)
         for weight in self._elements[number]:
             x = np.maximum(self._product(x, weight), 0.0)
-        largest: F32 = x.reshape(len(rows), slots, -1).max(1)
+        largest: F32 = x.reshape(len(rows), slots, x.shape[1]).max(1)
         return largest
 
     def _product(self, x: F32, weight: F32) -> F32:

@@ -63,6 +63,8 @@ def test_a_row_gives_the_same_bits_in_any_batch(tmp_path: Path, sizes: Sizes) ->
     assert np.array_equal(whole[599:], policy.logits(rows[599:]))
     policy.threads = 2
     assert np.array_equal(whole, policy.logits(rows))
+    assert policy.logits(rows[:0]).shape == (0, whole.shape[1])
+    assert policy.act(rows[:0]).shape == (0,)
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
