@@ -103,10 +103,18 @@ class TrainConfig:
 
     clip: float = 0.2
     entropy: float = 0.01
+    entropy_end: float | None = None
+    """Weight of the entropy when the budget is spent, in a straight line from `entropy`; None: the
+    same throughout."""
+
     value: float = 0.5
     """Weight of the value loss."""
 
     max_grad_norm: float = 0.5
+    clip_apart: bool = False
+    """Whether gradients of actor, critic and what they share are each clipped to `max_grad_norm`;
+    otherwise all together."""
+
     filter: float = 0.01
     """Transitions with an advantage below this share of the running largest one are left out of
     learning; 0 keeps all (the paper: 0.01)."""
@@ -171,6 +179,8 @@ class TrainConfig:
             self._set(name, check_number(name, getattr(self, name), least, most))
         if self.minutes is not None:
             self._set("minutes", check_number("minutes", self.minutes, 1e-3, 1e7))
+        if self.entropy_end is not None:
+            self._set("entropy_end", check_number("entropy_end", self.entropy_end, 0.0, 100.0))
         if self.torch_threads is not None:
             check_integer("torch_threads", self.torch_threads, 1, 4096)
         for name in ("set_widths", "trunk_widths"):
@@ -178,7 +188,10 @@ class TrainConfig:
             if not 1 <= len(values) <= 16:
                 raise ValueError(f"{name} must list 1 to 16 widths, got {list(values)}")
             self._set(name, tuple(check_integer(name, v, 1, 65_536) for v in values))
-        for name in ("shared_sets", "normalize_values", "save_worlds", "tensorboard", "compile"):
+        for name in (
+            *("shared_sets", "normalize_values", "save_worlds", "tensorboard", "compile"),
+            "clip_apart",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}")
         if not isinstance(self.out_dir, str | os.PathLike) or not os.fspath(self.out_dir):

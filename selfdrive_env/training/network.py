@@ -68,6 +68,14 @@ class Networks(nn.Module):
         self.register_buffer("value_mean", torch.zeros(()))
         self.register_buffer("value_scale", torch.ones(()))
 
+    def parts(self) -> list[list[nn.Parameter]]:
+        """Returns the parameters of the actor, of the critic, and of what both share if they do."""
+        actor, critic = list(self.actor.parameters()), list(self.critic.parameters())
+        codes = [list(encoder.parameters()) for encoder in self.encoders]
+        if len(codes) == 1:
+            return [actor, critic, *codes]
+        return [actor + codes[0], critic + codes[1]]
+
     def log_probabilities(self, rows: Tensor) -> Tensor:
         """Returns the logarithm of each action's probability, float32 [B, actions]."""
         return torch.log_softmax(self.actor(self.encoders[0](rows)).float(), 1)

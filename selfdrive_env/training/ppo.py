@@ -133,6 +133,7 @@ class Trainer:
         fits = OnePass.fits(self.networks, self.device)
         self.one_pass = OnePass(self.networks) if fits else None
         self.parameters = list(self.networks.parameters())
+        self.clipped = self.networks.parts() if config.clip_apart else [self.parameters]
         self.optimizer = torch.optim.Adam(
             self.parameters, config.learning_rate, eps=config.adam_epsilon, fused=True
         )
@@ -152,6 +153,7 @@ class Trainer:
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.keep_checkpoints, ranks)
         self.watch = Stopwatch(self.device)
         self.progress: Progress | None = None
+        self.entropy_weight = config.entropy
         self.stopping = False
 
     def _make_networks(self) -> Networks:
@@ -211,6 +213,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+        self.entropy_weight = self._entropy_weight()
         rollout, tallies = self.drive()
         with self.watch("learn"):
             losses = self.learn_from(rollout)
@@ -358,7 +361,7 @@ class Trainer:
         for index, size in self._minibatches(kept, minibatches):
             terms = self._gradients(batch, index, size)
             ranks.add_gradients(self.parameters)
-            norm = float(nn.utils.clip_grad_norm_(self.parameters, config.max_grad_norm))
+            norm = self._clip()
             if not math.isfinite(norm):
                 self._give_up("the loss", rollout, index)
             norms.append(norm)
@@ -439,7 +442,7 @@ class Trainer:
             Sums of policy loss, value loss, entropy and divergence, float64 [4].
         """
         config = self.config
-        weights = Weights(config.clip, config.entropy, config.value)
+        weights = Weights(config.clip, self.entropy_weight, config.value)
         if self.one_pass is not None:
             return self.one_pass.learn(batch, index, weights, size)
         with self._precision():
@@ -447,6 +450,17 @@ class Trainer:
         self.optimizer.zero_grad()
         (loss / size).backward()
         return terms
+
+    def _clip(self) -> float:
+        """Shortens gradients that are too long; returns the length of all before."""
+        longest = self.config.max_grad_norm
+        norms = [float(nn.utils.clip_grad_norm_(part, longest)) for part in self.clipped]
+        return norms[0] if len(norms) == 1 else math.hypot(*norms)
+
+    def _entropy_weight(self) -> float:
+        """Returns what the entropy weighs now."""
+        first, last = self.config.entropy, self.config.entropy_end
+        return first if last is None else first + self._spent() * (last - first)
 
     def _give_up(self, what: str, rollout: Rollout, index: Tensor | None) -> None:
         """Saves state and batch, and stops the run."""

@@ -99,6 +99,40 @@ def started(config: TrainConfig) -> Trainer:
     return trainer
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_gradients_of_actor_and_critic_are_clipped_apart(tmp_path: Path, shared: bool) -> None:
+    config = tiny_config(tmp_path, clip_apart=True, max_grad_norm=0.5, shared_sets=shared)
+    trainer = started(config)
+    actor, critic, *both = trainer.networks.parts()
+    assert len(both) == shared
+    found = [id(one) for part in (actor, critic, *both) for one in part]
+    assert sorted(found) == sorted(id(one) for one in trainer.networks.parameters())
+    for part, size in ((actor, 3.0), (critic, 1e-5), *((part, 0.0) for part in both)):
+        for one in part:
+            one.grad = torch.full_like(one, size)
+    small = [one.grad.clone() for one in critic]
+    whole = math.sqrt(sum(float(one.grad.square().sum()) for one in trainer.parameters))
+    assert trainer._clip() == pytest.approx(whole, rel=1e-5)
+    length = math.sqrt(sum(float(one.grad.square().sum()) for one in actor))
+    assert length == pytest.approx(0.5, rel=1e-4)
+    for one, before in zip(critic, small, strict=True):
+        assert torch.equal(one.grad, before)
+    assert math.isfinite(trainer.update()["policy_loss"])
+    trainer.close()
+
+
+def test_the_weight_of_the_entropy_follows_the_budget(tmp_path: Path) -> None:
+    trainer = started(tiny_config(tmp_path, entropy=0.02, entropy_end=0.004, steps=10_000))
+    seen = [(trainer.state.steps, trainer._entropy_weight())]
+    for _ in range(3):
+        trainer.update()
+        seen.append((trainer.state.steps, trainer._entropy_weight()))
+    for steps, weight in seen:
+        assert weight == pytest.approx(0.02 - 0.016 * min(steps / 10_000, 1.0))
+    assert seen[0][1] == 0.02 and seen[-1][1] < 0.02
+    trainer.close()
+
+
 def test_rows_that_are_not_to_be_learnt_from_change_nothing(tiny: TrainConfig) -> None:
     weights = []
     for spoilt in (False, True):
