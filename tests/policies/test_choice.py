@@ -76,7 +76,8 @@ def test_how_many_lateral_jerks_there_are(actions: int, env: Any, laterals: int)
 def test_the_shipped_policy_takes_the_likeliest_jerks_and_draws_on_request() -> None:
     policy = load_policy("selfplay")
     random = np.random.default_rng(1)
-    observations = random.uniform(-1.0, 1.0, (400, policy.features)).astype(np.float32)
+    # Rows in the middle of the range, in which it is not sure of everything.
+    observations = random.uniform(-0.2, 0.2, (400, policy.features)).astype(np.float32)
     logits = policy.logits(observations)
     actions = policy.act(observations)
     assert actions.tolist() == [oracle(row, 3) for row in logits.tolist()]
