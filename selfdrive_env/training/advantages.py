@@ -1,15 +1,42 @@
-"""Advantages of a rollout, and which of them are learnt from. Axes: T steps of it, R rows."""
+"""A rollout, its advantages, and which of them are learnt from. Axes: T steps of it, R rows."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from selfdrive_env.training.distributed import Ranks
 
-__all__ = ["estimate_advantages", "filter_advantages", "moments"]
+__all__ = ["Rollout", "estimate_advantages", "filter_advantages", "moments"]
+
+
+class Rollout(NamedTuple):
+    """What all rows of this process did, [T, R] each."""
+
+    observations: Tensor
+    """[T, R, features]"""
+
+    actions: Tensor
+    log_probabilities: Tensor
+    """Of the actions taken, when they were taken."""
+
+    rewards: Tensor
+    """With the discounted value of the last observation where an episode was cut."""
+
+    done: Tensor
+    learn: Tensor
+    """Whether the transition may be learnt from."""
+
+    values: Tensor
+
+    discounts: Tensor
+    """Of what comes after the step: `gamma` for each 0.3 s."""
+
+    trace: Tensor
+    """`discounts` times `gae_lambda` for each 0.3 s."""
 
 
 def estimate_advantages(

@@ -11,9 +11,9 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +23,12 @@ from selfdrive_env.config.files import write_whole
 from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.make import make_self_play
 from selfdrive_env.policies.encoder import Sizes
-from selfdrive_env.training.advantages import estimate_advantages, filter_advantages, moments
+from selfdrive_env.training.advantages import (
+    Rollout,
+    estimate_advantages,
+    filter_advantages,
+    moments,
+)
 from selfdrive_env.training.checkpoint import Checkpoints, json_bytes
 from selfdrive_env.training.config import TrainConfig
 from selfdrive_env.training.distributed import Ranks
@@ -31,7 +36,7 @@ from selfdrive_env.training.gradients.loss import Learnt, Weights, loss_of
 from selfdrive_env.training.gradients.one_pass import Acts, OnePass
 from selfdrive_env.training.network import Networks
 from selfdrive_env.training.policy import choose
-from selfdrive_env.training.progress import Progress, Stopwatch
+from selfdrive_env.training.progress import Progress, Stopwatch, drive_figures
 from selfdrive_env.training.snapshot import RunState, restore, save, save_failure, start_from
 
 __all__ = ["NotFiniteError", "Trainer", "run"]
@@ -53,32 +58,6 @@ CHUNK = {"cpu": 2048, "cuda": 65_536}
 
 class NotFiniteError(RuntimeError):
     """The loss or the advantages are no numbers any more; state and batch are saved."""
-
-
-class Rollout(NamedTuple):
-    """What all rows of this process did, [T, R] each."""
-
-    observations: Tensor
-    """[T, R, features]"""
-
-    actions: Tensor
-    log_probabilities: Tensor
-    """Of the actions taken, when they were taken."""
-
-    rewards: Tensor
-    """With the discounted value of the last observation where an episode was cut."""
-
-    done: Tensor
-    learn: Tensor
-    """Whether the transition may be learnt from."""
-
-    values: Tensor
-
-    discounts: Tensor
-    """Of what comes after the step: `gamma` for each 0.3 s."""
-
-    trace: Tensor
-    """`discounts` times `gae_lambda` for each 0.3 s."""
 
 
 def run(
@@ -230,7 +209,7 @@ class Trainer:
             "steps_per_second": self.config.rollout * self.total_rows / elapsed,
             **{part: parts.get(part, 0.0) for part in ("simulate", "infer", "learn")},
             "learning_rate": rate,
-            **_drive_figures(tallies),
+            **drive_figures(tallies),
             **losses,
         }
         if self.progress is not None:
@@ -515,18 +494,6 @@ class Trainer:
 def _tensor(array: Any) -> Tensor:
     """Returns an array as a tensor of the same memory; a tensor as it is."""
     return torch.as_tensor(array)
-
-
-def _drive_figures(sums: Mapping[str, float]) -> dict[str, float]:
-    """Returns rates of the episodes that ended in a rollout."""
-    hours, km = sums["length"] / 3600.0, sums["km"]
-    incidents = sums["collisions"] + sums["offroad"]
-    return {
-        "goals_per_hour": sums["goals"] / hours if hours else 0.0,
-        "incidents_per_km": incidents / km if km else 0.0,
-        "red_lights_per_km": sums["red_lights"] / km if km else 0.0,
-        "metres_per_second": km / hours / 3.6 if hours else 0.0,
-    }
 
 
 _FIGURES = ("steps_per_second", "goals_per_hour", "incidents_per_km")

@@ -15,7 +15,7 @@ import torch
 
 from selfdrive_env.config.files import write_whole
 
-__all__ = ["Progress", "Stopwatch", "clock_text"]
+__all__ = ["Progress", "Stopwatch", "clock_text", "drive_figures"]
 
 LINE_EVERY = 10.0
 """Between lines where the output is no terminal [s]."""
@@ -153,3 +153,19 @@ def clock_text(seconds: float | None) -> str:
 
 def _short(value: float) -> str:
     return str(value) if isinstance(value, int) else f"{value:.7g}"
+
+
+def drive_figures(sums: Mapping[str, float]) -> dict[str, float]:
+    """Returns rates of the episodes that ended in a rollout.
+
+    Args:
+        sums: Over these: "length" [s], "km", and how often things happened.
+    """
+    hours, km = sums["length"] / 3600.0, sums["km"]
+    incidents = sums["collisions"] + sums["offroad"]
+    return {
+        "goals_per_hour": sums["goals"] / hours if hours else 0.0,
+        "incidents_per_km": incidents / km if km else 0.0,
+        "red_lights_per_km": sums["red_lights"] / km if km else 0.0,
+        "metres_per_second": km / hours / 3.6 if hours else 0.0,
+    }

@@ -101,8 +101,7 @@ def changed(name: str, array: Any, random: Random, limits: dict[str, float]) -> 
     """An array with some elements, or all, changed; most of them to what is allowed."""
     array = np.array(array)
     bound = BOUNDS.get(name, default_bound(array.dtype))
-    low, high = float(bound.low), bound.high
-    high = float(limits[high]) if isinstance(high, str) else float(high)
+    low, high = (float(limits[one] if isinstance(one, str) else one) for one in bound[:2])
     if random.random() < 0.3:
         low, high = (-1e38, 1e38) if array.dtype.kind == "f" else (low - 3.0, high + 3.0)
     where = random.random(array.shape) < random.choice([0.05, 0.5, 1.0])
