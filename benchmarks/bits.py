@@ -23,7 +23,8 @@ What is known of other machines: kernels keep the order of their sums, use no fu
 have their own elementary functions, so the digests should hold on every x86-64 that has F16C. They
 were found alike with code for Ivy Bridge (no AVX2, no fused products), Haswell and a processor with
 AVX-512, all on one machine. Three things lie outside: maps are built in double precision by NumPy
-and shapely, of which `constraints.txt` has the versions; NumPy may change the numbers of its
+and shapely, of which `constraints.txt` has the versions (numbers lie on a grid afterwards, so that
+what processors differ in is gone); NumPy may change the numbers of its
 generator (the report says so when it does); and the products of `traffic="selfplay"` add up in a
 fixed order but are fused where the processor can, so on one that cannot another action may come out
 likeliest. Where a clean checkout differs, take digests with `--write --file FILE` before the change
