@@ -297,6 +297,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     counts = "file for all counts; merge reads it"
     _with(parser.add_argument("-o", "--output", type=Path, metavar="JSON", help=counts), FILES)
     _json(parser)
+    drives = ("map", "minutes", "seeds", "preset", "probes", "trials")
+    parser.set_defaults(usual={name: parser.get_default(name) for name in drives})
 
 
 def _add_play(parser: argparse.ArgumentParser) -> None:

@@ -187,6 +187,7 @@ def _merge(parsed: argparse.Namespace) -> int:
         "--set": parsed.set, "--against": parsed.against, "--shard": parsed.shard,
         "--film": parsed.film, "--out-dir": parsed.out_dir, "--each-map": parsed.each_map,
     }  # fmt: skip
+    given |= {f"--{name}": getattr(parsed, name) != usual for name, usual in parsed.usual.items()}
     if wrong := [name for name, value in given.items() if value]:
         raise ValueError(f"evaluate merge takes files, -o and --json, got {', '.join(wrong)}")
     _tell(parsed, *merge([Path(name) for name in parsed.policy[1:]]), [])

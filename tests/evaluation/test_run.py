@@ -314,6 +314,18 @@ def test_mistakes_give_one_line_and_exit_code_2(
     assert len(captured.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["--minutes 3", "--seeds 7", "--map riverside", "--preset cautious", "--probes none",
+     "--trials 3", "--set dt=0.3", "--film 1"],
+)  # fmt: skip
+def test_what_a_merge_cannot_follow_is_refused_by_name(
+    words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "merge", "a.json", *words.split()]) == 2
+    assert f"takes files, -o and --json, got {words.split()[0]}" in capsys.readouterr().err
+
+
 def words_of(rest: str) -> list[str]:
     return ["--map", "riverside", *rest.split()]
 
