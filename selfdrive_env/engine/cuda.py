@@ -112,7 +112,7 @@ class DeviceEngine(Engine):
 
     @property
     def step_lengths(self) -> Any:
-        """Likewise, a tensor on the device."""
+        """How long the next step of each world takes, float32 [W] on the device [s]."""
         return self.tensors["worlds"]["dt"]
 
     def _sizes(self, rows_per_world: int) -> dict[str, int]:

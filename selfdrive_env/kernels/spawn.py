@@ -235,7 +235,7 @@ def draw_step(params, worlds, world, unit):
         worlds.dt[world] = dt
         worlds.dt_ns[world] = np.int64(dt * BILLION)
         steps = np.int64(np.float32(params.horizon_time) / dt + HALF)
-        worlds.horizon[world] = max(steps, np.int64(1))
+        worlds.horizon[world] = min(max(steps, np.int64(1)), np.int64(params.horizon))
 
 
 @njit
