@@ -19,6 +19,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A worker that crashed is not replaced: pytest-xdist 3.8 may then wait for ever for tests that
+    # have run already. It says which test it was and ends.
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        config.option.maxworkerrestart = "0"
     with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
         import hypothesis
 

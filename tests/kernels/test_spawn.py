@@ -176,7 +176,10 @@ def test_tempers_are_drawn_by_share():
 
 def test_who_starts_anew_remembers_nothing():
     engine = town_engine(agents_per_world=3)
-    agents, tallies = engine.agents, engine.tallies
+    agents, bodies, tallies = engine.agents, engine.bodies, engine.tallies
+    bodies.num_goals[...] = 2
+    for field in (bodies.goal_lane, bodies.goal_s, bodies.goal_x, bodies.goal_y):
+        field[..., 1] = field[..., 0]  # so that everybody may be on the way to the second
     carried = ("acceleration", "lateral_acceleration", "steering", "standing_time", "brake_until",
         "goal", "age", "contact", "hold", "let_in_until", "let_in_tick")  # fmt: skip
     sums = tallies.term, tallies.count, tallies.distance

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -424,13 +423,9 @@ def test_real_maps_compile(shared_data: Path, name: str):
     assert (compiled.lanes.segment[:, SEG_LENGTH] <= 1.0 + 1e-5).all()
 
 
-@pytest.mark.slow
-def test_largest_map_compiles_in_a_minute(shared_data: Path):
-    resource = pytest.importorskip("resource")
+@pytest.mark.full
+def test_the_largest_map_compiles(shared_data: Path):
     network = load(shared_data / "opendrive/carla/Town12.xodr.xz")
-    start = time.process_time()
     compiled = compile_map(network)
-    seconds = time.process_time() - start
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{seconds:.1f} s, {megabytes:.0f} MB, {len(compiled.lanes.length)} lanes")
-    assert seconds < 120
+    assert len(compiled.lanes.length) > 10_000
+    assert np.isfinite(compiled.lanes.segment).all()

@@ -32,11 +32,8 @@ FIGURES = {
 
 
 def real_maps() -> list:
-    slow = ("Town11", "Town12")
-    return [
-        pytest.param(name, marks=pytest.mark.slow if any(s in name for s in slow) else ())
-        for name in FIGURES
-    ]
+    marks = {"carla/Town11.xodr.gz": pytest.mark.slow, "carla/Town12.xodr.xz": pytest.mark.full}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in FIGURES]
 
 
 @pytest.mark.parametrize("name", real_maps())
