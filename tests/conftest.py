@@ -16,9 +16,14 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the tests marked `full` as well")
+    parser.addoption("--guard", choices=("before", "after"), help="see tests/guarded.py")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--guard"):
+        from tests.guarded import guard
+
+        guard(config.getoption("--guard"))
     # A worker that crashed is not replaced: pytest-xdist 3.8 may then wait for ever for tests that
     # have run already. It says which test it was and ends.
     if getattr(config.option, "maxworkerrestart", "") is None:
