@@ -286,6 +286,8 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--film", type=int, default=0, metavar="N", help="film the N worst incidents"
     )
+    kinds = "of these kinds alone, as the table calls them: rear_end_soft and so on"
+    parser.add_argument("--kinds", nargs="+", metavar="KIND", help=kinds)
     folder = parser.add_argument(
         "--out-dir",
         type=Path,

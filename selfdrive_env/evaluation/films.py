@@ -68,15 +68,22 @@ class Recording:
 class Recorder:
     """Keeps what is needed to play the worst incidents of a drive again."""
 
-    def __init__(self, env: DrivingVectorEnv, settings: dict[str, Any], keep: int) -> None:
+    def __init__(
+        self,
+        env: DrivingVectorEnv,
+        settings: dict[str, Any],
+        keep: int,
+        kinds: Sequence[str] = (),
+    ) -> None:
         """Starts with the state after a reset.
 
         Args:
             env: The environment.
             settings: Its keywords, as JSON can hold them.
             keep: How many incidents to keep.
+            kinds: Of which kinds of failure, any where empty.
         """
-        self.env, self.settings, self.keep = env, settings, keep
+        self.env, self.settings, self.keep, self.kinds = env, settings, keep, tuple(kinds)
         self.dt = env.settings.one_dt("an evaluation")
         self.steps = max(1, round(PIECE / self.dt))
         self.pieces: list[Piece] = []
@@ -100,7 +107,7 @@ class Recorder:
 
     def add(self, incident: Incident) -> None:
         """Keeps an incident if it is among the worst: the fastest, of a collision only one side."""
-        if self.keep == 0:
+        if self.keep == 0 or (self.kinds and incident.kind not in self.kinds):
             return
         twin = any(
             i.step == incident.step and i.world == incident.world and i.agent == incident.other
@@ -235,7 +242,7 @@ def write_episode(
 
 def _title(incident: Incident, dt: float) -> str:
     other = f" with agent {incident.other}" if incident.other >= 0 else ""
-    cause = incident.cause.replace("_", " ")
+    cause = f"{incident.cause} ({incident.kind})".replace("_", " ")
     time = (incident.step + 1) * dt
     return f"{cause}: agent {incident.agent}{other} at {time:.1f} s, {incident.speed:.1f} m/s"
 

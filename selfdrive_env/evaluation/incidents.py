@@ -26,11 +26,17 @@ long as a wreck may lie in the way; so are all those of a chain, such as a pile-
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from selfdrive_env.evaluation.causes.kinds import (
+    collision_kind,
+    departure_kind,
+    lanes_meet,
+    light_kind,
+)
+from selfdrive_env.evaluation.causes.pairs import Bools, Floats, Indices, Pair, own_faults
 from selfdrive_env.state.places import along_arc, box_centre
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
 from selfdrive_env.state.world import (
@@ -48,8 +54,7 @@ if TYPE_CHECKING:
     from selfdrive_env.engine.cpu import Engine
 
 __all__ = [
-    *("APART", "CAUSES", "CRASHES", "LINKED_TIME", "Incident", "Links", "Pair", "RisingEdges"),
-    *("Watch", "own_faults"),
+    *("APART", "CAUSES", "CRASHES", "LINKED_TIME", "Incident", "Links", "RisingEdges", "Watch"),
 ]
 
 AT_FAULT, NOT_AT_FAULT, OFFROAD, RED_LIGHT, START = range(5)
@@ -72,15 +77,6 @@ RED_MEMORY = 5.0
 
 LINKED_TIME = 10.0
 """Incidents with a body in common are linked that begin at most this long apart [s]."""
-
-LANE_SLACK = 0.3
-"""By how much a corner may stick out of the lane [m]."""
-
-ALIGNED_COS = 0.7071
-
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
-Indices = NDArray[np.intp]
 
 
 class RisingEdges:
@@ -131,6 +127,9 @@ class Incident(NamedTuple):
     y: float
     """Where the agent was [m]."""
 
+    kind: str = ""
+    """One of causes.kinds.KINDS; "" in files of earlier versions."""
+
 
 class Links:
     """Counts incidents that hang together once: a collision's two sides, a pile-up."""
@@ -175,44 +174,6 @@ class Links:
         while self._part_of[chain] != chain:
             chain = self._part_of[chain]
         return chain
-
-
-class Pair(NamedTuple):
-    """Two bodies just before they touch, arrays over pairs. The own one is judged."""
-
-    dx: Floats
-    dy: Floats
-    """From the own box centre to the other's, in the own frame [m]."""
-
-    cos: Floats
-    sin: Floats
-    """The other's heading in the own frame."""
-
-    half_length: Floats
-    half_width: Floats
-    other_half_length: Floats
-    other_half_width: Floats
-    """[m]"""
-
-    speed: Floats
-    other_speed: Floats
-    """[m/s]"""
-
-    beyond_lane: Floats
-    """By how much the own body sticks out of its lane, infinite against the lane [m]."""
-
-    ran_light: Bools
-
-
-def own_faults(pair: Pair) -> Bools:
-    """Returns whether the own body of each pair has a fault of the module's list."""
-    cos, sin = np.abs(pair.cos), np.abs(pair.sin)
-    along = pair.half_length + pair.other_half_length * cos + pair.other_half_width * sin
-    across = pair.half_width + pair.other_half_length * sin + pair.other_half_width * cos
-    lengthwise = np.abs(pair.dx) - along >= np.abs(pair.dy) - across
-    into_rear = (pair.cos > ALIGNED_COS) & (pair.dx > 0.0) & lengthwise
-    into_rear &= (pair.speed > 0.0) & (pair.speed > pair.other_speed * pair.cos)
-    return into_rear | (pair.speed < 0.0) | (pair.beyond_lane > LANE_SLACK) | pair.ran_light
 
 
 class Watch:
@@ -282,12 +243,16 @@ class Watch:
         self, found: list[Incident], step: int, where: tuple[Indices, ...], cause: str
     ) -> None:
         """Adds incidents without another body."""
-        motion = self.engine.motion
+        motion, segments = self.engine.motion, self.engine.agents.segment
         for world, agent in zip(*(index.tolist() for index in where), strict=True):
             at = world, agent
-            speed = abs(float(motion.speed[at]))
+            speed = float(motion.speed[at])
+            kind = light_kind(abs(speed))
+            if cause == CAUSES[OFFROAD]:
+                segment, age = int(segments[at]), float(self.age[at]) * self.dt
+                kind = departure_kind(self.engine.lanes, segment, speed, age)
             x, y = float(motion.x[at]), float(motion.y[at])
-            found.append(Incident(step, world, agent, cause, -1, speed, x, y))
+            found.append(Incident(step, world, agent, cause, -1, abs(speed), x, y, kind))
 
     def _add_collisions(
         self, found: list[Incident], step: int, world: Indices, agent: Indices
@@ -304,8 +269,16 @@ class Watch:
         age = np.minimum(self.age[world, agent], self.age[world, other])
         cause[age * self.dt < START_TIME] = START
         speed = np.hypot(own.other_speed * own.cos - own.speed, own.other_speed * own.sin)
+        standing = self.engine.agents.status == STANDING
         for k in range(len(world)):
-            place = float(pose[0][k]), float(pose[1][k])
+            kind = collision_kind(
+                own,
+                k,
+                closing=float(speed[k]),
+                start=cause[k] == START,
+                obstacle=bool(standing[world[k], agent[k]] or standing[world[k], other[k]]),
+                meet=lanes_meet(self.engine.lanes, *self._lanes(world[k], agent[k], other[k])),
+            )
             found.append(
                 Incident(
                     step,
@@ -314,9 +287,17 @@ class Watch:
                     CAUSES[cause[k]],
                     int(other[k]),
                     float(speed[k]),
-                    *place,
+                    float(pose[0][k]),
+                    float(pose[1][k]),
+                    kind,
                 )
             )
+
+    def _lanes(self, world: int, *agents: int) -> list[int]:
+        """Returns the lanes that agents of a world are on."""
+        segments = self.engine.agents.segment[world, list(agents)]
+        found: list[int] = self.engine.lanes.segment_lane[np.maximum(segments, 0)].tolist()
+        return found
 
     def _poses(self, world: Indices, agent: Indices, share: Floats) -> tuple[Floats, ...]:
         """Returns x, y of box centres, cos and sin of agents after a share of the step, [E]."""

@@ -14,6 +14,7 @@ from selfdrive_env.config.choices import ranges_of
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.behaviour import ROWS
+from selfdrive_env.evaluation.causes.kinds import KINDS
 from selfdrive_env.evaluation.films import write_films
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES
 from selfdrive_env.evaluation.probes import PROBES, probe
@@ -94,6 +95,7 @@ def _incident_rows(e: Evaluation) -> list[tuple[str, str]]:
         ("incidents per agent-hour", _interval(e.incident_rate())),
         ("  linked ones counted once", _interval(e.linked_rate())),
         *((f"  {cause}", _interval(e.incident_rate(cause))) for cause in CAUSES[:CRASHES]),
+        *((f"kind {kind or 'unknown'}", f"{count:6}") for kind, count in e.by_kind.items()),
     ]
 
 
@@ -139,7 +141,7 @@ def run(parsed: argparse.Namespace) -> int:
         return _presets(parsed, policy, settings, options)
     options |= {"settings": {"preset": parsed.preset[0], **settings}, "shard": shard}
     keep = max(KEPT, parsed.film) if parsed.out_dir is not None else 0
-    result = evaluate(policy, **options, keep=keep, progress=_progress())
+    result = evaluate(policy, **options, keep=keep, kinds=parsed.kinds or (), progress=_progress())
     _erase()
     for name in parsed.probes if shard[0] == 1 else ():
         result.probes[name] = probe(policy, name, trials=parsed.trials)._asdict()
@@ -173,6 +175,10 @@ def _check(parsed: argparse.Namespace) -> tuple[int, int]:
         parsed.probes = []
     for name in parsed.probes:
         check_choice("--probes", name, (*PROBES, NO_PROBES))
+    for name in parsed.kinds or ():
+        check_choice("--kinds", name, KINDS)
+    if parsed.kinds and not parsed.film and parsed.out_dir is None:
+        raise ValueError("--kinds chooses which incidents are kept: it needs --film or --out-dir")
     if parsed.film:
         import_pillow()  # rather now than after all the driving
         parsed.out_dir = parsed.out_dir or Path("runs/evaluation")
@@ -186,6 +192,7 @@ def _merge(parsed: argparse.Namespace) -> int:
     given = {
         "--set": parsed.set, "--against": parsed.against, "--shard": parsed.shard,
         "--film": parsed.film, "--out-dir": parsed.out_dir, "--each-map": parsed.each_map,
+        "--kinds": parsed.kinds,
     }  # fmt: skip
     given |= {f"--{name}": getattr(parsed, name) != usual for name, usual in parsed.usual.items()}
     if wrong := [name for name, value in given.items() if value]:

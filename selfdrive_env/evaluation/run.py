@@ -111,6 +111,7 @@ def evaluate(
     seeds: Sequence[int] = (0, 1, 2, 3),
     settings: Mapping[str, Any] | None = None,
     keep: int = 0,
+    kinds: Sequence[str] = (),
     each_map: bool = False,
     shard: tuple[int, int] = (1, 1),
     progress: Callable[[float], None] | None = None,
@@ -124,6 +125,7 @@ def evaluate(
         seeds: One a world; equal seeds give two policies the same starts and lights.
         settings: Of the environment, where they differ from `DEFAULTS`.
         keep: How many of the worst incidents are kept for playing them again.
+        kinds: Of which kinds of failure those are, any where empty; see `causes.kinds.KINDS`.
         each_map: Whether the worlds drive on each map in turn, as if it were the only one; the
             result has all worlds of all maps, and `by_map`.
         shard: I and N: only the I-th of N parts of the worlds is driven, which together are exactly
@@ -142,7 +144,7 @@ def evaluate(
         share = None if progress is None else _part_of(progress, done, len(parts))
         env, keywords = make_env(policy, group, chosen, settings or {})
         env.reset(seed=list(chosen))
-        drive = _Drive(env, policy, Recorder(env, keywords, keep))
+        drive = _Drive(env, policy, Recorder(env, keywords, keep, kinds))
         steps = max(1, round(60.0 * minutes / env.settings.one_dt("an evaluation")))
         for step in range(steps):
             drive.step(step)

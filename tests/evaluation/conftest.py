@@ -1,9 +1,13 @@
-"""Small scenes made by hand."""
+"""Small scenes and pairs of bodies made by hand."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from selfdrive_env.evaluation.causes.pairs import Pair
+from selfdrive_env.evaluation.incidents import Incident, Watch
 from selfdrive_env.evaluation.scenes import SceneEnv
 
 
@@ -18,3 +22,25 @@ def scene(road: str, agents: int = 2, **settings: Any) -> SceneEnv:
     env.reset(seed=[1])
     env.clear()
     return env
+
+
+def run(env: SceneEnv, seconds: float) -> list[Incident]:
+    """What happens in a scene with steps of 0.1 s."""
+    watch, found = Watch(env.engine), []
+    for step in range(round(seconds / 0.1)):
+        watch.before_step()
+        env.step(np.zeros(1, np.int64))
+        found += watch.after_step(step)
+    env.close()
+    return found
+
+
+def pair(**values: Any) -> Pair:
+    """Two cars on one lane, the other 5 m ahead and slower."""
+    usual = {
+        "dx": 5.0, "dy": 0.0, "cos": 1.0, "sin": 0.0, "half_length": 2.25, "half_width": 0.9,
+        "other_half_length": 2.25, "other_half_width": 0.9, "speed": 10.0, "other_speed": 5.0,
+        "beyond_lane": -0.8,
+    }  # fmt: skip
+    arrays = {name: np.array([values.get(name, usual[name])]) for name in usual}
+    return Pair(**arrays, ran_light=np.array([values.get("ran_light", False)]))

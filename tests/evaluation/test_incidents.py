@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from selfdrive_env.evaluation import incidents
+from selfdrive_env.evaluation.causes import pairs
+from selfdrive_env.evaluation.causes.pairs import own_faults
 from selfdrive_env.evaluation.incidents import (
     CAUSES,
     CRASHES,
     Incident,
     Links,
-    Pair,
     RisingEdges,
     Watch,
-    own_faults,
 )
-from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
+from selfdrive_env.evaluation.scenes import lane_at
 from selfdrive_env.state.world import EVENT_OFFROAD, EVENT_RED_LIGHT
-from tests.evaluation.conftest import scene
+from tests.evaluation.conftest import pair, run, scene
 from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body
 
 WEST, NORTH = math.pi, 0.5 * math.pi
@@ -143,17 +143,6 @@ def test_linked_incidents_are_those_of_the_definition(
     assert links.counts.tolist() == [linked_slowly(steps, 5)]
 
 
-def pair(**values: Any) -> Pair:
-    """Two cars on one lane, the other 5 m ahead and slower."""
-    usual = {
-        "dx": 5.0, "dy": 0.0, "cos": 1.0, "sin": 0.0, "half_length": 2.25, "half_width": 0.9,
-        "other_half_length": 2.25, "other_half_width": 0.9, "speed": 10.0, "other_speed": 5.0,
-        "beyond_lane": -0.8,
-    }  # fmt: skip
-    arrays = {name: np.array([values.get(name, usual[name])]) for name in usual}
-    return Pair(**arrays, ran_light=np.array([values.get("ran_light", False)]))
-
-
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
@@ -187,22 +176,12 @@ def test_the_rule_in_the_docs_has_the_numbers_of_the_code() -> None:
     docs = Path(__file__).parents[2] / "docs" / "evaluation.md"
     for text in (docs.read_text(encoding="utf-8"), str(incidents.__doc__)):
         rule = " ".join(text.split())
-        assert f"headings within {math.degrees(math.acos(incidents.ALIGNED_COS)):.0f} deg" in rule
-        assert f"more than {incidents.LANE_SLACK} m beyond" in rule
+        assert f"headings within {math.degrees(math.acos(pairs.ALIGNED_COS)):.0f} deg" in rule
+        assert f"more than {pairs.LANE_SLACK} m beyond" in rule
         assert f"in the last {incidents.RED_MEMORY:g} s" in rule
         assert f"within {incidents.START_TIME:g} s of the placing" in rule
         assert f"apart for {incidents.APART:g} s" in rule
         assert f"begin at most {incidents.LINKED_TIME:g} s apart" in rule
-
-
-def run(env: SceneEnv, seconds: float) -> list[Incident]:
-    watch, found = Watch(env.engine), []
-    for step in range(round(seconds / 0.1)):
-        watch.before_step()
-        env.step(np.zeros(1, np.int64))
-        found += watch.after_step(step)
-    env.close()
-    return found
 
 
 def causes(found: list[Incident]) -> dict[int, str]:

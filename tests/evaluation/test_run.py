@@ -33,7 +33,7 @@ SHORT: dict[str, Any] = {
 }
 KEYS = {
     "km", "hours", "speed", "km_between_incidents", "km_between_linked_incidents",
-    "incidents_per_hour", "incidents", "linked_incidents", "light_timing", "goal_rate",
+    "incidents_per_hour", "incidents", "linked_incidents", "kinds", "light_timing", "goal_rate",
     "route_completion", "driving_score", "probes",
 }  # fmt: skip
 
@@ -287,6 +287,8 @@ def test_a_map_without_routes_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         ["idm", "--film", "-1"],
         ["idm", "--trials", "0"],
         ["idm", "--probes", "flying"],
+        ["idm", "--kinds", "flying", "--film", "1"],
+        ["idm", "--kinds", "side"],
         ["idm", "--set", "agents_per_word=3"],
         ["idm", "--set", "agents_per_world"],
         ["idm", "--set", "on_goal=terminate"],

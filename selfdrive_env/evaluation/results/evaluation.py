@@ -7,6 +7,7 @@ of one run on several machines) can be put together, and all figures are those o
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.evaluation.behaviour import Sums
+from selfdrive_env.evaluation.causes.kinds import KINDS
 from selfdrive_env.evaluation.films import Recording, severity
 from selfdrive_env.evaluation.incidents import CAUSES, CRASHES, Incident
 from selfdrive_env.evaluation.statistics import Interval, event_rate, km_between, paired_ratio
@@ -95,6 +97,13 @@ class Evaluation:
     def by_cause(self) -> dict[str, int]:
         """Number of incidents of each cause."""
         return dict(zip(CAUSES, self.counts.sum(0).tolist(), strict=True))
+
+    @property
+    def by_kind(self) -> dict[str, int]:
+        """Number of incidents of each kind of failure, red lights included, the most first."""
+        found = Counter(one.kind for one in self.incidents)
+        kinds = [*KINDS, *sorted(set(found) - set(KINDS))]
+        return dict(sorted(((k, found[k]) for k in kinds if found[k]), key=lambda kc: -kc[1]))
 
     @property
     def num_incidents(self) -> int:

@@ -44,6 +44,7 @@ def figures(evaluation: Evaluation) -> dict[str, Any]:
         },
         "incidents": e.by_cause,
         "linked_incidents": e.num_linked,
+        "kinds": e.by_kind,
         "light_timing": str(e.settings.get("light_timing", Settings.light_timing)),
         "goal_rate": e.goal_rate,
         "route_completion": e.route_completion,
