@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdrive_env.evaluation.policies import load
+from selfdrive_env.evaluation.results.curve import draw
 from selfdrive_env.evaluation.run import evaluate
 from selfdrive_env.training.checkpoint import read_file
 
@@ -53,31 +54,16 @@ def measure(folder: Path, town: str, minutes: float) -> dict[str, Any]:
     }
 
 
-def draw(rows: list[dict[str, Any]], towns: list[str], path: Path) -> None:
-    """Draws kilometres between incidents and goals over transitions."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.4), layout="constrained")
-    for number, town in enumerate(towns):
-        colour = f"C{number}"
-        x = [row["steps"] / 1e6 for row in rows]
-        spans = [row[town]["km_between"] for row in rows]
-        means = [span[0] if span[0] else float("nan") for span in spans]
-        left.plot(x, means, "o-", color=colour, label=town, markersize=3)
-        lows = [span[1] for span in spans]
-        highs = [span[2] if span[2] else float("nan") for span in spans]
-        left.fill_between(x, lows, highs, color=colour, alpha=0.2, linewidth=0)
-        goals = [row[town]["goals_per_hour"] for row in rows]
-        right.plot(x, goals, "o-", color=colour, label=town, markersize=3)
-    left.set(xlabel="transitions [million]", ylabel="km between incidents", yscale="log")
-    right.set(xlabel="transitions [million]", ylabel="goals per agent-hour", ylim=(0, None))
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    left.legend()
-    figure.savefig(path, dpi=120)
+def drawn(rows: list[dict[str, Any]], towns: list[str]) -> list[dict[str, Any]]:
+    """Returns figures as `evaluation.results.curve.draw` takes them."""
+    found = []
+    for row, town in ((row, town) for row in rows for town in towns):
+        mean, low, high = ("" if value is None else value for value in row[town]["km_between"])
+        found.append({
+            "transitions": row["steps"], "map": town, "km_between": mean, "km_between_low": low,
+            "km_between_high": high, "goals_per_hour": row[town]["goals_per_hour"],
+        })  # fmt: skip
+    return found
 
 
 def main() -> None:
@@ -111,7 +97,7 @@ def main() -> None:
             )
         rows.append(row)
         file.write_text(json.dumps(rows, indent=1))
-    draw(rows, towns, options.out)
+    draw(drawn(rows, towns), options.out)
     print(f"wrote {options.out} and {file}")
 
 

@@ -442,7 +442,7 @@ COMMANDS: Sequence[Command] = (
     Command(
         "train",
         "train a policy by self-play",
-        "selfdrive_env.training.command:run",
+        "selfdrive_env.commands.train:run",
         _add_train,
         "selfdrive train --preset cpu --set minutes=5 --out-dir runs/first",
     ),

@@ -176,7 +176,7 @@ def _check(parsed: argparse.Namespace) -> tuple[int, int]:
     for name in parsed.probes:
         check_choice("--probes", name, (*PROBES, NO_PROBES))
     for name in parsed.kinds or ():
-        check_choice("--kinds", name, KINDS)
+        check_choice("--kinds", name, tuple(KINDS))
     if parsed.kinds and not parsed.film and parsed.out_dir is None:
         raise ValueError("--kinds chooses which incidents are kept: it needs --film or --out-dir")
     if parsed.film:

@@ -12,13 +12,20 @@ from selfdrive_env.config.installation import require_torch
 from selfdrive_env.training.config import PRESETS, TrainConfig, load_config
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from selfdrive_env.training.policy import TorchPolicy
+    from selfdrive_env.training.snapshot import RunState
 
 __all__ = ["PRESETS", "TrainConfig", "load_config", "load_torch_policy", "train"]
 
 
 def train(
-    config: TrainConfig, *, resume: bool = False, updates: int | None = None
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    updates: int | None = None,
+    follow: Callable[[RunState], None] | None = None,
 ) -> dict[str, float]:
     """Trains a policy and leaves checkpoints, figures and the policy in `config.out_dir`.
 
@@ -27,6 +34,7 @@ def train(
         resume: Whether to go on from the newest good checkpoint in `config.out_dir`.
         updates: Stop, with the state saved, after so many updates of this call; None goes on until
             the budget of the config is spent.
+        follow: Called after each update, in every process, with what the run is made of.
 
     Returns:
         Figures of the last update, by name.
@@ -41,7 +49,7 @@ def train(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from selfdrive_env.training.ppo import run
 
-    return run(config, resume=resume, updates=updates)
+    return run(config, resume=resume, updates=updates, follow=follow)
 
 
 def load_torch_policy(path: str | os.PathLike[str], *, device: str = "cpu") -> TorchPolicy:

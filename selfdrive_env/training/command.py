@@ -6,9 +6,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdrive_env.training.config import (
     PRESETS,
@@ -19,16 +19,22 @@ from selfdrive_env.training.config import (
     read_file,
 )
 
+if TYPE_CHECKING:
+    from selfdrive_env.training.recipes.recipe import Follow
+
 __all__ = ["run"]
 
 DEFAULT_PRESET = "cpu"
 
 
-def run(parsed: argparse.Namespace) -> int:
+def run(
+    parsed: argparse.Namespace, follow: Callable[[Path, Mapping[str, Any]], Follow] | None = None
+) -> int:
     """Trains and prints one line.
 
     Args:
         parsed: Its options.
+        follow: Makes what evaluates a recipe on its way from its folder and table `evaluation`.
 
     Returns:
         Exit code: 0 after success, 1 if the loss is no number any more.
@@ -36,7 +42,7 @@ def run(parsed: argparse.Namespace) -> int:
     if parsed.updates is not None and parsed.updates < 1:
         raise ValueError(f"--updates must be a whole number of at least 1, got {parsed.updates}")
     if parsed.recipe is not None:
-        return _run_recipe(parsed)
+        return _run_recipe(parsed, follow)
     words = list(parsed.set)
     if parsed.out_dir is not None:
         words.append(f"out_dir={json.dumps(parsed.out_dir)}")
@@ -52,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     return _run(config.device, job)
 
 
-def _run_recipe(parsed: argparse.Namespace) -> int:
+def _run_recipe(parsed: argparse.Namespace, make: Any) -> int:
     """Trains the stages of a recipe."""
     from selfdrive_env.training.recipes.recipe import load_recipe, train_recipe
 
@@ -60,9 +66,12 @@ def _run_recipe(parsed: argparse.Namespace) -> int:
         if (value := getattr(parsed, option)) is not None:
             raise ValueError(f"--{option} does not go with --recipe, got {value!r}")
     recipe = load_recipe(parsed.recipe, parsed.set, parsed.out_dir)
+    follow = None
+    if recipe.evaluation is not None and make is not None:
+        follow = make(Path(recipe.out_dir), recipe.evaluation)
 
     def job() -> tuple[TrainConfig, dict[str, float]]:
-        stage, figures = train_recipe(recipe, resume=parsed.resume)
+        stage, figures = train_recipe(recipe, resume=parsed.resume, follow=follow)
         return stage.config, figures
 
     return _run(recipe.stages[0].config.device, job)

@@ -60,9 +60,7 @@ class NotFiniteError(RuntimeError):
     """The loss or the advantages are no numbers any more; state and batch are saved."""
 
 
-def run(
-    config: TrainConfig, *, resume: bool = False, updates: int | None = None
-) -> dict[str, float]:
+def run(config: TrainConfig, *, resume: bool, updates: int | None, follow: Any) -> dict[str, float]:
     """See `selfdrive_env.training.train`."""
     if config.torch_threads is not None:
         torch.set_num_threads(config.torch_threads)
@@ -71,7 +69,7 @@ def run(
         trainer = Trainer(config, ranks)
         try:
             trainer.start(resume)
-            return trainer.train(updates)
+            return trainer.train(updates, follow)
         finally:
             trainer.close()
     finally:
@@ -166,7 +164,7 @@ class Trainer:
         self.state.observations = _tensor(rows)
         self.state.learn = _tensor(infos["learn"]) & _tensor(infos["valid"])
 
-    def train(self, updates: int | None) -> dict[str, float]:
+    def train(self, updates: int | None, follow: Any = None) -> dict[str, float]:
         """Goes on until the budget is spent, or for so many updates; leaves a checkpoint."""
         state = self.state
         figures = {**dict.fromkeys(_FIGURES, math.nan), "steps": state.steps}
@@ -180,6 +178,8 @@ class Trainer:
                 if self.ranks.any(waited >= 60.0 * self.config.checkpoint_minutes):
                     save(state, self.checkpoints)
                     saved_at, saved_seconds = state.updates, state.seconds
+                if follow is not None:
+                    follow(state)
             if saved_at != state.updates:
                 save(state, self.checkpoints)
         return figures

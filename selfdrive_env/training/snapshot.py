@@ -95,6 +95,12 @@ class RunState:
         """Number of discrete actions."""
         return int(self.env.single_action_space.n)
 
+    def write_policy(self) -> Path:
+        """Writes the policy as it is now to the folder of the run, as one process; returns it."""
+        path = self.folder / POLICY_FILE
+        write_whole(path, _common_files(self)[POLICY_FILE], alone=True)
+        return path
+
 
 def save(run: RunState, checkpoints: Checkpoints) -> None:
     """Writes a checkpoint, and the policy of the run.

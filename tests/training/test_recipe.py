@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,9 @@ def test_settings_lie_over_one_another(tmp_path: Path) -> None:
         ({"common": 3}, r"common must be .* table.*got 3"),
         ({"preset": "huge"}, "preset must be one of cpu, gpu, got 'huge'"),
         ({"out_dir": 3}, "out_dir must be the path of a folder, got 3"),
-        ({"stage": []}, "its parts must be one of preset, out_dir, common, stages, got 'stage'"),
+        ({"stage": []}, "its parts must be one of preset, out_dir, common, stages, .* got 'stage'"),
+        ({"evaluation": 3}, "evaluation must be .* table.*got 3"),
+        ({"evaluation": {"every": 0}}, "every must be a whole number from 1 .*got 0"),
     ],
 )
 def test_a_bad_recipe_is_refused(tmp_path: Path, parts: dict[str, Any], message: str) -> None:
@@ -116,6 +119,49 @@ def test_the_command_trains_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr()
     assert "stage 2 of 2, b" in text.err
     assert f"{tmp_path / 'out' / 'b'}: 128 transitions" in text.out
+
+
+def test_a_recipe_is_followed_on_its_way_and_learns_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    stages = [STAGES[0], {**STAGES[1], "steps": 768}]
+    file = write(tmp_path, stages=stages, evaluation={"every": 500})
+    train_recipe(load_recipe(file))
+    seen: list[tuple[str, int]] = []
+    kept: list[bytes] = []
+
+    def follow(policy: Path, stage: str, transitions: int) -> None:
+        seen.append((stage, transitions))
+        kept.append(policy.read_bytes())
+
+    train_recipe(load_recipe(file, out_dir=str(tmp_path / "b")), follow=follow)
+    assert seen == [("a", 256), ("b", 512), ("b", 1024)]
+    assert len(set(kept)) == 3
+    ends = [(tmp_path / folder / POLICY_FILE).read_bytes() for folder in ("out", "b")]
+    assert ends[0] == ends[1] == kept[-1]
+    train_recipe(load_recipe(file, out_dir=str(tmp_path / "b")), resume=True, follow=follow)
+    assert len(seen) == 3  # there was nothing to do
+
+
+def test_the_command_evaluates_a_recipe_on_its_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    settings = {"agents_per_world": 4, "num_threads": 1, "dt": 0.3}
+    table = {"every": 256, "map": ["riverside"], "minutes": 0.2, "seeds": [1], "settings": settings}
+    file = write(tmp_path, evaluation=table)
+    assert main(["train", "--recipe", str(file)]) == 0
+    with open(tmp_path / "out" / "evaluation.csv", newline="", encoding="utf-8") as opened:
+        rows = list(csv.DictReader(opened))
+    assert [(row["stage"], row["transitions"]) for row in rows] == [
+        ("a", "256"), ("b", "512"), ("b", "640")
+    ]  # fmt: skip
+    assert all(float(row["km"]) > 0.0 for row in rows)
+    assert "0.0 M, km between incidents: riverside" in capsys.readouterr().err
+
+    wrong = write(tmp_path, evaluation={"maps": ["riverside"]}, out_dir=str(tmp_path / "wrong"))
+    assert main(["train", "--recipe", str(wrong)]) == 2
+    assert "its settings must be one of map, minutes" in capsys.readouterr().err
+    assert not (tmp_path / "wrong").exists()
 
 
 @pytest.mark.parametrize("words", [["--preset", "cpu"], ["--config", "x.toml"], ["--updates", "3"]])

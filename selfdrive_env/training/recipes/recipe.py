@@ -5,14 +5,21 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from selfdrive_env.config.checks import as_list, as_table, check_choice, suggestion
+from selfdrive_env.config.checks import (
+    as_list,
+    as_table,
+    check_choice,
+    check_integer,
+    suggestion,
+)
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.policies.files import POLICY_FILE
 from selfdrive_env.training.config import (
+    HUGE,
     PRESETS,
     TrainConfig,
     from_table,
@@ -20,14 +27,23 @@ from selfdrive_env.training.config import (
     read_file,
 )
 
-__all__ = ["RECIPES", "Recipe", "Stage", "load_recipe", "train_recipe"]
+if TYPE_CHECKING:
+    from selfdrive_env.training.snapshot import RunState
+
+__all__ = ["RECIPES", "Follow", "Recipe", "Stage", "load_recipe", "train_recipe"]
 
 FOLDER = Path(__file__).parent
 
 RECIPES = tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 """Names of those that come with the package."""
 
-PARTS = ("preset", "out_dir", "common", "stages")
+PARTS = ("preset", "out_dir", "common", "stages", "evaluation")
+
+EVERY = 10_000_000
+"""Transitions between two evaluations, where `evaluation` names none."""
+
+Follow = Callable[[Path, str, int], None]
+"""Called with the file of a policy on its way, the stage, and the transitions of all stages."""
 
 OWN = {
     "out_dir": "the recipe has one, with a folder for each stage",
@@ -52,6 +68,11 @@ class Recipe(NamedTuple):
     name: str
     out_dir: str
     stages: tuple[Stage, ...]
+    every: int
+    """Transitions between two evaluations."""
+
+    evaluation: Mapping[str, Any] | None
+    """What they are, None without any."""
 
 
 def load_recipe(
@@ -63,7 +84,8 @@ def load_recipe(
 
     Args:
         name: One of `RECIPES`, or a file of TOML or JSON: `preset`, `out_dir`, the table `common`
-            of settings of all stages, and `stages`, tables of a `name` and settings.
+            of settings of all stages, `stages`, tables of a `name` and settings, and the table
+            `evaluation`, `every` so many transitions.
         assignments: `key=value` that change every stage.
         out_dir: Folder of the recipe instead of its own.
 
@@ -104,7 +126,12 @@ def load_recipe(
             raise ValueError(f"{where} ({called}): {error}") from None
     if not stages:
         raise ValueError(f"recipe {text!r} must have at least one table in stages, got none")
-    return Recipe(file.stem, folder, tuple(stages))
+    evaluation = table.get("evaluation")
+    if evaluation is not None:
+        evaluation = dict(as_table(f"recipe {text!r}: evaluation", evaluation))
+    where = f"recipe {text!r}: evaluation: every"
+    every = check_integer(where, (evaluation or {}).pop("every", EVERY), 1, HUGE)
+    return Recipe(file.stem, folder, tuple(stages), every, evaluation)
 
 
 def _name_of(name: Any, where: str, others: list[str]) -> str:
@@ -130,12 +157,16 @@ def _merged(*tables: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def train_recipe(recipe: Recipe, *, resume: bool = False) -> tuple[Stage, dict[str, float]]:
+def train_recipe(
+    recipe: Recipe, *, resume: bool = False, follow: Follow | None = None
+) -> tuple[Stage, dict[str, float]]:
     """Trains the stages in turn; leaves the newest policy in the folder of the recipe.
 
     Args:
         recipe: What to do.
         resume: Whether to go on with the stage that was cut off; stages that are done stay.
+        follow: Looks at the policy whenever `recipe.every` transitions more are learnt from, and
+            after each stage.
 
     Returns:
         The last stage that ran, and figures of its last update. When a signal ends a stage, those
@@ -156,14 +187,50 @@ def train_recipe(recipe: Recipe, *, resume: bool = False) -> tuple[Stage, dict[s
             "another"
         )
     leads = os.environ.get("RANK", "0") == "0"
+    before = 0
     for number, stage in enumerate(recipe.stages, 1):
         if leads:
             text = f"selfdrive_env: stage {number} of {len(recipe.stages)}, {stage.name}"
             print(text, file=sys.stderr)
-        figures = train(stage.config, resume=resume and begun[stage.name])
         policy = Path(stage.config.out_dir) / POLICY_FILE
+        look = _Look(recipe, stage.name, before, follow) if follow and leads else None
+        figures = train(stage.config, resume=resume and begun[stage.name], follow=look)
+        before += int(figures["steps"])
+        if look is not None:
+            look.end(policy)
         if leads:
             write_whole(Path(recipe.out_dir) / POLICY_FILE, policy.read_bytes(), alone=True)
         if figures["steps"] < stage.config.steps:
             break
     return stage, figures
+
+
+class _Look:
+    """Looks at a stage after each update, and follows it now and then.
+
+    Args:
+        recipe: Whose stage it is.
+        stage: Its name.
+        before: Transitions of the stages before.
+        follow: What is called.
+    """
+
+    def __init__(self, recipe: Recipe, stage: str, before: int, follow: Follow) -> None:
+        self._every, self._stage, self._before, self._follow = recipe.every, stage, before, follow
+        self._steps = self._followed = -1
+
+    def __call__(self, run: RunState) -> None:
+        """Follows the run if it has got as far again."""
+        last = self._steps if self._steps >= 0 else run.steps - run.steps // run.updates
+        self._steps = run.steps
+        if (self._before + run.steps) // self._every > (self._before + last) // self._every:
+            self._tell(run.write_policy())
+
+    def end(self, policy: Path) -> None:
+        """Follows the policy that a stage left, unless it did so already."""
+        if self._steps > self._followed:
+            self._tell(policy)
+
+    def _tell(self, policy: Path) -> None:
+        self._followed = self._steps
+        self._follow(policy, self._stage, self._before + self._steps)
