@@ -458,7 +458,7 @@ class Observer:
 
     def is_blind(self) -> bool:
         erratic = self.engine.bodies.erratic[self.world, self.agent]
-        spell = int(self.tick) // 16
+        spell = int(self.tick) * int(self.engine.worlds.dt_ns[self.world]) // 4_800_000_000
         draw = uniforms(self.key, self.stream, self.agent, spell, self.ERRATIC, 1)[0]
         return bool(erratic & BLIND) and draw < 0.5
 

@@ -11,18 +11,18 @@ from selfdrive_env.state.world import BLIND, BRAKING
 
 __all__ = ["brakes_at_random", "is_blind"]
 
-BLIND_TICKS = 16
+BLIND_SPELL = np.int64(4_800_000_000)  # [ns]
 BLIND_TIME = np.float32(0.5)  # share of spells
 BRAKE_TIME = np.float32(3.0)  # [s]
 BRAKE_RATE = np.float32(0.02)  # [1/s]
 
 
 @njit
-def is_blind(erratic, key0, key1, stream, agent, tick):
+def is_blind(erratic, key0, key1, stream, agent, tick, dt_ns):
     """Whether an erratic driver does not see others at the moment (half of the time, in spells)."""
     if not erratic & BLIND:
         return False
-    spell = np.int64(tick) // BLIND_TICKS
+    spell = np.int64(tick) * np.int64(dt_ns) // BLIND_SPELL
     number, _, _, _ = uniforms(key0, key1, stream, agent, spell, DRAW_ERRATIC, 1)
     return number < BLIND_TIME
 

@@ -196,6 +196,7 @@ def idm_wish(model, data, paths, info, worker, world, agent):
         worlds.stream[world],
         agent,
         worlds.tick[world],
+        worlds.dt_ns[world],
     )
     if blind:
         return wish

@@ -228,7 +228,7 @@ def look_around(model, data, worker, world):
     counts = model.counts
     worlds, bodies, scratch = data.worlds, data.bodies, data.scratch
     key0, key1 = worlds.key[world, 0], worlds.key[world, 1]
-    stream, tick = worlds.stream[world], worlds.tick[world]
+    stream, tick, dt = worlds.stream[world], worlds.tick[world], worlds.dt_ns[world]
     neighbours = np.int64(counts.agents)
     erratic, wanted, known = bodies.erratic[world], scratch.request[worker], scratch.nearest[world]
     num_agents = wanted.shape[0]
@@ -244,7 +244,7 @@ def look_around(model, data, worker, world):
         if wanted[agent] == NO_ROW:
             continue
         note_way(model, data, worker, world, agent)
-        if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick):
+        if erratic[agent] != 0 and is_blind(erratic[agent], key0, key1, stream, agent, tick, dt):
             known[agent, 0] = 0
             continue
         find_leaders(model, data, way, along, square, worker, world, agent)

@@ -151,6 +151,13 @@ def test_blind_drivers_see_no_one_at_times():
     assert 0.3 < share < 0.7
     # In spells, not flickering: few changes from one step to the next.
     assert np.abs(np.diff(seen, axis=0)).mean() < 0.1
+    # A spell is as long in small steps: the same spells, seen more often (some see nobody anyway).
+    small = town_engine(worlds=2, agents_per_world=24, blind_share=1.0, layout="full", dt=0.1)
+    often = []
+    for _ in range(240):
+        small.step(random_jerks(random, small))
+        often.append(table(small, "agents")[:, 0, -1].copy())
+    assert np.mean(np.array(often[2::3]) == np.array(seen)) > 0.95
     seeing = town_engine(worlds=2, agents_per_world=24, layout="full")
     assert table(seeing, "agents")[:, 0, -1].all()
 
