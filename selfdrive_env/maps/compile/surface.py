@@ -25,8 +25,9 @@ __all__ = ["build_surfaces", "surface_edges", "surface_polygons"]
 GAP = 0.05
 """Half the widest gap between lanes that is closed [m]."""
 
-JUNCTION_GAP = 1.0
-"""Half the widest gap between the connecting lanes of a junction that is closed [m]."""
+JUNCTION_GAP = 2.0
+"""Half the widest gap between the connecting lanes of a junction that is closed [m]: there is no
+kerb between the two directions of a street there, even if it has a median."""
 
 SMALLEST_HOLE = 0.5
 """Holes of less area are filled [m^2]."""

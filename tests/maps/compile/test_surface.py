@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.compile.grid import frame_of, split_edges
 from selfdrive_env.maps.compile.segments import resample_lanes
 from selfdrive_env.maps.compile.surface import surface_edges, surface_polygons
-from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.maps.road_network import Junction, RoadNetwork
 from selfdrive_env.state.road import CELL, SEG_X, SEG_Y
+from tests.maps.conftest import connect, strip
 
 REAL = [
     "carla/Town03.xodr.gz",
@@ -167,6 +169,23 @@ def test_holes_of_junctions_are_filled(fork):
     for lane in fork.lanes:
         lane.junction = -1
     assert len(shapely.get_rings(surface_polygons(fork)[0])) == 2
+
+
+@pytest.mark.parametrize(("gap", "paved"), [(3.6, True), (4.4, False)])
+def test_gaps_between_the_directions_of_a_street_are_paved_in_junctions(gap, paved):
+    """Two one-way streets with a median, of which the middle thirds lie in a junction."""
+    lanes = []
+    for number, (y, ends) in enumerate([(0.0, (0, 30, 60, 90)), (gap + 3.5, (90, 60, 30, 0))]):
+        for place, (a, b) in enumerate(itertools.pairwise(ends)):
+            lane = strip(f"{number}{place}", [[a, y, 0], [b, y, 0]], 3.5)
+            lane.junction = 0 if place == 1 else -1
+            lanes.append(lane)
+    connect(lanes, (0, 1), (1, 2), (3, 4), (4, 5))
+    network = RoadNetwork("medians", lanes, junctions=[Junction("j", "default")])
+    (area,) = surface_polygons(network)
+    middle = 0.5 * (gap + 3.5)
+    assert shapely.contains_xy(area, 45.0, middle) == paved
+    assert not shapely.contains_xy(area, [10.0, 80.0], [middle, middle]).any()
 
 
 def test_folded_lanes_have_a_surface(road):
