@@ -26,7 +26,7 @@ from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.maps import MapError, RoadNetwork
 from selfdrive_env.state.world import ABSENT, EVENT_COMFORT, EVENT_WRONG_WAY
 
-__all__ = ["DEFAULTS", "compare_presets", "evaluate"]
+__all__ = ["DEFAULTS", "check_maps", "check_settings", "compare_presets", "evaluate"]
 
 Maps = Sequence[str | RoadNetwork]
 """Names, files and networks."""
@@ -67,9 +67,7 @@ def make_env(
     Returns:
         The environment, and its keywords.
     """
-    for name in settings:
-        if name in FIXED or name in ("map", "driver", "learners", "device", "output"):
-            raise ValueError(f"{name} cannot be set: the evaluation needs its own value")
+    check_settings(settings)
     keywords: dict[str, Any] = {
         "layout": fitting_layout(policy),
         **DEFAULTS,
@@ -84,13 +82,24 @@ def make_env(
         raise ValueError(f"agents_per_world must be a whole number of at least 1, got {agents!r}")
     keywords["num_envs"] = len(seeds) * slots
     known: dict[str, Any] = {n: keywords[n] for n in ("map", "map_variants") if n in keywords}
-    _check_maps(Settings.from_keywords(known), make_layout(keywords["layout"]))
+    check_maps(Settings.from_keywords(known), make_layout(keywords["layout"]))
     env = DrivingVectorEnv(**keywords)
     check_layout(policy, env)
     return env, keywords
 
 
-def _check_maps(settings: Settings, layout: ObservationLayout) -> None:
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raises a ValueError for settings that are unknown, not allowed or the evaluation's own."""
+    for name in settings:
+        if name in FIXED or name in ("map", "driver", "learners", "device", "output"):
+            raise ValueError(f"{name} cannot be set: the evaluation needs its own value")
+    try:
+        Settings.from_keywords({**DEFAULTS, **settings})
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def check_maps(settings: Settings, layout: ObservationLayout) -> None:
     """Raises a MapError for a map on which nobody can drive anywhere."""
     for one in open_maps(settings, layout):
         lanes, links, starts = (

@@ -79,6 +79,9 @@ def test_curves_without_incidents_can_be_drawn(tmp_path: Path) -> None:
         ({"probes": ["flying"]}, "probes must be one of.*got 'flying'"),
         ({"trials": 0}, "trials must be a whole number from 1"),
         ({"settings": {"dt": 9.0}}, "dt"),
+        ({"settings": 3}, "settings must be .* table.*got 3"),
+        ({"settings": {"agents_per_word": 3}}, "agents_per_word"),
+        ({"settings": {"on_goal": "terminate"}}, "on_goal cannot be set"),
     ],
 )
 def test_bad_options_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:

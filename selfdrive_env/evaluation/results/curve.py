@@ -10,17 +10,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdrive_env.config.checks import as_list, check_choice, check_integer, check_number
+from selfdrive_env.config.checks import (
+    as_list,
+    as_table,
+    check_choice,
+    check_integer,
+    check_number,
+)
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.open_maps import open_maps
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.causes.kinds import KINDS
 from selfdrive_env.evaluation.incidents import CAUSES
 from selfdrive_env.evaluation.probes import PROBES, probe
 from selfdrive_env.evaluation.results.evaluation import Evaluation
-from selfdrive_env.evaluation.run import DEFAULTS, evaluate
+from selfdrive_env.evaluation.run import check_maps, check_settings, evaluate
 
 __all__ = ["TABLE", "Curve", "draw", "point"]
 
@@ -62,7 +67,7 @@ class Curve:
 
     Raises:
         ValueError: If an option is not known, or not allowed.
-        MapError: If a map cannot be read.
+        MapError: If a map cannot be read, or nobody can drive on it.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
@@ -80,11 +85,13 @@ class Curve:
         for name in self.probes:
             check_choice("evaluation: probes", name, tuple(PROBES))
         self.trials = check_integer("evaluation: trials", chosen["trials"], 1, 100_000)
-        self.settings = dict(chosen["settings"])
+        self.settings = dict(as_table("evaluation: settings", chosen["settings"]))
         if not self.maps or not self.seeds:
             raise ValueError("evaluation: map and seeds must name at least one each")
-        settings = Settings.from_keywords({**DEFAULTS, **self.settings, "map": self.maps})
-        open_maps(settings, make_layout(settings.layout))  # rather now than after hours
+        # Rather now than after hours of training.
+        check_settings(self.settings)
+        settings = Settings.from_keywords({"map": self.maps})
+        check_maps(settings, make_layout(settings.layout))
 
     def add(self, policy: Path, stage: str, transitions: int) -> None:
         """Measures a policy and adds it to table and picture; rows further on are taken back.

@@ -72,7 +72,7 @@ class Recipe(NamedTuple):
     """Transitions between two evaluations."""
 
     evaluation: Mapping[str, Any] | None
-    """What they are, None without any."""
+    """What they are, None without any; `selfdrive train` does them, in Python `follow` does."""
 
 
 def load_recipe(
