@@ -190,7 +190,12 @@ OBSERVATION: dict[str, tuple[Column, ...]] = {
         *COLOURS,
         Column("served", "1 where the ego has stood at the line"),
         Column("gives_way", "1 where the junction behind it is entered by giving way"),
-        Column("standing_time", "since the ego came to stand at the line", "s", balance(3.0)),
+        Column(
+            "elapsed",
+            "since its light shows the colour, or the ego stood at the sign",
+            "s",
+            balance(3.0),
+        ),
         VALID,
     ),
     "leader": on_the_way("way ahead"),

@@ -367,6 +367,8 @@ class Lights(NamedTuple):
 
     line_colour: Annotated[U8, "world line"]
     line_dark: Annotated[U8, "world line"]
+    line_tick: Annotated[U32, "world line"]
+    """`Worlds.tick` when the line came to show its colour, or when the world was drawn."""
 
 
 class Worlds(NamedTuple):

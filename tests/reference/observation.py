@@ -233,11 +233,13 @@ class Observer:
         line, gap, number = lines[0]
         colour = e.lights.line_colour[w, line - e.signs.map_line_first[e.worlds.map[w]]]
         served = int(e.agents.stopped_at[w, i]) == line
-        stood = int(self.tick) - int(e.agents.stop_tick[w, i]) if served else 0
+        shown = line - e.signs.map_line_first[e.worlds.map[w]]
+        since = e.agents.stop_tick[w, i] if served else e.lights.line_tick[w, shown]
+        steps = int(self.tick) - int(since) if served or colour != STOP_SIGN else 0
         behind = [n for n in inside if n >= number]
         gives_way = bool(behind) and behind[0] in yields
         states = [float(colour == c) for c in (RED, YELLOW, GREEN, STOP_SIGN)]
-        time = stood * float(e.params.dt)
+        time = steps * float(e.params.dt)
         return [max(gap, 0.0), *states, float(served), float(gives_way), time, 1.0]
 
     # Who is on it.

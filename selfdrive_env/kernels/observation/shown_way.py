@@ -39,7 +39,7 @@ ROUTE_AHEAD, ROUTE_ASIDE = size_of("route", "x"), size_of("route", "y")  # [m]
 PER_ROOM, ROOM = per_size_of("route", "room_left"), offset_of("route", "room_left")
 """[1/m], [m]"""
 GAP, BODY_GAP = size_of("own_line", "gap"), size_of("leader", "gap")  # [m]
-STOOD = size_of("own_line", "standing_time")  # [s]
+ELAPSED = size_of("own_line", "elapsed")  # [s]
 BODY_SPEED, CLOSING = size_of("leader", "speed"), size_of("leader", "closing_speed")  # [m/s]
 LIMIT = size_of("route", "speed_limit")  # [m/s]
 
@@ -91,7 +91,7 @@ def write_notes(row, offset, info, speed):
     row[offset + 4] = np.float32(colour == STOP_SIGN)
     row[offset + 5] = info[LINE_SERVED]
     row[offset + 6] = info[LINE_GIVES_WAY]
-    row[offset + 7] = balanced(info[LINE_TIME], STOOD) if there else ZERO
+    row[offset + 7] = balanced(info[LINE_TIME], ELAPSED) if there else ZERO
     row[offset + 8] = info[LINE]
     offset += OWN_LINE_FLOATS
     offset = write_body(row, offset, info, LEADER, speed, ONE)

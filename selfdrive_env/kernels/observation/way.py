@@ -35,7 +35,7 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.world import NO_LIGHT
+from selfdrive_env.state.world import NO_LIGHT, STOP_SIGN
 
 __all__ = ["FOLLOWER", "LEADER", "LINE", "LINE_COLOUR", "LINE_GAP", "LINE_GIVES_WAY", "LINE_SERVED",
     "LINE_TIME", "NOTES", "ROUTE_COLUMNS", "ROUTE_LINES", "SHOWN", "WAY_COLUMNS", "WAY_COS",
@@ -66,9 +66,9 @@ WAY_COLUMNS = 5
 ROUTE_COLUMNS = 7
 
 # Columns of Scratch.ahead: how many points of the way are shown; whether there is a next line, the
-# gap to it [m], its colour, whether the agent has stood there and how long ago it came to [s], and
-# whether the junction behind it is entered by giving way; then whether there is a leader, the gap
-# to it [m] and its speed along the way [m/s]; a follower.
+# gap to it [m], its colour, whether the agent has stood there, for how long it has or the colour
+# has been shown [s], and whether the junction behind it is entered by giving way; then whether
+# there is a leader, the gap to it [m] and its speed along the way [m/s]; a follower.
 (SHOWN, LINE, LINE_GAP, LINE_COLOUR, LINE_SERVED, LINE_TIME, LINE_GIVES_WAY, LEADER, _, _,
     FOLLOWER, _, _) = range(13)  # fmt: skip
 NOTES = 13
@@ -174,14 +174,17 @@ def lay_way(segment, stretch, segments, hops, s, way):
 @inline
 def note_line(model, data, world, agent, line, gap, colour, info):
     """Notes the next line on the way of an agent."""
-    agents = data.agents
+    agents, lights, worlds = data.agents, data.lights, data.worlds
     served = agents.stopped_at[world, agent] == line
-    since = np.int64(data.worlds.tick[world]) - np.int64(agents.stop_tick[world, agent])
+    number = line - np.int64(model.signs.map_line_first[worlds.map[world]])
+    since = agents.stop_tick[world, agent] if served else lights.line_tick[world, number]
+    elapsed = np.int64(worlds.tick[world]) - np.int64(since)
     info[LINE] = ONE
     info[LINE_GAP] = max(gap, ZERO)
     info[LINE_COLOUR] = np.float32(colour)
     info[LINE_SERVED] = ONE if served else ZERO
-    info[LINE_TIME] = np.float32(since) * data.worlds.dt[world] if served else ZERO
+    timed = served or colour != STOP_SIGN
+    info[LINE_TIME] = np.float32(elapsed) * worlds.dt[world] if timed else ZERO
 
 
 @njit

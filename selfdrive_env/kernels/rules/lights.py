@@ -76,6 +76,7 @@ def draw_lights(model, data, world):
     for line in range(signs.map_line_first[map_index + 1] - signs.map_line_first[map_index]):
         dark, _, _, _ = uniforms(key0, key1, stream, -1, tick, DRAW_LIGHTS, DRAW_LINE_DARK + line)
         lights.line_dark[world, line] = dark < removal
+        lights.line_tick[world, line] = tick
 
     first = signs.map_program_first[map_index]
     for program in range(signs.map_program_first[map_index + 1] - first):
@@ -128,8 +129,10 @@ def show_group(model, data, world, group, colour):
     dark = lights.group_dark[world, group - first_group] != 0 or mode == LIGHTS_OFF
     for entry in range(signs.group_line_first[group], signs.group_line_first[group + 1]):
         line = signs.group_line[entry] - first_line
-        hidden = dark or lights.line_dark[world, line] != 0
-        lights.line_colour[world, line] = NO_LIGHT if hidden else colour
+        shown = NO_LIGHT if dark or lights.line_dark[world, line] != 0 else colour
+        if lights.line_colour[world, line] != shown:
+            lights.line_colour[world, line] = shown
+            lights.line_tick[world, line] = worlds.tick[world]
 
 
 @njit

@@ -544,3 +544,18 @@ def test_a_stop_is_remembered_until_the_line_is_left(moves):
         if speed == 0.0 and -1.0 < after < 6.0:
             stopped = True
         assert (engine.agents.stopped_at[0, 0] == line) == stopped
+
+
+def test_a_line_knows_since_when_it_shows_its_colour():
+    engine = town_engine("riverside", agents_per_world=1, light_removal=0.2)
+    lights, tick = engine.lights, engine.worlds.tick
+    since, before, changes = lights.line_tick[0].copy(), lights.line_colour[0].copy(), 0
+    assert (since == tick[0]).all()
+    for _ in range(600):
+        tick[0] += 1
+        advance_lights(*engine.tables, 0, 0)
+        changed = lights.line_colour[0] != before
+        since[changed] = tick[0]
+        assert (lights.line_tick[0] == since).all()
+        before, changes = lights.line_colour[0].copy(), changes + changed.sum()
+    assert changes > 100
