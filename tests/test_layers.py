@@ -79,7 +79,7 @@ ORDER = {
         *(("leaders", "road_points", "shown_way"), ("neighbours",), ("rows",)),
     ),
     "maps": (
-        *(("columns",), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
+        *(("columns", "warps"), ("flaws",), ("road_network",), ("network", "inspection", "xml")),
         ("opendrive", "sumo", "lanelet2", "commonroad", "towns", "compile"),
         *(("procedural", "pool"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),

@@ -80,7 +80,8 @@ class Settings:
     one of them anew with each episode. In Python also a `RoadNetwork`."""
 
     map_variants: int = 1
-    """Variants of each map: itself and map_variants - 1 random flips, scales and shears."""
+    """Variants of each map: itself and map_variants - 1 random flips, scales and shears, of which
+    every second one is also bent."""
 
     agents_per_world: int | Sequence[int] = DEFAULT_AGENTS
     """Agents of a world, or the range from which each world draws their number."""

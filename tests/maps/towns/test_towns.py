@@ -329,3 +329,27 @@ def test_quarter_circle_has_the_length_of_a_quarter_circle() -> None:
     assert math.hypot(middle.x - 10.0, middle.y - 20.0) == pytest.approx(20.0)
     with pytest.raises(MapError, match="overlap"):
         polyline_with_arcs([(0.0, 0.0), (30.0, 0.0), (30.0, 30.0)], [40.0])
+
+
+def test_even_variants_wind() -> None:
+    town = load("town:3")
+    straight, bent = town.varied(1), town.varied(2)
+    assert [lane.successors for lane in bent.lanes] == [lane.successors for lane in town.lanes]
+    turned = []
+    for network in (straight, bent):
+        lanes = [lane for lane in network.lanes if lane.drivable and lane.junction < 0]
+        width = np.concatenate([lane.width for lane in lanes])
+        assert 2.5 < np.median(width) < 3.8 and width.max() < 6.5
+        steps = [np.diff(lane.centre[:, :2], axis=0) for lane in lanes]
+        angles = [np.unwrap(np.arctan2(step[:, 1], step[:, 0])) for step in steps]
+        turned.append(sum(np.abs(np.diff(angle)).sum() for angle in angles))
+        for line in network.stop_lines:
+            lane, s = line.lanes[0]
+            arc, centre = network.lanes[lane].arc_length, network.lanes[lane].centre
+            near = np.interp([s - 0.5, s, s + 0.5], arc, centre[:, 0])
+            high = np.interp([s - 0.5, s, s + 0.5], arc, centre[:, 1])
+            along = np.arctan2(high[2] - high[0], near[2] - near[0])
+            assert abs(np.angle(np.exp(1j * (along - line.heading)))) < 0.1
+            middle = 0.5 * (line.left + line.right)[:2]
+            assert np.hypot(middle[0] - near[1], middle[1] - high[1]) < 12.0
+    assert turned[1] > 1.5 * turned[0]
