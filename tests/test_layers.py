@@ -23,7 +23,8 @@ LAYERS = (
     ("config",),
     ("compiler",),
     ("kernels", "maps", "policies"),
-    ("engine", "rendering", "scenes"),
+    ("engine", "rendering"),
+    ("scenes",),
     ("metrics",),
     ("episodes",),
     ("envs",),
@@ -84,6 +85,14 @@ ORDER = {
         *(("procedural", "pool"), ("integrity",), ("cache", "readers"), ("__init__",)),
     ),
     "maps.pool": (("kept_map",), ("map_pool",)),
+    "scenes": (
+        *(("tracks",), ("agents",), ("roads",), ("checks", "edits", "packing", "plot")),
+        *(("scene",), ("readers",), ("command",), ("__init__",)),
+    ),
+    "scenes.readers": (
+        *(("crc32c", "recorded", "wire"), ("tfrecord",), ("womd_example", "womd_scenario")),
+        *(("argoverse", "commonroad", "gpudrive", "scenarionet", "womd"), ("__init__",)),
+    ),
     "engine": (
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),
         ("cuda",),
@@ -114,6 +123,7 @@ LIBRARIES = {
     "minari": ("adapters.minari",),
     "shapely": ("maps",),
     "PIL": ("rendering",),
+    "pyarrow": ("scenes.readers.argoverse",),
     "av": ("rendering",),
     "pygame": ("rendering.window",),
     "shtab": ("commands",),
@@ -128,7 +138,7 @@ LAZY_EXCEPTIONS = {
 
 HEAVY = (
     *("torch", "numba", "matplotlib", "shapely", "PIL", "av", "stable_baselines3", "pettingzoo"),
-    *("minari", "torchrl", "pygame", "onnx"),
+    *("minari", "torchrl", "pygame", "onnx", "pyarrow"),
 )
 
 

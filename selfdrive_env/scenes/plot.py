@@ -1,0 +1,234 @@
+"""A picture of a scene from above: the road, the tracks, and the bodies where they are now."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.files import write_whole
+from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.rendering.canvas import OVERSAMPLING, View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.palette import (
+    ASPHALT,
+    CENTRE_LINE,
+    CYCLIST,
+    DASH,
+    EDGE,
+    EGO,
+    GRASS,
+    GREY,
+    LEARNER,
+    LIGHT_COLOURS,
+    OTHER,
+    OUTLINE,
+    PAINT,
+    SCRIPTED,
+    SIGN_RED,
+    VERGE,
+    WALKER,
+    Colour,
+)
+from selfdrive_env.scenes.agents import Agent
+from selfdrive_env.scenes.roads import LIGHT_STATES, Roads, kind_of
+from selfdrive_env.state.arrays import F64, U8
+from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+    from selfdrive_env.scenes.scene import Scene
+
+__all__ = ["draw", "write_picture"]
+
+MARGIN = 15.0
+"""Ground around all bodies and tracks [m]."""
+
+SMALLEST = 60.0
+"""Shortest edge of what is shown [m]."""
+
+LANE_WIDTH = 3.5
+"""Of recorded lanes, which have a centre only [m]."""
+
+KIND_COLOURS = {"pedestrian": WALKER, "bicycle": CYCLIST, "other": OTHER}
+
+SHOWN_LIGHTS = {
+    **dict.fromkeys(("arrow_stop", "stop", "flashing_stop"), RED),
+    **dict.fromkeys(("arrow_caution", "caution", "flashing_caution"), YELLOW),
+    **dict.fromkeys(("arrow_go", "go"), GREEN),
+}
+
+LINE_COLOURS = {"line": DASH, "edge": EDGE, "crosswalk": PAINT, "speed_bump": GREY}
+
+
+def write_picture(picture: U8, path: str | os.PathLike[str]) -> None:
+    """Writes a picture as PNG, whole or not at all."""
+    content = io.BytesIO()
+    import_pillow()[0].fromarray(picture).save(content, format="PNG")
+    write_whole(Path(path), content.getvalue())
+
+
+def draw(scene: Scene, size: int) -> U8:
+    """Returns a picture of a scene, [H, W, 3].
+
+    Args:
+        scene: The scene.
+        size: Longer side [pixels].
+    """
+    check_integer("size", size, 100, 8000)
+    image_module, draw_module = import_pillow()[:2]
+    low, high = _bounds(scene)
+    scale = OVERSAMPLING * size / float((high - low).max())
+    width, height = (round(scale * extent) for extent in high - low)
+    view = View(round(scale * low[0]), round(-scale * high[1]), scale, max(width, height))
+    image = image_module.new("RGB", (max(width, 2), max(height, 2)), GRASS)
+    pen = draw_module.Draw(image, "RGBA")
+    if scene.roads is not None:
+        _draw_roads(pen, scene.roads, view)
+    network = scene.network()
+    if network is not None:
+        _draw_network(pen, network, view)
+    _draw_lights(pen, scene, view)
+    _draw_tracks(pen, scene, view)
+    _draw_goals(pen, scene, view)
+    order = sorted(np.flatnonzero(scene.present).tolist(), key=lambda n: n == scene.ego)
+    for number in order:
+        _draw_body(pen, scene.agents[number], _colour(scene, number), view)
+    return np.array(image.reduce(OVERSAMPLING), np.uint8)
+
+
+def _bounds(scene: Scene) -> tuple[F64, F64]:
+    """Lower left and upper right corner of what is shown, each [2] [m]."""
+    points = [np.array([[agent.x, agent.y] for agent in scene.agents])]
+    if scene.tracks is not None:
+        there = scene.tracks.valid
+        points.append(np.stack([scene.tracks.x[there], scene.tracks.y[there]], axis=1))
+    joined = np.concatenate(points)
+    low, high = joined.min(0) - MARGIN, joined.max(0) + MARGIN
+    floor = max(SMALLEST, 0.5 * float((high - low).max()))
+    missing = np.maximum(0.0, floor - (high - low))
+    return low - 0.5 * missing, high + 0.5 * missing
+
+
+def _draw_roads(pen: ImageDraw, roads: Roads, view: View) -> None:
+    """Draws lanes as wide as usual, then lines, edges, crosswalks and stop signs."""
+    kinds = [kind_of(code) for code in roads.type.tolist()]
+    wide = max(1, round(LANE_WIDTH * view.scale))
+    for index in (index for index, kind in enumerate(kinds) if kind == "driveway"):
+        _polygon(pen, roads.line(index), view, VERGE)
+    for index in (index for index, kind in enumerate(kinds) if kind == "lane"):
+        pixels = _pixels(roads.line(index), view)
+        pen.line(flat(pixels), ASPHALT, wide, joint="curve")
+    thin = max(1, round(0.15 * view.scale))
+    for index, kind in enumerate(kinds):
+        line = roads.line(index)
+        if kind in ("crosswalk", "speed_bump"):
+            _polygon(pen, line, view, (*LINE_COLOURS[kind], 130))
+        elif kind in ("line", "edge"):
+            yellow = 9 <= int(roads.type[index]) <= 13
+            colour = CENTRE_LINE if yellow else LINE_COLOURS[kind]
+            pen.line(flat(_pixels(line, view)), colour, thin if kind == "line" else 2 * thin)
+    for index in (index for index, kind in enumerate(kinds) if kind == "stop_sign"):
+        place = _pixels(roads.line(index)[:1], view)[0]
+        draw_disc(pen, place, max(4.0, 0.7 * view.scale), SIGN_RED, PAINT, 2)
+
+
+def _draw_network(pen: ImageDraw, network: RoadNetwork, view: View) -> None:
+    """Draws the lanes of a map, those that are not driven on below the others."""
+    lanes = sorted(network.lanes, key=lambda lane: lane.drivable)
+    for lane in lanes:
+        outline = np.concatenate([lane.left, lane.right[::-1]])
+        if lane.type != "none" and _shows(view, outline):
+            _polygon(pen, outline, view, ASPHALT if lane.drivable else VERGE)
+    thin = max(1, round(0.12 * view.scale))
+    for lane in lanes:
+        if lane.drivable and lane.junction < 0 and _shows(view, lane.left):
+            for side, neighbour in ((lane.left, lane.left_neighbour), (lane.right, 0)):
+                colour = DASH if neighbour >= 0 else CENTRE_LINE
+                pen.line(flat(_pixels(side, view)), colour, thin)
+    for crosswalk in network.crosswalks:
+        _polygon(pen, crosswalk.outline, view, (*PAINT, 130))
+    for line in network.stop_lines:
+        ends = _pixels(np.stack([line.left, line.right]), view)
+        pen.line(flat(ends), SIGN_RED if line.kind == "stop_sign" else PAINT, 3 * thin)
+
+
+def _draw_lights(pen: ImageDraw, scene: Scene, view: View) -> None:
+    """Draws a disc where one stops for each recorded light."""
+    if scene.lights is None:
+        return
+    for place, code in zip(scene.lights.position, scene.lights.state[:, scene.current],
+            strict=True):  # fmt: skip
+        shown = SHOWN_LIGHTS.get(LIGHT_STATES[code], NO_LIGHT) if code >= 0 else NO_LIGHT
+        at = _pixels(place[None], view)[0]
+        draw_disc(pen, at, max(4.0, 0.7 * view.scale), LIGHT_COLOURS[shown], OUTLINE, 2)
+
+
+def _draw_tracks(pen: ImageDraw, scene: Scene, view: View) -> None:
+    """Draws where each agent was (faint) and will be."""
+    if scene.tracks is None:
+        return
+    width = max(2, round(0.25 * view.scale))
+    steps = np.arange(scene.steps)
+    for number in range(len(scene.agents)):
+        colour = _colour(scene, number)
+        there = scene.tracks.valid[number]
+        for part, opacity in ((steps <= scene.current, 70), (steps >= scene.current, 190)):
+            chosen = there & part
+            points = np.stack([scene.tracks.x[number], scene.tracks.y[number]], axis=1)[chosen]
+            if len(points) > 1:
+                pen.line(flat(_pixels(points, view)), (*colour, opacity), width, joint="curve")
+
+
+def _draw_goals(pen: ImageDraw, scene: Scene, view: View) -> None:
+    """Draws the goals of the ego."""
+    for goal in scene.agents[scene.ego].goals if scene.ego >= 0 else ():
+        if goal.outline:
+            pixels = _pixels(np.array(goal.outline), view)
+            pen.polygon(flat(pixels), (*EGO, 90), EGO)
+        elif np.isfinite(goal.radius):
+            at = _pixels(np.array([[goal.x, goal.y]]), view)[0]
+            draw_disc(pen, at, goal.radius * view.scale, (*EGO, 90), EGO, 2)
+
+
+def _draw_body(pen: ImageDraw, agent: Agent, colour: Colour, view: View) -> None:
+    """Draws a box with a blunt nose."""
+    a, b = 0.5 * agent.length, 0.5 * agent.width
+    nose = a - min(0.35 * a, b)
+    shape = np.array([[-a, b], [nose, b], [a, 0.5 * b], [a, -0.5 * b], [nose, -b], [-a, -b]])
+    cos, sin = np.cos(agent.heading), np.sin(agent.heading)
+    points = shape @ np.array([[cos, sin], [-sin, cos]]) + (agent.x, agent.y)
+    pixels = _pixels(points, view)
+    least = 3.0 / max(1e-9, b * view.scale)
+    if least > 1.0:  # far away a body would be a pixel or two
+        pixels = pixels.mean(0) + least * (pixels - pixels.mean(0))
+    pen.polygon(flat(pixels), colour, OUTLINE, 1)
+
+
+def _colour(scene: Scene, number: int) -> Colour:
+    agent = scene.agents[number]
+    if number == scene.ego:
+        return EGO
+    if agent.kind in KIND_COLOURS:
+        return KIND_COLOURS[agent.kind]
+    if agent.driver == "still":
+        return GREY
+    return LEARNER if agent.driver in ("learner", "policy") else SCRIPTED
+
+
+def _pixels(points: NDArray[Any], view: View) -> F64:
+    return view.pixels(points[:, 0], points[:, 1])
+
+
+def _shows(view: View, points: NDArray[Any]) -> bool:
+    return view.touches(_pixels(points, view), 20.0 + view.scale)
+
+
+def _polygon(pen: ImageDraw, points: NDArray[Any], view: View, fill: Colour) -> None:
+    if len(points) > 2:
+        pen.polygon(flat(_pixels(points, view)), fill)
