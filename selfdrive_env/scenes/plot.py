@@ -35,7 +35,7 @@ from selfdrive_env.rendering.palette import (
     Colour,
 )
 from selfdrive_env.scenes.agents import Agent
-from selfdrive_env.scenes.roads import LIGHT_STATES, Roads, kind_of
+from selfdrive_env.scenes.roads import LIGHT_STATES, ROAD_TYPES, Roads, kind_of
 from selfdrive_env.state.arrays import F64, U8
 from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
 
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 __all__ = ["draw", "write_picture"]
 
-MARGIN = 15.0
+MARGIN = 25.0
 """Ground around all bodies and tracks [m]."""
 
 SMALLEST = 60.0
 """Shortest edge of what is shown [m]."""
 
-LANE_WIDTH = 3.5
+LANE_WIDTH, BIKE_WIDTH = 3.6, 1.8
 """Of recorded lanes, which have a centre only [m]."""
 
 KIND_COLOURS = {"pedestrian": WALKER, "bicycle": CYCLIST, "other": OTHER}
@@ -118,12 +118,11 @@ def _bounds(scene: Scene) -> tuple[F64, F64]:
 def _draw_roads(pen: ImageDraw, roads: Roads, view: View) -> None:
     """Draws lanes as wide as usual, then lines, edges, crosswalks and stop signs."""
     kinds = [kind_of(code) for code in roads.type.tolist()]
-    wide = max(1, round(LANE_WIDTH * view.scale))
     for index in (index for index, kind in enumerate(kinds) if kind == "driveway"):
         _polygon(pen, roads.line(index), view, VERGE)
     for index in (index for index, kind in enumerate(kinds) if kind == "lane"):
-        pixels = _pixels(roads.line(index), view)
-        pen.line(flat(pixels), ASPHALT, wide, joint="curve")
+        width = BIKE_WIDTH if ROAD_TYPES[int(roads.type[index])] == "lane_bike" else LANE_WIDTH
+        _polygon(pen, _ribbon(roads.line(index)[:, :2].astype(np.float64), width), view, ASPHALT)
     thin = max(1, round(0.15 * view.scale))
     for index, kind in enumerate(kinds):
         line = roads.line(index)
@@ -136,6 +135,18 @@ def _draw_roads(pen: ImageDraw, roads: Roads, view: View) -> None:
     for index in (index for index, kind in enumerate(kinds) if kind == "stop_sign"):
         place = _pixels(roads.line(index)[:1], view)[0]
         draw_disc(pen, place, max(4.0, 0.7 * view.scale), SIGN_RED, PAINT, 2)
+
+
+def _ribbon(line: F64, width: float) -> F64:
+    """Returns the outline of a lane of even width around its centre line [P, 2]."""
+    kept = np.append(np.hypot(*np.diff(line, axis=0).T) > 1e-3, True)
+    line = line[kept]
+    if len(line) < 2:
+        return np.zeros((0, 2))
+    ahead = np.gradient(line, axis=0)
+    ahead /= np.maximum(np.hypot(*ahead.T), 1e-9)[:, None]
+    aside = 0.5 * width * ahead @ np.array([[0.0, 1.0], [-1.0, 0.0]])
+    return np.concatenate([line + aside, (line - aside)[::-1]])
 
 
 def _draw_network(pen: ImageDraw, network: RoadNetwork, view: View) -> None:
