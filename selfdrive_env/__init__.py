@@ -15,7 +15,7 @@ from typing import Any
 from gymnasium.envs.registration import register
 
 from selfdrive_env import moved
-from selfdrive_env.config.choices import ENVIRONMENTS
+from selfdrive_env.config.choices import ENVIRONMENTS, SCENE_ENVIRONMENTS
 from selfdrive_env.config.installation import package_version
 
 __version__ = package_version()
@@ -25,7 +25,7 @@ __all__ = ["ENVIRONMENTS", "__version__", "load_policy"]
 
 moved.install()
 
-for _one in ENVIRONMENTS:
+for _one in (*ENVIRONMENTS, *SCENE_ENVIRONMENTS):
     register(
         id=f"selfdrive_env/{_one.name}",
         entry_point="selfdrive_env.envs.single:DrivingEnv",

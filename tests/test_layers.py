@@ -39,7 +39,7 @@ LAYERS = (
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
     "state": (
-        *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
+        *(("arrays",), ("rewards", "road", "scenes", "scratch", "world", "params")),
         ("bounds", "model", "places"),
     ),
     "config": (
@@ -68,13 +68,13 @@ ORDER = {
         ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
-    "kernels.dynamics": (("actions", "jerk_bicycle"),),
+    "kernels.dynamics": (("actions", "replay"), ("jerk_bicycle",)),
     "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
-    "kernels.starts": (("bodies", "room"), ("standing",)),
+    "kernels.starts": (("bodies", "room"), ("recorded", "standing")),
     "kernels.observation": (
         *(("crowd", "kept_way", "outlook", "scales"), ("way",)),
         *(("leaders", "road_points", "shown_way"), ("neighbours",), ("rows",)),
@@ -98,7 +98,8 @@ ORDER = {
         ("cuda",),
     ),
     "envs": (
-        *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",), ("traffic", "torch")),
+        *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",)),
+        ("traffic", "torch", "scenes"),
         *(("single", "make"), ("__init__",)),
     ),
 }

@@ -7,7 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from selfdrive_env.config.choices import BASELINES, ENVIRONMENTS, MAP_FAMILIES, POLICIES
+from selfdrive_env.config.choices import (
+    BASELINES,
+    ENVIRONMENTS,
+    MAP_FAMILIES,
+    POLICIES,
+    SCENE_ENVIRONMENTS,
+)
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.presets import PRESET_MEANINGS
 from selfdrive_env.training.config import PRESET_MEANINGS as TRAINING_MEANINGS
@@ -25,7 +31,8 @@ def catalogue(what: str | None = None) -> dict[str, Any]:
 
 
 def _environments() -> dict[str, str]:
-    return {f"selfdrive_env/{one.name}": one.meaning for one in ENVIRONMENTS}
+    every = (*ENVIRONMENTS, *SCENE_ENVIRONMENTS)
+    return {f"selfdrive_env/{one.name}": one.meaning for one in every}
 
 
 def _maps() -> dict[str, dict[str, float]]:

@@ -21,6 +21,7 @@ __all__ = [
     "MAP_FAMILIES",
     "MOST_MAPS",
     "POLICIES",
+    "SCENE_ENVIRONMENTS",
     "TRAFFIC",
     "Environment",
     "code_of",
@@ -59,13 +60,18 @@ ENVIRONMENTS = (
 )
 """All of them; the continuous ones are for tools that take an id and no settings."""
 
+SCENE_ENVIRONMENTS = (
+    Environment("Scenes-v0", "make_scenes", {"scene": None}, "recorded and hand-made situations"),
+)
+"""Those whose worlds are scenes."""
+
 RULES = {one.name.lower(): one for one in Rule}
 GOAL_RULES = {one.name.lower(): one for one in GoalRule}
 REVERSES = {one.name.lower(): one for one in Reverse}
 AUTORESETS = {one.name.title().replace("_", ""): one for one in Autoreset}
 """Gymnasium's names."""
 
-DRIVERS = {one.name.lower(): one for one in Driver}
+DRIVERS = {one.name.lower(): one for one in Driver if one is not Driver.REPLAY}
 """Who may drive, by the name in settings."""
 
 TRAFFIC = tuple(name for name, driver in DRIVERS.items() if driver is not Driver.EXTERNAL)

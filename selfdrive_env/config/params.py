@@ -10,10 +10,13 @@ from selfdrive_env.config.choices import code_of
 from selfdrive_env.config.presets import TRAINING_RANGE, body_table, weight_ranges
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.state.arrays import U8
-from selfdrive_env.state.params import Draws, Params
+from selfdrive_env.state.params import NO_SCENES, Draws, Params
 from selfdrive_env.state.rewards import NUM_WEIGHTS
 
 __all__ = ["make_draws", "make_params"]
+
+LAST_GOAL_SPEED = 3.0
+"""Who is faster has not come to its last goal [m/s]."""
 
 
 def make_params(settings: Settings) -> Params:
@@ -51,6 +54,8 @@ def make_params(settings: Settings) -> Params:
         light_removal=np.float32(settings.light_removal),
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),
+        scene_order=NO_SCENES,
+        goal_speed=np.float32(LAST_GOAL_SPEED),
         prefetch=0,
         bfloat16=int(settings.obs_dtype == "bfloat16"),
         step_info=int(settings.step_info),

@@ -45,8 +45,10 @@ from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
 from selfdrive_env.state.model import Data, Model
+from selfdrive_env.state.params import SceneOrder
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.scenes import Scenes
 from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
@@ -80,6 +82,9 @@ CACHED_MAP = 10 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
+NO_SCENE = {"scene": 1, "scene_agent": 1, "goal": 1, "moment": 1}
+"""Lengths of the axes of `Scenes` where there are none."""
+
 CACHE_LINE_PAD = 128
 """Bytes from what one thread writes to the next one's: threads that write to one cache line, or
 to neighbours, wait for each other."""
@@ -98,6 +103,8 @@ class Engine:
         num_worlds: int,
         driver: U8,
         learner: U8,
+        scenes: Scenes | None = None,
+        scene_order: SceneOrder = SceneOrder.NONE,
     ) -> None:
         """Makes the buffers.
 
@@ -108,6 +115,8 @@ class Engine:
             driver: Driver of each slot, [A].
             learner: Whether the caller drives, or learns from, each slot, [A]. Learners have rows,
                 and so have co-drivers: slots that listen to actions (`EXTERNAL`) and are none.
+            scenes: What worlds are drawn from, on maps of the pool; None for random worlds.
+            scene_order: In which order they come.
         """
         self.settings = settings
         self.num_worlds = num_worlds
@@ -117,6 +126,11 @@ class Engine:
         self.layout = make_layout(settings.layout)
         self.counts = self.layout.counts
         self.draws = make_draws(settings, driver, learner)
+        self.scenes = allocate(Scenes, **NO_SCENE) if scenes is None else scenes
+        if scenes is not None:
+            self.params = self.params._replace(
+                scene_order=int(scene_order), goal_speed=np.float32(np.inf)
+            )
         self._no_draw_for = 0
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
@@ -214,7 +228,7 @@ class Engine:
             seeds = [int(s) for s in seed]
             stream = 0
         key = np.array([(s & 0xFFFFFFFF, (s >> 32) & 0xFFFFFFFF) for s in seeds], np.uint32)
-        self._write("worlds", tick=0, stream=stream, key=key)
+        self._write("worlds", tick=0, scene=-1, stream=stream, key=key)
 
     def _sizes(self, rows_per_world: int) -> dict[str, int]:
         """Returns the length of every axis of the structs that belong to this batch."""

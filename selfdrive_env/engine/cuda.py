@@ -69,6 +69,7 @@ class DeviceEngine(Engine):
         driver: U8,
         learner: U8,
         device: torch.device,
+        **scenes: Any,
     ) -> None:
         """Makes the buffers on the device and compiles the kernels, or reads them from the cache.
 
@@ -79,6 +80,7 @@ class DeviceEngine(Engine):
             driver: Driver of each slot, [A].
             learner: Whether the caller drives, or learns from, each slot, [A].
             device: Where.
+            **scenes: `scenes` and `scene_order` of `Engine`.
 
         Raises:
             MemoryError: With the size that is needed and the size there is.
@@ -87,7 +89,7 @@ class DeviceEngine(Engine):
         self.device = device
         self.tensors: dict[str, dict[str, torch.Tensor]] = {}
         self._mode = ACTIONS_KEEP
-        super().__init__(settings, maps, num_worlds, driver, learner)
+        super().__init__(settings, maps, num_worlds, driver, learner, **scenes)
 
     def __getattr__(self, name: str) -> Any:
         """Returns a struct of the batch as it is now, copied to host memory."""
@@ -165,7 +167,7 @@ class DeviceEngine(Engine):
                 for name, (names, element) in axes(struct).items()
             }
         records = {name: self._to_device(one) for name, one in self.pool.records.items()}
-        for name in ("draws", "lanes", "routes", "grid", "signs"):
+        for name in ("draws", "lanes", "routes", "grid", "signs", "scenes"):
             self.tensors[name] = {
                 field: self._column(records, f"{name}.{field}", array)
                 for field, array in getattr(self, name)._asdict().items()
@@ -235,7 +237,7 @@ class DeviceEngine(Engine):
 
     def _needed(self, sizes: Mapping[str, int]) -> int:
         """Returns the bytes of all buffers of the batch."""
-        static = (self.lanes, self.routes, self.grid, self.signs)
+        static = (self.lanes, self.routes, self.grid, self.signs, self.scenes)
         maps = sum(array.nbytes for part in static for array in part)
         return maps + sum(nbytes(struct, **sizes) for struct in BATCH_STRUCTS)
 

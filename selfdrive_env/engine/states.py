@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.state.bounds import BOUNDS, default_bound
+from selfdrive_env.state.params import NO_SCENES
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["check_maps", "check_values", "limits_of"]
@@ -37,15 +38,24 @@ def limits_of(engine: Any) -> dict[str, float]:
         "line": len(engine.signs.line) - 1,
         "type": len(BODY_TYPES) - 1,
         "slots": engine.num_slots,
+        "scene": len(engine.scenes.map) - 1,
         "last_slot": engine.num_slots - 1,
         "horizon": engine.params.horizon,
-        "horizon_low": engine.settings.steps - (engine.settings.steps < engine.params.horizon),
+        "horizon_low": _shortest(engine),
         "dt": float(engine.params.dt),
         "dt_high": float(engine.params.dt_high),
         "dt_ns": engine.params.dt_ns,
         "dt_ns_high": max(engine.params.dt_ns, math.ceil(float(engine.params.dt_high) * 1e9)),
         "lane_length": float(engine.lanes.length.max()) + 1.0,
     }
+
+
+def _shortest(engine: Any) -> int:
+    """Returns the steps of the shortest episode."""
+    if engine.params.scene_order != NO_SCENES:
+        return int(engine.scenes.horizon.min())
+    steps: int = engine.settings.steps
+    return steps - (steps < engine.params.horizon)
 
 
 def check_maps(engine: Any, maps: NDArray[Any]) -> None:
@@ -86,6 +96,10 @@ def check_values(engine: Any, arrays: Arrays, rows: NDArray[Any]) -> None:
     _refuse(name, arrays[name], arrays[name] != rows, "what these settings give")
     _check_turns(engine, arrays["worlds.map"], arrays["lights.turn"])
     _check_agents(engine, arrays, ~absent)
+    if engine.params.scene_order != NO_SCENES:
+        scene, maps = arrays["worlds.scene"], arrays["worlds.map"]
+        bad = (scene < 0) | (engine.scenes.map[scene] != maps)
+        _refuse("worlds.scene", scene, bad, "a scene on the world's map")
 
 
 def _refuse(name: str, array: NDArray[Any], bad: Any, allowed: str) -> None:

@@ -129,7 +129,12 @@ class NumpyBackend:
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings,
+        maps: Sequence[AnyMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+        **scenes: Any,
     ) -> Engine:
         """Returns the engine; the arguments are those of `Engine`.
 
@@ -141,7 +146,7 @@ class NumpyBackend:
                 "device and output are settings of make_vec: gymnasium.make and DrivingVectorEnv "
                 "run on the CPU and give arrays"
             )
-        return Engine(settings, maps, num_worlds, driver, learner)
+        return Engine(settings, maps, num_worlds, driver, learner, **scenes)
 
     def check(self) -> None:
         """Raises what went wrong in earlier steps: nothing, bad actions raise at once."""

@@ -6,10 +6,11 @@ from typing import Any
 
 from selfdrive_env.config.choices import is_scripted
 from selfdrive_env.config.installation import require_torch
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
 
-__all__ = ["make_drive", "make_self_play"]
+__all__ = ["make_drive", "make_scenes", "make_self_play"]
 
 
 def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
@@ -30,6 +31,16 @@ def make_drive(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
         **settings: As for `DrivingVectorEnv`.
     """
     return _make(num_envs, learners="one", **settings)
+
+
+def make_scenes(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of Scenes-v0: worlds are scenes, one after the other.
+
+    Args:
+        num_envs: Rows; a multiple of those of a world.
+        **settings: As for `ScenesVectorEnv`.
+    """
+    return ScenesVectorEnv(num_envs, **settings)
 
 
 def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:

@@ -18,6 +18,7 @@ from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.spec import METADATA, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -64,11 +65,13 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
                 raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
         settings.setdefault("step_info", True)
-        scripted = is_scripted(settings.get("traffic", "idm"))
-        kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
+        kind: Any = ScenesVectorEnv
+        if "scene" not in settings:
+            scripted = is_scripted(settings.get("traffic", "idm"))
+            kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
         self.vector = kind(
             1,
-            learners="one",
+            learners="ego" if kind is ScenesVectorEnv else "one",
             render_mode=render_mode,
             autoreset_mode="Disabled",
             backend=SingleBackend,

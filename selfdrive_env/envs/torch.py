@@ -45,12 +45,17 @@ class TorchBackend(NumpyBackend):
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings,
+        maps: Sequence[AnyMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+        **scenes: Any,
     ) -> Engine:
         """See `NumpyBackend.make_engine`."""
         if settings.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
-        return Engine(settings, maps, num_worlds, driver, learner)
+        return Engine(settings, maps, num_worlds, driver, learner, **scenes)
 
     def observations(self) -> Any:
         """See `NumpyBackend.observations`."""
@@ -93,7 +98,12 @@ class DeviceBackend(NumpyBackend):
 
     @staticmethod
     def make_engine(
-        settings: Settings, maps: Sequence[AnyMap], num_worlds: int, driver: U8, learner: U8
+        settings: Settings,
+        maps: Sequence[AnyMap],
+        num_worlds: int,
+        driver: U8,
+        learner: U8,
+        **scenes: Any,
     ) -> Engine:
         """See `NumpyBackend.make_engine`."""
         if settings.step_info:
@@ -102,7 +112,7 @@ class DeviceBackend(NumpyBackend):
                 "are told with device='cpu' only"
             )
         device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
-        return DeviceEngine(settings, maps, num_worlds, driver, learner, device)
+        return DeviceEngine(settings, maps, num_worlds, driver, learner, device, **scenes)
 
     def check(self) -> None:
         """Waits for the device and raises what went wrong in the steps before.

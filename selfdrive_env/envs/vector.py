@@ -100,7 +100,7 @@ class DrivingVectorEnv(VectorEnv):
             )
             if max_episode_steps != chosen.steps:
                 chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt_range[1])
-        rows_per_world = chosen.slots if learners == "all" else 1
+        rows_per_world = self._rows_of_a_world(chosen, learners)
         if num_envs % rows_per_world:
             raise ValueError(
                 f"num_envs must be a multiple of the {rows_per_world} rows of a world "
@@ -131,6 +131,10 @@ class DrivingVectorEnv(VectorEnv):
 
             self._recorder = Recorder(self)
 
+    def _rows_of_a_world(self, settings: Settings, learners: str) -> int:
+        """Returns how many agents of a world are rows."""
+        return settings.slots if learners == "all" else 1
+
     def _start(self, backend: type[NumpyBackend]) -> NumpyBackend:
         """Returns the backend with an engine."""
         settings, traffic = self.settings, self.settings.traffic
@@ -142,9 +146,13 @@ class DrivingVectorEnv(VectorEnv):
         learner[: self.rows_per_world] = 1
         others = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[settings.driver], others).astype(np.uint8)
-        maps = _open_maps(settings, self.layout)
-        engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner)
+        maps, scenes = self._surroundings()
+        engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner, **scenes)
         return backend(engine, self.num_envs)
+
+    def _surroundings(self) -> tuple[Sequence[AnyMap], dict[str, Any]]:
+        """Returns the pool of maps, and what the engine is told of scenes."""
+        return _open_maps(self.settings, self.layout), {}
 
     def _make_spaces(self) -> None:
         length = self.engine.observations.shape[1]

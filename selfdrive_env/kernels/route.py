@@ -42,6 +42,7 @@ from selfdrive_env.state.world import (
     EVENT_LOST,
     MAX_GOALS,
     PRESENT,
+    REPLAY,
 )
 
 __all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance",
@@ -50,7 +51,6 @@ __all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_d
 STANDING_ROOM = np.float32(8.0)  # beyond its length, on a lane before a junction [m]
 FURTHER_LOW = np.float32(20.0)  # [m]
 FURTHER_HIGH = np.float32(200.0)  # [m]
-MAX_GOAL_SPEED = np.float32(3.0)  # [m/s]
 MIN_TURN_COS = np.float32(0.5)
 MAX_PROGRESS = np.float32(15.0)  # [m]
 ROUTE_TRIES = 6
@@ -314,7 +314,7 @@ def follow_routes(model, data, worker, world):
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         motion.progress[world, agent] = ZERO
         status = agents.status[world, agent]
-        if status != PRESENT:
+        if status != PRESENT or bodies.driver[world, agent] == REPLAY:
             continue
         goal = agents.goal[world, agent]
         distance = goal_distance(model, data, world, agent, goal)
@@ -352,7 +352,7 @@ def follow_routes(model, data, worker, world):
         )
         if abs(lanes.segment[index, SEG_Z] - agents.z[world, agent]) >= LEVEL_HEIGHT:
             continue
-        if last and abs(agents.speed[world, agent]) >= MAX_GOAL_SPEED:
+        if last and abs(agents.speed[world, agent]) >= np.float32(params.goal_speed):
             continue
 
         output.event[world, agent] |= EVENT_GOAL

@@ -12,6 +12,7 @@ from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.rewards import NUM_TERMS
 from selfdrive_env.state.world import (
     ABSENT,
+    EXTERNAL,
     NUM_COUNTS,
     PRESENT,
     REQUESTED,
@@ -39,6 +40,12 @@ def request_rows(scratch, worker, wanted):
 def shows_agent(status):
     """Whether a row shows its agent; those of bodies that are broken down are empty."""
     return status != ABSENT and status != STANDING
+
+
+@inline
+def is_observed(bodies, world, agent):
+    """Whether a row shows its agent in this scene: one to learn from, or whom actions drive."""
+    return bodies.learner[world, agent] != 0 or bodies.driver[world, agent] == EXTERNAL
 
 
 @inline
@@ -97,7 +104,7 @@ def choose_rows(model, data, worker, world):
         if row < 0:
             continue
         status = agents.status[world, agent]
-        here = shows_agent(status)
+        here = shows_agent(status) and is_observed(bodies, world, agent)
         rows.valid[row] = here
         at_once = placed_at_once(params, bodies, world, agent)
         kept = output.terminated[world, agent] or output.truncated[world, agent]
@@ -152,7 +159,7 @@ def choose_reset_rows(data, touched, worker, world):
         drawn = bodies.learner[world, agent] == 0 or not output.awaiting_reset[world, agent]
         if not touched or row < 0 or not (chosen[agent] or (whole and drawn)):
             continue
-        here = shows_agent(agents.status[world, agent])
+        here = shows_agent(agents.status[world, agent]) and is_observed(bodies, world, agent)
         rows.valid[row] = here
         rows.learn[row] = here and bodies.erratic[world, agent] == 0
         if here:

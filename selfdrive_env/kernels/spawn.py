@@ -33,11 +33,12 @@ from selfdrive_env.kernels.rules.lights import draw_lights
 from selfdrive_env.kernels.rules.right_of_way import junction_at_front
 from selfdrive_env.kernels.rules.stop_lines import stands_on_line
 from selfdrive_env.kernels.starts.bodies import WHEELBASE_SHARE, begin_episode
+from selfdrive_env.kernels.starts.recorded import draw_scene, place_recorded, scene_of
 from selfdrive_env.kernels.starts.room import is_free
 from selfdrive_env.kernels.starts.standing import place_standing
 from selfdrive_env.kernels.surface import box_offroad
 from selfdrive_env.kernels.walks import tail_room, turn_out_room
-from selfdrive_env.state.params import NEXT_STEP, SAME_STEP
+from selfdrive_env.state.params import NEXT_STEP, NO_SCENES, SAME_STEP
 from selfdrive_env.state.road import (
     SEG_COS,
     SEG_LENGTH,
@@ -46,7 +47,7 @@ from selfdrive_env.state.road import (
     SEG_X,
     SEG_Y,
 )
-from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
+from selfdrive_env.state.world import ABSENT, IDM, PRESENT, REPLAY, STANDING
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
@@ -252,6 +253,7 @@ def draw_world(model, data, world, first_time):
         DRAW_WORLD,
         0,
     )
+    scene = np.int64(-1)
     num_maps = lanes.map_lane_first.shape[0] - 1
     worlds.map[world] = min(np.int64(pick * np.float32(num_maps)), num_maps - 1)
     low = np.int64(draws.agents[0])
@@ -260,6 +262,9 @@ def draw_world(model, data, world, first_time):
     worlds.clock[world] = 0
     worlds.ended[world] = 0
     draw_step(params, worlds, world, length)
+    if params.scene_order != NO_SCENES:
+        scene = scene_of(model, data, world, pick)
+        draw_scene(model, data, world, scene)
     if first_time and params.stagger != 0:
         horizon = np.int64(worlds.horizon[world])
         start = radical_inverse(worlds.number[world]) * np.float32(horizon)
@@ -270,6 +275,12 @@ def draw_world(model, data, world, first_time):
     for agent in range(agents.x.shape[1]):
         agents.status[world, agent] = ABSENT
         output.awaiting_reset[world, agent] = 0
+    if scene >= 0:
+        for agent in range(num_agents):
+            place_recorded(model, data, world, agent, scene)
+            agents.goal_distance[world, agent] = goal_distance(model, data, world, agent, 0)
+            agents.front_junction[world, agent] = junction_at_front(model, data, world, agent)
+        return
     for agent in range(num_agents):
         bodies.driver[world, agent] = draws.driver[agent]
         bodies.learner[world, agent] = draws.learner[agent]
@@ -291,6 +302,32 @@ def placed_at_once(params, bodies, world, agent):
 
 
 @njit
+def leave_scene(model, data, world):
+    """Takes out whose episode has ended; the scene ends when nobody is left who learns.
+
+    Who comes later, as a record has it, counts as long as it comes.
+    """
+    params, worlds = model.params, data.worlds
+    agents, bodies, output = data.agents, data.bodies, data.output
+    left = False
+    for agent in range(worlds.num_agents[world]):
+        if bodies.driver[world, agent] == REPLAY:
+            continue
+        if output.terminated[world, agent] or output.truncated[world, agent]:
+            agents.status[world, agent] = ABSENT
+        learns = bodies.learner[world, agent] != 0
+        left = left or (learns and agents.status[world, agent] != ABSENT)
+    if not left:
+        worlds.ended[world] = 1
+    if params.autoreset == SAME_STEP or not worlds.ended[world]:
+        return
+    for agent in range(worlds.num_agents[world]):
+        if bodies.learner[world, agent] != 0:
+            agents.status[world, agent] = ABSENT
+            output.awaiting_reset[world, agent] = 1
+
+
+@njit
 def place_agents(model, data, world):
     """Stage: re-places finished agents, or takes them out until they are due.
 
@@ -298,8 +335,12 @@ def place_agents(model, data, world):
     """
     params = model.params
     worlds, agents, bodies, output = data.worlds, data.agents, data.bodies, data.output
+    if params.scene_order != NO_SCENES:
+        leave_scene(model, data, world)
     if worlds.ended[world] and params.autoreset == SAME_STEP:
         draw_world(model, data, world, False)
+        return
+    if params.scene_order != NO_SCENES:
         return
     for agent in range(worlds.num_agents[world]):
         done = output.terminated[world, agent] or output.truncated[world, agent]

@@ -38,8 +38,8 @@ class Bound(NamedTuple):
 
     low: float | str
     high: float | str
-    """A number, or one of: "map", "segment", "lane", "line", "type", "last_slot" (the last of
-    them), "slots" (of a world), "horizon" (most steps), "lane_length" (of the longest lane [m]),
+    """A number, or one of: "map", "scene", "segment", "lane", "line", "type", "last_slot" (the last
+    of them), "slots" (of a world), "horizon" (most steps), "lane_length" (of the longest lane [m]),
     and what worlds may draw: "dt" and "dt_high" [s], the same with "_ns", "horizon_low" (steps)."""
 
     absent: bool = False
@@ -97,6 +97,7 @@ BOUNDS: dict[str, Bound] = {
     "lights.group_dark": FLAG,
     "lights.line_colour": Bound(0, max(Colour)),
     "lights.line_dark": FLAG,
+    "worlds.scene": Bound(-1, "scene"),
     "worlds.map": Bound(0, "map"),
     "worlds.dt": Bound("dt", "dt_high"),  # [s]
     "worlds.dt_ns": Bound("dt_ns", "dt_ns_high"),

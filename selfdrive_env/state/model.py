@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from selfdrive_env.state.params import Counts, Draws, Params
 from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
+from selfdrive_env.state.scenes import Scenes
 from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     Actions,
@@ -23,7 +24,7 @@ __all__ = ["Data", "Model"]
 
 
 class Model(NamedTuple):
-    """All that a step never changes: settings, and the maps of the pool."""
+    """All that a step never changes: settings, the maps of the pool, scenes."""
 
     params: Params
     counts: Counts
@@ -32,6 +33,7 @@ class Model(NamedTuple):
     routes: Routes
     grid: Grid
     signs: Signs
+    scenes: Scenes
 
 
 class Data(NamedTuple):

@@ -9,7 +9,8 @@ import numpy as np
 
 from selfdrive_env.state.arrays import F32, I32, U8
 
-__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "LightTiming", "Params", "Reverse", "Rule"]
+__all__ = ["Autoreset", "Counts", "Draws", "GoalRule", "LightTiming", "Params", "Reverse", "Rule",
+    "SceneOrder"]  # fmt: skip
 
 
 class Rule(IntEnum):
@@ -46,6 +47,19 @@ class Autoreset(IntEnum):
     DISABLED = 2
 
 
+class SceneOrder(IntEnum):
+    """`Params.scene_order`: where worlds come from, and in which order scenes follow each other."""
+
+    NONE = 0
+    """Worlds are drawn at random."""
+
+    RANDOM = 1
+    """Any scene, with equal chances."""
+
+    SEQUENCE = 2
+    """World i of W worlds takes scenes i, i + W, and so on, and begins again after the last."""
+
+
 class LightTiming(IntEnum):
     """`Params.light_timing`: how long phases of traffic lights last."""
 
@@ -63,6 +77,7 @@ NEW_ROUTE = int(GoalRule.NEW_ROUTE)
 REVERSE_ALLOWED = int(Reverse.ALLOWED)
 NEXT_STEP, SAME_STEP, DISABLED = map(int, Autoreset)
 FIXED_LIGHTS, RANDOM_LIGHTS, FILE_LIGHTS = map(int, LightTiming)
+NO_SCENES, RANDOM_SCENES, SCENES_IN_SEQUENCE = map(int, SceneOrder)
 
 
 class Params(NamedTuple):
@@ -135,6 +150,12 @@ class Params(NamedTuple):
 
     lights_off: np.float32
     """Chance of an episode without lights."""
+
+    scene_order: int
+    """A `SceneOrder`."""
+
+    goal_speed: np.float32
+    """Below which the last goal is reached [m/s]."""
 
     prefetch: int
     """1: the maps do not fit into a processor's cache, so lines are asked for ahead."""

@@ -51,6 +51,7 @@ class Driver(IntEnum):
     IDM = 1, "scripted: follows its route, keeps its distance, yields"
     CONSTANT = 2, "scripted: keeps its speed and follows its lane"
     STILL = 3, "scripted: stands"
+    REPLAY = 4, "repeats what was recorded"
 
 
 class Erratic(IntFlag):
@@ -143,7 +144,7 @@ class ActionMode(IntEnum):
 
 # Plain numbers for kernels, which cannot do everything with an enum.
 ABSENT, PRESENT, HALTED, STANDING = map(int, Status)
-EXTERNAL, IDM, CONSTANT, STILL = map(int, Driver)
+EXTERNAL, IDM, CONSTANT, STILL, REPLAY = map(int, Driver)
 BLIND, BRAKING = map(int, Erratic)
 NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)
 PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
@@ -373,6 +374,9 @@ class Lights(NamedTuple):
 
 class Worlds(NamedTuple):
     """One entry a world."""
+
+    scene: Annotated[I32, "world"]
+    """Of `Scenes`, -1 before the first."""
 
     map: Annotated[I32, "world"]
     dt: Annotated[F32, "world"]

@@ -25,6 +25,7 @@ from selfdrive_env.state.world import (
     HOLD_RIGHT_OF_WAY,
     IDM,
     PRESENT,
+    REPLAY,
     STILL,
 )
 
@@ -95,7 +96,8 @@ def drive(model, data, worker, world):
     scripted = False
     for agent in range(agents.x.shape[1]):
         present = agents.status[world, agent] != ABSENT
-        scripted = scripted or (present and bodies.driver[world, agent] != EXTERNAL)
+        driver = bodies.driver[world, agent]
+        scripted = scripted or (present and driver != EXTERNAL and driver != REPLAY)
     paths, info, reach = scratch.path[worker], scratch.path_info[worker], scratch.reach[worker]
     ways = scratch.way[worker]
     if scripted:
@@ -112,7 +114,8 @@ def drive(model, data, worker, world):
         status = agents.status[world, agent]
         if status != PRESENT:
             continue
-        if bodies.driver[world, agent] != EXTERNAL:
+        driver = bodies.driver[world, agent]
+        if driver not in (EXTERNAL, REPLAY):
             look_around(agent, west, east, south, north, apart)
             drive_scripted(model, data, paths, info, worker, world, agent, dt)
         if brakes_at_random(model, data, world, agent):

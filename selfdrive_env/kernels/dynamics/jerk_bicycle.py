@@ -11,11 +11,12 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.dynamics.replay import replay_body
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
 from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
 from selfdrive_env.state import world as world_state
-from selfdrive_env.state.params import REVERSE_ALLOWED
-from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, STANDING
+from selfdrive_env.state.params import NO_SCENES, REVERSE_ALLOWED
+from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, REPLAY, STANDING
 
 __all__ = [
     "Scales",
@@ -187,6 +188,9 @@ def advance_bodies(model, data, worker, world):
         motion.curvature[world, agent] = ZERO
         for axis in range(2):
             motion.realised_jerk[world, agent, axis] = ZERO
+        if params.scene_order != NO_SCENES and bodies.driver[world, agent] == REPLAY:
+            replay_body(model, data, world, agent)
+            continue
         if status == ABSENT:
             continue
         agents.age[world, agent] += 1

@@ -1,0 +1,1 @@
+"""Environments whose worlds are scenes."""

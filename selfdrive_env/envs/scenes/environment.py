@@ -1,0 +1,144 @@
+"""Scenes-v0: every world is a scene, of which some agents learn and the others are driven."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.checks import check_choice
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.maps import compiled
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.scenes import Scene, SceneError
+from selfdrive_env.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
+from selfdrive_env.state.arrays import digest
+from selfdrive_env.state.params import SceneOrder
+
+__all__ = ["ORDERS", "ScenesVectorEnv"]
+
+ORDERS = {one.name.lower(): one for one in SceneOrder if one is not SceneOrder.NONE}
+"""Setting `scene_order`: any scene with equal chances, or one after the other."""
+
+GIVEN = ("map", "map_variants", "agents_per_world", "dt", "horizon", "stagger", "standing_share",
+    "driver")  # fmt: skip
+"""Settings that a scene decides."""
+
+
+class ScenesVectorEnv(DrivingVectorEnv):
+    """Worlds that are drawn from scenes; rows are the agents of a scene that learn.
+
+    An episode begins at the present moment of the scene and ends with its last one, or when nobody
+    is left who learns: agents whose episode ends go out of the world, and reaching the last goal
+    ends one at any speed. Rows of scenes that have fewer learners than others are not `valid`.
+
+    Args:
+        num_envs: Rows, a multiple of those of a world.
+        scene: A `Scene`, a file, a folder, a pattern, a list of these; None: built-in ones.
+        learners: Which agents are rows, one of `scenes.tables.LEARNERS`.
+        traffic: Who drives the others: None as the scene says, or one of `scenes.tables.OTHERS`;
+            "replay" leaves those without a record to the scene.
+        scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
+            scenes i, i + W, and so on).
+        **settings: As for `DrivingVectorEnv`, without those that scenes decide.
+
+    Raises:
+        SceneError: A scene has no map, nobody to learn, or does not fit its map.
+        ValueError: For a value out of range, named with what is allowed.
+        TypeError: For a setting that scenes decide.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        scene: Any = None,
+        learners: str = "ego",
+        traffic: str | None = None,
+        scene_order: str = "random",
+        **settings: Any,
+    ) -> None:
+        check_choice("learners", learners, LEARNERS)
+        check_choice("scene_order", scene_order, tuple(ORDERS))
+        if traffic is not None:
+            check_choice("traffic", traffic, tuple(OTHERS))
+        for name in GIVEN:
+            if name in settings:
+                raise TypeError(f"{name} is decided by the scenes of Scenes-v0: leave it out")
+        self.scenes = scenes_of(scene)
+        self._learners, self._traffic, self._order = learners, traffic, ORDERS[scene_order]
+        self._maps, self._map_of = _maps_of(self.scenes)
+        self._most_rows = max(len(learners_of(one, learners)) for one in self.scenes)
+        steps = [one.dt for one in self.scenes]
+        moments = [max(one.steps - one.current - 1, 1) * one.dt for one in self.scenes]
+        settings.setdefault("on_goal", "terminate")
+        super().__init__(
+            num_envs,
+            learners="one" if self._most_rows == 1 else "all",
+            map=list(self._maps),
+            agents_per_world=max(len(one.agents) for one in self.scenes),
+            dt=min(steps) if min(steps) == max(steps) else (min(steps), max(steps)),
+            horizon=max(moments),
+            stagger=False,
+            **settings,
+        )
+
+    @property
+    def scene_of_row(self) -> NDArray[np.int32]:
+        """Index into `scenes` of the scene that each row is in, [num_envs]."""
+        return np.repeat(self.engine.worlds.scene, self.rows_per_world)
+
+    def _rows_of_a_world(self, settings: Settings, learners: str) -> int:
+        return self._most_rows
+
+    def _surroundings(self) -> tuple[Sequence[CompiledMap], dict[str, Any]]:
+        counts = {
+            name: max(getattr(self.layout, name), 1)
+            for name in ("lane_points", "boundary_points", "stop_lines")
+        }
+        maps = [compiled(source, **counts) for source in self._maps]
+        table = make_scenes(
+            self.scenes, maps, self._map_of, learners=self._learners, traffic=self._traffic
+        )
+        return maps, {"scenes": table, "scene_order": self._order}
+
+    def _reset_mask(self, options: Mapping[str, Any]) -> NDArray[np.bool_] | None:
+        mask = super()._reset_mask(options)
+        if mask is not None:
+            by_world = mask.reshape(self.num_worlds, -1)
+            if (by_world.any(1) != by_world.all(1)).any():
+                raise ValueError(
+                    "options['reset_mask'] must be alike for all rows of a world: a scene starts "
+                    f"as a whole, and has {self.rows_per_world} rows"
+                )
+        return mask
+
+    @functools.cached_property
+    def _scenes_digest(self) -> str:
+        how = "/".join((self._learners, str(self._traffic), self._order.name))
+        return digest("/".join((how, *(one.digest() for one in self.scenes))))
+
+    def _digest(self) -> str:
+        return digest(f"{super()._digest()}/{self._scenes_digest}")
+
+
+def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int]]:
+    """Returns the maps that scenes are on, each once, and which of them each scene is on."""
+    maps: dict[str, str | RoadNetwork] = {}
+    places = []
+    for scene in scenes:
+        if scene.map is None:
+            raise SceneError(
+                f"scene {scene.name or scene.source!r} has no map: Scenes-v0 needs a lane graph"
+            )
+        own = isinstance(scene.map, RoadNetwork)
+        key = scene.map.digest() if isinstance(scene.map, RoadNetwork) else scene.map
+        maps.setdefault(f"{own}/{key}", scene.map)
+        places.append(list(maps).index(f"{own}/{key}"))
+    return list(maps.values()), places

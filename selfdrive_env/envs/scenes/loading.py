@@ -1,0 +1,63 @@
+"""From what a caller names to scenes: one, several, a folder, a pattern, or the built-in ones."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import Any
+
+from selfdrive_env.config.checks import is_list
+from selfdrive_env.scenes import Agent, Goal, Scene, SceneError
+from selfdrive_env.scenes.readers import files, load
+
+__all__ = ["built_in", "scenes_of"]
+
+PATTERN = set("*?[")
+
+
+def scenes_of(source: Any) -> list[Scene]:
+    """Returns the scenes that the argument `scene` names, at least one.
+
+    Args:
+        source: A `Scene`, a file, a folder (all of its files that hold scenes), a pattern such as
+            "recorded/*.scene", a list of these, or None for `built_in`.
+
+    Raises:
+        SceneError: What is named holds no scene.
+        FileNotFoundError: There is no such file or folder.
+        TypeError: It is something else.
+    """
+    if source is None:
+        return built_in()
+    if isinstance(source, Scene):
+        return [source]
+    if is_list(source):
+        found = [scene for one in source for scene in scenes_of(one)]
+    elif isinstance(source, str | os.PathLike):
+        found = _read(os.fspath(source))
+    else:
+        raise TypeError(
+            f"scene must be a Scene, a file, a folder, a pattern or a list of them, got {source!r}"
+        )
+    if not found:
+        raise SceneError(f"scene={source!r} names no scene")
+    return found
+
+
+def _read(text: str) -> list[Scene]:
+    """Returns the scenes of a file, a folder or a pattern."""
+    path = Path(text)
+    if path.is_dir():
+        return [load(one) for one in files(path)]
+    if PATTERN & set(text) and not path.exists():
+        return [load(one) for one in sorted(glob.glob(text, recursive=True))]
+    return [load(path)]
+
+
+def built_in() -> list[Scene]:
+    """Returns two hand-made scenes on the town riverside: a queue to join and a free street."""
+    street = Agent(1, x=-180.0, y=-3.5, speed=8.0, driver="learner", goals=(Goal(-60.0, -3.5),))
+    return [
+        Scene((street,), map="riverside", dt=0.1, steps=201, ego=0, name="free street"),
+    ]

@@ -1,0 +1,304 @@
+"""Scenes as the arrays that kernels read: where each agent is on the lanes, and where it wants to.
+
+A place is put on the lane that fits best: by how far it lies outside the lane, along and across,
+by heading and height. Of the lanes that pass a goal those count first that can be reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.scenes.agents import Agent, SceneError
+from selfdrive_env.scenes.scene import Scene
+from selfdrive_env.state.arrays import allocate
+from selfdrive_env.state.road import (
+    LEVEL_HEIGHT,
+    SEG_COS,
+    SEG_LEFT,
+    SEG_LENGTH,
+    SEG_RIGHT,
+    SEG_S,
+    SEG_SIN,
+    SEG_X,
+    SEG_Y,
+    SEG_Z,
+    UNREACHABLE,
+)
+from selfdrive_env.state.scenes import Scenes
+from selfdrive_env.state.world import CONSTANT, EXTERNAL, IDM, MAX_GOALS, REPLAY, STILL
+
+__all__ = ["LEARNERS", "OTHERS", "learners_of", "make_scenes"]
+
+LEARNERS = ("ego", "all", "valid", "interest")
+"""Which agents of a scene are rows: the ego; all vehicles that are there at the present moment; all
+that are, of any kind; those of interest, the ego among them."""
+
+OTHERS = {"replay": REPLAY, "idm": IDM, "constant": CONSTANT, "still": STILL}
+"""Who drives the other agents, by the setting `traffic` and by `Agent.driver`."""
+
+OFF_ROAD = 8.0
+"""An agent that drives on lanes starts no farther beside one [m]."""
+
+GOAL_REACH = 6.0
+"""Lanes that pass a goal at this distance beside the best one count as well [m]."""
+
+SOME_WAY = 100.0
+"""Of an agent without a goal [m]."""
+
+SIZES = ((5.0, "car"), (6.2, "van"), (9.0, "truck"), (math.inf, "bus"))
+"""Up to which length a vehicle counts as which type of body [m]."""
+
+
+class Place(NamedTuple):
+    """Where something is on the lanes of a map."""
+
+    segment: int
+    lane: int
+    s: float
+    """Along the lane's centre [m]."""
+
+    cost: float
+    """How badly it fits, about the metres beside the lane."""
+
+
+def learners_of(scene: Scene, learners: str) -> list[int]:
+    """Returns which agents of a scene are rows, in order.
+
+    Args:
+        scene: The scene.
+        learners: One of `LEARNERS`.
+
+    Raises:
+        SceneError: There is none.
+    """
+    present = scene.present
+    there = [n for n in range(len(scene.agents)) if present[n]]
+    if learners == "ego":
+        chosen = [scene.ego] if scene.ego in there else []
+    elif learners == "all":
+        chosen = [n for n in there if scene.agents[n].kind == "vehicle"]
+    elif learners == "valid":
+        chosen = there
+    else:
+        wanted = dict.fromkeys((scene.ego, *scene.of_interest))
+        chosen = [n for n in wanted if n in there]
+    if not chosen:
+        raise SceneError(
+            f"scene {scene.name or scene.source!r} has nobody for learners={learners!r} who is "
+            "there at the present moment"
+        )
+    return sorted(chosen, key=lambda n: (n != scene.ego, n))
+
+
+def make_scenes(
+    scenes: Sequence[Scene],
+    maps: Sequence[CompiledMap],
+    map_of: Sequence[int],
+    *,
+    learners: str = "ego",
+    traffic: str | None = None,
+) -> Scenes:
+    """Returns scenes as arrays; the agents that are rows come first in each.
+
+    Args:
+        scenes: At least one.
+        maps: Their maps.
+        map_of: Which map each scene is on.
+        learners: One of `LEARNERS`.
+        traffic: One of `OTHERS`, who drives the others; None as each scene says.
+
+    Raises:
+        SceneError: An agent to drive stands beside all lanes, or has more goals than there is
+            room for; it names scene and agent.
+    """
+    orders = []
+    for scene in scenes:
+        first = learners_of(scene, learners)
+        rest = [n for n in range(len(scene.agents)) if n not in first]
+        orders.append((first, rest))
+    table = allocate(
+        Scenes,
+        scene=len(scenes),
+        scene_agent=max(len(scene.agents) for scene in scenes),
+        goal=MAX_GOALS,
+        moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
+    )
+    for row, scene in enumerate(scenes):
+        first, rest = orders[row]
+        table.map[row] = map_of[row]
+        table.dt[row] = scene.dt
+        table.dt_ns[row] = round(scene.dt * 1e9)
+        table.horizon[row] = max(scene.steps - scene.current - 1, 1)
+        table.num_agents[row] = len(scene.agents)
+        for slot, number in enumerate([*first, *rest]):
+            driver = EXTERNAL if slot < len(first) else _other(scene, number, traffic)
+            table.driver[row, slot] = driver
+            table.learner[row, slot] = slot < len(first)
+            _write_agent(table, row, slot, scene, number, maps[map_of[row]])
+    return table
+
+
+def _other(scene: Scene, number: int, traffic: str | None) -> int:
+    """Returns who drives an agent that is no row."""
+    recorded = scene.tracks is not None and bool(scene.tracks.valid[number].any())
+    wanted = scene.agents[number].driver if traffic is None else traffic
+    if wanted not in OTHERS:
+        wanted = "replay"
+    if wanted == "replay" and not recorded:
+        own = scene.agents[number].driver
+        wanted = own if own in OTHERS and own != "replay" else "idm"
+    return int(OTHERS[wanted])
+
+
+def _write_agent(
+    table: Scenes, row: int, slot: int, scene: Scene, number: int, road: CompiledMap
+) -> None:
+    """Writes one agent."""
+    agent = scene.agents[number]
+    at = (row, slot)
+    table.type[at] = _type_of(agent)
+    table.length[at], table.width[at] = agent.length, agent.width
+    replayed = table.driver[at] == REPLAY
+    there = _write_poses(table, at, scene, number, replayed)
+    names = ("x", "y", "cos", "sin")
+    x, y, cos, sin = (float(getattr(table, name)[row, slot, 0]) for name in names)
+    start = _places(road, x, y, (cos, sin), agent.z if there else None)[0]
+    if not replayed and start.cost > OFF_ROAD:
+        raise SceneError(
+            f"scene {scene.name or scene.source!r}, agent {agent.id}: it stands {start.cost:.0f} m "
+            f"beside the lanes of map {road.name!r}, at {x:.1f}, {y:.1f}"
+        )
+    table.segment[at] = start.segment
+    goals = _goals_of(scene, number, road, start)
+    table.num_goals[at] = len(goals)
+    for place, (goal_x, goal_y, lane, s) in enumerate(goals):
+        table.goal_lane[row, slot, place], table.goal_s[row, slot, place] = lane, s
+        table.goal_x[row, slot, place], table.goal_y[row, slot, place] = goal_x, goal_y
+
+
+def _type_of(agent: Agent) -> int:
+    """Returns the row of `BODY_TYPES` that an agent is most like."""
+    names = list(BODY_TYPES)
+    if agent.kind in ("bicycle", "pedestrian"):
+        return names.index(agent.kind)
+    return names.index(next(name for most, name in SIZES if agent.length <= most))
+
+
+def _write_poses(
+    table: Scenes, at: tuple[int, int], scene: Scene, number: int, replayed: bool
+) -> bool:
+    """Writes where an agent is at first, or always; returns whether it is there at first."""
+    agent, tracks = scene.agents[number], scene.tracks
+    fields = (table.x, table.y, table.cos, table.sin, table.speed)
+    own = (agent.x, agent.y, math.cos(agent.heading), math.sin(agent.heading), agent.speed)
+    for field, value in zip(fields, own, strict=True):
+        field[at][0] = value
+    present = bool(scene.present[number])
+    table.there[at][0] = present
+    if not replayed or tracks is None:
+        return present
+    cut = slice(scene.current, scene.steps)
+    valid = tracks.valid[number, cut]
+    heading = tracks.heading[number, cut].astype(np.float64)
+    cos, sin = np.cos(heading), np.sin(heading)
+    speed = tracks.vx[number, cut] * cos + tracks.vy[number, cut] * sin
+    poses = (tracks.x[number, cut], tracks.y[number, cut], cos, sin, speed)
+    table.there[at][: len(valid)] = valid
+    for field, value in zip(fields, poses, strict=True):
+        field[at][: len(valid)][valid] = value[valid]
+    return present
+
+
+def _places(
+    road: CompiledMap, x: float, y: float, heading: tuple[float, float] | None, z: float | None
+) -> list[Place]:
+    """Returns the best place on each lane near a point, the best of all first."""
+    row = road.lanes.segment.astype(np.float64)
+    dx, dy = x - row[:, SEG_X], y - row[:, SEG_Y]
+    t = dx * row[:, SEG_COS] + dy * row[:, SEG_SIN]
+    d = dy * row[:, SEG_COS] - dx * row[:, SEG_SIN]
+    beyond = np.maximum(np.maximum(-t, t - row[:, SEG_LENGTH]), 0.0)
+    outside = np.maximum(np.where(d >= 0.0, d - row[:, SEG_LEFT], -d - row[:, SEG_RIGHT]), 0.0)
+    cost = np.hypot(outside, beyond) + 0.05 * np.abs(d)
+    if heading is not None:
+        align = heading[0] * row[:, SEG_COS] + heading[1] * row[:, SEG_SIN]
+        cost += 2.0 * (1.0 - align)
+    if z is not None:
+        cost += np.where(np.abs(row[:, SEG_Z] - z) < LEVEL_HEIGHT, 0.0, 5.0)
+    lane_of = road.lanes.segment_lane
+    near = np.flatnonzero(cost <= cost.min() + GOAL_REACH)
+    found: dict[int, Place] = {}
+    for segment in near[np.argsort(cost[near], kind="stable")].tolist():
+        lane = int(lane_of[segment])
+        along = min(max(float(t[segment]), 0.0), float(row[segment, SEG_LENGTH]))
+        s = float(row[segment, SEG_S]) + along
+        found.setdefault(lane, Place(segment, lane, s, float(cost[segment])))
+    return list(found.values())
+
+
+def _goals_of(
+    scene: Scene, number: int, road: CompiledMap, start: Place
+) -> list[tuple[float, float, int, float]]:
+    """Returns x, y, lane and arc length of each goal of an agent, one at least."""
+    agent = scene.agents[number]
+    if len(agent.goals) > MAX_GOALS:
+        raise SceneError(
+            f"scene {scene.name or scene.source!r}, agent {agent.id}: {len(agent.goals)} goals, at "
+            f"most {MAX_GOALS} are allowed"
+        )
+    points: list[tuple[float, float, tuple[float, float] | None]] = [
+        (goal.x, goal.y, None) for goal in agent.goals if math.isfinite(goal.radius)
+    ]
+    last = _last_seen(scene, number)
+    if last is not None and (not points or math.dist(points[-1][:2], last[:2]) < 1.0):
+        points = [*points[:-1], (last[0], last[1], (math.cos(last[2]), math.sin(last[2])))]
+    goals, here = [], (start.lane, start.s)
+    for x, y, heading in points:
+        places = _places(road, x, y, heading, None)
+        ways = [lane_graph_distance(road.lanes, road.routes, here, p[1:3]) for p in places]
+        reached = [p for p, way in zip(places, ways, strict=True) if way < UNREACHABLE]
+        place = (reached or places)[0]
+        here = (place.lane, place.s)
+        goals.append((x, y, *here))
+    return goals or [_some_way_on(road, start)]
+
+
+def _last_seen(scene: Scene, number: int) -> tuple[float, float, float] | None:
+    """Returns x, y and heading at the end of an agent's track, None where there is none."""
+    tracks = scene.tracks
+    if tracks is None or not tracks.valid[number].any():
+        return None
+    end = int(np.flatnonzero(tracks.valid[number])[-1])
+    return tuple(float(getattr(tracks, name)[number, end]) for name in ("x", "y", "heading"))  # type: ignore[return-value]
+
+
+def _some_way_on(road: CompiledMap, start: Place) -> tuple[float, float, int, float]:
+    """Returns a goal along the lanes that lead on from a place, or at the end of them."""
+    lanes: Any = road.lanes
+    lane, s, left = start.lane, start.s, SOME_WAY
+    while left > float(lanes.length[lane]) - s:
+        first, last = lanes.successor_first[lane : lane + 2].tolist()
+        if first == last or left <= 0.0:
+            break
+        left -= float(lanes.length[lane]) - s
+        lane, s = int(lanes.successor[first]), 0.0
+    s = min(s + left, float(lanes.length[lane]))
+    x, y = _point(lanes, lane, s)
+    return x, y, lane, s
+
+
+def _point(lanes: Any, lane: int, s: float) -> tuple[float, float]:
+    """Returns x and y of a place on a lane's centre."""
+    first, last = lanes.segment_first[lane : lane + 2].tolist()
+    rows: NDArray[np.float64] = lanes.segment[first:last].astype(np.float64)
+    row = rows[max(int(np.searchsorted(rows[:, SEG_S], s, "right")) - 1, 0)]
+    along = s - row[SEG_S]
+    return float(row[SEG_X] + along * row[SEG_COS]), float(row[SEG_Y] + along * row[SEG_SIN])
