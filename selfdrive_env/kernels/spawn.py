@@ -47,7 +47,7 @@ from selfdrive_env.state.road import (
     SEG_X,
     SEG_Y,
 )
-from selfdrive_env.state.world import ABSENT, IDM, PRESENT, REPLAY, STANDING
+from selfdrive_env.state.world import ABSENT, IDM, PRESENT, REPLAY, STANDING, STILL
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
@@ -303,20 +303,19 @@ def placed_at_once(params, bodies, world, agent):
 
 @njit
 def leave_scene(model, data, world):
-    """Takes out whose episode has ended; the scene ends when nobody is left who learns.
-
-    Who comes later, as a record has it, counts as long as it comes.
-    """
+    """Takes out whose episode has ended; the scene ends when nobody is left who learns."""
     params, worlds = model.params, data.worlds
     agents, bodies, output = data.agents, data.bodies, data.output
     left = False
     for agent in range(worlds.num_agents[world]):
-        if bodies.driver[world, agent] == REPLAY:
-            continue
-        if output.terminated[world, agent] or output.truncated[world, agent]:
-            agents.status[world, agent] = ABSENT
         learns = bodies.learner[world, agent] != 0
-        left = left or (learns and agents.status[world, agent] != ABSENT)
+        replays = bodies.driver[world, agent] == REPLAY
+        done = output.terminated[world, agent] or output.truncated[world, agent]
+        if done and (learns or not replays):
+            agents.status[world, agent] = ABSENT
+            bodies.driver[world, agent] = STILL  # its record is over
+            replays = False
+        left = left or (learns and (replays or agents.status[world, agent] != ABSENT))
     if not left:
         worlds.ended[world] = 1
     if params.autoreset == SAME_STEP or not worlds.ended[world]:

@@ -105,6 +105,7 @@ def make_scenes(
     *,
     learners: str = "ego",
     traffic: str | None = None,
+    driver: str = "external",
 ) -> Scenes:
     """Returns scenes as arrays; the agents that are rows come first in each.
 
@@ -114,6 +115,7 @@ def make_scenes(
         map_of: Which map each scene is on.
         learners: One of `LEARNERS`.
         traffic: One of `OTHERS`, who drives the others; None as each scene says.
+        driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
 
     Raises:
         SceneError: An agent to drive stands beside all lanes, or has more goals than there is
@@ -139,15 +141,16 @@ def make_scenes(
         table.horizon[row] = max(scene.steps - scene.current - 1, 1)
         table.num_agents[row] = len(scene.agents)
         for slot, number in enumerate([*first, *rest]):
-            driver = EXTERNAL if slot < len(first) else _other(scene, number, traffic)
-            table.driver[row, slot] = driver
-            table.learner[row, slot] = slot < len(first)
+            learns = slot < len(first)
+            who = _other(scene, number, driver if learns else traffic)
+            table.driver[row, slot] = EXTERNAL if learns and driver == "external" else who
+            table.learner[row, slot] = learns
             _write_agent(table, row, slot, scene, number, maps[map_of[row]])
     return table
 
 
 def _other(scene: Scene, number: int, traffic: str | None) -> int:
-    """Returns who drives an agent that is no row."""
+    """Returns who drives an agent to whom actions do not go."""
     recorded = scene.tracks is not None and bool(scene.tracks.valid[number].any())
     wanted = scene.agents[number].driver if traffic is None else traffic
     if wanted not in OTHERS:

@@ -26,8 +26,10 @@ __all__ = ["ORDERS", "ScenesVectorEnv"]
 ORDERS = {one.name.lower(): one for one in SceneOrder if one is not SceneOrder.NONE}
 """Setting `scene_order`: any scene with equal chances, or one after the other."""
 
-GIVEN = ("map", "map_variants", "agents_per_world", "dt", "horizon", "stagger", "standing_share",
-    "driver")  # fmt: skip
+GIVEN = (
+    *("map", "map_variants", "agents_per_world", "dt", "horizon", "stagger"),
+    "standing_share",
+)
 """Settings that a scene decides."""
 
 
@@ -44,6 +46,8 @@ class ScenesVectorEnv(DrivingVectorEnv):
         learners: Which agents are rows, one of `scenes.tables.LEARNERS`.
         traffic: Who drives the others: None as the scene says, or one of `scenes.tables.OTHERS`;
             "replay" leaves those without a record to the scene.
+        driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`, which
+            ignores them.
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
             scenes i, i + W, and so on).
         **settings: As for `DrivingVectorEnv`, without those that scenes decide.
@@ -61,6 +65,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         scene: Any = None,
         learners: str = "ego",
         traffic: str | None = None,
+        driver: str = "external",
         scene_order: str = "random",
         **settings: Any,
     ) -> None:
@@ -68,11 +73,13 @@ class ScenesVectorEnv(DrivingVectorEnv):
         check_choice("scene_order", scene_order, tuple(ORDERS))
         if traffic is not None:
             check_choice("traffic", traffic, tuple(OTHERS))
+        check_choice("driver", driver, ("external", *OTHERS))
         for name in GIVEN:
             if name in settings:
                 raise TypeError(f"{name} is decided by the scenes of Scenes-v0: leave it out")
         self.scenes = scenes_of(scene)
-        self._learners, self._traffic, self._order = learners, traffic, ORDERS[scene_order]
+        self._order = ORDERS[scene_order]
+        self._who = {"learners": learners, "traffic": traffic, "driver": driver}
         self._maps, self._map_of = _maps_of(self.scenes)
         self._most_rows = max(len(learners_of(one, learners)) for one in self.scenes)
         steps = [one.dt for one in self.scenes]
@@ -103,9 +110,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             for name in ("lane_points", "boundary_points", "stop_lines")
         }
         maps = [compiled(source, **counts) for source in self._maps]
-        table = make_scenes(
-            self.scenes, maps, self._map_of, learners=self._learners, traffic=self._traffic
-        )
+        table = make_scenes(self.scenes, maps, self._map_of, **self._who)
         return maps, {"scenes": table, "scene_order": self._order}
 
     def _reset_mask(self, options: Mapping[str, Any]) -> NDArray[np.bool_] | None:
@@ -121,7 +126,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
 
     @functools.cached_property
     def _scenes_digest(self) -> str:
-        how = "/".join((self._learners, str(self._traffic), self._order.name))
+        how = "/".join((*map(str, self._who.values()), self._order.name))
         return digest("/".join((how, *(one.digest() for one in self.scenes))))
 
     def _digest(self) -> str:

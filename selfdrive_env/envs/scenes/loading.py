@@ -56,8 +56,13 @@ def _read(text: str) -> list[Scene]:
 
 
 def built_in() -> list[Scene]:
-    """Returns two hand-made scenes on the town riverside: a queue to join and a free street."""
-    street = Agent(1, x=-180.0, y=-3.5, speed=8.0, driver="learner", goals=(Goal(-60.0, -3.5),))
+    """Returns hand-made scenes on the town riverside: round a parked car, and behind a slow one."""
+    ego = Agent(0, x=-300.0, y=3.6, speed=8.0, driver="learner", goals=(Goal(-190.0, 3.6),))
+    slow = Agent(1, x=-275.0, y=3.6, speed=5.0, driver="constant", goals=(Goal(-182.0, 3.6),))
+    parked = Agent(2, x=-240.0, y=3.2, driver="still")
+    behind = Agent(3, x=-312.0, y=0.1, speed=8.0, goals=(Goal(-190.0, 0.1),))
+    shared = {"map": "riverside", "dt": 0.1, "steps": 301, "ego": 0}
     return [
-        Scene((street,), map="riverside", dt=0.1, steps=201, ego=0, name="free street"),
+        Scene((ego, parked, behind), name="parked car", **shared),
+        Scene((ego, slow, behind), name="slow car", **shared),
     ]

@@ -1,0 +1,238 @@
+"""Scenes-v0: worlds that are scenes, and recorded traffic in them."""
+
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+
+from selfdrive_env.envs import make_drive
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.loading import built_in
+from selfdrive_env.scenes import Agent, Scene, SceneError, Tracks
+from selfdrive_env.scenes.readers import load
+
+SMALL = {"layout": "lean", "num_threads": 1}
+
+
+def recorded(steps=60, agents=6, seed=3):
+    """A scene of scripted traffic on riverside as it drove, the first agent its ego."""
+    envs = make_drive(1, map="riverside", agents_per_world=agents, driver="idm", dt=0.1, **SMALL)
+    envs.reset(seed=seed)
+    state, frames = envs.state, []
+    names = ("x", "y", "z", "heading", "vx", "vy", "valid")
+    for _ in range(steps):
+        a, b = state.agents, state.bodies
+        ahead = 0.5 * b.wheelbase[0]
+        heading = np.arctan2(a.sin[0], a.cos[0])
+        x, y = a.x[0] + ahead * a.cos[0], a.y[0] + ahead * a.sin[0]
+        velocity = a.speed[0] * a.cos[0], a.speed[0] * a.sin[0]
+        frames.append((x, y, a.z[0], heading, *velocity, a.status[0] == 1))
+        envs.step(np.zeros(1, np.int64))
+    series = dict(zip(names, zip(*frames, strict=True), strict=True))
+    values = {name: np.stack(value, 1) for name, value in series.items()}
+    tracks = Tracks(
+        id=np.arange(agents) + 10,
+        kind=np.zeros(agents, np.uint8),
+        length=b.length[0].copy(),
+        width=b.width[0].copy(),
+        height=np.zeros(agents, np.float32),
+        **{name: values[name].astype(np.float64) for name in ("x", "y", "z")},
+        **{name: values[name].astype(np.float32) for name in ("heading", "vx", "vy")},
+        valid=values["valid"],
+    )
+    return Scene.recorded(tracks, current=0, ego=0, map="riverside", dt=0.1, name="recorded")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return recorded()
+
+
+def centres(engine, world=0):
+    """Middles of the boxes of a world, [agent, 2]."""
+    a, b = engine.agents, engine.bodies
+    ahead = 0.5 * b.wheelbase[world]
+    x, y = a.x[world] + ahead * a.cos[world], a.y[world] + ahead * a.sin[world]
+    return np.stack([x, y], 1)
+
+
+def follow(envs, scene, slots):
+    """Replays a scene and returns the largest distance to its record, and events that came."""
+    ignore = np.zeros(envs.num_envs, np.int64)
+    events, worst = 0, 0.0
+    for moment in range(scene.current + 1, scene.steps - 1):
+        envs.step(ignore)
+        valid = scene.tracks.valid[slots, moment]
+        assert ((envs.engine.agents.status[0] != 0) == valid).all()
+        x, y = scene.tracks.x[slots, moment], scene.tracks.y[slots, moment]
+        apart = np.hypot(*(centres(envs.engine) - np.stack([x, y], 1))[valid].T)
+        worst = max(worst, float(apart.max()))
+        events |= int(np.bitwise_or.reduce(envs.engine.output.event[0]))
+    return worst, events
+
+
+def test_a_record_is_replayed_as_it_was(scene):
+    rules = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+    envs = ScenesVectorEnv(1, scene=scene, driver="replay", **rules, **SMALL)
+    observations, _ = envs.reset(seed=0)
+    assert envs.observation_space.contains(observations)
+    worst, events = follow(envs, scene, np.arange(len(scene.agents)))
+    assert worst < 1e-3
+    assert not events & 4
+
+
+def test_who_is_driven_leaves_the_record_and_the_others_do_not(scene):
+    envs = ScenesVectorEnv(1, scene=scene, on_collision="ignore", on_offroad="ignore", **SMALL)
+    envs.reset(seed=0)
+    for _ in range(25):
+        envs.step(np.array([2]))  # brakes
+    at = np.stack([scene.tracks.x[:, 25], scene.tracks.y[:, 25]], 1)
+    apart = np.hypot(*(centres(envs.engine) - at).T)
+    assert apart[0] > 1.0
+    assert (apart[1:] < 1e-3).all()
+
+
+def test_agents_come_and_go_with_their_record(scene):
+    tracks = scene.tracks
+    valid = tracks.valid.copy()
+    valid[2, :10], valid[3, 20:], valid[4, 5:15] = False, False, False
+    values = {name: getattr(tracks, name) for name in tracks.__dataclass_fields__}
+    cut = Scene.recorded(Tracks(**{**values, "valid": valid}), current=0, ego=0, map="riverside")
+    envs = ScenesVectorEnv(1, scene=cut, driver="replay", on_collision="ignore", **SMALL)
+    envs.reset(seed=0)
+    worst, _ = follow(envs, cut, np.arange(len(cut.agents)))
+    assert worst < 1e-3
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])
+def test_scenes_follow_each_other_in_every_mode(mode):
+    envs = ScenesVectorEnv(3, autoreset_mode=mode, scene_order="sequence", **SMALL)
+    envs.reset(seed=1)
+    assert envs.scene_of_row.tolist() == [0, 1, 0]
+    seen, waiting = set(), np.zeros(3, bool)
+    for _ in range(700):
+        if mode == "Disabled" and waiting.any():
+            envs.reset(options={"reset_mask": waiting})
+        _, _, terminated, truncated, infos = envs.step(np.full(3, 7))
+        waiting = terminated | truncated
+        seen |= set(zip(range(3), envs.scene_of_row.tolist(), strict=True))
+        if mode == "SameStep":
+            assert infos["valid"].all()
+    assert seen == {(row, number) for row in range(3) for number in range(2)}
+
+
+def test_an_episode_ends_with_the_scene():
+    first = built_in()[0]
+    alone = first.only(0)
+    envs = ScenesVectorEnv(2, scene=alone, **SMALL)
+    envs.reset(seed=0)
+    for step in range(1, alone.steps):
+        _, _, terminated, truncated, _ = envs.step(np.full(2, 0))  # stands
+        assert not terminated.any()
+        assert truncated.all() == (step == alone.steps - 1)
+
+
+def test_a_goal_is_reached_at_speed():
+    scene = built_in()[0].only(0)
+    envs = ScenesVectorEnv(1, scene=scene, driver="constant", **SMALL)
+    envs.reset(seed=0)
+    for _ in range(scene.steps):
+        _, _, terminated, _, infos = envs.step(np.zeros(1, np.int64))
+        if terminated[0]:
+            assert infos["final_info"]["last_goal"][0] == 1
+            return
+    raise AssertionError("it did not arrive")
+
+
+def test_rows_are_the_agents_that_are_asked_for(scene):
+    other = built_in()[0]
+    envs = ScenesVectorEnv(
+        12, scene=[scene, other], learners="all", scene_order="sequence", **SMALL
+    )
+    _, infos = envs.reset(seed=0)
+    assert envs.rows_per_world == 6
+    assert infos["valid"].reshape(2, 6).sum(1).tolist() == [6, 3]
+    with pytest.raises(ValueError, match="alike for all rows of a world"):
+        envs.reset(options={"reset_mask": np.arange(12) < 3})
+    nobody = Scene(other.agents, map="riverside", dt=0.1, steps=10)
+    with pytest.raises(SceneError, match="nobody for learners='interest'"):
+        ScenesVectorEnv(1, scene=nobody, learners="interest", **SMALL)
+
+
+def test_same_seed_same_bytes_whatever_the_threads(scene):
+    runs = []
+    for threads in (1, 2):
+        envs = ScenesVectorEnv(8, scene=[scene, *built_in()], layout="lean", num_threads=threads)
+        observations = [envs.reset(seed=5)[0].copy()]
+        rng = np.random.default_rng(0)
+        for _ in range(80):
+            observations.append(envs.step(rng.integers(0, 12, 8))[0].copy())
+        runs.append(np.stack(observations).tobytes())
+    assert runs[0] == runs[1]
+
+
+def test_a_state_comes_back_and_a_damaged_one_does_not(scene):
+    envs = ScenesVectorEnv(4, scene=[scene, *built_in()], **SMALL)
+    envs.reset(seed=2)
+    for _ in range(20):
+        envs.step(np.full(4, 5))
+    state = envs.get_state()
+    after = [envs.step(np.full(4, 5))[0].copy() for _ in range(60)]
+    envs.set_state(state)
+    assert all((envs.step(np.full(4, 5))[0] == one).all() for one in after)
+    bad = dict(state, **{"worlds.scene": np.full(4, 3, np.int32)})
+    with pytest.raises(ValueError, match=r"worlds\.scene.*from -1 to 2"):
+        envs.set_state(bad)
+
+
+def test_both_forms_are_made_by_their_id():
+    env = gymnasium.make("selfdrive_env/Scenes-v0", layout="lean")
+    observation, info = env.reset(seed=0)
+    assert env.observation_space.contains(observation) and info["speed"] == pytest.approx(8.0)
+    observation, _, _, _, info = env.step(env.action_space.sample())
+    assert np.isfinite(info["distance_to_goal"])
+    envs = gymnasium.make_vec("selfdrive_env/Scenes-v0", num_envs=2, layout="lean")
+    assert envs.reset(seed=0)[0].shape == (2, 395)
+
+
+def test_what_scenes_decide_is_refused():
+    with pytest.raises(TypeError, match="map is decided by the scenes"):
+        ScenesVectorEnv(1, map="harbour")
+    with pytest.raises(ValueError, match="learners"):
+        ScenesVectorEnv(1, learners="egos")
+    with pytest.raises(ValueError, match="traffic"):
+        ScenesVectorEnv(1, traffic="nobody")
+    with pytest.raises(TypeError, match="scene must be a Scene"):
+        ScenesVectorEnv(1, scene=3)
+    astray = Scene(
+        (Agent(7, x=-220.0, y=100.0, driver="learner"),), map="riverside", steps=9, ego=0
+    )
+    with pytest.raises(SceneError, match=r"agent 7: it stands .* m beside the lanes"):
+        ScenesVectorEnv(1, scene=astray, **SMALL)
+    with pytest.raises(SceneError, match="has no map"):
+        ScenesVectorEnv(1, scene=Scene((Agent(7, x=0.0, y=0.0),), steps=9, ego=0), **SMALL)
+
+
+FILES = ["ARG_Carcarana-4_5_T-1", "BEL_Putte-8_2_T-1", "DEU_A9-3_1_T-1", "DEU_Flensburg-10_1_T-1",
+    "USA_Lanker-1_1_T-1", "USA_US101-4_1_T-1", "ZAM_Tjunction-1_97_T-1"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_recorded_scenes_are_replayed(name, shared_data):
+    scene = load(shared_data / f"commonroad/scenarios/{name}.xml")
+    known = np.flatnonzero(scene.tracks.valid.any(1))
+    scene = scene.only(*[scene.agents[number].id for number in known])
+    scene = scene.with_ego(scene.agents[int(np.flatnonzero(scene.tracks.valid[:, 0])[0])].id)
+    rules = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+    envs = ScenesVectorEnv(1, scene=scene, driver="replay", **rules, **SMALL)
+    envs.reset(seed=0)
+    order = [scene.ego, *(n for n in range(len(scene.agents)) if n != scene.ego)]
+    ignore = np.zeros(1, np.int64)
+    for moment in range(scene.current + 1, scene.steps - 1):
+        envs.step(ignore)
+        valid = scene.tracks.valid[order, moment]
+        here = envs.engine.agents.status[0] != 0
+        assert (here == valid).all()
+        place = np.stack([scene.tracks.x[order, moment], scene.tracks.y[order, moment]], 1)
+        assert np.abs((centres(envs.engine) - place)[valid]).max() < 0.01
