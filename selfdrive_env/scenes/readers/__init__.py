@@ -102,7 +102,7 @@ def _module(name: str) -> str | None:
     for endings, module in READERS.items():
         if name.endswith(endings):
             return module
-    return "womd" if TFRECORD in name else None
+    return "womd.reader" if TFRECORD in name else None
 
 
 def _endings() -> str:

@@ -126,7 +126,7 @@ def _add_obstacle(contents: Contents, element: Element) -> None:
     for state in element.inside("trajectory", "state"):
         step, values = _state(state)
         states[step] = values
-    placed = {}
+    placed: dict[int, tuple[float, ...]] = {}
     for step, (x, y, heading, speed) in states.items():
         cos, sin = math.cos(heading), math.sin(heading)
         # The middle of the box may lie beside the point that the states tell of.
@@ -363,7 +363,7 @@ def _learner(element: Element, dt: float, network: RoadNetwork) -> tuple[Agent, 
 
 def _goal(element: Element, dt: float, network: RoadNetwork) -> tuple[Goal, int]:
     """Returns a goal, and its last step."""
-    spans = {}
+    spans: dict[str, Any] = {}
     for name, tag in (("time", "time"), ("heading", "orientation"), ("speed", "velocity")):
         child = element.child(tag)
         spans[name] = ALWAYS if child is None else _interval(child)
