@@ -49,6 +49,9 @@ OBSERVED = 50
 """Steps before what is to be foretold."""
 
 DT = 0.1
+TOUCHING = 0.2
+"""Boundaries of two drivable areas that are nearer than this are one [m]."""
+
 LANE_TYPES = {"VEHICLE": 2, "BUS": 2, "BIKE": 3}
 MARKS = {
     **{"DASHED_WHITE": 6, "DASH_SOLID_WHITE": 7, "SOLID_DASH_WHITE": 7, "SOLID_WHITE": 7},
@@ -195,11 +198,15 @@ def _map(path: Path, name: str, place: Place) -> tuple[list[Line], list[tuple[in
                     painted.add(ends)
                     lines.append(Line(free + len(painted), code, line))
     free += len(painted) + 1
+    rings = []
     for key, area in (whole.get("drivable_areas") or {}).items():
         field = f"drivable_areas[{key[:20]!r}].area_boundary"
         ring = points(area.get("area_boundary") if isinstance(area, dict) else None, where, field)
-        lines.append(Line(free, 15, _with_road_left(ring)))
-        free += 1
+        rings.append(_with_road_left(ring))
+    for number, ring in enumerate(rings):
+        for edge in _outside(ring, rings[:number] + rings[number + 1 :]):
+            lines.append(Line(free, 15, edge))
+            free += 1
     for key, crossing in (whole.get("pedestrian_crossings") or {}).items():
         field = f"pedestrian_crossings[{key[:20]!r}]"
         edges = [
@@ -260,6 +267,29 @@ def _with_road_left(ring: NDArray[np.float64]) -> NDArray[np.float64]:
     area = float(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1)))
     ring = ring if area >= 0.0 else ring[::-1]
     return ring if (ring[0] == ring[-1]).all() else np.concatenate([ring, ring[:1]])
+
+
+def _outside(ring: Any, others: list[Any]) -> list[NDArray[np.float64]]:
+    """Returns the pieces of a boundary that lie in no other area: areas share sides of theirs."""
+    middle = 0.5 * (ring[:-1, :2] + ring[1:, :2])
+    inner = np.zeros(len(middle), bool)
+    for other in others:
+        start, side = other[:-1, :2], np.diff(other[:, :2], axis=0)
+        length = np.maximum((side**2).sum(axis=1), 1e-12)
+        for number, (x, y) in enumerate(middle):
+            share = np.clip((((x, y) - start) * side).sum(axis=1) / length, 0.0, 1.0)
+            foot = start + share[:, None] * side
+            crossed = (start[:, 1] > y) != (other[1:, 1] > y)
+            rise = (y - start[crossed, 1]) / side[crossed, 1]
+            beyond = np.count_nonzero(start[crossed, 0] + rise * side[crossed, 0] > x)
+            near = np.hypot(*(foot - (x, y)).T).min() < TOUCHING if len(foot) else False
+            inner[number] |= bool(near or beyond % 2)
+    out, first = [], 0
+    for last in [*np.flatnonzero(inner).tolist(), len(middle)]:
+        if last > first:
+            out.append(ring[first : last + 1])
+        first = last + 1
+    return out
 
 
 def _ground(lines: list[Line], x: Any, y: Any, valid: NDArray[np.bool_]) -> Any:

@@ -92,6 +92,10 @@ def read(path: Path) -> Scene:
     """Returns the scene of a file."""
     try:
         contents = _contents(path)
+        if not contents.states and not contents.problems:
+            raise Place(path.name).error(
+                "the file", "has neither obstacles nor planning problems: it is a map alone"
+            )
         network = load_map(path)
         return _scene(contents, network, path)
     except MapError as error:
@@ -252,8 +256,6 @@ def _scene(contents: Contents, network: RoadNetwork, path: Path) -> Scene:
         learners.append(agent)
         last = max(last, until)
     place, count = Place(path.name), len(contents.states) + len(learners)
-    if not count:
-        raise place.error("the file", "has neither obstacles nor planning problems")
     if count * (last + 1) > MAX_CELLS:
         raise place.error("the file", f"has {last + 1} steps of {count} agents, too many to keep")
     tracks = _tracks(contents, learners, last + 1, network, place)
