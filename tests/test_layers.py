@@ -90,8 +90,11 @@ ORDER = {
         *(("scene",), ("readers",), ("command",), ("__init__",)),
     ),
     "scenes.readers": (
-        *(("crc32c", "recorded", "wire"), ("tfrecord",), ("womd_example", "womd_scenario")),
+        *(("recorded",), ("json_tables",)),
         *(("argoverse", "commonroad", "gpudrive", "scenarionet", "womd"), ("__init__",)),
+    ),
+    "scenes.readers.womd": (
+        *(("crc32c", "wire"), ("tfrecord", "scenario"), ("example",), ("reader",)),
     ),
     "engine": (
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),

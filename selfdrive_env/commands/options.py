@@ -9,19 +9,29 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from selfdrive_env.commands.groups import GROUPS
 from selfdrive_env.commands.listing import KINDS
+from selfdrive_env.commands.parts import (
+    FILES,
+    FOLDERS,
+    MAP,
+    Command,
+    add_json,
+    add_output,
+    whole,
+    with_completion,
+)
 from selfdrive_env.config.choices import AUTORESETS, BASELINES, POLICIES, TRAFFIC
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.presets import PRESETS
-from selfdrive_env.maps.readers import endings
 from selfdrive_env.training.config import PRESETS as TRAINING_PRESETS
 
-__all__ = ["COMMANDS", "MAP_COMMANDS", "PROBES", "SHELLS", "Command", "make_parser"]
+__all__ = ["COMMANDS", "GROUPS", "MAP", "PROBES", "SHELLS", "Command", "make_parser"]
 
 EXIT_CODES = """exit codes:
   0    done
@@ -31,37 +41,17 @@ EXIT_CODES = """exit codes:
 
 SHELLS = ("bash", "zsh", "tcsh")
 
-FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
-FOLDERS = {"bash": "_shtab_compgen_dirs", "zsh": "_files -/", "tcsh": "d"}
-"""What a shell completes an option with."""
-
 PROBES = (
     *("merge", "unprotected_left_turn", "four_way_stop", "roundabout_entry", "overtaking"),
     *("dense", "closed_road"),
 )
 """Of `evaluation.probes`, whose import takes long."""
 
-MAP = f"a built-in town, a map by seed (city:17) or a map file ({endings()})"
-MAPS = f"{MAP}, or a range of seeds (city:0-15)"
 POLICY = (
     f"{', '.join(BASELINES)} (an action), {', '.join(POLICIES)}, a run's folder, a policy file, or "
     "an SB3 file (.zip)"
 )
 SETTING = "a setting of the environment; the value is JSON, or else text"
-
-
-class Command(NamedTuple):
-    """One command."""
-
-    name: str
-    help: str
-    run: str
-    """module:function, which takes the parsed options and returns the exit code."""
-
-    add: Callable[[argparse.ArgumentParser], None]
-    """Adds the options."""
-
-    example: str
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -79,10 +69,11 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for command in COMMANDS:
         _add(commands, command)
-    maps = commands.add_parser("map", help="describe, draw or write a map")
-    actions = maps.add_subparsers(required=True, metavar="ACTION", dest="action")
-    for command in MAP_COMMANDS:
-        _add(actions, command)
+    for name, (text, group) in GROUPS.items():
+        grouped = commands.add_parser(name, help=text)
+        actions = grouped.add_subparsers(required=True, metavar="ACTION", dest="action")
+        for command in group:
+            _add(actions, command)
     return parser
 
 
@@ -121,30 +112,10 @@ class _Completion(argparse.Action):
         parser.exit()
 
 
-def _with(action: argparse.Action, completion: dict[str, str]) -> None:
-    """Tells shells what an option is completed with."""
-    action.complete = completion  # type: ignore[attr-defined]
-
-
-def _json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _output(parser: argparse.ArgumentParser, metavar: str, text: str, **keywords: Any) -> None:
-    _with(parser.add_argument("-o", "--output", metavar=metavar, help=text, **keywords), FILES)
-
-
 def _settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help=SETTING
     )
-
-
-def _whole(text: str) -> int:
-    """Reads a whole number of at least 1."""
-    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return int(text)
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
@@ -154,25 +125,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
         choices=tuple(KINDS),
         help="only these (all)",
     )
-    _json(parser)
-
-
-def _add_map_info(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
-    _json(parser)
-
-
-def _add_map_plot(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
-    _output(parser, "PNG", "where to write it", required=True)
-    parser.add_argument("--size", type=int, default=1600,
-        help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
-    )  # fmt: skip
-
-
-def _add_map_export(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
-    _output(parser, "XODR", "where to write it (.xodr, .xodr.gz or .xodr.xz)", required=True)
+    add_json(parser)
 
 
 def _add_warmup(parser: argparse.ArgumentParser) -> None:
@@ -182,7 +135,7 @@ def _add_warmup(parser: argparse.ArgumentParser) -> None:
         default="cpu",
         help="cpu (the default), cuda, or cuda:1 and so on: compile kernels for that one, too",
     )
-    _json(parser)
+    add_json(parser)
 
 
 def _device(text: str) -> str:
@@ -192,19 +145,21 @@ def _device(text: str) -> str:
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES)
-    parser.add_argument("--worlds", type=_whole, default=32, help="number of worlds (%(default)s)")
-    parser.add_argument("--agents", type=_whole, default=32, help="of each world (%(default)s)")
-    parser.add_argument("--threads", type=_whole, default=1, help="of the CPU (%(default)s)")
+    with_completion(
+        parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES
+    )
+    parser.add_argument("--worlds", type=whole, default=32, help="number of worlds (%(default)s)")
+    parser.add_argument("--agents", type=whole, default=32, help="of each world (%(default)s)")
+    parser.add_argument("--threads", type=whole, default=1, help="of the CPU (%(default)s)")
     parser.add_argument(
         "--layout", default="full", choices=tuple(LAYOUTS), help="of a row (%(default)s)"
     )
-    parser.add_argument("--steps", type=_whole, default=100, help="of one run (%(default)s)")
+    parser.add_argument("--steps", type=whole, default=100, help="of one run (%(default)s)")
     parser.add_argument(
-        "--repeats", type=_whole, default=9, help="runs; the median counts (%(default)s)"
+        "--repeats", type=whole, default=9, help="runs; the median counts (%(default)s)"
     )
     parser.add_argument("--stages", action="store_true", help="print the time of each stage")
-    _json(parser)
+    add_json(parser)
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -214,13 +169,13 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     file = parser.add_argument(
         "--config", metavar="FILE", help="JSON or TOML file of settings that change the preset"
     )
-    _with(file, FILES)
+    with_completion(file, FILES)
     recipe = parser.add_argument(
         "--recipe",
         metavar="RECIPE",
         help="train in stages: selfplay, or a TOML or JSON file of stages",
     )
-    _with(recipe, FILES)
+    with_completion(recipe, FILES)
     parser.add_argument(
         "--set",
         nargs="+",
@@ -232,14 +187,18 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on from the newest checkpoint of the folder"
     )
-    _with(parser.add_argument("--out-dir", metavar="DIR", help="folder of the run"), FOLDERS)
+    with_completion(
+        parser.add_argument("--out-dir", metavar="DIR", help="folder of the run"), FOLDERS
+    )
     parser.add_argument("--updates", type=int, help="stop after so many updates, to go on later")
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     policies = f"{POLICY}; with a second one it is compared; merge FILE ... adds up what -o wrote"
-    _with(parser.add_argument("policy", metavar="POLICY", nargs="+", help=policies), FILES)
-    _with(
+    with_completion(
+        parser.add_argument("policy", metavar="POLICY", nargs="+", help=policies), FILES
+    )
+    with_completion(
         parser.add_argument(
             "--map",
             nargs="+",
@@ -264,7 +223,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         default=[0, 1, 2, 3],
         help="one a world (0 1 2 3); equal seeds make policies comparable",
     )
-    _with(
+    with_completion(
         parser.add_argument("--against", metavar="POLICY", help="compare on the same seeds"), FILES
     )
     parser.add_argument(
@@ -294,18 +253,22 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="for evaluation.json, recordings and films (with --film runs/evaluation)",
     )
-    _with(folder, FOLDERS)
+    with_completion(folder, FOLDERS)
     parser.add_argument("--shard", metavar="I/N", help="only the I-th of N parts of the worlds")
     counts = "file for all counts; merge reads it"
-    _with(parser.add_argument("-o", "--output", type=Path, metavar="JSON", help=counts), FILES)
-    _json(parser)
+    with_completion(
+        parser.add_argument("-o", "--output", type=Path, metavar="JSON", help=counts), FILES
+    )
+    add_json(parser)
     drives = ("map", "minutes", "seeds", "preset", "probes", "trials")
     parser.set_defaults(usual={name: parser.get_default(name) for name in drives})
 
 
 def _add_play(parser: argparse.ArgumentParser) -> None:
-    _with(parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES)
-    _with(
+    with_completion(
+        parser.add_argument("--map", default="riverside", help=f"{MAP} (%(default)s)"), FILES
+    )
+    with_completion(
         parser.add_argument(
             "--traffic",
             default="idm",
@@ -315,13 +278,13 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
         ),
         FILES,
     )
-    _with(
+    with_completion(
         parser.add_argument(
             "--policy", metavar="POLICY", help=f"drives until you take over: {POLICY}"
         ),
         FILES,
     )
-    parser.add_argument("--agents", type=_whole, help="of the world, you included (30)")
+    parser.add_argument("--agents", type=whole, help="of the world, you included (30)")
     parser.add_argument("--seed", type=int, help="of the first episode (any)")
     parser.add_argument("--dt", type=float, help="length of a step in seconds (0.1)")
     parser.add_argument("--preset", choices=list(PRESETS), help="reward weights (eval)")
@@ -329,21 +292,21 @@ def _add_play(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--observed", action="store_true", help="begin with the observation shown")
     parser.add_argument("--size", type=int, default=720, help="of the picture [px] (%(default)s)")
     where = "where the key E saves; a number is added (%(default)s)"
-    _output(parser, "EPISODE", where, default="play.episode")
+    add_output(parser, "EPISODE", where, default="play.episode")
 
 
 def _add_replay(parser: argparse.ArgumentParser) -> None:
     file = parser.add_argument(
         "episode", metavar="EPISODE", type=Path, help="a file that ends in .episode"
     )
-    _with(file, FILES)
-    _output(parser, "HTML", "where to write the page (beside the episode)", type=Path)
+    with_completion(file, FILES)
+    add_output(parser, "HTML", "where to write the page (beside the episode)", type=Path)
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:
     text = f"{', '.join(POLICIES)}, a run's folder or a policy file"
-    _with(parser.add_argument("policy", metavar="POLICY", help=text), FILES)
-    _output(parser, "ONNX", "where to write it (.onnx)", required=True)
+    with_completion(parser.add_argument("policy", metavar="POLICY", help=text), FILES)
+    add_output(parser, "ONNX", "where to write it (.onnx)", required=True)
 
 
 def _add_check(parser: argparse.ArgumentParser) -> None:
@@ -354,8 +317,8 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         help="id of an environment, or module:factory; without it only the installation is checked",
     )
     _settings(parser)
-    parser.add_argument("--num-envs", type=_whole, default=3, help="rows, 2 or more (%(default)s)")
-    parser.add_argument("--steps", type=_whole, default=60, help="of each run (%(default)s)")
+    parser.add_argument("--num-envs", type=whole, default=3, help="rows, 2 or more (%(default)s)")
+    parser.add_argument("--steps", type=whole, default=60, help="of each run (%(default)s)")
     parser.add_argument("--seed", type=int, default=7, help="(%(default)s)")
     parser.add_argument(
         "--modes",
@@ -366,42 +329,18 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
         help="autoreset modes that it has (SameStep NextStep Disabled)",
     )
     parser.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="to leave out")
-    _json(parser)
+    add_json(parser)
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    _output(parser, "FILM", "film to write, .mp4 or .gif (%(default)s)", default="selfdrive.mp4")
+    add_output(parser, "FILM", "film to write, .mp4 or .gif (%(default)s)", default="selfdrive.mp4")
     parser.add_argument("--map", default="harbour", help=f"{MAP} (%(default)s)")
-    parser.add_argument("--agents", type=_whole, default=100, help="in the world (%(default)s)")
-    parser.add_argument("--seconds", type=_whole, default=30, help="of the film (%(default)s)")
+    parser.add_argument("--agents", type=whole, default=100, help="in the world (%(default)s)")
+    parser.add_argument("--seconds", type=whole, default=30, help="of the film (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the world (%(default)s)")
     parser.add_argument("--size", type=int, default=512, help="of the picture [px] (%(default)s)")
-    _json(parser)
+    add_json(parser)
 
-
-MAP_COMMANDS: Sequence[Command] = (
-    Command(
-        "info",
-        "print figures about a map",
-        "selfdrive_env.commands.maps:info",
-        _add_map_info,
-        "selfdrive map info riverside --json",
-    ),
-    Command(
-        "plot",
-        "draw a map from above",
-        "selfdrive_env.commands.maps:draw",
-        _add_map_plot,
-        "selfdrive map plot riverside -o riverside.png",
-    ),
-    Command(
-        "export",
-        "write a map as OpenDRIVE",
-        "selfdrive_env.commands.maps:export",
-        _add_map_export,
-        "selfdrive map export riverside -o riverside.xodr",
-    ),
-)
 
 COMMANDS: Sequence[Command] = (
     Command(
@@ -475,4 +414,4 @@ COMMANDS: Sequence[Command] = (
         "selfdrive warmup",
     ),
 )
-"""Commands in the order of `--help`; `map` has its own below it."""
+"""Commands in the order of `--help`; `GROUPS` have their own below them."""

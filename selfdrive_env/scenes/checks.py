@@ -1,4 +1,4 @@
-"""What cannot be right in a scene: sizes, ids, tracks, bodies in each other, bodies off the road."""
+"""What cannot be right in a scene: sizes, ids, tracks, bodies in each other or off the road."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_choice, check_integer, check_number, suggestion
 from selfdrive_env.maps.road_network import RoadNetwork
@@ -130,8 +131,9 @@ def _odd_ids(scene: Scene) -> str | None:
 def _odd_surroundings(scene: Scene) -> str | None:
     if scene.map is not None and scene.roads is not None:
         return "it has a map and recorded roads; one of them is allowed"
-    if not isinstance(scene.map, str | RoadNetwork | None):
-        return f"map must be a name, a path, a RoadNetwork or None, got {type(scene.map).__name__}"
+    source: Any = scene.map
+    if not isinstance(source, str | RoadNetwork | None):
+        return f"map must be a name, a path, a RoadNetwork or None, got {type(source).__name__}"
     if scene.lights is not None and scene.lights.state.shape[1] != scene.steps:
         return f"lights have {scene.lights.state.shape[1]} steps, the scene {scene.steps}"
     return None
@@ -148,7 +150,7 @@ def _odd_tracks(scene: Scene) -> str | None:
         return f"tracks have {tracks.num_steps} steps, the scene {scene.steps}"
     if tracks.id.tolist() != [agent.id for agent in scene.agents]:
         return "tracks.id must be the ids of the agents, in their order"
-    recorded = tracks.valid.any(axis=1)
+    recorded: NDArray[np.bool_] = np.asarray(tracks.valid.any(axis=1))
     for number, agent in enumerate(scene.agents):
         if agent.driver == "replay" and not recorded[number]:
             return f"agent {agent.id} is to be replayed, but its track is nowhere valid"

@@ -68,7 +68,7 @@ def added(scene: Scene, agent: Agent) -> Scene:
     return replace(scene, agents=(*scene.agents, agent), tracks=tracks)
 
 
-def moved(scene: Scene, id: int, place: dict[str, float]) -> Scene:
+def moved(scene: Scene, id: int, place: dict[str, Any]) -> Scene:
     """Returns the scene with an agent elsewhere; its recorded track moves and turns with it."""
     number = scene.index(id)
     agents, old = list(scene.agents), scene.agents[number]
@@ -110,12 +110,12 @@ def driven(scene: Scene, driver: str, ids: Sequence[int]) -> Scene:
 
 
 def shortened(scene: Scene, steps: int, start: int) -> Scene:
-    """Returns `steps` moments of a scene, from `start` on; who is replayed in others is left out."""
+    """Returns `steps` moments of a scene from `start` on, without who is replayed in others."""
     check_integer("start", start, 0, scene.current)
     check_integer("steps", steps, scene.current - start + 1, scene.steps - start)
     part, span = slice(start, start + steps), start * scene.dt
     if scene.tracks is not None:
-        there = scene.tracks.valid[:, part].any(axis=1)
+        there: NDArray[np.bool_] = np.asarray(scene.tracks.valid[:, part].any(axis=1))
         seen = [
             agent.id
             for agent, valid in zip(scene.agents, there.tolist(), strict=True)
@@ -139,9 +139,7 @@ def shortened(scene: Scene, steps: int, start: int) -> Scene:
         for agent in scene.agents
     )
     current = scene.current - start
-    return replace(
-        scene, agents=agents, tracks=tracks, lights=lights, steps=steps, current=current
-    )
+    return replace(scene, agents=agents, tracks=tracks, lights=lights, steps=steps, current=current)
 
 
 def mirrored(scene: Scene) -> Scene:
@@ -229,7 +227,6 @@ def _series(tracks: Tracks, values: dict[str, Any]) -> Tracks:
     return replace(
         tracks,
         **{
-            name: np.ascontiguousarray(values[name], getattr(tracks, name).dtype)
-            for name in SERIES
+            name: np.ascontiguousarray(values[name], getattr(tracks, name).dtype) for name in SERIES
         },
     )

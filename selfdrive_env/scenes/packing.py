@@ -52,7 +52,8 @@ def pack(scene: Scene) -> columns.Arrays:
     for name, kind in PARTS.items():
         part = getattr(scene, name)
         if part is not None:
-            out |= {f"{name}.{field.name}": getattr(part, field.name) for field in fields(kind)}
+            for field in fields(kind):
+                out[f"{name}.{field.name}"] = getattr(part, field.name)
     if isinstance(scene.map, RoadNetwork):
         out |= {f"{MAP}{name}": array for name, array in scene.map.arrays().items()}
     return out
@@ -111,7 +112,7 @@ def _pack_agents(agents: Sequence[Agent]) -> columns.Arrays:
     texts = [name for agent in agents for name in agent.route]
     texts += [name for goal in goals for name in goal.lanes]
     outline = [point for goal in goals for point in goal.outline]
-    out = {
+    out: columns.Arrays = {
         "agents.id": np.array([agent.id for agent in agents], np.int64),
         "agents.kind": np.array([KINDS.index(agent.kind) for agent in agents], np.uint8),
         "agents.driver": np.array([DRIVERS.index(agent.driver) for agent in agents], np.uint8),
@@ -179,7 +180,9 @@ def _unpack_goals(arrays: Mapping[str, NDArray[Any]], texts: list[str]) -> list[
     outlines = _split([tuple(point) for point in points.tolist()], corners, "goals.corners")
     out = []
     for row, names, outline in zip(numbers.tolist(), lanes, outlines, strict=True):
-        spans = {name: tuple(row[4 + 2 * i : 6 + 2 * i]) for i, name in enumerate(SPANS)}
+        spans: dict[str, Any] = {
+            name: tuple(row[4 + 2 * i : 6 + 2 * i]) for i, name in enumerate(SPANS)
+        }
         place = dict(zip(GOAL, row, strict=False))
         out.append(Goal(**place, **spans, outline=tuple(outline), lanes=tuple(names)))
     return out

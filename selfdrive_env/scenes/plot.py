@@ -57,6 +57,9 @@ LANE_WIDTH, BIKE_WIDTH = 3.6, 1.8
 
 KIND_COLOURS = {"pedestrian": WALKER, "bicycle": CYCLIST, "other": OTHER}
 
+TRACK = LEARNER
+"""Of tracks of vehicles."""
+
 SHOWN_LIGHTS = {
     **dict.fromkeys(("arrow_stop", "stop", "flashing_stop"), RED),
     **dict.fromkeys(("arrow_caution", "caution", "flashing_caution"), YELLOW),
@@ -188,6 +191,7 @@ def _draw_tracks(pen: ImageDraw, scene: Scene, view: View) -> None:
     steps = np.arange(scene.steps)
     for number in range(len(scene.agents)):
         colour = _colour(scene, number)
+        colour = TRACK if colour == SCRIPTED else colour  # white is what lines are painted in
         there = scene.tracks.valid[number]
         for part, opacity in ((steps <= scene.current, 70), (steps >= scene.current, 190)):
             chosen = there & part

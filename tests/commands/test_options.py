@@ -19,12 +19,13 @@ import pytest
 import selfdrive_env
 from selfdrive_env import __main__ as program
 from selfdrive_env.__main__ import main
-from selfdrive_env.commands.options import COMMANDS, MAP_COMMANDS, PROBES, SHELLS, make_parser
+from selfdrive_env.commands.options import COMMANDS, GROUPS, PROBES, SHELLS, make_parser
 from tests.interrupt import interrupt
 
 ROOT = Path(selfdrive_env.__file__).parents[1]
 DOCS = ROOT / "docs" / "cli.md"
-ALL = [*COMMANDS, *MAP_COMMANDS]
+GROUPED = {(word, c.name): c for word, (_, group) in GROUPS.items() for c in group}
+ALL = [*COMMANDS, *GROUPED.values()]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
@@ -49,7 +50,8 @@ def test_a_command_has_an_example_that_parses_and_code_that_exists(command: Any)
 def test_help_shows_the_example_and_a_text_for_each_option(
     command: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [command.name] if command in COMMANDS else ["map", command.name]
+    grouped = [words for words, one in GROUPED.items() if one is command]
+    words = grouped[0] if grouped else [command.name]
     with pytest.raises(SystemExit) as stopped:
         main([*words, "--help"])
     assert stopped.value.code == 0
@@ -68,7 +70,7 @@ def test_the_probes_are_those_of_the_evaluation() -> None:
 def test_the_docs_have_the_table_of_commands() -> None:
     rows = re.findall(r"^\| `(.+?)` \| (.+?) \| `(.+?)` \|$", DOCS.read_text(), re.MULTILINE)
     here = [(c.name, c.help, c.example) for c in COMMANDS]
-    here += [(f"map {c.name}", c.help, c.example) for c in MAP_COMMANDS]
+    here += [(" ".join(words), c.help, c.example) for words, c in GROUPED.items()]
     assert rows == here
 
 

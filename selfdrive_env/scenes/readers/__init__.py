@@ -15,7 +15,7 @@ from selfdrive_env.scenes.agents import SceneError
 from selfdrive_env.scenes.readers.recorded import Record, what_it_is
 from selfdrive_env.scenes.scene import SUFFIX, Scene
 
-__all__ = ["READERS", "Record", "files", "load", "records"]
+__all__ = ["READERS", "REPORT", "Record", "files", "load", "records"]
 
 READERS = {
     (".xml", ".xml.gz", ".xml.xz"): "commonroad",
@@ -27,6 +27,9 @@ READERS = {
 
 TFRECORD = ".tfrecord"
 """Within the name of a file of the Waymo Open Motion Dataset, whose ending counts its parts."""
+
+REPORT = "conversion.json"
+"""What `scenes convert` tells beside the scenes that it writes."""
 
 PICKLES = (".pkl", ".pickle")
 
@@ -92,7 +95,7 @@ def files(source: str | os.PathLike[str]) -> list[Path]:
     found = [
         one
         for one in sorted(path.rglob("*"))
-        if one.is_file() and not one.name.startswith((".", "log_map_archive_"))
+        if one.is_file() and not one.name.startswith((".", "log_map_archive_", REPORT))
     ]
     return [one for one in found if one.name.lower().endswith(SUFFIX) or _module(one.name.lower())]
 
@@ -102,7 +105,7 @@ def _module(name: str) -> str | None:
     for endings, module in READERS.items():
         if name.endswith(endings):
             return module
-    return "womd" if TFRECORD in name else None
+    return "womd.reader" if TFRECORD in name else None
 
 
 def _endings() -> str:

@@ -92,6 +92,10 @@ def read(path: Path) -> Scene:
     """Returns the scene of a file."""
     try:
         contents = _contents(path)
+        if not contents.states and not contents.problems:
+            raise Place(path.name).error(
+                "the file", "has neither obstacles nor planning problems: it is a map alone"
+            )
         network = load_map(path)
         return _scene(contents, network, path)
     except MapError as error:
@@ -126,7 +130,7 @@ def _add_obstacle(contents: Contents, element: Element) -> None:
     for state in element.inside("trajectory", "state"):
         step, values = _state(state)
         states[step] = values
-    placed = {}
+    placed: dict[int, tuple[float, ...]] = {}
     for step, (x, y, heading, speed) in states.items():
         cos, sin = math.cos(heading), math.sin(heading)
         # The middle of the box may lie beside the point that the states tell of.
@@ -252,8 +256,6 @@ def _scene(contents: Contents, network: RoadNetwork, path: Path) -> Scene:
         learners.append(agent)
         last = max(last, until)
     place, count = Place(path.name), len(contents.states) + len(learners)
-    if not count:
-        raise place.error("the file", "has neither obstacles nor planning problems")
     if count * (last + 1) > MAX_CELLS:
         raise place.error("the file", f"has {last + 1} steps of {count} agents, too many to keep")
     tracks = _tracks(contents, learners, last + 1, network, place)
@@ -363,7 +365,7 @@ def _learner(element: Element, dt: float, network: RoadNetwork) -> tuple[Agent, 
 
 def _goal(element: Element, dt: float, network: RoadNetwork) -> tuple[Goal, int]:
     """Returns a goal, and its last step."""
-    spans = {}
+    spans: dict[str, Any] = {}
     for name, tag in (("time", "time"), ("heading", "orientation"), ("speed", "velocity")):
         child = element.child(tag)
         spans[name] = ALWAYS if child is None else _interval(child)

@@ -6,17 +6,17 @@ neighbours and speed limits are in none of them.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.scenes.agents import SceneError
 from selfdrive_env.scenes.edits import wrapped
+from selfdrive_env.scenes.readers.json_tables import coordinate, get, numbers, read_json
 from selfdrive_env.scenes.readers.recorded import (
     KIND_NAMES,
     MAX_CELLS,
@@ -25,8 +25,6 @@ from selfdrive_env.scenes.readers.recorded import (
     at_origin,
     make_tracks,
     origin_of,
-    read_bytes,
-    what_it_is,
 )
 from selfdrive_env.scenes.roads import LIGHT_STATES, ROAD_TYPES, Lights, Line, Roads
 from selfdrive_env.scenes.scene import Scene
@@ -49,8 +47,6 @@ CODES = {
 
 NO_VALUE = -10000.0
 
-Kind = TypeVar("Kind")
-
 
 def records(path: Path) -> Iterator[Record]:
     """Yields the scene of a file."""
@@ -60,13 +56,7 @@ def records(path: Path) -> Iterator[Record]:
 def read(path: Path) -> Scene:
     """Returns the scene of a file."""
     place = Place(path.name)
-    content = read_bytes(path)
-    try:
-        whole = json.loads(content, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        kind = what_it_is(content[:64])
-        told = f"is no JSON ({str(error)[:120]})" if kind == "JSON" else f"is {kind}"
-        raise place.error("the file", f"{told}; {FORMAT} is wanted") from None
+    whole = read_json(path, FORMAT)
     if not isinstance(whole, dict) or not {"objects", "roads"} <= whole.keys():
         keys = ", ".join(list(whole)[:6]) if isinstance(whole, dict) else "a list"
         if isinstance(whole, dict) and "lane_segments" in whole:
@@ -75,19 +65,15 @@ def read(path: Path) -> Scene:
     return _scene(whole, place, str(path))
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
 def _scene(whole: dict[str, Any], place: Place, source: str) -> Scene:
-    objects = _get(whole, "objects", list, place, "the file")
+    objects = get(whole, "objects", list, place, "the file")
     if not objects:
         raise place.error("objects", "is empty; at least one is wanted")
     series, valid = _series(objects, place)
     names = ("length", "width", "height")
     sizes = [[_number(one, n, place, i, 0.0) for n in names] for i, one in enumerate(objects)]
     kinds = [
-        KIND_NAMES.get(_get(one, "type", str, place, f"objects[{i}]").lower(), OTHER)
+        KIND_NAMES.get(get(one, "type", str, place, f"objects[{i}]").lower(), OTHER)
         for i, one in enumerate(objects)
     ]
     numbered = all(isinstance(one.get("id"), int) for one in objects)
@@ -105,7 +91,7 @@ def _scene(whole: dict[str, Any], place: Place, source: str) -> Scene:
     ego = metadata.get("sdc_track_index")
     if not isinstance(ego, int) or not 0 <= ego < len(objects):
         ego = -1
-    parts = {
+    parts: dict[str, Any] = {
         "roads": _roads(whole, origin, place),
         "lights": _lights(whole.get("tl_states"), origin, steps, place),
         "of_interest": _of_interest(metadata, ids),
@@ -117,15 +103,6 @@ def _scene(whole: dict[str, Any], place: Place, source: str) -> Scene:
     return Scene.recorded(tracks, current=min(CURRENT, steps - 1), ego=ego, **parts)
 
 
-def _get(table: Any, name: str, kind: type[Kind], place: Place, where: str) -> Kind:
-    """Returns an entry of a table, which has to be of a kind."""
-    value = table.get(name) if isinstance(table, dict) else None
-    if not isinstance(value, kind):
-        got = "missing" if value is None else repr(value)[:60]
-        raise place.error(f"{where}.{name}", f"is {got}; a {kind.__name__} is wanted")
-    return value
-
-
 def _number(table: dict[str, Any], name: str, place: Place, row: int, default: float) -> float:
     value = table.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -133,17 +110,9 @@ def _number(table: dict[str, Any], name: str, place: Place, row: int, default: f
     return float(value)
 
 
-def _array(values: Any, place: Place, where: str) -> NDArray[np.float64]:
-    """Returns a list of numbers as an array; texts, lists and huge whole numbers are none."""
-    array = np.array(values) if isinstance(values, list) else np.array("")
-    if array.ndim != 1 or (array.dtype.kind not in "iufb" and len(array)):
-        raise place.error(where, "must be a list of numbers")
-    return array.astype(np.float64)
-
-
 def _series(objects: list[Any], place: Place) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Returns x, y, z, heading, vx, vy and which are valid, [object, step] each."""
-    steps = len(_get(objects[0], "valid", list, place, "objects[0]"))
+    steps = len(get(objects[0], "valid", list, place, "objects[0]"))
     if not 1 <= steps * len(objects) <= MAX_CELLS:
         raise place.error("objects[0].valid", f"has {steps} entries for {len(objects)} objects")
     columns: dict[str, list[Any]] = {name: [] for name in ("x", "y", "z", "heading", "vx", "vy")}
@@ -151,7 +120,7 @@ def _series(objects: list[Any], place: Place) -> tuple[dict[str, Any], NDArray[n
     for number, one in enumerate(objects):
         where = f"objects[{number}]"
         lists = {
-            name: _get(one, name, list, place, where)
+            name: get(one, name, list, place, where)
             for name in ("position", "velocity", "heading", "valid")
         }
         for name, values in lists.items():
@@ -163,9 +132,9 @@ def _series(objects: list[Any], place: Place) -> tuple[dict[str, Any], NDArray[n
             ("x", "position", "x"), ("y", "position", "y"), ("z", "position", "z"),
             ("vx", "velocity", "x"), ("vy", "velocity", "y"),
         ):  # fmt: skip
-            columns[name].append(_axis(lists[entry], axis, place, f"{where}.{entry}"))
-        columns["heading"].append(_array(lists["heading"], place, f"{where}.heading"))
-        seen = _array(lists["valid"], place, f"{where}.valid")
+            columns[name].append(coordinate(lists[entry], axis, place, f"{where}.{entry}"))
+        columns["heading"].append(numbers(lists["heading"], place, f"{where}.heading"))
+        seen = numbers(lists["valid"], place, f"{where}.valid")
         if not np.isin(seen, (0.0, 1.0)).all():
             raise place.error(f"{where}.valid", "must be a list of true and false")
         valid.append(seen > 0.0)
@@ -176,19 +145,6 @@ def _series(objects: list[Any], place: Place) -> tuple[dict[str, Any], NDArray[n
     for name in ("vx", "vy", "z"):
         series[name][series[name] == NO_VALUE] = 0.0
     return series, whole
-
-
-def _axis(points: list[Any], axis: str, place: Place, where: str) -> NDArray[np.float64]:
-    """Returns a coordinate of points; z is 0 where they have none."""
-    try:
-        values = [point[axis] for point in points]
-    except KeyError:
-        if axis == "z" and not any("z" in point for point in points):
-            return np.zeros(len(points))
-        raise place.error(where, f"has an entry without {axis}") from None
-    except TypeError:
-        raise place.error(where, "must be a list of points with x and y") from None
-    return _array(values, place, f"{where}.{axis}")
 
 
 def _in_degrees(series: dict[str, Any], valid: NDArray[np.bool_]) -> bool:
@@ -209,24 +165,24 @@ def _in_degrees(series: dict[str, Any], valid: NDArray[np.bool_]) -> bool:
 
 
 def _roads(whole: dict[str, Any], origin: Any, place: Place) -> Roads:
-    roads = _get(whole, "roads", list, place, "the file")
+    roads = get(whole, "roads", list, place, "the file")
     lines, total = [], 0
-    ids = [road.get("id") if isinstance(road, dict) else None for road in roads]
+    ids: list[Any] = [road.get("id") if isinstance(road, dict) else None for road in roads]
     if not all(type(one) is int and abs(one) < 2**62 for one in ids) or len(set(ids)) < len(ids):
         ids = list(range(len(roads)))
     for number, road in enumerate(roads):
         where = f"roads[{number}]"
-        word = _get(road, "type", str, place, where)
+        word = get(road, "type", str, place, where)
         code = road.get("map_element_id", CODES.get(word, -1))
         if code not in ROAD_TYPES:
             raise place.error(
                 f"{where}.map_element_id", f"is {code!r:.40}; one of {list(ROAD_TYPES)} is wanted"
             )
-        points = _get(road, "geometry", list, place, where)
+        points = get(road, "geometry", list, place, where)
         total += len(points)
         if total > MAX_CELLS:
             raise place.error("roads", f"have more than {MAX_CELLS} points")
-        xyz = [_axis(points, axis, place, f"{where}.geometry") for axis in "xyz"]
+        xyz = [coordinate(points, axis, place, f"{where}.geometry") for axis in "xyz"]
         lines.append(Line(ids[number], int(code), np.stack(xyz, axis=1)))
     return Roads.of(at_origin(lines, origin, place))
 
@@ -239,10 +195,10 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
     lanes, positions, shown = [], [], np.full((len(states), steps), -1, np.int8)
     for row, (lane, table) in enumerate(states.items()):
         where = f"tl_states[{lane[:20]!r}]"
-        words = _get(table, "state", list, place, where)
-        times = _array(_get(table, "time_index", list, place, where), place, f"{where}.time_index")
+        words = get(table, "state", list, place, where)
+        times = numbers(get(table, "time_index", list, place, where), place, f"{where}.time_index")
         axes = [
-            _array(table.get(axis, [0.0] * len(words)), place, f"{where}.{axis}") for axis in "xyz"
+            numbers(table.get(axis, [0.0] * len(words)), place, f"{where}.{axis}") for axis in "xyz"
         ]
         if not lane.lstrip("-").isdigit() or len(lane) > 18:
             raise place.error(where, "is no number of a lane")

@@ -19,8 +19,8 @@ from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.scenes.tracks import BICYCLE, OTHER, PEDESTRIAN, VEHICLE, Tracks
 
 __all__ = [
-    *("MAX_BYTES", "MAX_CELLS", "Place", "Record", "at_origin", "make_tracks", "origin_of"),
-    *("read_bytes", "velocities", "what_it_is"),
+    *("MAX_BYTES", "MAX_CELLS", "Place", "Record", "at_origin", "make_tracks", "numbered"),
+    *("origin_of", "read_bytes", "velocities", "what_it_is"),
 ]
 
 MAX_BYTES = 1 << 29
@@ -134,6 +134,20 @@ def at_origin(lines: list[Line], origin: tuple[float, float, float], place: Plac
     return out
 
 
+def numbered(names: list[str]) -> list[int]:
+    """Returns names as numbers; those that are none, such as "ego", come after the others."""
+    numbers = [
+        int(name) if name.isascii() and name.isdigit() and len(name) < 18 else -1 for name in names
+    ]
+    if len(set(numbers) - {-1}) < sum(number >= 0 for number in numbers):
+        return list(range(len(names)))  # two names of one number
+    free = max([*numbers, 0]) + 1
+    for place, number in enumerate(numbers):
+        if number < 0:
+            numbers[place], free = free, free + 1
+    return numbers
+
+
 def velocities(x: Any, y: Any, valid: Any, dt: float) -> tuple[Any, Any]:
     """Returns velocities of tracks that have none, [agent, step] each: central differences."""
     before = np.concatenate([np.zeros_like(valid[:, :1]), valid[:, :-1]], axis=1) & valid
@@ -175,7 +189,9 @@ def make_tracks(
     usual = np.array([SIZE[int(code)] for code in kinds]).reshape(-1, 3)
     sizes = np.where(sizes > 0.05, sizes, usual)
     for row in np.flatnonzero((sizes > MAX_SIZE).any(axis=1)).tolist():
-        raise place.error(f"track {id[row]}", f"is {sizes[row].max():g} m long, at most 60 m may be")
+        raise place.error(
+            f"track {id[row]}", f"is {sizes[row].max():g} m long, at most 60 m may be"
+        )
     limits = dict.fromkeys(("x", "y", "z"), MAX_COORDINATE) | dict.fromkeys(("vx", "vy"), MAX_SPEED)
     out = {}
     for name, value in series.items():

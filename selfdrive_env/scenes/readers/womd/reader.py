@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from selfdrive_env.scenes.readers import womd_example, womd_scenario
 from selfdrive_env.scenes.readers.recorded import Record
-from selfdrive_env.scenes.readers.tfrecord import Entry, entries
-from selfdrive_env.scenes.readers.wire import Message, WireError, fields
+from selfdrive_env.scenes.readers.womd import example, scenario
+from selfdrive_env.scenes.readers.womd.tfrecord import Entry, entries
+from selfdrive_env.scenes.readers.womd.wire import Message, WireError, fields
 from selfdrive_env.scenes.scene import Scene
 
 __all__ = ["records"]
@@ -29,8 +29,8 @@ def _read(entry: Entry) -> Scene:
     source = f"{entry.path}#{entry.number}"
     try:
         if _is_example(data):
-            return womd_example.read(data, place, source)
-        return womd_scenario.read(data, place, source)
+            return example.read(data, place, source)
+        return scenario.read(data, place, source)
     except WireError as error:
         raise place.error("the record", f"is damaged, or no WOMD scene: {error}") from None
 

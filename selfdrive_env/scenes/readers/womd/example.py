@@ -18,7 +18,8 @@ from selfdrive_env.scenes.readers.recorded import (
     make_tracks,
     origin_of,
 )
-from selfdrive_env.scenes.readers.wire import (
+from selfdrive_env.scenes.readers.womd.scenario import TYPES
+from selfdrive_env.scenes.readers.womd.wire import (
     Message,
     WireError,
     fields,
@@ -27,7 +28,6 @@ from selfdrive_env.scenes.readers.wire import (
     message,
     text,
 )
-from selfdrive_env.scenes.readers.womd_scenario import TYPES
 from selfdrive_env.scenes.roads import LIGHT_STATES, ROAD_TYPES, Lights, Line, Roads
 from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.scenes.tracks import OTHER
@@ -201,15 +201,17 @@ def _roads(example: Example, origin: Any) -> Roads | None:
     # Points of one line stand in order, but may be apart from each other.
     order = np.argsort(name, kind="stable")
     xyz, kind, name = xyz[order], kind[order], name[order]
-    starts = np.flatnonzero(np.diff(name, prepend=name[:1] - 1)) if len(name) else []
-    ends = np.append(starts[1:], len(name)) if len(name) else []
+    if not len(name):
+        return None
+    starts = np.flatnonzero(np.diff(name, prepend=name[:1] - 1))
+    ends = np.append(starts[1:], len(name))
     lines = []
     for start, end in zip(starts, ends, strict=True):
         code = int(kind[start])
         if code not in ROAD_TYPES:
             raise place.error(f"{prefix}/type", f"is {code}; one of {list(ROAD_TYPES)} is wanted")
         lines.append(Line(int(name[start]), code, xyz[start:end]))
-    return Roads.of(at_origin(lines, origin, place)) if lines else None
+    return Roads.of(at_origin(lines, origin, place))
 
 
 def _lights(example: Example, origin: Any, steps: int) -> Lights | None:

@@ -16,7 +16,7 @@ from selfdrive_env.scenes.readers.recorded import (
     make_tracks,
     origin_of,
 )
-from selfdrive_env.scenes.readers.wire import (
+from selfdrive_env.scenes.readers.womd.wire import (
     Message,
     WireError,
     fields,

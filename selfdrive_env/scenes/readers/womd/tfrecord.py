@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from selfdrive_env.scenes.agents import SceneError
-from selfdrive_env.scenes.readers.crc32c import crc32c, masked
 from selfdrive_env.scenes.readers.recorded import Place, what_it_is
+from selfdrive_env.scenes.readers.womd.crc32c import crc32c, masked
 
 __all__ = ["Entry", "entries"]
 

@@ -1,0 +1,126 @@
+"""Commands with a word before their own: those of maps, and those of scenes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from selfdrive_env.commands.parts import (
+    FILES,
+    FOLDERS,
+    MAP,
+    MAPS,
+    Command,
+    add_json,
+    add_output,
+    whole,
+    with_completion,
+)
+
+__all__ = ["GROUPS"]
+
+SCENES = "a file of a data set, or .scene; or a folder of them"
+
+
+def _add_map_info(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
+    add_json(parser)
+
+
+def _add_map_plot(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("file", metavar="MAP", nargs="+", help=MAPS), FILES)
+    add_output(parser, "PNG", "where to write it", required=True)
+    parser.add_argument("--size", type=int, default=1600,
+        help="longer side [px]; of several maps, that of the whole sheet (%(default)s)",
+    )  # fmt: skip
+
+
+def _add_map_export(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("file", metavar="MAP", help=MAP), FILES)
+    add_output(parser, "XODR", "where to write it (.xodr, .xodr.gz or .xodr.xz)", required=True)
+
+
+def _add_scenes_info(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("source", metavar="SRC", nargs="+", help=SCENES), FILES)
+    add_json(parser)
+
+
+def _add_scenes_plot(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("source", metavar="SRC", help="a file of scenes"), FILES)
+    add_output(parser, "PNG", "where to write it", required=True)
+    parser.add_argument(
+        "--record", type=int, default=0, help="which scene of the file, from 0 (%(default)s)"
+    )
+    parser.add_argument("--size", type=int, default=1200, help="longer side [px] (%(default)s)")
+
+
+def _add_scenes_convert(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("source", metavar="SRC", nargs="+", help=SCENES), FILES)
+    folder = parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", required=True,
+        help="folder for .scene files and a report",
+    )  # fmt: skip
+    with_completion(folder, FOLDERS)
+    parser.add_argument(
+        "--jobs", type=whole, default=1, help="processes that read at once (%(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out what the folder has already"
+    )
+    add_json(parser)
+
+
+MAP_COMMANDS: Sequence[Command] = (
+    Command(
+        "info",
+        "print figures about a map",
+        "selfdrive_env.commands.maps:info",
+        _add_map_info,
+        "selfdrive map info riverside --json",
+    ),
+    Command(
+        "plot",
+        "draw a map from above",
+        "selfdrive_env.commands.maps:draw",
+        _add_map_plot,
+        "selfdrive map plot riverside -o riverside.png",
+    ),
+    Command(
+        "export",
+        "write a map as OpenDRIVE",
+        "selfdrive_env.commands.maps:export",
+        _add_map_export,
+        "selfdrive map export riverside -o riverside.xodr",
+    ),
+)
+
+SCENE_COMMANDS: Sequence[Command] = (
+    Command(
+        "info",
+        "print figures about recorded scenes",
+        "selfdrive_env.scenes.command:info",
+        _add_scenes_info,
+        "selfdrive scenes info recorded/ --json",
+    ),
+    Command(
+        "plot",
+        "draw a scene from above",
+        "selfdrive_env.scenes.command:plot",
+        _add_scenes_plot,
+        "selfdrive scenes plot training.tfrecord-00000-of-01000 --record 3 -o scene.png",
+    ),
+    Command(
+        "convert",
+        "turn scenes of data sets into .scene files",
+        "selfdrive_env.scenes.command:convert",
+        _add_scenes_convert,
+        "selfdrive scenes convert recorded/ -o scenes --jobs 4 --resume",
+    ),
+)
+
+GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
+    "map": ("describe, draw or write a map", MAP_COMMANDS),
+    "scenes": ("describe, draw or convert recorded scenes", SCENE_COMMANDS),
+}
+"""First word -> what the commands below it do, and these."""

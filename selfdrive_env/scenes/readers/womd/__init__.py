@@ -1,0 +1,1 @@
+"""Reads TFRecord files of the Waymo Open Motion Dataset, from the bytes."""
