@@ -71,6 +71,21 @@ def _add_scenes_convert(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _add_scenes_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--map", nargs="+", default=["riverside"], metavar="MAP", help=MAPS)
+    parser.add_argument(
+        "--traffic", default="selfplay", metavar="POLICY", help="selfplay, idm or a policy file"
+    )
+    parser.add_argument("-n", "--number", type=whole, default=10, help="of scenes (%(default)s)")
+    parser.add_argument("--agents", type=whole, default=30, help="of a world (%(default)s)")
+    parser.add_argument("--worlds", type=whole, default=8, help="at a time (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=1, help="of the first (%(default)s)")
+    folder = parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for .scene files"
+    )
+    with_completion(folder, FOLDERS)
+
+
 MAP_COMMANDS: Sequence[Command] = (
     Command(
         "info",
@@ -116,6 +131,13 @@ SCENE_COMMANDS: Sequence[Command] = (
         "selfdrive_env.scenes.command:convert",
         _add_scenes_convert,
         "selfdrive scenes convert recorded/ -o scenes --jobs 4 --resume",
+    ),
+    Command(
+        "record",
+        "let traffic drive and keep it as .scene files",
+        "selfdrive_env.envs.scenes.recording:run",
+        _add_scenes_record,
+        "selfdrive scenes record --map town:7 --traffic selfplay -n 100 -o scenes",
     ),
 )
 

@@ -6,47 +6,30 @@ import gymnasium
 import numpy as np
 import pytest
 
-from selfdrive_env.envs import make_drive
+from selfdrive_env.__main__ import main
+from selfdrive_env.envs import make_self_play
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.loading import built_in
+from selfdrive_env.envs.scenes.recording import record
 from selfdrive_env.scenes import Agent, Scene, SceneError, Tracks
 from selfdrive_env.scenes.readers import load
 
 SMALL = {"layout": "lean", "num_threads": 1}
 
 
-def recorded(steps=60, agents=6, seed=3):
-    """A scene of scripted traffic on riverside as it drove, the first agent its ego."""
-    envs = make_drive(1, map="riverside", agents_per_world=agents, driver="idm", dt=0.1, **SMALL)
-    envs.reset(seed=seed)
-    state, frames = envs.state, []
-    names = ("x", "y", "z", "heading", "vx", "vy", "valid")
-    for _ in range(steps):
-        a, b = state.agents, state.bodies
-        ahead = 0.5 * b.wheelbase[0]
-        heading = np.arctan2(a.sin[0], a.cos[0])
-        x, y = a.x[0] + ahead * a.cos[0], a.y[0] + ahead * a.sin[0]
-        velocity = a.speed[0] * a.cos[0], a.speed[0] * a.sin[0]
-        frames.append((x, y, a.z[0], heading, *velocity, a.status[0] == 1))
-        envs.step(np.zeros(1, np.int64))
-    series = dict(zip(names, zip(*frames, strict=True), strict=True))
-    values = {name: np.stack(value, 1) for name, value in series.items()}
-    tracks = Tracks(
-        id=np.arange(agents) + 10,
-        kind=np.zeros(agents, np.uint8),
-        length=b.length[0].copy(),
-        width=b.width[0].copy(),
-        height=np.zeros(agents, np.float32),
-        **{name: values[name].astype(np.float64) for name in ("x", "y", "z")},
-        **{name: values[name].astype(np.float32) for name in ("heading", "vx", "vy")},
-        valid=values["valid"],
+@pytest.fixture(scope="module")
+def records():
+    """Two scenes of scripted traffic on riverside as it drove, the first moment the present one."""
+    envs = make_self_play(
+        12, map="riverside", agents_per_world=6, driver="idm", dt=0.1, bodies="typed", **SMALL
     )
-    return Scene.recorded(tracks, current=0, ego=0, map="riverside", dt=0.1, name="recorded")
+    envs.reset(seed=3)
+    return record(envs, lambda _: np.zeros(12, np.int64), steps=60)
 
 
 @pytest.fixture(scope="module")
-def scene():
-    return recorded()
+def scene(records):
+    return records[0]
 
 
 def centres(engine, world=0):
@@ -57,8 +40,14 @@ def centres(engine, world=0):
     return np.stack([x, y], 1)
 
 
-def follow(envs, scene, slots):
+def order_of(scene):
+    """The agents of a scene by slot: the ego first."""
+    return [scene.ego, *(number for number in range(len(scene.agents)) if number != scene.ego)]
+
+
+def follow(envs, scene):
     """Replays a scene and returns the largest distance to its record, and events that came."""
+    slots = order_of(scene)
     ignore = np.zeros(envs.num_envs, np.int64)
     events, worst = 0, 0.0
     for moment in range(scene.current + 1, scene.steps - 1):
@@ -77,7 +66,7 @@ def test_a_record_is_replayed_as_it_was(scene):
     envs = ScenesVectorEnv(1, scene=scene, driver="replay", **rules, **SMALL)
     observations, _ = envs.reset(seed=0)
     assert envs.observation_space.contains(observations)
-    worst, events = follow(envs, scene, np.arange(len(scene.agents)))
+    worst, events = follow(envs, scene)
     assert worst < 1e-3
     assert not events & 4
 
@@ -87,7 +76,7 @@ def test_who_is_driven_leaves_the_record_and_the_others_do_not(scene):
     envs.reset(seed=0)
     for _ in range(25):
         envs.step(np.array([2]))  # brakes
-    at = np.stack([scene.tracks.x[:, 25], scene.tracks.y[:, 25]], 1)
+    at = np.stack([scene.tracks.x[:, 25], scene.tracks.y[:, 25]], 1)[order_of(scene)]
     apart = np.hypot(*(centres(envs.engine) - at).T)
     assert apart[0] > 1.0
     assert (apart[1:] < 1e-3).all()
@@ -101,7 +90,7 @@ def test_agents_come_and_go_with_their_record(scene):
     cut = Scene.recorded(Tracks(**{**values, "valid": valid}), current=0, ego=0, map="riverside")
     envs = ScenesVectorEnv(1, scene=cut, driver="replay", on_collision="ignore", **SMALL)
     envs.reset(seed=0)
-    worst, _ = follow(envs, cut, np.arange(len(cut.agents)))
+    worst, _ = follow(envs, cut)
     assert worst < 1e-3
 
 
@@ -227,12 +216,37 @@ def test_recorded_scenes_are_replayed(name, shared_data):
     rules = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
     envs = ScenesVectorEnv(1, scene=scene, driver="replay", **rules, **SMALL)
     envs.reset(seed=0)
-    order = [scene.ego, *(n for n in range(len(scene.agents)) if n != scene.ego)]
-    ignore = np.zeros(1, np.int64)
-    for moment in range(scene.current + 1, scene.steps - 1):
-        envs.step(ignore)
-        valid = scene.tracks.valid[order, moment]
-        here = envs.engine.agents.status[0] != 0
-        assert (here == valid).all()
-        place = np.stack([scene.tracks.x[order, moment], scene.tracks.y[order, moment]], 1)
-        assert np.abs((centres(envs.engine) - place)[valid]).max() < 0.01
+    worst, _ = follow(envs, scene)
+    assert worst < 0.01
+
+
+def test_what_is_recorded_is_what_drove(tmp_path):
+    envs = make_self_play(8, map="riverside", agents_per_world=4, driver="idm", dt=0.2, **SMALL)
+    envs.reset(seed=9)
+    start = [centres(envs.engine, world) for world in range(2)]
+    scenes = record(envs, lambda _: np.zeros(8, np.int64), steps=40, current=5)
+    assert [one.name for one in scenes] == ["riverside/0", "riverside/1"]
+    for world, one in enumerate(scenes):
+        tracks = one.tracks
+        assert (one.dt, one.steps, one.current) == (0.2, 40, 5)
+        assert np.allclose(np.stack([tracks.x[:, 0], tracks.y[:, 0]], 1), start[world])
+        step = np.hypot(np.diff(tracks.x), np.diff(tracks.y))
+        speed = np.hypot(tracks.vx, tracks.vy)
+        both = tracks.valid[:, 1:] & tracks.valid[:, :-1]
+        assert np.abs(step - 0.1 * (speed[:, 1:] + speed[:, :-1]))[both].max() < 0.1
+        assert np.hypot(tracks.vx, tracks.vy)[one.ego].sum() > 100.0
+        one.save(tmp_path / f"{world}.scene")
+    envs = ScenesVectorEnv(2, scene=tmp_path, scene_order="sequence", driver="replay", **SMALL)
+    envs.reset(seed=0)
+    assert envs.scenes[0] == scenes[0]
+    ego = scenes[0].agents[scenes[0].ego]
+    assert np.allclose(centres(envs.engine)[0], [ego.x, ego.y], atol=1e-3)
+
+
+def test_traffic_is_recorded_by_command(tmp_path):
+    folder = tmp_path / "scenes"
+    words = ["scenes", "record", "--map", "riverside", "--traffic", "idm", "-n", "3"]
+    assert main([*words, "--agents", "5", "--worlds", "2", "-o", str(folder)]) == 0
+    files = sorted(folder.iterdir())
+    assert len(files) == 3
+    assert {load(one).steps for one in files} == {91}

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from selfdrive_env.config.checks import check_choice
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.scenes import Scene, SceneError
-from selfdrive_env.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
 
@@ -43,8 +43,8 @@ class ScenesVectorEnv(DrivingVectorEnv):
     Args:
         num_envs: Rows, a multiple of those of a world.
         scene: A `Scene`, a file, a folder, a pattern, a list of these; None: built-in ones.
-        learners: Which agents are rows, one of `scenes.tables.LEARNERS`.
-        traffic: Who drives the others: None as the scene says, or one of `scenes.tables.OTHERS`;
+        learners: Which agents are rows, one of `tables.LEARNERS`.
+        traffic: Who drives the others: None as the scene says, or one of `tables.OTHERS`;
             "replay" leaves those without a record to the scene.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`, which
             ignores them.

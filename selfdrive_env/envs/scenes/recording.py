@@ -1,0 +1,204 @@
+"""Episodes as scenes: what drove in an environment becomes recorded traffic."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.compiler.progress import Count
+from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.maps import load
+from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.scenes import Scene, Tracks
+from selfdrive_env.scenes.tracks import BICYCLE, PEDESTRIAN, VEHICLE
+from selfdrive_env.state.world import ABSENT
+
+__all__ = ["record", "run"]
+
+Act = Callable[[NDArray[Any]], NDArray[Any]]
+
+MIN_STEPS = 2
+"""Moments of a track; an agent that was seen more briefly is left out."""
+
+DT, STEPS, CURRENT = 0.1, 91, 10
+"""Of what the command records: as in the Waymo Open Motion Dataset."""
+
+CALM = 30
+"""Steps before the command records, in which traffic spreads."""
+
+
+class Frame(NamedTuple):
+    """The agents of all worlds at one moment, each [world, agent]."""
+
+    there: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+    """Placed since the frame before."""
+
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    z: NDArray[np.float64]
+    heading: NDArray[np.float64]
+    vx: NDArray[np.float64]
+    vy: NDArray[np.float64]
+    length: NDArray[np.float32]
+    width: NDArray[np.float32]
+    kind: NDArray[np.uint8]
+
+
+def record(envs: DrivingVectorEnv, act: Act, *, steps: int, current: int = 0) -> list[Scene]:
+    """Drives on from the present state and returns one scene a world.
+
+    The ego is the agent that drives farthest of those that are there at all moments. Where worlds
+    are drawn anew meanwhile, the scene ends before.
+
+    Args:
+        envs: On the CPU, reset; settings such as `horizon` as they should be.
+        act: From observations [num_envs, features] to actions.
+        steps: Moments of a scene, the present one included.
+        current: Index of the moment that the scene calls present.
+
+    Returns:
+        Scenes, by world; of worlds that hold no track for longer than `current` there is none.
+    """
+    frames, worlds = [_frame(envs, None)], envs.engine.worlds
+    clock, ended_at = worlds.clock.copy(), np.full(envs.num_worlds, steps)
+    maps = worlds.map.copy()
+    observations = envs.backend.observations()
+    for moment in range(1, steps):
+        observations = envs.step(act(observations))[0]
+        ended_at = np.where(worlds.clock < clock, np.minimum(ended_at, moment), ended_at)
+        clock = worlds.clock.copy()
+        frames.append(_frame(envs, frames[-1]))
+    found = (
+        _scene(envs, frames[:end], world, int(maps[world]), current)
+        for world, end in enumerate(ended_at.tolist())
+        if end > current + 1
+    )
+    return [scene for scene in found if scene is not None]
+
+
+def _frame(envs: DrivingVectorEnv, before: Frame | None) -> Frame:
+    """Returns where everybody is now."""
+    agents, bodies = envs.engine.agents, envs.engine.bodies
+    ahead = 0.5 * bodies.wheelbase.astype(np.float64)
+    cos, sin = agents.cos.astype(np.float64), agents.sin.astype(np.float64)
+    there = agents.status != ABSENT
+    names = list(BODY_TYPES)
+    kinds = {"bicycle": BICYCLE, "pedestrian": PEDESTRIAN}
+    kind_of = np.array([kinds.get(name, VEHICLE) for name in names], np.uint8)
+    new = np.zeros_like(there) if before is None else (agents.age == 0) | ~before.there
+    return Frame(
+        there=there.copy(),
+        new=new & there,
+        x=agents.x + ahead * cos,
+        y=agents.y + ahead * sin,
+        z=agents.z.astype(np.float64),
+        heading=np.arctan2(sin, cos),
+        vx=agents.speed * cos,
+        vy=agents.speed * sin,
+        length=bodies.length.copy(),
+        width=bodies.width.copy(),
+        kind=kind_of[bodies.type],
+    )
+
+
+def _scene(
+    envs: DrivingVectorEnv, frames: list[Frame], world: int, map_index: int, current: int
+) -> Scene | None:
+    """Returns the scene of a world, None where nobody is seen from the present moment on."""
+    of_world = ([array[world] for array in frame] for frame in frames)
+    stacked = Frame(*(np.stack(arrays, 1) for arrays in zip(*of_world, strict=True)))
+    placing = np.cumsum(stacked.new, 1)
+    rows = [
+        (slot, stacked.there[slot] & (placing[slot] == number))
+        for slot in range(len(placing))
+        for number in range(int(placing[slot].max()) + 1)
+    ]
+    rows = [(slot, valid) for slot, valid in rows if valid.sum() >= MIN_STEPS]
+    slots = np.array([slot for slot, _ in rows], np.int64)
+    valid = np.array([valid for _, valid in rows]).reshape(len(rows), len(frames))
+
+    def series(name: str, kind: Any) -> NDArray[Any]:
+        return np.where(valid, getattr(stacked, name)[slots], 0.0).astype(kind)
+
+    def once(name: str) -> NDArray[Any]:
+        first = valid.argmax(1) if len(rows) else slots
+        values: NDArray[Any] = getattr(stacked, name)[slots, first]
+        return values
+
+    if not valid[:, current:].any():
+        return None
+    tracks = Tracks(
+        id=np.arange(len(rows)),
+        kind=once("kind"),
+        length=once("length"),
+        width=once("width"),
+        height=np.zeros(len(rows), np.float32),
+        x=series("x", np.float64),
+        y=series("y", np.float64),
+        z=series("z", np.float64),
+        heading=series("heading", np.float32),
+        vx=series("vx", np.float32),
+        vy=series("vy", np.float32),
+        valid=valid,
+    )
+    driven = np.where(valid.all(1), np.hypot(tracks.vx, tracks.vy).sum(1), -1.0)
+    ego = int(driven.argmax()) if driven.max() >= 0.0 else -1
+    source = _map_of(envs, map_index)
+    name = source.name if isinstance(source, RoadNetwork) else source
+    return Scene.recorded(
+        tracks,
+        current=current,
+        ego=ego,
+        map=source,
+        dt=round(float(envs.engine.worlds.dt[world]), 6),
+        name=f"{Path(name).stem}/{world}",
+    )
+
+
+def _map_of(envs: DrivingVectorEnv, map_index: int) -> str | RoadNetwork:
+    """Returns the map of a world as a scene names it; a variant as the network it is."""
+    settings = envs.settings
+    number, variant = divmod(map_index, settings.map_variants)
+    source = settings.maps[number]
+    return load(source).varied(variant) if variant else source
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Records scenes of self-play traffic into a folder; returns 0."""
+    from selfdrive_env.policies.numpy_policy import load_policy
+
+    folder = Path(parsed.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings: dict[str, Any] = {"num_threads": 1, "bodies": "typed", "dt": DT, "layout": "lean"}
+    if parsed.traffic == "idm":
+        settings["driver"] = "idm"
+    policy = None if parsed.traffic == "idm" else load_policy(parsed.traffic)
+    if policy is not None:
+        settings["layout"] = dict(vars(policy.layout))
+    worlds = min(parsed.number, parsed.worlds)
+    rows = worlds * parsed.agents
+    settings |= {"map": parsed.map, "agents_per_world": parsed.agents}
+    envs = DrivingVectorEnv(rows, learners="all", **settings)
+    still = np.zeros(envs.num_envs, np.int64)
+    act: Act = (lambda _: still) if policy is None else policy.act
+    count, kept, seed = Count("recording scenes", parsed.number), 0, parsed.seed
+    while kept < parsed.number:
+        observations, _ = envs.reset(seed=seed)
+        for _ in range(CALM):
+            observations = envs.step(act(observations))[0]
+        for scene in record(envs, act, steps=STEPS, current=CURRENT):
+            if kept == parsed.number or scene.ego < 0:
+                continue
+            scene.save(folder / f"{scene.name.replace('/', '-').replace(':', '-')}-{seed}.scene")
+            kept += 1
+            count.tell(kept)
+        seed += 1
+    print(f"{folder}: {kept} scenes of {(STEPS - 1) * DT:.0f} s")
+    return 0
