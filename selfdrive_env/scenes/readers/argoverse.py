@@ -183,7 +183,7 @@ def _map(path: Path, name: str, place: Place) -> tuple[list[Line], list[tuple[in
         raise where.error("the file", f"is something else; {wanted} is wanted")
     lines: list[Line] = []
     links: list[tuple[int, int, int]] = []
-    for key, lane in get(whole, "lane_segments", dict, where, "the file").items():
+    for key, lane in get(whole, "lane_segments", dict, where, "").items():
         lines.append(_lane(lane, f"lane_segments[{key[:20]!r}]", where, links))
     free = max((line.id for line in lines), default=0) + 1
     painted = set()
