@@ -213,7 +213,7 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
         positions.append([axis[0] - start for axis, start in zip(axes, origin, strict=True)])
         shown[row, times.astype(int)] = [LIGHT_STATES.index(word) for word in words]
     try:
-        return Lights(np.array(lanes, np.int64), np.array(positions, np.float32), shown)
+        return Lights.of(lanes, positions, shown)
     except SceneError as error:
         raise place.error("tl_states", str(error)) from None
 
@@ -221,7 +221,8 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
 def _of_interest(metadata: dict[str, Any], ids: list[int]) -> list[int]:
     """Returns rows of objects of interest, then of those whose way is to be foretold."""
     rows = {one: row for row, one in enumerate(ids)}
-    named, entries = (metadata.get(n) for n in ("objects_of_interest", "tracks_to_predict"))
+    named: Any = metadata.get("objects_of_interest")
+    entries: Any = metadata.get("tracks_to_predict")
     out = [rows.get(one, -1) for one in named if type(one) is int] if is_list(named) else []
     for entry in entries if is_list(entries) else ():
         row = entry.get("track_index") if isinstance(entry, dict) else None

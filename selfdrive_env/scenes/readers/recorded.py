@@ -19,7 +19,16 @@ from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.scenes.tracks import BICYCLE, OTHER, PEDESTRIAN, VEHICLE, Tracks
 
 __all__ = [
-    *("MAX_BYTES", "MAX_CELLS", "Place", "Record", "at_origin", "make_tracks", "numbered"),
+    *(
+        "MAX_BYTES",
+        "MAX_CELLS",
+        "MAX_COORDINATE",
+        "Place",
+        "Record",
+        "at_origin",
+        "make_tracks",
+        "numbered",
+    ),
     *("origin_of", "read_bytes", "velocities", "what_it_is"),
 ]
 
