@@ -44,6 +44,7 @@ EXTRAS: dict[str, dict[str, str]] = {
     "pettingzoo": {"pettingzoo": "pettingzoo"},
     "minari": {"minari": "minari"},
     "onnx": {"onnx": "onnx"},
+    "scenes": {"pyarrow": "pyarrow"},
     "libraries": {
         **{"rl-games": "rl_games", "rsl-rl-lib": "rsl_rl", "skrl": "skrl", "torch": "torch"},
         **{"torchrl": "torchrl"},

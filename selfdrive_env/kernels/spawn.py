@@ -47,7 +47,17 @@ from selfdrive_env.state.road import (
     SEG_X,
     SEG_Y,
 )
-from selfdrive_env.state.world import ABSENT, IDM, PRESENT, REPLAY, STANDING, STILL
+from selfdrive_env.state.world import (
+    ABSENT,
+    EVENT_LAST_GOAL,
+    EVENT_LOST,
+    EVENT_TOW,
+    IDM,
+    PRESENT,
+    REPLAY,
+    STANDING,
+    STILL,
+)
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
 
@@ -63,6 +73,7 @@ START_SIGHT = np.float32(90.0)  # [m]
 ROUTE_BRAKING = np.float32(2.0)  # [m/s^2]
 MIN_CURVATURE = np.float32(1.0e-4)  # [1/m]
 TWO = np.float32(2.0)
+LEAVING = EVENT_LAST_GOAL | EVENT_LOST | EVENT_TOW  # of a scene
 BILLION = np.float32(1.0e9)  # [ns/s]
 
 
@@ -311,7 +322,9 @@ def leave_scene(model, data, world):
         learns = bodies.learner[world, agent] != 0
         replays = bodies.driver[world, agent] == REPLAY
         done = output.terminated[world, agent] or output.truncated[world, agent]
-        if done and (learns or not replays):
+        if not learns:  # incidents end the episodes of learners alone
+            done = not replays and (output.event[world, agent] & LEAVING) != 0
+        if done:
             agents.status[world, agent] = ABSENT
             bodies.driver[world, agent] = STILL  # its record is over
             replays = False

@@ -18,16 +18,37 @@ if TYPE_CHECKING:
     from selfdrive_env.scenes.scene import Scene
 
 __all__ = [
-    *("added", "driven", "left_out", "mirrored", "moved", "picked", "shortened", "sped_up"),
+    *(
+        "added",
+        "as_heading",
+        "driven",
+        "left_out",
+        "mirrored",
+        "moved",
+        "picked",
+        "shortened",
+        "sped_up",
+    ),
     "wrapped",
 ]
+
+ROUNDING = 1e-6
+"""So far beyond pi an angle in single precision may be [rad]."""
 
 PLACE = ("x", "y", "z", "heading", "speed")
 
 
 def wrapped(angle: Any) -> Any:
-    """Returns angles in [-pi, pi)."""
-    return (np.asarray(angle, np.float64) + math.pi) % (2.0 * math.pi) - math.pi
+    """Returns angles from -pi to pi; those that are there already stay as they are, to the bit."""
+    angle = np.asarray(angle, np.float64)
+    turned = (angle + math.pi) % (2.0 * math.pi) - math.pi
+    return np.where(np.abs(angle) <= math.pi + ROUNDING, angle, turned)
+
+
+def as_heading(angle: Any) -> NDArray[np.float32]:
+    """Returns angles from -pi to below pi in single precision, in which pi is above pi."""
+    out = np.asarray(angle, np.float32)
+    return np.where(out >= np.float32(math.pi), -np.float32(math.pi), out)
 
 
 def picked(scene: Scene, ids: Sequence[int]) -> Scene:
@@ -149,7 +170,6 @@ def mirrored(scene: Scene) -> Scene:
         values = {name: getattr(tracks, name).copy() for name in SERIES}
         for name in ("y", "heading", "vy"):
             values[name] = -values[name]
-        values["heading"] = wrapped(values["heading"])
         tracks = _series(tracks, values)
     if isinstance(network, str):
         network = scene.network()
@@ -224,6 +244,7 @@ def _resampled(tracks: Tracks, row: int, when: NDArray[np.float64]) -> dict[str,
 
 def _series(tracks: Tracks, values: dict[str, Any]) -> Tracks:
     """Returns the tracks with other places and speeds, of the types that they have."""
+    values = {**values, "heading": as_heading(values["heading"])}
     return replace(
         tracks,
         **{

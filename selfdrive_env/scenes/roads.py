@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -203,6 +203,20 @@ class Lights:
             raise SceneError(f"lights.state: not from -1 to {len(LIGHT_STATES) - 1}")
         if len(np.unique(self.lane)) != num:
             raise SceneError("lights.lane: one that stands more than once")
+
+    @classmethod
+    def of(cls, lane: Iterable[int], position: Any, state: NDArray[np.int8]) -> Lights:
+        """Returns lights of lists.
+
+        Args:
+            lane: Of each light.
+            position: [light, 3] [m]
+            state: As the field.
+        """
+        place = np.asarray(position, np.float64).reshape(-1, 3)
+        if not (np.abs(place) <= MAX_COORDINATE).all():
+            raise SceneError("lights.position: numbers that are none, or above 1e9")
+        return cls(np.array(list(lane), np.int64), place.astype(np.float32), state)
 
     @property
     def num_lights(self) -> int:

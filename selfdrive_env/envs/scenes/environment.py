@@ -79,7 +79,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
                 raise TypeError(f"{name} is decided by the scenes of Scenes-v0: leave it out")
         self.scenes = scenes_of(scene)
         self._order = ORDERS[scene_order]
-        self._who = {"learners": learners, "traffic": traffic, "driver": driver}
+        self._who: dict[str, Any] = {"learners": learners, "traffic": traffic, "driver": driver}
         self._maps, self._map_of = _maps_of(self.scenes)
         self._most_rows = max(len(learners_of(one, learners)) for one in self.scenes)
         steps = [one.dt for one in self.scenes]

@@ -61,7 +61,7 @@ def built_in() -> list[Scene]:
     slow = Agent(1, x=-275.0, y=3.6, speed=5.0, driver="constant", goals=(Goal(-182.0, 3.6),))
     parked = Agent(2, x=-240.0, y=3.2, driver="still")
     behind = Agent(3, x=-312.0, y=0.1, speed=8.0, goals=(Goal(-190.0, 0.1),))
-    shared = {"map": "riverside", "dt": 0.1, "steps": 301, "ego": 0}
+    shared: dict[str, Any] = {"map": "riverside", "dt": 0.1, "steps": 301, "ego": 0}
     return [
         Scene((ego, parked, behind), name="parked car", **shared),
         Scene((ego, slow, behind), name="slow car", **shared),

@@ -215,8 +215,8 @@ def _write_poses(
     speed = tracks.vx[number, cut] * cos + tracks.vy[number, cut] * sin
     poses = (tracks.x[number, cut], tracks.y[number, cut], cos, sin, speed)
     table.there[at][: len(valid)] = valid
-    for field, value in zip(fields, poses, strict=True):
-        field[at][: len(valid)][valid] = value[valid]
+    for field, series in zip(fields, poses, strict=True):
+        field[at][: len(valid)][valid] = series[valid]
     return present
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from selfdrive_env.scenes.readers.json_tables import get, points, read_json
 from selfdrive_env.scenes.readers.recorded import (
     MAX_CELLS,
+    MAX_COORDINATE,
     Place,
     Record,
     at_origin,
@@ -183,7 +184,7 @@ def _map(path: Path, name: str, place: Place) -> tuple[list[Line], list[tuple[in
         raise where.error("the file", f"is something else; {wanted} is wanted")
     lines: list[Line] = []
     links: list[tuple[int, int, int]] = []
-    for key, lane in get(whole, "lane_segments", dict, where, "the file").items():
+    for key, lane in get(whole, "lane_segments", dict, where, "").items():
         lines.append(_lane(lane, f"lane_segments[{key[:20]!r}]", where, links))
     free = max((line.id for line in lines), default=0) + 1
     painted = set()
@@ -299,6 +300,8 @@ def _ground(lines: list[Line], x: Any, y: Any, valid: NDArray[np.bool_]) -> Any:
     if not lanes:
         return out
     known, rows = np.concatenate(lanes), np.argwhere(valid)
+    x, y = (np.clip(value, -MAX_COORDINATE, MAX_COORDINATE) for value in (x, y))
+    known = np.clip(known, -MAX_COORDINATE, MAX_COORDINATE)
     for part in np.array_split(rows, max(1, len(rows) * len(known) // 2_000_000)):
         at = tuple(part.T)
         distance = (x[at][:, None] - known[:, 0]) ** 2 + (y[at][:, None] - known[:, 1]) ** 2

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.config.checks import is_list
 from selfdrive_env.scenes.agents import SceneError
 from selfdrive_env.scenes.edits import wrapped
 from selfdrive_env.scenes.readers.json_tables import coordinate, get, numbers, read_json
@@ -66,7 +67,7 @@ def read(path: Path) -> Scene:
 
 
 def _scene(whole: dict[str, Any], place: Place, source: str) -> Scene:
-    objects = get(whole, "objects", list, place, "the file")
+    objects = get(whole, "objects", list, place, "")
     if not objects:
         raise place.error("objects", "is empty; at least one is wanted")
     series, valid = _series(objects, place)
@@ -165,7 +166,7 @@ def _in_degrees(series: dict[str, Any], valid: NDArray[np.bool_]) -> bool:
 
 
 def _roads(whole: dict[str, Any], origin: Any, place: Place) -> Roads:
-    roads = get(whole, "roads", list, place, "the file")
+    roads = get(whole, "roads", list, place, "")
     lines, total = [], 0
     ids: list[Any] = [road.get("id") if isinstance(road, dict) else None for road in roads]
     if not all(type(one) is int and abs(one) < 2**62 for one in ids) or len(set(ids)) < len(ids):
@@ -174,7 +175,7 @@ def _roads(whole: dict[str, Any], origin: Any, place: Place) -> Roads:
         where = f"roads[{number}]"
         word = get(road, "type", str, place, where)
         code = road.get("map_element_id", CODES.get(word, -1))
-        if code not in ROAD_TYPES:
+        if type(code) is not int or code not in ROAD_TYPES:
             raise place.error(
                 f"{where}.map_element_id", f"is {code!r:.40}; one of {list(ROAD_TYPES)} is wanted"
             )
@@ -204,7 +205,7 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
             raise place.error(where, "is no number of a lane")
         if {len(times), *(len(axis) for axis in axes)} != {len(words)} or not words:
             raise place.error(where, "has lists of unequal lengths, or of none")
-        if not set(words) <= set(LIGHT_STATES):
+        if not all(isinstance(word, str) and word in LIGHT_STATES for word in words):
             raise place.error(f"{where}.state", f"has others than {', '.join(LIGHT_STATES)}")
         if (times != np.floor(times)).any() or (times < 0).any() or (times >= steps).any():
             raise place.error(f"{where}.time_index", f"is not from 0 to {steps - 1}")
@@ -212,7 +213,7 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
         positions.append([axis[0] - start for axis, start in zip(axes, origin, strict=True)])
         shown[row, times.astype(int)] = [LIGHT_STATES.index(word) for word in words]
     try:
-        return Lights(np.array(lanes, np.int64), np.array(positions, np.float32), shown)
+        return Lights.of(lanes, positions, shown)
     except SceneError as error:
         raise place.error("tl_states", str(error)) from None
 
@@ -220,9 +221,10 @@ def _lights(states: Any, origin: Any, steps: int, place: Place) -> Lights | None
 def _of_interest(metadata: dict[str, Any], ids: list[int]) -> list[int]:
     """Returns rows of objects of interest, then of those whose way is to be foretold."""
     rows = {one: row for row, one in enumerate(ids)}
-    out = [rows[one] for one in metadata.get("objects_of_interest") or [] if one in rows]
-    for entry in metadata.get("tracks_to_predict") or []:
+    named: Any = metadata.get("objects_of_interest")
+    entries: Any = metadata.get("tracks_to_predict")
+    out = [rows.get(one, -1) for one in named if type(one) is int] if is_list(named) else []
+    for entry in entries if is_list(entries) else ():
         row = entry.get("track_index") if isinstance(entry, dict) else None
-        if isinstance(row, int) and 0 <= row < len(ids):
-            out.append(row)
-    return list(dict.fromkeys(out))
+        out.append(row if type(row) is int else -1)
+    return list(dict.fromkeys(row for row in out if 0 <= row < len(ids)))

@@ -41,13 +41,18 @@ def get(table: Any, name: str, kind: type[Kind], place: Place, where: str) -> Ki
     value = table.get(name) if isinstance(table, dict) else None
     if not isinstance(value, kind):
         got = "missing" if value is None else repr(value)[:60]
-        raise place.error(f"{where}.{name}", f"is {got}; a {kind.__name__} is wanted")
+        raise place.error(
+            f"{where}.{name}" if where else name, f"is {got}; a {kind.__name__} is wanted"
+        )
     return value
 
 
 def numbers(values: Any, place: Place, where: str) -> NDArray[np.float64]:
     """Returns a list of numbers as an array; texts, lists and huge whole numbers are none."""
-    array = np.array(values) if isinstance(values, list) else np.array("")
+    try:
+        array = np.array(values) if isinstance(values, list) else np.array("")
+    except (ValueError, OverflowError):  # lists among numbers
+        array = np.array("")
     if array.ndim != 1 or (array.dtype.kind not in "iufb" and len(array)):
         raise place.error(where, "must be a list of numbers")
     return array.astype(np.float64)

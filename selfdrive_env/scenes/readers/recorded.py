@@ -13,13 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.scenes.agents import SceneError
-from selfdrive_env.scenes.edits import wrapped
+from selfdrive_env.scenes.edits import as_heading, wrapped
 from selfdrive_env.scenes.roads import Line
 from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.scenes.tracks import BICYCLE, OTHER, PEDESTRIAN, VEHICLE, Tracks
 
 __all__ = [
-    *("MAX_BYTES", "MAX_CELLS", "Place", "Record", "at_origin", "make_tracks", "numbered"),
+    *(
+        "MAX_BYTES",
+        "MAX_CELLS",
+        "MAX_COORDINATE",
+        "Place",
+        "Record",
+        "at_origin",
+        "make_tracks",
+        "numbered",
+    ),
     *("origin_of", "read_bytes", "velocities", "what_it_is"),
 ]
 
@@ -208,9 +217,7 @@ def make_tracks(
         out["z"] = out["z"] - 0.5 * sizes[:, 2:]
     for name, start in zip(("x", "y", "z"), origin, strict=True):
         out[name] = np.where(valid, out[name] - start, 0.0)
-    heading = wrapped(out["heading"]).astype(np.float32)
-    # Just below pi is pi in single precision.
-    heading[heading >= np.float32(np.pi)] = -np.float32(np.pi)
+    heading = as_heading(wrapped(out["heading"]))
     names, counts = np.unique(np.asarray(id, np.int64), return_counts=True)
     if (counts > 1).any():
         raise place.error("tracks", f"have the id {names[counts > 1][0]} more than once")

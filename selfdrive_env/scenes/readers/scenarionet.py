@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -196,7 +197,11 @@ def _arrays(path: Path, place: Place) -> dict[str, NDArray[Any]]:
                     raise place.error("the file", f"unpacks to more than {MAX_BYTES} bytes")
                 name = member.filename.removesuffix(".npy")
                 out[name] = _array(file.read(member), name, place)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except SceneError:
+        raise
+    # What a damaged directory of an archive leads to.
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError,
+        RuntimeError, OSError, ValueError) as error:  # fmt: skip
         with path.open("rb") as raw:
             kind = what_it_is(raw.read(64))
         told = f"is damaged ({error})" if "zip" in kind else f"is {kind}"
@@ -296,9 +301,7 @@ def _lights(tree: Tree, origin: Any, steps: int) -> Lights | None:
     if not names:
         return None
     try:
-        return Lights(
-            np.array(lanes, np.int64), np.array(positions, np.float32), np.array(shown, np.int8)
-        )
+        return Lights.of(lanes, positions, np.array(shown, np.int8))
     except SceneError as error:
         raise tree.place.error("dynamic_map_states", str(error)) from None
 

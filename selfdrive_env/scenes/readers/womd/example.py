@@ -125,8 +125,10 @@ def read(data: Message, place: Place, source: str) -> Scene:
     sizes = np.zeros((len(rows), 3))
     for column, name in enumerate(("length", "width", "height")):
         found = _states(example, name, FLOATS, num)[rows]
+        if found.shape != valid.shape:
+            raise place.error(f"state/{name}", f"has {found.shape[1]} steps, not {steps}")
         for row, there in enumerate(valid):
-            sizes[row, column] = np.median(found[row, there[: found.shape[1]]])
+            sizes[row, column] = np.median(found[row, there])
     kinds = [TYPES.get(int(code), OTHER) for code in _column(example, "type", FLOATS, num)[rows]]
     ids = _column(example, "id", FLOATS, num)[rows]
     if not (np.abs(ids) < 2**53).all():
@@ -247,6 +249,6 @@ def _lights(example: Example, origin: Any, steps: int) -> Lights | None:
         for axis, start in enumerate(origin):
             position[row, axis] = columns["xyz"[axis]][moments[0], places[0]] - start
     try:
-        return Lights(lanes, position.astype(np.float32), shown)
+        return Lights.of(lanes.tolist(), position, shown)
     except SceneError as error:
         raise place.error(prefix, str(error)) from None

@@ -298,7 +298,7 @@ def _lights(moments: list[Any], origin: Any, steps: int, place: Place) -> Lights
     shown = np.full((len(rows), steps), -1, np.int8)
     for row, step, state in seen:
         shown[row, step] = state
-    where = np.clip(np.stack(positions) - origin, -1e9, 1e9)
-    if not np.isfinite(where).all():
-        raise place.error("lane_states.stop_point", "is no point")
-    return Lights(np.array(list(rows), np.int64), where.astype(np.float32), shown)
+    try:
+        return Lights.of(rows, np.stack(positions) - origin, shown)
+    except SceneError as error:
+        raise place.error("lane_states.stop_point", str(error)) from None
