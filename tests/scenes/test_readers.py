@@ -107,6 +107,18 @@ def test_a_scene_that_was_read_is_kept_in_a_file(written: dict[str, Path], tmp_p
         assert load(tmp_path / f"{name}.scene") == found
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_was_cut_is_refused(
+    name: str, written: dict[str, Path], tmp_path: Path
+) -> None:
+    content = written[name].read_bytes()
+    path = tmp_path / written[name].name
+    for share in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(SceneError, match=f"^{path.name}"):
+            load(path)
+
+
 # TFRecord and protocol buffers
 
 

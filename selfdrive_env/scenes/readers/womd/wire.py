@@ -33,27 +33,24 @@ def fields(data: Message) -> Iterator[tuple[int, Any]]:
     Raises:
         WireError: A length leads beyond the message, or a kind is not known.
     """
-    for number, value, _ in _fields(data, 0):
-        yield number, value
-
-
-def _fields(data: Message, at: int) -> Iterator[tuple[int, Any, int]]:
-    """Yields number, value, and where the next field begins."""
-    end = len(data)
+    at, end = 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
+        tag = data[at]
+        at += 1
+        if tag > 0x7F:
+            tag, at = _varint(data, at - 1)
         number, kind = tag >> 3, tag & 7
         if not number:
             raise WireError("a field has the number 0")
         value: Any
-        if kind == VARINT:
-            value, at = _varint(data, at)
-        elif kind == BYTES:
+        if kind == BYTES:
             length, at = _varint(data, at)
             if length > end - at:
                 raise WireError(f"field {number} has {length} bytes, {end - at} are left")
             value = data[at : at + length]
             at += length
+        elif kind == VARINT:
+            value, at = _varint(data, at)
         elif kind in (FIXED64, FIXED32):
             size, form = (8, "<d") if kind == FIXED64 else (4, "<f")
             if size > end - at:
@@ -62,12 +59,15 @@ def _fields(data: Message, at: int) -> Iterator[tuple[int, Any, int]]:
             at += size
         else:
             raise WireError(f"field {number} is of kind {kind}; 0, 1, 2 and 5 are known")
-        yield number, value, at
+        yield number, value
 
 
 def _varint(data: Message, at: int) -> tuple[int, int]:
+    """Returns a number of 7 bits a byte, and where the next field begins."""
     value = shift = 0
     try:
+        if data[at] < 0x80:
+            return data[at], at + 1
         while True:
             byte = data[at]
             at += 1
