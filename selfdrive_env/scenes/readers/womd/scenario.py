@@ -89,7 +89,7 @@ def read(data: Message, place: Place, source: str) -> Scene:
     states = np.stack([states for _, _, states in tracks])
     valid = states[..., VALID] > 0.0
     x, y, z = (states[..., COLUMN[number]] for number in (2, 3, 4))
-    origin = origin_of(x, y, z, valid)
+    origin = origin_of(x, y, z, valid, place)
     current = signed(parts[10][-1], "current_time_index") if parts[10] else 0
     if not 0 <= current < steps:
         raise place.error("current_time_index", f"is {current}; 0 to {steps - 1} is wanted")
