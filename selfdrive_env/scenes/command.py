@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -195,14 +197,26 @@ def _outcomes(jobs: list[Job], processes: int) -> Iterator[list[Outcome]]:
         yield from map(_convert, jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(jobs)), context) as pool:
+    with ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_heed_nobody) as pool:
         waiting = [pool.submit(_convert, job) for job in jobs]
         try:
             for future in as_completed(waiting):
                 yield future.result()
+        except BrokenProcessPool:
+            raise SceneError(
+                "a process that read a file ended by itself, perhaps for want of memory: "
+                "--resume goes on, fewer --jobs take less"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()  # what a scene is written to is whole or not there
             raise
+
+
+def _heed_nobody() -> None:
+    """Leaves Ctrl-C to the process that started this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _convert(job: Job) -> list[Outcome]:

@@ -92,6 +92,9 @@ class Scene:
         for name in ("agents", "of_interest", "origin"):
             if is_list(getattr(self, name)):  # lists are taken as well
                 object.__setattr__(self, name, tuple(getattr(self, name)))
+        source: Any = self.map
+        if isinstance(source, os.PathLike):
+            object.__setattr__(self, "map", os.fspath(source))
         check_parts(self)
 
     @classmethod

@@ -107,6 +107,18 @@ def test_a_scene_that_was_read_is_kept_in_a_file(written: dict[str, Path], tmp_p
         assert load(tmp_path / f"{name}.scene") == found
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_was_cut_is_refused(
+    name: str, written: dict[str, Path], tmp_path: Path
+) -> None:
+    content = written[name].read_bytes()
+    path = tmp_path / written[name].name
+    for share in (0.0, 0.001, 0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(SceneError, match=f"^{path.name}"):
+            load(path)
+
+
 # TFRecord and protocol buffers
 
 
@@ -298,6 +310,7 @@ def test_units_of_headings_show_in_the_numbers(tmp_path: Path) -> None:
         (("objects", 0, "length"), 400.0, "track 11 is 400 m long"),
         (("objects", 0, "type"), None, r"objects\[0\].type is missing; a str is wanted"),
         (("objects", 0, "position", 3, "x"), 1e300, "x of track 11 is 1e[+]300 at step 3"),
+        (("objects", 0, "velocity", 10, "x"), 900.0, "scene 'made': agent 11: speed must be a"),
         (("objects",), [], "objects is empty"),
         (("objects",), "none", "objects is 'none'; a list is wanted"),
         (("objects", 0), 7, r"objects\[0\].valid is missing"),
@@ -350,6 +363,16 @@ def test_any_change_of_an_entry_is_read_or_refused(
         load(path)
     except SceneError as error:
         assert "\n" not in str(error)
+
+
+def test_a_record_of_nobody_is_refused(tmp_path: Path) -> None:
+    whole = made.gpudrive()
+    for one in whole["objects"]:
+        one["valid"] = [False] * made.STEPS
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(whole))
+    with pytest.raises(SceneError, match=r"one.json: tracks are valid nowhere"):
+        load(path)
 
 
 # What is no scene

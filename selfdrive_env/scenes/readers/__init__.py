@@ -6,6 +6,7 @@ a row here.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -82,7 +83,19 @@ def records(source: str | os.PathLike[str]) -> Iterator[Record]:
             )
         raise SceneError(told)
     reader = importlib.import_module(f"selfdrive_env.scenes.readers.{module}")
-    yield from reader.records(path)
+    for entry in reader.records(path):
+        yield Record(entry.name, functools.partial(_read, path, entry))
+
+
+def _read(path: Path, entry: Record) -> Scene:
+    """Returns the scene of a record; what a scene finds of itself is told with the file."""
+    try:
+        return entry.read()
+    except SceneError as error:
+        if not str(error).startswith("scene"):
+            raise
+        where = path.name if path.name.startswith(entry.name) else f"{path.name}, {entry.name}"
+        raise SceneError(f"{where}: {error}") from None
 
 
 def files(source: str | os.PathLike[str]) -> list[Path]:

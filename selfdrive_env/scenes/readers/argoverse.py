@@ -101,7 +101,7 @@ def read(path: Path) -> Scene:
     lines, links = _map(path, name, place)
     series = dict(zip(("x", "y", "heading", "vx", "vy"), grid.values(), strict=True))
     series["z"] = _ground(lines, series["x"], series["y"], valid)
-    origin = origin_of(series["x"], series["y"], series["z"], valid)
+    origin = origin_of(series["x"], series["y"], series["z"], valid, place)
     bodies = make_tracks(
         place,
         series,

@@ -83,7 +83,7 @@ def _scene(whole: dict[str, Any], place: Place, source: str) -> Scene:
         ids = list(range(len(objects)))
     if _in_degrees(series, valid):
         series["heading"] = np.deg2rad(series["heading"])
-    origin = origin_of(series["x"], series["y"], series["z"], valid)
+    origin = origin_of(series["x"], series["y"], series["z"], valid, place)
     tracks = make_tracks(place, series, valid, id=ids, kind=kinds, sizes=sizes, origin=origin,
         middle=True)  # fmt: skip
     steps = valid.shape[1]

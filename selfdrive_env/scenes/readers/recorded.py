@@ -124,10 +124,12 @@ def read_bytes(path: Path) -> bytes:
     return content
 
 
-def origin_of(x: Any, y: Any, z: Any, valid: NDArray[np.bool_]) -> tuple[float, float, float]:
+def origin_of(
+    x: Any, y: Any, z: Any, valid: NDArray[np.bool_], place: Place
+) -> tuple[float, float, float]:
     """Returns a place in the middle of what was recorded, in whole metres."""
     if not valid.any():
-        return (0.0, 0.0, 0.0)
+        raise place.error("tracks", "are valid nowhere; a scene needs an agent")
     x, y, z = (float(np.round(np.mean(np.clip(a[valid], -1e8, 1e8)))) for a in (x, y, z))
     return tuple(v if np.isfinite(v) else 0.0 for v in (x, y, z))  # type: ignore[return-value]
 

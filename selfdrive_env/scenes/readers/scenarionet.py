@@ -98,7 +98,7 @@ def read(path: Path) -> Scene:
                 found = tree.steps(f"{state}/{size}", steps, 1)[valid[row], 0]
                 sizes[row, column] = np.median(found)
     kinds = [KIND_NAMES.get(tree.text(f"tracks/{n}/type", "").lower(), OTHER) for n in names]
-    origin = origin_of(series["x"], series["y"], series["z"], valid)
+    origin = origin_of(series["x"], series["y"], series["z"], valid, place)
     tracks = make_tracks(place, series, valid, id=numbered(names), kind=kinds, sizes=sizes,
         origin=origin, middle=True)  # fmt: skip
     rows = {name: row for row, name in enumerate(names)}

@@ -133,7 +133,7 @@ def read(data: Message, place: Place, source: str) -> Scene:
     ids = _column(example, "id", FLOATS, num)[rows]
     if not (np.abs(ids) < 2**53).all():
         raise place.error("state/id", "has what is no number of an object")
-    origin = origin_of(series["x"], series["y"], series["z"], valid)
+    origin = origin_of(series["x"], series["y"], series["z"], valid, place)
     tracks = make_tracks(
         place, series, valid, id=ids.astype(np.int64), kind=kinds, sizes=sizes, origin=origin,
         middle=True,

@@ -18,12 +18,12 @@ from selfdrive_env.scenes.readers.recorded import (
 )
 from selfdrive_env.scenes.readers.womd.wire import (
     Message,
+    Rows,
     WireError,
     fields,
     floats,
     integers,
     message,
-    run,
     signed,
     text,
 )
@@ -54,6 +54,13 @@ STATE = ((2, "d"), (3, "d"), (4, "d"), (5, "f"), (6, "f"), (7, "f"), (8, "f"), (
 """Fields of an ObjectState: x, y, z, length, width, height, heading, vx, vy, valid."""
 
 POINT = ((1, "d"), (2, "d"), (3, "d"))
+MAX_STATES = 2_000_000
+"""Most states of a track, and points of a line."""
+
+STATES = Rows(3, STATE, MAX_STATES)
+POINTS = {field: Rows(field, POINT, MAX_STATES) for field in (1, 2, 3, 8)}
+"""Field that points stand in -> what reads them."""
+
 COLUMN = {number: place for place, (number, _) in enumerate(STATE)}
 LENGTH, VALID = COLUMN[5], COLUMN[11]
 
@@ -73,7 +80,7 @@ def read(data: Message, place: Place, source: str) -> Scene:
     """
     parts = _gathered(data)
     times = floats(parts[1], "timestamps_seconds", 8)
-    tracks = [_track(message(track, "tracks"), place) for track in parts[2]]
+    tracks = [_track(message(track, "tracks")) for track in parts[2]]
     if not tracks:
         raise WireError("it has no tracks")
     steps = len(tracks[0][2])
@@ -89,7 +96,7 @@ def read(data: Message, place: Place, source: str) -> Scene:
     states = np.stack([states for _, _, states in tracks])
     valid = states[..., VALID] > 0.0
     x, y, z = (states[..., COLUMN[number]] for number in (2, 3, 4))
-    origin = origin_of(x, y, z, valid)
+    origin = origin_of(x, y, z, valid, place)
     current = signed(parts[10][-1], "current_time_index") if parts[10] else 0
     if not 0 <= current < steps:
         raise place.error("current_time_index", f"is {current}; 0 to {steps - 1} is wanted")
@@ -141,36 +148,12 @@ def _step(times: NDArray[np.float64], place: Place) -> float:
     return round(step, 3)
 
 
-def _track(data: Message, place: Place) -> tuple[int, int, NDArray[np.float64]]:
+def _track(data: Message) -> tuple[int, int, NDArray[np.float64]]:
     """Returns id, type and states [step, field] of a track."""
-    name, kind, states = 0, 0, []
-    for number, value in fields(data):
-        if number == 1:
-            name = signed(value, "track.id")
-        elif number == 2:
-            kind = signed(value, "track.object_type")
-        elif number == 3:
-            states.append(message(value, "track.states"))
-    out = np.zeros((len(states), len(STATE)))
-    full = 2 + sum({"d": 9, "f": 5, "?": 2}[form] for _, form in STATE)
-    whole = np.array([len(state) == full - 2 for state in states], bool)
-    joined = b"".join(
-        b"\x1a" + bytes([full - 2]) + bytes(state)
-        for state, is_whole in zip(states, whole.tolist(), strict=True)
-        if is_whole
-    )
-    rows = run(memoryview(joined), 3, STATE)
-    if rows is None:
-        whole[:] = False
-    else:
-        out[whole] = np.stack([rows[f"f{number}"] for number, _ in STATE], axis=1)
-    for step in np.flatnonzero(~whole).tolist():
-        for number, value in fields(states[step]):
-            if number in COLUMN:
-                if not isinstance(value, int | float):
-                    raise place.error(f"track {name}", f"has a state {step} that is no state")
-                out[step, COLUMN[number]] = value
-    return name, kind, out
+    parts, states = STATES.gather(data)
+    name = signed(parts[1][-1], "track.id") if parts[1] else 0
+    kind = signed(parts[2][-1], "track.object_type") if parts[2] else 0
+    return name, kind, states
 
 
 def _body_tracks(
@@ -196,32 +179,6 @@ def _body_tracks(
         origin=origin,
         middle=True,
     )
-
-
-def _points(values: list[Any], wanted: int) -> NDArray[np.float64]:
-    """Returns MapPoints, [P, 3] [m].
-
-    Args:
-        values: Their bytes.
-        wanted: Number of their field.
-    """
-    if not values:
-        return np.zeros((0, 3))
-    # Points stand one after the other: with tag and length in front they are one run of bytes.
-    joined = b"".join(
-        bytes([wanted << 3 | 2, min(255, len(message(one)))]) + bytes(one) for one in values
-    )
-    rows = run(memoryview(joined), wanted, POINT)
-    if rows is not None:
-        return np.stack([rows["f1"], rows["f2"], rows["f3"]], axis=1)
-    out = np.zeros((len(values), 3))
-    for row, one in enumerate(values):
-        for number, value in fields(message(one, "a point")):
-            if number in (1, 2, 3):
-                if not isinstance(value, float):
-                    raise WireError("a point has what is no number")
-                out[row, number - 1] = value
-    return out
 
 
 def _roads(features: list[Any], origin: Any, place: Place) -> Roads | None:
@@ -251,16 +208,17 @@ def _roads(features: list[Any], origin: Any, place: Place) -> Roads | None:
 
 def _feature(name: int, number: int, value: Message, links: list[Any]) -> Line:
     """Returns a feature of the map as a line."""
-    parts = _gathered(value)
+    field = 1 if number in AREAS else 8 if number == 3 else 2
+    parts, points = POINTS[field].gather(value)
     if number in AREAS:
-        return Line(name, AREAS[number], _points(parts[1], 1))
+        return Line(name, AREAS[number], points)
     if number == 7:
         links += [(name, STOP, lane) for lane in integers(parts[1], "stop_sign.lane").tolist()]
-        return Line(name, 17, _points(parts[2], 2))
+        return Line(name, 17, points)
     if number in (4, 5):
         kind = signed(parts[1][-1]) if parts[1] else 0
         known = LINE_TYPES if number == 4 else EDGE_TYPES
-        return Line(name, known.get(kind, known[0]), _points(parts[2], 2))
+        return Line(name, known.get(kind, known[0]), points)
     for link, place in ((ENTRY, 9), (EXIT, 10)):
         links += [(name, link, lane) for lane in integers(parts[place], "lanes").tolist()]
     for link, place in ((LEFT, 11), (RIGHT, 12)):
@@ -270,7 +228,7 @@ def _feature(name: int, number: int, value: Message, links: list[Any]) -> Line:
     speed = float(limit[0]) * MPH if len(limit) else 0.0
     if not 0.0 <= speed <= 100.0:
         raise WireError(f"lane {name} has a speed limit of {limit[0]:g} mph")
-    return Line(name, kind if 0 <= kind <= 3 else 0, _points(parts[8], 8), speed)
+    return Line(name, kind if 0 <= kind <= 3 else 0, points, speed)
 
 
 def _lights(moments: list[Any], origin: Any, steps: int, place: Place) -> Lights | None:
@@ -283,14 +241,13 @@ def _lights(moments: list[Any], origin: Any, steps: int, place: Place) -> Lights
         for number, value in fields(message(moment, "dynamic_map_states")):
             if number != 1:
                 continue
-            parts = _gathered(message(value, "lane_states"))
+            parts, points = POINTS[3].gather(message(value, "lane_states"))
             lane = signed(parts[1][-1], "lane_states.lane") if parts[1] else 0
             state = signed(parts[2][-1], "lane_states.state") if parts[2] else 0
             if not 0 <= state < len(LIGHT_STATES):
                 raise place.error("lane_states.state", f"is {state} at step {step}")
             if lane not in rows:
                 rows[lane] = len(rows)
-                points = _points(parts[3], 3)
                 positions.append(points[0] if len(points) else np.array(origin))
             seen.append((rows[lane], step, state))
     if not rows:
