@@ -29,13 +29,14 @@ from selfdrive_env.maps.inspection import describe
 from selfdrive_env.maps.procedural.families import MIXTURE, URBAN, Family
 from selfdrive_env.maps.procedural.layout.dress import Style
 from selfdrive_env.maps.procedural.layout.lattice import Lattice
+from selfdrive_env.metrics import METRICS as TRAFFIC_METRICS
 from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
 
 PAGES = (
-    *("training", "evaluation", "libraries", "libraries/*", "notebooks", "play", "replay", "cli"),
-    *("how-to/*", "gpu"),
+    *("training", "evaluation", "metrics", "libraries", "libraries/*", "notebooks", "play"),
+    *("replay", "cli", "how-to/*", "gpu"),
 )
 """How the package is used, in the order of the contents: those pages that there are."""
 
@@ -251,6 +252,16 @@ def pages() -> str:
     return "\n".join(("```{toctree}", ":caption: Use", ":hidden:", "", *names, "```"))
 
 
+def traffic_metrics() -> str:
+    """Returns every metric of traffic by definition."""
+    rows = []
+    for one in TRAFFIC_METRICS:
+        limit = "" if one.limit is None else f"{one.limit:g}"
+        needs = ", ".join(one.needs)
+        rows.append((f"`{one.name}`", one.unit, one.meaning, limit, needs, one.source))
+    return table(("metric", "unit", "meaning", "wrong above", "needs", "after"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
@@ -264,6 +275,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "town_ranges": town_ranges,
     "towns": towns,
+    "traffic_metrics": traffic_metrics,
     "weights": weights,
 }
 """Name in the directive -> makes its Markdown."""
