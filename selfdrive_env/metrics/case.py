@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,15 @@ class Case:
             heading=tracks.heading,
             least_cosine=LEAST_COSINE,
         )
+
+    def of_own_lane(self, value: NDArray[Any]) -> NDArray[Any]:
+        """Returns what is known of the own lane of each body, 0 without one, [agent, step].
+
+        Args:
+            value: Of each lane of the road.
+        """
+        driven = np.append(value[self.known_road.drivable], value.dtype.type(0))
+        return driven[self.own_lane.line]
 
     @cached_property
     def speed(self) -> F64:

@@ -47,6 +47,7 @@ def road_of_network(network: RoadNetwork) -> Road:
         lanes=[lane.centre for lane in lanes],
         junction=[lane.junction >= 0 for lane in lanes],
         speed_limit=[lane.speed_limit for lane in lanes],
+        half_width=[0.5 * lane.width.mean() for lane in lanes],
         successors=strips.link,
         stop_point=0.5 * (left + right),
         stop_heading=[line.heading for line in lines],

@@ -40,6 +40,9 @@ class Road:
     speed_limit: F32
     """0 where it is not known, [L] [m/s]."""
 
+    half_width: F32
+    """From the centre line to either boundary, [L] [m]."""
+
     successors: I64
     """(lane, lane that follows) pairs, [K, 2]."""
 
@@ -61,6 +64,7 @@ class Road:
             "drivable": (lanes,),
             "junction": (lanes,),
             "speed_limit": (lanes,),
+            "half_width": (lanes,),
             "successors": (len(self.successors), 2),
             "stop_point": (stops, 3),
             "stop_heading": (stops,),
@@ -89,6 +93,7 @@ class Road:
         drivable: Any = None,
         junction: Any = None,
         speed_limit: Any = None,
+        half_width: Any = None,
         successors: Any = (),
         stop_point: Any = (),
         stop_heading: Any = (),
@@ -103,6 +108,7 @@ class Road:
             drivable: None for all.
             junction: None for no lane.
             speed_limit: None where it is not known.
+            half_width: None for 1.75 m.
             successors: Pairs of lanes.
             stop_point: [S, 2] or [S, 3] [m].
             stop_heading: [S] [rad].
@@ -125,6 +131,7 @@ class Road:
             drivable=known(drivable, True, np.bool_, count),
             junction=known(junction, False, np.bool_, count),
             speed_limit=known(speed_limit, 0.0, np.float32, count),
+            half_width=known(half_width, HALF_WIDTH, np.float32, count),
             successors=np.asarray(successors, np.int64).reshape(-1, 2),
             stop_point=point,
             stop_heading=np.asarray(stop_heading, np.float32),
@@ -139,7 +146,7 @@ class Road:
 
 
 HALF_WIDTH = 1.75
-"""Of a stop line of which only the middle is known [m]."""
+"""Of lanes and stop lines of which only the middle is known [m]."""
 
 
 @dataclass(frozen=True, eq=False)

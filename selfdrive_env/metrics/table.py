@@ -11,6 +11,16 @@ from selfdrive_env.metrics.divergence import kinematic_infeasibility, log_diverg
 from selfdrive_env.metrics.metric import Metric
 from selfdrive_env.metrics.road import Road, Route
 from selfdrive_env.metrics.routes import off_route, progression
+from selfdrive_env.metrics.rules.comfort import uncomfortable
+from selfdrive_env.metrics.rules.faults import collision_at_fault
+from selfdrive_env.metrics.rules.lanes import (
+    driving_direction,
+    lane_changes,
+    lane_excess,
+    speeding,
+)
+from selfdrive_env.metrics.rules.lights import red_light
+from selfdrive_env.metrics.rules.time_to_collision import time_to_collision
 from selfdrive_env.metrics.surroundings import offroad, overlap, wrong_way
 from selfdrive_env.scenes.tracks import Tracks
 
@@ -64,6 +74,39 @@ METRICS = (
     Definition(
         "progression", "1", "way along the route as a share of the recorded one", "Waymax",
         progression, ("log", "routes"),
+    ),
+    Definition(
+        "collision_at_fault", "1",
+        "1 where a collision begins that the agent should have prevented", "nuPlan",
+        collision_at_fault, ("lanes",), 0.0,
+    ),
+    Definition(
+        "time_to_collision", "s",
+        "when it meets one ahead if both keep their velocity; 3 where it does not", "nuPlan",
+        time_to_collision, ("lanes",),
+    ),
+    Definition(
+        "red_light", "1", "1 where its front passes a stop line on red", "V-Max", red_light,
+        ("stop lines",), 0.0,
+    ),
+    Definition(
+        "speeding", "m/s", "speed above the limit of its lane", "nuPlan", speeding, ("lanes",), 0.0,
+    ),
+    Definition(
+        "uncomfortable", "1", "1 where an acceleration, jerk or rate of turn is beyond its bound",
+        "nuPlan", uncomfortable, (), 0.0,
+    ),
+    Definition(
+        "driving_direction", "m", "way driven against the traffic within the last second", "nuPlan",
+        driving_direction, ("lanes",), 2.0,
+    ),
+    Definition(
+        "lane_excess", "m", "how far the outermost corner is beyond its lane, negative within it",
+        "V-Max", lane_excess, ("lanes",), 0.0,
+    ),
+    Definition(
+        "lane_changes", "1", "1 where its lane is another one, outside junctions", "nuPlan",
+        lane_changes, ("lanes",),
     ),
 )  # fmt: skip
 """Metrics of an agent and step, by name, in the order of the documentation."""

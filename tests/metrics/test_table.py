@@ -21,6 +21,7 @@ from selfdrive_env.metrics import (
     compute,
     logged_routes,
 )
+from selfdrive_env.state.world import RED
 from tests.metrics.traffic import DT, moved, moved_road, moved_route, street, tracks
 
 NAMES = [metric.name for metric in METRICS]
@@ -129,7 +130,9 @@ def test_nothing_depends_on_where_one_looks_from(mirror: bool) -> None:
         valid=rng.random((12, 30)) < 0.95,
     )
     log = tracks(scene.x + rng.normal(0, 1, scene.x.shape), scene.y, valid=scene.valid)
-    road, routes = street(), logged_routes(scene, range(12))
+    lights: Any = {"stop_point": [[40.0, 3.5]], "stop_heading": [0.0], "stop_half_width": [3.5]}
+    road = street(**lights, light=np.full((1, 30), RED))
+    routes = logged_routes(scene, range(12))
     place: Any = (2.3, (-300.0, 80.0), mirror)
     first = everything(scene, log=log, road=road, routes=routes)
     second = everything(
@@ -138,6 +141,7 @@ def test_nothing_depends_on_where_one_looks_from(mirror: bool) -> None:
         road=moved_road(road, *place),
         routes=[moved_route(route, *place) for route in routes],
     )
+    assert first["red_light"].value.any()
     for name in NAMES:
         assert (first[name].valid == second[name].valid).all(), name
         assert np.allclose(first[name].value, second[name].value, atol=2e-3), name
