@@ -12,7 +12,7 @@ from selfdrive_env.metrics.rules.lanes import in_one_lane
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64, I64
 
-__all__ = ["STOPPED", "begun_collisions", "collision_at_fault", "is_behind"]
+__all__ = ["STOPPED", "begun_collisions", "collision_at_fault", "faults", "is_behind"]
 
 STOPPED = 0.05
 """Who is not faster stands [m/s]."""
@@ -31,6 +31,18 @@ def collision_at_fault(case: Case) -> Metric:
     not wholly in one lane. The first contact of two bodies counts, and none of two that overlap
     when they are first seen together.
     """
+    step, agent, _ = faults(case)
+    out = np.zeros(case.tracks.valid.shape, np.bool_)
+    out[agent, step] = True
+    return Metric.of(out, case.tracks.valid)
+
+
+def faults(case: Case) -> tuple[I64, I64, I64]:
+    """Returns step, agent and the other one of each collision that an agent is at fault for.
+
+    Args:
+        case: The traffic.
+    """
     step, agent, other = begun_collisions(case)
     stands = case.speed <= STOPPED
     guilty = ~stands[agent, step] & (
@@ -40,9 +52,7 @@ def collision_at_fault(case: Case) -> Metric:
             & (front_hits(case, step, agent, other) | ~in_one_lane(case)[agent, step])
         )
     )
-    out = np.zeros(case.tracks.valid.shape, np.bool_)
-    out[agent[guilty], step[guilty]] = True
-    return Metric.of(out, case.tracks.valid)
+    return step[guilty], agent[guilty], other[guilty]
 
 
 def begun_collisions(case: Case) -> tuple[I64, I64, I64]:
