@@ -86,14 +86,14 @@ def traffic(road: Road, agents: int, steps: int, rng: np.random.Generator) -> Tr
     )
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     """Parses the options and prints a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--agents", type=int, default=128)
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--points", type=int, default=20_000, help="of the road, about")
     parser.add_argument("--repeats", type=int, default=7)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
 
     road = streets(options.points)
     tracks = traffic(road, options.agents, options.steps, np.random.default_rng(0))

@@ -30,6 +30,7 @@ from selfdrive_env.maps.procedural.families import MIXTURE, URBAN, Family
 from selfdrive_env.maps.procedural.layout.dress import Style
 from selfdrive_env.maps.procedural.layout.lattice import Lattice
 from selfdrive_env.metrics import METRICS as TRAFFIC_METRICS
+from selfdrive_env.metrics.realism import FEATURES
 from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
@@ -262,6 +263,16 @@ def traffic_metrics() -> str:
     return table(("metric", "unit", "meaning", "wrong above", "needs", "after"), rows)
 
 
+def realism() -> str:
+    """Returns the features that are compared, with their bins and weights."""
+    rows = []
+    for one in FEATURES:
+        bins = "ever" if one.ever else f"{one.num_bins} from {one.bounds[0]:g} to {one.bounds[1]:g}"
+        of = "cars" if one.cars_only else "all"
+        rows.append((f"`{one.name}`", one.unit, bins, f"{one.weight:g}", of))
+    return table(("feature", "unit", "bins", "weight", "of"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
@@ -271,6 +282,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "mixture": mixture,
     "observation": observation,
     "pages": pages,
+    "realism": realism,
     "rewards": rewards,
     "settings": settings,
     "town_ranges": town_ranges,

@@ -108,7 +108,7 @@ def test_times_to_collision_by_hand() -> None:
 
 def test_times_to_collision_are_those_of_stepping_boxes() -> None:
     rng = np.random.default_rng(1)
-    steps = 3000
+    steps = 1200
     turn = wrap(rng.uniform(0, 2 * np.pi, (2, steps)))
     speed = rng.uniform(0.5, 12.0, (2, steps))
     scene = tracks(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -146,3 +148,14 @@ def test_nothing_depends_on_where_one_looks_from(mirror: bool) -> None:
         assert (first[name].valid == second[name].valid).all(), name
         assert np.allclose(first[name].value, second[name].value, atol=2e-3), name
         assert first[name].valid.any(), name
+
+
+def test_the_benchmark_runs(capsys: Any) -> None:
+    path = Path(__file__).parents[2] / "benchmarks" / "metrics.py"
+    spec = importlib.util.spec_from_file_location("metrics_benchmark", path)
+    assert spec is not None and spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    benchmark.main(["--agents", "6", "--steps", "5", "--points", "3000", "--repeats", "1"])
+    printed = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[0].strip("| ") for row in printed[4:]] == [*WAYMAX, "all seven"]
