@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -139,7 +140,7 @@ class Road:
             light=known(light, 0, np.uint8, (stops, 0)),
         )
 
-    @property
+    @cached_property
     def driven_lanes(self) -> Polylines:
         """The lanes that cars may drive on."""
         return self.lanes if self.drivable.all() else self.lanes.take(self.drivable)

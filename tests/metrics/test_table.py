@@ -158,4 +158,8 @@ def test_the_benchmark_runs(capsys: Any) -> None:
     spec.loader.exec_module(benchmark)
     benchmark.main(["--agents", "6", "--steps", "5", "--points", "3000", "--repeats", "1"])
     printed = capsys.readouterr().out.splitlines()
-    assert [row.split(" | ")[0].strip("| ") for row in printed[4:]] == [*WAYMAX, "all seven"]
+    assert [row.split(" | ")[0].strip("| ") for row in printed[4:]] == [
+        *NAMES,
+        "Waymax's seven",
+        "all",
+    ]

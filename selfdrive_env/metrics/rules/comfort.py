@@ -106,20 +106,32 @@ def derivative(
         window: That one is fitted to, shorter where a run is; at least `degree` + 1 steps [s].
     """
     out, known = np.zeros(value.shape), np.zeros(value.shape, np.bool_)
+    runs: dict[tuple[int, int], list[int]] = {}
     for agent, row in enumerate(valid):
         change = np.flatnonzero(np.diff(row.astype(np.int8), prepend=0, append=0))
         for begin, end in change.reshape(-1, 2).tolist():
-            size = min(max(round(window / dt) | 1, degree + 1), end - begin)
-            if size <= degree:
-                continue
-            part = value[agent, begin:end].astype(np.float64)
-            windows = np.lib.stride_tricks.sliding_window_view(part, size)
-            step = np.arange(end - begin)
-            first = np.clip(step - size // 2, 0, end - begin - size)
-            weights = _weights(size, order, degree)[step - first]
-            out[agent, begin:end] = (windows[first] * weights).sum(axis=1) / dt**order
-            known[agent, begin:end] = True
+            runs.setdefault((begin, end), []).append(agent)
+    wanted = max(round(window / dt) | 1, degree + 1)
+    for (begin, end), agents in runs.items():
+        size = min(wanted, end - begin)
+        if size > degree:
+            part = value[agents, begin:end].astype(np.float64)
+            out[agents, begin:end] = _filtered(part, size, order, degree) / dt**order
+            known[agents, begin:end] = True
     return out, known
+
+
+def _filtered(value: F64, size: int, order: int, degree: int) -> F64:
+    """Returns the derivative along whole rows: each window lies around its step if it can."""
+    weights, before = _weights(size, order, degree), size // 2
+    after = size - before - 1
+    windows = np.lib.stride_tricks.sliding_window_view(value, size, axis=1)
+    parts = [
+        value[:, :size] @ weights[:before].T,
+        windows @ weights[before],
+        value[:, -size:] @ weights[size - after :].T,
+    ]
+    return np.concatenate(parts, axis=1)
 
 
 @cache

@@ -52,12 +52,11 @@ def lane_changes(case: Case) -> Metric:
     road, line = case.known_road, case.own_lane.line
     driven = np.flatnonzero(road.drivable)
     follows = set(map(tuple, road.successors.tolist()))
-    out = np.zeros(line.shape, np.bool_)
     moved = case.moved & (line >= 0)
     moved[:, 1:] &= line[:, :-1] >= 0
-    for agent, step in np.argwhere(moved):
-        if line[agent, step] == line[agent, step - 1]:
-            continue
+    out = moved.copy()
+    out[:, 1:] &= line[:, 1:] != line[:, :-1]
+    for agent, step in np.argwhere(out):
         one, other = (int(driven[line[agent, at]]) for at in (step - 1, step))
         linked = (one, other) in follows or (other, one) in follows
         out[agent, step] = not (linked or road.junction[one] or road.junction[other])
