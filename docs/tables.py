@@ -29,13 +29,15 @@ from selfdrive_env.maps.inspection import describe
 from selfdrive_env.maps.procedural.families import MIXTURE, URBAN, Family
 from selfdrive_env.maps.procedural.layout.dress import Style
 from selfdrive_env.maps.procedural.layout.lattice import Lattice
+from selfdrive_env.metrics import METRICS as TRAFFIC_METRICS
+from selfdrive_env.metrics.realism import FEATURES
 from selfdrive_env.state.rewards import REWARDS, TRAINING_RANGE, WEIGHTS
 
 __all__ = ["TABLES", "field_texts", "setup"]
 
 PAGES = (
-    *("training", "evaluation", "libraries", "libraries/*", "notebooks", "play", "replay", "cli"),
-    *("how-to/*", "gpu"),
+    *("training", "evaluation", "metrics", "libraries", "libraries/*", "notebooks", "play"),
+    *("replay", "cli", "how-to/*", "gpu"),
 )
 """How the package is used, in the order of the contents: those pages that there are."""
 
@@ -251,6 +253,26 @@ def pages() -> str:
     return "\n".join(("```{toctree}", ":caption: Use", ":hidden:", "", *names, "```"))
 
 
+def traffic_metrics() -> str:
+    """Returns every metric of traffic by definition."""
+    rows = []
+    for one in TRAFFIC_METRICS:
+        limit = "" if one.limit is None else f"{one.limit:g}"
+        needs = ", ".join(one.needs)
+        rows.append((f"`{one.name}`", one.unit, one.meaning, limit, needs, one.source))
+    return table(("metric", "unit", "meaning", "wrong above", "needs", "after"), rows)
+
+
+def realism() -> str:
+    """Returns the features that are compared, with their bins and weights."""
+    rows = []
+    for one in FEATURES:
+        bins = "ever" if one.ever else f"{one.num_bins} from {one.bounds[0]:g} to {one.bounds[1]:g}"
+        of = "cars" if one.cars_only else "all"
+        rows.append((f"`{one.name}`", one.unit, bins, f"{one.weight:g}", of))
+    return table(("feature", "unit", "bins", "weight", "of"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
@@ -260,10 +282,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "mixture": mixture,
     "observation": observation,
     "pages": pages,
+    "realism": realism,
     "rewards": rewards,
     "settings": settings,
     "town_ranges": town_ranges,
     "towns": towns,
+    "traffic_metrics": traffic_metrics,
     "weights": weights,
 }
 """Name in the directive -> makes its Markdown."""

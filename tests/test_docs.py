@@ -35,6 +35,8 @@ from selfdrive_env.config.presets import BODY_TYPES, PRESETS
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.infos import FINALS
 from selfdrive_env.maps import BUILT_IN
+from selfdrive_env.metrics import METRICS as TRAFFIC_METRICS
+from selfdrive_env.metrics.realism import FEATURES
 from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
 from tests import PATIENCE
 from tests.conftest import missing_device
@@ -289,6 +291,8 @@ CONTENTS: dict[str, Callable[[], set[str]]] = {
     "metrics": lambda: set(FINALS),
     "bodies": lambda: set(BODY_TYPES),
     "towns": lambda: set(BUILT_IN),
+    "realism": lambda: {feature.name for feature in FEATURES},
+    "traffic_metrics": lambda: {metric.name for metric in TRAFFIC_METRICS},
 }
 
 

@@ -100,6 +100,14 @@ ORDER = {
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),
         ("cuda",),
     ),
+    "metrics": (
+        *(("metric", "polylines"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
+        *(("routes", "surroundings"), ("rules",), ("realism", "scores"), ("table",)),
+        ("__init__",),
+    ),
+    "metrics.rules": (("comfort", "lanes", "lights"), ("faults",), ("time_to_collision",)),
+    "metrics.realism": (("likelihoods", "neighbours"), ("score",)),
+    "metrics.scores": (("driving", "scenes"),),
     "envs": (
         *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",)),
         ("traffic", "torch", "scenes"),

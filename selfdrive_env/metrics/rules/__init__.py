@@ -1,0 +1,1 @@
+"""Metrics of how one drives: faults, times to collision, lanes, lights, comfort."""
