@@ -39,7 +39,7 @@ LAYERS = (
 ORDER = {
     "state": (
         *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
-        ("bounds", "model", "places"),
+        ("bounds", "dynamics", "model", "places"),
     ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
@@ -67,7 +67,10 @@ ORDER = {
         ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
-    "kernels.dynamics": (("actions", "jerk_bicycle"),),
+    "kernels.dynamics": (
+        *(("pose",), ("bicycle", "delta", "placed"), ("classic",), ("models",)),
+        ("actions", "jerk_bicycle"),
+    ),
     "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
