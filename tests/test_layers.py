@@ -69,7 +69,7 @@ ORDER = {
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (
         *(("pose",), ("bicycle", "delta", "placed"), ("classic",), ("models",)),
-        ("actions", "jerk_bicycle"),
+        *(("acted",), ("actions", "jerk_bicycle")),
     ),
     "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (

@@ -11,7 +11,10 @@ from typing import NamedTuple
 
 from selfdrive_env.state.world import MAX_STEERING
 
-__all__ = ["DYNAMICS", "ActionColumn", "Dynamics"]
+__all__ = ["DYNAMICS", "LARGEST_SET", "ActionColumn", "Dynamics"]
+
+LARGEST_SET = 1.0e6
+"""What is set in units is at most so much to either side, as coordinates are [m], [rad], [m/s]."""
 
 
 class Dynamics(IntEnum):

@@ -16,7 +16,9 @@ from selfdrive_env.kernels.math.geometry import HALF, ONE, THREE_HALVES, ZERO
 
 __all__ = ["Arc", "Limits", "Pose", "arc_between", "turn_between", "turned"]
 
-SHORT = np.float32(1.0e-4)  # of an arc on which a body turns on the spot [m]
+SHORT = np.float32(1.0e-4)
+"""Length of an arc on which a body turns on the spot [m], and the sine of its slip: what has none
+at all is taken for a body on its wheels."""
 
 
 class Pose(NamedTuple):
@@ -105,7 +107,7 @@ def arc_between(dx, dy, cos, sin, new_cos, new_sin):
     if chord < SHORT:
         if turn == ZERO and chord == ZERO:
             return Arc(ZERO, ZERO, ONE, ZERO)
-        return Arc(SHORT, turn / SHORT, ONE, ZERO)
+        return Arc(SHORT, turn / SHORT, ONE, SHORT)
     half_cos, half_sin = turned(cos, sin, HALF * turn)
     ahead = (dx * half_cos + dy * half_sin) / chord
     aside = (dy * half_cos - dx * half_sin) / chord
