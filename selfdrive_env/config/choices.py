@@ -154,16 +154,17 @@ def check_bins(dynamics: str, action_type: str, bins: Any) -> int | tuple[int, .
         bins: A number, or one a column.
 
     Raises:
-        ValueError: For numbers below 2, not one a column, or too many actions.
+        ValueError: For numbers below 2, not one a column, or too many actions; of jerks, which are
+            listed by settings of their own, for the first only.
     """
     many, columns = is_list(bins), len(action_columns(dynamics))
     found = tuple(
         check_integer("action_bins", one, 2, MOST_ACTIONS) for one in (bins if many else [bins])
     )
-    if many and (dynamics == "jerk" or len(found) != columns):
-        allowed = "one number" if dynamics == "jerk" else f"one number, or {columns} of them"
+    if many and dynamics != "jerk" and len(found) != columns:
         raise ValueError(
-            f"action_bins must be {allowed} with dynamics={dynamics!r}, got {list(found)}"
+            f"action_bins must be one number, or {columns} of them with dynamics={dynamics!r}, got "
+            f"{list(found)}"
         )
     if dynamics == "jerk" or action_type != "discrete":
         return found if many else found[0]
