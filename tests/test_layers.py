@@ -39,8 +39,8 @@ LAYERS = (
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
     "state": (
-        *(("arrays",), ("rewards", "road", "scenes", "scratch", "world", "params")),
-        ("bounds", "model", "places"),
+        *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
+        ("bounds", "dynamics", "model", "places"),
     ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
@@ -68,7 +68,10 @@ ORDER = {
         ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
-    "kernels.dynamics": (("actions", "replay"), ("jerk_bicycle",)),
+    "kernels.dynamics": (
+        *(("pose", "replay"), ("bicycle", "delta", "placed"), ("classic",), ("models",)),
+        *(("acted",), ("actions", "jerk_bicycle")),
+    ),
     "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),

@@ -14,7 +14,10 @@ ROOT = Path(__file__).parents[1]
 
 # The engine is taken without its cache, whose entries hold no types.
 PROGRAM = """
+from numba import types
+
 from selfdrive_env.engine import cpu
+from selfdrive_env.scenes import experts
 from tests.test_precision import dispatchers, double_precision, infer, without_machine_code
 
 cpu.cached = lambda function: function
@@ -24,6 +27,11 @@ from tests.kernels.conftest import no_jerk, town_engine
 
 small = town_engine(agents_per_world=2)
 small.step(no_jerk(small))
+host = experts.host(experts.drive_again)
+kinds = [types.Array(*one) for one in (
+    (types.float32, 3, "C"), (types.boolean, 2, "C"), (types.float32, 1, "C"),
+    (types.float32, 3, "C"))]
+host.compile((types.int64, *kinds[:3], types.float32, kinds[3], kinds[0]))
 functions = dispatchers()
 print("walked", *[f.__name__ for f in functions if f.overloads])
 print(*[line for f in functions for line in double_precision(f)], sep="\\n")

@@ -49,7 +49,8 @@ class RslRlVecEnv(VecEnv):
     ) -> None:
         chosen = {"action_type": "continuous", "output": "torch"}
         self.vector = make_rows("RslRlVecEnv", NOT_HERE, id, num_envs, settings, **chosen)
-        self.num_envs, self.num_actions = num_envs, 2
+        self.num_envs = num_envs
+        self.num_actions = int(self.vector.single_action_space.shape[0])
         self.device = self.vector.device
         self.max_episode_length = int(self.vector.settings.steps)
         self.cfg = {"id": id, "num_envs": num_envs, **settings}

@@ -74,7 +74,9 @@ class DrivingEnvBase(EnvBase):
             choices = int(self.vector.single_action_space.n)
             action: Any = Categorical(choices, shape=shape, device=device)
         else:
-            action = Bounded(-1.0, 1.0, (*shape, 2), device=device)
+            space = self.vector.single_action_space
+            low, high = float(space.low.min()), float(space.high.max())
+            action = Bounded(low, high, (*shape, *space.shape), device=device)
         self.observation_spec = self._group(observation=rows, mask=mask, learn=mask.clone())
         self.action_spec = self._group(action=action)
         self.reward_spec = self._group(reward=Unbounded((*shape, 1), device=device))

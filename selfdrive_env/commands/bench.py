@@ -91,7 +91,7 @@ def benchmark(
         rows, map=map, agents_per_world=agents, num_threads=threads, layout=layout, copy=False
     )
     random = np.random.default_rng(0)
-    actions = random.integers(0, len(env.engine.draws.jerk), (64, rows))
+    actions = random.integers(0, len(env.engine.draws.action), (64, rows))
     start = time.perf_counter()
     env.reset(seed=0)
     env.step(actions[0])

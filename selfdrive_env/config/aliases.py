@@ -49,7 +49,9 @@ ALIASES: dict[str, Alias] = {
     "use_render": Alias(METADRIVE, "", text=_WINDOW),
     "start_seed": Alias(METADRIVE, "", text="an argument of reset here: reset(seed=...)"),
     "controlled_object": Alias(WAYMAX, "", text=_IDS),
-    "dynamics_model": Alias(f"{WAYMAX} and {PUFFER}", "", text="the same for all here, with jerks"),
+    "dynamics_model": Alias(
+        f"{WAYMAX} and {PUFFER}", "dynamics", note="'jerk', 'bicycle', 'delta_local' and others"
+    ),
     "vehicles_count": Alias(HIGHWAY, "agents_per_world", note=_NUMBER),
     "vehicles_density": Alias(HIGHWAY, "agents_per_world", note=_NUMBER),
     "duration": Alias(HIGHWAY, "horizon", note=_SECONDS),

@@ -237,19 +237,23 @@ def check_action(action: Any, choices: int) -> NDArray[Any]:
     return array
 
 
-def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:
+def check_actions(
+    actions: Any, rows: int, choices: int, columns: int = 2, most: float = 1.0
+) -> NDArray[Any]:
     """Returns actions as an array.
 
     Args:
         actions: What a caller gave.
         rows: How many there must be.
-        choices: How many discrete actions there are; 0 for pairs of numbers from -1 to 1.
+        choices: How many discrete actions there are; 0 for some numbers each.
+        columns: How many numbers.
+        most: The largest that they may be, to either side.
 
     Raises:
         ValueError: If they are not what the action space holds.
     """
     actions = np.asarray(actions)
-    shape = (rows,) if choices else (rows, 2)
+    shape = (rows,) if choices else (rows, columns)
     if actions.shape != shape or actions.dtype.kind not in ("iu" if choices else "f"):
         raise ValueError(
             f"actions must be {'integers' if choices else 'floats'} of shape {shape}, got "
@@ -259,8 +263,9 @@ def check_actions(actions: Any, rows: int, choices: int) -> NDArray[Any]:
         low, high = (actions.min(), actions.max()) if rows > 1 else (actions.item(),) * 2
         if low < 0 or high >= choices:
             raise ValueError(f"actions must be from 0 to {choices - 1}, got {low} to {high}")
-    elif not np.isfinite(actions).all() or np.abs(actions).max() > 1.0:
+    elif not np.isfinite(actions).all() or np.abs(actions).max() > most:
         raise ValueError(
-            f"actions must be finite and from -1 to 1, got {actions.min()} to {actions.max()}"
+            f"actions must be finite and from {-most:.9g} to {most:.9g}, got "
+            f"{actions.min()} to {actions.max()}"
         )
     return actions

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from selfdrive_env.config.checks import suggestion
+from selfdrive_env.config.checks import check_integer, is_list, suggestion
+from selfdrive_env.state.dynamics import DYNAMICS, LARGEST_SET, ActionColumn, Dynamics
 from selfdrive_env.state.params import Autoreset, GoalRule, LightTiming, Reverse, Rule
 from selfdrive_env.state.world import Driver
 
@@ -19,13 +21,19 @@ __all__ = [
     "ENVIRONMENTS",
     "LAST_SEED",
     "MAP_FAMILIES",
+    "MOST_ACTIONS",
     "MOST_MAPS",
     "POLICIES",
     "SCENE_ENVIRONMENTS",
     "TRAFFIC",
     "Environment",
+    "action_columns",
+    "acts_in_units",
+    "bins_of",
+    "check_bins",
     "code_of",
     "is_scripted",
+    "largest_action",
     "maps_named",
     "ranges_of",
 ]
@@ -110,6 +118,7 @@ CODES: dict[str, dict[str, IntEnum]] = {
     "on_red_light": {**RULES},
     "on_goal": {**GOAL_RULES},
     "reverse": {**REVERSES},
+    "dynamics": {one.name.lower(): one for one in Dynamics},
     "autoreset_mode": {**AUTORESETS},
     "driver": {**DRIVERS},
     "light_timing": {one.name.lower(): one for one in LightTiming},
@@ -122,6 +131,66 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "obs_dtype": ("float32", "float16", "bfloat16"),
 }
 """Setting -> the names that it may have."""
+
+MOST_ACTIONS = 65_536
+"""Discrete actions that there may be."""
+
+
+def action_columns(dynamics: str) -> tuple[ActionColumn, ...]:
+    """Returns of what an action is made under some dynamics, by their name."""
+    return DYNAMICS[Dynamics[dynamics.upper()]]
+
+
+def acts_in_units(dynamics: str) -> bool:
+    """Whether continuous actions are in the units of their columns, not from -1 to 1."""
+    return dynamics != "jerk" and any(math.isinf(one.size) for one in action_columns(dynamics))
+
+
+def largest_action(dynamics: str) -> float:
+    """Returns how large the numbers of continuous actions may be."""
+    return LARGEST_SET if acts_in_units(dynamics) else 1.0
+
+
+def check_bins(dynamics: str, action_type: str, bins: Any) -> int | tuple[int, ...]:
+    """Returns a setting `action_bins`, checked together with two others.
+
+    Args:
+        dynamics: That setting.
+        action_type: That setting.
+        bins: A number, or one a column.
+
+    Raises:
+        ValueError: For numbers below 2, not one a column, or too many actions; of jerks, which are
+            listed by settings of their own, for the first only.
+    """
+    many, columns = is_list(bins), len(action_columns(dynamics))
+    found = tuple(
+        check_integer("action_bins", one, 2, MOST_ACTIONS) for one in (bins if many else [bins])
+    )
+    if many and dynamics != "jerk" and len(found) != columns:
+        raise ValueError(
+            f"action_bins must be one number, or {columns} of them with dynamics={dynamics!r}, got "
+            f"{list(found)}"
+        )
+    if dynamics == "jerk" or action_type != "discrete":
+        return found if many else found[0]
+    if acts_in_units(dynamics):
+        raise ValueError(
+            f"action_type must be 'continuous' with dynamics={dynamics!r}, whose actions have no "
+            f"range to take values from, got {action_type!r}"
+        )
+    if math.prod(bins_of(dynamics, found)) > MOST_ACTIONS:
+        raise ValueError(
+            f"action_bins must make at most {MOST_ACTIONS} actions, got "
+            f"{' x '.join(map(str, bins_of(dynamics, found)))} with dynamics={dynamics!r}"
+        )
+    return found if many else found[0]
+
+
+def bins_of(dynamics: str, bins: Any) -> tuple[int, ...]:
+    """Returns how many values each column has, from a setting `action_bins`."""
+    given = tuple(bins) if is_list(bins) else (bins,)
+    return given * len(action_columns(dynamics)) if len(given) == 1 else given
 
 
 def is_scripted(traffic: Any) -> bool:

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from selfdrive_env.config.choices import code_of
+from selfdrive_env.config.choices import action_columns, bins_of, code_of
 from selfdrive_env.config.presets import TRAINING_RANGE, body_table, weight_ranges
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.state.arrays import U8
+from selfdrive_env.state.arrays import F32, U8
 from selfdrive_env.state.params import NO_SCENES, Draws, Params
 from selfdrive_env.state.rewards import NUM_WEIGHTS
 
@@ -36,6 +36,7 @@ def make_params(settings: Settings) -> Params:
         tow_after=np.float32(math.inf if settings.tow_after is None else settings.tow_after),
         on_goal=code_of("on_goal", settings.on_goal),
         reverse=code_of("reverse", settings.reverse),
+        dynamics=code_of("dynamics", settings.dynamics),
         autoreset=code_of("autoreset_mode", settings.autoreset_mode),
         stagger=int(settings.stagger),
         hold_jerk=np.float32(hold),
@@ -75,6 +76,7 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
         condition[:, column] = 2.0 / (high - low), -(high + low) / (high - low)
     pairs = [(a, b) for a in settings.jerk_long for b in settings.jerk_lat]
     jerk = np.array(pairs, np.float32)
+    actions = action_table(settings)
     return Draws(
         weight=weight_ranges(settings.preset, settings.reward),
         condition=condition,
@@ -84,4 +86,28 @@ def make_draws(settings: Settings, driver: U8, learner: U8) -> Draws:
         agents=np.array(settings.agents_per_world, np.int32),
         jerk=jerk,
         jerk_range=np.stack([jerk.min(0), jerk.max(0)], 1),
+        action=jerk if actions is None else actions,
+        action_size=np.array([one.size for one in action_columns(settings.dynamics)], np.float32),
     )
+
+
+def action_table(settings: Settings) -> F32 | None:
+    """Returns every discrete action of dynamics other than jerks, the first column slowest.
+
+    Args:
+        settings: With continuous actions there is one, of zeros.
+
+    Returns:
+        [number, column], None for jerks.
+    """
+    columns = action_columns(settings.dynamics)
+    if settings.dynamics == "jerk":
+        return None
+    if settings.action_type != "discrete":
+        return np.zeros((1, len(columns)), np.float32)
+    counts = bins_of(settings.dynamics, settings.action_bins)
+    values = [
+        np.linspace(-one.size, one.size, bins) for one, bins in zip(columns, counts, strict=True)
+    ]
+    grid = np.meshgrid(*values, indexing="ij")
+    return np.stack([one.ravel() for one in grid], 1, dtype=np.float32)

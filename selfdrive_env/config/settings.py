@@ -26,7 +26,14 @@ from selfdrive_env.config.checks import (
     is_list,
     suggestion,
 )
-from selfdrive_env.config.choices import CHOICES, POLICIES, TRAFFIC, maps_named, ranges_of
+from selfdrive_env.config.choices import (
+    CHOICES,
+    POLICIES,
+    TRAFFIC,
+    check_bins,
+    maps_named,
+    ranges_of,
+)
 from selfdrive_env.config.files import absolute
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
@@ -63,6 +70,7 @@ NOT_IN_DIGEST = (
 """Settings that influence no result."""
 
 EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0}
+EARLIER |= {"dynamics": "jerk", "action_bins": 9}
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 USUAL_DT = 0.3
@@ -109,7 +117,13 @@ class Settings:
     """ "random" (the paper's), "typed" (cars, vans, trucks ...), or type -> share."""
 
     action_type: str = "discrete"
-    """ "discrete" (every pair of the jerks below) or "continuous" (Box(2) in [-1, 1])."""
+    """ "discrete" (every pair of jerks, or combination of bins) or "continuous" (in [-1, 1])."""
+
+    dynamics: str = "jerk"
+    """How actions move rows: by jerks, or one of `state.dynamics`. Scripted drivers have jerks."""
+
+    action_bins: int | Sequence[int] = 9
+    """Values of a column of discrete actions, for dynamics other than "jerk"; or one a column."""
 
     jerk_long: Sequence[float] = (-15.0, -4.0, 0.0, 4.0)
     """Longitudinal jerks [m/s^3]."""
@@ -248,8 +262,7 @@ class Settings:
             check_choice("traffic", self.traffic, (*TRAFFIC, *POLICIES))
         self._check_device()
         self._check_map()
-        low, high = self._agents()
-        self._set("agents_per_world", (low, high))
+        self._set("agents_per_world", self._agents())
         self._check_ranges()
         if self.num_threads is not None:
             self._set("num_threads", _threads("num_threads", self.num_threads))
@@ -272,6 +285,7 @@ class Settings:
             raise ValueError(
                 f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}"
             )
+        self._set("action_bins", check_bins(self.dynamics, self.action_type, self.action_bins))
         make_layout(self.layout)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
@@ -466,8 +480,7 @@ class Settings:
     def plain(self) -> dict[str, Any]:
         """Returns all settings as JSON can hold them; of networks only the names."""
         values = {**vars(self), "map": self.map_names}
-        plain: dict[str, Any] = json.loads(json.dumps(values, default=list))
-        return plain
+        return dict(json.loads(json.dumps(values, default=list)))
 
     def layout_digest(self) -> str:
         """Returns what tells whether a checkpoint fits: changes with layout and version."""

@@ -14,6 +14,7 @@ from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.simd import padded
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import ARGUMENTS, run
+from selfdrive_env.config.choices import acts_in_units
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import ROUTE_DISTANCES, row_length
 from selfdrive_env.config.params import make_draws, make_params
@@ -44,16 +45,16 @@ from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
-from selfdrive_env.state.model import Data, Model
+from selfdrive_env.state.model import Data, Model, Scenes
 from selfdrive_env.state.params import SceneOrder
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
 from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
-from selfdrive_env.state.scenes import Scenes
 from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     ACTIONS_CHOOSE,
     ACTIONS_KEEP,
     ACTIONS_SCALE,
+    ACTIONS_SET,
     EXTERNAL,
     MAX_GOALS,
     NUM_COUNTS,
@@ -241,6 +242,7 @@ class Engine:
             "weight": NUM_WEIGHTS,
             "term": NUM_TERMS,
             "count": NUM_COUNTS,
+            "column": len(self.draws.action_size),
             "program": int(np.diff(signs.map_program_first).max(initial=1)),
             "group": int(np.diff(signs.map_group_first).max(initial=1)),
             "line": int(np.diff(signs.map_line_first).max(initial=1)),
@@ -381,15 +383,20 @@ class Engine:
         self._no_draw_for = 0
 
     def command(self, actions: NDArray[Any]) -> None:
-        """Takes the actions of the next step, checked, as the settings say: [rows] or [rows, 2].
+        """Takes the actions of the next step, checked, as settings say: [rows] or [rows, columns].
 
         Args:
-            actions: Numbers of jerks, or numbers from -1 to 1.
+            actions: Numbers of actions, or numbers from -1 to 1, of poses in units.
         """
+        field = "choice" if self.settings.action_type == "discrete" else "scale"
+        self._write("actions", **{field: actions}, mode=self.mode)
+
+    @property
+    def mode(self) -> int:
+        """An `ActionMode`: how actions are meant under these settings."""
         if self.settings.action_type == "discrete":
-            self._write("actions", choice=actions, mode=ACTIONS_CHOOSE)
-        else:
-            self._write("actions", scale=actions, mode=ACTIONS_SCALE)
+            return ACTIONS_CHOOSE
+        return ACTIONS_SET if acts_in_units(self.settings.dynamics) else ACTIONS_SCALE
 
     def _run(self, task: int) -> None:
         self._arguments[TASK - ARGUMENTS] = task

@@ -24,7 +24,7 @@ from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
 from selfdrive_env.state.model import Data, Model
-from selfdrive_env.state.world import ACTIONS_CHOOSE, ACTIONS_KEEP, ACTIONS_SCALE
+from selfdrive_env.state.world import ACTIONS_KEEP
 
 __all__ = ["DeviceEngine"]
 
@@ -277,10 +277,9 @@ class DeviceEngine(Engine):
             actions: A tensor on the device, or an array.
         """
         discrete = self.settings.action_type == "discrete"
-        mode = ACTIONS_CHOOSE if discrete else ACTIONS_SCALE
-        if self._mode != mode:
-            self._write("actions", mode=mode)
-            self._mode = mode
+        if self._mode != self.mode:
+            self._write("actions", mode=self.mode)
+            self._mode = self.mode
         if discrete:
             self._write("actions", choice=actions)
         else:

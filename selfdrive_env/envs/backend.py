@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_actions
+from selfdrive_env.config.choices import largest_action
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.envs.infos import (
@@ -118,12 +119,18 @@ class NumpyBackend:
     tells_steps = True
     """Whether infos tell of steps where the settings say so."""
 
+    form: tuple[int, int, float]
+    """How many actions there are to choose from, 0 for numbers; how many of these; the largest."""
+
     def __init__(self, engine: Engine, num_envs: int) -> None:
         self.engine: Any = engine
         self.settings = engine.settings
         self.num_envs = num_envs
         self._stride = engine.num_rows // num_envs
         self._all = np.ones(num_envs, np.bool_)
+        discrete, draws = engine.settings.action_type == "discrete", engine.draws
+        choices, columns = len(draws.action) if discrete else 0, len(draws.action_size)
+        self.form = choices, columns, largest_action(engine.settings.dynamics)
         self._background: ThreadPoolExecutor | None = None
         self._pending: Future[None] | None = None
 
@@ -164,8 +171,7 @@ class NumpyBackend:
         Raises:
             ValueError: If they are not what the action space holds.
         """
-        discrete = self.settings.action_type == "discrete"
-        return check_actions(actions, self.num_envs, len(self.engine.draws.jerk) if discrete else 0)
+        return check_actions(actions, self.num_envs, *self.form)
 
     def waiting(self) -> NDArray[np.bool_]:
         """Returns which rows wait for a reset, bool [rows]."""

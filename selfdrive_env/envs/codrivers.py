@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import reprlib
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import suggestion
-from selfdrive_env.config.choices import POLICIES, TRAFFIC
+from selfdrive_env.config.choices import POLICIES, TRAFFIC, bins_of
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import Settings
+from selfdrive_env.policies.choice import dynamics_difference
 from selfdrive_env.policies.files import layout_difference
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.state.arrays import digest
@@ -77,7 +79,7 @@ class CoDrivers:
                     f"{name} must be {allowed!r} among traffic={settings.traffic!r}, got {value!r}"
                 )
         self._check_layout(settings)
-        self._check_jerks(settings)
+        self._check_actions(settings)
         self.policy.threads = settings.threads
 
     def _check_layout(self, settings: Settings) -> None:
@@ -88,14 +90,21 @@ class CoDrivers:
                 f"{difference}"
             )
 
-    def _check_jerks(self, settings: Settings) -> None:
-        choices = len(settings.jerk_long) * len(settings.jerk_lat)
+    def _check_actions(self, settings: Settings) -> None:
         description = self.policy.description
+        difference = dynamics_difference(description.get("env"), settings)
+        if difference is not None:
+            raise ValueError(f"traffic={settings.traffic!r} was trained for {difference}")
+        choices = len(settings.jerk_long) * len(settings.jerk_lat)
+        if settings.dynamics != "jerk":
+            choices = math.prod(bins_of(settings.dynamics, settings.action_bins))
         if description["actions"] != choices:
             raise ValueError(
                 f"traffic={settings.traffic!r} was trained for {description['actions']} "
                 f"actions, the environment has {choices}"
             )
+        if settings.dynamics != "jerk":
+            return
         trained = description.get("env", {})
         for name in ("jerk_long", "jerk_lat"):
             there, here = trained.get(name, getattr(Settings, name)), getattr(settings, name)

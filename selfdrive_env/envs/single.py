@@ -13,7 +13,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_action, check_options
-from selfdrive_env.config.choices import is_scripted
+from selfdrive_env.config.choices import bins_of, is_scripted
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
@@ -157,11 +157,17 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         W or up throttles, S or down brakes (with `reverse="allowed"` it backs up, too), A and D or
         left and right steer, space holds what is: keys are jerks. Who holds none, "", brakes hard
         and then stands. No keys that are held are left out, or the `noop` of `play`, action 0,
-        would brake and steer right.
+        would brake and steer right. Under the dynamics "bicycle" and "classic" keys ask for half of
+        the largest acceleration, curvature or steering angle, none for the hardest braking.
 
         Returns:
             Codes of keys -> action.
         """
+        if self.settings.dynamics not in ("jerk", "bicycle", "classic"):
+            raise ValueError(
+                "keys ask for jerks or accelerations: get_keys_to_action() needs "
+                f"dynamics='jerk', 'bicycle' or 'classic', got {self.settings.dynamics!r}"
+            )
         known = itertools.chain.from_iterable(
             itertools.combinations((*LETTERS, *ARROWS, SPACE), held) for held in range(1, 10)
         )
@@ -173,6 +179,13 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             letter in keys or arrow in keys for letter, arrow in zip(LETTERS, ARROWS, strict=True)
         )
         settings = self.settings
+        if settings.dynamics != "jerk":
+            share = np.array([0.5 * (throttle - brake) if keys else -1.0, 0.5 * (left - right)])
+            if settings.action_type != "discrete":
+                return share.astype(np.float32)
+            bins = np.array(bins_of(settings.dynamics, settings.action_bins))
+            first, second = np.rint((share + 1.0) / 2.0 * (bins - 1)).astype(int)
+            return int(first * bins[1] + second)
         long, lat = np.array(settings.jerk_long), np.array(settings.jerk_lat)
         wanted = 0.0 if keys else long.min()
         if throttle != brake:

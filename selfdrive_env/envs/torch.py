@@ -118,15 +118,15 @@ class DeviceBackend(NumpyBackend):
         """Waits for the device and raises what went wrong in the steps before.
 
         Raises:
-            ValueError: If a row was given an action that is none; it drove without a jerk.
+            ValueError: If a row was given an action that is none; it drove as with none.
         """
         row = self.engine.fault()
         if row is None:
             return
         if self.settings.action_type == "discrete":
-            allowed = f"from 0 to {len(self.engine.draws.jerk) - 1}"
+            allowed = f"from 0 to {self.form[0] - 1}"
         else:
-            allowed = "finite and from -1 to 1"
+            allowed = f"finite and from {-self.form[2]:.9g} to {self.form[2]:.9g}"
         raise ValueError(
             f"actions must be {allowed}: row {row} was given another since the last check"
         )
@@ -175,7 +175,7 @@ class CudaBackend(DeviceBackend):
                 f"actions must be on {self.device}, got a tensor on {actions.device}: move it with "
                 f".to({str(self.device)!r}), or take output='numpy'"
             )
-        shape = (self.num_envs,) if discrete else (self.num_envs, 2)
+        shape = (self.num_envs,) if discrete else (self.num_envs, self.form[1])
         kind = "integers" if discrete else "floats"
         fits = actions.dtype in (_INTEGERS if discrete else _FLOATS)
         if tuple(actions.shape) != shape or not fits:
@@ -336,7 +336,7 @@ class CudaVectorEnv(DrivingVectorEnv):
         """Waits for the device and raises what went wrong in the steps before.
 
         Raises:
-            ValueError: If a row was given an action that is none; it drove without a jerk.
+            ValueError: If a row was given an action that is none; it drove as with none.
         """
         self.backend.check()
 
@@ -363,7 +363,7 @@ class CapturedStep:
             env: The environment.
         """
         discrete = env.settings.action_type == "discrete"
-        shape = (env.num_envs,) if discrete else (env.num_envs, 2)
+        shape = (env.num_envs,) if discrete else (env.num_envs, env.backend.form[1])
         kind = torch.int64 if discrete else torch.float32
         self._env, self.turn = env, env.turn
         self.actions = torch.zeros(shape, dtype=kind, device=env.device)

@@ -160,9 +160,10 @@ class DrivingVectorEnv(VectorEnv):
         kind: Any = np.float16 if narrow else np.float32
         self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
         if self.settings.action_type == "discrete":
-            self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.jerk))
+            self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.action))
         else:
-            self.single_action_space = Box(-1.0, 1.0, (2,), np.float32)
+            _, columns, most = self.backend.form
+            self.single_action_space = Box(-most, most, (columns,), np.float32)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._all = np.ones(self.num_envs, np.bool_)
 
@@ -258,7 +259,8 @@ class DrivingVectorEnv(VectorEnv):
 
         Args:
             actions: Discrete: integers [num_envs]; continuous: floats in [-1, 1] [num_envs, 2],
-                longitudinal and lateral (scaled to the largest jerk of that sign).
+                longitudinal and lateral (scaled to the largest jerk of that sign); under other
+                `dynamics` one a column, scaled to its range, with "state" in units.
 
         Returns:
             Observations float32 [num_envs, features], rewards float32 [num_envs], terminated and

@@ -11,7 +11,7 @@ from selfdrive_env.episodes.tracks import SCHEMA, TERMINATED, TRUNCATED, Tracks,
 from selfdrive_env.maps.compile.outline import outline, simplified, stop_line_ends
 from selfdrive_env.maps.compile.routes import route_points
 from selfdrive_env.state.arrays import F64
-from selfdrive_env.state.places import along_arc, box_centre
+from selfdrive_env.state.places import along_way, box_centre
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import ABSENT, HALTED
 
@@ -114,7 +114,9 @@ class FrameRecorder:
         """Adds a last frame from what the step did that drew the world anew at its end."""
         old, motion, world = self.frames[-1], self.engine.motion, self.world
         x, y, heading = self._end_poses()
-        speed = 2.0 * motion.travel[world] / self.dt - motion.speed[world]
+        speed = motion.travel[world] / self.dt
+        if self.engine.settings.dynamics in ("jerk", "bicycle", "classic"):
+            speed = 2.0 * speed - motion.speed[world]
         ends = {"x": x, "y": y, "heading": heading, "speed": speed}
         self.clock += 1
         self.frames.append({
@@ -257,11 +259,7 @@ class FrameRecorder:
 
     def _end_poses(self) -> tuple[F64, F64, F64]:
         """Returns x, y and heading after the step's arc, before anybody was placed anew."""
-        motion, world = self.engine.motion, self.world
-        x, y, cos, sin = along_arc(
-            motion.x[world], motion.y[world], motion.cos[world], motion.sin[world],
-            motion.travel[world], motion.curvature[world],
-        )  # fmt: skip
+        x, y, cos, sin = along_way(self.engine.motion, self.world)
         return *box_centre(x, y, cos, sin, self.wheelbase), np.arctan2(sin, cos)
 
     def _route_leg_arrays(self) -> Arrays:

@@ -37,7 +37,7 @@ from selfdrive_env.evaluation.causes.kinds import (
     light_kind,
 )
 from selfdrive_env.evaluation.causes.pairs import Bools, Floats, Indices, Pair, own_faults
-from selfdrive_env.state.places import along_arc, box_centre
+from selfdrive_env.state.places import along_way, box_centre
 from selfdrive_env.state.road import SEG_LEFT, SEG_RIGHT
 from selfdrive_env.state.world import (
     ABSENT,
@@ -301,11 +301,8 @@ class Watch:
 
     def _poses(self, world: Indices, agent: Indices, share: Floats) -> tuple[Floats, ...]:
         """Returns x, y of box centres, cos and sin of agents after a share of the step, [E]."""
-        motion, at = self.engine.motion, (world, agent)
-        pose = along_arc(
-            motion.x[at], motion.y[at], motion.cos[at], motion.sin[at], motion.travel[at] * share,
-            motion.curvature[at],
-        )  # fmt: skip
+        at = world, agent
+        pose = along_way(self.engine.motion, at, share)
         return *box_centre(*pose, self.wheelbase[at]), *pose[2:]
 
     def _pair(

@@ -19,6 +19,7 @@ from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import earlier_layout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.policies.choice import dynamics_difference
 from selfdrive_env.policies.files import POLICY_FILE
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.state.arrays import digest
@@ -26,6 +27,7 @@ from selfdrive_env.state.arrays import digest
 __all__ = ["Candidate", "check_layout", "load"]
 
 CONSTANT = "constant:"
+JERKS = {"dynamics": Settings.dynamics}
 NUM_ACTIONS = len(Settings.jerk_long) * len(Settings.jerk_lat)
 
 Act = Callable[..., NDArray[Any]]
@@ -51,6 +53,9 @@ class Candidate:
     learnt: Mapping[str, Any] = field(default_factory=dict)
     """`dt` and `bodies` that it was trained with, where that is known."""
 
+    actions: Mapping[str, Any] | None = None
+    """Settings that say what its actions are, `dynamics` and `action_bins`; None for any."""
+
     digest: str = ""
     """Of the file that holds it, "" for what its name tells."""
 
@@ -72,9 +77,9 @@ def load(text: str, *, seed: int = 0) -> Candidate:
     if text in TRAFFIC:
         return Candidate(text, _nothing, settings={"driver": text})
     if text == "random":
-        return Candidate("random", _Random(seed), by_row=False)
+        return Candidate("random", _Random(seed), actions=JERKS, by_row=False)
     if text.startswith(CONSTANT):
-        return Candidate(text, _Constant(_action(text)))
+        return Candidate(text, _Constant(_action(text)), actions=JERKS)
     path = Path(text)
     if text in POLICIES:
         return _read_run(text)
@@ -148,10 +153,13 @@ def _read_run(name: str) -> Candidate:
     # Weights are part of a row: fixed ones must be those that the policy learnt under.
     env = Settings.as_recorded(policy.description.get("env", {}))
     settings = {"reward": env["reward"]} if env.get("reward") else {}
+    actions = {key: env[key] for key in ("dynamics", "action_bins")}
+    if actions["dynamics"] != "jerk":
+        settings |= actions
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies", "reverse")}
     return Candidate(
         name, act, layout=policy.layout, settings=settings, learnt=learnt,
-        digest=_digest_of(policy.path),
+        actions=actions, digest=_digest_of(policy.path),
     )  # fmt: skip
 
 
@@ -193,7 +201,13 @@ def fitting_layout(policy: Candidate) -> str | dict[str, int]:
 
 
 def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
-    """Raises a ValueError that names both layouts unless the policy reads this environment's."""
+    """Raises a ValueError that names both layouts unless the policy reads this environment's.
+
+    And likewise both dynamics, unless its actions are of the environment's.
+    """
+    difference = policy.actions and dynamics_difference(policy.actions, env.settings)
+    if difference:
+        raise ValueError(f"policy {policy.name} has actions of {difference}")
     there = env.layout
     if policy.layout is not None and policy.layout != there:
         raise ValueError(

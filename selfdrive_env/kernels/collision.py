@@ -14,7 +14,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
-from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sweep_of
+from selfdrive_env.kernels.dynamics.jerk_bicycle import pose_at, sweep_of, way_of_sweep
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, boxes_gap
 from selfdrive_env.state import road
 from selfdrive_env.state.world import ABSENT, CONTACT_BODY, EVENT_COLLISION, STANDING
@@ -51,8 +51,10 @@ def first_touch(a, b):
     if dx * dx + dy * dy > bound * bound:
         return NO_TOUCH
     # By how much any two points of theirs can come nearer in the whole step.
-    east = a.travel * a.cos - b.travel * b.cos
-    north = a.travel * a.sin - b.travel * b.sin
+    a_way_cos, a_way_sin = way_of_sweep(a)
+    b_way_cos, b_way_sin = way_of_sweep(b)
+    east = a.travel * a_way_cos - b.travel * b_way_cos
+    north = a.travel * a_way_sin - b.travel * b_way_sin
     approach = math.sqrt(east * east + north * north)
     approach += turn_a * (abs(a.travel) + a.ahead + a.half_length + a.half_width)
     approach += turn_b * (abs(b.travel) + b.ahead + b.half_length + b.half_width)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, Sweep
+from selfdrive_env.kernels.dynamics.jerk_bicycle import TOP_SPEED, standing_sweep
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.kernels.math.random import (
     DRAW_PLACE,
@@ -192,7 +192,7 @@ def try_place(model, data, world, agent, attempt, speed_unit):
     rear_x = agents.x[world, agent]
     rear_y = agents.y[world, agent]
     half_length, half_width = HALF * length, HALF * bodies.width[world, agent]
-    standing = Sweep(rear_x, rear_y, cos, sin, ZERO, ZERO, ahead, half_length, half_width)
+    standing = standing_sweep(rear_x, rear_y, cos, sin, ahead, half_length, half_width)
     layer = np.int64(lanes.segment_layer[index])
     if box_offroad(grid, standing, rear_x, rear_y, cos, sin, layer, map_index):
         return False

@@ -117,7 +117,10 @@ def point_on_surface(grid, x, y, layer, map_index):
 @njit
 def sweep_cuts_edge(x0, y0, x1, y1, sweep):
     """Whether the edge (x0, y0)-(x1, y1) meets the box at one of the poses of its sweep."""
-    parts = sub_steps(sweep.travel, MAX_SWEEP_PARTS)
+    length = abs(sweep.travel)
+    if sweep.slip_sin != ZERO:  # who is not on wheels may turn much on a short way
+        length += abs(sweep.travel * sweep.curvature) * (sweep.ahead + sweep.half_length)
+    parts = sub_steps(length, MAX_SWEEP_PARTS)
     for part in range(1, parts + 1):
         x, y, cos, sin = pose_at(sweep, np.float32(part) / np.float32(parts))
         ax = x0 - x
@@ -141,12 +144,13 @@ def edge_is_clear(x0, y0, x1, y1, sweep):
     """Whether an edge stays clear of everything that a box covers on its arc (conservative).
 
     In the frame of the pose at the start the arc lies within |ds| ahead (or behind) and
-    |ds| |dtheta| to either side, and the corners move by at most reach |dtheta| more.
+    |ds| (|dtheta| + |sin(slip)|) to either side, and the corners move by at most reach |dtheta|
+    more.
     """
     cos, sin, half_length = sweep.cos, sweep.sin, sweep.half_length
     turn = sweep.travel * sweep.curvature
     reach = abs(sweep.travel) + sweep.ahead + half_length + sweep.half_width
-    bend = abs(turn) * reach + CLEAR_MARGIN
+    bend = abs(turn) * reach + CLEAR_MARGIN + abs(sweep.travel * sweep.slip_sin)
     front = sweep.ahead + half_length + max(sweep.travel, ZERO) + bend
     back = sweep.ahead - half_length + min(sweep.travel, ZERO) - bend
     side = sweep.half_width + bend

@@ -73,6 +73,8 @@ def make_env(
     for name in ("map", "traffic", "driver", "autoreset_mode", "device", "output"):
         if name in settings:
             raise ValueError(f"{name} cannot be set: play needs its own value")
+    if keywords.get("dynamics", "jerk") != "jerk":
+        raise ValueError(f"dynamics must be 'jerk' for play, got {keywords['dynamics']!r}")
     env = make_drive(1, map=map, traffic=traffic, autoreset_mode="Disabled", **keywords)
     if policy is not None:
         check_layout(policy, env)

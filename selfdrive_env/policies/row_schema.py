@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from selfdrive_env.config.checks import as_plain, as_table, check_choice
+from selfdrive_env.config.choices import CHOICES, action_columns, bins_of, check_bins
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.observation import OBSERVATION, OBSERVATION_VERSION, Kind, Scale, slots
 from selfdrive_env.config.presets import PRESETS, TRAINING_RANGE, weight_ranges
@@ -39,7 +40,7 @@ FORMULAS = {
 }
 """What a row holds of a quantity v."""
 
-CONTEXT = ("dt", "bodies", "reverse")
+CONTEXT = ("dt", "bodies", "reverse", "dynamics")
 """Settings of the environment that a policy got used to in training."""
 
 
@@ -57,6 +58,8 @@ def policy_schema(file: PolicyFile) -> dict[str, Any]:
     try:
         training = {name: as_plain(env.get(name, getattr(Settings, name))) for name in CONTEXT}
         training.update(_weights(env))
+        check_choice("dynamics", env["dynamics"], CHOICES["dynamics"])
+        check_bins(env["dynamics"], "discrete", env["action_bins"])
     except ValueError as error:
         raise ValueError(f"policy {str(file.path)!r}: env: {error}") from None
     return {
@@ -108,6 +111,18 @@ def _scale(column: str, scale: Scale) -> dict[str, Any]:
 def _actions(count: int, env: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what the actions command; the jerks are None where the file does not tell them."""
     laterals = lateral_choices(count, env)
+    if env["dynamics"] != "jerk":
+        columns = action_columns(env["dynamics"])
+        return {
+            "count": count,
+            "laterals": laterals,
+            "jerks": None,
+            "columns": [one.name for one in columns],
+            "units": [one.unit for one in columns],
+            "sizes": [one.size for one in columns],
+            "bins": list(bins_of(env["dynamics"], env["action_bins"])),
+            "choice": CHOICE,
+        }
     along, across = (env.get(name, getattr(Settings, name)) for name in ("jerk_long", "jerk_lat"))
     known = isinstance(along, list | tuple) and len(along) * laterals == count
     return {

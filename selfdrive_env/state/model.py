@@ -1,12 +1,12 @@
-"""The two structs that every stage of a step gets: what never changes, and what does."""
+"""The two structs that every stage of a step gets: what never changes, scenes with it, and what does."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+from selfdrive_env.state.arrays import F32, I32, I64, U8
 from selfdrive_env.state.params import Counts, Draws, Params
 from selfdrive_env.state.road import Grid, Lanes, Routes, Signs
-from selfdrive_env.state.scenes import Scenes
 from selfdrive_env.state.scratch import Scratch
 from selfdrive_env.state.world import (
     Actions,
@@ -20,7 +20,68 @@ from selfdrive_env.state.world import (
     Worlds,
 )
 
-__all__ = ["Data", "Model"]
+__all__ = ["Data", "Model", "Scenes"]
+
+
+class Scenes(NamedTuple):
+    """Scenes one after the other, with room for as many agents and moments as the largest has.
+
+    Lanes and segments are counted from the first of the scene's map; the first moment is the one
+    at which an episode begins. Empty where worlds are drawn at random.
+    """
+
+    map: Annotated[I32, "scene"]
+    dt: Annotated[F32, "scene"]
+    """Between two moments [s]."""
+
+    dt_ns: Annotated[I64, "scene"]
+    """The same [ns]."""
+
+    horizon: Annotated[I32, "scene"]
+    """Moments after the first."""
+
+    num_agents: Annotated[I32, "scene"]
+    driver: Annotated[U8, "scene scene_agent"]
+    """A `Driver`."""
+
+    learner: Annotated[U8, "scene scene_agent"]
+    type: Annotated[U8, "scene scene_agent"]
+    """Row of `config.BODY_TYPES`."""
+
+    length: Annotated[F32, "scene scene_agent"]
+    """[m]"""
+
+    width: Annotated[F32, "scene scene_agent"]
+    """[m]"""
+
+    segment: Annotated[I32, "scene scene_agent"]
+    """Lane segment where the agent is at first."""
+
+    num_goals: Annotated[I32, "scene scene_agent"]
+    """At least one."""
+
+    goal_lane: Annotated[I32, "scene scene_agent goal"]
+    goal_s: Annotated[F32, "scene scene_agent goal"]
+    """[m]"""
+
+    goal_x: Annotated[F32, "scene scene_agent goal"]
+    """[m]"""
+
+    goal_y: Annotated[F32, "scene scene_agent goal"]
+    there: Annotated[U8, "scene scene_agent moment"]
+    """Whether a replayed agent is in the world; of others the first moment counts alone, as in the
+    fields that follow."""
+
+    x: Annotated[F32, "scene scene_agent moment"]
+    """Middle of the box, east [m]."""
+
+    y: Annotated[F32, "scene scene_agent moment"]
+    cos: Annotated[F32, "scene scene_agent moment"]
+    """Heading."""
+
+    sin: Annotated[F32, "scene scene_agent moment"]
+    speed: Annotated[F32, "scene scene_agent moment"]
+    """Along the heading, negative in reverse [m/s]."""
 
 
 class Model(NamedTuple):

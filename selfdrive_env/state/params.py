@@ -112,6 +112,9 @@ class Params(NamedTuple):
     reverse: int
     """A `Reverse`."""
 
+    dynamics: int
+    """A `Dynamics`."""
+
     autoreset: int
     """An `Autoreset`."""
 
@@ -200,7 +203,13 @@ class Draws(NamedTuple):
     """Smallest and largest number of agents of a world."""
 
     jerk: Annotated[F32, "choice 2"]
-    """Longitudinal and lateral jerk of each discrete action [m/s^3]."""
+    """Longitudinal and lateral jerk of each discrete action of jerks [m/s^3]."""
 
     jerk_range: Annotated[F32, "2 2"]
     """Smallest and largest jerk, longitudinal and lateral [m/s^3]."""
+
+    action: Annotated[F32, "number column"]
+    """Each discrete action, in the units of `state.dynamics`."""
+
+    action_size: Annotated[F32, "column"]
+    """The largest of each column, to either side."""

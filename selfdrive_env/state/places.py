@@ -12,7 +12,7 @@ import numpy as np
 from selfdrive_env.state.arrays import F64, I64
 from selfdrive_env.state.road import BLOCK_CELLS, CELL, Grid
 
-__all__ = ["along_arc", "box_centre", "cell_at", "observation_cell"]
+__all__ = ["along_arc", "along_way", "box_centre", "cell_at", "observation_cell"]
 
 
 def along_arc(
@@ -43,6 +43,24 @@ def along_arc(
         cos * np.cos(turn) - sin * np.sin(turn),
         sin * np.cos(turn) + cos * np.sin(turn),
     )
+
+
+def along_way(motion: Any, at: Any, share: Any = 1.0) -> tuple[F64, F64, F64, F64]:
+    """Returns x, y of rear axles, cos and sin of headings in a step: on the arcs that they drove.
+
+    Args:
+        motion: `Motion`.
+        at: Index of its arrays.
+        share: Of the step.
+    """
+    cos, sin, slip_cos, slip_sin = (
+        getattr(motion, name)[at].astype(np.float64)
+        for name in ("cos", "sin", "slip_cos", "slip_sin")
+    )
+    way = cos * slip_cos - sin * slip_sin, sin * slip_cos + cos * slip_sin
+    travel, curvature = motion.travel[at], motion.curvature[at]
+    x, y, cos, sin = along_arc(motion.x[at], motion.y[at], *way, travel * share, curvature)
+    return x, y, cos * slip_cos + sin * slip_sin, sin * slip_cos - cos * slip_sin
 
 
 def box_centre(x: Any, y: Any, cos: Any, sin: Any, wheelbase: Any) -> tuple[Any, Any]:

@@ -140,6 +140,7 @@ class ActionMode(IntEnum):
     KEEP = 0
     CHOOSE = 1
     SCALE = 2
+    SET = 3
 
 
 # Plain numbers for kernels, which cannot do everything with an enum.
@@ -156,7 +157,7 @@ CONTACT_BODY, CONTACT_OFFROAD = map(int, Contact)
 NUM_COUNTS = len(Event)
 (HOLD_NOTHING, HOLD_BODY, HOLD_RIGHT_OF_WAY, HOLD_ROOM, HOLD_LINE,
     HOLD_LANE_END) = map(int, Hold)  # fmt: skip
-ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE = map(int, ActionMode)
+ACTIONS_KEEP, ACTIONS_CHOOSE, ACTIONS_SCALE, ACTIONS_SET = map(int, ActionMode)
 
 # Columns of Draws.body, one row a type of body.
 (BODY_SHARE, BODY_LENGTH_LOW, BODY_LENGTH_HIGH, BODY_WIDTH_LOW, BODY_WIDTH_HIGH,
@@ -269,10 +270,15 @@ class Motion(NamedTuple):
     """What one step did to each agent: written by dynamics, read by the stages after it."""
 
     jerk: Annotated[F32, "world agent 2"]
-    """Commanded longitudinal and lateral jerk [m/s^3]."""
+    """Commanded longitudinal and lateral jerk; none where `action` moves the body [m/s^3]."""
+
+    action: Annotated[F32, "world agent column"]
+    """What moves those whom no script drives under dynamics other than jerks, in the units of
+    `state.dynamics`."""
 
     realised_jerk: Annotated[F32, "world agent 2"]
-    """What the body's limits left of it, none while it stands [m/s^3]."""
+    """What the body's limits left of the jerk, none while it stands; under other dynamics by how
+    much accelerations changed [m/s^3]."""
 
     x: Annotated[F32, "world agent"]
     """Pose and speed at the start of the step [m], [m/s]."""
@@ -286,6 +292,11 @@ class Motion(NamedTuple):
 
     curvature: Annotated[F32, "world agent"]
     """Of the arc [1/m]."""
+
+    slip_cos: Annotated[F32, "world agent"]
+    """Angle from the heading to the arc, the same all along; jerks lead to none."""
+
+    slip_sin: Annotated[F32, "world agent"]
 
     progress: Annotated[F32, "world agent"]
     """By how much the way to the next goal shrank [m]."""
@@ -459,13 +470,13 @@ class Actions(NamedTuple):
 
     mode: Annotated[I32, "1"]
     """`ACTIONS_KEEP`: `Motion.jerk` stands; `ACTIONS_CHOOSE`: `choice` counts; `ACTIONS_SCALE`:
-    `scale` does."""
+    `scale` does; `ACTIONS_SET`: it does as it is."""
 
     choice: Annotated[I64, "row"]
-    """Row of `Draws.jerk`."""
+    """Row of `Draws.action`."""
 
-    scale: Annotated[F32, "row 2"]
-    """Longitudinal and lateral, from -1 to 1."""
+    scale: Annotated[F32, "row column"]
+    """A number a column of the dynamics, from -1 to 1 or in its unit."""
 
     fault: Annotated[I32, "1"]
     """Row + 1 of an action that was none of these, 0 while there was none."""

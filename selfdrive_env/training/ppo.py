@@ -134,7 +134,7 @@ class Trainer:
         self.stopping = False
 
     def _make_networks(self) -> Networks:
-        config, actions = self.config, len(self.env.engine.draws.jerk)
+        config, actions = self.config, len(self.env.engine.draws.action)
         sizes = Sizes(
             config.set_widths, config.scalar_width, config.trunk_widths, config.shared_sets
         )

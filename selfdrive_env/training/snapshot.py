@@ -20,6 +20,7 @@ from selfdrive_env.config.checks import check_integer, check_number
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.observation import OBSERVATION_VERSION
+from selfdrive_env.policies.choice import dynamics_difference
 from selfdrive_env.policies.files import POLICY_FILE, PolicyFile, layout_difference
 from selfdrive_env.training.checkpoint import (
     CHECKPOINT_VERSION,
@@ -238,6 +239,9 @@ def start_from(run: RunState, name: str) -> None:
     difference = layout_difference(file.description, run.env.layout)
     if difference is not None:
         raise ValueError(f"start_from {name!r} has another observation layout: {difference}")
+    difference = dynamics_difference(file.description.get("env"), run.env.settings)
+    if difference is not None:
+        raise ValueError(f"start_from {name!r} was trained for {difference}")
     here = {**run.networks.sizes._asdict(), "actions": run.actions}
     there = {**file.description["sizes"], "actions": file.description["actions"]}
     found = differences(there, json.loads(json.dumps(here)), "in the policy")

@@ -68,6 +68,8 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "reward": ({"collision": 2.5}, {}),
     "bodies": ("typed", {}),
     "action_type": ("continuous", {}),
+    "dynamics": ("bicycle", {}),
+    "action_bins": (5, {"dynamics": "bicycle"}),
     "jerk_long": ([-15.0, -4.0, 0.0, 3.0], {}),
     "jerk_lat": ([-3.0, 0.0, 4.0], {}),
     "on_collision": ("ignore", BUSY),

@@ -64,6 +64,14 @@ CASES: dict[str, dict[str, Any]] = {
         "map": ["riverside", "hillcrest"],
     },
     "reversing": {"reverse": "allowed", "initial_speed": 0.0, "jerk_long": [-4.0, -2.0, 0.0, 2.0]},
+    "bicycle, chosen": {"dynamics": "bicycle", "action_bins": [4, 3], "on_offroad": "ignore"},
+    **{
+        f"{name}, continuous": {"dynamics": name, "action_type": "continuous", "reverse": reverse}
+        for name, reverse in (
+            *(("classic", "allowed"), ("delta_local", "never"), ("delta_global", "allowed")),
+            ("state", "never"),
+        )
+    },
     "standing": {"standing_share": 0.6, "driver": "idm", "bodies": "typed"},
     "scripted": {"driver": "idm", "bodies": "typed"},
     "maps by seed": {
@@ -92,7 +100,8 @@ def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[st
     random = np.random.default_rng(0)
     actions = random.integers(0, 12, (steps, ROWS))
     if settings.get("action_type") == "continuous":
-        actions = random.uniform(-1, 1, (steps, ROWS, 2)).astype(np.float32)
+        columns = env.single_action_space.shape
+        actions = random.uniform(-1, 1, (steps, ROWS, *columns)).astype(np.float32)
     out = {"reset": host(env.reset(seed=5)[0])}
     for step in range(steps):
         action = actions[step] if convert is None else convert(actions[step])

@@ -32,7 +32,7 @@ def touched_at(a, b):
     sweeps = []
     for s in (a, b):
         values = [s.x, s.y, math.cos(s.heading), math.sin(s.heading), s.travel, s.curvature]
-        values += [s.wheelbase / 2, s.length / 2, s.width / 2]
+        values += [s.wheelbase / 2, s.length / 2, s.width / 2, 1.0, 0.0]
         sweeps.append(jerk_bicycle.Sweep(*(F(v) for v in values)))
     return first_touch(*sweeps)
 

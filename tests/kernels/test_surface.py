@@ -30,7 +30,7 @@ def is_offroad(town, sweep, layer):
     travel, curvature = F(sweep.travel), F(sweep.curvature)
     end = tuple(F(v) for v in along_arc(*pose, travel, curvature))
     sizes = (F(sweep.wheelbase / 2), F(sweep.length / 2), F(sweep.width / 2))
-    swept = jerk_bicycle.Sweep(*pose, travel, curvature, *sizes)
+    swept = jerk_bicycle.Sweep(*pose, travel, curvature, *sizes, F(1), F(0))
     return box_offroad(town.grid, swept, *end, layer, 0)
 
 

@@ -67,6 +67,13 @@ def test_braking_that_is_spread_over_lateral_jerks_is_chosen() -> None:
         (12, {"jerk_lat": 3}, 12),
         (12, {"jerk_lat": []}, 12),
         (4, {"jerk_lat": [0.0]}, 1),
+        (81, {"dynamics": "bicycle"}, 9),
+        (15, {"dynamics": "bicycle", "action_bins": [3, 5]}, 5),
+        (24, {"dynamics": "delta_local", "action_bins": [2, 3, 4]}, 12),
+        (12, {"dynamics": "bicycle", "action_bins": 5}, 12),
+        (12, {"dynamics": "hovercraft", "action_bins": 3}, 12),
+        (12, {"dynamics": 7}, 12),
+        (9, {"dynamics": "bicycle", "action_bins": "3"}, 9),
     ],
 )
 def test_how_many_lateral_jerks_there_are(actions: int, env: Any, laterals: int) -> None:

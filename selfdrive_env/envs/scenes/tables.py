@@ -19,6 +19,7 @@ from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.scenes.agents import Agent, SceneError
 from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.state.arrays import allocate
+from selfdrive_env.state.model import Scenes
 from selfdrive_env.state.road import (
     LEVEL_HEIGHT,
     SEG_COS,
@@ -32,7 +33,6 @@ from selfdrive_env.state.road import (
     SEG_Z,
     UNREACHABLE,
 )
-from selfdrive_env.state.scenes import Scenes
 from selfdrive_env.state.world import CONSTANT, EXTERNAL, IDM, MAX_GOALS, REPLAY, STILL
 
 __all__ = ["LEARNERS", "OTHERS", "learners_of", "make_scenes"]

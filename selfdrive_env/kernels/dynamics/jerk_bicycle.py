@@ -11,12 +11,22 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.dynamics.acted import move_by_action
+from selfdrive_env.kernels.dynamics.pose import Limits
 from selfdrive_env.kernels.dynamics.replay import replay_body
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
-from selfdrive_env.kernels.math.geometry import HALF, ZERO, along_arc, clamp
+from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, along_arc, clamp
 from selfdrive_env.state import world as world_state
+from selfdrive_env.state.dynamics import DYNAMICS, Dynamics
 from selfdrive_env.state.params import NO_SCENES, REVERSE_ALLOWED
-from selfdrive_env.state.world import ABSENT, EXTERNAL, HALTED, REPLAY, STANDING
+from selfdrive_env.state.world import (
+    ABSENT,
+    ACTIONS_KEEP,
+    EXTERNAL,
+    HALTED,
+    REPLAY,
+    STANDING,
+)
 
 __all__ = [
     "Scales",
@@ -24,8 +34,10 @@ __all__ = [
     "advance_bodies",
     "bicycle_step",
     "pose_at",
+    "standing_sweep",
     "sub_steps",
     "sweep_of",
+    "way_of_sweep",
 ]
 
 MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
@@ -36,6 +48,8 @@ TOP_SPEED = np.float32(20.0)  # [m/s]
 MIN_SPEED_SQUARED = np.float32(1.0e-5)  # [m^2/s^2]
 STEERING_RATE = np.float32(0.6)  # [rad/s]
 MAX_STEERING = np.float32(world_state.MAX_STEERING)  # [rad]
+REACH = np.float32(DYNAMICS[Dynamics.DELTA_GLOBAL][0].size)  # of a step, along each axis [m]
+JERK = int(Dynamics.JERK)
 
 
 class Scales(NamedTuple):
@@ -79,6 +93,11 @@ class Sweep(NamedTuple):
 
     half_width: np.float32
     """[m]"""
+
+    slip_cos: np.float32
+    """Angle from the heading to the arc, the same all along; none of a body on its wheels."""
+
+    slip_sin: np.float32
 
 
 @njit
@@ -172,11 +191,15 @@ def bicycle_step(
 
 @njit
 def advance_bodies(model, data, worker, world):
-    """Stage: moves every agent of a world by its commanded jerk and records the arc it drove."""
+    """Stage: moves every agent of a world by its jerk or action and records the arc it drove.
+
+    Actions of other dynamics move those whom no script drives, unless they brake at random.
+    """
     params = model.params
     agents, bodies, motion = data.agents, data.bodies, data.motion
     dt = data.worlds.dt[world]
     hold_jerk = np.float32(params.hold_jerk)
+    acts = params.dynamics != JERK and data.actions.mode[0] != ACTIONS_KEEP
     for agent in range(thread_index(), agents.x.shape[1], block_size()):
         status = agents.status[world, agent]
         motion.x[world, agent] = agents.x[world, agent]
@@ -186,6 +209,8 @@ def advance_bodies(model, data, worker, world):
         motion.speed[world, agent] = agents.speed[world, agent]
         motion.travel[world, agent] = ZERO
         motion.curvature[world, agent] = ZERO
+        motion.slip_cos[world, agent] = ONE
+        motion.slip_sin[world, agent] = ZERO
         for axis in range(2):
             motion.realised_jerk[world, agent, axis] = ZERO
         if params.scene_order != NO_SCENES and bodies.driver[world, agent] == REPLAY:
@@ -195,6 +220,13 @@ def advance_bodies(model, data, worker, world):
             continue
         agents.age[world, agent] += 1
         if status in (HALTED, STANDING):
+            continue
+        scripted = bodies.driver[world, agent] != EXTERNAL
+        may_reverse = params.reverse == REVERSE_ALLOWED or scripted
+        if acts and not scripted and motion.jerk[world, agent, 0] >= ZERO:
+            least = MAX_REVERSE if may_reverse else ZERO
+            limits = Limits(least, TOP_SPEED * bodies.speed_scale[world, agent], REACH)
+            move_by_action(model, data, limits, world, agent)
             continue
 
         speed, acceleration, lateral, steering, travel, curvature, long, lat = bicycle_step(
@@ -212,7 +244,7 @@ def advance_bodies(model, data, worker, world):
             ),
             bodies.wheelbase[world, agent],
             hold_jerk,
-            params.reverse == REVERSE_ALLOWED or bodies.driver[world, agent] != EXTERNAL,
+            may_reverse,
             dt,
         )
         x, y, cos, sin = along_arc(
@@ -251,15 +283,35 @@ def sweep_of(data, world, agent):
         HALF * bodies.wheelbase[world, agent],
         HALF * bodies.length[world, agent],
         HALF * bodies.width[world, agent],
+        motion.slip_cos[world, agent],
+        motion.slip_sin[world, agent],
+    )
+
+
+@njit
+def standing_sweep(x, y, cos, sin, ahead, half_length, half_width):
+    """Returns the `Sweep` of a body that stands."""
+    return Sweep(x, y, cos, sin, ZERO, ZERO, ahead, half_length, half_width, ONE, ZERO)
+
+
+@njit
+def way_of_sweep(sweep):
+    """Returns the direction in which the rear axle begins its arc, as cosine and sine."""
+    return (
+        sweep.cos * sweep.slip_cos - sweep.sin * sweep.slip_sin,
+        sweep.sin * sweep.slip_cos + sweep.cos * sweep.slip_sin,
     )
 
 
 @njit
 def pose_at(sweep, fraction):
     """Returns x, y of the box centre and cos, sin of the heading after a fraction of the arc."""
-    x, y, cos, sin = along_arc(
-        sweep.x, sweep.y, sweep.cos, sweep.sin, sweep.travel * fraction, sweep.curvature
+    way_cos, way_sin = way_of_sweep(sweep)
+    x, y, end_cos, end_sin = along_arc(
+        sweep.x, sweep.y, way_cos, way_sin, sweep.travel * fraction, sweep.curvature
     )
+    cos = end_cos * sweep.slip_cos + end_sin * sweep.slip_sin
+    sin = end_sin * sweep.slip_cos - end_cos * sweep.slip_sin
     return x + sweep.ahead * cos, y + sweep.ahead * sin, cos, sin
 
 

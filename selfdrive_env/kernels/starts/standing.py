@@ -6,7 +6,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.kernels.collision import LEVEL_HEIGHT
-from selfdrive_env.kernels.dynamics.jerk_bicycle import Sweep
+from selfdrive_env.kernels.dynamics.jerk_bicycle import standing_sweep
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.kernels.math.random import DRAW_STANDING, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, max_lane_curvature, place_on_segment
@@ -89,7 +89,7 @@ def is_passable(grid, bodies, world, agent, pose, layer, map_index):
     aside = HALF * bodies.width[world, agent] + PASSAGE_GAP + half_width
     for _ in range(2):
         there_x, there_y = x - aside * sin, y + aside * cos
-        free = Sweep(there_x, there_y, cos, sin, ZERO, ZERO, ZERO, half_length, half_width)
+        free = standing_sweep(there_x, there_y, cos, sin, ZERO, half_length, half_width)
         if not box_offroad(grid, free, there_x, there_y, cos, sin, layer, map_index):
             return True
         aside = -aside
@@ -155,7 +155,7 @@ def try_standing(model, data, world, agent, attempt):
     place_on_segment(lanes, agents, world, agent, index, x, y)
     z = agents.z[world, agent]
     layer = np.int64(lanes.segment_layer[index])
-    body = Sweep(rear_x, rear_y, cos, sin, ZERO, ZERO, ahead, half_length, half_width)
+    body = standing_sweep(rear_x, rear_y, cos, sin, ahead, half_length, half_width)
     front_x, front_y = x + half_length * cos, y + half_length * sin
     back_x, back_y = x - half_length * cos, y - half_length * sin
     if not is_apart(agents, world, agent):

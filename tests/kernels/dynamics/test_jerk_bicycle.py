@@ -320,7 +320,7 @@ def test_arcs_agree_with_float64(heading, travel, curvature):
 
 def test_the_box_centre_lies_ahead_of_the_rear_axle():
     one, zero = np.float32(1), np.float32(0)
-    sweep = Sweep(zero, zero, zero, one, np.float32(4), zero, np.float32(1.5), one, one)
+    sweep = Sweep(zero, zero, zero, one, np.float32(4), zero, np.float32(1.5), one, one, one, zero)
     pose = pose_at(sweep, np.float32(0.5))
     np.testing.assert_allclose(pose, [0.0, 3.5, 0.0, 1.0], atol=1e-6)
 
