@@ -1,4 +1,4 @@
-"""The two structs that every stage of a step gets: what never changes, scenes with it, and what does."""
+"""The structs that every stage of a step gets: what never changes, scenes too, and what does."""
 
 from __future__ import annotations
 
