@@ -52,6 +52,7 @@ def make_params(settings: Settings) -> Params:
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),
         prefetch=0,
+        past_cache=0,
         bfloat16=int(settings.obs_dtype == "bfloat16"),
         step_info=int(settings.step_info),
     )
