@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from llvmlite import ir
@@ -14,10 +15,16 @@ from numba.core.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from selfdrive_env.compiler.structs import array_of
+from selfdrive_env.compiler.threads import on_cpu
 
-__all__ = ["SIMD_WIDTH", "TILE", "absolute", "add_scaled", "ask_for", "constants", "multiply_tile",
-    "place_of", "root_of", "rows_at", "spread", "spread_words", "store_some",
-    "transposed"]  # fmt: skip
+__all__ = ["LINE_WORDS", "SIMD_WIDTH", "TILE", "X86", "absolute", "add_scaled", "ask_for",
+    "constants", "copy_past_cache", "multiply_tile", "place_of", "root_of", "rows_at", "see_copies",
+    "spread", "spread_words", "store_some", "transposed"]  # fmt: skip
+
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+LINE_WORDS = 16
+"""Floats in a cache line."""
 
 SIMD_WIDTH = 16
 """Columns of a matrix that go through a product together."""
@@ -124,6 +131,73 @@ def ask_for(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.int64), generate
+
+
+def _copy_words(builder: Any, source: Any, target: Any, first: Any, end: Any) -> None:
+    """Copies words `first` to `end` - 1 one by one."""
+    with cgutils.for_range(builder, builder.sub(end, first)) as loop:
+        at = builder.add(first, loop.index)
+        builder.store(builder.load(builder.gep(source, [at])), builder.gep(target, [at]))
+
+
+def _copy_lines(builder: Any, source: Any, target: Any, first: Any, lines: Any) -> None:
+    """Copies whole cache lines of the target from word `first` on, past the caches."""
+    word = ir.IntType(64)
+    hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+    with cgutils.for_range(builder, lines) as loop:
+        line = builder.add(first, builder.mul(loop.index, word(LINE_WORDS)))
+        for place in range(0, LINE_WORDS, 8):
+            at = builder.add(line, word(place))
+            value = builder.load(place_of(builder, source, at, 8), align=4)
+            store = builder.store(value, place_of(builder, target, at, 8), align=32)
+            store.set_metadata("nontemporal", hint)
+
+
+@intrinsic
+def copy_past_cache(typing_context: Any, row: Any, table: Any, number: Any) -> Any:
+    """Copies a row to row `number` of a table, past the caches; does nothing on CUDA.
+
+    The lines that it shares with its neighbours go through the caches. Other threads see the others
+    after `see_copies`.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if not on_cpu(context):
+            return context.get_dummy_value()
+        word = ir.IntType(64)
+        row = array_of(context, builder, signature.args[0], arguments[0])
+        table = array_of(context, builder, signature.args[1], arguments[1])
+        length = builder.extract_value(row.shape, 0)
+        columns = builder.extract_value(table.shape, 1)
+        target = builder.gep(table.data, [builder.mul(arguments[2], columns)])
+        place = builder.lshr(builder.ptrtoint(target, word), word(2))
+        before = builder.and_(builder.neg(place), word(LINE_WORDS - 1))
+        fits = builder.icmp_unsigned("<", before, length)
+        before = builder.select(fits, before, length)
+        lines = builder.udiv(builder.sub(length, before), word(LINE_WORDS))
+        behind = builder.add(before, builder.mul(lines, word(LINE_WORDS)))
+        _copy_words(builder, row.data, target, word(0), before)
+        _copy_lines(builder, row.data, target, before, lines)
+        _copy_words(builder, row.data, target, behind, length)
+        return context.get_dummy_value()
+
+    return types.void(row, table, types.int64), generate
+
+
+@intrinsic
+def see_copies(typing_context: Any) -> Any:
+    """Has what `copy_past_cache` wrote seen before what is written next.
+
+    Only x86 processors need it: elsewhere releasing a lock, or a word, does.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        if on_cpu(context) and X86:
+            kind = ir.FunctionType(ir.VoidType(), [])
+            builder.call(builder.module.declare_intrinsic("llvm.x86.sse.sfence", fnty=kind), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 def spread(builder: Any, value: Any) -> Any:

@@ -58,6 +58,7 @@ def make_params(settings: Settings) -> Params:
         scene_order=NO_SCENES,
         goal_speed=np.float32(LAST_GOAL_SPEED),
         prefetch=0,
+        past_cache=0,
         bfloat16=int(settings.obs_dtype == "bfloat16"),
         step_info=int(settings.step_info),
     )

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Recycler", "available_memory", "check_memory", "sparse_zeros"]
+from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.compiler.vectors import X86
+
+__all__ = ["Recycler", "available_memory", "check_memory", "pass_cache", "sparse_zeros"]
+
+LONG_ROW = 4 * 2**10
+"""Rows of fewer bytes are written while their memory is read: other work takes long enough."""
+
+CACHED_ROWS = 8 * 2**20
+"""Rows of fewer bytes in all may lie in a processor's cache when they are read."""
 
 
 class Recycler:
@@ -48,6 +57,18 @@ class Recycler:
 def _references(arrays: list[NDArray[Any]], place: int) -> int:
     """Counts the references to an entry of a list; views of an array count, too."""
     return sys.getrefcount(arrays[place])
+
+
+def pass_cache(num_rows: int, row_bytes: int, dtype: str) -> bool:
+    """Returns whether rows are better written past the caches: many long ones, on x86.
+
+    Args:
+        num_rows: Of the batch.
+        row_bytes: Of each, in single precision.
+        dtype: Of the observation; rows of two bytes a number are rounded on their way.
+    """
+    large = row_bytes >= LONG_ROW and num_rows * row_bytes >= CACHED_ROWS
+    return large and dtype == "float32" and X86 and not SIMULATED
 
 
 def sparse_zeros(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

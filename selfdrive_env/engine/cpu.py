@@ -19,7 +19,7 @@ from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import ROUTE_DISTANCES, row_length
 from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.buffers import Recycler, check_memory, sparse_zeros
+from selfdrive_env.engine.buffers import Recycler, check_memory, pass_cache, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
 from selfdrive_env.engine.states import check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
@@ -140,6 +140,8 @@ class Engine:
         has_row = (learner != 0) | (driver == EXTERNAL)
         self.rows_per_world = int(np.count_nonzero(has_row))
         self.num_rows = num_worlds * self.rows_per_world
+        rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
+        self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
         self._allocate(self._sizes(self.rows_per_world))
 
         row = np.full(self.num_slots, -1, np.int64)

@@ -155,7 +155,7 @@ class DeviceEngine(Engine):
 
     def _allocate(self, sizes: Mapping[str, int]) -> None:
         self.pool.load_all()
-        self.params = self.params._replace(prefetch=0)
+        self.params = self.params._replace(prefetch=0, past_cache=0)
         self._check_memory(self._needed(sizes))
         for struct in BATCH_STRUCTS:
             self.tensors[struct.__name__.lower()] = {

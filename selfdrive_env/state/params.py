@@ -163,6 +163,9 @@ class Params(NamedTuple):
     prefetch: int
     """1: the maps do not fit into a processor's cache, so lines are asked for ahead."""
 
+    past_cache: int
+    """1: rows do not fit into a processor's cache, so they are written past it."""
+
     bfloat16: int
     """1: rows of two bytes a number are in bfloat16, else in float16."""
 

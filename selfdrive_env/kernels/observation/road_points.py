@@ -13,6 +13,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.compiler.simd import load, prefetch, put, wide_lane, wide_place, wide_size
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.compiler.vectors import LINE_WORDS
 from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.math.geometry import ONE, ZERO, squash
 from selfdrive_env.kernels.math.random import DRAW_DROPOUT, uniforms
@@ -22,7 +23,6 @@ from selfdrive_env.kernels.road import UNREACHABLE, lane_distance, way_ahead
 __all__ = [
     "BOUNDARY_PLANES",
     "LANE_PLANES",
-    "LINE_WORDS",
     "Target",
     "keep_points",
     "prefetch_distances",
@@ -40,7 +40,6 @@ __all__ = [
 LANE_PLANES, BOUNDARY_PLANES = WIDTHS["lane_points"], WIDTHS["boundary_points"]
 LANE, BOUNDARY = size_of("lane_points", "x"), size_of("boundary_points", "x")  # [m]
 GOAL_GAIN = size_of("lane_points", "goal_gain")  # [m]
-LINE_WORDS = 16  # of four bytes in a cache line
 NO_WAY = np.float32(1.0e9)  # [m]
 
 

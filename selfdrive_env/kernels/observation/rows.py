@@ -24,6 +24,7 @@ from selfdrive_env.compiler.threads import (
     warp_lane,
     warp_size,
 )
+from selfdrive_env.compiler.vectors import LINE_WORDS, copy_past_cache, see_copies
 from selfdrive_env.config.observation import WIDTHS
 from selfdrive_env.kernels.drivers.erratic import is_blind
 from selfdrive_env.kernels.math.elementary import angle_of
@@ -35,7 +36,6 @@ from selfdrive_env.kernels.observation.neighbours import nearest_agents, write_n
 from selfdrive_env.kernels.observation.road_points import (
     BOUNDARY_PLANES,
     LANE_PLANES,
-    LINE_WORDS,
     Target,
     keep_points,
     prefetch_distances,
@@ -284,6 +284,12 @@ def prefetch_part(row, part):
         prefetch(row, place)
 
 
+@inline
+def prefetch_end(table, number):
+    """Asks for the line in which a row of a table ends, and the next one begins."""
+    prefetch(table[number], table.shape[1] - 1)
+
+
 @njit
 def write_rows(model, data, worker, world):
     """Writes the rows that are wanted, once poses are noted and neighbours found.
@@ -321,7 +327,7 @@ def write_rows(model, data, worker, world):
     own_lines, around, request = (
         scratch.route_line[worker], scratch.near_row[worker], scratch.request[worker]
     )  # fmt: skip
-    narrow = rows.half.shape[0] > 0
+    aside = rows.half.shape[0] > 0 or stages_rows() != 0 or params.past_cache != 0
 
     if params.prefetch != 0:
         prefetch_first(model, scratch, worker, world)
@@ -333,12 +339,14 @@ def write_rows(model, data, worker, world):
         last = request[agent] == LAST_OBSERVATION
         number = np.int64(all_row[agent])
         row = shared_row(scratch.row[worker])
-        if not narrow and not stages_rows():
-            row = rows.final_observation[number] if last else rows.observation[number]
         follower = min(agent + 1, all_speed.shape[0] - 1)
-        after = row
-        if not narrow and not stages_rows() and request[follower] != NO_ROW:
-            after = rows.observation[all_row[follower]]
+        after = row[:0]
+        if params.past_cache != 0:
+            prefetch_end(rows.final_observation if last else rows.observation, number)
+        elif not aside:
+            row = rows.final_observation[number] if last else rows.observation[number]
+            if request[follower] != NO_ROW:
+                after = rows.observation[all_row[follower]]
         eye = Eye(crowd[X, agent], crowd[Y, agent], crowd[COS, agent], crowd[SIN, agent])
         goal = np.int64(all_goal[agent])
         offset = write_ego(row, params, dt, lanes, agents, bodies, world, agent)
@@ -388,20 +396,24 @@ def write_rows(model, data, worker, world):
             )  # fmt: skip
         prefetch_part(after, 3)
         write_neighbours(row, offset, neighbours, eye, data, source, noise, worker, world, agent)
-        hand_over(rows, row, number, last, params.bfloat16)
+        hand_over(rows, row, number, last, params)
+    if params.past_cache != 0:
+        see_copies()
 
 
 @inline
-def hand_over(rows, row, number, last, bfloat16):
+def hand_over(rows, row, number, last, params):
     """Copies a row from where it was put together to where it goes, if these are two places."""
     if rows.half.shape[0] > 0:
         warp_barrier()
-        write_half(row, rows.final_half if last else rows.half, number, bfloat16)
+        write_half(row, rows.final_half if last else rows.half, number, params.bfloat16)
         warp_barrier()
     elif stages_rows():
         warp_barrier()
         copy_row(row, rows.final_observation if last else rows.observation, number)
         warp_barrier()
+    elif params.past_cache != 0:
+        copy_past_cache(row, rows.final_observation if last else rows.observation, number)
 
 
 @njit
