@@ -112,6 +112,24 @@ def test_nearest_is_what_brute_force_finds(weight: float) -> None:
         assert np.allclose(plane, shapely.distance(everything, shapely.points(points[:, :2])))
 
 
+def test_nearest_along_a_heading_is_what_brute_force_finds() -> None:
+    rng = np.random.default_rng(2)
+    lines = random_lines(rng)
+    points = rng.uniform(-200, 200, (800, 3)) * [1, 1, 0] + [4000.0, -9000.0, 30.0]
+    heading = rng.uniform(-np.pi, np.pi, 800)
+    found = nearest(lines, points, z_weight=0.0, heading=heading, least_cosine=0.5)
+    segments = lines.segments
+    way = segments.way[:, :2] / np.hypot(*segments.way[:, :2].T)[:, None]
+    for number in range(0, 800, 8):
+        along = way @ [np.cos(heading[number]), np.sin(heading[number])]
+        chosen = np.flatnonzero(along >= 0.5)
+        ends = segments.start[chosen, :2], (segments.start + segments.way)[chosen, :2]
+        pieces = shapely.linestrings(np.stack(ends, axis=1))
+        wanted = shapely.distance(pieces, shapely.Point(*points[number, :2])).min()
+        assert np.isclose(abs(found.distance[number]), wanted)
+        assert np.cos(found.heading[number] - heading[number]) >= 0.5 - 1e-9
+
+
 @given(
     lines=st.lists(st.lists(Point, min_size=1, max_size=6), max_size=5),
     points=st.lists(Point, min_size=1, max_size=8),

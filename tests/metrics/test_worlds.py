@@ -32,9 +32,8 @@ def driven() -> tuple[Tracks, np.ndarray]:
     )  # fmt: skip
     env.reset(seed=3)
     engine, rng = env.engine, np.random.default_rng(0)
-    rows: dict[str, list[Any]] = {name: [] for name in (
-        *("x", "y", "z", "cos", "sin", "speed", "contact", "valid"),
-    )}  # fmt: skip
+    names = ("x", "y", "z", "cos", "sin", "speed", "contact", "valid")
+    rows: dict[str, list[Any]] = {name: [] for name in names}
     action = rng.integers(0, 12, AGENTS)
     for step in range(STEPS):
         if step % 8 == 0:  # long enough to get somewhere
