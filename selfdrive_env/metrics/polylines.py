@@ -27,6 +27,9 @@ SOURCES = ("metrics", "kernels/math", "compiler", "state")
 CELL = 4.0
 """Least edge of a cell of the grid [m]."""
 
+FURTHEST = 1e9
+"""Coordinates are not larger: what is looked for beyond is looked for there [m]."""
+
 JOINED = 1e-3
 """An end this close to a start goes on there [m]."""
 
@@ -148,6 +151,10 @@ class Polylines:
             raise ValueError(f"polylines.point: shape {self.point.shape}, wanted [point, 3]")
         if not np.isfinite(self.point).all():
             raise ValueError("polylines.point: numbers that are not finite")
+        if self.point.size and np.abs(self.point).max() > FURTHEST:
+            raise ValueError(
+                f"polylines.point: {np.abs(self.point).max():g} m, wanted at most {FURTHEST:g}"
+            )
         ends = self.first[[0, -1]].tolist() if self.first.ndim == 1 and len(self.first) else []
         if ends != [0, len(self.point)] or (np.diff(self.first) < 0).any():
             raise ValueError(f"polylines.first: wanted to rise from 0 to {len(self.point)}")
@@ -277,6 +284,7 @@ class Polylines:
             Arrays of the shape of `x`.
         """
         segments, grid = self.segments, self.grid
+        x, y, z = (np.clip(value, -FURTHEST, FURTHEST) for value in (x, y, z))
         point = np.stack([x - grid.origin[0], y - grid.origin[1], z], axis=-1).reshape(-1, 3)
         angle = np.zeros(1) if heading is None else heading.ravel().astype(np.float64)
         ahead = np.stack([np.cos(angle), np.sin(angle)], axis=1)

@@ -146,9 +146,18 @@ def test_any_lines_are_searched(lines: Any, points: Any) -> None:
     assert np.allclose(own, brute(made, at, 2.0)[0])
 
 
+def test_far_lines_and_points_are_searched() -> None:
+    lines = Polylines.of([[[-1e9, 0], [1e9, 0]], [[0, 5], [1e-3, 5]], [[3, 1e9], [3, 1e9 - 1]]])
+    found = nearest(lines, [[3.0, 2.0], [0.0, 4.0], [5.0, 1e300], [-1e300, -7.0]])
+    assert found.line.tolist() == [0, 1, 2, 0]
+    assert np.allclose(found.distance, [-2.0, 1.0, -2.0, 7.0])
+
+
 def test_flawed_lines_are_refused() -> None:
     with pytest.raises(ValueError, match=r"polylines\.point: numbers"):
         Polylines.of([[[0, np.nan]]])
+    with pytest.raises(ValueError, match=r"polylines\.point: 1e\+10 m, wanted at most 1e\+09"):
+        Polylines.of([[[0, 1e10]]])
     with pytest.raises(ValueError, match=r"a line of shape \(2, 1\)"):
         Polylines.of([[[0], [1]]])
     with pytest.raises(ValueError, match=r"polylines\.first"):
