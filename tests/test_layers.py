@@ -104,10 +104,11 @@ ORDER = {
         ("cuda",),
     ),
     "metrics": (
-        *(("metric", "polylines"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
+        *(("lines", "metric"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
         *(("routes", "surroundings"), ("rules",), ("realism", "scores"), ("table",)),
         ("__init__",),
     ),
+    "metrics.lines": (("search",), ("segments",), ("polylines",)),
     "metrics.rules": (("comfort", "lanes", "lights"), ("faults",), ("time_to_collision",)),
     "metrics.realism": (("likelihoods", "neighbours"), ("score",)),
     "metrics.scores": (("driving", "scenes"),),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.kernels.math.geometry import boxes_gap
-from selfdrive_env.metrics.polylines import compiled
+from selfdrive_env.metrics.lines.search import compiled
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64, I64
 from selfdrive_env.state.road import LEVEL_HEIGHT

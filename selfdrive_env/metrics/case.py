@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.metrics.boxes import Contacts, contacts, corners
-from selfdrive_env.metrics.polylines import Places
+from selfdrive_env.metrics.lines.polylines import Places
 from selfdrive_env.metrics.road import Road, Route
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64

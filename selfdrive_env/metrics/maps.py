@@ -17,7 +17,7 @@ from selfdrive_env.maps.compile.surface import (
     surface_edges,
 )
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.metrics.polylines import Polylines
+from selfdrive_env.metrics.lines.polylines import Polylines
 from selfdrive_env.metrics.road import Road
 from selfdrive_env.state.arrays import F64, I64
 

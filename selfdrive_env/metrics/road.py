@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.metrics.polylines import Polylines
+from selfdrive_env.metrics.lines.polylines import Polylines
 from selfdrive_env.state.arrays import F32, F64, I64, U8
 from selfdrive_env.state.world import Colour
 

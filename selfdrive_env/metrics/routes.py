@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.metrics.case import Case
+from selfdrive_env.metrics.lines.polylines import Polylines
 from selfdrive_env.metrics.metric import Metric
-from selfdrive_env.metrics.polylines import Polylines
 from selfdrive_env.metrics.road import Route
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64

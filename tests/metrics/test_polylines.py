@@ -112,6 +112,24 @@ def test_nearest_is_what_brute_force_finds(weight: float) -> None:
         assert np.allclose(plane, shapely.distance(everything, shapely.points(points[:, :2])))
 
 
+def test_nearest_along_a_heading_is_what_brute_force_finds() -> None:
+    rng = np.random.default_rng(2)
+    lines = random_lines(rng)
+    points = rng.uniform(-200, 200, (800, 3)) * [1, 1, 0] + [4000.0, -9000.0, 30.0]
+    heading = rng.uniform(-np.pi, np.pi, 800)
+    found = nearest(lines, points, z_weight=0.0, heading=heading, least_cosine=0.5)
+    segments = lines.segments
+    way = segments.way[:, :2] / np.hypot(*segments.way[:, :2].T)[:, None]
+    for number in range(0, 800, 8):
+        along = way @ [np.cos(heading[number]), np.sin(heading[number])]
+        chosen = np.flatnonzero(along >= 0.5)
+        ends = segments.start[chosen, :2], (segments.start + segments.way)[chosen, :2]
+        pieces = shapely.linestrings(np.stack(ends, axis=1))
+        wanted = shapely.distance(pieces, shapely.Point(*points[number, :2])).min()
+        assert np.isclose(abs(found.distance[number]), wanted)
+        assert np.cos(found.heading[number] - heading[number]) >= 0.5 - 1e-9
+
+
 @given(
     lines=st.lists(st.lists(Point, min_size=1, max_size=6), max_size=5),
     points=st.lists(Point, min_size=1, max_size=8),
@@ -128,9 +146,18 @@ def test_any_lines_are_searched(lines: Any, points: Any) -> None:
     assert np.allclose(own, brute(made, at, 2.0)[0])
 
 
+def test_far_lines_and_points_are_searched() -> None:
+    lines = Polylines.of([[[-1e9, 0], [1e9, 0]], [[0, 5], [1e-3, 5]], [[3, 1e9], [3, 1e9 - 1]]])
+    found = nearest(lines, [[3.0, 2.0], [0.0, 4.0], [5.0, 1e300], [-1e300, -7.0]])
+    assert found.line.tolist() == [0, 1, 2, 0]
+    assert np.allclose(found.distance, [-2.0, 1.0, -2.0, 7.0])
+
+
 def test_flawed_lines_are_refused() -> None:
     with pytest.raises(ValueError, match=r"polylines\.point: numbers"):
         Polylines.of([[[0, np.nan]]])
+    with pytest.raises(ValueError, match=r"polylines\.point: 1e\+10 m, wanted at most 1e\+09"):
+        Polylines.of([[[0, 1e10]]])
     with pytest.raises(ValueError, match=r"a line of shape \(2, 1\)"):
         Polylines.of([[[0], [1]]])
     with pytest.raises(ValueError, match=r"polylines\.first"):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from selfdrive_env.metrics import WAYMAX, Road, Route, compute, logged_routes
-from selfdrive_env.metrics.polylines import Polylines
+from selfdrive_env.metrics.lines.polylines import Polylines
 from selfdrive_env.metrics.scores import (
     NUPLAN,
     VMAX,

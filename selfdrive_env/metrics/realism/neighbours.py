@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.kernels.math.geometry import boxes_gap
-from selfdrive_env.metrics.polylines import compiled
+from selfdrive_env.metrics.lines.search import compiled
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64
 from selfdrive_env.state.road import LEVEL_HEIGHT

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from selfdrive_env.compiler.njit import inline
 from selfdrive_env.metrics.case import Case
+from selfdrive_env.metrics.lines.search import compiled
 from selfdrive_env.metrics.metric import Metric
-from selfdrive_env.metrics.polylines import compiled
 from selfdrive_env.metrics.rules.faults import STOPPED
 from selfdrive_env.metrics.rules.lanes import in_one_lane
 from selfdrive_env.state.arrays import F64

@@ -1,0 +1,1 @@
+"""Lines on the ground: polylines, their segments by cell, and the search for the nearest."""
