@@ -89,7 +89,7 @@ ORDER = {
     ),
     "maps.pool": (("kept_map",), ("map_pool",)),
     "scenes": (
-        *(("tracks",), ("agents",), ("roads",), ("checks", "edits", "packing", "plot")),
+        *(("tracks",), ("agents", "experts"), ("roads",), ("checks", "edits", "packing", "plot")),
         *(("scene",), ("readers",), ("command",), ("__init__",)),
     ),
     "scenes.readers": (

@@ -69,8 +69,8 @@ NOT_IN_DIGEST = (
 )
 """Settings that influence no result."""
 
-EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0}
-EARLIER |= {"dynamics": "jerk", "action_bins": 9}
+EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0,
+    "dynamics": "jerk", "action_bins": 9}  # fmt: skip
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 USUAL_DT = 0.3
@@ -88,8 +88,7 @@ class Settings:
     one of them anew with each episode. In Python also a `RoadNetwork`."""
 
     map_variants: int = 1
-    """Variants of each map: itself and map_variants - 1 random flips, scales and shears, of which
-    every second one is also bent."""
+    """Of each map: itself and random flips, scales and shears; every second one also bends."""
 
     agents_per_world: int | Sequence[int] = DEFAULT_AGENTS
     """Agents of a world, or the range from which each world draws their number."""

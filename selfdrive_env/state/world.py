@@ -386,9 +386,7 @@ class Lights(NamedTuple):
 class Worlds(NamedTuple):
     """One entry a world."""
 
-    scene: Annotated[I32, "world"]
-    """Of `Scenes`, -1 before the first."""
-
+    scene: Annotated[I32, "world"]  # of `Scenes`, -1 before the first
     map: Annotated[I32, "world"]
     dt: Annotated[F32, "world"]
     """Length of a step [s]."""
@@ -405,9 +403,7 @@ class Worlds(NamedTuple):
     tick: Annotated[U32, "world"]
     """Steps since the seed was set: the counter of the random numbers."""
 
-    key: Annotated[U32, "world 2"]
-    """Both halves of the 64-bit seed."""
-
+    key: Annotated[U32, "world 2"]  # both halves of the 64-bit seed
     stream: Annotated[U32, "world"]
     """world_offset + world, or 0 where each world has its own seed."""
 
@@ -434,8 +430,7 @@ class Tallies(NamedTuple):
     count: Annotated[I32, "world agent count"]  # type: ignore[assignment]
     """How often each event came, columns in the order of `Event`."""
 
-    distance: Annotated[F32, "world agent"]
-    """Driven [m]."""
+    distance: Annotated[F32, "world agent"]  # driven [m]
 
 
 class Rows(NamedTuple):
@@ -454,7 +449,6 @@ class Rows(NamedTuple):
     """Last observation of the episode, written for finished rows only."""
 
     final_half: Annotated[U16, "half_row feature"]
-
     final_term: Annotated[F32, "row term"]
     """Tallies of the episode that ended in this step, like the next ones; zero for other rows."""
 
