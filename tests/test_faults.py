@@ -500,6 +500,7 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
 
     import selfdrive_env.compiler.cache as cache
     from selfdrive_env.policies import deep_sets
+    from selfdrive_env.scenes import experts
     from selfdrive_env.training.gradients import kernels
 
     package = Path(cache.__file__).parents[1]
@@ -508,7 +509,9 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
         for path in package.rglob("*.py")
         if "\n@njit" in path.read_text() and "maps" not in path.parts
     }
-    sources = {*deep_sets.SOURCES, *kernels.SOURCES}
+    sources = {*deep_sets.SOURCES, *kernels.SOURCES, *experts.SOURCES}
     own = {place for place in with_kernels if place in sources}
-    assert own == {"policies/deep_sets.py", "training/gradients/kernels.py"}
+    assert own == {
+        *("policies/deep_sets.py", "training/gradients/kernels.py", "scenes/experts.py"),
+    }
     assert {place.split("/")[0] for place in with_kernels - own} <= set(cache._SOURCES)
