@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.compiler.vectors import X86
+from selfdrive_env.engine import buffers
 from selfdrive_env.envs import DrivingVectorEnv
 
 SETTINGS: dict[str, Any] = {
@@ -83,6 +86,33 @@ def test_one_thread_and_two_give_the_same_bytes(mode: str) -> None:
         play(started(autoreset_mode=mode, num_threads=threads), actions()) for threads in (1, 2, 3)
     )
     assert same(one, two) and same(one, three)
+
+
+@pytest.mark.skipif(SIMULATED or not X86, reason="rows go through the caches")
+@pytest.mark.parametrize(
+    ("mode", "layout", "threads", "copy"),
+    [
+        ("SameStep", "lean", 1, True),
+        ("SameStep", "full", 2, False),
+        ("NextStep", "full", 1, True),
+        ("NextStep", "lean", 2, False),
+        ("Disabled", "lean", 1, False),
+        ("Disabled", "full", 2, True),
+    ],
+)
+def test_rows_are_the_same_past_the_caches(
+    monkeypatch: pytest.MonkeyPatch, mode: str, layout: str, threads: int, copy: bool
+) -> None:
+    monkeypatch.setattr(buffers, "LONG_ROW", 0)
+    found = []
+    for limit in (0, 2**40):
+        monkeypatch.setattr(buffers, "CACHED_ROWS", limit)
+        env = started(autoreset_mode=mode, layout=layout, num_threads=threads, copy=copy)
+        assert env.engine.params.past_cache == (limit == 0)
+        steps = [play(env, action[None]) for action in actions()]
+        found.append([digest(step) for step in steps])
+        assert any(len(step) == 1 and step[0][4].any() for step in steps) or mode != "SameStep"
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("learners", ["all", "one"])

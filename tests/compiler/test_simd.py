@@ -29,6 +29,7 @@ from selfdrive_env.compiler.simd import (
     wide_size,
 )
 from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.compiler.vectors import LINE_WORDS, copy_past_cache, see_copies
 
 F = np.float32
 SCALE, LOW = F(2.5), F(-0.5)
@@ -94,6 +95,30 @@ def test_planes_have_the_bits_of_single_numbers(slots, share, seed, offset):
         wanted = one_by_one(slots, count, a, b, c)
     np.testing.assert_array_equal(row[offset:].reshape(PLANES, slots), wanted)
     assert (row[:offset] == 7.0).all() and (whole[len(row) :] == 7.0).all()
+
+
+@entry
+def copy_rows(row, table, first, end):
+    for number in range(first, end):
+        copy_past_cache(row, table, number)
+    see_copies()
+
+
+@pytest.mark.skipif(SIMULATED, reason="nothing is compiled")
+@settings(max_examples=60, deadline=None)
+@given(
+    columns=st.integers(1, 5 * LINE_WORDS), rows=st.integers(1, 5), first=st.integers(0, 4),
+    offset=st.integers(0, LINE_WORDS),
+)  # fmt: skip
+def test_rows_copied_past_the_caches_arrive_whole_and_alone(columns, rows, first, offset):
+    whole = np.full(offset + rows * columns + LINE_WORDS, F(7.0))
+    table = whole[offset : offset + rows * columns].reshape(rows, columns)
+    row = np.arange(columns, dtype=F) - F(columns)
+    copy_rows(row, table, min(first, rows), rows)
+    wanted = np.full_like(whole, F(7.0))
+    end = offset + rows * columns
+    wanted[offset + min(first, rows) * columns : end] = np.tile(row, rows - min(first, rows))
+    np.testing.assert_array_equal(whole, wanted)
 
 
 MASK, FLAG = 0xFFFF, 1 << 20

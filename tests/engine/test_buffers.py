@@ -10,12 +10,32 @@ import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.engine import buffers, cpu
-from selfdrive_env.engine.buffers import Recycler, check_memory
+from selfdrive_env.engine.buffers import Recycler, check_memory, pass_cache
 from selfdrive_env.envs import DrivingVectorEnv, make_drive, make_self_play
 
 FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
 ROWS = 32
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "dtype", "past"),
+    [
+        (2048, 5060, "float32", True),
+        (1024, 5060, "float32", False),
+        (65536, 1580, "float32", False),
+        (65536, 5060, "float16", False),
+        (65536, 5060, "bfloat16", False),
+    ],
+)
+def test_many_long_rows_are_written_past_the_caches(
+    monkeypatch: pytest.MonkeyPatch, rows: int, size: int, dtype: str, past: bool
+) -> None:
+    monkeypatch.setattr(buffers, "X86", True)
+    monkeypatch.setattr(buffers, "SIMULATED", False)
+    assert pass_cache(rows, size, dtype) == past
+    monkeypatch.setattr(buffers, "X86", False)
+    assert not pass_cache(rows, size, dtype)
 
 
 def make(**settings: Any) -> DrivingVectorEnv:
