@@ -26,6 +26,7 @@ def drawn(random: np.random.Generator, x: float, y: float, size: float) -> tuple
     The way is integrated from a constant velocity in the body's frame, not along an arc.
     """
     heading, turn = random.uniform(-np.pi, np.pi), random.uniform(-1.5, 1.5)
+    turn *= random.random() < 0.5  # straight aside, where no turn makes up for a wrong bound
     forward, aside = random.uniform(-size, size), random.uniform(-size, size)
     parts = 2000
     angles = heading + turn * (np.arange(parts) + 0.5) / parts
