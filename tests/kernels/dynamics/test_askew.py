@@ -99,7 +99,7 @@ def test_bodies_leave_the_road_where_their_box_does_on_the_way() -> None:
     tree = shapely.STRtree(list(edges.geoms))
     random = np.random.default_rng(2)
     count = [0, 0]
-    for _ in range(150):
+    for _ in range(110):
         segment = int(random.integers(len(town.lanes.segment)))
         layer = int(town.lanes.segment_layer[segment])
         x, y = town.lanes.segment[segment, :2].astype(np.float64)
