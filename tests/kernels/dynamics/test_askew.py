@@ -26,6 +26,7 @@ def drawn(random: np.random.Generator, x: float, y: float, size: float) -> tuple
     The way is integrated from a constant velocity in the body's frame, not along an arc.
     """
     heading, turn = random.uniform(-np.pi, np.pi), random.uniform(-1.5, 1.5)
+    turn *= random.random() < 0.5  # straight aside, where no turn makes up for a wrong bound
     forward, aside = random.uniform(-size, size), random.uniform(-size, size)
     parts = 2000
     angles = heading + turn * (np.arange(parts) + 0.5) / parts
@@ -98,7 +99,7 @@ def test_bodies_leave_the_road_where_their_box_does_on_the_way() -> None:
     tree = shapely.STRtree(list(edges.geoms))
     random = np.random.default_rng(2)
     count = [0, 0]
-    for _ in range(150):
+    for _ in range(110):
         segment = int(random.integers(len(town.lanes.segment)))
         layer = int(town.lanes.segment_layer[segment])
         x, y = town.lanes.segment[segment, :2].astype(np.float64)
