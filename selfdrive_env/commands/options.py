@@ -223,6 +223,10 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         default=[0, 1, 2, 3],
         help="one a world (0 1 2 3); equal seeds make policies comparable",
     )
+    scenes = "drive recorded scenes instead, as their ego; POLICY may be expert: who was recorded"
+    with_completion(parser.add_argument("--scenes", metavar="SRC", help=scenes), FILES)
+    others = "who drives the others of --scenes: replay, idm, constant or still (as the scene says)"
+    parser.add_argument("--traffic", metavar="DRIVER", help=others)
     with_completion(
         parser.add_argument("--against", metavar="POLICY", help="compare on the same seeds"), FILES
     )

@@ -128,6 +128,12 @@ def run(parsed: argparse.Namespace) -> int:
     """Evaluates a policy, or adds up files, as the command line asks; returns 0."""
     if parsed.policy[0] == MERGE:
         return _merge(parsed)
+    if parsed.scenes is not None:
+        from selfdrive_env.evaluation.results import recorded
+
+        return recorded.run(
+            parsed.policy, parsed.scenes, traffic=parsed.traffic, as_json=parsed.json
+        )
     shard = _check(parsed)
     settings = read_settings(parsed.set)
     options: dict[str, Any] = {

@@ -1,0 +1,226 @@
+"""Driving recorded scenes: what a policy does in the ego's place, against what was recorded.
+
+Every scene is driven once, its lights by the programs of the map, everybody but the ego as the
+scene or `traffic` says. Nothing ends an episode before the scene does, as in Waymax; what went
+wrong is told by the metrics of `selfdrive_env.metrics`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.tables import learners_of
+from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
+from selfdrive_env.metrics import WAYMAX, compute, logged_routes, road_of_network
+from selfdrive_env.metrics.scores import nuplan_score, outcomes, waymax_score
+from selfdrive_env.scenes import Scene, SceneError, Tracks
+from selfdrive_env.state.world import ABSENT
+
+__all__ = ["EXPERT", "drive", "evaluate_scenes", "run", "scores_of", "with_recorded_ego"]
+
+EXPERT = "expert"
+"""Whoever drove when the scene was recorded: the name by which it is measured like a policy."""
+
+WORLDS = 16
+"""Scenes that are driven together."""
+
+RULES = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+SHARES = ("overlap", "offroad", "kinematic_infeasibility", "wrong_way", "off_route")
+"""Metrics of which the share of scenes counts in which the ego was ever wrong."""
+
+HEADS = {
+    "scenes": "scenes",
+    "collision_or_departure": "failed",
+    "overlap": "overlap",
+    "offroad": "off-road",
+    "kinematic_infeasibility": "infeasible",
+    "wrong_way": "wrong way",
+    "off_route": "off route",
+    "progression": "progress",
+    "ade": "ADE",
+    "fde": "FDE",
+    "nuplan_score": "nuPlan",
+    "waymax_score": "Waymax",
+}
+"""Figure -> its column in a table."""
+
+
+class Driven(NamedTuple):
+    """A scene from its present moment on."""
+
+    scene: Scene
+    simulated: Tracks
+    log: Tracks
+    """What was recorded of the same agents at the same moments."""
+
+
+def drive(
+    policy: Candidate, scenes: Sequence[Scene], *, traffic: str | None = None, seed: int = 0
+) -> list[Driven]:
+    """Drives each scene once, with a policy as its ego.
+
+    Args:
+        policy: Drives; its likeliest actions.
+        scenes: With recorded tracks.
+        traffic: Who drives the others, as for `ScenesVectorEnv`.
+        seed: Of all that is drawn.
+
+    Raises:
+        SceneError: A scene has no recorded track or nobody to drive.
+    """
+    out: list[Driven] = []
+    for first in range(0, len(scenes), WORLDS):
+        out += _drive_some(policy, scenes[first : first + WORLDS], traffic, seed)
+    return out
+
+
+def _drive_some(
+    policy: Candidate, scenes: Sequence[Scene], traffic: str | None, seed: int
+) -> list[Driven]:
+    """Drives some scenes together, each in a world of its own."""
+    scenes = [with_recorded_ego(scene) for scene in scenes]
+    envs = ScenesVectorEnv(
+        len(scenes), scene=list(scenes), traffic=traffic, scene_order="sequence",
+        autoreset_mode="NextStep", on_goal="new_route", layout=fitting_layout(policy),
+        **RULES, **policy.settings,
+    )  # fmt: skip
+    observations, _ = envs.reset(seed=seed)
+    frames = [_poses(envs)]
+    for _ in range(int(envs.engine.scenes.horizon.max())):
+        observations = envs.step(policy.act(observations))[0]
+        frames.append(_poses(envs))
+    stacked = [np.stack(column, 2) for column in zip(*frames, strict=True)]
+    return [_driven(scene, [one[world] for one in stacked]) for world, scene in enumerate(scenes)]
+
+
+def with_recorded_ego(scene: Scene) -> Scene:
+    """Returns a scene whose ego was recorded: its own, else the vehicle that drove farthest.
+
+    An ego without a record, such as that of a planning problem of CommonRoad, is left out then.
+
+    Raises:
+        SceneError: No vehicle that is there at the present moment was recorded.
+    """
+    tracks, ego = scene.tracks, scene.ego
+    if tracks is not None and ego >= 0 and tracks.valid[ego, scene.current]:
+        return scene
+    best, most = -1, -1.0
+    for number, agent in enumerate(scene.agents):
+        if tracks is None or agent.kind != "vehicle" or not tracks.valid[number, scene.current]:
+            continue
+        way = float(np.hypot(tracks.vx[number], tracks.vy[number]).sum())
+        if way > most:
+            best, most = agent.id, way
+    if most < 0.0:
+        raise SceneError(f"scene {scene.name or scene.source!r} has no vehicle that was recorded")
+    if ego >= 0:
+        scene = scene.without(scene.agents[ego].id)
+    return scene.with_ego(best)
+
+
+def _poses(envs: ScenesVectorEnv) -> tuple[NDArray[np.float64], ...]:
+    """Returns x, y, z, heading, velocity and presence of all agents, each [world, agent]."""
+    agents, bodies = envs.engine.agents, envs.engine.bodies
+    cos, sin = agents.cos.astype(np.float64), agents.sin.astype(np.float64)
+    ahead = 0.5 * bodies.wheelbase.astype(np.float64)
+    there = agents.status != ABSENT
+    there[:, 0] = True  # who learns leaves with the last moment, and is where it was
+    place = agents.x + ahead * cos, agents.y + ahead * sin, agents.z.astype(np.float64)
+    return (*place, np.arctan2(sin, cos), agents.speed * cos, agents.speed * sin, there)
+
+
+def _driven(scene: Scene, columns: Sequence[NDArray[Any]]) -> Driven:
+    """Returns a scene with its tracks in the order of its agents."""
+    assert scene.tracks is not None
+    first = learners_of(scene, "ego")
+    order = [*first, *(n for n in range(len(scene.agents)) if n not in first)]
+    moments = scene.steps - scene.current
+    agents = np.empty(len(order), np.int64)
+    agents[order] = np.arange(len(order))
+    x, y, z, heading, vx, vy, there = (column[agents, :moments] for column in columns)
+    tracks, valid = scene.tracks, there.astype(np.bool_)
+    own = {name: getattr(tracks, name) for name in ("id", "kind", "length", "width", "height")}
+    series = {"x": x, "y": y, "z": z}
+    floats = {"heading": heading, "vx": vx, "vy": vy}
+    simulated = Tracks(
+        **own,
+        **{name: np.where(valid, value, 0.0) for name, value in series.items()},
+        **{name: np.where(valid, value, 0.0).astype(np.float32) for name, value in floats.items()},
+        valid=valid,
+    )
+    cut = {name: getattr(tracks, name)[:, scene.current :] for name in (*series, *floats, "valid")}
+    return Driven(scene, simulated, Tracks(**own, **cut))
+
+
+def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
+    """Returns figures over scenes: shares, means, and the scores of nuPlan and Gigaflow.
+
+    Args:
+        driven: At least one.
+    """
+    rows, found = [], []
+    for one in driven:
+        network = one.scene.network()
+        assert network is not None
+        ego, road = one.scene.ego, road_of_network(network)
+        routes = logged_routes(one.log, [ego])
+        given = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
+        metrics = compute(WAYMAX, one.simulated, **given)
+        row = {
+            name: float(metrics[name].above(0.0).agents([ego]).most().value[0]) for name in SHARES
+        }
+        row["collision_or_departure"] = max(row["overlap"], row["offroad"])
+        apart = metrics["log_divergence"].agents([ego])
+        row["ade"], row["fde"] = (float(m.value[0]) for m in (apart.by_agent(), apart.last()))
+        row["progression"] = float(metrics["progression"].agents([ego]).last().value[0])
+        row["nuplan_score"] = float(nuplan_score(one.simulated, **given)["score"].value[ego])
+        rows.append(row)
+        found += outcomes(one.simulated, **given)
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    waymax = waymax_score(found)["score"] if found else 0.0
+    return {"scenes": len(rows), **means, "waymax_score": waymax}
+
+
+def evaluate_scenes(
+    names: Sequence[str], source: Any, *, traffic: str | None = None, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """Returns the figures of policies in recorded scenes, by policy.
+
+    Args:
+        names: Policies as of `evaluation.policies.load`, and `EXPERT`.
+        source: Scenes, as for `ScenesVectorEnv`.
+        traffic: Who drives the others.
+        seed: Of all that is drawn.
+
+    Raises:
+        SceneError: Of scenes that cannot be driven.
+        ValueError: Of policies that there are not.
+    """
+    scenes = scenes_of(source)
+    out = {}
+    for name in names:
+        policy = load("constant" if name == EXPERT else name, seed=seed)
+        if name == EXPERT:
+            policy = Candidate(name, policy.act, settings={"driver": "replay"})
+        out[name] = scores_of(drive(policy, scenes, traffic=traffic, seed=seed))
+    return out
+
+
+def run(names: Sequence[str], source: str, *, traffic: str | None, as_json: bool) -> int:
+    """Prints the figures of policies in recorded scenes; returns 0."""
+    found = evaluate_scenes(names, source, traffic=traffic)
+    if as_json:
+        print(json.dumps(found, allow_nan=False))
+        return 0
+    print(f"{'':12}" + "".join(f"{head:>11}" for head in HEADS.values()))
+    for name, figures in found.items():
+        cells = (f"{figures[key]:>11.3g}" for key in HEADS)
+        print(f"{name:12}" + "".join(cells))
+    return 0

@@ -1,0 +1,83 @@
+"""Policies in recorded scenes, by the metrics of `selfdrive_env.metrics`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from selfdrive_env.__main__ import main
+from selfdrive_env.envs import make_self_play
+from selfdrive_env.envs.scenes.recording import record
+from selfdrive_env.evaluation import policies
+from selfdrive_env.evaluation.results.recorded import (
+    EXPERT,
+    drive,
+    evaluate_scenes,
+    with_recorded_ego,
+)
+from selfdrive_env.scenes import Agent, Scene, SceneError
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    """Three scenes of scripted traffic, of different lengths."""
+    envs = make_self_play(
+        15, map="riverside", agents_per_world=5, driver="idm", dt=0.1, layout="lean", num_threads=1
+    )
+    envs.reset(seed=4)
+    found = record(envs, lambda _: np.zeros(15, np.int64), steps=50, current=5)
+    return [found[0], found[1].shortened(30), found[2]]
+
+
+def test_the_expert_drives_as_recorded(scenes):
+    found = evaluate_scenes([EXPERT], scenes)[EXPERT]
+    assert found["scenes"] == 3
+    assert found["ade"] < 1e-3 and found["fde"] < 1e-3
+    assert found["progression"] == pytest.approx(1.0, abs=1e-3)
+    assert found["collision_or_departure"] == found["off_route"] == 0.0
+    assert found["waymax_score"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_who_stands_falls_behind(scenes):
+    found = evaluate_scenes(["still", "idm"], scenes)
+    moved = [
+        np.hypot(np.diff(s.tracks.x[s.ego, 5:]), np.diff(s.tracks.y[s.ego, 5:])).sum()
+        for s in scenes
+    ]
+    assert found["still"]["fde"] == pytest.approx(np.mean(moved), rel=0.5)
+    assert found["still"]["progression"] < found["idm"]["progression"]
+    assert found["still"]["waymax_score"] < found["idm"]["waymax_score"]
+
+
+def test_tracks_come_in_the_order_of_the_agents(scenes):
+    driven = drive(policies.load("constant:1"), scenes)
+    for one, scene in zip(driven, scenes, strict=True):
+        others = [n for n in range(len(scene.agents)) if n != scene.ego]
+        assert one.simulated.valid.shape == one.log.valid.shape
+        assert (one.simulated.valid[others] == one.log.valid[others]).all()
+        assert np.allclose(one.simulated.x[others], one.log.x[others], atol=1e-3)
+        assert np.allclose(one.simulated.y[:, 0], one.log.y[:, 0], atol=1e-3)
+        assert np.hypot(*(one.simulated.x - one.log.x, one.simulated.y - one.log.y))[scene.ego, -1]
+
+
+def test_an_ego_without_a_record_is_stood_in_for(scenes):
+    planned = Agent(99, x=-300.0, y=3.6, driver="learner")
+    scene = scenes[0].with_agent(planned).with_ego(99)
+    best = with_recorded_ego(scene)
+    assert best.ego >= 0 and 99 not in [agent.id for agent in best.agents]
+    nobody = Scene((planned,), map="riverside", dt=0.1, steps=9, ego=0, name="alone")
+    with pytest.raises(SceneError, match="'alone' has no vehicle that was recorded"):
+        drive(policies.load("idm"), [nobody])
+
+
+def test_the_command_prints_one_row_a_policy(scenes, tmp_path, capsys):
+    for number, scene in enumerate(scenes):
+        scene.save(tmp_path / f"{number}.scene")
+    assert main(["evaluate", "expert", "idm", "--scenes", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"expert", "idm"} and found["idm"]["scenes"] == 3
+    assert main(["evaluate", "expert", "--scenes", str(tmp_path)]) == 0
+    head, row = capsys.readouterr().out.splitlines()
+    assert "nuPlan" in head and row.startswith("expert")
