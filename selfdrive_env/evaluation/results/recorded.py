@@ -171,7 +171,7 @@ def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
         assert network is not None
         ego, road = one.scene.ego, road_of_network(network)
         routes = logged_routes(one.log, [ego])
-        given = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
+        given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
         metrics = compute(WAYMAX, one.simulated, **given)
         row = {
             name: float(metrics[name].above(0.0).agents([ego]).most().value[0]) for name in SHARES
