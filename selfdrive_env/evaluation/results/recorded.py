@@ -146,17 +146,14 @@ def _driven(scene: Scene, columns: Sequence[NDArray[Any]]) -> Driven:
     agents[order] = np.arange(len(order))
     x, y, z, heading, vx, vy, there = (column[agents, :moments] for column in columns)
     tracks, valid = scene.tracks, there.astype(np.bool_)
-    own = {name: getattr(tracks, name) for name in ("id", "kind", "length", "width", "height")}
-    series = {"x": x, "y": y, "z": z}
-    floats = {"heading": heading, "vx": vx, "vy": vy}
-    simulated = Tracks(
-        **own,
-        **{name: np.where(valid, value, 0.0) for name, value in series.items()},
-        **{name: np.where(valid, value, 0.0).astype(np.float32) for name, value in floats.items()},
-        valid=valid,
-    )
-    cut = {name: getattr(tracks, name)[:, scene.current :] for name in (*series, *floats, "valid")}
-    return Driven(scene, simulated, Tracks(**own, **cut))
+    own: dict[str, Any] = {
+        name: getattr(tracks, name) for name in ("id", "kind", "length", "width", "height")
+    }
+    series: dict[str, Any] = {"x": x, "y": y, "z": z, "heading": heading, "vx": vx, "vy": vy}
+    for name, value in series.items():
+        series[name] = np.where(valid, value, 0.0).astype(getattr(tracks, name).dtype)
+    cut = {name: getattr(tracks, name)[:, scene.current :] for name in (*series, "valid")}
+    return Driven(scene, Tracks(**own, **series, valid=valid), Tracks(**own, **cut))
 
 
 def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
