@@ -275,9 +275,8 @@ def prefetch_next(model, data, worker, world, agent):
 
 
 @inline
-def prefetch_part(row, part):
+def prefetch_part(row, length, part):
     """Asks for a part of the memory of a row, the first, second, ... of `ROW_PARTS`."""
-    length = row.shape[0]
     lines = (length + LINE_WORDS - 1) // LINE_WORDS
     size = LINE_WORDS * ((lines + ROW_PARTS - 1) // ROW_PARTS)
     for place in range(part * size, min((part + 1) * size, length), LINE_WORDS):
@@ -340,13 +339,13 @@ def write_rows(model, data, worker, world):
         number = np.int64(all_row[agent])
         row = shared_row(scratch.row[worker])
         follower = min(agent + 1, all_speed.shape[0] - 1)
-        after = row[:0]
+        after, length = row, np.int64(0)
         if params.past_cache != 0:
             prefetch_end(rows.final_observation if last else rows.observation, number)
         elif not aside:
             row = rows.final_observation[number] if last else rows.observation[number]
             if request[follower] != NO_ROW:
-                after = rows.observation[all_row[follower]]
+                after, length = rows.observation[all_row[follower]], row.shape[0]
         eye = Eye(crowd[X, agent], crowd[Y, agent], crowd[COS, agent], crowd[SIN, agent])
         goal = np.int64(all_goal[agent])
         offset = write_ego(row, params, dt, lanes, agents, bodies, world, agent)
@@ -357,7 +356,7 @@ def write_rows(model, data, worker, world):
         offset = write_route(row, offset, eye, np.int64(notes[agent, SHOWN]), shown[agent])
         offset = write_notes(row, offset, notes[agent], all_speed[agent])
 
-        prefetch_part(after, 0)
+        prefetch_part(after, length, 0)
         near = np.int64(around[agent])
         if near < 0:
             floats = lane_points * LANE_PLANES + boundary_points * BOUNDARY_PLANES
@@ -377,7 +376,7 @@ def write_rows(model, data, worker, world):
                 write_left_over(
                     row, first, lane_points, count, LANE_PLANES, lane_dropout, 0, source, agent
                 )
-            prefetch_part(after, 1)
+            prefetch_part(after, length, 1)
             prefetch(near_stop_line, np.int64(max(around[follower], 0)))
             prefetch_kept_boundaries(scratch, world, follower)
             first, count = offset, np.int64(kept[agent, 3])
@@ -389,12 +388,12 @@ def write_rows(model, data, worker, world):
                     row, first, boundary_points, count, BOUNDARY_PLANES, boundary_dropout,
                     BOUNDARY_DRAWS, source, agent,
                 )  # fmt: skip
-            prefetch_part(after, 2)
+            prefetch_part(after, length, 2)
             offset = write_stop_lines(
                 row, offset, stop_lines, eye, near_stop_line[near], model.signs, first_line,
                 colours, own_lines[agent],
             )  # fmt: skip
-        prefetch_part(after, 3)
+        prefetch_part(after, length, 3)
         write_neighbours(row, offset, neighbours, eye, data, source, noise, worker, world, agent)
         hand_over(rows, row, number, last, params)
     if params.past_cache != 0:
