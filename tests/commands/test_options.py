@@ -194,7 +194,12 @@ def test_numbers_out_of_range_are_wrong_usage(
 
 def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     from selfdrive_env.commands import listing
-    from selfdrive_env.config.choices import BASELINES, MAP_FAMILIES, POLICIES
+    from selfdrive_env.config.choices import (
+        BASELINES,
+        MAP_FAMILIES,
+        POLICIES,
+        SCENE_ENVIRONMENTS,
+    )
     from selfdrive_env.config.layouts import LAYOUTS
     from selfdrive_env.config.presets import PRESETS
     from selfdrive_env.maps import BUILT_IN
@@ -202,8 +207,8 @@ def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert main(["list", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    own = {f"selfdrive_env/{one.name}" for one in selfdrive_env.ENVIRONMENTS}
-    assert set(found["environments"]) == own
+    every = (*selfdrive_env.ENVIRONMENTS, *SCENE_ENVIRONMENTS)
+    assert set(found["environments"]) == {f"selfdrive_env/{one.name}" for one in every}
     assert all(found["environments"].values())
     assert set(found["maps"]) == set(BUILT_IN)
     assert set(found["map_families"]) == set(MAP_FAMILIES)
