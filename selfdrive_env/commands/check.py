@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from selfdrive_env.config.choices import ENVIRONMENTS
+from selfdrive_env.config.choices import ENVIRONMENTS, SCENE_ENVIRONMENTS
 from selfdrive_env.config.installation import installed_version, usable_cores
 
 __all__ = ["factory", "installation", "run"]
@@ -31,6 +31,9 @@ LEFT_OUT = ("later_episodes",)
 
 QUICK = {"horizon": 9.0, "render_size": 64, "num_threads": 1}
 """Settings of our own environments: episodes end within the steps of a run."""
+
+QUICK_SCENES = {"max_episode_steps": 30, "render_size": 64, "num_threads": 1}
+"""Of those whose worlds are scenes."""
 
 EXTRAS: dict[str, dict[str, str]] = {
     "render": {"pillow": "PIL", "av": "av", "matplotlib": "matplotlib", "moviepy": "moviepy"},
@@ -144,6 +147,8 @@ def factory(name: str, settings: dict[str, Any]) -> Callable[..., Any]:
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"{error}; it must be an id or module:factory") from None
     own = {f"{OWN}{one.name}": {**QUICK, **ALONE[one.vector]} for one in ENVIRONMENTS}.get(name, {})
+    if name in [f"{OWN}{one.name}" for one in SCENE_ENVIRONMENTS]:
+        own = QUICK_SCENES
     settings = {**own, **settings}
     if spec.vector_entry_point is None:
         raise ValueError(f"{name} has no vector_entry_point, only vector environments are checked")

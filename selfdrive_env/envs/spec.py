@@ -11,6 +11,7 @@ from gymnasium.envs.registration import EnvSpec
 from selfdrive_env.config.checks import as_plain, check_integer
 from selfdrive_env.config.settings import USUAL_DT, Settings
 from selfdrive_env.maps import RoadNetwork
+from selfdrive_env.scenes import Scene
 
 __all__ = ["METADATA", "check_arguments", "metadata_of", "plain_spec", "warn_of_no_mode"]
 
@@ -55,15 +56,17 @@ class OwnSpec(EnvSpec):
 
 
 @dataclasses.dataclass
-class NetworkSpec(OwnSpec):
-    """The spec of an environment whose `map` holds a `RoadNetwork`; only JSON cannot hold it."""
+class ObjectSpec(OwnSpec):
+    """The spec of an environment that a `RoadNetwork` or `Scene` was given; JSON cannot hold it."""
 
     def to_json(self) -> str:
         """Raises a ValueError that says how to get a spec that JSON can hold."""
-        names = ", ".join(repr(one.name) for one in _networks(self.kwargs))
+        setting, found = _objects(self.kwargs)[0]
+        names = ", ".join(repr(one.name) for name, one in _objects(self.kwargs) if name == setting)
+        kind = type(found).__name__
         raise ValueError(
-            f"map holds the RoadNetwork {names}, which JSON cannot hold: save it with "
-            "RoadNetwork.save(path) and give the path as map"
+            f"{setting} holds the {kind} {names}, which JSON cannot hold: save it with "
+            f"{kind}.save(path) and give the path as {setting}"
         )
 
 
@@ -98,7 +101,7 @@ def plain_spec(spec: Any, steps: int | None = None) -> Any:
     limit = spec.max_episode_steps
     if steps is not None and (limit is None or isinstance(limit, OwnLimit)):
         fields["max_episode_steps"] = OwnLimit(steps)
-    return (NetworkSpec if _networks(fields["kwargs"]) else OwnSpec)(**fields)
+    return (ObjectSpec if _objects(fields["kwargs"]) else OwnSpec)(**fields)
 
 
 def _fields(spec: EnvSpec) -> dict[str, Any]:
@@ -120,8 +123,12 @@ def warn_of_no_mode(spec: Any, maker: str) -> None:
     )
 
 
-def _networks(kwargs: dict[str, Any]) -> list[RoadNetwork]:
-    """Returns the networks that the setting `map` holds."""
-    maps = kwargs.get("map")
-    found = maps if isinstance(maps, list) else [maps]
-    return [one for one in found if isinstance(one, RoadNetwork)]
+def _objects(kwargs: dict[str, Any]) -> list[tuple[str, RoadNetwork | Scene]]:
+    """Returns the networks and scenes that the settings `map` and `scene` hold, with its name."""
+    found = []
+    for name in ("map", "scene"):
+        value = kwargs.get(name)
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, RoadNetwork | Scene):
+                found.append((name, one))
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 from selfdrive_env.__main__ import main
 from selfdrive_env.envs import make_self_play
@@ -13,6 +14,7 @@ from selfdrive_env.envs.scenes.loading import built_in
 from selfdrive_env.envs.scenes.recording import record
 from selfdrive_env.scenes import Agent, Scene, SceneError, Tracks
 from selfdrive_env.scenes.readers import load
+from selfdrive_env.testing import check_vector_env
 
 SMALL = {"layout": "lean", "num_threads": 1}
 
@@ -183,6 +185,29 @@ def test_both_forms_are_made_by_their_id():
     assert np.isfinite(info["distance_to_goal"])
     envs = gymnasium.make_vec("selfdrive_env/Scenes-v0", num_envs=2, layout="lean")
     assert envs.reset(seed=0)[0].shape == (2, 395)
+
+
+def test_the_contract_of_vector_environments_is_kept():
+    settings = {**SMALL, "render_size": 64, "max_episode_steps": 25}
+
+    def make(**keywords):
+        id = "selfdrive_env/Scenes-v0"
+        mode = "vector_entry_point"
+        return gymnasium.make_vec(id, vectorization_mode=mode, **{**settings, **keywords})
+
+    check_vector_env(make, skip=("later_episodes",))
+
+
+def test_json_holds_scenes_that_have_a_file(scene, tmp_path):
+    path = str(tmp_path / "one.scene")
+    scene.save(path)
+    id = "selfdrive_env/Scenes-v0"
+    spec = gymnasium.make_vec(id, num_envs=1, scene=path, layout="lean").spec
+    made = gymnasium.make_vec(EnvSpec.from_json(spec.to_json()), num_envs=1)
+    assert made.unwrapped.scenes == [scene]
+    spec = gymnasium.make_vec(id, num_envs=1, scene=[scene], layout="lean").spec
+    with pytest.raises(ValueError, match=r"scene holds the Scene 'riverside/0'.*Scene\.save"):
+        spec.to_json()
 
 
 def test_what_scenes_decide_is_refused():

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_choice
+from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.scenes.loading import scenes_of
 from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
+from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import compiled
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -50,6 +51,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             ignores them.
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
             scenes i, i + W, and so on).
+        max_episode_steps: Ends scenes that are longer.
         **settings: As for `DrivingVectorEnv`, without those that scenes decide.
 
     Raises:
@@ -67,6 +69,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         traffic: str | None = None,
         driver: str = "external",
         scene_order: str = "random",
+        max_episode_steps: int | None = None,
         **settings: Any,
     ) -> None:
         check_choice("learners", learners, LEARNERS)
@@ -78,6 +81,9 @@ class ScenesVectorEnv(DrivingVectorEnv):
             if name in settings:
                 raise TypeError(f"{name} is decided by the scenes of Scenes-v0: leave it out")
         self.scenes = scenes_of(scene)
+        if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
+            most = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
+            self.scenes = [_ended(one, one.current + most) for one in self.scenes]
         self._order = ORDERS[scene_order]
         self._who: dict[str, Any] = {"learners": learners, "traffic": traffic, "driver": driver}
         self._maps, self._map_of = _maps_of(self.scenes)
@@ -131,6 +137,11 @@ class ScenesVectorEnv(DrivingVectorEnv):
 
     def _digest(self) -> str:
         return digest(f"{super()._digest()}/{self._scenes_digest}")
+
+
+def _ended(scene: Scene, steps: int) -> Scene:
+    """Returns a scene of at most so many moments."""
+    return scene if scene.steps <= steps else scene.shortened(steps)
 
 
 def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int]]:
