@@ -224,7 +224,7 @@ def test_what_scenes_decide_is_refused():
     )
     with pytest.raises(SceneError, match=r"agent 7: it stands .* m beside the lanes"):
         ScenesVectorEnv(1, scene=astray, **SMALL)
-    with pytest.raises(SceneError, match="has no map"):
+    with pytest.raises(SceneError, match="has neither map nor roads"):
         ScenesVectorEnv(1, scene=Scene((Agent(7, x=0.0, y=0.0),), steps=9, ego=0), **SMALL)
 
 

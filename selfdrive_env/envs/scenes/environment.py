@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.config.settings import Settings
+from selfdrive_env.envs.scenes.lane_graph import network_of
 from selfdrive_env.envs.scenes.loading import scenes_of
 from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
 from selfdrive_env.envs.spec import OwnLimit
@@ -22,7 +24,7 @@ from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
 
-__all__ = ["ORDERS", "ScenesVectorEnv"]
+__all__ = ["ORDERS", "ScenesVectorEnv", "map_of"]
 
 ORDERS = {one.name.lower(): one for one in SceneOrder if one is not SceneOrder.NONE}
 """Setting `scene_order`: any scene with equal chances, or one after the other."""
@@ -149,12 +151,23 @@ def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int
     maps: dict[str, str | RoadNetwork] = {}
     places = []
     for scene in scenes:
-        if scene.map is None:
-            raise SceneError(
-                f"scene {scene.name or scene.source!r} has no map: Scenes-v0 needs a lane graph"
-            )
-        own = isinstance(scene.map, RoadNetwork)
-        key = scene.map.digest() if isinstance(scene.map, RoadNetwork) else scene.map
-        maps.setdefault(f"{own}/{key}", scene.map)
-        places.append(list(maps).index(f"{own}/{key}"))
+        source = map_of(scene)
+        own = isinstance(source, RoadNetwork)
+        key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
+        maps.setdefault(key, source)
+        places.append(list(maps).index(key))
     return list(maps.values()), places
+
+
+def map_of(scene: Scene) -> str | RoadNetwork:
+    """Returns the map of a scene: its own, or one that is made of its recorded lines.
+
+    Raises:
+        SceneError: It has neither, or no lane that cars may drive on.
+    """
+    if scene.map is not None:
+        return scene.map
+    name = scene.name or Path(scene.source).name or "scene"
+    if scene.roads is None:
+        raise SceneError(f"scene {name!r} has neither map nor roads: Scenes-v0 needs lanes")
+    return network_of(scene.roads, name=name, left_hand=scene.left_hand)

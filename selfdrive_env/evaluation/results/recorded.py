@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv, map_of
 from selfdrive_env.envs.scenes.loading import scenes_of
 from selfdrive_env.envs.scenes.tables import learners_of
 from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
+from selfdrive_env.maps import load as load_map
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.metrics import WAYMAX, compute, logged_routes, road_of_network
 from selfdrive_env.metrics.scores import nuplan_score, outcomes, waymax_score
 from selfdrive_env.scenes import Scene, SceneError, Tracks
@@ -31,7 +33,7 @@ EXPERT = "expert"
 WORLDS = 16
 """Scenes that are driven together."""
 
-RULES = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+RULES: dict[str, Any] = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
 SHARES = ("overlap", "offroad", "kinematic_infeasibility", "wrong_way", "off_route")
 """Metrics of which the share of scenes counts in which the ego was ever wrong."""
 
@@ -164,8 +166,8 @@ def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
     """
     rows, found = [], []
     for one in driven:
-        network = one.scene.network()
-        assert network is not None
+        source = map_of(one.scene)
+        network = source if isinstance(source, RoadNetwork) else load_map(source)
         ego, road = one.scene.ego, road_of_network(network)
         routes = logged_routes(one.log, [ego])
         given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
