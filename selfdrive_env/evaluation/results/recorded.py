@@ -20,7 +20,7 @@ from selfdrive_env.envs.scenes.tables import learners_of
 from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
 from selfdrive_env.maps import load as load_map
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.metrics import WAYMAX, compute, logged_routes, road_of_network
+from selfdrive_env.metrics import WAYMAX, Road, compute, logged_routes, road_of_network
 from selfdrive_env.metrics.scores import nuplan_score, outcomes, waymax_score
 from selfdrive_env.scenes import Scene, SceneError, Tracks
 from selfdrive_env.state.world import ABSENT
@@ -158,17 +158,17 @@ def _driven(scene: Scene, columns: Sequence[NDArray[Any]]) -> Driven:
     return Driven(scene, Tracks(**own, **series, valid=valid), Tracks(**own, **cut))
 
 
-def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
+def scores_of(driven: Sequence[Driven], roads: dict[str, Road] | None = None) -> dict[str, Any]:
     """Returns figures over scenes: shares, means, and the scores of nuPlan and Gigaflow.
 
     Args:
         driven: At least one.
+        roads: Those of maps that are known by name; gets those that are looked up.
     """
     rows, found = [], []
+    known: dict[str, Road] = {} if roads is None else roads
     for one in driven:
-        source = map_of(one.scene)
-        network = source if isinstance(source, RoadNetwork) else load_map(source)
-        ego, road = one.scene.ego, road_of_network(network)
+        ego, road = one.scene.ego, _road_of(one.scene, known)
         routes = logged_routes(one.log, [ego])
         given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
         metrics = compute(WAYMAX, one.simulated, **given)
@@ -187,6 +187,16 @@ def scores_of(driven: Sequence[Driven]) -> dict[str, Any]:
     return {"scenes": len(rows), **means, "waymax_score": waymax}
 
 
+def _road_of(scene: Scene, known: dict[str, Road]) -> Road:
+    """Returns the road of a scene for metrics, made once of a map with a name."""
+    source = map_of(scene)
+    if isinstance(source, RoadNetwork):
+        return road_of_network(source)
+    if source not in known:
+        known[source] = road_of_network(load_map(source))
+    return known[source]
+
+
 def evaluate_scenes(
     names: Sequence[str], source: Any, *, traffic: str | None = None, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
@@ -203,12 +213,13 @@ def evaluate_scenes(
         ValueError: Of policies that there are not.
     """
     scenes = scenes_of(source)
+    roads: dict[str, Road] = {}
     out = {}
     for name in names:
         policy = load("constant" if name == EXPERT else name, seed=seed)
         if name == EXPERT:
             policy = Candidate(name, policy.act, settings={"driver": "replay"})
-        out[name] = scores_of(drive(policy, scenes, traffic=traffic, seed=seed))
+        out[name] = scores_of(drive(policy, scenes, traffic=traffic, seed=seed), roads)
     return out
 
 
