@@ -210,6 +210,38 @@ def test_json_holds_scenes_that_have_a_file(scene, tmp_path):
         spec.to_json()
 
 
+def test_a_policy_drives_the_others(scene):
+    envs = ScenesVectorEnv(1, scene=scene, traffic="selfplay", on_collision="ignore", num_threads=1)
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == (1, 395)
+    agents, bodies = envs.engine.agents, envs.engine.bodies
+    assert (bodies.driver[0] == 0).all() and bodies.learner[0].tolist() == [1, 0, 0, 0, 0, 0]
+    for _ in range(40):
+        envs.step(np.full(1, 7))
+    speed, order = agents.speed[0, 1:], order_of(scene)[1:]
+    at = np.stack([scene.tracks.x[order, 40], scene.tracks.y[order, 40]], 1)
+    apart = np.hypot(*(centres(envs.engine)[1:] - at).T)
+    assert speed.max() > 3.0 and apart.max() > 0.5
+    with pytest.raises(ValueError, match="needs learners='ego'"):
+        ScenesVectorEnv(6, scene=scene, traffic="selfplay", learners="all")
+
+
+def test_who_comes_later_comes_as_recorded(scene):
+    tracks = scene.tracks
+    valid = tracks.valid.copy()
+    late = order_of(scene)[2]
+    valid[late, :10] = False
+    values = {name: getattr(tracks, name) for name in tracks.__dataclass_fields__}
+    cut = Scene.recorded(
+        Tracks(**{**values, "valid": valid}), current=0, ego=scene.ego, map="riverside"
+    )
+    envs = ScenesVectorEnv(1, scene=cut, traffic="idm", **SMALL)
+    envs.reset(seed=0)
+    for moment in range(1, 20):
+        envs.step(np.full(1, 7))
+        assert (envs.engine.agents.status[0, 2] != 0) == (moment >= 10)
+
+
 def test_what_scenes_decide_is_refused():
     with pytest.raises(TypeError, match="map is decided by the scenes"):
         ScenesVectorEnv(1, map="harbour")

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.config.settings import Settings
+from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.scenes.lane_graph import network_of
 from selfdrive_env.envs.scenes.loading import scenes_of
-from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, learners_of, make_scenes
+from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY, learners_of, make_scenes
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import compiled
@@ -47,8 +48,10 @@ class ScenesVectorEnv(DrivingVectorEnv):
         num_envs: Rows, a multiple of those of a world.
         scene: A `Scene`, a file, a folder, a pattern, a list of these; None: built-in ones.
         learners: Which agents are rows, one of `tables.LEARNERS`.
-        traffic: Who drives the others: None as the scene says, or one of `tables.OTHERS`;
-            "replay" leaves those without a record to the scene.
+        traffic: Who drives the others: None as the scene says, one of `tables.OTHERS` ("replay"
+            leaves those without a record to the scene), or a policy: "selfplay", the folder of a
+            run or a policy file, for `learners="ego"`. Who comes later comes as it was recorded,
+            and so do pedestrians where a policy drives.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`, which
             ignores them.
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
@@ -76,8 +79,13 @@ class ScenesVectorEnv(DrivingVectorEnv):
     ) -> None:
         check_choice("learners", learners, LEARNERS)
         check_choice("scene_order", scene_order, tuple(ORDERS))
-        if traffic is not None:
-            check_choice("traffic", traffic, tuple(OTHERS))
+        co_drivers, told = None, traffic
+        if traffic is not None and traffic not in OTHERS:
+            co_drivers, told = CoDrivers(traffic), POLICY
+            settings.setdefault("layout", dict(vars(co_drivers.layout)))
+            settings.setdefault("traffic", traffic)
+            if learners != "ego":
+                raise ValueError(f"traffic={traffic!r} needs learners='ego', got {learners!r}")
         check_choice("driver", driver, ("external", *OTHERS))
         for name in GIVEN:
             if name in settings:
@@ -87,7 +95,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             most = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
             self.scenes = [_ended(one, one.current + most) for one in self.scenes]
         self._order = ORDERS[scene_order]
-        self._who: dict[str, Any] = {"learners": learners, "traffic": traffic, "driver": driver}
+        self._who: dict[str, Any] = {"learners": learners, "traffic": told, "driver": driver}
         self._maps, self._map_of = _maps_of(self.scenes)
         self._most_rows = max(len(learners_of(one, learners)) for one in self.scenes)
         steps = [one.dt for one in self.scenes]
@@ -101,6 +109,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             dt=min(steps) if min(steps) == max(steps) else (min(steps), max(steps)),
             horizon=max(moments),
             stagger=False,
+            co_drivers=co_drivers,
             **settings,
         )
 

@@ -35,7 +35,7 @@ from selfdrive_env.state.road import (
 )
 from selfdrive_env.state.world import CONSTANT, EXTERNAL, IDM, MAX_GOALS, REPLAY, STILL
 
-__all__ = ["LEARNERS", "OTHERS", "learners_of", "make_scenes"]
+__all__ = ["LEARNERS", "OTHERS", "POLICY", "learners_of", "make_scenes"]
 
 LEARNERS = ("ego", "all", "valid", "interest")
 """Which agents of a scene are rows: the ego; all vehicles that are there at the present moment; all
@@ -43,6 +43,11 @@ that are, of any kind; those of interest, the ego among them."""
 
 OTHERS = {"replay": REPLAY, "idm": IDM, "constant": CONSTANT, "still": STILL}
 """Who drives the other agents, by the setting `traffic` and by `Agent.driver`."""
+
+POLICY = "policy"
+"""Who drives the others where `traffic` is a trained policy: those whose kind is `DRIVEN`."""
+
+DRIVEN = ("vehicle", "bicycle")
 
 OFF_ROAD = 8.0
 """An agent that drives on lanes starts no farther beside one [m]."""
@@ -114,7 +119,7 @@ def make_scenes(
         maps: Their maps.
         map_of: Which map each scene is on.
         learners: One of `LEARNERS`.
-        traffic: One of `OTHERS`, who drives the others; None as each scene says.
+        traffic: One of `OTHERS` or `POLICY`, who drives the others; None as each scene says.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
 
     Raises:
@@ -150,10 +155,15 @@ def make_scenes(
 
 
 def _other(scene: Scene, number: int, traffic: str | None) -> int:
-    """Returns who drives an agent to whom actions do not go."""
+    """Returns who drives an agent to whom actions of the caller do not go.
+
+    Who comes later comes as it was recorded, whoever drives the others.
+    """
     recorded = scene.tracks is not None and bool(scene.tracks.valid[number].any())
     wanted = scene.agents[number].driver if traffic is None else traffic
-    if wanted not in OTHERS:
+    if wanted == POLICY and traffic == POLICY and scene.agents[number].kind in DRIVEN:
+        return EXTERNAL if scene.present[number] else REPLAY
+    if wanted not in OTHERS or not scene.present[number]:
         wanted = "replay"
     if wanted == "replay" and not recorded:
         own = scene.agents[number].driver
