@@ -311,3 +311,22 @@ def test_a_body_that_one_stands_behind_on_its_way_to_another_lane_leads_it(
         put(engine, agent, segment_of(engine, lane, s))
     engine.agents.hold[0, 0], engine.agents.blocker[0, 0] = hold, 1
     assert load_idm().look_ahead(engine, 0, 0) == (leader, False)
+
+
+def test_scenes_are_timed_with_and_without_metrics() -> None:
+    words = ["--map", "riverside", "--agents", "5", "--worlds", "4", "--rounds", "1"]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "scenes.py"), *words],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[2:]] == [
+        "ego", "ego with metrics", "all", "all with metrics",
+    ]  # fmt: skip
+    rates = [int(line.split(": ")[1].split()[0].replace(",", "")) for line in lines[2:]]
+    assert rates[0] > rates[1] > 0 and rates[2] > rates[3] > 0

@@ -1,0 +1,101 @@
+"""Times Scenes-v0 on one core: scenes a second with the ego alone, rows a second with all agents.
+
+    python benchmarks/scenes.py [--map town:7] [--agents 30] [--worlds 64] [--rounds 9]
+
+Scenes of 9 s are recorded of IDM traffic, then driven: constant actions, others replayed, nothing
+ends a scene but its end. Every round drives each case for one scene's length, in turn; processor
+time, medians. "with metrics" adds Waymax's seven of all agents over the same steps, road and
+routes made before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from selfdrive_env.commands.bench import processor
+from selfdrive_env.envs.make import make_self_play
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.recording import record
+from selfdrive_env.maps import load
+from selfdrive_env.metrics import WAYMAX, compute, logged_routes, road_of_network
+from selfdrive_env.scenes import Scene
+
+STEPS = 90
+RULES = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+
+
+def recorded(map_name: str, agents: int, number: int) -> list[Scene]:
+    """Some scenes of IDM traffic."""
+    envs = make_self_play(
+        number * agents, map=map_name, agents_per_world=agents, driver="idm", dt=0.1,
+        bodies="typed", layout="lean", num_threads=1,
+    )  # fmt: skip
+    envs.reset(seed=1)
+    return record(envs, lambda _: np.zeros(number * agents, np.int64), steps=STEPS + 1)
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--map", default="town:7")
+    parser.add_argument("--agents", type=int, default=30, help="of a scene (%(default)s)")
+    parser.add_argument("--worlds", type=int, default=64, help="(%(default)s)")
+    parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
+    parsed = parser.parse_args()
+    scenes = recorded(parsed.map, parsed.agents, 8)
+    settings = {"layout": "lean", "num_threads": 1, "copy": False, **RULES}
+    cases = {}
+    for learners, worlds in (("ego", parsed.worlds), ("all", parsed.worlds // 2)):
+        rows = worlds
+        if learners == "all":
+            rows *= max(int(scene.present.sum()) for scene in scenes)
+        envs = ScenesVectorEnv(rows, scene=scenes, learners=learners, **settings)
+        envs.reset(seed=0)
+        cases[learners] = envs, np.full(rows, 7), worlds
+    road = road_of_network(load(parsed.map))
+    routes = [logged_routes(scene.tracks, [scene.ego]) for scene in scenes]
+
+    def drive(learners: str) -> None:
+        envs, actions, _ = cases[learners]
+        for _ in range(STEPS):
+            envs.step(actions)
+
+    def measure() -> None:
+        for scene, route in zip(scenes, routes, strict=True):
+            compute(WAYMAX, scene.tracks, dt=0.1, log=scene.tracks, road=road, routes=route)
+
+    work: dict[str, Callable[[], None]] = {name: lambda name=name: drive(name) for name in cases}
+    work["metrics"] = measure
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for number in range(parsed.rounds + 1):  # the first round compiles
+        for name, one in work.items():
+            took = timed(one)
+            if number:
+                times[name].append(took)
+
+    agents = float(np.mean([len(scene.agents) for scene in scenes]))
+    each = statistics.median(times["metrics"]) / (len(scenes) * STEPS)
+    print(f"{parsed.map}, scenes of {agents:.0f} agents, layout lean, one core of {processor()}")
+    print(f"metrics: {agents / each:,.0f} agent-steps/s")
+    for name, (envs, _, worlds) in cases.items():
+        step = statistics.median(times[name]) / (worlds * STEPS)
+        rows = envs.rows_per_world
+        for words, took in (("", step), (" with metrics", step + each)):
+            print(
+                f"{name}{words}: {1.0 / took:,.0f} scene-steps/s, {rows / took:,.0f} rows/s, "
+                f"{agents / took:,.0f} agent-steps/s"
+            )
+
+
+if __name__ == "__main__":
+    main()
