@@ -63,6 +63,7 @@ class DrivingVectorEnv(VectorEnv):
         co_drivers: Drive the traffic where the setting `traffic` names a policy: `make_vec` and
             `PolicyTrafficEnv` give them.
         backend: Where worlds live and in what form results come.
+        scenes: What worlds are drawn from in Scenes-v0, see `envs.scenes.situations`.
         **settings: See `selfdrive_env.config.settings.Settings`.
 
     Raises:
@@ -88,6 +89,7 @@ class DrivingVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         co_drivers: CoDrivers | None = None,
         backend: type[NumpyBackend] = NumpyBackend,
+        scenes: Any = None,
         **settings: Any,
     ) -> None:
         check_arguments(num_envs, learners, render_mode)
@@ -100,7 +102,8 @@ class DrivingVectorEnv(VectorEnv):
             )
             if max_episode_steps != chosen.steps:
                 chosen = dataclasses.replace(chosen, horizon=max_episode_steps * chosen.dt_range[1])
-        rows_per_world = self._rows_of_a_world(chosen, learners)
+        rows_per_world = chosen.slots if learners == "all" else 1
+        rows_per_world = rows_per_world if scenes is None else scenes.rows_per_world
         if num_envs % rows_per_world:
             raise ValueError(
                 f"num_envs must be a multiple of the {rows_per_world} rows of a world "
@@ -117,7 +120,7 @@ class DrivingVectorEnv(VectorEnv):
         self.metadata = {**metadata_of(chosen), "autoreset_mode": self.autoreset_mode}
         self.layout = make_layout(chosen.layout)
         self.layout_digest = chosen.layout_digest()
-        self.co_drivers = co_drivers
+        self.co_drivers, self._situations = co_drivers, scenes
         self.backend = self._start(backend)
         self.engine = self.backend.engine
         self._make_spaces()
@@ -131,10 +134,6 @@ class DrivingVectorEnv(VectorEnv):
 
             self._recorder = Recorder(self)
 
-    def _rows_of_a_world(self, settings: Settings, learners: str) -> int:
-        """Returns how many agents of a world are rows."""
-        return settings.slots if learners == "all" else 1
-
     def _start(self, backend: type[NumpyBackend]) -> NumpyBackend:
         """Returns the backend with an engine."""
         settings, traffic = self.settings, self.settings.traffic
@@ -146,13 +145,11 @@ class DrivingVectorEnv(VectorEnv):
         learner[: self.rows_per_world] = 1
         others = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[settings.driver], others).astype(np.uint8)
-        maps, scenes = self._surroundings()
-        engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner, **scenes)
+        maps, told = _open_maps(settings, self.layout), {}
+        if self._situations is not None:
+            maps, told = self._situations.surroundings(self.layout)
+        engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner, **told)
         return backend(engine, self.num_envs)
-
-    def _surroundings(self) -> tuple[Sequence[AnyMap], dict[str, Any]]:
-        """Returns the pool of maps, and what the engine is told of scenes."""
-        return _open_maps(self.settings, self.layout), {}
 
     def _make_spaces(self) -> None:
         length = self.engine.observations.shape[1]
@@ -233,6 +230,8 @@ class DrivingVectorEnv(VectorEnv):
             )
         if not mask.any():
             raise ValueError("options['reset_mask'] must be True for at least one row")
+        if self._situations is not None:
+            self._situations.check_mask(mask.reshape(self.num_worlds, -1))
         return mask
 
     def _seed(self, seed: int | Sequence[int], mask: NDArray[np.bool_] | None) -> None:
@@ -353,7 +352,7 @@ class DrivingVectorEnv(VectorEnv):
     def _digest(self) -> str:
         maps = [m.digest for m in self.engine.maps]
         text = "/".join([self.settings.digest(), self.learners, str(self.num_envs), *maps])
-        own = digest(text)
+        own = digest(text if self._situations is None else f"{text}/{self._situations.digest}")
         return own if self.co_drivers is None else digest(f"{own}/{self.co_drivers.digest}")
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

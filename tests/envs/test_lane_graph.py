@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from selfdrive_env.envs.scenes.environment import ScenesVectorEnv, map_of
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.lane_graph import network_of
+from selfdrive_env.envs.scenes.situations import map_of
 from selfdrive_env.evaluation.results.recorded import with_recorded_ego
 from selfdrive_env.maps.inspection import describe
 from selfdrive_env.scenes import Line, Roads, SceneError

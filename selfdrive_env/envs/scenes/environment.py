@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_choice, check_integer
-from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.codrivers import CoDrivers
-from selfdrive_env.envs.scenes.lane_graph import network_of
 from selfdrive_env.envs.scenes.loading import scenes_of
-from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY, learners_of, make_scenes
+from selfdrive_env.envs.scenes.situations import Situations
+from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.maps import compiled
-from selfdrive_env.maps.compile.compiled_map import CompiledMap
-from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.scenes import Scene, SceneError
-from selfdrive_env.state.arrays import digest
+from selfdrive_env.scenes import Scene
 from selfdrive_env.state.params import SceneOrder
 
-__all__ = ["ORDERS", "ScenesVectorEnv", "map_of"]
+__all__ = ["ORDERS", "ScenesVectorEnv"]
 
 ORDERS = {one.name.lower(): one for one in SceneOrder if one is not SceneOrder.NONE}
 """Setting `scene_order`: any scene with equal chances, or one after the other."""
@@ -94,22 +86,21 @@ class ScenesVectorEnv(DrivingVectorEnv):
         if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
             most = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
             self.scenes = [_ended(one, one.current + most) for one in self.scenes]
-        self._order = ORDERS[scene_order]
-        self._who: dict[str, Any] = {"learners": learners, "traffic": told, "driver": driver}
-        self._maps, self._map_of = _maps_of(self.scenes)
-        self._most_rows = max(len(learners_of(one, learners)) for one in self.scenes)
+        who = {"learners": learners, "traffic": told, "driver": driver}
+        situations = Situations(self.scenes, who, ORDERS[scene_order])
         steps = [one.dt for one in self.scenes]
         moments = [max(one.steps - one.current - 1, 1) * one.dt for one in self.scenes]
         settings.setdefault("on_goal", "terminate")
         super().__init__(
             num_envs,
-            learners="one" if self._most_rows == 1 else "all",
-            map=list(self._maps),
+            learners="one" if situations.rows_per_world == 1 else "all",
+            map=list(situations.maps),
             agents_per_world=max(len(one.agents) for one in self.scenes),
             dt=min(steps) if min(steps) == max(steps) else (min(steps), max(steps)),
             horizon=max(moments),
             stagger=False,
             co_drivers=co_drivers,
+            scenes=situations,
             **settings,
         )
 
@@ -118,65 +109,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         """Index into `scenes` of the scene that each row is in, [num_envs]."""
         return np.repeat(self.engine.worlds.scene, self.rows_per_world)
 
-    def _rows_of_a_world(self, settings: Settings, learners: str) -> int:
-        return self._most_rows
-
-    def _surroundings(self) -> tuple[Sequence[CompiledMap], dict[str, Any]]:
-        counts = {
-            name: max(getattr(self.layout, name), 1)
-            for name in ("lane_points", "boundary_points", "stop_lines")
-        }
-        maps = [compiled(source, **counts) for source in self._maps]
-        table = make_scenes(self.scenes, maps, self._map_of, **self._who)
-        return maps, {"scenes": table, "scene_order": self._order}
-
-    def _reset_mask(self, options: Mapping[str, Any]) -> NDArray[np.bool_] | None:
-        mask = super()._reset_mask(options)
-        if mask is not None:
-            by_world = mask.reshape(self.num_worlds, -1)
-            if (by_world.any(1) != by_world.all(1)).any():
-                raise ValueError(
-                    "options['reset_mask'] must be alike for all rows of a world: a scene starts "
-                    f"as a whole, and has {self.rows_per_world} rows"
-                )
-        return mask
-
-    @functools.cached_property
-    def _scenes_digest(self) -> str:
-        how = "/".join((*map(str, self._who.values()), self._order.name))
-        return digest("/".join((how, *(one.digest() for one in self.scenes))))
-
-    def _digest(self) -> str:
-        return digest(f"{super()._digest()}/{self._scenes_digest}")
-
 
 def _ended(scene: Scene, steps: int) -> Scene:
     """Returns a scene of at most so many moments."""
     return scene if scene.steps <= steps else scene.shortened(steps)
-
-
-def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int]]:
-    """Returns the maps that scenes are on, each once, and which of them each scene is on."""
-    maps: dict[str, str | RoadNetwork] = {}
-    places = []
-    for scene in scenes:
-        source = map_of(scene)
-        own = isinstance(source, RoadNetwork)
-        key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
-        maps.setdefault(key, source)
-        places.append(list(maps).index(key))
-    return list(maps.values()), places
-
-
-def map_of(scene: Scene) -> str | RoadNetwork:
-    """Returns the map of a scene: its own, or one that is made of its recorded lines.
-
-    Raises:
-        SceneError: It has neither, or no lane that cars may drive on.
-    """
-    if scene.map is not None:
-        return scene.map
-    name = scene.name or Path(scene.source).name or "scene"
-    if scene.roads is None:
-        raise SceneError(f"scene {name!r} has neither map nor roads: Scenes-v0 needs lanes")
-    return network_of(scene.roads, name=name, left_hand=scene.left_hand)

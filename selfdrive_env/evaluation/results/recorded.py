@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.envs.scenes.environment import ScenesVectorEnv, map_of
+from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.situations import map_of
 from selfdrive_env.envs.scenes.tables import learners_of
 from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
 from selfdrive_env.maps import load as load_map
