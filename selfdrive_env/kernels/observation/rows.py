@@ -326,7 +326,9 @@ def write_rows(model, data, worker, world):
     own_lines, around, request = (
         scratch.route_line[worker], scratch.near_row[worker], scratch.request[worker]
     )  # fmt: skip
-    aside = rows.half.shape[0] > 0 or stages_rows() != 0 or params.past_cache != 0
+    # `stages_rows` is a constant where it stands: on CUDA a row is in shared memory, and a choice
+    # between that and global memory would keep the compiler busy for good.
+    narrow, past_cache = rows.half.shape[0] > 0, params.past_cache != 0
 
     if params.prefetch != 0:
         prefetch_first(model, scratch, worker, world)
@@ -340,9 +342,9 @@ def write_rows(model, data, worker, world):
         row = shared_row(scratch.row[worker])
         follower = min(agent + 1, all_speed.shape[0] - 1)
         after, length = row, np.int64(0)
-        if params.past_cache != 0:
+        if past_cache and not stages_rows():
             prefetch_end(rows.final_observation if last else rows.observation, number)
-        elif not aside:
+        if not narrow and not past_cache and not stages_rows():
             row = rows.final_observation[number] if last else rows.observation[number]
             if request[follower] != NO_ROW:
                 after, length = rows.observation[all_row[follower]], row.shape[0]
