@@ -86,11 +86,6 @@ class DeviceEngine(Engine):
             MemoryError: With the size that is needed and the size there is.
             ValueError: If a row does not fit into the shared memory of a block.
         """
-        if settings.dynamics != "jerk" and not SIMULATED:
-            raise ValueError(
-                f"dynamics={settings.dynamics!r} runs with device='cpu' only so far; a CUDA device "
-                "has 'jerk'"
-            )
         self.device = device
         self.tensors: dict[str, dict[str, torch.Tensor]] = {}
         self._mode = ACTIONS_KEEP

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfdrive_env.compiler.half import on_cpu_alone
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.dynamics.acted import move_by_action
@@ -40,8 +39,6 @@ __all__ = [
     "sweep_of",
     "way_of_sweep",
 ]
-
-act = on_cpu_alone(move_by_action)  # CUDA's optimiser comes to no end with it
 
 MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
 MAX_ACCELERATION = np.float32(2.5)  # [m/s^2]
@@ -229,7 +226,7 @@ def advance_bodies(model, data, worker, world):
         if acts and not scripted and motion.jerk[world, agent, 0] >= ZERO:
             least = MAX_REVERSE if may_reverse else ZERO
             limits = Limits(least, TOP_SPEED * bodies.speed_scale[world, agent], REACH)
-            act(model, data, limits, world, agent)
+            move_by_action(model, data, limits, world, agent)
             continue
 
         speed, acceleration, lateral, steering, travel, curvature, long, lat = bicycle_step(
