@@ -183,7 +183,8 @@ class Lights:
     """
 
     lane: NDArray[np.int64]
-    """[light], id of the lane that each is meant for, once."""
+    """[light], id of the lane that each is meant for, once; beside a map the index of the lane in
+    its `RoadNetwork`."""
 
     position: NDArray[np.float32]
     """[light, 3], where one stops [m]."""

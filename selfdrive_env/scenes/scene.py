@@ -51,13 +51,14 @@ class Scene:
 
     map: str | RoadNetwork | None = None
     """A name as `selfdrive_env.maps.load` takes it, a file, or a network; None where there is no
-    lane graph that could be driven on. Its lights run by their own programs."""
+    lane graph that could be driven on. Its lights run by their own programs unless `lights` has
+    them."""
 
     roads: Roads | None = None
     """Recorded lines in place of a map."""
 
     lights: Lights | None = None
-    """Recorded lights, seen at each step."""
+    """Recorded lights, seen at each step. Beside a map their lanes count those of its network."""
 
     tracks: Tracks | None = None
     """What was recorded: one row an agent, in the order of `agents`; nowhere valid for agents that

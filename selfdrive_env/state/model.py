@@ -83,6 +83,12 @@ class Scenes(NamedTuple):
     speed: Annotated[F32, "scene scene_agent moment"]
     """Along the heading, negative in reverse [m/s]."""
 
+    num_lines: Annotated[I32, "scene"]
+    """Stop lines that show what was recorded: all of the map, or 0 where lights have programs."""
+
+    line_colour: Annotated[U8, "scene scene_line moment"]
+    """A `Colour`, of the stop lines counted from the first of the map."""
+
 
 class Model(NamedTuple):
     """All that a step never changes: settings, the maps of the pool, scenes."""

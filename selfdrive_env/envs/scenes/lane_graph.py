@@ -1,8 +1,8 @@
 """A map from recorded lines: lanes around their centres, as wide as edges and neighbours let them.
 
 Links are those of the record; where it has none, an end and a start that coincide are joined.
-Junctions are inferred from lanes that lie over each other. Stop signs and lights of a record are no
-part of it.
+Junctions are inferred from lanes that lie over each other. Stop lines lie where lights and stop
+signs were recorded.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.envs.scenes.light_records import add_signals
 from selfdrive_env.maps.network.areas import infer_junctions
 from selfdrive_env.maps.network.finish import Problems, finish, join_lanes, move
 from selfdrive_env.maps.road_network import Crosswalk, Lane, RoadNetwork
 from selfdrive_env.metrics import Polylines
-from selfdrive_env.scenes import ROAD_TYPES, Roads, SceneError
+from selfdrive_env.scenes import ROAD_TYPES, Lights, Roads, SceneError
 from selfdrive_env.state.road import LEVEL_HEIGHT
 
 __all__ = ["network_of"]
@@ -40,13 +41,16 @@ DEFAULT_LIMIT = 13.9
 """Where the record has none [m/s]."""
 
 
-def network_of(roads: Roads, *, name: str, left_hand: bool = False) -> RoadNetwork:
+def network_of(
+    roads: Roads, *, name: str, left_hand: bool = False, lights: Lights | None = None
+) -> RoadNetwork:
     """Returns a map of the lanes of a record, in its coordinates.
 
     Args:
         roads: The lines.
         name: What the map is called.
         left_hand: Whether traffic keeps to the left.
+        lights: As they were recorded: their colours are no part of the map.
 
     Raises:
         SceneError: There is no lane that cars may drive on.
@@ -86,6 +90,7 @@ def network_of(roads: Roads, *, name: str, left_hand: bool = False) -> RoadNetwo
     problems = Problems()
     join_lanes(network, problems)
     infer_junctions(network)
+    add_signals(network, roads, lights, index)
     finish(network, problems)
     move(network, np.array(network.origin))
     return network

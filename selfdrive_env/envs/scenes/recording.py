@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from selfdrive_env.compiler.progress import Count
 from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.envs.scenes.light_records import recorded_lights
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import load
+from selfdrive_env.maps.compile.compiled_map import CompiledMap
+from selfdrive_env.maps.pool.kept_map import KeptMap
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.scenes import Scene, Tracks
 from selfdrive_env.scenes.tracks import BICYCLE, PEDESTRIAN, VEHICLE
@@ -49,6 +52,8 @@ class Frame(NamedTuple):
     length: NDArray[np.float32]
     width: NDArray[np.float32]
     kind: NDArray[np.uint8]
+    line_colour: NDArray[np.uint8]
+    """[world, line]"""
 
 
 def record(envs: DrivingVectorEnv, act: Act, *, steps: int, current: int = 0) -> list[Scene]:
@@ -105,6 +110,7 @@ def _frame(envs: DrivingVectorEnv, before: Frame | None) -> Frame:
         length=bodies.length.copy(),
         width=bodies.width.copy(),
         kind=kind_of[bodies.type],
+        line_colour=envs.engine.lights.line_colour.copy(),
     )
 
 
@@ -157,6 +163,7 @@ def _scene(
         current=current,
         ego=ego,
         map=source,
+        lights=recorded_lights(_compiled(envs.engine.maps[map_index]), stacked.line_colour),
         dt=round(float(envs.engine.worlds.dt[world]), 6),
         name=f"{Path(name).stem}/{world}",
     )
@@ -168,6 +175,11 @@ def _map_of(envs: DrivingVectorEnv, map_index: int) -> str | RoadNetwork:
     number, variant = divmod(map_index, settings.map_variants)
     source = settings.maps[number]
     return load(source).varied(variant) if variant else source
+
+
+def _compiled(one: Any) -> CompiledMap:
+    """Returns a map of a pool with its arrays."""
+    return one.load() if isinstance(one, KeptMap) else one
 
 
 def run(parsed: argparse.Namespace) -> int:

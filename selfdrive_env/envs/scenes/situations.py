@@ -45,7 +45,7 @@ class Situations:
         names = ("lane_points", "boundary_points", "stop_lines")
         counts = {name: max(getattr(layout, name), 1) for name in names}
         maps = [compiled(source, **counts) for source in self.maps]
-        table = make_scenes(self.scenes, maps, self.map_of, **self.who)
+        table = make_scenes(self.scenes, maps, self.map_of, self.maps, **self.who)
         return maps, {"scenes": table, "scene_order": self.order}
 
     def check_mask(self, by_world: NDArray[np.bool_]) -> None:
@@ -91,4 +91,4 @@ def map_of(scene: Scene) -> str | RoadNetwork:
     name = scene.name or Path(scene.source).name or "scene"
     if scene.roads is None:
         raise SceneError(f"scene {name!r} has neither map nor roads: Scenes-v0 needs lanes")
-    return network_of(scene.roads, name=name, left_hand=scene.left_hand)
+    return network_of(scene.roads, name=name, left_hand=scene.left_hand, lights=scene.lights)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.presets import BODY_TYPES
+from selfdrive_env.envs.scenes.light_records import line_colours
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
+from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.scenes.agents import Agent, SceneError
 from selfdrive_env.scenes.scene import Scene
 from selfdrive_env.state.arrays import allocate
@@ -107,6 +109,7 @@ def make_scenes(
     scenes: Sequence[Scene],
     maps: Sequence[CompiledMap],
     map_of: Sequence[int],
+    sources: Sequence[str | RoadNetwork],
     *,
     learners: str = "ego",
     traffic: str | None = None,
@@ -118,6 +121,7 @@ def make_scenes(
         scenes: At least one.
         maps: Their maps.
         map_of: Which map each scene is on.
+        sources: What the maps were made of.
         learners: One of `LEARNERS`.
         traffic: One of `OTHERS` or `POLICY`, who drives the others; None as each scene says.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
@@ -131,9 +135,14 @@ def make_scenes(
         first = learners_of(scene, learners)
         rest = [n for n in range(len(scene.agents)) if n not in first]
         orders.append((first, rest))
+    colours = [
+        _colours(scene, maps[place], sources[place])
+        for scene, place in zip(scenes, map_of, strict=True)
+    ]
     table = allocate(
         Scenes,
         scene=len(scenes),
+        scene_line=max(1, *(len(one) for one in colours)),
         scene_agent=max(len(scene.agents) for scene in scenes),
         goal=MAX_GOALS,
         moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
@@ -145,6 +154,8 @@ def make_scenes(
         table.dt_ns[row] = round(scene.dt * 1e9)
         table.horizon[row] = max(scene.steps - scene.current - 1, 1)
         table.num_agents[row] = len(scene.agents)
+        table.num_lines[row] = len(colours[row])
+        table.line_colour[row, : len(colours[row]), : colours[row].shape[1]] = colours[row]
         for slot, number in enumerate([*first, *rest]):
             learns = slot < len(first)
             who = _other(scene, number, driver if learns else traffic)
@@ -152,6 +163,14 @@ def make_scenes(
             table.learner[row, slot] = learns
             _write_agent(table, row, slot, scene, number, maps[map_of[row]])
     return table
+
+
+def _colours(scene: Scene, road: CompiledMap, source: str | RoadNetwork) -> NDArray[np.uint8]:
+    """Returns what the stop lines of a scene show, [line, moment]; none without recorded lights."""
+    if scene.lights is None or not scene.lights.num_lights:
+        return np.zeros((0, 0), np.uint8)
+    made = source if scene.map is None and isinstance(source, RoadNetwork) else None
+    return line_colours(scene.lights, road, made, scene.current)
 
 
 def _other(scene: Scene, number: int, traffic: str | None) -> int:

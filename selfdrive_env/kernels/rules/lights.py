@@ -2,7 +2,8 @@
 
 Every signalised junction runs through its groups, green, yellow, all red, next group, with phase
 lengths drawn anew each time. Groups of one junction are never green together. A group for which the
-map states a cycle follows that instead, by a clock that all lights of a world share.
+map states a cycle follows that instead, by a clock that all lights of a world share. In a scene
+with a record of its lights they show what was recorded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.math.geometry import HALF
 from selfdrive_env.kernels.math.random import DRAW_LIGHTS, uniform, uniforms
-from selfdrive_env.state.params import FILE_LIGHTS, FIXED_LIGHTS
+from selfdrive_env.state.params import FILE_LIGHTS, FIXED_LIGHTS, NO_SCENES
 from selfdrive_env.state.world import (
     GREEN,
     LIGHTS_GREEN,
@@ -171,6 +172,29 @@ def show_cycles(model, data, world, ahead):
 
 
 @njit
+def show_record(model, data, world, ahead):
+    """Writes the colours of stop lines as a scene has them; returns whether it has.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        world: Which.
+        ahead: Moments after the one that the world's clock shows.
+    """
+    scenes, lights, worlds = model.scenes, data.lights, data.worlds
+    if model.params.scene_order == NO_SCENES or scenes.num_lines[worlds.scene[world]] == 0:
+        return False
+    scene = np.int64(worlds.scene[world])
+    moment = min(np.int64(worlds.clock[world]) + ahead, scenes.line_colour.shape[2] - 1)
+    for line in range(thread_index(), scenes.num_lines[scene], block_size()):
+        shown = scenes.line_colour[scene, line, moment]
+        if lights.line_colour[world, line] != shown:
+            lights.line_colour[world, line] = shown
+            lights.line_tick[world, line] = worlds.tick[world]
+    return True
+
+
+@njit
 def show_lights(model, data, world):
     """Writes the colours of all groups and stop lines."""
     signs = model.signs
@@ -186,6 +210,7 @@ def show_lights(model, data, world):
     for line in range(signs.map_line_first[map_index + 1] - first_line):
         if signs.line_group[first_line + line] < 0:
             lights.line_colour[world, line] = STOP_SIGN
+    show_record(model, data, world, 0)
 
 
 @njit
@@ -196,6 +221,8 @@ def advance_lights(model, data, worker, world):
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
+    if show_record(model, data, world, 1):
+        return
     show_cycles(model, data, world, 1)
     dt = worlds.dt[world]
     half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
