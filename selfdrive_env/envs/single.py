@@ -122,12 +122,12 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         """
         check_options(options, ())
         super().reset(seed=seed)
-        observation, _ = self.vector.reset(seed=seed)
+        observation, infos = self.vector.reset(seed=seed)
         engine = self.vector.engine
         if engine.agents.status[0, 0] == ABSENT:
             raise MapError(f"no free place for the ego on {self.vector.settings.map_text}")
         info = outlook_of_one(engine.output) if self.settings.step_info else {}
-        return self._own(observation), info
+        return self._own(observation), info | _of_scene(infos)
 
     def _own(self, observation: F32) -> F32:
         return observation[0]
@@ -149,6 +149,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         ended, timed_out = bool(terminated[0]), bool(truncated[0])
         if ended or timed_out:
             info.update({name: infos[name][0].item() for name in FINALS})
+        info.update(_of_scene(infos))
         return self._own(observation), float(reward[0]), ended, timed_out, info
 
     def get_keys_to_action(self) -> dict[Any, Any]:
@@ -229,3 +230,18 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
     def close(self) -> None:
         """Closes the environment; twice is fine."""
         self.vector.close()
+
+
+def _of_scene(infos: Infos) -> Infos:
+    """Returns what infos of one row tell of its scene and of metrics, in plain numbers."""
+    out: Infos = {}
+    for name in ("scene", "agent"):
+        if name in infos:
+            out[name] = infos[name].tolist()[0]
+    for group in ("metrics", "episode_metrics"):
+        if group in infos:
+            told = {name: value for name, value in infos[group].items() if name[0] != "_"}
+            out[group] = {
+                name: value[0].item() for name, value in told.items() if infos[group][f"_{name}"][0]
+            }
+    return out

@@ -5,6 +5,8 @@ Edges are those of the drivable surface of every level, at the elevation of the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from selfdrive_env.maps.compile.grid import frame_of, segment_pairs
@@ -19,9 +21,10 @@ from selfdrive_env.maps.compile.surface import (
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.metrics.lines.polylines import Polylines
 from selfdrive_env.metrics.road import Road
+from selfdrive_env.scenes.roads import Roads
 from selfdrive_env.state.arrays import F64, I64
 
-__all__ = ["road_of_network"]
+__all__ = ["road_of_network", "with_recorded_edges"]
 
 PIECE = 2.0
 """Longest piece of an edge where the ground is not flat: each has its elevation [m]."""
@@ -53,6 +56,17 @@ def road_of_network(network: RoadNetwork) -> Road:
         stop_heading=[line.heading for line in lines],
         stop_half_width=0.5 * np.hypot(*(left - right)[:, :2].T),
     )
+
+
+def with_recorded_edges(road: Road, roads: Roads) -> Road:
+    """Returns a road that ends at the edges of a record, where it has any.
+
+    Args:
+        road: Of the map that was made of the record.
+        roads: The record.
+    """
+    lines = [roads.line(one) for one in roads.of_kind("edge")]
+    return replace(road, edges=Polylines.of(lines)) if lines else road
 
 
 def _edges(network: RoadNetwork, strips: Strips, layers: Layers) -> Polylines:

@@ -87,6 +87,11 @@ class Metric:
         valid = np.asarray(self.valid.any(axis=1))
         return Metric.of(lowest.max(axis=1, initial=-np.inf), valid)
 
+    def least(self) -> Metric:
+        """Returns the smallest value of each agent, [agent]."""
+        most = Metric(-self.value, self.valid).most()
+        return Metric(-most.value, most.valid)
+
     def last(self) -> Metric:
         """Returns the value of each agent at its last valid step, [agent]: the FDE."""
         valid = np.asarray(self.valid.any(axis=1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from selfdrive_env.metrics.rules.time_to_collision import time_to_collision
 from selfdrive_env.metrics.surroundings import offroad, overlap, wrong_way
 from selfdrive_env.scenes.tracks import Tracks
 
-__all__ = ["METRICS", "WAYMAX", "Definition", "compute"]
+__all__ = ["BY_NAME", "METRICS", "WAYMAX", "Definition", "check_names", "compute"]
 
 
 class Definition(NamedTuple):
@@ -43,75 +44,94 @@ class Definition(NamedTuple):
     limit: float | None = None
     """Above it something is wrong, None where no value is."""
 
+    history: float = 0.0
+    """How much of the time before a step its value depends on [s]; infinite: all of it."""
+
+    of_episode: str = "most"
+    """Method of `Metric` that makes one value of an episode: most, least, last or by_agent."""
+
+    others: bool = False
+    """Whether it depends on what the others do."""
+
+    pays: str = "value"
+    """What a reward takes of it: "above", -1 where it is above the limit; "value", less its value;
+    "rise", by how much it rose in the step; "short", what it lacks to 3, as a share, negative."""
+
+
+STEP = 1e-9
+"""A history of one step, however long that is [s]."""
 
 METRICS = (
     Definition(
         "log_divergence", "m", "distance from the recorded position at the same step", "Waymax",
-        log_divergence, ("log",),
+        log_divergence, ("log",), of_episode="by_agent",
     ),
     Definition(
         "overlap", "1", "1 where the box overlaps another body's on the same level", "Waymax",
-        overlap, (), 0.0,
+        overlap, (), 0.0, others=True, pays="above",
     ),
     Definition(
         "offroad", "m", "how far the outermost corner is beyond the edge, negative on the road",
-        "Waymax", offroad, ("edges",), 0.0,
+        "Waymax", offroad, ("edges",), 0.0, pays="above",
     ),
     Definition(
         "kinematic_infeasibility", "1",
         "1 where the step takes over 10.4 m/s² or a curvature over 0.3 1/m", "Waymax",
-        kinematic_infeasibility, (), 0.0,
+        kinematic_infeasibility, (), 0.0, STEP, pays="above",
     ),
     Definition(
         "wrong_way", "m", "distance from the nearest lane for cars where above 3.5 m, else 0",
-        "Waymax", wrong_way, ("lanes",), 0.0,
+        "Waymax", wrong_way, ("lanes",), 0.0, pays="above",
     ),
     Definition(
         "off_route", "m",
         "distance from the route where above 5 m, or 2 m more than from a way off it, else 0",
-        "Waymax", off_route, ("routes",), 0.0,
+        "Waymax", off_route, ("routes",), 0.0, pays="above",
     ),
     Definition(
         "progression", "1", "way along the route as a share of the recorded one", "Waymax",
-        progression, ("log", "routes"),
+        progression, ("log", "routes"), None, math.inf, "last", pays="rise",
     ),
     Definition(
         "collision_at_fault", "1",
         "1 where a collision begins that the agent should have prevented", "nuPlan",
-        collision_at_fault, ("lanes",), 0.0,
+        collision_at_fault, ("lanes",), 0.0, math.inf, others=True,
+        pays="above",
     ),
     Definition(
         "time_to_collision", "s",
         "when it meets one ahead if both keep their velocity; 3 where it does not", "nuPlan",
-        time_to_collision, ("lanes",),
+        time_to_collision, ("lanes",), of_episode="least", others=True,
+        pays="short",
     ),
     Definition(
         "red_light", "1", "1 where its front passes a stop line on red", "V-Max", red_light,
-        ("stop lines",), 0.0,
+        ("stop lines",), 0.0, STEP, pays="above",
     ),
     Definition(
         "speeding", "m/s", "speed above the limit of its lane", "nuPlan", speeding, ("lanes",), 0.0,
+        pays="above",
     ),
     Definition(
         "uncomfortable", "1", "1 where an acceleration, jerk or rate of turn is beyond its bound",
-        "nuPlan", uncomfortable, (), 0.0,
+        "nuPlan", uncomfortable, (), 0.0, 3.0, pays="above",
     ),
     Definition(
         "driving_direction", "m", "way driven against the traffic within the last second", "nuPlan",
-        driving_direction, ("lanes",), 2.0,
+        driving_direction, ("lanes",), 2.0, 1.0, pays="above",
     ),
     Definition(
         "lane_excess", "m", "how far the outermost corner is beyond its lane, negative within it",
-        "V-Max", lane_excess, ("lanes",), 0.0,
+        "V-Max", lane_excess, ("lanes",), 0.0, pays="above",
     ),
     Definition(
         "lane_changes", "1", "1 where its lane is another one, outside junctions", "nuPlan",
-        lane_changes, ("lanes",),
+        lane_changes, ("lanes",), None, STEP,
     ),
 )  # fmt: skip
 """Metrics of an agent and step, by name, in the order of the documentation."""
 
-_BY_NAME = {metric.name: metric for metric in METRICS}
+BY_NAME = {metric.name: metric for metric in METRICS}
 
 WAYMAX = tuple(metric.name for metric in METRICS if metric.source == "Waymax")
 """Names of the seven metrics of Waymax."""
@@ -145,17 +165,24 @@ def compute(
         ValueError: A name that there is none of, something that a metric needs is not given, or
             parts do not fit each other.
     """
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = check_names(names)
     ways = None if routes is None else tuple(routes)
     case = Case(simulated, dt, log, road, ways, ignore_height)
     for name in wanted:
-        if name not in _BY_NAME:
-            raise ValueError(
-                f"metric {name!r} is unknown{suggestion(name, _BY_NAME, '')}; "
-                f"there are {', '.join(_BY_NAME)}"
-            )
-        for need in _BY_NAME[name].needs:
+        for need in BY_NAME[name].needs:
             argument = _ARGUMENT.get(need, "road")
             if getattr(case, argument) is None:
                 raise ValueError(f"metric {name!r} needs {need}: give {argument}=")
-    return {name: _BY_NAME[name].function(case) for name in wanted}
+    return {name: BY_NAME[name].function(case) for name in wanted}
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """Returns names of metrics as a list, or raises a ValueError for one that there is none of."""
+    wanted = [names] if isinstance(names, str) else list(names)
+    for name in wanted:
+        if name not in BY_NAME:
+            raise ValueError(
+                f"metric {name!r} is unknown{suggestion(name, BY_NAME, '')}; "
+                f"there are {', '.join(BY_NAME)}"
+            )
+    return wanted

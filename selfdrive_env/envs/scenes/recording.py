@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from selfdrive_env.compiler.progress import Count
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs.scenes.light_records import recorded_lights
+from selfdrive_env.envs.scenes.poses import poses_of
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps import load
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -20,7 +21,6 @@ from selfdrive_env.maps.pool.kept_map import KeptMap
 from selfdrive_env.maps.road_network import RoadNetwork
 from selfdrive_env.scenes import Scene, Tracks
 from selfdrive_env.scenes.tracks import BICYCLE, PEDESTRIAN, VEHICLE
-from selfdrive_env.state.world import ABSENT
 
 __all__ = ["record", "run"]
 
@@ -39,16 +39,16 @@ CALM = 30
 class Frame(NamedTuple):
     """The agents of all worlds at one moment, each [world, agent]."""
 
-    there: NDArray[np.bool_]
-    new: NDArray[np.bool_]
-    """Placed since the frame before."""
-
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     z: NDArray[np.float64]
     heading: NDArray[np.float64]
     vx: NDArray[np.float64]
     vy: NDArray[np.float64]
+    there: NDArray[np.bool_]
+    new: NDArray[np.bool_]
+    """Placed since the frame before."""
+
     length: NDArray[np.float32]
     width: NDArray[np.float32]
     kind: NDArray[np.uint8]
@@ -90,27 +90,19 @@ def record(envs: DrivingVectorEnv, act: Act, *, steps: int, current: int = 0) ->
 
 def _frame(envs: DrivingVectorEnv, before: Frame | None) -> Frame:
     """Returns where everybody is now."""
-    agents, bodies = envs.engine.agents, envs.engine.bodies
-    ahead = 0.5 * bodies.wheelbase.astype(np.float64)
-    cos, sin = agents.cos.astype(np.float64), agents.sin.astype(np.float64)
-    there = agents.status != ABSENT
+    engine, poses = envs.engine, poses_of(envs.engine)
     names = list(BODY_TYPES)
     kinds = {"bicycle": BICYCLE, "pedestrian": PEDESTRIAN}
     kind_of = np.array([kinds.get(name, VEHICLE) for name in names], np.uint8)
-    new = np.zeros_like(there) if before is None else (agents.age == 0) | ~before.there
+    there = poses.there
+    new = np.zeros_like(there) if before is None else (engine.agents.age == 0) | ~before.there
     return Frame(
-        there=there.copy(),
+        *poses,
         new=new & there,
-        x=agents.x + ahead * cos,
-        y=agents.y + ahead * sin,
-        z=agents.z.astype(np.float64),
-        heading=np.arctan2(sin, cos),
-        vx=agents.speed * cos,
-        vy=agents.speed * sin,
-        length=bodies.length.copy(),
-        width=bodies.width.copy(),
-        kind=kind_of[bodies.type],
-        line_colour=envs.engine.lights.line_colour.copy(),
+        length=engine.bodies.length.copy(),
+        width=engine.bodies.width.copy(),
+        kind=kind_of[engine.bodies.type],
+        line_colour=engine.lights.line_colour.copy(),
     )
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.envs.scenes.lane_graph import network_of
-from selfdrive_env.envs.scenes.tables import learners_of, make_scenes
+from selfdrive_env.envs.scenes.tables import learners_of, make_scenes, order_of
 from selfdrive_env.maps import compiled
+from selfdrive_env.maps import load as load_map
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.metrics import Road, road_of_network, with_recorded_edges
 from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
@@ -38,6 +40,7 @@ class Situations:
         self.scenes, self.order = scenes, order
         self.who: dict[str, Any] = dict(who)
         self.maps, self.map_of = _maps_of(scenes)
+        self._roads: dict[int, Road] = {}
         self.rows_per_world = max(len(learners_of(one, self.who["learners"])) for one in scenes)
 
     def surroundings(self, layout: ObservationLayout) -> tuple[list[CompiledMap], dict[str, Any]]:
@@ -47,6 +50,24 @@ class Situations:
         maps = [compiled(source, **counts) for source in self.maps]
         table = make_scenes(self.scenes, maps, self.map_of, self.maps, **self.who)
         return maps, {"scenes": table, "scene_order": self.order}
+
+    def learners_of(self, number: int) -> int:
+        """Returns how many agents of a scene are rows."""
+        return len(learners_of(self.scenes[number], self.who["learners"]))
+
+    def order_of(self, number: int) -> list[int]:
+        """Returns which agent of a scene each slot is: those that are rows come first."""
+        return order_of(self.scenes[number], self.who["learners"])
+
+    def road(self, number: int) -> Road:
+        """Returns the road that a scene is on, as metrics take it; made once a map."""
+        place, scene = self.map_of[number], self.scenes[number]
+        if place not in self._roads:
+            road = road_of_network(load_map(self.maps[place]))
+            if scene.map is None and scene.roads is not None:
+                road = with_recorded_edges(road, scene.roads)
+            self._roads[place] = road
+        return self._roads[place]
 
     def check_mask(self, by_world: NDArray[np.bool_]) -> None:
         """Raises a ValueError for rows to reset that are only some of a world's.

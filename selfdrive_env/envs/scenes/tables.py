@@ -37,7 +37,7 @@ from selfdrive_env.state.road import (
 )
 from selfdrive_env.state.world import CONSTANT, EXTERNAL, IDM, MAX_GOALS, REPLAY, STILL
 
-__all__ = ["LEARNERS", "OTHERS", "POLICY", "learners_of", "make_scenes"]
+__all__ = ["LEARNERS", "OTHERS", "POLICY", "learners_of", "make_scenes", "order_of"]
 
 LEARNERS = ("ego", "all", "valid", "interest")
 """Which agents of a scene are rows: the ego; all vehicles that are there at the present moment; all
@@ -105,6 +105,17 @@ def learners_of(scene: Scene, learners: str) -> list[int]:
     return sorted(chosen, key=lambda n: (n != scene.ego, n))
 
 
+def order_of(scene: Scene, learners: str) -> list[int]:
+    """Returns which agent each slot of a scene is: those that are rows come first.
+
+    Args:
+        scene: The scene.
+        learners: One of `LEARNERS`.
+    """
+    first = learners_of(scene, learners)
+    return [*first, *(n for n in range(len(scene.agents)) if n not in first)]
+
+
 def make_scenes(
     scenes: Sequence[Scene],
     maps: Sequence[CompiledMap],
@@ -130,11 +141,6 @@ def make_scenes(
         SceneError: An agent to drive stands beside all lanes, or has more goals than there is
             room for; it names scene and agent.
     """
-    orders = []
-    for scene in scenes:
-        first = learners_of(scene, learners)
-        rest = [n for n in range(len(scene.agents)) if n not in first]
-        orders.append((first, rest))
     colours = [
         _colours(scene, maps[place], sources[place])
         for scene, place in zip(scenes, map_of, strict=True)
@@ -148,7 +154,7 @@ def make_scenes(
         moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
     )
     for row, scene in enumerate(scenes):
-        first, rest = orders[row]
+        count = len(learners_of(scene, learners))
         table.map[row] = map_of[row]
         table.dt[row] = scene.dt
         table.dt_ns[row] = round(scene.dt * 1e9)
@@ -156,8 +162,8 @@ def make_scenes(
         table.num_agents[row] = len(scene.agents)
         table.num_lines[row] = len(colours[row])
         table.line_colour[row, : len(colours[row]), : colours[row].shape[1]] = colours[row]
-        for slot, number in enumerate([*first, *rest]):
-            learns = slot < len(first)
+        for slot, number in enumerate(order_of(scene, learners)):
+            learns = slot < count
             who = _other(scene, number, driver if learns else traffic)
             table.driver[row, slot] = EXTERNAL if learns and driver == "external" else who
             table.learner[row, slot] = learns

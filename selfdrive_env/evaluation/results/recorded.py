@@ -1,8 +1,8 @@
 """Driving recorded scenes: what a policy does in the ego's place, against what was recorded.
 
-Every scene is driven once, its lights by the programs of the map, everybody but the ego as the
-scene or `traffic` says. Nothing ends an episode before the scene does, as in Waymax; what went
-wrong is told by the metrics of `selfdrive_env.metrics`.
+Every scene is driven once, its lights as recorded or by the programs of the map, everybody but the
+ego as the scene or `traffic` says. Nothing ends an episode before the scene does, as in Waymax;
+what went wrong is told by the metrics of `selfdrive_env.metrics`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,22 @@ from numpy.typing import NDArray
 
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.poses import Poses, poses_of
 from selfdrive_env.envs.scenes.situations import map_of
-from selfdrive_env.envs.scenes.tables import learners_of
+from selfdrive_env.envs.scenes.tables import order_of
 from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
 from selfdrive_env.maps import load as load_map
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.metrics import WAYMAX, Road, compute, logged_routes, road_of_network
+from selfdrive_env.metrics import (
+    WAYMAX,
+    Road,
+    compute,
+    logged_routes,
+    road_of_network,
+    with_recorded_edges,
+)
 from selfdrive_env.metrics.scores import nuplan_score, outcomes, waymax_score
 from selfdrive_env.scenes import Scene, SceneError, Tracks
-from selfdrive_env.state.world import ABSENT
 
 __all__ = ["EXPERT", "drive", "evaluate_scenes", "run", "scores_of", "with_recorded_ego"]
 
@@ -128,22 +135,17 @@ def with_recorded_ego(scene: Scene) -> Scene:
     return scene.with_ego(best)
 
 
-def _poses(envs: ScenesVectorEnv) -> tuple[NDArray[np.float64], ...]:
+def _poses(envs: ScenesVectorEnv) -> Poses:
     """Returns x, y, z, heading, velocity and presence of all agents, each [world, agent]."""
-    agents, bodies = envs.engine.agents, envs.engine.bodies
-    cos, sin = agents.cos.astype(np.float64), agents.sin.astype(np.float64)
-    ahead = 0.5 * bodies.wheelbase.astype(np.float64)
-    there = agents.status != ABSENT
-    there[:, 0] = True  # who learns leaves with the last moment, and is where it was
-    place = agents.x + ahead * cos, agents.y + ahead * sin, agents.z.astype(np.float64)
-    return (*place, np.arctan2(sin, cos), agents.speed * cos, agents.speed * sin, there)
+    poses = poses_of(envs.engine)
+    poses.there[:, 0] = True  # who learns leaves with the last moment, and is where it was
+    return poses
 
 
 def _driven(scene: Scene, columns: Sequence[NDArray[Any]]) -> Driven:
     """Returns a scene with its tracks in the order of its agents."""
     assert scene.tracks is not None
-    first = learners_of(scene, "ego")
-    order = [*first, *(n for n in range(len(scene.agents)) if n not in first)]
+    order = order_of(scene, "ego")
     moments = scene.steps - scene.current
     agents = np.empty(len(order), np.int64)
     agents[order] = np.arange(len(order))
@@ -192,7 +194,8 @@ def _road_of(scene: Scene, known: dict[str, Road]) -> Road:
     """Returns the road of a scene for metrics, made once of a map with a name."""
     source = map_of(scene)
     if isinstance(source, RoadNetwork):
-        return road_of_network(source)
+        road = road_of_network(source)
+        return road if scene.roads is None else with_recorded_edges(road, scene.roads)
     if source not in known:
         known[source] = road_of_network(load_map(source))
     return known[source]
