@@ -100,7 +100,11 @@ ORDER = {
         *(("crc32c", "wire"), ("tfrecord", "scenario"), ("example",), ("reader",)),
     ),
     "engine": (
-        *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),
+        *(
+            ("buffers", "devices", "launch", "states", "next_maps", "open_maps"),
+            ("handover",),
+            ("cpu",),
+        ),
         ("cuda",),
     ),
     "metrics": (

@@ -56,6 +56,7 @@ def make_params(settings: Settings) -> Params:
         lights_off=np.float32(settings.lights_off),
         lights_green=np.float32(settings.lights_green),
         scene_order=NO_SCENES,
+        num_scenes=0,
         goal_speed=np.float32(LAST_GOAL_SPEED),
         prefetch=0,
         past_cache=0,

@@ -106,6 +106,7 @@ class Engine:
         learner: U8,
         scenes: Scenes | None = None,
         scene_order: SceneOrder = SceneOrder.NONE,
+        num_scenes: int | None = None,
     ) -> None:
         """Makes the buffers.
 
@@ -118,6 +119,7 @@ class Engine:
                 and so have co-drivers: slots that listen to actions (`EXTERNAL`) and are none.
             scenes: What worlds are drawn from, on maps of the pool; None for random worlds.
             scene_order: In which order they come.
+            num_scenes: How many of them come, None for all.
         """
         self.settings = settings
         self.num_worlds = num_worlds
@@ -130,7 +132,9 @@ class Engine:
         self.scenes = allocate(Scenes, **NO_SCENE) if scenes is None else scenes
         if scenes is not None:
             self.params = self.params._replace(
-                scene_order=int(scene_order), goal_speed=np.float32(np.inf)
+                scene_order=int(scene_order),
+                goal_speed=np.float32(np.inf),
+                num_scenes=len(scenes.map) if num_scenes is None else num_scenes,
             )
         self._no_draw_for = 0
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)

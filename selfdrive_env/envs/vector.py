@@ -145,9 +145,8 @@ class DrivingVectorEnv(VectorEnv):
         learner[: self.rows_per_world] = 1
         others = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[settings.driver], others).astype(np.uint8)
-        maps, told = _open_maps(settings, self.layout), {}
-        if self._situations is not None:
-            maps, told = self._situations.surroundings(self.layout)
+        own = self._situations
+        maps, told = own.surroundings() if own else (_open_maps(settings, self.layout), {})
         engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner, **told)
         return backend(engine, self.num_envs)
 

@@ -157,6 +157,9 @@ class Params(NamedTuple):
     scene_order: int
     """A `SceneOrder`."""
 
+    num_scenes: int
+    """That worlds are drawn from: those behind them in `Scenes` end and do not come again."""
+
     goal_speed: np.float32
     """Below which the last goal is reached [m/s]."""
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_choice, check_integer
+from selfdrive_env.config.layouts import ObservationLayout, make_layout
+from selfdrive_env.config.settings import Settings
+from selfdrive_env.engine.handover import hand_over
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.loading import parts_of
 from selfdrive_env.envs.scenes.measures import WAYMAX, Measures, Values, split_rewards
-from selfdrive_env.envs.scenes.situations import Situations
+from selfdrive_env.envs.scenes.situations import Prepared, Situations
+from selfdrive_env.envs.scenes.streaming import Stream, entries
 from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.scenes import Scene
+from selfdrive_env.scenes import Scene, SceneError
+from selfdrive_env.scenes.readers import load
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.params import SceneOrder
 from selfdrive_env.state.rewards import REWARD_TERMS, WEIGHTS
@@ -26,6 +32,9 @@ __all__ = ["ORDERS", "ScenesVectorEnv"]
 
 ORDERS = {one.name.lower(): one for one in SceneOrder if one is not SceneOrder.NONE}
 """Setting `scene_order`: any scene with equal chances, or one after the other."""
+
+STREAMED_AGENTS = 128
+"""Room for agents in scenes that are streamed: what the Waymo Open Motion Dataset has."""
 
 GIVEN = (
     *("map", "map_variants", "agents_per_world", "dt", "horizon", "stagger"),
@@ -54,6 +63,10 @@ class ScenesVectorEnv(DrivingVectorEnv):
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
             scenes i, i + W, and so on).
         max_episode_steps: Ends scenes that are longer.
+        window: Scenes that are kept in memory: more of them in files are streamed, so many at a
+            time.
+        scene_agents: Agents that a world has room for, with `learners` other than "ego" also its
+            rows; None for those of the largest scene, 128 where scenes are streamed.
         metrics: Names of metrics by definition (`selfdrive_env.metrics.METRICS`) that infos tell of
             episodes as `episode_metrics`, and with `step_info` of steps as `metrics`.
         **settings: As for `DrivingVectorEnv`, without those that scenes decide. `reward` takes
@@ -77,6 +90,8 @@ class ScenesVectorEnv(DrivingVectorEnv):
         scene_order: str = "random",
         max_episode_steps: int | None = None,
         metrics: Sequence[str] = (),
+        window: int = 256,
+        scene_agents: int | None = None,
         **settings: Any,
     ) -> None:
         check_choice("learners", learners, LEARNERS)
@@ -92,22 +107,38 @@ class ScenesVectorEnv(DrivingVectorEnv):
         for name in GIVEN:
             if name in settings:
                 raise TypeError(f"{name} is decided by the scenes of Scenes-v0: leave it out")
-        self.scenes = scenes_of(scene)
+        check_integer("window", window, 1, 1_000_000)
+        if scene_agents is not None:
+            check_integer("scene_agents", scene_agents, 1, 10_000)
+        steps = None
         if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
-            most = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
-            self.scenes = [_ended(one, one.current + most) for one in self.scenes]
-        who = {"learners": learners, "traffic": told, "driver": driver}
-        situations = Situations(self.scenes, who, ORDERS[scene_order])
+            steps = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
+        order, layout = ORDERS[scene_order], make_layout(settings.get("layout", Settings.layout))
+        self._who = {"learners": learners, "traffic": told, "driver": driver}
+        self._stream, scenes = _opened(
+            scene, window, layout, steps, shuffled=order is SceneOrder.RANDOM
+        )
+        if self._stream is not None and scene_agents is None:
+            scene_agents = STREAMED_AGENTS
+        if self._stream is not None and settings.get("record"):
+            raise ValueError(
+                f"record=True keeps episodes of scenes that are in memory: window={window} is less "
+                f"than the {len(self._stream.found)} scenes that are named"
+            )
+        situations = Situations(scenes, self._who, order, layout, slots=scene_agents)
+        self.scenes = situations.scenes
         weights, self._metrics_alone = _metric_weights(settings)
-        steps = [one.dt for one in self.scenes]
+        lengths = [one.dt for one in self.scenes]
         moments = [max(one.steps - one.current - 1, 1) * one.dt for one in self.scenes]
+        if self._stream is not None and steps is not None:
+            moments.append((steps - 1) * max(lengths))
         settings.setdefault("on_goal", "terminate")
         super().__init__(
             num_envs,
             learners="one" if situations.rows_per_world == 1 else "all",
             map=list(situations.maps),
-            agents_per_world=max(len(one.agents) for one in self.scenes),
-            dt=min(steps) if min(steps) == max(steps) else (min(steps), max(steps)),
+            agents_per_world=situations.most,
+            dt=lengths[0] if min(lengths) == max(lengths) else (min(lengths), max(lengths)),
             horizon=max(moments),
             stagger=False,
             co_drivers=co_drivers,
@@ -115,6 +146,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             **settings,
         )
         self._name_rows(situations)
+        self._draws, self._begun = 0, self._stream is None
         self.measures: Measures | None = None
         if metrics or weights:
             self.measures = Measures(metrics, weights, self.engine, self.rows_per_world)
@@ -145,18 +177,90 @@ class ScenesVectorEnv(DrivingVectorEnv):
         options: Mapping[str, Any] | None = None,
     ) -> tuple[F32, Infos]:
         """See `DrivingVectorEnv.reset`; infos have `scene` and `agent` of each row."""
+        if self._stream is not None:
+            self._open_window(seed)
         observations, infos = super().reset(seed=seed, options=options)
+        self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
         self._tell_rows(infos, self.engine.worlds.scene)
         if self.measures is not None:
             self.measures.begin(self._situations)
         return observations, infos
 
+    def _open_window(self, seed: int | Sequence[int] | None) -> None:
+        """Begins the stream anew with a seed, or goes on to the next window when it is due."""
+        assert self._stream is not None
+        if seed is not None or not self._begun:
+            first = 0 if seed is None else seed if isinstance(seed, int) else next(iter(seed))
+            if self._begun or first:
+                self._change_window(self._stream.begin(int(first)), anew=True)
+            self._begun = True
+        elif self._draws >= self._stream.window:
+            self._change_window(self._stream.take())
+
+    def _change_window(self, window: Sequence[Prepared], *, anew: bool = False) -> None:
+        """Goes on with other scenes; worlds drive theirs to the end before, unless all begin anew.
+
+        Raises:
+            SceneError: A scene has other step lengths or more moments than the first ones.
+        """
+        backend, engine, before = self.backend, self.engine, self._situations
+        for one in window:
+            self._check_fit(one.scene)
+        running = [] if anew else np.unique(engine.worlds.scene).tolist()
+        kept = [before.ready[number] for number in running]
+        now = Situations(
+            [*window, *kept], self._who, before.order, self.layout,
+            slots=before.most, left_over=len(kept),
+        )  # fmt: skip
+        self._situations, self.scenes = now, now.scenes
+        self.backend = self._start(type(backend))
+        self.engine = self.backend.engine
+        backend.close()
+        scenes = {number: len(window) + i for i, number in enumerate(running)}
+        if kept:
+            maps = {before.map_of[n]: now.map_of[len(window) + i] for i, n in enumerate(running)}
+            hand_over(engine, self.engine, maps, scenes)
+        if self.measures is not None:
+            self.measures.move(self.engine, now, scenes)
+        self._name_rows(now)
+        self._draws, self._painter = 0, None
+
+    def _check_fit(self, scene: Scene) -> None:
+        """Refuses a scene that is too long for what the stream began with, or has another step."""
+        low, high = self.settings.dt_range
+        moments = max(scene.steps - scene.current - 1, 1)
+        name = scene.name or scene.source
+        if not low - 1e-9 <= scene.dt <= high + 1e-9:
+            raise SceneError(
+                f"scene {name!r} has steps of {scene.dt} s, the stream {low} to {high}"
+            )
+        if moments > self.settings.steps:
+            raise SceneError(
+                f"scene {name!r} has {moments} steps, the stream began with {self.settings.steps}: "
+                "give max_episode_steps"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuses a stream that runs: what it has read is no part of a state."""
+        if self._stream is not None and self._ready:
+            raise TypeError("an environment that streams scenes is copied before its first reset")
+        return super().__getstate__()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Ends what runs in the background."""
+        if self._stream is not None:
+            self._stream.close()
+        super().close_extras(**kwargs)
+
     def _take_actions(self, actions: Any) -> None:
+        if self._stream is not None and self._ready and self._draws >= self._stream.window:
+            self._change_window(self._stream.take())
         super()._take_actions(actions)
         self._driven = self.engine.worlds.scene.copy()
 
     def _results(self) -> StepResult:
         observations, reward, terminated, truncated, infos = super()._results()
+        self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
         self._tell_rows(infos, self.engine.worlds.scene)
         finals = infos.get("final_info")
         if finals is not None:
@@ -218,6 +322,30 @@ def _metric_weights(settings: dict[str, Any]) -> tuple[dict[str, float], bool]:
     elif weights:
         settings["reward"] = own
     return weights, plain and not own
+
+
+def _opened(
+    source: Any, window: int, layout: ObservationLayout, steps: int | None, *, shuffled: bool
+) -> tuple[Stream | None, Sequence[Scene | Prepared]]:
+    """Returns the stream that an argument `scene` stands for, if it is one, and its first scenes.
+
+    Args:
+        source: What the caller gave.
+        window: Scenes that are kept in memory.
+        layout: Of observations.
+        steps: Moments after which scenes are cut off.
+        shuffled: Whether a stream has an order of its own in every pass.
+    """
+    parts = parts_of(source)
+    paths = [one for one in parts if isinstance(one, Path)]
+    if len(paths) == len(parts):
+        found = entries(paths)
+        if len(found) > window:
+            stream = Stream(found, window, layout, shuffled=shuffled, steps=steps)
+            return stream, stream.begin(0)
+        parts = [load(one.path, record=one.record) for one in found]
+    scenes = [one if isinstance(one, Scene) else load(one) for one in parts]
+    return None, [one if steps is None else _ended(one, one.current + steps) for one in scenes]
 
 
 def _ended(scene: Scene, steps: int) -> Scene:

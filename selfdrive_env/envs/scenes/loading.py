@@ -11,7 +11,7 @@ from selfdrive_env.config.checks import is_list
 from selfdrive_env.scenes import Agent, Goal, Scene, SceneError
 from selfdrive_env.scenes.readers import files, load
 
-__all__ = ["built_in", "scenes_of"]
+__all__ = ["built_in", "parts_of", "scenes_of"]
 
 PATTERN = set("*?[")
 
@@ -28,14 +28,29 @@ def scenes_of(source: Any) -> list[Scene]:
         FileNotFoundError: There is no such file or folder.
         TypeError: It is something else.
     """
+    return [one if isinstance(one, Scene) else load(one) for one in parts_of(source)]
+
+
+def parts_of(source: Any) -> list[Scene | Path]:
+    """Returns the scenes that the argument `scene` names, those in files as files.
+
+    Args:
+        source: As for `scenes_of`.
+
+    Raises:
+        SceneError: What is named holds no scene.
+        FileNotFoundError: There is no such file or folder.
+        TypeError: It is something else.
+    """
+    found: list[Scene | Path]
     if source is None:
-        return built_in()
+        return [*built_in()]
     if isinstance(source, Scene):
         return [source]
     if is_list(source):
-        found = [scene for one in source for scene in scenes_of(one)]
+        found = [part for one in source for part in parts_of(one)]
     elif isinstance(source, str | os.PathLike):
-        found = _read(os.fspath(source))
+        found = [*_named(os.fspath(source))]
     else:
         raise TypeError(
             f"scene must be a Scene, a file, a folder, a pattern or a list of them, got {source!r}"
@@ -45,14 +60,14 @@ def scenes_of(source: Any) -> list[Scene]:
     return found
 
 
-def _read(text: str) -> list[Scene]:
-    """Returns the scenes of a file, a folder or a pattern."""
+def _named(text: str) -> list[Path]:
+    """Returns the files that a file, a folder or a pattern names."""
     path = Path(text)
     if path.is_dir():
-        return [load(one) for one in files(path)]
+        return files(path)
     if PATTERN & set(text) and not path.exists():
-        return [load(one) for one in sorted(glob.glob(text, recursive=True))]
-    return [load(path)]
+        return [Path(one) for one in sorted(glob.glob(text, recursive=True))]
+    return [path]
 
 
 def built_in() -> list[Scene]:

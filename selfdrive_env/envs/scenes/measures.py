@@ -235,6 +235,20 @@ class Measures:
             self.episodes[world] = episode
             self._before[world] = 0.0
 
+    def move(self, engine: Any, situations: Situations, scenes: Mapping[int, int]) -> None:
+        """Goes on in another engine.
+
+        Args:
+            engine: In which worlds go on.
+            situations: From which it draws.
+            scenes: Place of a scene that goes on in those before -> in these.
+        """
+        self.engine = engine
+        for episode in self.episodes:
+            if episode is not None:
+                episode.situations = situations
+                episode.number = scenes.get(episode.number, -1)
+
     def resume(self, situations: Situations) -> None:
         """Notes that worlds are in a state that was set: what led there is not known."""
         clock = self.engine.worlds.clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,39 @@ from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
 
-__all__ = ["Situations", "map_of"]
+__all__ = ["Prepared", "Situations", "map_of", "prepared"]
+
+
+class Prepared(NamedTuple):
+    """A scene and the map that it is on, ready to be driven."""
+
+    scene: Scene
+    key: str
+    """Alike for scenes on one map."""
+
+    source: str | RoadNetwork
+    road: CompiledMap
+
+
+def prepared(scene: Scene, layout: ObservationLayout, known: dict[str, CompiledMap]) -> Prepared:
+    """Returns a scene ready to be driven.
+
+    Args:
+        scene: The scene.
+        layout: Of observations.
+        known: Maps by key; gets those that are made.
+
+    Raises:
+        SceneError: It has no map, and none can be made.
+    """
+    source = map_of(scene)
+    own = isinstance(source, RoadNetwork)
+    key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
+    if key not in known:
+        names = ("lane_points", "boundary_points", "stop_lines")
+        counts = {name: max(getattr(layout, name), 1) for name in names}
+        known[key] = compiled(source, **counts)
+    return Prepared(scene, key, source, known[key])
 
 
 class Situations:
@@ -32,24 +64,52 @@ class Situations:
         scenes: At least one.
         who: `learners`, `traffic` and `driver` as `tables.make_scenes` takes them.
         order: In which they come.
+        layout: Of observations.
+        slots: Agents that there is room for in a world, None for those of the largest scene.
+        left_over: So many scenes at the end are driven to their end and do not come again.
     """
 
     def __init__(
-        self, scenes: Sequence[Scene], who: Mapping[str, str | None], order: SceneOrder
+        self,
+        scenes: Sequence[Scene | Prepared],
+        who: Mapping[str, str | None],
+        order: SceneOrder,
+        layout: ObservationLayout,
+        *,
+        slots: int | None = None,
+        left_over: int = 0,
     ) -> None:
-        self.scenes, self.order = scenes, order
+        known: dict[str, CompiledMap] = {}
+        self.ready = [
+            one if isinstance(one, Prepared) else prepared(one, layout, known) for one in scenes
+        ]
+        self.scenes = [one.scene for one in self.ready]
+        self.order, self.left_over = order, left_over
         self.who: dict[str, Any] = dict(who)
-        self.maps, self.map_of = _maps_of(scenes)
-        self._roads: dict[int, Road] = {}
-        self.rows_per_world = max(len(learners_of(one, self.who["learners"])) for one in scenes)
+        keys = list(dict.fromkeys(one.key for one in self.ready))
+        place = {key: number for number, key in enumerate(keys)}
+        first = {one.key: one for one in reversed(self.ready)}
+        self.map_of = [place[one.key] for one in self.ready]
+        self.maps = [first[key].source for key in keys]
+        self.roads = [first[key].road for key in keys]
+        self.most = max(len(one.agents) for one in self.scenes) if slots is None else slots
+        for scene in self.scenes:
+            if len(scene.agents) > self.most:
+                raise SceneError(
+                    f"scene {scene.name or scene.source!r} has {len(scene.agents)} agents, a world "
+                    f"has room for {self.most}: give scene_agents={len(scene.agents)} or more"
+                )
+        self._metric_roads: dict[int, Road] = {}
+        rows = max(len(learners_of(one, self.who["learners"])) for one in self.scenes)
+        self.rows_per_world = rows if slots is None or self.who["learners"] == "ego" else slots
 
-    def surroundings(self, layout: ObservationLayout) -> tuple[list[CompiledMap], dict[str, Any]]:
+    def surroundings(self) -> tuple[list[CompiledMap], dict[str, Any]]:
         """Returns the pool of maps, and what the engine is told of scenes."""
-        names = ("lane_points", "boundary_points", "stop_lines")
-        counts = {name: max(getattr(layout, name), 1) for name in names}
-        maps = [compiled(source, **counts) for source in self.maps]
-        table = make_scenes(self.scenes, maps, self.map_of, self.maps, **self.who)
-        return maps, {"scenes": table, "scene_order": self.order}
+        table = make_scenes(
+            self.scenes, self.roads, self.map_of, self.maps, slots=self.most, **self.who
+        )
+        count = len(self.scenes) - self.left_over
+        return self.roads, {"scenes": table, "scene_order": self.order, "num_scenes": count}
 
     def learners_of(self, number: int) -> int:
         """Returns how many agents of a scene are rows."""
@@ -62,12 +122,12 @@ class Situations:
     def road(self, number: int) -> Road:
         """Returns the road that a scene is on, as metrics take it; made once a map."""
         place, scene = self.map_of[number], self.scenes[number]
-        if place not in self._roads:
+        if place not in self._metric_roads:
             road = road_of_network(load_map(self.maps[place]))
             if scene.map is None and scene.roads is not None:
                 road = with_recorded_edges(road, scene.roads)
-            self._roads[place] = road
-        return self._roads[place]
+            self._metric_roads[place] = road
+        return self._metric_roads[place]
 
     def check_mask(self, by_world: NDArray[np.bool_]) -> None:
         """Raises a ValueError for rows to reset that are only some of a world's.
@@ -86,19 +146,6 @@ class Situations:
         """Of everything that it is made with."""
         how = "/".join((*map(str, self.who.values()), self.order.name))
         return digest("/".join((how, *(one.digest() for one in self.scenes))))
-
-
-def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int]]:
-    """Returns the maps that scenes are on, each once, and which of them each scene is on."""
-    maps: dict[str, str | RoadNetwork] = {}
-    places = []
-    for scene in scenes:
-        source = map_of(scene)
-        own = isinstance(source, RoadNetwork)
-        key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
-        maps.setdefault(key, source)
-        places.append(list(maps).index(key))
-    return list(maps.values()), places
 
 
 def map_of(scene: Scene) -> str | RoadNetwork:

@@ -122,6 +122,7 @@ def make_scenes(
     map_of: Sequence[int],
     sources: Sequence[str | RoadNetwork],
     *,
+    slots: int,
     learners: str = "ego",
     traffic: str | None = None,
     driver: str = "external",
@@ -133,6 +134,7 @@ def make_scenes(
         maps: Their maps.
         map_of: Which map each scene is on.
         sources: What the maps were made of.
+        slots: Agents that there is room for, at least those of the largest scene.
         learners: One of `LEARNERS`.
         traffic: One of `OTHERS` or `POLICY`, who drives the others; None as each scene says.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
@@ -149,7 +151,7 @@ def make_scenes(
         Scenes,
         scene=len(scenes),
         scene_line=max(1, *(len(one) for one in colours)),
-        scene_agent=max(len(scene.agents) for scene in scenes),
+        scene_agent=slots,
         goal=MAX_GOALS,
         moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
     )

@@ -16,7 +16,7 @@ __all__ = ["draw_scene", "place_recorded", "scene_of"]
 
 @njit
 def scene_of(model, data, world, pick):
-    """Returns the scene that a world is drawn from next.
+    """Returns the scene that a world is drawn from next; those that are left over are none.
 
     Args:
         model: Of the batch.
@@ -24,11 +24,11 @@ def scene_of(model, data, world, pick):
         world: Which.
         pick: Uniform in [0, 1), for scenes in random order.
     """
-    count = model.scenes.map.shape[0]
+    count = np.int64(model.params.num_scenes)
     if model.params.scene_order == RANDOM_SCENES:
         return min(np.int64(pick * np.float32(count)), count - 1)
     last = np.int64(data.worlds.scene[world])
-    if last < 0:
+    if last < 0 or last >= count:
         return np.int64(data.worlds.number[world]) % count
     return (last + data.worlds.scene.shape[0]) % count
 

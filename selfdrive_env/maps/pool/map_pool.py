@@ -139,6 +139,15 @@ class MapPool:
                 self.missing[index] = False
         self.is_whole = not self.missing.any()
 
+    def offset(self, index: int, what: str) -> int:
+        """Returns what is added to the indices of a map to count them over the pool.
+
+        Args:
+            index: Place of the map in the pool.
+            what: "lane", "segment", "junction", "line" or another value of `COUNTED`.
+        """
+        return self._offsets[index][what]
+
     def load_all(self) -> None:
         """Fills in all maps that are missing."""
         self.load(range(len(self._maps)))
