@@ -17,8 +17,9 @@ from selfdrive_env.config.choices import bins_of, is_scripted
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
-from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
+from selfdrive_env.envs.infos import Infos, outlook_of_one, step_of_one
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.tasks import TaskVectorEnv
 from selfdrive_env.envs.spec import METADATA, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -65,13 +66,13 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
                 raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
         settings.setdefault("step_info", True)
-        kind: Any = ScenesVectorEnv
-        if "scene" not in settings:
+        kind: Any = TaskVectorEnv if "task" in settings else ScenesVectorEnv
+        if "scene" not in settings and "task" not in settings:
             scripted = is_scripted(settings.get("traffic", "idm"))
             kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
         self.vector = kind(
             1,
-            learners="ego" if kind is ScenesVectorEnv else "one",
+            learners="ego" if issubclass(kind, ScenesVectorEnv) else "one",
             render_mode=render_mode,
             autoreset_mode="Disabled",
             backend=SingleBackend,
@@ -148,7 +149,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         info = step_of_one(self.vector.engine.output) if self.settings.step_info else {}
         ended, timed_out = bool(terminated[0]), bool(truncated[0])
         if ended or timed_out:
-            info.update({name: infos[name][0].item() for name in FINALS})
+            finals = {name: one[0].item() for name, one in infos.items() if name[0] != "_"}
+            info.update(finals)
         return self._own(observation), float(reward[0]), ended, timed_out, info
 
     def get_keys_to_action(self) -> dict[Any, Any]:

@@ -136,7 +136,7 @@ def make_scenes(
         scene=len(scenes),
         scene_agent=max(len(scene.agents) for scene in scenes),
         goal=MAX_GOALS,
-        moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
+        moment=max(_moments(scene) for scene in scenes),
     )
     for row, scene in enumerate(scenes):
         first, rest = orders[row]
@@ -152,6 +152,11 @@ def make_scenes(
             table.learner[row, slot] = learns
             _write_agent(table, row, slot, scene, number, maps[map_of[row]])
     return table
+
+
+def _moments(scene: Scene) -> int:
+    """Returns how many moments of a scene are kept: one where nobody was recorded, and a spare."""
+    return 2 if scene.tracks is None else max(scene.steps - scene.current, 2)
 
 
 def _other(scene: Scene, number: int, traffic: str | None) -> int:
