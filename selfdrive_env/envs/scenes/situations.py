@@ -70,11 +70,15 @@ class Situations:
 def _maps_of(scenes: Sequence[Scene]) -> tuple[list[str | RoadNetwork], list[int]]:
     """Returns the maps that scenes are on, each once, and which of them each scene is on."""
     maps: dict[str, str | RoadNetwork] = {}
+    keys: dict[int, str] = {}  # of networks that scenes share
     places = []
     for scene in scenes:
         source = map_of(scene)
-        own = isinstance(source, RoadNetwork)
-        key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
+        key = "" if scene.map is None else keys.get(id(scene.map), "")
+        if not key:
+            own = isinstance(source, RoadNetwork)
+            key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
+            keys[id(scene.map)] = key
         maps.setdefault(key, source)
         places.append(list(maps).index(key))
     return list(maps.values()), places

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_choice, check_integer
+from selfdrive_env.config.checks import check_choice, check_integer, check_number
 from selfdrive_env.envs.infos import Infos, StepResult
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
-from selfdrive_env.scenes.tasks.table import DT, LAST_SEED, TASKS, Task, task_scene
+from selfdrive_env.scenes import Scene
+from selfdrive_env.scenes.tasks.table import DT, DT_RANGE, LAST_SEED, TASKS, Task, task_scene
 
 __all__ = ["NUM_SEEDS", "REFERENCE", "TaskVectorEnv"]
 
@@ -51,13 +53,13 @@ class TaskVectorEnv(ScenesVectorEnv):
         **settings: Any,
     ) -> None:
         check_choice("task", task, tuple(TASKS))
-        check_integer("num_seeds", num_seeds, 1, MOST_SEEDS)
-        check_integer("first_seed", first_seed, 0, LAST_SEED - num_seeds + 1)
+        count = check_integer("num_seeds", num_seeds, 1, MOST_SEEDS)
+        first = check_integer("first_seed", first_seed, 0, LAST_SEED - count + 1)
+        step = check_number("dt", dt, *DT_RANGE)
         if "scene" in settings:
             raise TypeError(f"scene is decided by task={task!r}: leave it out")
         self.task = TASKS[task]
-        seeds = range(first_seed, first_seed + num_seeds)
-        scenes = [task_scene(task, seed, dt=dt) for seed in seeds]
+        scenes = list(_scenes(task, first, count, step))
         if driver == REFERENCE:
             driver, told = "idm", self.task.told
             scenes = scenes if told is None else [told(scene) for scene in scenes]
@@ -83,6 +85,12 @@ class TaskVectorEnv(ScenesVectorEnv):
             return
         finals["solved"] = is_solved(self.task, finals)
         finals["_solved"] = finals["_last_goal"]
+
+
+@functools.lru_cache(maxsize=16)
+def _scenes(task: str, first: int, count: int, dt: float) -> tuple[Scene, ...]:
+    """Returns the scenes of consecutive seeds; environments of one task share them."""
+    return tuple(task_scene(task, first + k, dt=dt) for k in range(count))
 
 
 def is_solved(task: Task, finals: Infos) -> NDArray[np.bool_]:

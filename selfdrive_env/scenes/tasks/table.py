@@ -11,7 +11,7 @@ from selfdrive_env.scenes.tasks import crossings, streets
 from selfdrive_env.scenes.tasks.cast import Cast
 from selfdrive_env.scenes.tasks.roads import road
 
-__all__ = ["DT", "LAST_SEED", "SECONDS", "TASKS", "Task", "task_scene"]
+__all__ = ["DT", "DT_RANGE", "LAST_SEED", "SECONDS", "TASKS", "Task", "task_scene"]
 
 SECONDS = 60.0
 """Of every scene."""
@@ -19,6 +19,9 @@ SECONDS = 60.0
 LAST_SEED = 2**31 - 1
 DT = 0.1
 """Of scenes unless a caller says otherwise [s]."""
+
+DT_RANGE = (0.02, 0.4)
+"""Shortest and longest step [s]."""
 
 
 class Task(NamedTuple):
@@ -72,7 +75,7 @@ def task_scene(task: str, seed: int, *, dt: float = DT) -> Scene:
     """
     check_choice("task", task, tuple(TASKS))
     check_integer("seed", seed, 0, LAST_SEED)
-    check_number("dt", dt, 0.01, 0.4)
+    check_number("dt", dt, *DT_RANGE)
     cast = Cast(int(seed))
     TASKS[task].make(cast)
     return Scene(
