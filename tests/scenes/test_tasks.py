@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_the_length_of_a_step_changes_nothing_but_the_steps() -> None:
     assert dataclasses.replace(coarse, dt=0.1, steps=601) == fine
 
 
-def test_a_scene_is_kept_in_a_file(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_scene_is_kept_in_a_file(tmp_path: Path) -> None:
     scene = task_scene("four_way_stop", 2)
     scene.save(tmp_path / "stop.scene")
     assert Scene.read(tmp_path / "stop.scene") == scene
@@ -112,7 +114,7 @@ def test_the_waypoint_of_an_overtaker_lies_beside_who_stands() -> None:
         ({"dt": 3.0}, "dt must be"),
     ],
 )
-def test_what_is_no_scene_of_a_task_is_refused(values, message) -> None:  # type: ignore[no-untyped-def]
-    given = {"task": "merge", "seed": 0, "dt": 0.1, **values}
+def test_what_is_no_scene_of_a_task_is_refused(values: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"task": "merge", "seed": 0, "dt": 0.1, **values}
     with pytest.raises(ValueError, match=message):
         task_scene(given["task"], given["seed"], dt=given["dt"])
