@@ -90,8 +90,9 @@ ORDER = {
     "maps.pool": (("kept_map",), ("map_pool",)),
     "scenes": (
         *(("tracks",), ("agents", "experts"), ("roads",), ("checks", "edits", "packing", "plot")),
-        *(("scene",), ("readers",), ("command",), ("__init__",)),
+        *(("scene",), ("readers", "tasks"), ("command",), ("__init__",)),
     ),
+    "scenes.tasks": (("roads",), ("cast",), ("crossings", "streets"), ("table",)),
     "scenes.readers": (
         *(("recorded",), ("json_tables",)),
         *(("argoverse", "commonroad", "gpudrive", "scenarionet", "womd"), ("__init__",)),

@@ -147,8 +147,9 @@ def factory(name: str, settings: dict[str, Any]) -> Callable[..., Any]:
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         raise ValueError(f"{error}; it must be an id or module:factory") from None
     own = {f"{OWN}{one.name}": {**QUICK, **ALONE[one.vector]} for one in ENVIRONMENTS}.get(name, {})
-    if name in [f"{OWN}{one.name}" for one in SCENE_ENVIRONMENTS]:
-        own = QUICK_SCENES
+    for one in SCENE_ENVIRONMENTS:
+        if name == f"{OWN}{one.name}":
+            own = {**QUICK_SCENES, **({"num_seeds": 8} if "task" in one.keywords else {})}
     settings = {**own, **settings}
     if spec.vector_entry_point is None:
         raise ValueError(f"{name} has no vector_entry_point, only vector environments are checked")

@@ -70,6 +70,17 @@ ENVIRONMENTS = (
 
 SCENE_ENVIRONMENTS = (
     Environment("Scenes-v0", "make_scenes", {"scene": None}, "recorded and hand-made situations"),
+    *(
+        Environment(f"{name}-v0", "make_task", {"task": task}, meaning)
+        for name, task, meaning in (
+            ("Merge", "merge", "joining a motorway from a ramp"),
+            ("Roundabout", "roundabout", "entering a busy roundabout and leaving it"),
+            ("UnprotectedLeft", "unprotected_left_turn", "turning left through oncoming traffic"),
+            ("FourWayStop", "four_way_stop", "a crossing with a stop on each arm"),
+            ("Overtake", "overtake", "passing a standing vehicle"),
+            ("LaneKeeping", "lane_keeping", "following a winding road of one lane"),
+        )
+    ),
 )
 """Those whose worlds are scenes."""
 

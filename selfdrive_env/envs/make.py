@@ -7,10 +7,11 @@ from typing import Any
 from selfdrive_env.config.choices import is_scripted
 from selfdrive_env.config.installation import require_torch
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.tasks import TaskVectorEnv
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
 
-__all__ = ["make_drive", "make_scenes", "make_self_play"]
+__all__ = ["make_drive", "make_scenes", "make_self_play", "make_task"]
 
 
 def make_self_play(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
@@ -41,6 +42,16 @@ def make_scenes(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
         **settings: As for `ScenesVectorEnv`.
     """
     return ScenesVectorEnv(num_envs, **settings)
+
+
+def make_task(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
+    """Makes the vector form of a task such as Merge-v0: worlds are its scenes, drawn by seed.
+
+    Args:
+        num_envs: Rows.
+        **settings: As for `TaskVectorEnv`.
+    """
+    return TaskVectorEnv(num_envs, **settings)
 
 
 def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:

@@ -17,8 +17,9 @@ from selfdrive_env.config.choices import bins_of, is_scripted
 from selfdrive_env.config.layouts import ObservationLayout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.backend import NumpyBackend, alone
-from selfdrive_env.envs.infos import FINALS, Infos, outlook_of_one, step_of_one
+from selfdrive_env.envs.infos import Infos, outlook_of_one, step_of_one
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.tasks import TaskVectorEnv
 from selfdrive_env.envs.spec import METADATA, metadata_of, plain_spec, warn_of_no_mode
 from selfdrive_env.envs.traffic import PolicyTrafficEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
@@ -34,6 +35,9 @@ ARROWS = (0x40000052, 0x40000051, 0x40000050, 0x4000004F)
 """Codes of the keys for throttle, brake, left and right, as pygame has them."""
 
 SPACE = ord(" ")
+
+OF_SCENE = ("scene", "agent", "metrics", "episode_metrics")
+"""What infos tell of a row in a scene: its names, and metrics by name."""
 
 
 class SingleBackend(NumpyBackend):
@@ -65,13 +69,13 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
                 raise TypeError(f"{name} is a setting of make_vec, not of make")
         settings.setdefault("num_threads", 1)
         settings.setdefault("step_info", True)
-        kind: Any = ScenesVectorEnv
-        if "scene" not in settings:
+        kind: Any = TaskVectorEnv if "task" in settings else ScenesVectorEnv
+        if "scene" not in settings and "task" not in settings:
             scripted = is_scripted(settings.get("traffic", "idm"))
             kind = DrivingVectorEnv if scripted else PolicyTrafficEnv
         self.vector = kind(
             1,
-            learners="ego" if kind is ScenesVectorEnv else "one",
+            learners="ego" if issubclass(kind, ScenesVectorEnv) else "one",
             render_mode=render_mode,
             autoreset_mode="Disabled",
             backend=SingleBackend,
@@ -148,7 +152,8 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         info = step_of_one(self.vector.engine.output) if self.settings.step_info else {}
         ended, timed_out = bool(terminated[0]), bool(truncated[0])
         if ended or timed_out:
-            info.update({name: infos[name][0].item() for name in FINALS})
+            finals = {name: one for name, one in infos.items() if name[0] != "_"}
+            info.update({k: one[0].item() for k, one in finals.items() if k not in OF_SCENE})
         info.update(_of_scene(infos))
         return self._own(observation), float(reward[0]), ended, timed_out, info
 
@@ -235,10 +240,10 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
 def _of_scene(infos: Infos) -> Infos:
     """Returns what infos of one row tell of its scene and of metrics, in plain numbers."""
     out: Infos = {}
-    for name in ("scene", "agent"):
+    for name in OF_SCENE[:2]:
         if name in infos:
             out[name] = infos[name].tolist()[0]
-    for group in ("metrics", "episode_metrics"):
+    for group in OF_SCENE[2:]:
         if group in infos:
             told = {name: value for name, value in infos[group].items() if name[0] != "_"}
             out[group] = {

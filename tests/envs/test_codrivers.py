@@ -48,7 +48,13 @@ def test_no_subclass_overrides_a_private_method_of_the_vector_environment() -> N
         if one.name in names - ENVIRONMENTS:
             methods = {node.name for node in one.body if isinstance(node, ast.FunctionDef)}
             found |= {f"{one.name}.{name}" for name in methods & private}
-    assert {"PolicyTrafficEnv", "SceneEnv", "TorchVectorEnv", "CudaVectorEnv"} <= names
+    assert {
+        "PolicyTrafficEnv",
+        "ScenesVectorEnv",
+        "TaskVectorEnv",
+        "TorchVectorEnv",
+        "CudaVectorEnv",
+    } <= names
     assert found == set()
 
 

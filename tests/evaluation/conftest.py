@@ -8,23 +8,23 @@ import numpy as np
 
 from selfdrive_env.evaluation.causes.pairs import Pair
 from selfdrive_env.evaluation.incidents import Incident, Watch
-from selfdrive_env.evaluation.scenes import SceneEnv
+from tests.evaluation.placed import PlacedEnv
 
 
-def scene(road: str, agents: int = 2, **settings: Any) -> SceneEnv:
+def scene(road: str, agents: int = 2, **settings: Any) -> PlacedEnv:
     """One world in which everybody keeps speed and direction."""
     usual: dict[str, Any] = dict(
         agents_per_world=agents, bodies={"car": 1.0}, driver="constant", traffic="constant",
         layout="lean", on_collision="ignore", on_offroad="ignore", on_goal="new_route", dt=0.1,
         stagger=False, lights_off=1.0, num_threads=1,
     )  # fmt: skip
-    env = SceneEnv(road, 1, **{**usual, **settings})
+    env = PlacedEnv(road, 1, **{**usual, **settings})
     env.reset(seed=[1])
     env.clear()
     return env
 
 
-def run(env: SceneEnv, seconds: float) -> list[Incident]:
+def run(env: PlacedEnv, seconds: float) -> list[Incident]:
     """What happens in a scene with steps of 0.1 s."""
     watch, found = Watch(env.engine), []
     for step in range(round(seconds / 0.1)):

@@ -9,13 +9,13 @@ import pytest
 
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.incidents import CAUSES
-from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from tests.evaluation.conftest import scene
+from tests.evaluation.placed import PlacedEnv, lane_at
 
 LENGTH = 4.0
 
 
-def queue(*places: tuple[float, float]) -> SceneEnv:
+def queue(*places: tuple[float, float]) -> PlacedEnv:
     """Cars of 4 m with their middles so far ahead of the first, each with a speed."""
     env = scene("wide", len(places))
     lane, s = lane_at(env.scene, -150.0, -1.75, 0.0)
@@ -26,7 +26,7 @@ def queue(*places: tuple[float, float]) -> SceneEnv:
     return env
 
 
-def look(env: SceneEnv, which: int = 0, **reds: int) -> dict[str, Any]:
+def look(env: PlacedEnv, which: int = 0, **reds: int) -> dict[str, Any]:
     """Figures of one look at one agent; kilometre by kilometre 2 of them."""
     behaviour = Behaviour(env.engine)
     free = np.zeros(env.engine.agents.x.shape, np.bool_)

@@ -10,16 +10,16 @@ import pytest
 from selfdrive_env.evaluation.behaviour import FROZEN_TIME, Behaviour, reason_to_stand
 from selfdrive_env.evaluation.policies import load
 from selfdrive_env.evaluation.run import evaluate
-from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from selfdrive_env.state.world import GREEN, RED, STANDING, STOP_SIGN, YELLOW
 from tests.evaluation.conftest import scene
+from tests.evaluation.placed import PlacedEnv, lane_at
 from tests.evaluation.test_right_of_way import Scene, plus
 
 LENGTH = 4.0
 STOPS = (RED, YELLOW)
 
 
-def at_crossing(*others: tuple[float, float, float], away: float = 10.0) -> SceneEnv:
+def at_crossing(*others: tuple[float, float, float], away: float = 10.0) -> PlacedEnv:
     """A car whose front is `away` metres before the line of the west arm, and standing ones.
 
     Args:
@@ -40,7 +40,7 @@ def at_crossing(*others: tuple[float, float, float], away: float = 10.0) -> Scen
     return env
 
 
-def own_line(env: SceneEnv) -> int:
+def own_line(env: PlacedEnv) -> int:
     """The stop line of the car's lane."""
     lane = env.engine.lanes.segment_lane[env.engine.agents.segment[0, 0]]
     return int(env.engine.signs.lane_line[env.engine.signs.lane_line_first[lane]])
@@ -132,7 +132,7 @@ def test_who_goes_first_is_a_reason(
     env.close()
 
 
-def frozen(env: SceneEnv, seconds: float, reds: range = range(0)) -> list[float]:
+def frozen(env: PlacedEnv, seconds: float, reds: range = range(0)) -> list[float]:
     """Runs of looks at all agents; returns agents frozen and looked at.
 
     Args:

@@ -24,9 +24,9 @@ from selfdrive_env.evaluation.incidents import (
     RisingEdges,
     Watch,
 )
-from selfdrive_env.evaluation.scenes import lane_at
 from selfdrive_env.state.world import EVENT_OFFROAD, EVENT_RED_LIGHT
 from tests.evaluation.conftest import pair, run, scene
+from tests.evaluation.placed import lane_at
 from tests.kernels.conftest import build, lopsided_road, no_jerk, put, set_body
 
 WEST, NORTH = math.pi, 0.5 * math.pi

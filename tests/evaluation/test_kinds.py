@@ -23,10 +23,10 @@ from selfdrive_env.evaluation.causes.kinds import (
 from selfdrive_env.evaluation.report import text
 from selfdrive_env.evaluation.results.evaluation import Evaluation, joined
 from selfdrive_env.evaluation.results.files import details, figures
-from selfdrive_env.evaluation.scenes import lane_at
 from selfdrive_env.maps import compiled
 from selfdrive_env.state.road import SEG_CURVATURE
 from tests.evaluation.conftest import pair, run, scene
+from tests.evaluation.placed import lane_at
 from tests.kernels.conftest import acceleration_lane
 
 SHORT: dict[str, Any] = dict(

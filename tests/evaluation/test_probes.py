@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from selfdrive_env.evaluation import load
 from selfdrive_env.evaluation.probes import PROBES, probe
-from selfdrive_env.evaluation.scenes import LAYOUTS, scene_network
-from selfdrive_env.maps import compiled
 
 MASTERED = [name for name in PROBES if name not in ("overtaking", "dense")]
 
@@ -47,10 +44,3 @@ def test_the_same_seeds_give_the_same_rate() -> None:
 def test_unknown_probes_are_refused() -> None:
     with pytest.raises(ValueError, match="merge"):
         probe(load("idm"), "flying")
-
-
-@pytest.mark.parametrize("name", list(LAYOUTS))
-def test_scenes_compile_without_loose_ends(name: str) -> None:
-    scene = compiled(scene_network(name), lane_points=24, boundary_points=24, stop_lines=2)
-    assert len(scene.lanes.spawn_segment) > 0
-    assert np.isfinite(scene.lanes.segment).all()

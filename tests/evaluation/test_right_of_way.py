@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from selfdrive_env.envs.vector import DrivingVectorEnv
-from selfdrive_env.evaluation.scenes import SceneEnv
 from selfdrive_env.maps.road_network import RoadNetwork
+from tests.evaluation.placed import PlacedEnv
 from tests.maps.opendrive.test_reader import lane, read, road, signal
 
 AHEAD = '<link><predecessor id="-1"/><successor id="-1"/></link>'
@@ -41,13 +40,11 @@ def plus(folder: Path, sign: str) -> RoadNetwork:
     return read(folder, *parts, f'<junction id="9">{both}</junction>')
 
 
-class Scene(SceneEnv):
+class Scene(PlacedEnv):
     """Bodies on a network of one's own."""
 
     def __init__(self, network: RoadNetwork) -> None:
-        DrivingVectorEnv.__init__(
-            self, 1, learners="one", map=network, agents_per_world=2, driver="idm"
-        )
+        super().__init__(network, 1, agents_per_world=2, driver="idm")
 
 
 @pytest.mark.parametrize(("sign", "first"), [("", 1), ("205", 0), ("306", 1)])

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from selfdrive_env.evaluation.routes import RouteLog
-from selfdrive_env.evaluation.scenes import SceneEnv, lane_at
 from selfdrive_env.state.rewards import WEIGHT
 from selfdrive_env.state.world import EVENT_RED_LIGHT, EVENT_STOP_SIGN
 from tests.evaluation.conftest import scene
+from tests.evaluation.placed import PlacedEnv, lane_at
 
 ONE = np.ones((1, 1), np.bool_)
 
 
-def straight(goals: list[float], speed: float, aside: float = 0.0) -> tuple[SceneEnv, RouteLog]:
+def straight(goals: list[float], speed: float, aside: float = 0.0) -> tuple[PlacedEnv, RouteLog]:
     """One car of a speed, goals of a radius of 1 m so far ahead, and its log."""
     env = scene("narrow", 1)
     lane, s = lane_at(env.scene, -150.0, -1.75, 0.0)
@@ -23,7 +23,7 @@ def straight(goals: list[float], speed: float, aside: float = 0.0) -> tuple[Scen
     return env, RouteLog(env.engine)
 
 
-def drive(env: SceneEnv, log: RouteLog, steps: int, events: dict[int, int] | None = None) -> int:
+def drive(env: PlacedEnv, log: RouteLog, steps: int, events: dict[int, int] | None = None) -> int:
     """Drives on, with some more events in given steps; returns the step in which time was up."""
     for step in range(steps):
         remaining = env.engine.agents.goal_distance.astype(np.float64)

@@ -15,10 +15,9 @@ from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.handover import hand_over
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
-from selfdrive_env.envs.scenes.loading import parts_of
+from selfdrive_env.envs.scenes.loading import Stream, entries, parts_of
 from selfdrive_env.envs.scenes.measures import WAYMAX, Measures, Values, split_rewards
 from selfdrive_env.envs.scenes.situations import Prepared, Situations
-from selfdrive_env.envs.scenes.streaming import Stream, entries
 from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv

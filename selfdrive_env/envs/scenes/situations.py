@@ -22,7 +22,7 @@ from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
 
-__all__ = ["Prepared", "Situations", "map_of", "prepared"]
+__all__ = ["Known", "Prepared", "Situations", "map_of", "prepared"]
 
 
 class Prepared(NamedTuple):
@@ -36,25 +36,38 @@ class Prepared(NamedTuple):
     road: CompiledMap
 
 
-def prepared(scene: Scene, layout: ObservationLayout, known: dict[str, CompiledMap]) -> Prepared:
+class Known(NamedTuple):
+    """What was found of maps before."""
+
+    roads: dict[str, CompiledMap]
+    """By key."""
+
+    keys: dict[int, str]
+    """Of networks that scenes share, by their `id`."""
+
+
+def prepared(scene: Scene, layout: ObservationLayout, known: Known) -> Prepared:
     """Returns a scene ready to be driven.
 
     Args:
         scene: The scene.
         layout: Of observations.
-        known: Maps by key; gets those that are made.
+        known: Of maps before; gets what is found.
 
     Raises:
         SceneError: It has no map, and none can be made.
     """
     source = map_of(scene)
-    own = isinstance(source, RoadNetwork)
-    key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
-    if key not in known:
+    key = "" if scene.map is None else known.keys.get(id(scene.map), "")
+    if not key:
+        own = isinstance(source, RoadNetwork)
+        key = f"{own}/{source.digest() if isinstance(source, RoadNetwork) else source}"
+        known.keys[id(scene.map)] = key
+    if key not in known.roads:
         names = ("lane_points", "boundary_points", "stop_lines")
         counts = {name: max(getattr(layout, name), 1) for name in names}
-        known[key] = compiled(source, **counts)
-    return Prepared(scene, key, source, known[key])
+        known.roads[key] = compiled(source, **counts)
+    return Prepared(scene, key, source, known.roads[key])
 
 
 class Situations:
@@ -79,7 +92,7 @@ class Situations:
         slots: int | None = None,
         left_over: int = 0,
     ) -> None:
-        known: dict[str, CompiledMap] = {}
+        known = Known({}, {})
         self.ready = [
             one if isinstance(one, Prepared) else prepared(one, layout, known) for one in scenes
         ]

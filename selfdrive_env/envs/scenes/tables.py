@@ -153,7 +153,7 @@ def make_scenes(
         scene_line=max(1, *(len(one) for one in colours)),
         scene_agent=slots,
         goal=MAX_GOALS,
-        moment=max(max(scene.steps - scene.current, 2) for scene in scenes),
+        moment=max(_moments(scene) for scene in scenes),
     )
     for row, scene in enumerate(scenes):
         count = len(learners_of(scene, learners))
@@ -179,6 +179,12 @@ def _colours(scene: Scene, road: CompiledMap, source: str | RoadNetwork) -> NDAr
         return np.zeros((0, 0), np.uint8)
     made = source if scene.map is None and isinstance(source, RoadNetwork) else None
     return line_colours(scene.lights, road, made, scene.current)
+
+
+def _moments(scene: Scene) -> int:
+    """Returns how many moments of a scene are kept: one where nothing was recorded, and a spare."""
+    nothing = scene.tracks is None and scene.lights is None
+    return 2 if nothing else max(scene.steps - scene.current, 2)
 
 
 def _other(scene: Scene, number: int, traffic: str | None) -> int:

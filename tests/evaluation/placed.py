@@ -1,8 +1,7 @@
-"""Small roads made in memory, and placing bodies on them: what skill probes take place on."""
+"""Bodies put on lanes by hand, at whatever place and speed: what tests of incidents need."""
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -11,70 +10,17 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.maps.towns.builder import Node
-from selfdrive_env.maps.towns.streets import Entry, Street, TownPlan, build
+from selfdrive_env.scenes.tasks.roads import road
 from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, SEG_Z
 from selfdrive_env.state.world import MAX_GOALS, PRESENT, STILL
 
-__all__ = ["SceneEnv", "lane_at", "scene_network"]
 
-ARM = 260.0
-"""Length of each arm of a crossing [m]."""
+class PlacedEnv(DrivingVectorEnv):
+    """One ego a world, with bodies that `put` places, in each other or off the road as well."""
 
-RAMP = ("west", "east")
-ENDS = {
-    "west": Node(-ARM, 0.0, "stop"),
-    "south": Node(0.0, -ARM, "stop"),
-    "east": Node(ARM, 0.0, "stop"),
-    "north": Node(0.0, ARM, "stop"),
-}
-
-
-def _crossing(middle: Node) -> TownPlan:
-    """Four arms of one lane each way."""
-    return TownPlan({**ENDS, "middle": middle}, tuple(Street(end, "middle") for end in ENDS))
-
-
-def _street(lanes: tuple[int, int]) -> TownPlan:
-    """A straight street."""
-    ends = {name: ENDS[name] for name in RAMP}
-    return TownPlan(ends, (Street("west", "east", lanes=lanes),))
-
-
-def _motorway() -> TownPlan:
-    """A motorway with one ramp onto it."""
-    nodes = {
-        "west": Node(-400.0, 0.0, "stop"),
-        "east": Node(500.0, 0.0, "stop"),
-        "ramp": Node(-260.0, -120.0, "stop"),
-    }
-    street = Street("west", "east", lanes=(2, 2), width=3.75, limit=22.2, motorway=True)
-    entry = Entry(RAMP, (0.0, 0.0), 160.0, "ramp", ((-180.0, -60.0, 60.0),))
-    return TownPlan(nodes, (street,), (), (entry,))
-
-
-LAYOUTS = {
-    "signals": lambda: _crossing(Node(0.0, 0.0)),
-    "stop": lambda: _crossing(Node(0.0, 0.0, "stop")),
-    "roundabout": lambda: _crossing(Node(0.0, 0.0, "roundabout", 18.0)),
-    "narrow": lambda: _street((1, 1)),
-    "wide": lambda: _street((2, 2)),
-    "motorway": _motorway,
-}
-"""Roads by name; all but the motorway lie around (0, 0)."""
-
-
-@functools.cache
-def scene_network(name: str) -> RoadNetwork:
-    """Returns one of `LAYOUTS` as a map."""
-    return build(name, LAYOUTS[name]())
-
-
-class SceneEnv(DrivingVectorEnv):
-    """One ego a world on one of `LAYOUTS`, with bodies that `put` places."""
-
-    def __init__(self, road: str, num_envs: int, **settings: Any) -> None:
-        super().__init__(num_envs, learners="one", map=scene_network(road), **settings)
+    def __init__(self, where: str | RoadNetwork, num_envs: int, **settings: Any) -> None:
+        network = road(where) if isinstance(where, str) else where
+        super().__init__(num_envs, learners="one", map=network, **settings)
 
     @property
     def scene(self) -> CompiledMap:
