@@ -83,7 +83,9 @@ CACHED_MAP = 10 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
-NO_SCENE = {"scene": 1, "scene_agent": 1, "goal": 1, "moment": 1}
+NO_SCENE = dict.fromkeys(
+    (*("scene", "scene_agent", "goal", "moment"), *("path_point", "path_column", "path_line")), 1
+)
 """Lengths of the axes of `Scenes` where there are none."""
 
 CACHE_LINE_PAD = 128

@@ -11,7 +11,7 @@ from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.scenes.loading import scenes_of
 from selfdrive_env.envs.scenes.situations import Situations
-from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY
+from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY, TAKEOVERS
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.scenes import Scene
@@ -46,6 +46,8 @@ class ScenesVectorEnv(DrivingVectorEnv):
             and so do pedestrians where a policy drives.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`, which
             ignores them.
+        takeover: "apart": of the others, who overlaps another body at first is replayed if it was
+            recorded, and scripts drive only those apart; "all": scripts drive all.
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
             scenes i, i + W, and so on).
         max_episode_steps: Ends scenes that are longer.
@@ -65,12 +67,14 @@ class ScenesVectorEnv(DrivingVectorEnv):
         learners: str = "ego",
         traffic: str | None = None,
         driver: str = "external",
+        takeover: str = "apart",
         scene_order: str = "random",
         max_episode_steps: int | None = None,
         **settings: Any,
     ) -> None:
         check_choice("learners", learners, LEARNERS)
         check_choice("scene_order", scene_order, tuple(ORDERS))
+        check_choice("takeover", takeover, TAKEOVERS)
         co_drivers, told = None, traffic
         if traffic is not None and traffic not in OTHERS:
             co_drivers, told = CoDrivers(traffic), POLICY
@@ -86,7 +90,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
             most = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
             self.scenes = [_ended(one, one.current + most) for one in self.scenes]
-        who = {"learners": learners, "traffic": told, "driver": driver}
+        who = {"learners": learners, "traffic": told, "driver": driver, "takeover": takeover}
         situations = Situations(self.scenes, who, ORDERS[scene_order])
         steps = [one.dt for one in self.scenes]
         moments = [max(one.steps - one.current - 1, 1) * one.dt for one in self.scenes]

@@ -28,7 +28,7 @@ class Situations:
 
     Args:
         scenes: At least one.
-        who: `learners`, `traffic` and `driver` as `tables.make_scenes` takes them.
+        who: `learners`, `traffic`, `driver` and `takeover` as `tables.make_scenes` takes them.
         order: In which they come.
     """
 
