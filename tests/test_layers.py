@@ -109,7 +109,9 @@ ORDER = {
         ("__init__",),
     ),
     "metrics.lines": (("search",), ("segments",), ("polylines",)),
-    "metrics.rules": (("comfort", "lanes", "lights"), ("faults",), ("time_to_collision",)),
+    "metrics.rules": (
+        *(("comfort", "lanes", "lights"), ("faults", "lane_changes"), ("time_to_collision",)),
+    ),
     "metrics.realism": (("likelihoods", "neighbours"), ("score",)),
     "metrics.scores": (("driving", "scenes"),),
     "envs": (
