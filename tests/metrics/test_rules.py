@@ -109,7 +109,7 @@ def test_times_to_collision_by_hand() -> None:
 
 def test_times_to_collision_are_those_of_stepping_boxes() -> None:
     rng = np.random.default_rng(1)
-    steps = 1200
+    steps = 6000
     turn = wrap(rng.uniform(0, 2 * np.pi, (2, steps)))
     speed = rng.uniform(0.5, 12.0, (2, steps))
     scene = tracks(
@@ -139,7 +139,7 @@ def test_times_to_collision_are_those_of_stepping_boxes() -> None:
     close = np.abs(found - wanted) < 1e-6
     assert 0.1 < (wanted < HORIZON).mean() < 0.9
     assert close[:, apart].mean() > 0.999  # boxes that touch for no longer than rounding
-    assert (np.abs(found - wanted)[~close] > 0).sum() < 5
+    assert (np.abs(found - wanted)[~close] > 0).sum() < 15
 
 
 def test_lights_by_hand() -> None:
