@@ -107,6 +107,17 @@ def leads(agents, bodies, world, agent, other, box, place, half_length, half_wid
 
     One whose middle lies behind is none if it overlaps already, or if it drives along and minds who
     is ahead: of two who come together side by side one goes first.
+
+    Args:
+        agents: Of the worlds.
+        bodies: Likewise.
+        world: Where.
+        agent: Who keeps to its path.
+        other: The other one.
+        box: Its `Box`.
+        place: `Place` of the one on its path.
+        half_length: Of that one [m].
+        half_width: Likewise [m].
     """
     dx, dy = box.x - place.x, box.y - place.y
     if dx * place.way_cos + dy * place.way_sin >= ZERO:
