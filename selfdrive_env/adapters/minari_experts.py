@@ -1,7 +1,7 @@
 """Recorded drivers as a Minari dataset: `selfdrive scenes experts`.
 
-Scenes are read, driven (envs/scenes/experts.py) and written some at a time; a report beside the
-dataset says which are in it, so that a run that was broken off goes on with the next.
+Scenes are read, driven (envs/scenes/records/experts.py) and written some at a time; a report beside
+the dataset says which are in it, so that a run that was broken off goes on with the next.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from selfdrive_env.compiler.progress import Count
 from selfdrive_env.config.checks import check_choice
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.layouts import LAYOUTS
-from selfdrive_env.envs.scenes.experts import ExpertEpisode, drive_experts, environment_for
+from selfdrive_env.envs.scenes.records.experts import ExpertEpisode, drive_experts, environment_for
 from selfdrive_env.envs.scenes.tables import LEARNERS
 from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.scenes.experts import INVERTIBLE

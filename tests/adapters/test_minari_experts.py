@@ -16,8 +16,8 @@ import minari
 
 from selfdrive_env.__main__ import main
 from selfdrive_env.envs import make_self_play
-from selfdrive_env.envs.scenes.experts import drive_experts, environment_for
 from selfdrive_env.envs.scenes.recording import record
+from selfdrive_env.envs.scenes.records.experts import drive_experts, environment_for
 from selfdrive_env.scenes import Agent, Scene, SceneError, Tracks
 from selfdrive_env.scenes.experts import INVERTIBLE
 

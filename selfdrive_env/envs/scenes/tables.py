@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.presets import BODY_TYPES
-from selfdrive_env.envs.scenes.paths import MOST_POINTS, write_path, write_waypoints
-from selfdrive_env.envs.scenes.places import Place, places_near
+from selfdrive_env.envs.scenes.records.paths import MOST_POINTS, write_path, write_waypoints
+from selfdrive_env.envs.scenes.records.places import Place, places_near
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.metrics.boxes import contacts

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.envs.scenes.places import places_near
+from selfdrive_env.envs.scenes.records.places import places_near
 from selfdrive_env.kernels.rules.gaps import LATERAL_COMFORT
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.scenes.scene import Scene
