@@ -233,7 +233,7 @@ def test_a_new_column_tells_who_stands(driven: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_a_new_driver_drives(driven: dict[str, Any]) -> None:
     assert driven["traffic"][-1] == "alone"
-    assert driven["drivers"] == [5]
+    assert driven["drivers"] == [7]
     assert driven["fast"] > 5.0
 
 

@@ -69,13 +69,13 @@ ORDER = {
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
     "kernels.dynamics": (
-        *(("pose", "replay"), ("bicycle", "delta", "placed"), ("classic",), ("models",)),
-        *(("acted",), ("actions", "jerk_bicycle")),
+        *(("pose",), ("bicycle", "delta", "placed"), ("classic",), ("models",)),
+        *(("acted",), ("recorded",), ("actions", "jerk_bicycle")),
     ),
     "kernels.rules": (("gaps", "lights", "stop_lines"), ("right_of_way",)),
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
-        *(("conflicts", "steering"), ("idm",), ("scripted",)),
+        *(("conflicts", "steering"), ("idm",), ("recorded",), ("scripted",)),
     ),
     "kernels.starts": (("bodies", "room"), ("recorded", "standing")),
     "kernels.observation": (
@@ -114,7 +114,9 @@ ORDER = {
         ("__init__",),
     ),
     "metrics.lines": (("search",), ("segments",), ("polylines",)),
-    "metrics.rules": (("comfort", "lanes", "lights"), ("faults",), ("time_to_collision",)),
+    "metrics.rules": (
+        *(("comfort", "lanes", "lights"), ("faults", "lane_changes"), ("time_to_collision",)),
+    ),
     "metrics.realism": (("likelihoods", "neighbours"), ("score",)),
     "metrics.scores": (("driving", "scenes"),),
     "envs": (

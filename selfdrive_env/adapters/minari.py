@@ -21,7 +21,7 @@ except ImportError as error:
         'recording datasets needs Minari: pip install "selfdrive_env[minari]"'
     ) from error
 
-__all__ = ["EpisodeRecorder"]
+__all__ = ["EpisodeBuffer", "EpisodeRecorder", "minari"]
 
 
 class EpisodeRecorder(VectorWrapper):

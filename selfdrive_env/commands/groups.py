@@ -86,6 +86,33 @@ def _add_scenes_record(parser: argparse.ArgumentParser) -> None:
     with_completion(folder, FOLDERS)
 
 
+def _add_scenes_experts(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("source", metavar="SRC", nargs="+", help=SCENES), FILES)
+    folder = parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", required=True, help="folder of Minari datasets"
+    )
+    with_completion(folder, FOLDERS)
+    parser.add_argument(
+        "--dataset", default="selfdrive/experts-v0", metavar="NAME",
+        help="its name there (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--dynamics", default="bicycle", metavar="MODEL",
+        help="what actions mean: bicycle, classic, delta_local, delta_global, state (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--learners", default="ego", metavar="WHO",
+        help="who is an expert: ego, all, valid, interest (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layout", default="full", metavar="NAME", help="of the observations (%(default)s)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="add what the dataset does not have yet"
+    )
+    add_json(parser)
+
+
 MAP_COMMANDS: Sequence[Command] = (
     Command(
         "info",
@@ -139,10 +166,17 @@ SCENE_COMMANDS: Sequence[Command] = (
         _add_scenes_record,
         "selfdrive scenes record --map town:7 --traffic selfplay -n 100 -o scenes",
     ),
+    Command(
+        "experts",
+        "write what recorded drivers saw and did as a Minari dataset",
+        "selfdrive_env.adapters.minari_experts:run",
+        _add_scenes_experts,
+        "selfdrive scenes experts scenes -o datasets --dynamics bicycle --learners all",
+    ),
 )
 
 GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
     "map": ("describe, draw or write a map", MAP_COMMANDS),
-    "scenes": ("describe, draw or convert recorded scenes", SCENE_COMMANDS),
+    "scenes": ("describe, draw, convert or drive recorded scenes", SCENE_COMMANDS),
 }
 """First word -> what the commands below it do, and these."""

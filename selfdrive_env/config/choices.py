@@ -90,8 +90,11 @@ REVERSES = {one.name.lower(): one for one in Reverse}
 AUTORESETS = {one.name.title().replace("_", ""): one for one in Autoreset}
 """Gymnasium's names."""
 
-DRIVERS = {one.name.lower(): one for one in Driver if one is not Driver.REPLAY}
-"""Who may drive, by the name in settings."""
+RECORDED = (Driver.REPLAY, Driver.IDM_LOG, Driver.WAYPOINT)
+"""Drivers that need a record of what to do, as scenes have."""
+
+DRIVERS = {one.name.lower(): one for one in Driver if one not in RECORDED}
+"""Who may drive in worlds that are drawn at random, by the name in settings."""
 
 TRAFFIC = tuple(name for name, driver in DRIVERS.items() if driver is not Driver.EXTERNAL)
 """Scripted drivers of traffic; anything else is a policy."""

@@ -83,7 +83,13 @@ CACHED_MAP = 10 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
-NO_SCENE = dict.fromkeys(("scene", "scene_agent", "scene_line", "goal", "moment"), 1)
+NO_SCENE = dict.fromkeys(
+    (
+        *("scene", "scene_agent", "scene_line", "goal", "moment"),
+        *("path_point", "path_column", "path_line"),
+    ),
+    1,
+)
 """Lengths of the axes of `Scenes` where there are none."""
 
 CACHE_LINE_PAD = 128

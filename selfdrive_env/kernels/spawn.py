@@ -53,10 +53,12 @@ from selfdrive_env.state.world import (
     EVENT_LOST,
     EVENT_TOW,
     IDM,
+    IDM_LOG,
     PRESENT,
     REPLAY,
     STANDING,
     STILL,
+    WAYPOINT,
 )
 
 __all__ = ["draw_world", "place_agents", "reset_slots"]
@@ -323,7 +325,8 @@ def leave_scene(model, data, world):
         replays = bodies.driver[world, agent] == REPLAY
         done = output.terminated[world, agent] or output.truncated[world, agent]
         if not learns:  # incidents end the episodes of learners alone
-            done = not replays and (output.event[world, agent] & LEAVING) != 0
+            goes_on = replays or bodies.driver[world, agent] in (IDM_LOG, WAYPOINT)
+            done = not goes_on and (output.event[world, agent] & LEAVING) != 0
         if done:
             agents.status[world, agent] = ABSENT
             bodies.driver[world, agent] = STILL  # its record is over

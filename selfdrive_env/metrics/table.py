@@ -14,6 +14,7 @@ from selfdrive_env.metrics.road import Road, Route
 from selfdrive_env.metrics.routes import off_route, progression
 from selfdrive_env.metrics.rules.comfort import uncomfortable
 from selfdrive_env.metrics.rules.faults import collision_at_fault
+from selfdrive_env.metrics.rules.lane_changes import failed_lane_changes
 from selfdrive_env.metrics.rules.lanes import (
     driving_direction,
     lane_changes,
@@ -127,6 +128,10 @@ METRICS = (
     Definition(
         "lane_changes", "1", "1 where its lane is another one, outside junctions", "nuPlan",
         lane_changes, ("lanes",), None, STEP,
+    ),
+    Definition(
+        "failed_lane_changes", "1", "1 where it is back in the lane that it had begun to leave",
+        "nuPlan", failed_lane_changes, ("lanes",), 0.0,
     ),
 )  # fmt: skip
 """Metrics of an agent and step, by name, in the order of the documentation."""

@@ -9,9 +9,10 @@ from selfdrive_env.scenes.tracks import KINDS
 
 __all__ = ["DRIVERS", "KINDS", "Agent", "Goal", "SceneError"]
 
-DRIVERS = ("learner", "policy", "idm", "replay", "constant", "still")
+DRIVERS = ("learner", "policy", "idm", "replay", "constant", "still", "idm_log", "waypoint")
 """Who drives an agent: whoever learns; a trained policy; IDM; its recorded track; nobody, at the
-speed it has; nobody, where it stands."""
+speed it has; nobody, where it stands; IDM on its recorded path; one who steers for where it was
+recorded at each moment. In the order of files."""
 
 ALWAYS = (-math.inf, math.inf)
 

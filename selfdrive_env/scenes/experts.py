@@ -24,7 +24,7 @@ from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F32, F64
 from selfdrive_env.state.dynamics import DYNAMICS, Dynamics
 
-__all__ = ["INVERTIBLE", "WHEELBASE_SHARE", "Expert", "expert_actions"]
+__all__ = ["INVERTIBLE", "WHEELBASE_SHARE", "Expert", "actions_towards", "expert_actions"]
 
 INVERTIBLE = {one.name.lower(): one for one in Dynamics if one is not Dynamics.JERK}
 """Models by name that can be asked which action leads from here to there."""
@@ -146,6 +146,26 @@ def aimed_at(pose, led_to, after, dt):
     return Pose(after.x, after.y, cos, sin, speed)
 
 
+@njit
+def find_expert_action(dynamics, pose, after, wheelbase, limits, dt, action_out):
+    """Writes the action of one who was to be at a pose and is at another, see `expert_actions`.
+
+    Args:
+        dynamics: A `Dynamics` other than `JERK`.
+        pose: Where it is.
+        after: Where the track is next.
+        wheelbase: [m]
+        limits: `Limits`.
+        dt: [s]
+        action_out: Receives the action.
+    """
+    find_action(dynamics, pose, after, wheelbase, dt, action_out)
+    if dynamics <= LAST_ACCELERATED:
+        led_to = moved(dynamics, pose, action_out, wheelbase, limits, dt)
+        aim = aimed_at(pose, led_to, after, dt)
+        find_action(dynamics, pose, aim, wheelbase, dt, action_out)
+
+
 def drive_again(dynamics, recorded, valid, wheelbase, dt, action_out, driven_out):
     """Drives all tracks; poses are rows of x, y, cos, sin and speed, [agent, moment, 5]."""
     limits = Limits(-HUGE, HUGE, HUGE)
@@ -159,14 +179,44 @@ def drive_again(dynamics, recorded, valid, wheelbase, dt, action_out, driven_out
                 row = driven_out[agent, moment - 1]
                 pose = Pose(row[0], row[1], row[2], row[3], row[4])
                 action = action_out[agent, moment - 1]
-                find_action(dynamics, pose, after, wheelbase[agent], dt, action)
-                if dynamics <= LAST_ACCELERATED:
-                    led_to = moved(dynamics, pose, action, wheelbase[agent], limits, dt)
-                    aim = aimed_at(pose, led_to, after, dt)
-                    find_action(dynamics, pose, aim, wheelbase[agent], dt, action)
+                find_expert_action(dynamics, pose, after, wheelbase[agent], limits, dt, action)
                 after = moved(dynamics, pose, action, wheelbase[agent], limits, dt)
             for column in range(5):
                 driven_out[agent, moment, column] = after[column]
+
+
+def aim_once(dynamics, poses, after, wheelbase, dt, action_out):
+    """Writes an action for each row, of poses [row, 5] as in `drive_again`."""
+    limits = Limits(-HUGE, HUGE, HUGE)
+    for row in range(poses.shape[0]):
+        one, two = poses[row], after[row]
+        now = Pose(one[0], one[1], one[2], one[3], one[4])
+        then = Pose(two[0], two[1], two[2], two[3], two[4])
+        find_expert_action(dynamics, now, then, wheelbase[row], limits, dt[row], action_out[row])
+
+
+def actions_towards(model: str, poses: F32, after: F32, wheelbase: F32, dt: F32) -> F32:
+    """Returns the actions that lead from where bodies are to where tracks are next, one a row.
+
+    Args:
+        model: Name of the dynamics, as for `expert_actions`.
+        poses: x, y, cosine and sine of the heading, speed along it, [row, 5] [m], [m/s].
+        after: Likewise, of the tracks.
+        wheelbase: [row] [m].
+        dt: [row] [s].
+    """
+    check_choice("model", model, tuple(INVERTIBLE))
+    dynamics = INVERTIBLE[model]
+    action = np.zeros((len(poses), len(DYNAMICS[dynamics])), np.float32)
+    arrays = (np.ascontiguousarray(one, np.float32) for one in (poses, after, wheelbase, dt))
+    _compiled_once()(int(dynamics), *arrays, action)
+    return action
+
+
+@functools.cache
+def _compiled_once() -> Any:
+    """Returns `aim_once`, compiled when first called."""
+    return cached(host(aim_once), SOURCES)
 
 
 @functools.cache

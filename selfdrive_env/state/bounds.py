@@ -74,6 +74,7 @@ BOUNDS: dict[str, Bound] = {
     "agents.blocker": Bound(-1, "last_slot"),
     "agents.let_in_until": Bound(0.0, 2.0 * FAR),  # [m]
     "agents.let_in_tick": Bound(-(2**31), 2**31 - 1),
+    "agents.path_s": Bound(0.0, 2.0 * FAR),  # [m]
     "bodies.length": Bound(0.1, 100.0, absent=True),  # [m]
     "bodies.width": Bound(0.1, 20.0, absent=True),  # [m]
     "bodies.wheelbase": Bound(0.05, 100.0, absent=True),  # [m]

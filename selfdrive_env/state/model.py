@@ -22,6 +22,13 @@ from selfdrive_env.state.world import (
 
 __all__ = ["Data", "Model", "Scenes"]
 
+# Columns of Scenes.path.
+PATH_X, PATH_Y, PATH_Z, PATH_COS, PATH_SIN, PATH_S, PATH_SPEED = range(7)
+PATH_COLUMNS = 7
+
+MOST_PATH_LINES = 8
+"""Stop lines on a path that count, the first ones."""
+
 
 class Scenes(NamedTuple):
     """Scenes one after the other, with room for as many agents and moments as the largest has.
@@ -70,7 +77,7 @@ class Scenes(NamedTuple):
     goal_y: Annotated[F32, "scene scene_agent goal"]
     there: Annotated[U8, "scene scene_agent moment"]
     """Whether a replayed agent is in the world; of others the first moment counts alone, as in the
-    fields that follow."""
+    fields up to `speed`, which of one that steers for its record go on after it."""
 
     x: Annotated[F32, "scene scene_agent moment"]
     """Middle of the box, east [m]."""
@@ -88,6 +95,23 @@ class Scenes(NamedTuple):
 
     line_colour: Annotated[U8, "scene scene_line moment"]
     """A `Colour`, of the stop lines counted from the first of the map."""
+
+    path: Annotated[F32, "scene scene_agent path_point path_column"]
+    """Points of the ways of those who keep to their record, columns `PATH_*`: middle of the box x,
+    y and elevation z [m], heading cos, sin; arc length s from the start [m]; speed that bends ahead
+    allow there [m/s]."""
+
+    path_points: Annotated[I32, "scene scene_agent"]
+    """How many; 1 for one that stands."""
+
+    path_pace: Annotated[F32, "scene scene_agent"]
+    """The fastest that it was recorded at [m/s]."""
+
+    path_line: Annotated[I32, "scene scene_agent path_line"]
+    """Stop lines on the way, counted from the first of the map; -1 for none."""
+
+    path_line_s: Annotated[F32, "scene scene_agent path_line"]
+    """Where on it [m]."""
 
 
 class Model(NamedTuple):

@@ -52,6 +52,8 @@ class Driver(IntEnum):
     CONSTANT = 2, "scripted: keeps its speed and follows its lane"
     STILL = 3, "scripted: stands"
     REPLAY = 4, "repeats what was recorded"
+    IDM_LOG = 5, "scripted: keeps to the path it was recorded on, at a speed of its own"
+    WAYPOINT = 6, "scripted: steers for where it was recorded, as its body can"
 
 
 class Erratic(IntFlag):
@@ -145,7 +147,7 @@ class ActionMode(IntEnum):
 
 # Plain numbers for kernels, which cannot do everything with an enum.
 ABSENT, PRESENT, HALTED, STANDING = map(int, Status)
-EXTERNAL, IDM, CONSTANT, STILL, REPLAY = map(int, Driver)
+EXTERNAL, IDM, CONSTANT, STILL, REPLAY, IDM_LOG, WAYPOINT = map(int, Driver)
 BLIND, BRAKING = map(int, Erratic)
 NO_LIGHT, GREEN, YELLOW, RED, STOP_SIGN = map(int, Colour)
 PHASE_GREEN, PHASE_YELLOW, PHASE_RED = map(int, Phase)
@@ -265,6 +267,9 @@ class Agents(NamedTuple):
     let_in_tick: Annotated[I32, "world agent"]
     """When: who was let in first goes first."""
 
+    path_s: Annotated[F32, "world agent"]
+    """How far along its recorded path it has come, of one that keeps to it [m]."""
+
 
 class Motion(NamedTuple):
     """What one step did to each agent: written by dynamics, read by the stages after it."""
@@ -314,14 +319,9 @@ class Motion(NamedTuple):
 class Bodies(NamedTuple):
     """What an agent keeps from one placing to the next."""
 
-    length: Annotated[F32, "world agent"]
-    """[m]"""
-
-    width: Annotated[F32, "world agent"]
-    """[m]"""
-
-    wheelbase: Annotated[F32, "world agent"]
-    """[m]"""
+    length: Annotated[F32, "world agent"]  # [m]
+    width: Annotated[F32, "world agent"]  # [m]
+    wheelbase: Annotated[F32, "world agent"]  # [m]
 
     max_curvature: Annotated[F32, "world agent"]
     """Largest lane curvature it can follow [1/m]."""

@@ -181,7 +181,8 @@ def test_who_starts_anew_remembers_nothing():
     for field in (bodies.goal_lane, bodies.goal_s, bodies.goal_x, bodies.goal_y):
         field[..., 1] = field[..., 0]  # so that everybody may be on the way to the second
     carried = ("acceleration", "lateral_acceleration", "steering", "standing_time", "brake_until",
-        "goal", "age", "contact", "hold", "let_in_until", "let_in_tick")  # fmt: skip
+        "goal", "age", "contact", "hold", "let_in_until", "let_in_tick",
+        "path_s")  # fmt: skip
     sums = tallies.term, tallies.count, tallies.distance
     for field in (*(getattr(agents, name) for name in carried), agents.stopped_at, *sums):
         field[...] = 1

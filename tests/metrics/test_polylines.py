@@ -95,7 +95,7 @@ def random_lines(rng: np.random.Generator) -> Polylines:
 def test_nearest_is_what_brute_force_finds(weight: float) -> None:
     rng = np.random.default_rng(1)
     lines = random_lines(rng)
-    points = rng.uniform(-400, 400, (1500, 3)) * [1, 1, 0.03] + [4000.0, -9000.0, 30.0]
+    points = rng.uniform(-400, 400, (5000, 3)) * [1, 1, 0.03] + [4000.0, -9000.0, 30.0]
     points[0] = [1e6, -1e6, 0.0]  # where there is no cell
     found = nearest(lines, points, z_weight=weight)
     space, plane = brute(lines, points, weight)

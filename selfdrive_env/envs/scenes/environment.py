@@ -18,7 +18,7 @@ from selfdrive_env.envs.infos import Infos, StepResult
 from selfdrive_env.envs.scenes.loading import Stream, entries, parts_of
 from selfdrive_env.envs.scenes.measures import WAYMAX, Measures, Values, split_rewards
 from selfdrive_env.envs.scenes.situations import Prepared, Situations
-from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY
+from selfdrive_env.envs.scenes.tables import LEARNERS, OTHERS, POLICY, TAKEOVERS
 from selfdrive_env.envs.spec import OwnLimit
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.scenes import Scene, SceneError
@@ -59,6 +59,8 @@ class ScenesVectorEnv(DrivingVectorEnv):
             and so do pedestrians where a policy drives.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`, which
             ignores them.
+        takeover: "apart": of the others, who overlaps another body at first is replayed if it was
+            recorded, and scripts drive only those apart; "all": scripts drive all.
         scene_order: "random" (any, with equal chances) or "sequence" (world i of W takes the
             scenes i, i + W, and so on).
         max_episode_steps: Ends scenes that are longer.
@@ -86,6 +88,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         learners: str = "ego",
         traffic: str | None = None,
         driver: str = "external",
+        takeover: str = "apart",
         scene_order: str = "random",
         max_episode_steps: int | None = None,
         metrics: Sequence[str] = (),
@@ -95,6 +98,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
     ) -> None:
         check_choice("learners", learners, LEARNERS)
         check_choice("scene_order", scene_order, tuple(ORDERS))
+        check_choice("takeover", takeover, TAKEOVERS)
         co_drivers, told = None, traffic
         if traffic is not None and traffic not in OTHERS:
             co_drivers, told = CoDrivers(traffic), POLICY
@@ -113,7 +117,9 @@ class ScenesVectorEnv(DrivingVectorEnv):
         if max_episode_steps is not None and not isinstance(max_episode_steps, OwnLimit):
             steps = check_integer("max_episode_steps", max_episode_steps, 1, 1_000_000) + 1
         order, layout = ORDERS[scene_order], make_layout(settings.get("layout", Settings.layout))
-        self._who = {"learners": learners, "traffic": told, "driver": driver}
+        self._who = {
+            "learners": learners, "traffic": told, "driver": driver, "takeover": takeover,
+        }  # fmt: skip
         self._stream, scenes = _opened(
             scene, window, layout, steps, shuffled=order is SceneOrder.RANDOM
         )

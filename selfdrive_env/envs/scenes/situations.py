@@ -75,7 +75,7 @@ class Situations:
 
     Args:
         scenes: At least one.
-        who: `learners`, `traffic` and `driver` as `tables.make_scenes` takes them.
+        who: `learners`, `traffic`, `driver` and `takeover` as `tables.make_scenes` takes them.
         order: In which they come.
         layout: Of observations.
         slots: Agents that there is room for in a world, None for those of the largest scene.

@@ -8,43 +8,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs.scenes.light_records import line_colours
+from selfdrive_env.envs.scenes.records.paths import MOST_POINTS, write_path, write_waypoints
+from selfdrive_env.envs.scenes.records.places import Place, places_near
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.routes import lane_graph_distance
 from selfdrive_env.maps.road_network import RoadNetwork
+from selfdrive_env.metrics.boxes import contacts
 from selfdrive_env.scenes.agents import Agent, SceneError
 from selfdrive_env.scenes.scene import Scene
+from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import allocate
-from selfdrive_env.state.model import Scenes
-from selfdrive_env.state.road import (
-    LEVEL_HEIGHT,
-    SEG_COS,
-    SEG_LEFT,
-    SEG_LENGTH,
-    SEG_RIGHT,
-    SEG_S,
-    SEG_SIN,
-    SEG_X,
-    SEG_Y,
-    SEG_Z,
-    UNREACHABLE,
+from selfdrive_env.state.model import MOST_PATH_LINES, PATH_COLUMNS, Scenes
+from selfdrive_env.state.road import SEG_COS, SEG_S, SEG_SIN, SEG_X, SEG_Y, UNREACHABLE
+from selfdrive_env.state.world import (
+    CONSTANT,
+    EXTERNAL,
+    IDM,
+    IDM_LOG,
+    MAX_GOALS,
+    REPLAY,
+    STILL,
+    WAYPOINT,
 )
-from selfdrive_env.state.world import CONSTANT, EXTERNAL, IDM, MAX_GOALS, REPLAY, STILL
 
-__all__ = ["LEARNERS", "OTHERS", "POLICY", "learners_of", "make_scenes", "order_of"]
+__all__ = ["LEARNERS", "OTHERS", "POLICY", "TAKEOVERS", "learners_of", "make_scenes", "order_of"]
 
 LEARNERS = ("ego", "all", "valid", "interest")
 """Which agents of a scene are rows: the ego; all vehicles that are there at the present moment; all
 that are, of any kind; those of interest, the ego among them."""
 
-OTHERS = {"replay": REPLAY, "idm": IDM, "constant": CONSTANT, "still": STILL}
+OTHERS = {
+    "replay": REPLAY,
+    "idm_log": IDM_LOG,
+    "idm": IDM,
+    "waypoint": WAYPOINT,
+    "constant": CONSTANT,
+    "still": STILL,
+}
 """Who drives the other agents, by the setting `traffic` and by `Agent.driver`."""
+
+LED = (REPLAY, IDM_LOG, WAYPOINT)
+"""Drivers who go by a record, wherever lanes are."""
+
+TAKEOVERS = ("apart", "all")
+"""Whom scripts may drive: who overlaps nobody at first, or all."""
 
 POLICY = "policy"
 """Who drives the others where `traffic` is a trained policy: those whose kind is `DRIVEN`."""
@@ -54,26 +68,11 @@ DRIVEN = ("vehicle", "bicycle")
 OFF_ROAD = 8.0
 """An agent that drives on lanes starts no farther beside one [m]."""
 
-GOAL_REACH = 6.0
-"""Lanes that pass a goal at this distance beside the best one count as well [m]."""
-
 SOME_WAY = 100.0
 """Of an agent without a goal [m]."""
 
 SIZES = ((5.0, "car"), (6.2, "van"), (9.0, "truck"), (math.inf, "bus"))
 """Up to which length a vehicle counts as which type of body [m]."""
-
-
-class Place(NamedTuple):
-    """Where something is on the lanes of a map."""
-
-    segment: int
-    lane: int
-    s: float
-    """Along the lane's centre [m]."""
-
-    cost: float
-    """How badly it fits, about the metres beside the lane."""
 
 
 def learners_of(scene: Scene, learners: str) -> list[int]:
@@ -126,6 +125,7 @@ def make_scenes(
     learners: str = "ego",
     traffic: str | None = None,
     driver: str = "external",
+    takeover: str = "apart",
 ) -> Scenes:
     """Returns scenes as arrays; the agents that are rows come first in each.
 
@@ -138,6 +138,8 @@ def make_scenes(
         learners: One of `LEARNERS`.
         traffic: One of `OTHERS` or `POLICY`, who drives the others; None as each scene says.
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
+        takeover: One of `TAKEOVERS`: of the others, who overlaps another body at first is replayed
+            if it was recorded, or driven like all.
 
     Raises:
         SceneError: An agent to drive stands beside all lanes, or has more goals than there is
@@ -147,15 +149,21 @@ def make_scenes(
         _colours(scene, maps[place], sources[place])
         for scene, place in zip(scenes, map_of, strict=True)
     ]
+    keeps = {traffic, driver} | {agent.driver for scene in scenes for agent in scene.agents}
+    moments = max(_moments(scene, led="waypoint" in keeps) for scene in scenes)
     table = allocate(
         Scenes,
         scene=len(scenes),
         scene_line=max(1, *(len(one) for one in colours)),
         scene_agent=slots,
         goal=MAX_GOALS,
-        moment=max(_moments(scene) for scene in scenes),
+        moment=moments,
+        path_point=moments + MOST_POINTS if "idm_log" in keeps else 1,
+        path_column=PATH_COLUMNS,
+        path_line=MOST_PATH_LINES,
     )
     for row, scene in enumerate(scenes):
+        touching = _overlapping(scene) if takeover == "apart" else set()
         count = len(learners_of(scene, learners))
         table.map[row] = map_of[row]
         table.dt[row] = scene.dt
@@ -167,6 +175,8 @@ def make_scenes(
         for slot, number in enumerate(order_of(scene, learners)):
             learns = slot < count
             who = _other(scene, number, driver if learns else traffic)
+            if who not in (EXTERNAL, REPLAY) and not learns and number in touching:
+                who = REPLAY
             table.driver[row, slot] = EXTERNAL if learns and driver == "external" else who
             table.learner[row, slot] = learns
             _write_agent(table, row, slot, scene, number, maps[map_of[row]])
@@ -181,9 +191,14 @@ def _colours(scene: Scene, road: CompiledMap, source: str | RoadNetwork) -> NDAr
     return line_colours(scene.lights, road, made, scene.current)
 
 
-def _moments(scene: Scene) -> int:
-    """Returns how many moments of a scene are kept: one where nothing was recorded, and a spare."""
-    nothing = scene.tracks is None and scene.lights is None
+def _moments(scene: Scene, *, led: bool) -> int:
+    """Returns how many moments of a scene are kept: one where nothing was recorded, and a spare.
+
+    Args:
+        scene: The scene.
+        led: Whether somebody is told where to be at each moment.
+    """
+    nothing = scene.tracks is None and scene.lights is None and not led
     return 2 if nothing else max(scene.steps - scene.current, 2)
 
 
@@ -204,6 +219,32 @@ def _other(scene: Scene, number: int, traffic: str | None) -> int:
     return int(OTHERS[wanted])
 
 
+def _overlapping(scene: Scene) -> set[int]:
+    """Returns which agents with a record overlap another one at the present moment."""
+    if scene.tracks is None:
+        return set()
+    present = np.array(scene.present, np.bool_)[:, None]
+    poses = [[one.x, one.y, one.z, one.heading] for one in scene.agents]
+    x, y, z, heading = np.array(poses).T[..., None]
+    still = np.zeros(present.shape, np.float32)
+    now = Tracks(
+        id=scene.tracks.id,
+        kind=scene.tracks.kind,
+        length=scene.tracks.length,
+        width=scene.tracks.width,
+        height=scene.tracks.height,
+        x=x,
+        y=y,
+        z=z,
+        heading=heading.astype(np.float32),
+        vx=still,
+        vy=still,
+        valid=present,
+    )
+    recorded = np.array(scene.tracks.valid.any(axis=1), np.bool_)
+    return {agent for agent in contacts(now).agent.tolist() if recorded[agent]}
+
+
 def _write_agent(
     table: Scenes, row: int, slot: int, scene: Scene, number: int, road: CompiledMap
 ) -> None:
@@ -216,8 +257,8 @@ def _write_agent(
     there = _write_poses(table, at, scene, number, replayed)
     names = ("x", "y", "cos", "sin")
     x, y, cos, sin = (float(getattr(table, name)[row, slot, 0]) for name in names)
-    start = _places(road, x, y, (cos, sin), agent.z if there else None)[0]
-    if not replayed and start.cost > OFF_ROAD:
+    start = places_near(road, x, y, (cos, sin), agent.z if there else None)[0]
+    if table.driver[at] not in LED and start.cost > OFF_ROAD:
         raise SceneError(
             f"scene {scene.name or scene.source!r}, agent {agent.id}: it stands {start.cost:.0f} m "
             f"beside the lanes of map {road.name!r}, at {x:.1f}, {y:.1f}"
@@ -228,6 +269,10 @@ def _write_agent(
     for place, (goal_x, goal_y, lane, s) in enumerate(goals):
         table.goal_lane[row, slot, place], table.goal_s[row, slot, place] = lane, s
         table.goal_x[row, slot, place], table.goal_y[row, slot, place] = goal_x, goal_y
+    if table.driver[at] == IDM_LOG:
+        write_path(table, at, scene, number, road)
+    elif table.driver[at] == WAYPOINT:
+        write_waypoints(table, at, scene, number)
 
 
 def _type_of(agent: Agent) -> int:
@@ -263,33 +308,6 @@ def _write_poses(
     return present
 
 
-def _places(
-    road: CompiledMap, x: float, y: float, heading: tuple[float, float] | None, z: float | None
-) -> list[Place]:
-    """Returns the best place on each lane near a point, the best of all first."""
-    row = road.lanes.segment.astype(np.float64)
-    dx, dy = x - row[:, SEG_X], y - row[:, SEG_Y]
-    t = dx * row[:, SEG_COS] + dy * row[:, SEG_SIN]
-    d = dy * row[:, SEG_COS] - dx * row[:, SEG_SIN]
-    beyond = np.maximum(np.maximum(-t, t - row[:, SEG_LENGTH]), 0.0)
-    outside = np.maximum(np.where(d >= 0.0, d - row[:, SEG_LEFT], -d - row[:, SEG_RIGHT]), 0.0)
-    cost = np.hypot(outside, beyond) + 0.05 * np.abs(d)
-    if heading is not None:
-        align = heading[0] * row[:, SEG_COS] + heading[1] * row[:, SEG_SIN]
-        cost += 2.0 * (1.0 - align)
-    if z is not None:
-        cost += np.where(np.abs(row[:, SEG_Z] - z) < LEVEL_HEIGHT, 0.0, 5.0)
-    lane_of = road.lanes.segment_lane
-    near = np.flatnonzero(cost <= cost.min() + GOAL_REACH)
-    found: dict[int, Place] = {}
-    for segment in near[np.argsort(cost[near], kind="stable")].tolist():
-        lane = int(lane_of[segment])
-        along = min(max(float(t[segment]), 0.0), float(row[segment, SEG_LENGTH]))
-        s = float(row[segment, SEG_S]) + along
-        found.setdefault(lane, Place(segment, lane, s, float(cost[segment])))
-    return list(found.values())
-
-
 def _goals_of(
     scene: Scene, number: int, road: CompiledMap, start: Place
 ) -> list[tuple[float, float, int, float]]:
@@ -308,7 +326,7 @@ def _goals_of(
         points = [*points[:-1], (last[0], last[1], (math.cos(last[2]), math.sin(last[2])))]
     goals, here = [], (start.lane, start.s)
     for x, y, heading in points:
-        places = _places(road, x, y, heading, None)
+        places = places_near(road, x, y, heading, None)
         ways = [lane_graph_distance(road.lanes, road.routes, here, p[1:3]) for p in places]
         reached = [p for p, way in zip(places, ways, strict=True) if way < UNREACHABLE]
         place = (reached or places)[0]

@@ -16,6 +16,7 @@ from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, id
 from selfdrive_env.kernels.drivers.path import build_path
 from selfdrive_env.kernels.drivers.path_info import LEAVE_END, POINTS, bound_reach, look_around
 from selfdrive_env.kernels.drivers.precedence import first_of_chain, tow_late, waits_at_red
+from selfdrive_env.kernels.drivers.recorded.idm_log import drive_on_path
 from selfdrive_env.kernels.drivers.steering import steer_along
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, clamp
 from selfdrive_env.state.world import (
@@ -24,9 +25,11 @@ from selfdrive_env.state.world import (
     EXTERNAL,
     HOLD_RIGHT_OF_WAY,
     IDM,
+    IDM_LOG,
     PRESENT,
     REPLAY,
     STILL,
+    WAYPOINT,
 )
 
 __all__ = ["drive"]
@@ -97,7 +100,8 @@ def drive(model, data, worker, world):
     for agent in range(agents.x.shape[1]):
         present = agents.status[world, agent] != ABSENT
         driver = bodies.driver[world, agent]
-        scripted = scripted or (present and driver != EXTERNAL and driver != REPLAY)
+        on_lanes = driver not in (EXTERNAL, REPLAY, IDM_LOG, WAYPOINT)
+        scripted = scripted or (present and on_lanes)
     paths, info, reach = scratch.path[worker], scratch.path_info[worker], scratch.reach[worker]
     ways = scratch.way[worker]
     if scripted:
@@ -115,7 +119,9 @@ def drive(model, data, worker, world):
         if status != PRESENT:
             continue
         driver = bodies.driver[world, agent]
-        if driver not in (EXTERNAL, REPLAY):
+        if driver == IDM_LOG:
+            drive_on_path(model, data, world, agent)
+        elif driver not in (EXTERNAL, REPLAY, WAYPOINT):
             look_around(agent, west, east, south, north, apart)
             drive_scripted(model, data, paths, info, worker, world, agent, dt)
         if brakes_at_random(model, data, world, agent):

@@ -14,7 +14,7 @@ from selfdrive_env.kernels.math.elementary import arctangent
 from selfdrive_env.kernels.math.geometry import HALF, clamp
 from selfdrive_env.state import world as world_state
 
-__all__ = ["move_by_action"]
+__all__ = ["middle_of", "move_by_action", "write_pose"]
 
 MAX_STEERING = np.float32(world_state.MAX_STEERING)  # [rad]
 LEAST_WAY = np.float32(0.01)  # on which a steering angle is told [m]
@@ -24,12 +24,17 @@ somewhere have no other bound."""
 
 
 @njit
+def middle_of(agents, bodies, world, agent):
+    """Returns the `Pose` of an agent: that of the middle of its box."""
+    ahead = HALF * bodies.wheelbase[world, agent]
+    cos, sin = agents.cos[world, agent], agents.sin[world, agent]
+    x, y = agents.x[world, agent] + ahead * cos, agents.y[world, agent] + ahead * sin
+    return Pose(x, y, cos, sin, agents.speed[world, agent])
+
+
+@njit
 def move_by_action(model, data, limits, world, agent):
     """Moves an agent by its `Motion.action`.
-
-    Accelerations are differences over the step: of the speed along the heading, and speed times
-    rate of turn to the left; jerks are the differences of these. The steering angle is that of a
-    front axle which would lead the rear one along its arc.
 
     Args:
         model: Model.
@@ -38,19 +43,35 @@ def move_by_action(model, data, limits, world, agent):
         world: World.
         agent: Agent.
     """
-    agents, bodies, motion = data.agents, data.bodies, data.motion
+    pose = middle_of(data.agents, data.bodies, world, agent)
+    action, wheelbase = data.motion.action[world, agent], data.bodies.wheelbase[world, agent]
     dt = data.worlds.dt[world]
-    wheelbase = bodies.wheelbase[world, agent]
-    ahead = HALF * wheelbase
-    cos, sin = agents.cos[world, agent], agents.sin[world, agent]
-    speed = agents.speed[world, agent]
-    x, y = agents.x[world, agent] + ahead * cos, agents.y[world, agent] + ahead * sin
-    pose = Pose(x, y, cos, sin, speed)
-    action = motion.action[world, agent]
     after = moved(model.params.dynamics, pose, action, wheelbase, limits, dt)
+    write_pose(data, pose, after, world, agent)
 
-    dx = (after.x - x) + ahead * (cos - after.cos)
-    dy = (after.y - y) + ahead * (sin - after.sin)
+
+@njit
+def write_pose(data, pose, after, world, agent):
+    """Puts an agent where a step leads it, and tells of the arc that leads there.
+
+    Accelerations are differences over the step: of the speed along the heading, and speed times
+    rate of turn to the left; jerks are the differences of these. The steering angle is that of a
+    front axle which would lead the rear one along its arc.
+
+    Args:
+        data: Data.
+        pose: `Pose` before the step, as `middle_of` gives it.
+        after: That after it.
+        world: World.
+        agent: Agent.
+    """
+    agents, motion = data.agents, data.motion
+    dt = data.worlds.dt[world]
+    wheelbase = data.bodies.wheelbase[world, agent]
+    ahead = HALF * wheelbase
+    cos, sin, speed = pose.cos, pose.sin, pose.speed
+    dx = (after.x - pose.x) + ahead * (cos - after.cos)
+    dy = (after.y - pose.y) + ahead * (sin - after.sin)
     arc = arc_between(dx, dy, cos, sin, after.cos, after.sin)
     new_speed = clamp(after.speed, -MOST_SPEED, MOST_SPEED)
     turn = turn_between(cos, sin, after.cos, after.sin)

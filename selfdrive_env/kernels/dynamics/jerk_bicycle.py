@@ -13,7 +13,9 @@ from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.dynamics.acted import move_by_action
 from selfdrive_env.kernels.dynamics.pose import Limits
-from selfdrive_env.kernels.dynamics.replay import replay_body
+from selfdrive_env.kernels.dynamics.recorded.path import move_on_path
+from selfdrive_env.kernels.dynamics.recorded.replay import replay_body
+from selfdrive_env.kernels.dynamics.recorded.waypoints import follow_waypoints
 from selfdrive_env.kernels.math.elementary import arctangent, cosine_within, sine_share_within
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO, along_arc, clamp
 from selfdrive_env.state import world as world_state
@@ -24,8 +26,10 @@ from selfdrive_env.state.world import (
     ACTIONS_KEEP,
     EXTERNAL,
     HALTED,
+    IDM_LOG,
     REPLAY,
     STANDING,
+    WAYPOINT,
 )
 
 __all__ = [
@@ -220,6 +224,12 @@ def advance_bodies(model, data, worker, world):
             continue
         agents.age[world, agent] += 1
         if status in (HALTED, STANDING):
+            continue
+        if params.scene_order != NO_SCENES and bodies.driver[world, agent] == IDM_LOG:
+            move_on_path(model, data, world, agent)
+            continue
+        if params.scene_order != NO_SCENES and bodies.driver[world, agent] == WAYPOINT:
+            follow_waypoints(model, data, world, agent)
             continue
         scripted = bodies.driver[world, agent] != EXTERNAL
         may_reverse = params.reverse == REVERSE_ALLOWED or scripted

@@ -122,6 +122,7 @@ def begin_episode(model, data, world, agent):
     agents.blocker[world, agent] = -1
     agents.let_in_until[world, agent] = ZERO
     agents.let_in_tick[world, agent] = 0
+    agents.path_s[world, agent] = ZERO
     tallies.distance[world, agent] = ZERO
     for term in range(NUM_TERMS):
         tallies.term[world, agent, term] = ZERO

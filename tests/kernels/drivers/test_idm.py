@@ -22,6 +22,7 @@ from selfdrive_env.state.world import (
 )
 from tests.kernels import from_python
 from tests.kernels.conftest import no_jerk, put, send, set_body, town_engine
+from tests.reference.recorded import idm
 
 first_contact = from_python(first_contact)
 goes_first = from_python(goes_first)
@@ -58,6 +59,21 @@ def test_idm_has_the_terms_of_the_paper(speed, wanted, gap, closing, acceleratio
     """1.8 (1 - (v/v0)^4 - (s*/s)^2), s* = 2 + max(1.2 v + v dv / (2 sqrt(1.8 * 2)), 0)."""
     found = idm_acceleration(F(speed), F(wanted), F(gap), F(closing))
     assert found == pytest.approx(acceleration, abs=1e-4)
+
+
+def test_idm_agrees_with_float64_on_ten_thousand_cases():
+    """Half of them close behind another one, where the gap decides."""
+    random = np.random.default_rng(0)
+    speed, wanted = random.uniform(0.0, 30.0, (2, 12_000))
+    gap, closing = random.uniform(0.0, 100.0, 12_000), random.normal(0.0, 8.0, 12_000)
+    gap[::2] = random.uniform(0.0, 3.0, 6000)
+    gap[::10] = 1e6
+    arrays = [one.astype(np.float32) for one in (speed, wanted, gap, closing)]
+    found = np.array([idm_acceleration(*case) for case in zip(*arrays, strict=True)])
+    speed, wanted, gap, closing = (one.astype(np.float64) for one in arrays)
+    right = idm(speed, wanted, np.where(gap < 1e6, gap, np.inf), closing)
+    edge = np.abs(speed - wanted - 0.5) < 1e-5
+    assert (np.abs(found - right) <= 1e-5 * np.maximum(np.abs(right), 1.0))[~edge].all()
 
 
 def test_an_idm_driver_stops_behind_a_standing_car():

@@ -223,7 +223,7 @@ def test_an_arc_leads_from_pose_to_pose() -> None:
     """`along_arc` of the arc between two poses ends at the second, with the same slip all along."""
     between, along, turn_by = from_python(arc_between), from_python(along_arc), from_python(turned)
     random = np.random.default_rng(3)
-    for case in range(1200):
+    for case in range(10_000):
         heading, turn = random.uniform(-np.pi, np.pi), random.uniform(-3.0, 3.0)
         dx, dy = random.uniform(-6.0, 6.0, 2) * (0.0 if case % 10 == 0 else 1.0)
         cos, sin = np.float32(math.cos(heading)), np.float32(math.sin(heading))
