@@ -13,8 +13,8 @@ import numpy as np
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.structs import Table
 from selfdrive_env.compiler.workers import run
-from selfdrive_env.images.scenery import make_scenery
-from selfdrive_env.kernels.images.camera import draw_worlds
+from selfdrive_env.images.scenery.pool import make_scenery
+from selfdrive_env.kernels.images.camera.picture import draw_worlds
 from selfdrive_env.maps.pool.kept_map import KeptMap
 from selfdrive_env.state.arrays import allocate
 from selfdrive_env.state.scenery import BOX_COLUMNS, CAMERA_STAGES, ROLES, Camera, CameraView, Shots

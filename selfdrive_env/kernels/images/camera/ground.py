@@ -11,8 +11,8 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.images.camera_eye import fog_share, mix, seen_at
-from selfdrive_env.kernels.images.camera_faces import cross, narrow, row_range
+from selfdrive_env.kernels.images.camera.eye import fog_share, mix, seen_at
+from selfdrive_env.kernels.images.camera.faces import cross, narrow, row_range
 from selfdrive_env.state.scenery import (
     CLEAR,
     FLAT,

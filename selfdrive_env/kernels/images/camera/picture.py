@@ -12,14 +12,14 @@ from selfdrive_env.compiler.njit import entry, inline, njit
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.compiler.workers import ARGUMENTS, cycles, finish, take
-from selfdrive_env.kernels.images.camera_bodies import (
+from selfdrive_env.kernels.images.camera.bodies import (
     draw_bodies,
     draw_deck,
     draw_signs,
     light_roles,
 )
-from selfdrive_env.kernels.images.camera_eye import eye_of, slope_at, weather
-from selfdrive_env.kernels.images.camera_ground import (
+from selfdrive_env.kernels.images.camera.eye import eye_of, slope_at, weather
+from selfdrive_env.kernels.images.camera.ground import (
     draw_flat,
     draw_hills,
     draw_patch,

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfdrive_env.images.bridges import Quads, bridge_quads, deck_segments, ground_heights
-from selfdrive_env.images.ground import Baked, bake_ground
-from selfdrive_env.images.materials import code_classes, code_colours
-from selfdrive_env.images.shapes import make_shapes
+from selfdrive_env.images.scenery.bridges import Quads, bridge_quads, deck_segments, ground_heights
+from selfdrive_env.images.scenery.texels import Baked, bake_ground
+from selfdrive_env.images.scenery.materials import code_classes, code_colours
+from selfdrive_env.images.scenery.shapes import make_shapes
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.arrays import F32
 from selfdrive_env.state.scenery import (

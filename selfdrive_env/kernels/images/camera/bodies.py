@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.images.camera_eye import fog_share, seen_at, slope_at
-from selfdrive_env.kernels.images.camera_faces import draw_face, narrow, row_range, cross
-from selfdrive_env.kernels.images.camera_eye import SUN_SHARE
+from selfdrive_env.kernels.images.camera.eye import fog_share, seen_at, slope_at
+from selfdrive_env.kernels.images.camera.faces import draw_face, narrow, row_range, cross
+from selfdrive_env.kernels.images.camera.eye import SUN_SHARE
 from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
 from selfdrive_env.state.road import (
     LINE_COS,

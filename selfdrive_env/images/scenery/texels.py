@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import host, inline, njit
-from selfdrive_env.images.bridges import deck_segments
-from selfdrive_env.images.markings import Polygons, deck_polygons, markings
-from selfdrive_env.images.materials import MIXES, SHADES, pair_codes
+from selfdrive_env.images.scenery.bridges import deck_segments
+from selfdrive_env.images.scenery.markings import Polygons, deck_polygons, markings
+from selfdrive_env.images.scenery.materials import MIXES, SHADES, pair_codes
 from selfdrive_env.kernels.math.geometry import closest_approach
 from selfdrive_env.kernels.surface import cell_at, on_surface
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
@@ -44,7 +44,7 @@ from selfdrive_env.state.scenery import (
 
 __all__ = ["Baked", "bake_ground"]
 
-SOURCES = ("images/ground.py", "kernels", "compiler", "state")
+SOURCES = ("images/scenery/texels.py", "kernels", "compiler", "state")
 SAMPLES = 2 * TILE_TEXELS
 """Along the edge of a tile."""
 
