@@ -35,6 +35,7 @@ from selfdrive_env.config.choices import (
     ranges_of,
 )
 from selfdrive_env.config.files import absolute
+from selfdrive_env.config.images import make_views
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
@@ -70,7 +71,7 @@ NOT_IN_DIGEST = (
 """Settings that influence no result."""
 
 EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0,
-    "dynamics": "jerk", "action_bins": 9}  # fmt: skip
+    "dynamics": "jerk", "action_bins": 9, "observation": "state"}  # fmt: skip
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 USUAL_DT = 0.3
@@ -105,6 +106,10 @@ class Settings:
 
     layout: str | Mapping[str, int] = "full"
     """Observation layout: "full", "lean", or slots by name (others as in "full")."""
+
+    observation: str | Mapping[str, Any] = "state"
+    """What rows observe: "state" (numbers, see `layout`), "bev" (the road from above), a table of
+    settings of one with its `kind`, or several such by name, see `config.images`."""
 
     preset: str = "train"
     """Reward weights, see `PRESETS`."""
@@ -286,9 +291,10 @@ class Settings:
             )
         self._set("action_bins", check_bins(self.dynamics, self.action_type, self.action_bins))
         make_layout(self.layout)
+        make_views(self.observation)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
-        for name in ("layout", "reward", "bodies"):
+        for name in ("layout", "reward", "bodies", "observation"):
             self._set(name, as_plain(getattr(self, name)))
 
     def _check_ranges(self) -> None:

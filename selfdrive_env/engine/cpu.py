@@ -21,7 +21,8 @@ from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, pass_cache, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
-from selfdrive_env.engine.states import check_maps, check_values
+from selfdrive_env.engine.pictures import PICTURES, ViewPlan, Views
+from selfdrive_env.engine.states import as_array, check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.observation.crowd import CROWD_COLUMNS, CROWD_PLANES
 from selfdrive_env.kernels.observation.kept_way import (
@@ -106,6 +107,7 @@ class Engine:
         learner: U8,
         scenes: Scenes | None = None,
         scene_order: SceneOrder = SceneOrder.NONE,
+        views: Sequence[ViewPlan] = (),
     ) -> None:
         """Makes the buffers.
 
@@ -118,6 +120,7 @@ class Engine:
                 and so have co-drivers: slots that listen to actions (`EXTERNAL`) and are none.
             scenes: What worlds are drawn from, on maps of the pool; None for random worlds.
             scene_order: In which order they come.
+            views: Pictures that learners observe.
         """
         self.settings = settings
         self.num_worlds = num_worlds
@@ -143,6 +146,10 @@ class Engine:
         rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
         self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
         self._allocate(self._sizes(self.rows_per_world))
+        workers = len(self.scratch.cycles) if views else 0
+        self.views = Views(views, num_worlds * int(np.count_nonzero(learner)), settings, workers)
+        self.views.prepare(self.pool)
+        self._arguments = np.array([*self._arguments, *self.views.hooks], np.int64)
 
         row = np.full(self.num_slots, -1, np.int64)
         row[has_row] = np.arange(self.rows_per_world)
@@ -332,6 +339,7 @@ class Engine:
             fresh = sparse_zeros(finals.shape, finals.dtype)
             self._point_to("final_half", "final_observation", fresh)
             self._finals_are_out = False
+        self.views.turn_over()
 
     def _point_to(self, half: str, full: str, array: NDArray[Any]) -> None:
         """Puts an array in the place of one of `Rows`: `half` or `full`, as its type is."""
@@ -382,6 +390,7 @@ class Engine:
         """Fills in the maps on which some worlds are drawn next."""
         if len(chosen):
             self.pool.load(maps_drawn(self.worlds, chosen, len(self.maps)).tolist())
+            self.views.prepare(self.pool)
         self._no_draw_for = 0
 
     def command(self, actions: NDArray[Any]) -> None:
@@ -413,6 +422,7 @@ class Engine:
         output, rows = self._arrays(("output",)), self._arrays(("rows",))
         found = {f"output.{name}": output[f"output.{name}"] for name in SHOWN_OUTPUT}
         found |= {name: array for name, array in rows.items() if not name.startswith("rows.final_")}
+        found |= self.views.arrays()
         return {name: array.copy() for name, array in found.items()}
 
     def _arrays(self, structs: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -427,7 +437,8 @@ class Engine:
         """Returns how many bytes a state takes, at most."""
         structs = (Worlds, Lights, Agents, Bodies, Tallies, Output, Rows)
         sizes = self._sizes(self.rows_per_world)
-        return sum(nbytes(struct, **sizes) for struct in structs)
+        pictures = sum(array.nbytes for array in self.views.arrays().values())
+        return pictures + sum(nbytes(struct, **sizes) for struct in structs)
 
     def check_state(self, arrays: Mapping[str, Any]) -> None:
         """Refuses arrays that `restore` cannot take.
@@ -438,15 +449,16 @@ class Engine:
         Raises:
             ValueError: If one is missing, unknown, of another type or shape, or damaged.
         """
-        targets = self._arrays((*STATE_STRUCTS, "output", "rows"))
-        missing = [n for n in targets if n.split(".")[0] in STATE_STRUCTS and n not in arrays]
+        targets = self._arrays((*STATE_STRUCTS, "output", "rows")) | self.views.arrays()
+        needed = (*STATE_STRUCTS, PICTURES)
+        missing = [n for n in targets if n.split(".")[0] in needed and n not in arrays]
         if missing:
             raise ValueError(f"state lacks {missing[0]}")
         given = {}
         for name in arrays:
             if name not in targets:
                 raise ValueError(f"state has an unknown entry {name!r}")
-            given[name] = _as_array(name, arrays[name])
+            given[name] = as_array(name, arrays[name])
             value, target = given[name], targets[name]
             if value.shape != target.shape or value.dtype != target.dtype:
                 raise ValueError(
@@ -455,7 +467,9 @@ class Engine:
                 )
         check_maps(self, given["worlds.map"])
         self.pool.load(np.unique(given["worlds.map"]).tolist())
+        self.views.prepare(self.pool)
         check_values(self, given, targets["bodies.row"])
+        self.views.check(given)
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
@@ -464,18 +478,12 @@ class Engine:
         self._turn_over()
         self.observations[:] = rows
         for name, value in arrays.items():
-            struct, field = name.split(".")
-            self._write(struct, **{field: value})
+            struct, field = name.split(".", 1)
+            if struct != PICTURES:
+                self._write(struct, **{field: value})
+        self.views.restore(arrays)
         if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
             self.final_observations[:] = self.observations
-
-
-def _as_array(name: str, value: Any) -> NDArray[Any]:
-    """Returns an entry of a state as an array, a ValueError that names it for what is none."""
-    try:
-        return np.asarray(value)
-    except Exception as error:  # whatever its type makes of it
-        raise ValueError(f"state entry {name!r} is no array: {error}") from None
 
 
 @functools.cache

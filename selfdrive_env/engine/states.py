@@ -17,12 +17,20 @@ from selfdrive_env.state.bounds import BOUNDS, default_bound
 from selfdrive_env.state.params import NO_SCENES
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["check_maps", "check_values", "limits_of"]
+__all__ = ["as_array", "check_maps", "check_values", "limits_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 HEADING_SLACK = 0.02
 """By how much the length of a heading's vector may differ from 1."""
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """Returns an entry of a state as an array, a ValueError that names it for what is none."""
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever its type makes of it
+        raise ValueError(f"state entry {name!r} is no array: {error}") from None
 
 
 def limits_of(engine: Any) -> dict[str, float]:

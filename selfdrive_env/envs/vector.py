@@ -34,6 +34,7 @@ from selfdrive_env.envs.spec import (
     OwnLimit,
     check_arguments,
     metadata_of,
+    observation_space_of,
     plain_spec,
     warn_of_no_mode,
 )
@@ -152,10 +153,9 @@ class DrivingVectorEnv(VectorEnv):
         return backend(engine, self.num_envs)
 
     def _make_spaces(self) -> None:
-        length = self.engine.observations.shape[1]
-        narrow = self.settings.obs_dtype == "float16"  # NumPy has no bfloat16
-        kind: Any = np.float16 if narrow else np.float32
-        self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
+        self.single_observation_space = observation_space_of(
+            self.settings, self.engine.observations.shape[1]
+        )
         if self.settings.action_type == "discrete":
             self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.action))
         else:

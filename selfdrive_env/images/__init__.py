@@ -1,1 +1,1 @@
-"""What pictures are drawn from: the ground of maps, shapes of bodies, and what labels say."""
+"""What pictures that agents observe are made of: codes and their colours, baked ground, views."""

@@ -1,1 +1,1 @@
-"""Pictures that agents observe."""
+"""Pictures that agents observe, drawn from the arrays of a step."""
