@@ -18,8 +18,8 @@ from selfdrive_env.config.images import Picture
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, available_memory, sparse_zeros
 from selfdrive_env.maps.pool.map_pool import MapPool
-from selfdrive_env.state.arrays import allocate
-from selfdrive_env.state.images import CODES, EMPTY, PICTURE_STAGES, Frames
+from selfdrive_env.state.arrays import U8, allocate
+from selfdrive_env.state.images import CODES, PICTURE_STAGES, Frames
 
 __all__ = ["PICTURES", "PictureBuffers", "ViewPlan", "Views", "check_picture_memory"]
 
@@ -46,14 +46,17 @@ class ViewPlan:
     struct: Any
     """Class of what its kernel gets, with fields `lens` and `frames`."""
 
-    parts: Mapping[str, Any]
-    """The fields of that struct but for the frames."""
+    parts: Callable[[int, int], Mapping[str, Any]]
+    """Makes the fields of that struct but for the frames, for so many rows and workers."""
 
     kernel: Any
     """Hook of `run_worlds`."""
 
     tables: Mapping[str, NDArray[Any]]
     """`tint`, `shade` and `word` of `Frames`."""
+
+    empty: int
+    """What frames of rows without an agent hold."""
 
     prepare: Callable[[MapPool, Table], None]
     """Called before worlds are drawn on maps that were filled in: makes what is drawn of them
@@ -90,11 +93,12 @@ class PictureBuffers:
             picture_stage=len(PICTURE_STAGES),
         )
         self.frames = frames._replace(**plan.tables)
-        self.frames.code[:] = EMPTY
+        self.frames.code[:] = plan.empty
+        self.parts = plan.parts(rows, workers)
         self._field, self._final = (
             ("number", "final_number") if floats else ("picture", "final_picture")
         )
-        self.table = Table(plan.struct(**plan.parts, frames=self.frames))
+        self.table = Table(plan.struct(**self.parts, frames=self.frames))
         self.hook = address_of(plan.kernel), self.table.address
         self._fresh = Recycler(getattr(self.frames, self._field)) if settings.copy else None
         self._copies, self._finals_are_out = settings.copy, False
@@ -151,12 +155,26 @@ class PictureBuffers:
         for number in range(history):
             code = frames.code[rows, (frames.newest + 1 + number) % history]
             first = number * len(table)
+            if not table.shape[1]:  # colours as they are
+                self._show_colours(out, code, first)
+                continue
             for channel, values in enumerate(table):
                 one = values[code].reshape(-1, self.picture.height, self.picture.width)
                 if self.picture.channels_first:
                     out[:, first + channel] = one
                 else:
                     out[..., first + channel] = one
+
+
+    def _show_colours(self, out: NDArray[Any], code: U8, first: int) -> None:
+        """Puts frames that hold red, green and blue of each pixel into pictures."""
+        values: NDArray[Any] = code.reshape(-1, self.picture.height, self.picture.width, 3)
+        if out.dtype != np.uint8:
+            values = values * np.float32(1.0 / 255.0)
+        if self.picture.channels_first:
+            out[:, first : first + 3] = values.transpose(0, 3, 1, 2)
+        else:
+            out[..., first : first + 3] = values
 
 
 class Views:

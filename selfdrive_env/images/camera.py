@@ -1,133 +1,129 @@
-"""Cameras on the bodies of an engine: settings of a camera, its buffers, and their filling."""
+"""The plan of a camera: from its settings to what the engine draws."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdrive_env.compiler.cache import cached
-from selfdrive_env.compiler.structs import Table
-from selfdrive_env.compiler.workers import run
-from selfdrive_env.images.scenery.pool import make_scenery
-from selfdrive_env.kernels.images.camera.picture import draw_worlds
-from selfdrive_env.maps.pool.kept_map import KeptMap
+from selfdrive_env.config import images as config
+from selfdrive_env.engine.pictures import ViewPlan
+from selfdrive_env.images.scenery.pool import PoolScenery
+from selfdrive_env.kernels.images.camera.picture import draw_camera
 from selfdrive_env.state.arrays import allocate
-from selfdrive_env.state.scenery import BOX_COLUMNS, CAMERA_STAGES, ROLES, Camera, CameraView, Shots
+from selfdrive_env.state.images import CODES, EMPTY
+from selfdrive_env.state.scenery import (
+    BOX_COLUMNS,
+    CAMERA_STAGES,
+    ROLES,
+    Camera,
+    CameraView,
+    ImageClass,
+    Shots,
+)
 
-__all__ = ["CameraSettings", "Cameras"]
-
-SOURCES = ("kernels", "compiler", "state")
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """A pinhole camera on a body, and the weather."""
-
-    width: int = 160
-    height: int = 90
-    field_of_view: float = 90.0
-    """Horizontal [deg]."""
-
-    x: float = 0.4
-    """Forward from the middle of the body [m]."""
-
-    y: float = 0.0
-    """To the left [m]."""
-
-    z: float = 1.5
-    """Above the road [m]."""
-
-    yaw: float = 0.0
-    """Positive to the left [deg]."""
-
-    pitch: float = 0.0
-    """Positive upward [deg]."""
-
-    near: float = 0.3
-    far: float = 300.0
-    sun: tuple[float, float] = (20.0, 70.0)
-    """Elevation: range from which it is drawn for each episode [deg]."""
-
-    fog: tuple[float, float] = (0.0, 0.0)
-    """Extinction: likewise [1/m]."""
-
-    noise: float = 0.0
-    """Standard deviation, of 255."""
+__all__ = ["camera_plan"]
 
 
-class Cameras:
-    """Draws what one camera on each learner of an engine sees."""
+def camera_plan(name: str, picture: config.Camera, learners: int) -> ViewPlan:
+    """Returns the plan of a camera.
 
-    def __init__(self, engine: Any, settings: CameraSettings, *, labels: bool = False) -> None:
-        self.engine, self.settings = engine, settings
-        self.camera = _camera_of(settings, labels)
-        maps = [one.load() if isinstance(one, KeptMap) else one for one in engine.pool.maps]
-        self.scenery = make_scenery(maps)
-        self.shots = _shots(engine, settings, labels)
-        self._view = Table(CameraView(self.camera, self.scenery, self.shots))
-
-    def draw(self) -> None:
-        """Draws the pictures of all rows."""
-        arguments = np.array([*self.engine.tables, self._view.address], np.int64)
-        run(_compiled(), self.engine.num_worlds, self.engine.settings.threads, arguments)
-
-
-@functools.cache
-def _compiled() -> Any:
-    return cached(draw_worlds, SOURCES)
-
-
-def _camera_of(settings: CameraSettings, labels: bool) -> Camera:
-    half = math.radians(0.5 * settings.field_of_view)
-    yaw, pitch = math.radians(settings.yaw), math.radians(settings.pitch)
-    numbers: Mapping[str, float] = dict(
-        focal=0.5 * settings.width / math.tan(half),
-        x=settings.x,
-        y=settings.y,
-        z=settings.z,
-        yaw_cos=math.cos(yaw),
-        yaw_sin=math.sin(yaw),
-        pitch_cos=math.cos(pitch),
-        pitch_sin=math.sin(pitch),
-        near=settings.near,
-        far=settings.far,
-        sun_low=math.sin(math.radians(settings.sun[0])),
-        sun_high=math.sin(math.radians(settings.sun[1])),
-        fog_low=settings.fog[0],
-        fog_high=settings.fog[1],
-        noise=settings.noise,
+    Args:
+        name: In observations.
+        picture: Its settings.
+        learners: Rows of each world.
+    """
+    scenery = PoolScenery()
+    return ViewPlan(
+        name=name,
+        picture=picture,
+        struct=CameraView,
+        parts=lambda rows, workers: {
+            "camera": _camera_of(picture, learners),
+            "scenery": scenery.arrays,
+            "shots": _shots(picture, rows, learners, workers),
+        },
+        kernel=cached(draw_camera),
+        tables=_tables(picture.colour),
+        empty=0 if picture.colour == "rgb" else EMPTY,
+        prepare=scenery.prepare,
     )
+
+
+def _camera_of(picture: config.Camera, learners: int) -> Camera:
+    yaw, pitch = math.radians(picture.yaw), math.radians(picture.pitch)
+    ahead, left, up = picture.position
+    numbers: Mapping[str, float] = {
+        "focal": picture.focal,
+        "x": ahead,
+        "y": left,
+        "z": up,
+        "yaw_cos": math.cos(yaw),
+        "yaw_sin": math.sin(yaw),
+        "pitch_cos": math.cos(pitch),
+        "pitch_sin": math.sin(pitch),
+        "near": picture.near,
+        "far": picture.far,
+        "sun_low": math.sin(math.radians(picture.sun[0])),
+        "sun_high": math.sin(math.radians(picture.sun[1])),
+        "fog_low": picture.fog[0],
+        "fog_high": picture.fog[1],
+        "noise": picture.noise,
+    }
     return Camera(
-        width=settings.width,
-        height=settings.height,
-        labelled=int(labels),
+        width=picture.width,
+        height=picture.height,
+        learners=learners,
+        first=int(picture.channels_first),
+        labelled=int(_is_labelled(picture)),
         **{name: np.float32(value) for name, value in numbers.items()},
     )
 
 
-def _shots(engine: Any, settings: CameraSettings, labels: bool) -> Shots:
-    """Returns buffers for the rows of an engine; a view without labels has one empty label."""
-    shots = allocate(
+def _is_labelled(picture: config.Camera) -> bool:
+    """Whether classes of pixels are found: also where they are all that is shown."""
+    return picture.labels or picture.colour == "classes"
+
+
+def _shots(picture: config.Camera, rows: int, agents: int, workers: int) -> Shots:
+    """Returns the buffers of a camera; without labels there is an empty label."""
+    labelled = _is_labelled(picture)
+    pixels = picture.height * picture.width
+    return allocate(
         Shots,
-        shot=engine.num_rows,
-        image_row=settings.height,
-        image_column=settings.width,
-        label_shot=engine.num_rows if labels else 1,
-        agent=engine.num_slots if labels else 0,
+        label_shot=rows if labelled else 1,
+        pixel_row=picture.height if labelled else 0,
+        pixel_column=picture.width if labelled else 0,
+        agent=agents if labelled else 0,
         box_column=BOX_COLUMNS,
-        worker=engine.settings.threads,
-        work_row=settings.height,
-        label_worker=engine.settings.threads if labels else 1,
-        code=256,
+        worker=max(workers, 1),
+        pixel=pixels,
+        label_worker=max(workers, 1) if labelled else 1,
+        label_pixel=pixels if labelled else 0,
+        canvas_byte=0 if picture.colour == "rgb" else 3 * pixels,
+        code=CODES,
         role=ROLES,
         camera_stage=len(CAMERA_STAGES),
     )
-    if labels:
-        return shots
-    none = np.zeros((1, 0, 0), np.int32)
-    return shots._replace(owner=none, touched=none)
+
+
+def _tables(colour: str) -> dict[str, NDArray[Any]]:
+    """Returns `tint`, `shade` and `word` of frames: empty where frames hold colours."""
+    if colour == "rgb":
+        none = np.zeros((3, 0))
+        return {
+            "tint": none.astype(np.uint8),
+            "shade": none.astype(np.float32),
+            "word": np.zeros(0, np.uint32),
+        }
+    code = np.arange(CODES)
+    tint = code[None] if colour == "gray" else 255 * (code == np.arange(len(ImageClass))[:, None])
+    tint = np.where(code == EMPTY, 0, tint).astype(np.uint8)
+    word = np.zeros(CODES, np.uint32)
+    for channel, values in enumerate(tint[:3]):
+        word |= values.astype(np.uint32) << np.uint32(8 * channel)
+    return {"tint": tint, "shade": (tint / 255.0).astype(np.float32), "word": word}

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from selfdrive_env.compiler.cache import cached
-from selfdrive_env.config.images import BirdsEye, Picture, make_views
+from selfdrive_env.config.images import BirdsEye, Camera, Picture, make_views
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.pictures import ViewPlan
+from selfdrive_env.images.camera import camera_plan
 from selfdrive_env.images.codes import tables_of
 from selfdrive_env.images.ground import GroundTiles
 from selfdrive_env.kernels.images.bev import draw_birds_eye
-from selfdrive_env.state.images import Lens, View
+from selfdrive_env.state.images import EMPTY, Lens, View
 
 __all__ = ["plans_of"]
 
@@ -25,7 +26,7 @@ def plans_of(settings: Settings, learners: int) -> list[ViewPlan]:
         settings: Of the environment.
         learners: Rows of each world.
     """
-    plan: dict[type[Picture], Any] = {BirdsEye: _birds_eye}
+    plan: dict[type[Picture], Any] = {BirdsEye: _birds_eye, Camera: camera_plan}
     views = make_views(settings.observation)
     return [plan[type(one)](name, one, learners) for name, one in views.pictures.items()]
 
@@ -47,8 +48,9 @@ def _birds_eye(name: str, picture: BirdsEye, learners: int) -> ViewPlan:
         name=name,
         picture=picture,
         struct=View,
-        parts={"lens": lens, "ground": tiles.ground},
+        parts=lambda rows, workers: {"lens": lens, "ground": tiles.ground},
         kernel=cached(draw_birds_eye),
         tables=tables_of(picture.colour),
+        empty=EMPTY,
         prepare=tiles.prepare,
     )

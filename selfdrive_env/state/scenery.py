@@ -11,7 +11,9 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from selfdrive_env.state.arrays import F32, I32, I64, U8
+from selfdrive_env.state.arrays import F32, I32, I64, U8, U32
+
+from selfdrive_env.state.images import Frames
 
 __all__ = ["CAMERA_STAGES", "Camera", "CameraView", "ImageClass", "Material", "Scenery", "Shots"]
 
@@ -90,6 +92,9 @@ DECK, WALL = range(2)
     PART_HIGH) = range(8)  # fmt: skip
 PART_COLUMNS = 8
 MOST_PARTS = 4
+
+LIGHT_KIND, SIGN_KIND = 8, 9
+"""Rows of `Scenery.part` after those of `config.BODY_TYPES`."""
 
 # Columns of Scenery.part_texture.
 FACE_FRONT, FACE_REAR, FACE_SIDE, FACE_TOP = range(4)
@@ -203,6 +208,12 @@ class Camera(NamedTuple):
     noise: np.float32
     """Standard deviation of the noise of a pixel, of 255."""
 
+    learners: int
+    """Rows of the caller in each world: its first agents."""
+
+    first: int
+    """1: channels before rows and columns."""
+
     labelled: int
     """1: classes, agents, depths and boxes are written, too."""
 
@@ -215,36 +226,36 @@ BOX_COLUMNS = 6
 class Shots(NamedTuple):
     """What a camera has drawn, one entry a row of the caller, and what it works with."""
 
-    image: Annotated[U8, "shot image_row image_column 3"]
-    """Rows from the top."""
-
-    kind: Annotated[U8, "label_shot image_row image_column"]
+    kind: Annotated[U8, "label_shot pixel_row pixel_column"]
     """An `ImageClass`."""
 
-    agent: Annotated[I32, "label_shot image_row image_column"]
+    agent: Annotated[I32, "label_shot pixel_row pixel_column"]
     """Slot of the agent + 1, 0 for none."""
 
-    depth: Annotated[F32, "label_shot image_row image_column"]
+    depth: Annotated[F32, "label_shot pixel_row pixel_column"]
     """Along the optical axis, at most `Camera.far` [m]."""
 
     box: Annotated[I32, "label_shot agent box_column"]
     """What is seen of each agent: first and last column and row, all -1 where nothing is; how many
     of its pixels are seen, and how many would be if it were alone."""
 
-    nearness: Annotated[F32, "worker work_row image_column"]
+    nearness: Annotated[F32, "worker pixel"]
     """1 / depth of what is drawn so far, 0 for the sky [1/m]."""
 
-    owner: Annotated[I32, "label_worker work_row image_column"]
+    owner: Annotated[I32, "label_worker label_pixel"]
     """Class of what is drawn, and 256 times its agent's slot + 1."""
 
-    touched: Annotated[I32, "label_worker work_row image_column"]
+    touched: Annotated[I32, "label_worker label_pixel"]
     """Agent that was last drawn there, seen or not."""
 
-    lit: Annotated[U8, "worker code 3"]
-    """`Scenery.colour` under the sun."""
+    canvas: Annotated[U8, "worker canvas_byte"]
+    """Red, green and blue, where frames keep something else of them."""
 
-    lit_role: Annotated[U8, "worker role 3"]
-    """`Scenery.role` of the body that is drawn."""
+    lit: Annotated[U32, "worker code"]
+    """`Scenery.colour` under the sun, red in the lowest byte."""
+
+    lit_role: Annotated[U32, "worker role"]
+    """`Scenery.role` of the body that is drawn, likewise."""
 
     cycles: Annotated[I64, "worker camera_stage"]
     """Processor cycles spent in each stage since the buffers were made."""
@@ -256,3 +267,4 @@ class CameraView(NamedTuple):
     camera: Camera
     scenery: Scenery
     shots: Shots
+    frames: Frames

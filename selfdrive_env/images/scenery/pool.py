@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
+from selfdrive_env.compiler.structs import Table
 
 from selfdrive_env.images.scenery.bridges import Quads, bridge_quads, deck_segments, ground_heights
-from selfdrive_env.images.scenery.texels import Baked, bake_ground
+from selfdrive_env.images.scenery.texels import SHARED, Baked, bake_ground, shared_tiles
 from selfdrive_env.images.scenery.materials import code_classes, code_colours
 from selfdrive_env.images.scenery.shapes import make_shapes
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
-from selfdrive_env.state.arrays import F32
+from selfdrive_env.maps.pool.kept_map import KeptMap
+from selfdrive_env.maps.pool.map_pool import MapPool
+from selfdrive_env.state.arrays import F32, U8
 from selfdrive_env.state.scenery import (
     BLOCK_ENTRY,
     BLOCKS_X,
@@ -23,18 +28,14 @@ from selfdrive_env.state.scenery import (
     NODE_ENTRY,
     NODES_X,
     NODES_Y,
-    TEXTURE_LEVELS,
+    QUAD_COLUMNS,
     TILE_ENTRY,
     TILES_X,
     TILES_Y,
     Scenery,
 )
 
-__all__ = ["MapScenery", "make_scenery", "scenery_of"]
-
-SHARED = 2
-"""Tiles that all maps share."""
-
+__all__ = ["MapScenery", "PoolScenery", "make_scenery", "scenery_of"]
 
 class MapScenery(NamedTuple):
     """What stands still on one map."""
@@ -79,49 +80,84 @@ def scenery_of(one: CompiledMap) -> MapScenery:
     return _baked(one.digest, _ByDigest(one.digest, one))
 
 
+class PoolScenery:
+    """What stands still on the maps of a pool; each is baked when it is needed."""
+
+    def __init__(self) -> None:
+        self._maps: list[MapScenery | None] = []
+        self.arrays = _joined([])
+
+    def prepare(self, pool: MapPool, table: Table) -> None:
+        """Bakes the maps of a pool that are filled in and are not baked yet.
+
+        Args:
+            pool: Always the same.
+            table: Of the struct with a field `scenery`, which is pointed to the arrays.
+        """
+        if not self._maps:
+            self._maps = [None] * len(pool.maps)
+        wanted = [k for k, one in enumerate(self._maps) if one is None and not pool.missing[k]]
+        for number in wanted:
+            one = pool.maps[number]
+            self._maps[number] = scenery_of(one.load() if isinstance(one, KeptMap) else one)
+        if wanted:
+            self.arrays = _joined(self._maps)
+        for name, array in self.arrays._asdict().items():
+            table["scenery"].point(name, array)
+
+
 def make_scenery(maps: Sequence[CompiledMap]) -> Scenery:
-    """Returns the arrays that cameras draw from.
+    """Returns the arrays that cameras draw some maps from.
 
     Args:
         maps: Of a pool, in its order.
     """
-    parts = [scenery_of(one) for one in maps]
-    layout = np.zeros((len(parts), LAYOUT_COLUMNS), np.int32)
-    tile, quad_first = [], []
-    tiles, entries, nodes, quads = SHARED, 0, 0, 0
-    for row, one in zip(layout, parts, strict=True):
-        where = one.ground.tiles
-        row[[TILES_X, TILES_Y, TILE_ENTRY]] = where.shape[2], where.shape[1], entries
-        row[[NODES_X, NODES_Y, NODE_ENTRY]] = one.height.shape[1], one.height.shape[0], nodes
-        blocks = one.height.shape[1] // 8, one.height.shape[0] // 8
-        row[[BLOCKS_X, BLOCKS_Y, FLAT]] = *blocks, one.is_flat
-        row[BLOCK_ENTRY] = sum(len(first) for first in quad_first)
-        tile.append(np.where(where < SHARED, where, where + tiles - SHARED).ravel())
-        quad_first.append(one.quads.first + quads)
+    return _joined([scenery_of(one) for one in maps])
+
+
+def _joined(maps: Sequence[MapScenery | None]) -> Scenery:
+    """Returns the arrays of maps one after the other, nothing of those that are not baked."""
+    layout = np.zeros((len(maps), LAYOUT_COLUMNS), np.int32)
+    origin, level = np.zeros((len(maps), 2), np.float32), np.zeros(len(maps), np.float32)
+    parts: dict[str, list[Any]] = {name: [] for name in ("tile", "height", "quad", "kind", "first")}
+    texel: list[list[U8]] = [[codes[:SHARED]] for codes in shared_tiles()]
+    tiles = SHARED
+    for number, one in enumerate(maps):
+        if one is None:
+            continue
+        origin[number], level[number] = one.origin, one.level
+        where, row = one.ground.tiles, layout[number]
+        row[[TILES_X, TILES_Y]] = where.shape[2], where.shape[1]
+        row[[NODES_X, NODES_Y]] = one.height.shape[1], one.height.shape[0]
+        row[[BLOCKS_X, BLOCKS_Y]] = one.height.shape[1] // 8, one.height.shape[0] // 8
+        for column, name in ((TILE_ENTRY, "tile"), (NODE_ENTRY, "height"), (BLOCK_ENTRY, "first")):
+            row[column] = sum(map(len, parts[name]))
+        row[FLAT] = one.is_flat
+        parts["first"].append(one.quads.first + sum(map(len, parts["quad"])))
+        parts["tile"].append(np.where(where < SHARED, where, where + tiles - SHARED).ravel())
+        parts["height"].append(one.height.ravel())
+        parts["quad"].append(one.quads.quad)
+        parts["kind"].append(one.quads.kind)
+        for codes, of_map in zip(texel, one.ground.texel, strict=True):
+            codes.append(of_map[SHARED:])
         tiles += len(one.ground.texel[0]) - SHARED
-        entries, nodes, quads = (
-            entries + where.size,
-            nodes + one.height.size,
-            quads + len(one.quads.quad),
-        )
-    shared = parts[0].ground.texel
-    levels = [
-        np.concatenate([shared[k][:SHARED], *(one.ground.texel[k][SHARED:] for one in parts)])
-        for k in range(TEXTURE_LEVELS)
-    ]
-    sizes = [level.size for level in levels]
+    levels = [np.concatenate(codes) for codes in texel]
+
+    def joined(name: str, kind: Any, *shape: int) -> NDArray[Any]:
+        return np.concatenate([np.zeros((0, *shape)), *parts[name]]).astype(kind)
+
     return Scenery(
-        origin=np.stack([one.origin for one in parts]).astype(np.float32),
-        level=np.array([one.level for one in parts], np.float32),
+        origin=origin,
+        level=level,
         layout=layout,
-        tile=np.concatenate(tile).astype(np.int32),
-        texel=np.concatenate([level.ravel() for level in levels]),
-        texel_first=np.cumsum([0, *sizes[:-1]]).astype(np.int64),
+        tile=joined("tile", np.int32),
+        texel=np.concatenate([codes.ravel() for codes in levels]),
+        texel_first=np.cumsum([0, *(codes.size for codes in levels[:-1])]).astype(np.int64),
         colour=code_colours(),
         code_class=code_classes(),
-        height=np.concatenate([one.height.ravel() for one in parts]),
-        quad=np.concatenate([one.quads.quad for one in parts]),
-        quad_kind=np.concatenate([one.quads.kind for one in parts]),
-        quad_first=np.concatenate(quad_first),
+        height=joined("height", np.float32),
+        quad=joined("quad", np.float32, QUAD_COLUMNS),
+        quad_kind=joined("kind", np.uint8),
+        quad_first=joined("first", np.int32),
         **make_shapes()._asdict(),
     )

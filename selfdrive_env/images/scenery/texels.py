@@ -42,9 +42,12 @@ from selfdrive_env.state.scenery import (
     Material,
 )
 
-__all__ = ["Baked", "bake_ground"]
+__all__ = ["SHARED", "Baked", "bake_ground", "shared_tiles"]
 
-SOURCES = ("images/scenery/texels.py", "kernels", "compiler", "state")
+SOURCES = (
+    *("images/scenery/texels.py", "kernels/surface.py", "kernels/math", "kernels/dynamics"),
+    *("compiler", "state"),
+)
 SAMPLES = 2 * TILE_TEXELS
 """Along the edge of a tile."""
 
@@ -52,8 +55,8 @@ TILE = TILE_TEXELS * TEXEL
 """[m]"""
 
 TILE_CELLS = round(TILE / CELL)
-FIRST_TILE = 2
-"""Tiles before it are shared: grass, and nothing."""
+SHARED = 2
+"""Tiles that all maps share: grass, and nothing."""
 
 FAST_ROAD = 17.0
 """Speed limit from which there is no pavement beside a road [m/s]."""
@@ -362,20 +365,19 @@ def bake_ground(one: CompiledMap, deck: npt.NDArray[np.bool_]) -> Baked:
     tile_sheet = np.repeat(painted.sheet, [len(rows) for rows in spans])
     places = np.concatenate([np.zeros((0, 2), np.int64), *spans])
     wanted[tile_sheet, places[:, 0], places[:, 1]] = True
-    tiles = np.where(wanted, np.cumsum(wanted.ravel()).reshape(wanted.shape) + FIRST_TILE - 1, 0)
+    tiles = np.where(wanted, np.cumsum(wanted.ravel()).reshape(wanted.shape) + SHARED - 1, 0)
     tiles[1][~wanted[1]] = 1
-    number = tiles[tile_sheet, places[:, 0], places[:, 1]] - FIRST_TILE
+    number = tiles[tile_sheet, places[:, 0], places[:, 1]] - SHARED
     polygon = np.repeat(np.arange(len(painted.material)), [len(rows) for rows in spans])
     order = np.argsort(number, kind="stable")
     count = int(wanted.sum())
     listed_first = np.searchsorted(number[order], np.arange(count + 1))
     texel = [
-        np.zeros((count + FIRST_TILE, TILE_TEXELS >> k, TILE_TEXELS >> k), np.uint8)
-        for k in range(TEXTURE_LEVELS)
+        np.concatenate([codes, np.zeros((count, *codes.shape[1:]), np.uint8)])
+        for codes in shared_tiles()
     ]
-    _fill_shared(texel)
     _compiled()(
-        *(codes[FIRST_TILE:] for codes in texel),
+        *(codes[SHARED:] for codes in texel),
         one.grid,
         one.lanes.segment,
         deck,
@@ -450,13 +452,16 @@ def _fast_cells(one: CompiledMap) -> U8:
     return (limit >= FAST_ROAD).astype(np.uint8)
 
 
-def _fill_shared(texel: list[U8]) -> None:
-    """Fills in the tiles of grass and of nothing."""
-    for level, codes in enumerate(texel):
-        edge = codes.shape[1]
+@functools.cache
+def shared_tiles() -> list[U8]:
+    """Returns the tiles of grass and of nothing at each level, [2, edge, edge] each."""
+    out = []
+    for level in range(TEXTURE_LEVELS):
+        edge = TILE_TEXELS >> level
         i, j = np.meshgrid(np.arange(edge, dtype=np.uint32), np.arange(edge, dtype=np.uint32))
         word = i * np.uint32(73856093) ^ j * np.uint32(19349663)
         word = (word ^ (word >> np.uint32(13))) * np.uint32(1274126177)
         shade = (word ^ (word >> np.uint32(16))) & np.uint32(3)
-        codes[0] = GRASS * SHADES + (shade if level < 3 else 0)
-        codes[1] = CLEAR
+        grass = GRASS * SHADES + (shade if level < 3 else np.zeros_like(shade))
+        out.append(np.stack([grass, np.full_like(grass, CLEAR)]).astype(np.uint8))
+    return out

@@ -1,4 +1,4 @@
-"""Bodies, lights and signs of a camera picture: up to four boxes each, with textures."""
+"""Bodies of a camera picture: up to four boxes each, with textures, and their shadows."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.images.camera.eye import fog_share, seen_at, slope_at
-from selfdrive_env.kernels.images.camera.faces import draw_face, narrow, row_range, cross
-from selfdrive_env.kernels.images.camera.eye import SUN_SHARE
-from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
-from selfdrive_env.state.road import (
-    LINE_COS,
-    LINE_SIN,
-    LINE_X0,
-    LINE_X1,
-    LINE_Y0,
-    LINE_Y1,
-    LINE_Z,
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.kernels.images.camera.eye import (
+    SUN_SHARE,
+    fog_of,
+    fog_share,
+    pack,
+    seen_at,
+    slope_at,
 )
+from selfdrive_env.kernels.images.camera.faces import cross, draw_face, narrow, row_range
+from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
 from selfdrive_env.state.scenery import (
     FACE_FRONT,
     FACE_REAR,
@@ -35,48 +33,30 @@ from selfdrive_env.state.scenery import (
     PART_TOP_WIDE,
     PART_WIDE,
     ROLE_BRAKE,
-    ROLE_GREEN,
     ROLE_PAINT,
-    ROLE_RED,
     ROLE_TAIL,
-    ROLE_YELLOW,
-    ROLES,
-    ImageClass,
 )
-from selfdrive_env.state.world import ABSENT, GREEN, RED, STOP_SIGN, YELLOW
+from selfdrive_env.state.world import ABSENT
 
-__all__ = ["LIGHT_KIND", "SIGN_KIND", "draw_bodies", "draw_deck", "draw_signs"]
+__all__ = ["draw_bodies", "draw_body", "is_in_view", "lamp_word", "light_colours", "light_on"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
-WHOLE_GAIN = np.float32(256.0)
+FULL = np.float32(255.0)
 LEAST = np.float32(1.0e-6)
 
-LIGHT_KIND, SIGN_KIND = 8, 9
-"""Rows of `Scenery.part` after those of `config.BODY_TYPES`."""
-
-LIGHT_CLASS, SIGN_CLASS = int(ImageClass.TRAFFIC_LIGHT), int(ImageClass.STOP_SIGN)
-WALL_CLASS = int(ImageClass.STRUCTURE)
-LIGHT_SIZE = np.float32(0.36)  # [m]
-LIGHT_HEIGHT = np.float32(4.4)  # [m]
-SIGN_SIZE = np.float32(0.8)  # [m]
-SIGN_HEIGHT = np.float32(2.9)  # [m]
-ASIDE = np.float32(1.1)  # from the end of the stop line [m]
-BEYOND = np.float32(2.0)  # of a light from the line, along the road [m]
-SIGN_REACH = np.float32(150.0)  # [m]
 
 BRAKES = np.float32(-0.6)  # acceleration from which brake lights are on [m/s^2]
 STANDS = np.float32(0.1)  # speed below which they are [m/s]
-DARK = np.float32(0.22)  # brightness of lenses that are off
 SHADOW_WIDER = np.float32(0.12)  # [m]
 SHADOW_SHARE = np.float32(0.4)  # of the body's height that casts the drawn shadow
 SHADOW_LONGEST = np.float32(1.6)  # [m]
-SHADOW_LIGHT = np.int32(140)  # what it leaves of the ground, of 256
+SHADOW_REACH = np.float32(80.0)  # [m]
+SHADOW_LIGHT = 140  # what it leaves of the ground, of 256
 SHADOW_FIT = np.float32(0.04)  # the ground lies within so much of the depth of a shadow
 LOWEST_SUN = np.float32(0.2)
-EIGHT = np.int32(8)
 
 
 @inline
@@ -108,12 +88,12 @@ def draw_body(
     """Draws all faces of a body that are seen.
 
     Args:
-        image: [H, W, 3].
-        nearness: [H, W] [1/m].
-        owner: [H, W], or empty.
+        image: [3 H W].
+        nearness: [H W] [1/m].
+        owner: [H W], or empty.
         touched: Likewise.
         scenery: `Scenery`.
-        role: Colour of each role, [roles, 3].
+        role: Colour of each role in a word, [roles].
         eye: The camera.
         air: The light.
         kind: Row of `Scenery.part`.
@@ -137,10 +117,6 @@ def draw_body(
     if not is_in_view(eye, ou, ov, depth, HALF * (length + width + height)):
         return count
     share = fog_share(air, max(depth, ZERO))
-    fog_r = np.int32(WHOLE_GAIN * share * air.fog_red)
-    fog_g = np.int32(WHOLE_GAIN * share * air.fog_green)
-    fog_b = np.int32(WHOLE_GAIN * share * air.fog_blue)
-    clear = WHOLE_GAIN * (ONE - share)
     part = scenery.part
     for number in range(MOST_PARTS):
         if scenery.part_texture[kind, number, 0] < 0:
@@ -185,14 +161,13 @@ def draw_body(
             ex, ey, ez = ax * cos - ay * sin, ax * sin + ay * cos, az + ax * slope
             hx, hy, hz = bx * cos - by * sin, bx * sin + by * cos, bz * height + bx * slope
             nx, ny, nz = cross(ex, ey, ez, hx, hy, hz)
-            gain = np.int32(clear * light_on(air, nx, ny, nz))
+            fog = fog_of(air, share, light_on(air, nx, ny, nz))
             ou, ov, ow = seen_at(eye, dx + px, dy + py, dz + pz)
             au, av, aw = seen_at(eye, ex, ey, ez)
             bu, bv, bw = seen_at(eye, hx, hy, hz)
             texture = scenery.texture[scenery.part_texture[kind, number, which]]
             count += draw_face(
-                image, nearness, owner, touched, texture, flipped, role, code, gain,
-                fog_r, fog_g, fog_b, eye.near, 0,
+                image, nearness, owner, touched, texture, flipped, role, code, eye, fog, 0,
                 ou, ov, ow, au, av, aw, bu, bv, bw, before, after,
             )  # fmt: skip
     return count
@@ -201,9 +176,7 @@ def draw_body(
 @njit
 def draw_shadow(image, nearness, eye, air, x, y, z, cos, sin, slope, length, width, height):
     """Darkens the ground below a body, and beside it away from the sun."""
-    way = min(
-        SHADOW_SHARE * height / max(air.sun_z, LOWEST_SUN), SHADOW_LONGEST
-    )
+    way = min(SHADOW_SHARE * height / max(air.sun_z, LOWEST_SUN), SHADOW_LONGEST)
     dx, dy = x - eye.x - way * HALF * air.sun_x, y - eye.y - way * HALF * air.sun_y
     long = HALF * length + SHADOW_WIDER + HALF * way * abs(air.sun_x * cos + air.sun_y * sin)
     wide = HALF * width + SHADOW_WIDER + HALF * way * abs(air.sun_y * cos - air.sun_x * sin)
@@ -214,7 +187,7 @@ def draw_shadow(image, nearness, eye, air, x, y, z, cos, sin, slope, length, wid
         return
     au, av, aw = seen_at(eye, TWO * long * cos, TWO * long * sin, TWO * long * slope)
     bu, bv, bw = seen_at(eye, -TWO * wide * sin, TWO * wide * cos, ZERO)
-    rows, columns = nearness.shape
+    rows, columns = eye.height, eye.width
     nx, ny, nz = cross(au, av, aw, bu, bv, bw)
     volume = ou * nx + ov * ny + ow * nz
     if abs(volume) < LEAST:
@@ -237,30 +210,41 @@ def draw_shadow(image, nearness, eye, air, x, y, z, cos, sin, slope, length, wid
         first, last = narrow(side * e2x, side * (e2y * y + e2z), first, last, columns)
         first, last = narrow(side * e3x, side * (e3y * y + e3z), first, last, columns)
         first, last = narrow(inverse * nx, base, first, last, columns)
-        for column in range(first, last):
+        for column in range(first + warp_lane(), last, warp_size()):
             close = base + inverse * nx * (np.float32(column) + HALF)
-            if abs(close - nearness[row, column]) > SHADOW_FIT * close:
+            pixel = row * columns + column
+            if abs(close - nearness[pixel]) > SHADOW_FIT * close:
                 continue
-            for channel in range(3):
-                image[row, column, channel] = (
-                    np.int32(image[row, column, channel]) * SHADOW_LIGHT
-                ) >> EIGHT
-
-
-@njit
-def light_roles(scenery, role, air):
-    """Fills in the colours of all roles under the sun."""
-    for number in range(ROLES):
-        role[number, 0] = min(np.float32(scenery.role[number, 0]) * air.red, np.float32(255.0))
-        role[number, 1] = min(np.float32(scenery.role[number, 1]) * air.green, np.float32(255.0))
-        role[number, 2] = min(np.float32(scenery.role[number, 2]) * air.blue, np.float32(255.0))
+            for channel in range(3 * pixel, 3 * pixel + 3):
+                image[channel] = np.uint8((np.int64(image[channel]) * SHADOW_LIGHT) >> 8)
+    warp_barrier()
 
 
 @inline
-def set_role(role, number, colour, brightness):
-    """Gives a role a colour, in a light of its own."""
-    for channel in range(3):
-        role[number, channel] = np.uint8(np.float32(colour[channel]) * brightness)
+def lit_word(colour, air):
+    """Returns a colour under the sun in one word."""
+    return pack(
+        min(np.float32(colour[0]) * air.red, FULL),
+        min(np.float32(colour[1]) * air.green, FULL),
+        min(np.float32(colour[2]) * air.blue, FULL),
+    )
+
+
+@inline
+def lamp_word(colour, brightness):
+    """Returns the colour of a lamp in one word."""
+    return pack(
+        np.float32(colour[0]) * brightness,
+        np.float32(colour[1]) * brightness,
+        np.float32(colour[2]) * brightness,
+    )
+
+
+@njit
+def light_colours(lit, colour, air):
+    """Fills in words for colours under the sun."""
+    for number in range(warp_lane(), colour.shape[0], warp_size()):
+        lit[number] = lit_word(colour[number], air)
 
 
 @njit
@@ -279,19 +263,15 @@ def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role
             half = HALF * bodies.wheelbase[world, other]
             x, y = agents.x[world, other] + half * cos, agents.y[world, other] + half * sin
             length, width = bodies.length[world, other], bodies.width[world, other]
-            dx, dy = x - eye.x, y - eye.y
-            reach = eye.far + length
-            if dx * dx + dy * dy > reach * reach:
+            z, height = agents.z[world, other], scenery.body_height[kind]
+            u, v, depth = seen_at(eye, x - eye.x, y - eye.y, z + HALF * height - eye.z)
+            if not is_in_view(eye, u, v, depth, HALF * (length + width + height)):
                 continue
-            if dx * eye.ahead_x + dy * eye.ahead_y + length + width < (
-                -abs(eye.ahead_z) * eye.far
-            ):
-                continue
-            z = agents.z[world, other]
             slope = slope_at(model.lanes, np.int64(agents.segment[world, other]))
             slope = slope * agents.angle_cos[world, other]
-            height = scenery.body_height[kind]
             if turn == 0:
+                if depth > SHADOW_REACH:
+                    continue
                 draw_shadow(
                     image, nearness, eye, air, x, y, z, cos, sin, slope, length, width, height
                 )
@@ -301,13 +281,11 @@ def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role
                 DRAW_PAINT, 0,
             )[0]  # fmt: skip
             colour = scenery.paint[np.int64(paint * np.float32(scenery.paint.shape[0]))]
-            role[ROLE_PAINT, 0] = np.float32(colour[0]) * min(air.red, ONE)
-            role[ROLE_PAINT, 1] = np.float32(colour[1]) * min(air.green, ONE)
-            role[ROLE_PAINT, 2] = np.float32(colour[2]) * min(air.blue, ONE)
+            role[ROLE_PAINT] = lit_word(colour, air)
             slows = agents.acceleration[world, other] < BRAKES
             slows = slows or abs(agents.speed[world, other]) < STANDS
             lamp = scenery.role[ROLE_BRAKE] if slows else scenery.role[ROLE_TAIL]
-            set_role(role, ROLE_TAIL, lamp, ONE)
+            role[ROLE_TAIL] = lamp_word(lamp, ONE)
             code = np.int32(scenery.body_class[kind]) + np.int32(256) * np.int32(other + 1)
             count = draw_body(
                 image, nearness, owner, touched, scenery, role, eye, air, kind, code,
@@ -315,59 +293,3 @@ def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role
             )  # fmt: skip
             if box.shape[0] > 0:
                 box[other, 5] = count
-
-
-@njit
-def draw_signs(image, nearness, owner, touched, model, data, scenery, role, eye, air, world):
-    """Draws the traffic light, or the stop sign, at the right end of each stop line."""
-    signs = model.signs
-    map_index = data.worlds.map[world]
-    first = np.int64(signs.map_line_first[map_index])
-    lines = np.int64(signs.map_line_first[map_index + 1]) - first
-    for number in range(lines):
-        line = signs.line[first + number]
-        x, y = line[LINE_X1], line[LINE_Y1]
-        if (x - eye.x) * (x - eye.x) + (y - eye.y) * (y - eye.y) > SIGN_REACH * SIGN_REACH:
-            continue
-        out_x, out_y = x - line[LINE_X0], y - line[LINE_Y0]
-        long = np.float32(math.sqrt(out_x * out_x + out_y * out_y)) + LEAST
-        x, y = x + ASIDE * out_x / long, y + ASIDE * out_y / long
-        cos, sin = line[LINE_COS], line[LINE_SIN]
-        colour = data.lights.line_colour[world, number]
-        if colour == STOP_SIGN:
-            draw_body(
-                image, nearness, owner, touched, scenery, role, eye, air, SIGN_KIND, SIGN_CLASS,
-                x, y, line[LINE_Z], -cos, -sin, ZERO, SIGN_SIZE, SIGN_SIZE, SIGN_HEIGHT,
-            )  # fmt: skip
-            continue
-        x, y = x + BEYOND * cos, y + BEYOND * sin
-        set_role(role, ROLE_RED, scenery.role[ROLE_RED], ONE if colour == RED else DARK)
-        set_role(role, ROLE_YELLOW, scenery.role[ROLE_YELLOW], ONE if colour == YELLOW else DARK)
-        set_role(role, ROLE_GREEN, scenery.role[ROLE_GREEN], ONE if colour == GREEN else DARK)
-        draw_body(
-            image, nearness, owner, touched, scenery, role, eye, air, LIGHT_KIND, LIGHT_CLASS,
-            x, y, line[LINE_Z], -cos, -sin, ZERO, LIGHT_SIZE, LIGHT_SIZE, LIGHT_HEIGHT,
-        )  # fmt: skip
-
-
-@njit
-def draw_deck(image, nearness, owner, touched, scenery, role, eye, air, quad):
-    """Draws a wall of a bridge, both sides of it."""
-    wall = scenery.quad[quad]
-    ox, oy, oz = wall[0] - eye.x, wall[1] - eye.y, wall[2] - eye.z
-    ou, ov, ow = seen_at(eye, ox, oy, oz)
-    radius = abs(wall[3]) + abs(wall[4]) + abs(wall[8])
-    if not is_in_view(eye, ou, ov, ow, radius):
-        return
-    au, av, aw = seen_at(eye, wall[3], wall[4], wall[5])
-    bu, bv, bw = seen_at(eye, wall[6], wall[7], wall[8])
-    nx, ny, nz = cross(wall[3], wall[4], wall[5], wall[6], wall[7], wall[8])
-    away = ONE if ox * nx + oy * ny + oz * nz < ZERO else -ONE
-    share = fog_share(air, max(ow, ZERO))
-    gain = np.int32(WHOLE_GAIN * (ONE - share) * light_on(air, away * nx, away * ny, away * nz))
-    draw_face(
-        image, nearness, owner, touched, scenery.texture[0], 0, role, WALL_CLASS, gain,
-        np.int32(WHOLE_GAIN * share * air.fog_red), np.int32(WHOLE_GAIN * share * air.fog_green),
-        np.int32(WHOLE_GAIN * share * air.fog_blue), eye.near, 1,
-        ou, ov, ow, au, av, aw, bu, bv, bw, ZERO, ZERO,
-    )  # fmt: skip

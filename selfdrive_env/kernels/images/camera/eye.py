@@ -16,12 +16,14 @@ from selfdrive_env.kernels.math.elementary import direction, exponential
 from selfdrive_env.kernels.math.random import DRAW_WEATHER, uniforms
 from selfdrive_env.state.road import SEG_LENGTH, SEG_Z
 
-__all__ = ["Air", "Eye", "eye_of", "fog_share", "seen_at", "slope_at", "weather"]
+__all__ = ["Air", "Eye", "blend", "eye_of", "fog_of", "fog_share", "pack", "seen_at", "slope_at", "weather"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 
+WHOLE_GAIN = np.float32(256.0)
+OUTER, INNER, BYTE = 0xFF00FF, 0x00FF00, 0xFF  # channels of a word
 CLEAR_AIR = np.float32(1.0 / 2500.0)  # extinction without fog [1/m]
 THICKEST = np.float32(20.0)
 DIMMEST, BRIGHTEST = np.float32(0.62), np.float32(1.08)  # of the light, sun low and high
@@ -70,6 +72,12 @@ class Eye(NamedTuple):
 
     far: np.float32
     """[m]"""
+
+    width: int
+    """[pixels]"""
+
+    height: int
+    """[pixels]"""
 
 
 class Air(NamedTuple):
@@ -157,6 +165,8 @@ def eye_of(camera, x, y, z, cos, sin, slope):
         HALF * np.float32(camera.height),
         camera.near,
         camera.far,
+        np.int64(camera.width),
+        np.int64(camera.height),
     )
 
 
@@ -173,6 +183,37 @@ def seen_at(eye, dx, dy, dz):
 def fog_share(air, distance):
     """Returns how much of what is seen at a distance is fog."""
     return ONE - exponential(-min(air.extinction * distance, THICKEST))
+
+
+@inline
+def pack(red, green, blue):
+    """Returns a colour in one word, red in its lowest byte; channels are from 0 to 255."""
+    return np.int64(red) | (np.int64(green) << 8) | (np.int64(blue) << 16)
+
+
+@inline
+def fog_of(air, share, light):
+    """Returns what `blend` needs to light a colour and to mix it with a share of fog.
+
+    Args:
+        air: `Air`.
+        share: From 0 to 1.
+        light: On the colour, from 0 to 1.
+    """
+    whole = WHOLE_GAIN * share
+    return (
+        np.int64(WHOLE_GAIN * (ONE - share) * light),
+        np.int64(whole * air.fog_red) | (np.int64(whole * air.fog_blue) << 16),
+        np.int64(whole * air.fog_green),
+    )
+
+
+@inline
+def blend(word, gain, red_and_blue, green):
+    """Returns a colour, in one word, times `gain` of 256, with what is added to each channel."""
+    outer = ((word & OUTER) * gain + red_and_blue) >> 8
+    inner = ((word >> 8) & BYTE) * gain + green
+    return (outer & OUTER) | (inner & INNER)
 
 
 @njit

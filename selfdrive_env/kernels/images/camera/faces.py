@@ -12,15 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.kernels.images.camera.eye import blend
 
-__all__ = ["cross", "draw_face", "narrow", "pixel_after", "row_range"]
+__all__ = ["cross", "draw_face", "narrow", "pixel_after", "put_pixel", "row_range"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 LEAST = np.float32(1.0e-12)
-FULL = np.int32(255)
-EIGHT = np.int32(8)
 
 
 @inline
@@ -63,10 +63,18 @@ def row_range(v0, z0, v1, z1, v2, z2, v3, z3, near, rows):
     return first, pixel_after(max(max(v0, v1), max(v2, v3)), rows)
 
 
+@inline
+def put_pixel(image, pixel, word):
+    """Writes a colour to a pixel."""
+    image[3 * pixel] = np.uint8(word & 255)
+    image[3 * pixel + 1] = np.uint8((word >> 8) & 255)
+    image[3 * pixel + 2] = np.uint8(word >> 16)
+
+
 @njit
 def draw_face(
-    image, nearness, owner, touched, texture, flipped, role, code, gain, fog_r, fog_g, fog_b, near,
-    two_sided, ox, oy, oz, ax, ay, az, bx, by, bz, before, after,
+    image, nearness, owner, touched, texture, flipped, role, code, eye, fog, two_sided,
+    ox, oy, oz, ax, ay, az, bx, by, bz, before, after,
 ):  # fmt: skip
     """Draws a face with two parallel edges, where nothing nearer is.
 
@@ -74,19 +82,16 @@ def draw_face(
     leads to the left of B.
 
     Args:
-        image: [H, W, 3].
-        nearness: 1 / depth of what is drawn so far, [H, W] [1/m].
-        owner: Class and agent of each pixel, [H, W], or empty.
+        image: Red, green and blue of all pixels, rows from the top, [3 H W].
+        nearness: 1 / depth of what is drawn so far, [H W] [1/m].
+        owner: Class and agent of each pixel, [H W], or empty.
         touched: Agent drawn last at each pixel, likewise.
         texture: Roles, [rows, columns].
         flipped: Whether its columns run against A.
-        role: Colour of each role, [roles, 3].
+        role: Colour of each role in a word, [roles].
         code: What `owner` is set to; of an agent also what `touched` is.
-        gain: What colours are multiplied with, of 256.
-        fog_r: Red that is added, of 65,536.
-        fog_g: Likewise.
-        fog_b: Likewise.
-        near: Least depth [m].
+        eye: The camera.
+        fog: Of `fog_of`.
         two_sided: Whether its back is seen, too.
         ox: Corner O; likewise oy and oz.
         oy: Corner.
@@ -103,7 +108,7 @@ def draw_face(
     Returns:
         How many pixels came to be touched by this agent.
     """
-    rows, columns = nearness.shape
+    rows, columns = eye.height, eye.width
     nx, ny, nz = cross(ax, ay, az, bx, by, bz)
     volume = ox * nx + oy * ny + oz * nz
     count = 0
@@ -116,7 +121,7 @@ def draw_face(
     px, py, pz = ox + ax, oy + ay, oz + az
     qx, qy, qz = px + bx - after * ax, py + by - after * ay, pz + bz - after * az
     rx, ry, rz = ox + bx + before * ax, oy + by + before * ay, oz + bz + before * az
-    top, bottom = row_range(oy, oz, py, pz, qy, qz, ry, rz, near, rows)
+    top, bottom = row_range(oy, oz, py, pz, qy, qz, ry, rz, eye.near, rows)
     if top >= bottom:
         return count
     e0x, e0y, e0z = cross(ox, oy, oz, px, py, pz)
@@ -129,8 +134,9 @@ def draw_face(
     most_column, most_row = texture.shape[1] - 1, texture.shape[0] - 1
     scale_s, scale_t = inverse * wide, inverse * high
     labelled = owner.shape[0] > 0
-    limit = ONE / near
-    near_slope = -nx * inverse
+    limit = ONE / eye.near
+    rise = nx * inverse
+    gain, red_and_blue, green = fog
 
     for row in range(top, bottom):
         y = np.float32(row) + HALF
@@ -139,12 +145,12 @@ def draw_face(
         first, last = narrow(side * e1x, side * (e1y * y + e1z), first, last, columns)
         first, last = narrow(side * e2x, side * (e2y * y + e2z), first, last, columns)
         first, last = narrow(side * e3x, side * (e3y * y + e3z), first, last, columns)
-        first, last = narrow(-near_slope, nearest, first, last, columns)
-        first, last = narrow(near_slope, limit - nearest, first, last, columns)
+        first, last = narrow(rise, nearest, first, last, columns)
+        first, last = narrow(-rise, limit - nearest, first, last, columns)
         s_row, t_row = scale_s * (sy * y + sz), scale_t * (ty * y + tz)
-        for column in range(first, last):
+        for column in range(first + warp_lane(), last, warp_size()):
             x = np.float32(column) + HALF
-            close = nearest + inverse * nx * x
+            close = nearest + rise * x
             depth = ONE / close
             u = np.int64(max((s_row + scale_s * sx * x) * depth, ZERO))
             v = np.int64(max((t_row + scale_t * tx * x) * depth, ZERO))
@@ -154,15 +160,15 @@ def draw_face(
             found = np.int64(texture[v, u])
             if found == 0:
                 continue
-            if labelled and touched[row, column] != code:
-                touched[row, column] = code
+            pixel = row * columns + column
+            if labelled and touched[pixel] != code:
+                touched[pixel] = code
                 count += 1
-            if close <= nearness[row, column]:
+            if close <= nearness[pixel]:
                 continue
-            nearness[row, column] = close
-            image[row, column, 0] = min((np.int32(role[found, 0]) * gain + fog_r) >> EIGHT, FULL)
-            image[row, column, 1] = min((np.int32(role[found, 1]) * gain + fog_g) >> EIGHT, FULL)
-            image[row, column, 2] = min((np.int32(role[found, 2]) * gain + fog_b) >> EIGHT, FULL)
+            nearness[pixel] = close
+            put_pixel(image, pixel, blend(np.int64(role[found]), gain, red_and_blue, green))
             if labelled:
-                owner[row, column] = code
+                owner[pixel] = code
+    warp_barrier()
     return count

@@ -11,11 +11,19 @@ import math
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
-from selfdrive_env.kernels.images.camera.eye import fog_share, mix, seen_at
-from selfdrive_env.kernels.images.camera.faces import cross, narrow, row_range
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.compiler.vectors import put_three
+from selfdrive_env.kernels.images.camera.eye import (
+    blend,
+    fog_of,
+    fog_share,
+    mix,
+    pack,
+    seen_at,
+)
+from selfdrive_env.kernels.images.camera.faces import cross, narrow, put_pixel, row_range
 from selfdrive_env.state.scenery import (
     CLEAR,
-    FLAT,
     NODE,
     NODE_ENTRY,
     NODES_X,
@@ -34,15 +42,10 @@ HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 TINY = np.float32(1.0e-6)
-FULL = np.int32(255)
-EIGHT = np.int32(8)
-WHOLE_GAIN = np.float32(256.0)
-COLOUR_GAIN = np.float32(65536.0)
 PER_TEXEL = np.float32(1.0 / TEXEL)
 TEXEL_EDGE = np.float32(TEXEL)
 BLUR = np.float32(1.1)  # texels are at most so much narrower than pixels
 NODE_EDGE = np.float32(NODE)
-NODE_TEXELS = np.float32(NODE / TEXEL)
 LEVELS = TEXTURE_LEVELS
 UNIT = np.float32(65536.0)  # steps along a row are whole numbers of 1 / 65,536 texel
 MOST = np.float32(1.0e9)  # texels from the origin that are counted
@@ -50,9 +53,8 @@ FADES = np.float32(1.0 / 128.0)  # less fog than this is not drawn
 COARSE = 4  # cells along the edge of a coarse one
 FINE_REACH = np.float32(120.0)  # [m]
 COARSE_REACH = np.float32(480.0)  # [m]
-SINK = np.float32(0.02)  # by how much hills lie below the decks of bridges [m]
 SUN_SIZE = np.float32(0.035)  # radius of the sun [rad]
-LOWEST = np.float32(0.2)  # the camera is at least so far above level ground [m]
+SUNNY = 0xD6F6FF  # colour of the sun
 BACK = np.float32(12.0)  # so far behind the camera cells are drawn, too [m]
 
 
@@ -68,27 +70,56 @@ def level_of(distance, eye):
     return level
 
 
+@inline
+def share_at(air, distance):
+    """Returns how much of the ground at a distance is fog, nothing where it is next to nothing."""
+    share = fog_share(air, distance)
+    return share if share >= FADES else ZERO
+
+
+@inline
+def fall_of(eye, row):
+    """Returns by how much the rays of a row fall on a unit of depth."""
+    v = (np.float32(row) + HALF - eye.middle_v) / eye.focal
+    return -(eye.ahead_z + v * eye.down_z)
+
+
+@inline
+def sees_ground(eye, row, above):
+    """Whether a row sees level ground so far below the camera."""
+    return fall_of(eye, row) * eye.far * eye.far > above
+
+
 @njit
-def draw_sky(image, nearness, owner, eye, air):
-    """Fills a picture: sky down to the horizon, far ground below it."""
-    rows, columns = nearness.shape
-    labelled = owner.shape[0] > 0
-    for row in range(rows):
-        v = (np.float32(row) + HALF - eye.middle_v) / eye.focal
-        up = eye.ahead_z + v * eye.down_z
-        share = min(TWO * max(up, ZERO), ONE)
+def draw_sky(image, nearness, owner, eye, air, above):
+    """Fills the rows of a picture that see no level ground so far below the camera."""
+    columns = eye.width
+    for row in range(eye.height):
+        if sees_ground(eye, row, above):
+            continue
+        share = min(TWO * max(-fall_of(eye, row), ZERO), ONE)
         share = share * (TWO - share)
-        red = np.uint8(mix(air.fog_red, air.zenith_red, share))
-        green = np.uint8(mix(air.fog_green, air.zenith_green, share))
-        blue = np.uint8(mix(air.fog_blue, air.zenith_blue, share))
-        for column in range(columns):
-            image[row, column, 0] = red
-            image[row, column, 1] = green
-            image[row, column, 2] = blue
-            nearness[row, column] = ZERO
-        if labelled:
-            for column in range(columns):
-                owner[row, column] = 0
+        word = pack(
+            mix(air.fog_red, air.zenith_red, share),
+            mix(air.fog_green, air.zenith_green, share),
+            mix(air.fog_blue, air.zenith_blue, share),
+        )
+        first = row * columns
+        for pixel in range(first + warp_lane(), first + columns - 1, warp_size()):
+            put_three(image, 3 * pixel, np.uint32(word))
+        if warp_lane() == 0:
+            put_pixel(image, first + columns - 1, word)
+        fill(nearness, first, columns, ZERO)
+        if owner.shape[0] > 0:
+            fill(owner, first, columns, 0)
+    warp_barrier()
+
+
+@inline
+def fill(plane, first, count, value):
+    """Sets a row of pixels to a value."""
+    for pixel in range(first + warp_lane(), first + count, warp_size()):
+        plane[pixel] = value
 
 
 @njit
@@ -97,100 +128,83 @@ def draw_sun(image, nearness, eye, air):
     u, v, depth = seen_at(eye, air.sun_x, air.sun_y, air.sun_z)
     if depth <= TINY:
         return
-    rows, columns = nearness.shape
     u, v = u / depth, v / depth
     radius = SUN_SIZE * eye.focal
-    top, bottom = max(v - radius, ZERO), min(v + radius, np.float32(rows))
-    left, right = max(u - radius, ZERO), min(u + radius, np.float32(columns))
+    top, bottom = max(v - radius, ZERO), min(v + radius, np.float32(eye.height))
+    left, right = max(u - radius, ZERO), min(u + radius, np.float32(eye.width))
     if not (top < bottom and left < right):
         return
     for row in range(np.int64(top), np.int64(bottom)):
-        for column in range(np.int64(left), np.int64(right)):
+        for column in range(np.int64(left) + warp_lane(), np.int64(right), warp_size()):
             dx, dy = np.float32(column) + HALF - u, np.float32(row) + HALF - v
-            if dx * dx + dy * dy <= radius * radius and nearness[row, column] == ZERO:
-                image[row, column, 0] = FULL
-                image[row, column, 1] = max(image[row, column, 1], np.uint8(246))
-                image[row, column, 2] = max(image[row, column, 2], np.uint8(214))
-
-
-@inline
-def fog_of(air, distance):
-    """Returns gain, of 256, and what is added to red, green and blue, of 65,536."""
-    share = fog_share(air, distance)
-    if share < FADES:
-        share = ZERO
-    return (
-        np.int32(WHOLE_GAIN * (ONE - share)),
-        np.int32(WHOLE_GAIN * share * air.fog_red),
-        np.int32(WHOLE_GAIN * share * air.fog_green),
-        np.int32(WHOLE_GAIN * share * air.fog_blue),
-    )
+            pixel = row * eye.width + column
+            if dx * dx + dy * dy <= radius * radius and nearness[pixel] == ZERO:
+                put_pixel(image, pixel, SUNNY)
+    warp_barrier()
 
 
 @njit
-def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, behind):
-    """Draws level ground below the camera, to the horizon.
+def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
+    """Draws level ground below the camera, to the horizon, in all rows that see it.
 
     Args:
-        image: [H, W, 3].
-        nearness: [H, W] [1/m].
-        owner: [H, W], or empty.
-        lit: Colour of each code, [codes, 3].
+        image: [3 H W].
+        nearness: [H W] [1/m].
+        owner: [H W], or empty.
+        lit: Colour of each code in a word, [codes].
         scenery: `Scenery`.
         map_index: Map of the world.
         eye: The camera.
         air: The light.
-        behind: 1: only where nothing is drawn yet.
+        above: How far the camera is above the ground [m].
     """
-    rows, columns = nearness.shape
+    columns = eye.width
     layout, tile, texel = scenery.layout, scenery.tile, scenery.texel
     tiles_x = np.int64(layout[map_index, TILES_X])
     tiles_y = np.int64(layout[map_index, TILES_Y])
     entry = np.int64(layout[map_index, TILE_ENTRY])
     from_x = (eye.x - scenery.origin[map_index, 0]) * PER_TEXEL
     from_y = (eye.y - scenery.origin[map_index, 1]) * PER_TEXEL
-    above = max(eye.z - scenery.level[map_index], LOWEST)
-    labelled = owner.shape[0] > 0
     grass = np.int64(texel[0])
-    for row in range(rows):
-        v = (np.float32(row) + HALF - eye.middle_v) / eye.focal
-        fall = -(eye.ahead_z + v * eye.down_z)
-        if fall * eye.far * eye.far <= above:
+    for row in range(eye.height):
+        if not sees_ground(eye, row, above):
             continue
-        depth = above / fall
-        level = level_of(depth, eye)
-        mask, drop = np.int64(127), np.int64(level)
-        first = scenery.texel_first[level]
-        shift = 14 - 2 * drop
-        line = 7 - drop
+        v = (np.float32(row) + HALF - eye.middle_v) / eye.focal
+        depth = above / fall_of(eye, row)
+        drop = np.int64(level_of(depth, eye))
+        start = scenery.texel_first[drop]
+        shift, line = 14 - 2 * drop, 7 - drop
         step = depth * PER_TEXEL
         u = (HALF - eye.middle_u) / eye.focal
         x = from_x + step * (eye.ahead_x + u * eye.right_x + v * eye.down_x)
         y = from_y + step * (eye.ahead_y + u * eye.right_y + v * eye.down_y)
         x, y = min(max(x, -MOST), MOST), min(max(y, -MOST), MOST)
-        at_x, at_y = np.int64(x * UNIT), np.int64(y * UNIT)
         step_x = np.int64(step / eye.focal * eye.right_x * UNIT)
         step_y = np.int64(step / eye.focal * eye.right_y * UNIT)
-        gain, fog_r, fog_g, fog_b = fog_of(air, depth)
-        close = ONE / depth
-        for column in range(columns):
+        at_x = np.int64(x * UNIT) + step_x * warp_lane()
+        at_y = np.int64(y * UNIT) + step_y * warp_lane()
+        step_x, step_y = step_x * warp_size(), step_y * warp_size()
+        gain, red_and_blue, green = fog_of(air, share_at(air, depth), ONE)
+        first = row * columns
+        fill(nearness, first, columns, ONE / depth)
+        for pixel in range(first + warp_lane(), first + columns, warp_size()):
             i, j = at_x >> 16, at_y >> 16
             at_x += step_x
             at_y += step_y
-            if behind != 0 and nearness[row, column] > ZERO:
-                continue
             a, b = i >> 7, j >> 7
             code = grass
             if np.uint64(a) < np.uint64(tiles_x) and np.uint64(b) < np.uint64(tiles_y):
                 which = np.int64(tile[entry + b * tiles_x + a])
-                within = (((j & mask) >> drop) << line) + ((i & mask) >> drop)
-                code = np.int64(texel[first + (which << shift) + within])
-            image[row, column, 0] = (np.int32(lit[code, 0]) * gain + fog_r) >> EIGHT
-            image[row, column, 1] = (np.int32(lit[code, 1]) * gain + fog_g) >> EIGHT
-            image[row, column, 2] = (np.int32(lit[code, 2]) * gain + fog_b) >> EIGHT
-            nearness[row, column] = close
-            if labelled:
-                owner[row, column] = np.int32(scenery.code_class[code])
+                within = (((j & 127) >> drop) << line) + ((i & 127) >> drop)
+                code = np.int64(texel[start + (which << shift) + within])
+            word = blend(np.int64(lit[code]), gain, red_and_blue, green)
+            if pixel < first + columns - 1:
+                put_three(image, 3 * pixel, np.uint32(word))
+            else:
+                put_pixel(image, pixel, word)
+            if owner.shape[0] > 0:
+                owner[pixel] = np.int32(scenery.code_class[code])
+    warp_barrier()
 
 
 @njit
@@ -201,10 +215,10 @@ def draw_patch(
     """Draws a triangle O, O + A, O + B, or a parallelogram, of ground with its texels.
 
     Args:
-        image: [H, W, 3].
-        nearness: [H, W] [1/m].
-        owner: [H, W], or empty.
-        lit: Colour of each code, [codes, 3].
+        image: [3 H W].
+        nearness: [H W] [1/m].
+        owner: [H W], or empty.
+        lit: Colour of each code in a word, [codes].
         scenery: `Scenery`.
         sheet: Of the ground.
         map_index: Map of the world.
@@ -221,7 +235,7 @@ def draw_patch(
         by: Edge [m].
         bz: Edge [m].
     """
-    rows, columns = nearness.shape
+    rows, columns = eye.height, eye.width
     ou, ov, ow = seen_at(eye, ox - eye.x, oy - eye.y, oz - eye.z)
     au, av, aw = seen_at(eye, ax, ay, az)
     bu, bv, bw = seen_at(eye, bx, by, bz)
@@ -282,12 +296,13 @@ def draw_patch(
         drop = np.int64(level)
         start = scenery.texel_first[level]
         shift, line = 14 - 2 * drop, 7 - drop
-        gain, fog_r, fog_g, fog_b = fog_of(air, distance)
+        gain, red_and_blue, green = fog_of(air, share_at(air, distance), ONE)
         i_row, j_row = iy * y + iz, jy * y + jz
-        for column in range(first, last):
+        for column in range(first + warp_lane(), last, warp_size()):
             x = np.float32(column) + HALF
             close = base + rise * x
-            if close <= nearness[row, column]:
+            pixel = row * columns + column
+            if close <= nearness[pixel]:
                 continue
             depth = ONE / close
             i = np.int64((i_row + ix * x) * depth)
@@ -300,12 +315,11 @@ def draw_patch(
                 code = np.int64(texel[start + (which << shift) + within])
             if code == CLEAR:
                 continue
-            nearness[row, column] = close
-            image[row, column, 0] = (np.int32(lit[code, 0]) * gain + fog_r) >> EIGHT
-            image[row, column, 1] = (np.int32(lit[code, 1]) * gain + fog_g) >> EIGHT
-            image[row, column, 2] = (np.int32(lit[code, 2]) * gain + fog_b) >> EIGHT
+            nearness[pixel] = close
+            put_pixel(image, pixel, blend(np.int64(lit[code]), gain, red_and_blue, green))
             if labelled:
-                owner[row, column] = np.int32(scenery.code_class[code])
+                owner[pixel] = np.int32(scenery.code_class[code])
+    warp_barrier()
 
 
 @inline
