@@ -76,8 +76,11 @@ class Material(IntEnum):
 
 # Columns of Scenery.layout.
 (TILES_X, TILES_Y, TILE_ENTRY, NODES_X, NODES_Y, NODE_ENTRY, BLOCKS_X, BLOCKS_Y, BLOCK_ENTRY,
-    FLAT) = range(10)  # fmt: skip
-LAYOUT_COLUMNS = 10
+    SQUARE_ENTRY, FLAT) = range(11)  # fmt: skip
+LAYOUT_COLUMNS = 11
+
+SQUARE = 4
+"""Cells between nodes along the edge of a square of them."""
 
 # Columns of Scenery.quad: a corner, two edges from it [m].
 QUAD_COLUMNS = 9
@@ -138,6 +141,9 @@ class Scenery(NamedTuple):
 
     height: Annotated[F32, "node"]
     """Elevation of the ground at each node, rows from the south [m]."""
+
+    plain: Annotated[U8, "square"]
+    """1 where a square of 4 x 4 cells between nodes is as good as plane, rows from the south."""
 
     quad: Annotated[F32, "quad quad_column"]
     """Decks and walls of bridges, by blocks of 64 m: a corner x, y, z, and two edges [m]."""

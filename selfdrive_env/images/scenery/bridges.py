@@ -24,9 +24,9 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.scenery import DECK, NODE, QUAD_COLUMNS, WALL
+from selfdrive_env.state.scenery import DECK, NODE, QUAD_COLUMNS, SQUARE, WALL
 
-__all__ = ["Quads", "bridge_quads", "deck_segments", "ground_heights"]
+__all__ = ["Quads", "bridge_quads", "deck_segments", "ground_heights", "plain_squares"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -41,6 +41,9 @@ ROUNDS = 400
 
 FLAT = 0.03
 """A map is flat if its ground is all within so much [m]."""
+
+PLAIN = 0.04
+"""How far nodes of a square may lie beside its plane [m]."""
 
 DECK_LENGTH = 6.0
 """Of the pieces of a deck, about [m]."""
@@ -130,6 +133,25 @@ def ground_heights(one: CompiledMap, deck: Bools) -> tuple[F32, float, bool]:
     known = weight > 1e-3
     heights = np.where(known, total / np.where(known, weight, 1.0), level)
     return _spread(heights, known).astype(np.float32), level, False
+
+
+def plain_squares(height: F32) -> U8:
+    """Returns 1 for each square of cells whose nodes lie in one plane, [rows, columns].
+
+    Args:
+        height: At each node, [rows, columns] [m].
+    """
+    rows, columns = ((n - 1) // SQUARE for n in height.shape)
+    worst = np.zeros((rows, columns))
+    low = height[: rows * SQUARE : SQUARE, : columns * SQUARE : SQUARE].astype(np.float64)
+    east = height[: rows * SQUARE : SQUARE, SQUARE : columns * SQUARE + 1 : SQUARE] - low
+    north = height[SQUARE : rows * SQUARE + 1 : SQUARE, : columns * SQUARE : SQUARE] - low
+    for a in range(SQUARE + 1):
+        for b in range(SQUARE + 1):
+            here = height[b : b + rows * SQUARE : SQUARE, a : a + columns * SQUARE : SQUARE]
+            plane = low + a / SQUARE * east + b / SQUARE * north
+            worst = np.maximum(worst, np.abs(here - plane))
+    return (worst <= PLAIN).astype(np.uint8)
 
 
 def _scatter(total: F64, weight: F64, u: F64, v: F64, z: F64) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.compiler.structs import Table
 
-from selfdrive_env.images.scenery.bridges import Quads, bridge_quads, deck_segments, ground_heights
+from selfdrive_env.images.scenery.bridges import Quads, bridge_quads, deck_segments, ground_heights, plain_squares
 from selfdrive_env.images.scenery.texels import SHARED, Baked, bake_ground, shared_tiles
 from selfdrive_env.images.scenery.materials import code_classes, code_colours
 from selfdrive_env.images.scenery.shapes import make_shapes
@@ -29,6 +29,7 @@ from selfdrive_env.state.scenery import (
     NODES_X,
     NODES_Y,
     QUAD_COLUMNS,
+    SQUARE_ENTRY,
     TILE_ENTRY,
     TILES_X,
     TILES_Y,
@@ -119,7 +120,8 @@ def _joined(maps: Sequence[MapScenery | None]) -> Scenery:
     """Returns the arrays of maps one after the other, nothing of those that are not baked."""
     layout = np.zeros((len(maps), LAYOUT_COLUMNS), np.int32)
     origin, level = np.zeros((len(maps), 2), np.float32), np.zeros(len(maps), np.float32)
-    parts: dict[str, list[Any]] = {name: [] for name in ("tile", "height", "quad", "kind", "first")}
+    names = ("tile", "height", "plain", "quad", "kind", "first")
+    parts: dict[str, list[Any]] = {name: [] for name in names}
     texel: list[list[U8]] = [[codes[:SHARED]] for codes in shared_tiles()]
     tiles = SHARED
     for number, one in enumerate(maps):
@@ -130,12 +132,14 @@ def _joined(maps: Sequence[MapScenery | None]) -> Scenery:
         row[[TILES_X, TILES_Y]] = where.shape[2], where.shape[1]
         row[[NODES_X, NODES_Y]] = one.height.shape[1], one.height.shape[0]
         row[[BLOCKS_X, BLOCKS_Y]] = one.height.shape[1] // 8, one.height.shape[0] // 8
-        for column, name in ((TILE_ENTRY, "tile"), (NODE_ENTRY, "height"), (BLOCK_ENTRY, "first")):
+        entries = (TILE_ENTRY, NODE_ENTRY, SQUARE_ENTRY, BLOCK_ENTRY)
+        for column, name in zip(entries, ("tile", "height", "plain", "first"), strict=True):
             row[column] = sum(map(len, parts[name]))
         row[FLAT] = one.is_flat
         parts["first"].append(one.quads.first + sum(map(len, parts["quad"])))
         parts["tile"].append(np.where(where < SHARED, where, where + tiles - SHARED).ravel())
         parts["height"].append(one.height.ravel())
+        parts["plain"].append(plain_squares(one.height).ravel())
         parts["quad"].append(one.quads.quad)
         parts["kind"].append(one.quads.kind)
         for codes, of_map in zip(texel, one.ground.texel, strict=True):
@@ -156,6 +160,7 @@ def _joined(maps: Sequence[MapScenery | None]) -> Scenery:
         colour=code_colours(),
         code_class=code_classes(),
         height=joined("height", np.float32),
+        plain=joined("plain", np.uint8),
         quad=joined("quad", np.float32, QUAD_COLUMNS),
         quad_kind=joined("kind", np.uint8),
         quad_first=joined("first", np.int32),

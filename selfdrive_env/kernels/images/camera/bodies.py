@@ -16,7 +16,7 @@ from selfdrive_env.kernels.images.camera.eye import (
     seen_at,
     slope_at,
 )
-from selfdrive_env.kernels.images.camera.faces import cross, draw_face, narrow, row_range
+from selfdrive_env.kernels.images.camera.faces import cross, draw_face, narrow, pixel_range
 from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
 from selfdrive_env.state.scenery import (
     FACE_FRONT,
@@ -197,7 +197,7 @@ def draw_shadow(image, nearness, eye, air, x, y, z, cos, sin, slope, length, wid
     pu, pv, pw = ou + au, ov + av, ow + aw
     qu, qv, qw = pu + bu, pv + bv, pw + bw
     ru, rv, rw = ou + bu, ov + bv, ow + bw
-    top, bottom = row_range(ov, ow, pv, pw, qv, qw, rv, rw, eye.near, rows)
+    top, bottom = pixel_range(ov, ow, pv, pw, qv, qw, rv, rw, eye.near, rows)
     e0x, e0y, e0z = cross(ou, ov, ow, pu, pv, pw)
     e1x, e1y, e1z = cross(pu, pv, pw, qu, qv, qw)
     e2x, e2y, e2z = cross(qu, qv, qw, ru, rv, rw)

@@ -15,11 +15,12 @@ from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.kernels.images.camera.eye import blend
 
-__all__ = ["cross", "draw_face", "narrow", "pixel_after", "put_pixel", "row_range"]
+__all__ = ["cross", "draw_face", "narrow", "pixel_after", "pixel_range", "put_pixel"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
+ENDLESS = np.float32(1.0e30)
 LEAST = np.float32(1.0e-12)
 
 
@@ -52,15 +53,38 @@ def narrow(rise, rest, first, last, count):
 
 
 @inline
-def row_range(v0, z0, v1, z1, v2, z2, v3, z3, near, rows):
-    """Returns the first row, and the one after the last, in which a face of four corners lies."""
-    if min(min(z0, z1), min(z2, z3)) < near:
-        if max(max(z0, z1), max(z2, z3)) < near:
-            return 0, 0
-        return 0, rows
-    v0, v1, v2, v3 = v0 / z0, v1 / z1, v2 / z2, v3 / z3
-    first = pixel_after(min(min(v0, v1), min(v2, v3)), rows)
-    return first, pixel_after(max(max(v0, v1), max(v2, v3)), rows)
+def stretch(low, high, p0, z0, p1, z1, near):
+    """Widens a range by where an edge from (p0, z0) to (p1, z1) begins and meets the near plane."""
+    if z0 >= near:
+        low, high = min(low, p0 / z0), max(high, p0 / z0)
+    if (z0 >= near) != (z1 >= near):
+        met = (p0 + (near - z0) / (z1 - z0) * (p1 - p0)) / near
+        low, high = min(low, met), max(high, met)
+    return low, high
+
+
+@inline
+def pixel_range(p0, z0, p1, z1, p2, z2, p3, z3, near, count):
+    """Returns the first row, and the one after the last, in which a face of four corners lies.
+
+    Args:
+        p0: Of the first corner in the frame of the camera, down (or across, for columns).
+        z0: Its depth; likewise the others [m].
+        p1: Of the second corner.
+        z1: Its depth.
+        p2: Of the third corner.
+        z2: Its depth.
+        p3: Of the last corner.
+        z3: Its depth.
+        near: What is nearer is not seen [m].
+        count: Rows.
+    """
+    low, high = ENDLESS, -ENDLESS
+    low, high = stretch(low, high, p0, z0, p1, z1, near)
+    low, high = stretch(low, high, p1, z1, p2, z2, near)
+    low, high = stretch(low, high, p2, z2, p3, z3, near)
+    low, high = stretch(low, high, p3, z3, p0, z0, near)
+    return pixel_after(low, count), pixel_after(high, count)
 
 
 @inline
@@ -121,8 +145,9 @@ def draw_face(
     px, py, pz = ox + ax, oy + ay, oz + az
     qx, qy, qz = px + bx - after * ax, py + by - after * ay, pz + bz - after * az
     rx, ry, rz = ox + bx + before * ax, oy + by + before * ay, oz + bz + before * az
-    top, bottom = row_range(oy, oz, py, pz, qy, qz, ry, rz, eye.near, rows)
-    if top >= bottom:
+    top, bottom = pixel_range(oy, oz, py, pz, qy, qz, ry, rz, eye.near, rows)
+    left, right = pixel_range(ox, oz, px, pz, qx, qz, rx, rz, eye.near, columns)
+    if top >= bottom or left >= right:
         return count
     e0x, e0y, e0z = cross(ox, oy, oz, px, py, pz)
     e1x, e1y, e1z = cross(px, py, pz, qx, qy, qz)
@@ -141,7 +166,7 @@ def draw_face(
     for row in range(top, bottom):
         y = np.float32(row) + HALF
         nearest = inverse * (ny * y + nz)
-        first, last = narrow(side * e0x, side * (e0y * y + e0z), 0, columns, columns)
+        first, last = narrow(side * e0x, side * (e0y * y + e0z), left, right, columns)
         first, last = narrow(side * e1x, side * (e1y * y + e1z), first, last, columns)
         first, last = narrow(side * e2x, side * (e2y * y + e2z), first, last, columns)
         first, last = narrow(side * e3x, side * (e3y * y + e3z), first, last, columns)

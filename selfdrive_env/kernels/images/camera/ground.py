@@ -21,13 +21,15 @@ from selfdrive_env.kernels.images.camera.eye import (
     pack,
     seen_at,
 )
-from selfdrive_env.kernels.images.camera.faces import cross, narrow, put_pixel, row_range
+from selfdrive_env.kernels.images.camera.faces import cross, narrow, pixel_range, put_pixel
 from selfdrive_env.state.scenery import (
     CLEAR,
     NODE,
     NODE_ENTRY,
     NODES_X,
     NODES_Y,
+    SQUARE,
+    SQUARE_ENTRY,
     TEXEL,
     TEXTURE_LEVELS,
     TILE_ENTRY,
@@ -35,7 +37,7 @@ from selfdrive_env.state.scenery import (
     TILES_Y,
 )
 
-__all__ = ["draw_flat", "draw_hills", "draw_patch", "draw_sky", "draw_sun"]
+__all__ = ["draw_far", "draw_flat", "draw_hills", "draw_patch", "draw_sky", "draw_sun"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
@@ -44,18 +46,17 @@ TWO = np.float32(2.0)
 TINY = np.float32(1.0e-6)
 PER_TEXEL = np.float32(1.0 / TEXEL)
 TEXEL_EDGE = np.float32(TEXEL)
-BLUR = np.float32(1.1)  # texels are at most so much narrower than pixels
+BLUR = np.float32(1.5)  # texels are at most so much narrower than pixels
 NODE_EDGE = np.float32(NODE)
 LEVELS = TEXTURE_LEVELS
 UNIT = np.float32(65536.0)  # steps along a row are whole numbers of 1 / 65,536 texel
 MOST = np.float32(1.0e9)  # texels from the origin that are counted
 FADES = np.float32(1.0 / 128.0)  # less fog than this is not drawn
-COARSE = 4  # cells along the edge of a coarse one
-FINE_REACH = np.float32(120.0)  # [m]
-COARSE_REACH = np.float32(480.0)  # [m]
+FINE_REACH = np.float32(110.0)  # of single cells [m]
+REACH = np.float32(450.0)  # [m]
+PLANE = np.float32(0.02)  # corners of a cell as good as plane [m]
 SUN_SIZE = np.float32(0.035)  # radius of the sun [rad]
 SUNNY = 0xD6F6FF  # colour of the sun
-BACK = np.float32(12.0)  # so far behind the camera cells are drawn, too [m]
 
 
 @inline
@@ -208,6 +209,39 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
 
 
 @njit
+def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
+    """Draws grass to the horizon where nothing is drawn yet: what lies beyond the hills.
+
+    Args:
+        image: [3 H W].
+        nearness: [H W] [1/m].
+        owner: [H W], or empty.
+        lit: Colour of each code in a word, [codes].
+        scenery: `Scenery`.
+        eye: The camera.
+        air: The light.
+        above: How far the camera is above it [m].
+    """
+    grass = np.int64(lit[np.int64(scenery.texel[0])])
+    terrain = np.int32(scenery.code_class[np.int64(scenery.texel[0])])
+    for row in range(eye.height):
+        if not sees_ground(eye, row, above):
+            continue
+        depth = above / fall_of(eye, row)
+        gain, red_and_blue, green = fog_of(air, share_at(air, depth), ONE)
+        word = blend(grass, gain, red_and_blue, green)
+        first = row * eye.width
+        for pixel in range(first + warp_lane(), first + eye.width, warp_size()):
+            if nearness[pixel] > ZERO:
+                continue
+            put_pixel(image, pixel, word)
+            nearness[pixel] = min(ONE / depth, ONE / eye.far)
+            if owner.shape[0] > 0:
+                owner[pixel] = terrain
+    warp_barrier()
+
+
+@njit
 def draw_patch(
     image, nearness, owner, lit, scenery, sheet, map_index, eye, air, triangle,
     ox, oy, oz, ax, ay, az, bx, by, bz,
@@ -248,8 +282,9 @@ def draw_patch(
     qu, qv, qw = pu, pv, pw
     if triangle == 0:
         qu, qv, qw = pu + bu, pv + bv, pw + bw
-    top, bottom = row_range(ov, ow, pv, pw, qv, qw, rv, rw, eye.near, rows)
-    if top >= bottom:
+    top, bottom = pixel_range(ov, ow, pv, pw, qv, qw, rv, rw, eye.near, rows)
+    left, right = pixel_range(ou, ow, pu, pw, qu, qw, ru, rw, eye.near, columns)
+    if top >= bottom or left >= right:
         return
     inverse = ONE / volume
     side = ONE if volume > ZERO else -ONE
@@ -282,7 +317,7 @@ def draw_patch(
     for row in range(top, bottom):
         y = np.float32(row) + HALF
         base = inverse * (ny * y + nz)
-        first, last = narrow(side * e0x, side * (e0y * y + e0z), 0, columns, columns)
+        first, last = narrow(side * e0x, side * (e0y * y + e0z), left, right, columns)
         first, last = narrow(side * e1x, side * (e1y * y + e1z), first, last, columns)
         first, last = narrow(side * e2x, side * (e2y * y + e2z), first, last, columns)
         first, last = narrow(side * e3x, side * (e3y * y + e3z), first, last, columns)
@@ -333,7 +368,7 @@ def is_ahead(eye, dx, dy, radius, half_view):
 
 @njit
 def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, size):
-    """Draws a square of hilly ground between four nodes, as two triangles."""
+    """Draws a square of hilly ground between four nodes: as two triangles unless it is plane."""
     layout = scenery.layout
     nodes_x = np.int64(layout[map_index, NODES_X])
     nodes_y = np.int64(layout[map_index, NODES_Y])
@@ -347,6 +382,12 @@ def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, s
     x = scenery.origin[map_index, 0] + np.float32(i) * NODE_EDGE
     y = scenery.origin[map_index, 1] + np.float32(j) * NODE_EDGE
     wide, high = np.float32(right - i) * NODE_EDGE, np.float32(up - j) * NODE_EDGE
+    if abs(a + c - b - d) <= PLANE:
+        draw_patch(
+            image, nearness, owner, lit, scenery, 0, map_index, eye, air, 0,
+            x, y, a, wide, ZERO, b - a, ZERO, high, d - a,
+        )  # fmt: skip
+        return
     draw_patch(
         image, nearness, owner, lit, scenery, 0, map_index, eye, air, 1,
         x, y, a, wide, ZERO, b - a, ZERO, high, d - a,
@@ -359,31 +400,35 @@ def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, s
 
 @njit
 def draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air):
-    """Draws ground with hills: cells near the camera, squares of several cells farther away."""
+    """Draws ground with hills: cells near the camera, squares of several cells where that will do."""
     layout = scenery.layout
     columns = np.int64(layout[map_index, NODES_X]) - 1
     rows = np.int64(layout[map_index, NODES_Y]) - 1
-    coarse = np.float32(COARSE) * NODE_EDGE
-    radius = coarse
+    squares = columns // SQUARE
+    plain = np.int64(layout[map_index, SQUARE_ENTRY])
+    edge = np.float32(SQUARE) * NODE_EDGE
     half_view = eye.middle_u / eye.focal * (ONE + abs(eye.ahead_z)) + abs(eye.ahead_z)
     from_x = eye.x - scenery.origin[map_index, 0]
     from_y = eye.y - scenery.origin[map_index, 1]
-    left = np.int64(max(from_x - COARSE_REACH, ZERO) / coarse)
-    low = np.int64(max(from_y - COARSE_REACH, ZERO) / coarse)
-    right = min(np.int64(max(from_x + COARSE_REACH, ZERO) / coarse), (columns - 1) // COARSE)
-    high = min(np.int64(max(from_y + COARSE_REACH, ZERO) / coarse), (rows - 1) // COARSE)
+    left = np.int64(max(from_x - REACH, ZERO) / edge)
+    low = np.int64(max(from_y - REACH, ZERO) / edge)
+    right = min(np.int64(max(from_x + REACH, ZERO) / edge), squares - 1)
+    high = min(np.int64(max(from_y + REACH, ZERO) / edge), rows // SQUARE - 1)
     for j in range(low, high + 1):
         for i in range(left, right + 1):
-            dx = (np.float32(i) + HALF) * coarse - from_x
-            dy = (np.float32(j) + HALF) * coarse - from_y
-            if not is_ahead(eye, dx, dy, radius + BACK, half_view):
+            dx = (np.float32(i) + HALF) * edge - from_x
+            dy = (np.float32(j) + HALF) * edge - from_y
+            if not is_ahead(eye, dx, dy, edge, half_view):
                 continue
-            if dx * dx + dy * dy > FINE_REACH * FINE_REACH:
+            away = dx * dx + dy * dy
+            if away > REACH * REACH:
+                continue
+            if away > FINE_REACH * FINE_REACH or scenery.plain[plain + j * squares + i] != 0:
                 draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air,
-                    i * COARSE, j * COARSE, COARSE)  # fmt: skip
+                    i * SQUARE, j * SQUARE, SQUARE)  # fmt: skip
                 continue
-            for up in range(j * COARSE, min((j + 1) * COARSE, rows)):
-                for along in range(i * COARSE, min((i + 1) * COARSE, columns)):
+            for up in range(j * SQUARE, (j + 1) * SQUARE):
+                for along in range(i * SQUARE, (i + 1) * SQUARE):
                     dx = (np.float32(along) + HALF) * NODE_EDGE - from_x
                     dy = (np.float32(up) + HALF) * NODE_EDGE - from_y
                     if is_ahead(eye, dx, dy, NODE_EDGE, half_view):

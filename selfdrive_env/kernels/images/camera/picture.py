@@ -21,7 +21,13 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.compiler.workers import cycles
 from selfdrive_env.kernels.images.camera.bodies import draw_bodies, light_colours
 from selfdrive_env.kernels.images.camera.eye import eye_of, slope_at, weather
-from selfdrive_env.kernels.images.camera.ground import draw_flat, draw_hills, draw_sky, draw_sun
+from selfdrive_env.kernels.images.camera.ground import (
+    draw_far,
+    draw_flat,
+    draw_hills,
+    draw_sky,
+    draw_sun,
+)
 from selfdrive_env.kernels.images.camera.labels import clear_labels, write_labels
 from selfdrive_env.kernels.images.camera.noise import add_noise
 from selfdrive_env.kernels.images.camera.store import empty_frames, keep_codes, store_frame
@@ -44,7 +50,7 @@ __all__ = ["draw_camera", "draw_world"]
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 LOWEST = np.float32(0.2)  # the camera is at least so far above level ground [m]
-HORIZON = np.float32(1.0e-6)  # nearness of the ground behind hills [1/m]
+ENDLESS = np.float32(1.0e30)
 SKY, GROUND, THINGS, BODIES, STORE = range(len(CAMERA_STAGES))
 
 
@@ -91,20 +97,20 @@ def draw_frame(model, data, view, image, worker, world, agent, row):
     light_colours(lit, scenery.colour, air)
     light_colours(role, scenery.role, air)
     above = max(eye.z - scenery.level[map_index], LOWEST)
-    draw_sky(image, nearness, owner, eye, air, above)
+    flat = np.int64(scenery.layout[map_index, FLAT]) != 0
+    draw_sky(image, nearness, owner, eye, air, above if flat else ENDLESS)
     for pixel in range(warp_lane(), touched.shape[0], warp_size()):
         touched[pixel] = 0
     for other in range(warp_lane(), box.shape[0], warp_size()):
         box[other, BOX_ALONE] = 0
     now = stamp(shots, worker, SKY, now)
 
-    draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above)
-    if np.int64(scenery.layout[map_index, FLAT]) == 0:
-        for pixel in range(warp_lane(), nearness.shape[0], warp_size()):
-            nearness[pixel] = min(nearness[pixel], HORIZON)
-        warp_barrier()
+    if flat:
+        draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above)
+    else:
         draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air)
         draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index, eye, air)
+        draw_far(image, nearness, owner, lit, scenery, eye, air, above)
     draw_sun(image, nearness, eye, air)
     now = stamp(shots, worker, GROUND, now)
     draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role, eye, air, world,
