@@ -28,7 +28,7 @@ CLEAR_AIR = np.float32(1.0 / 2500.0)  # extinction without fog [1/m]
 THICKEST = np.float32(20.0)
 DIMMEST, BRIGHTEST = np.float32(0.72), np.float32(1.12)  # of the light, sun low and high
 WARMTH = np.float32(0.16)  # what blue lacks of red when the sun is low
-SUN_SHARE = np.float32(0.45)  # of the light, from the sun and not the sky
+SUN_SHARE = np.float32(0.38)  # of the light, from the sun and not the sky
 
 ZENITH_R, ZENITH_G, ZENITH_B = (np.float32(v) for v in (94.0, 148.0, 214.0))
 HORIZON_R, HORIZON_G, HORIZON_B = (np.float32(v) for v in (196.0, 212.0, 226.0))

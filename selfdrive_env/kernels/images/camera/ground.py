@@ -208,9 +208,21 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
     warp_barrier()
 
 
+@inline
+def copy_pixel(image, nearness, owner, source, target):
+    """Gives a pixel what another one shows."""
+    for channel in range(3):
+        image[3 * target + channel] = image[3 * source + channel]
+    nearness[target] = nearness[source]
+    if owner.shape[0] > 0:
+        owner[target] = owner[source]
+
+
 @njit
 def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
     """Draws grass to the horizon where nothing is drawn yet: what lies beyond the hills.
+
+    Below ground that is drawn there is no far away: cracks between pieces are filled from above.
 
     Args:
         image: [3 H W].
@@ -233,6 +245,9 @@ def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
         first = row * eye.width
         for pixel in range(first + warp_lane(), first + eye.width, warp_size()):
             if nearness[pixel] > ZERO:
+                continue
+            if row > 0 and nearness[pixel - eye.width] > ZERO:  # a crack between two pieces
+                copy_pixel(image, nearness, owner, pixel - eye.width, pixel)
                 continue
             put_pixel(image, pixel, word)
             nearness[pixel] = min(ONE / depth, ONE / eye.far)

@@ -109,8 +109,8 @@ def draw_frame(model, data, view, image, worker, world, agent, row):
         draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above)
     else:
         draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air)
-        draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index, eye, air)
         draw_far(image, nearness, owner, lit, scenery, eye, air, above)
+        draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index, eye, air)
     draw_sun(image, nearness, eye, air)
     now = stamp(shots, worker, GROUND, now)
     draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role, eye, air, world,
