@@ -29,7 +29,7 @@ __all__ = [
     "View",
 ]
 
-TILE = 64
+TILE = 128
 """Texels along the edge of a tile."""
 
 CODES = 256

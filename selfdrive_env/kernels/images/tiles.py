@@ -115,10 +115,10 @@ def tile_below(table, u, v, columns, rows, first):
 
 @inline
 def copy_texels(code, place, texels, u, v, du, dv, count):
-    """Copies the texels of a walk in one tile."""
+    """Copies the texels of a walk in one tile; unsigned, so that no index is tested for its sign."""
     for entry in range(place, place + count):
         texel = (((v >> FRACTION) & TEXEL_MASK) << TILE_BITS) | ((u >> FRACTION) & TEXEL_MASK)
-        code[entry] = texels[texel]
+        code[np.uint64(entry)] = texels[np.uint64(texel)]
         u += du
         v += dv
 
