@@ -24,6 +24,7 @@ LAYERS = (
     ("compiler",),
     ("kernels", "maps", "policies"),
     ("engine", "rendering"),
+    ("images",),
     ("scenes",),
     ("metrics",),
     ("episodes",),
@@ -39,12 +40,12 @@ LAYERS = (
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
     "state": (
-        *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
+        *(("arrays",), ("images", "rewards", "road", "scratch", "world", "params")),
         ("bounds", "dynamics", "model", "places"),
     ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
-        *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
+        *(("images", "layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
     "compiler": (
         *(("progress", "threads"), ("cache",), ("njit", "structs", "device")),
@@ -65,6 +66,7 @@ ORDER = {
             ("observation", "reward"),
             ("rows",),
             ("step",),
+            ("images",),
         ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
@@ -77,6 +79,7 @@ ORDER = {
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
+    "kernels.images": (("frames", "shapes", "store"), ("tiles",), ("bev",)),
     "kernels.starts": (("bodies", "room"), ("recorded", "standing")),
     "kernels.observation": (
         *(("crowd", "kept_way", "outlook", "scales"), ("way",)),
@@ -100,9 +103,10 @@ ORDER = {
         *(("crc32c", "wire"), ("tfrecord", "scenario"), ("example",), ("reader",)),
     ),
     "engine": (
-        *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("cpu",)),
-        ("cuda",),
+        *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("pictures",)),
+        *(("cpu",), ("cuda",)),
     ),
+    "images": (("codes", "raster"), ("ground",), ("views",)),
     "metrics": (
         *(("lines", "metric"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
         *(("routes", "surroundings"), ("rules",), ("realism", "scores"), ("table",)),

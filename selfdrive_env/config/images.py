@@ -25,7 +25,10 @@ from selfdrive_env.config.checks import (
 from selfdrive_env.state.images import CHANNEL_CLASSES
 from selfdrive_env.state.scenery import ImageClass
 
-__all__ = ["KINDS", "STATE", "BirdsEye", "Camera", "Picture", "Views", "make_views"]
+__all__ = [
+    *("KINDS", "STATE", "BirdsEye", "Camera", "Picture", "Views", "make_views"),
+    "require_rows",
+]
 
 STATE = "state"
 """Kind of the rows of numbers, whose form the setting `layout` says."""
@@ -83,13 +86,15 @@ class Picture:
 
     @property
     def height(self) -> int:
-        """[pixels]"""
-        return tuple(self.size)[0]  # type: ignore[arg-type]
+        """Of a frame [pixels]."""
+        height, _ = self.size  # type: ignore[misc]
+        return height
 
     @property
     def width(self) -> int:
-        """[pixels]"""
-        return tuple(self.size)[1]  # type: ignore[arg-type]
+        """Of a frame [pixels]."""
+        _, width = self.size  # type: ignore[misc]
+        return width
 
     @property
     def channels(self) -> int:
@@ -332,6 +337,23 @@ def make_views(observation: Any) -> Views:
         else:
             raise ValueError(f"observation has {STATE!r} twice, as {state!r} and {name!r}")
     return Views(pictures, state, tuple(table), single=False)
+
+
+def require_rows(observation: Any, what: str) -> None:
+    """Refuses pictures where something reads rows of numbers alone.
+
+    Args:
+        observation: The setting.
+        what: Reads them.
+
+    Raises:
+        ValueError: For observations of another kind.
+    """
+    if not make_views(observation).plain:
+        raise ValueError(
+            f"observation must be {STATE!r} for {what}, which reads rows of numbers, got "
+            f"{observation!r}"
+        )
 
 
 def _single(kind: Any, settings: dict[str, Any]) -> Views:

@@ -146,10 +146,7 @@ class Engine:
         rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
         self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
         self._allocate(self._sizes(self.rows_per_world))
-        workers = len(self.scratch.cycles) if views else 0
-        self.views = Views(views, num_worlds * int(np.count_nonzero(learner)), settings, workers)
-        self.views.prepare(self.pool)
-        self._arguments = np.array([*self._arguments, *self.views.hooks], np.int64)
+        self._make_views(views, num_worlds * int(np.count_nonzero(learner)))
 
         row = np.full(self.num_slots, -1, np.int64)
         row[has_row] = np.arange(self.rows_per_world)
@@ -176,9 +173,15 @@ class Engine:
         self.actions = allocate(Actions, **sizes)
         self._model = Table(Model(*(getattr(self, name) for name in Model._fields)))
         self._data = Table(Data(*(getattr(self, name) for name in Data._fields)))
-        self._arguments = np.array([*self.tables, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
+
+    def _make_views(self, plans: Sequence[ViewPlan], rows: int) -> None:
+        """Makes the buffers of pictures, which are drawn when rows of numbers are written."""
+        self.views = Views(plans, rows, self.settings, len(self.scratch.cycles))
+        self.views.prepare(self.pool)
+        words = [*self.tables, STEP, self._worker_rows, *self.views.hooks]
+        self._arguments = np.array(words, np.int64)
 
     @property
     def maps(self) -> list[Any]:

@@ -20,6 +20,7 @@ from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import BATCH_STRUCTS, Engine
 from selfdrive_env.engine.launch import Launcher
+from selfdrive_env.engine.pictures import ViewPlan, Views
 from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
@@ -174,6 +175,14 @@ class DeviceEngine(Engine):
             }
         self._make_tables()
         self._launcher = Launcher(self.device.index or 0)
+
+    def _make_views(self, plans: Sequence[ViewPlan], rows: int) -> None:
+        if plans:
+            raise ValueError(
+                "observation must be 'state' with a CUDA device, got "
+                f"{self.settings.observation!r}: pictures are drawn with device='cpu'"
+            )
+        self.views = Views((), 0, self.settings, 0)
 
     def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
         """Returns an array as a tensor of the same bits."""

@@ -26,7 +26,7 @@ __all__ = ["PICTURES", "PictureBuffers", "ViewPlan", "Views", "check_picture_mem
 PICTURES = "pictures"
 """What the names of arrays of views begin with in a state."""
 
-KEPT = ("code", "newest", "tick")
+KEPT = ("code", "newest", "age")
 """Fields of `Frames` that a state has."""
 
 BUFFERS = 2

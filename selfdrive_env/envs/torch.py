@@ -22,6 +22,7 @@ from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.images.views import plans_of
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
 
@@ -55,7 +56,8 @@ class TorchBackend(NumpyBackend):
         """See `NumpyBackend.make_engine`."""
         if settings.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
-        return Engine(settings, maps, num_worlds, driver, learner, **scenes)
+        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        return Engine(settings, maps, num_worlds, driver, learner, views=plans, **scenes)
 
     def observations(self) -> Any:
         """See `NumpyBackend.observations`."""
@@ -112,7 +114,10 @@ class DeviceBackend(NumpyBackend):
                 "are told with device='cpu' only"
             )
         device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
-        return DeviceEngine(settings, maps, num_worlds, driver, learner, device, **scenes)
+        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        return DeviceEngine(
+            settings, maps, num_worlds, driver, learner, device, views=plans, **scenes
+        )
 
     def check(self) -> None:
         """Waits for the device and raises what went wrong in the steps before.

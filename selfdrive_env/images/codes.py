@@ -1,7 +1,7 @@
 """The codes of frames: what each stands for, in colours, in grey and in channels of classes.
 
-A texel of the ground that two classes share has a code of its own for each quarter, so that edges
-and thin lines are smooth although a frame has one byte a pixel.
+A texel of the ground that two classes share has a code of its own for each fifth, so that edges and
+thin lines are smooth although a frame has one byte a pixel.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from selfdrive_env.state.images import (
 )
 from selfdrive_env.state.world import GREEN, RED, YELLOW
 
-__all__ = ["QUARTERS", "class_of_codes", "colours", "mixed_code", "mixtures", "tables_of"]
+__all__ = ["PARTS", "class_of_codes", "colours", "mixed_code", "mixtures", "tables_of"]
 
-QUARTERS = 4
-"""A mixture is told in so many parts."""
+PARTS = 5
+"""A mixture is told in so many parts; an odd number, so that one class has more."""
 
 GREY = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in grey (ITU-R BT.601)."""
@@ -83,22 +83,22 @@ PAIRS = list(itertools.combinations(range(GROUND_CLASSES), 2))
 
 
 def mixtures() -> I32:
-    """Returns the code of two classes by quarters of the second, [class, class, QUARTERS + 1]."""
-    table = np.zeros((GROUND_CLASSES, GROUND_CLASSES, QUARTERS + 1), np.int32)
+    """Returns the code of two classes by fifths of the second, [class, class, PARTS + 1]."""
+    table = np.zeros((GROUND_CLASSES, GROUND_CLASSES, PARTS + 1), np.int32)
     for one in range(GROUND_CLASSES):
         table[one, :, 0] = one
-        table[:, one, QUARTERS] = one
+        table[:, one, PARTS] = one
         table[one, one] = one
     for number, (low, high) in enumerate(PAIRS):
-        for part in range(1, QUARTERS):
-            code = GROUND_CLASSES + number * (QUARTERS - 1) + part - 1
-            table[low, high, part] = table[high, low, QUARTERS - part] = code
+        for part in range(1, PARTS):
+            code = GROUND_CLASSES + number * (PARTS - 1) + part - 1
+            table[low, high, part] = table[high, low, PARTS - part] = code
     return table
 
 
-def mixed_code(first: GroundClass, second: GroundClass, quarters: int) -> int:
-    """Returns the code of ground of which some quarters are of the second class."""
-    return int(mixtures()[first, second, quarters])
+def mixed_code(first: GroundClass, second: GroundClass, parts: int) -> int:
+    """Returns the code of ground of which some fifths are of the second class."""
+    return int(mixtures()[first, second, parts])
 
 
 def shares() -> F32:
@@ -106,16 +106,16 @@ def shares() -> F32:
     table = np.zeros((CODES, GROUND_CLASSES), np.float32)
     codes = mixtures()
     for first, second in itertools.product(range(GROUND_CLASSES), repeat=2):
-        for part in range(QUARTERS + 1):
+        for part in range(PARTS + 1):
             row = table[codes[first, second, part]]
             row[:] = 0.0
-            row[second] = part / QUARTERS
-            row[first] += 1.0 - part / QUARTERS
+            row[second] = part / PARTS
+            row[first] += 1.0 - part / PARTS
     return table
 
 
 def class_of_codes() -> U8:
-    """Returns the class of each code of the ground: of two equal ones the later, [CODES]."""
+    """Returns the class of each code of the ground: [CODES]."""
     found = shares()
     last = GROUND_CLASSES - 1 - np.argmax(found[:, ::-1], axis=1)
     return last.astype(np.uint8)

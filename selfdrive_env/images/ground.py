@@ -1,8 +1,8 @@
 """The ground of maps, baked once into tiles of texels where there is road, by layers.
 
 Every layer has what it shows over all others: under a bridge the road below, on it the bridge. A
-texel is the mean of an area as large as a pixel and, where that does not take too much memory, half
-a pixel from its neighbours: so a frame at any angle meets each thin line.
+texel is the mean of an area as large as a pixel and, where that does not take too much memory, a
+third of a pixel from its neighbours: so a frame at any angle meets each thin line.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ FEW_BYTES, MOST_BYTES = 10 * 2**20, 64 * 2**20
 """Tiles of a map take at most the first where texels are finer than pixels, the second where they
 are as large."""
 
+FINER = (1.0 / 3.0, 1.0 / 2.0)
+"""Texels finer than pixels [pixels]."""
+
 MARGIN = 4.0
 """Of the tiles round the road [m]."""
 
@@ -88,7 +91,7 @@ class GroundTiles:
             texel=np.ones(1, np.float32),
             origin=np.zeros((1, 2), np.float32),
             shape=np.zeros((1, 4), np.int32),
-            index=np.zeros(1, np.int32),
+            tile_at=np.zeros(1, np.int32),
             tile=self._tiles,
         )
         self._baked: NDArray[np.bool_] = np.zeros(0, np.bool_)
@@ -114,7 +117,7 @@ class GroundTiles:
             for map_index in wanted.tolist():
                 self._bake(pool, painted, map_index)
             index = np.concatenate([np.zeros(1, np.int32), *self._index])
-            self.ground = self.ground._replace(index=index, tile=self._tiles)
+            self.ground = self.ground._replace(tile_at=index, tile=self._tiles)
         for name, array in self.ground._asdict().items():
             table["ground"].point(name, array)
 
@@ -132,8 +135,8 @@ class GroundTiles:
         columns, rows = (int(n) for n in np.ceil((high - low) / (texel * TILE)))
         origin = np.asarray(low, np.float32)
         base, first = None, 1 + sum(map(len, self._index))
-        per_texel = SAMPLES if texel > 0.9 * self._pixel else SAMPLES // 2
-        for layer, drawing in enumerate(drawings):
+        per_texel = min(round(SAMPLES * texel / self._pixel), SAMPLES)
+        for drawing in drawings:
             tiles, codes = _filled(drawing, origin, texel, columns, rows, per_texel)
             if base is not None:  # only what differs from the first layer
                 known = base[tiles]
@@ -149,19 +152,19 @@ class GroundTiles:
         self._baked[map_index] = True
 
     def _texel(self, drawing: Sequence[Shape], low: F64, high: F64) -> float:
-        """Returns how large texels of a map are: half a pixel, or larger for much road [m]."""
-        texel = 0.5 * self._pixel
-        while True:
+        """Returns how large texels of a map are: a third of a pixel, more where much is road [m]."""
+        for share in (*FINER, *(2.0**power for power in range(32))):
+            texel = share * self._pixel
             columns, rows = (int(n) for n in np.ceil((high - low) / (texel * TILE)))
-            most = FEW_BYTES if texel < 0.9 * self._pixel else MOST_BYTES
+            most = FEW_BYTES if share < 1.0 else MOST_BYTES
             if columns * rows * TILE**2 <= most:
-                return texel
+                break
             first, point = _joined(drawing, low, texel)
             entries = tiles_touched(first, point, columns, rows, 0)[0]
             listed = tiles_touched(first, point, columns, rows, entries)[1]
             if len(np.unique(listed[:, 0])) * TILE**2 <= most:
-                return texel
-            texel *= 2.0
+                break
+        return texel
 
     def _add(self, codes: U8) -> int:
         """Puts tiles behind those there are; returns the number of the first."""
@@ -196,9 +199,8 @@ def shapes_of(
             yield Shape(GroundClass.ROAD, quad)
         outside = index[lanes.junction[lanes.segment_lane[index]] < 0]
         lines = painted.lane_lines(map_index, outside)
-        for value, ends in zip(
-            (GroundClass.LANE_LINE, GroundClass.CENTRE_LINE), lines, strict=True
-        ):
+        values = GroundClass.LANE_LINE, GroundClass.CENTRE_LINE
+        for value, ends in zip(values, lines, strict=True):
             for quad in _strips(ends, max(LINE_WIDTH, least)):
                 yield Shape(value, quad)
     for kind, dash, width in (

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from selfdrive_env.compiler.cache import cached
-from selfdrive_env.compiler.njit import host
+from selfdrive_env.compiler.njit import host, njit
 from selfdrive_env.state.images import GROUND_CLASSES, TILE
 
 __all__ = ["SAMPLES", "fill_tiles", "tiles_touched"]
 
-SAMPLES = 4
+SAMPLES = 6
 """Samples along the edge of what a texel is the mean of."""
+
+MOST_CROSSINGS = 256
+"""Of a polygon with a line."""
 
 SOURCES = ("images", "compiler", "state")
 
@@ -54,12 +57,79 @@ def tiles_touched(first, point, columns, rows, count):
     return number, out
 
 
+@njit
+def crossings(point, begin, end, y, found):
+    """Writes where the edges of a polygon cross a line to the east, ascending; returns how many."""
+    count = 0
+    for b in range(begin, end):
+        a = b - 1 if b > begin else end - 1
+        y0, y1 = point[a, 1], point[b, 1]
+        if (y0 > y) == (y1 > y) or count == MOST_CROSSINGS:
+            continue
+        x = point[a, 0] + (y - y0) / (y1 - y0) * (point[b, 0] - point[a, 0])
+        place = count
+        while place > 0 and found[place - 1] > x:
+            found[place] = found[place - 1]
+            place -= 1
+        found[place] = x
+        count += 1
+    return count
+
+
+@njit
+def fill_polygon(sample, point, begin, end, east, north, per_texel, value, found):
+    """Gives the samples inside a polygon its class.
+
+    Args:
+        sample: Classes of a tile, rows from the south.
+        point: [N, 2] [texels].
+        begin: First point of the polygon.
+        end: Behind its last.
+        east: Edge of the samples [texels].
+        north: Likewise.
+        per_texel: Samples along the edge of a texel.
+        value: The class.
+        found: Room for crossings.
+    """
+    edge = sample.shape[0]
+    south, top = point[begin, 1], point[begin, 1]
+    for number in range(begin, end):
+        south, top = min(south, point[number, 1]), max(top, point[number, 1])
+    low = (south - north) * per_texel - 0.5
+    high = (top - north) * per_texel - 0.5
+    for row in range(max(int(np.ceil(low)), 0), min(int(np.floor(high)), edge - 1) + 1):
+        count = crossings(point, begin, end, north + (row + 0.5) / per_texel, found)
+        for pair in range(0, count - 1, 2):
+            left = (found[pair] - east) * per_texel - 0.5
+            right = (found[pair + 1] - east) * per_texel - 0.5
+            start, stop = max(int(np.ceil(left)), 0), min(int(np.floor(right)), edge - 1)
+            for column in range(start, stop + 1):
+                sample[row, column] = value
+
+
+@njit
+def code_of(share, codes):
+    """Returns the code of a texel, given how many of its samples are of each class."""
+    parts = codes.shape[2] - 1
+    most, second = 0, -1
+    for one in range(1, GROUND_CLASSES):
+        if share[one] > share[most]:
+            most = one
+    for one in range(GROUND_CLASSES):
+        if one != most and share[one] > 0 and (second < 0 or share[one] >= share[second]):
+            second = one
+    if second < 0:
+        return codes[most, most, 0]
+    whole = share[most] + share[second]
+    return codes[most, second, (2 * parts * share[second] + whole) // (2 * whole)]
+
+
 @compiled
 def fill_tiles(first, point, value, place, entry_first, entry, per_texel, codes):
     """Returns the codes of tiles, uint8 [tiles, TILE * TILE], rows from the south.
 
     A texel is the mean of `SAMPLES` x `SAMPLES` samples round its centre; it is told as its two
-    commonest classes, in quarters.
+    commonest classes, in parts.
 
     Args:
         first: Points of polygon p: first[p] up to, not including, first[p + 1].
@@ -71,63 +141,24 @@ def fill_tiles(first, point, value, place, entry_first, entry, per_texel, codes)
         per_texel: Samples along the edge of a texel; with fewer than `SAMPLES` texels overlap.
         codes: `codes.mixtures`.
     """
-    quarters = codes.shape[2] - 1
     edge = TILE * per_texel + SAMPLES - per_texel
     margin = 0.5 * (SAMPLES - per_texel) / per_texel  # [texels]
     out = np.empty((len(place), TILE * TILE), np.uint8)
     sample = np.empty((edge, edge), np.uint8)
-    crossing = np.empty(64, np.float64)
+    found = np.empty(MOST_CROSSINGS, np.float64)
     share = np.empty(GROUND_CLASSES, np.int64)
     for tile in range(len(place)):
         sample[:] = 0
-        east = place[tile, 0] * TILE - margin
-        north = place[tile, 1] * TILE - margin
+        east, north = place[tile, 0] * TILE - margin, place[tile, 1] * TILE - margin
         for number in range(entry_first[tile], entry_first[tile + 1]):
-            polygon = entry[number]
-            begin, end = first[polygon], first[polygon + 1]
-            low = (point[begin:end, 1].min() - north) * per_texel - 0.5
-            high = (point[begin:end, 1].max() - north) * per_texel - 0.5
-            for row in range(max(int(np.ceil(low)), 0), min(int(np.floor(high)), edge - 1) + 1):
-                y = north + (row + 0.5) / per_texel
-                count = 0
-                for b in range(begin, end):
-                    a = b - 1 if b > begin else end - 1
-                    y0, y1 = point[a, 1], point[b, 1]
-                    if (y0 > y) != (y1 > y) and count < 64:
-                        x0, x1 = point[a, 0], point[b, 0]
-                        x = x0 + (y - y0) / (y1 - y0) * (x1 - x0)
-                        spot = count
-                        while spot > 0 and crossing[spot - 1] > x:
-                            crossing[spot] = crossing[spot - 1]
-                            spot -= 1
-                        crossing[spot] = x
-                        count += 1
-                for pair in range(0, count - 1, 2):
-                    left = (crossing[pair] - east) * per_texel - 0.5
-                    right = (crossing[pair + 1] - east) * per_texel - 0.5
-                    start = max(int(np.ceil(left)), 0)
-                    stop = min(int(np.floor(right)), edge - 1)
-                    for column in range(start, stop + 1):
-                        sample[row, column] = value[polygon]
-        for j in range(TILE):
-            for i in range(TILE):
-                share[:] = 0
-                for b in range(SAMPLES):
-                    for a in range(SAMPLES):
-                        share[sample[j * per_texel + b, i * per_texel + a]] += 1
-                most, second = 0, -1
-                for one in range(1, GROUND_CLASSES):
-                    if share[one] > share[most]:
-                        most = one
-                for one in range(GROUND_CLASSES):
-                    if one != most and share[one] > 0:
-                        if second < 0 or share[one] >= share[second]:
-                            second = one
-                part = 0
-                if second >= 0:
-                    whole = share[most] + share[second]
-                    part = (2 * quarters * share[second] + whole) // (2 * whole)
-                else:
-                    second = most
-                out[tile, j * TILE + i] = codes[most, second, part]
+            one = entry[number]
+            begin, end = first[one], first[one + 1]
+            fill_polygon(sample, point, begin, end, east, north, per_texel, value[one], found)
+        for texel in range(TILE * TILE):
+            row, column = (texel // TILE) * per_texel, (texel % TILE) * per_texel
+            share[:] = 0
+            for b in range(SAMPLES):
+                for a in range(SAMPLES):
+                    share[sample[row + b, column + a]] += 1
+            out[tile, texel] = code_of(share, codes)
     return out

@@ -29,7 +29,7 @@ __all__ = [
     "View",
 ]
 
-TILE = 64
+TILE = 128
 """Texels along the edge of a tile."""
 
 CODES = 256
@@ -54,20 +54,20 @@ class GroundClass(IntEnum):
 class Code(IntEnum):
     """What is drawn over the ground."""
 
-    ROUTE = 64
-    GOAL = 65
-    GREEN = 66
-    YELLOW = 67
-    RED = 68
-    STOP_SIGN = 69
-    VEHICLE = 70
-    CYCLIST = 71
-    PEDESTRIAN = 72
-    VEHICLE_FRONT = 73
-    CYCLIST_FRONT = 74
-    PEDESTRIAN_FRONT = 75
-    EGO = 76
-    EGO_FRONT = 77
+    ROUTE = 80
+    GOAL = 81
+    GREEN = 82
+    YELLOW = 83
+    RED = 84
+    STOP_SIGN = 85
+    VEHICLE = 86
+    CYCLIST = 87
+    PEDESTRIAN = 88
+    VEHICLE_FRONT = 89
+    CYCLIST_FRONT = 90
+    PEDESTRIAN_FRONT = 91
+    EGO = 92
+    EGO_FRONT = 93
 
 
 GROUND_CLASSES = len(GroundClass)
@@ -85,7 +85,7 @@ class Ground(NamedTuple):
     """The ground of a pool of maps as seen from above, in square tiles kept where there is road.
 
     Texel (i, j) of map m covers origin[m] + texel[m] * [i, i+1) x [j, j+1), counted to the east and
-    north. Its tile is index[shape[m, 2] + (layer * shape[m, 1] + j // TILE) * shape[m, 0] + i //
+    north. Its tile is tile_at[shape[m, 2] + (layer * shape[m, 1] + j // TILE) * shape[m, 0] + i //
     TILE]: a layer has tiles of its own only where it differs from layer 0. Tile 0 is empty.
     """
 
@@ -96,10 +96,10 @@ class Ground(NamedTuple):
     """[m]"""
 
     shape: Annotated[I32, "map 4"]
-    """Tiles along x, tiles along y, offset into `index`, number of layers; 0 tiles of maps that
+    """Tiles along x, tiles along y, offset into `tile_at`, number of layers; 0 tiles of maps that
     are not baked yet."""
 
-    index: Annotated[I32, "entry"]
+    tile_at: Annotated[I32, "entry"]
     tile: Annotated[U8, "tile texel"]
     """Codes of the ground, rows from the south: a class, or two mixed (`images.codes`)."""
 
@@ -142,8 +142,8 @@ class Frames(NamedTuple):
     newest: Annotated[I32, "view_row"]
     """Place of the newest frame in the ring."""
 
-    tick: Annotated[U32, "view_row"]
-    """`Worlds.tick` when it was drawn."""
+    age: Annotated[I32, "view_row"]
+    """`Agents.age` when it was drawn."""
 
     picture: Annotated[U8, "byte_row value"]
     """Pictures of whole numbers, none where they are floats: oldest frame first."""

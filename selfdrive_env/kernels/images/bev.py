@@ -23,7 +23,6 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.compiler.workers import cycles
 from selfdrive_env.kernels.images.frames import (
     CLEAR,
-    DRAW,
     KEEP,
     LAST,
     SKIP,
@@ -219,8 +218,8 @@ def is_covered(model, segment, x, y, layer, map_index):
     cell = cell_at(grid, x, y, layer, map_index)
     if cell < 0:  # there is one surface
         return False
-    for entry_ in range(grid.segment_first[cell], grid.segment_first[cell + 1]):
-        if lanes.segment_lane[grid.segment[entry_]] == lanes.segment_lane[segment]:
+    for number in range(grid.segment_first[cell], grid.segment_first[cell + 1]):
+        if lanes.segment_lane[grid.segment[number]] == lanes.segment_lane[segment]:
             return False
     return point_on_surface(grid, x, y, layer, map_index)
 
@@ -235,9 +234,9 @@ def paint_agents(model, data, sight, code, layer, map_index, worker, world, ego)
         far = ROOT_TWO * reach + crowd[HALF_LENGTH, agent]
         if agent == ego or abs(x - sight.x) > far or abs(y - sight.y) > far:
             continue
-        if abs(crowd[Z, agent] - crowd[Z, ego]) >= LEVEL:
-            if is_covered(model, segment[agent], x, y, layer, map_index):
-                continue
+        other_level = abs(crowd[Z, agent] - crowd[Z, ego]) >= LEVEL
+        if other_level and is_covered(model, segment[agent], x, y, layer, map_index):
+            continue
         paint_body(code, sight, crowd, agent, VEHICLE_CODE + np.int64(crowd[KIND, agent]))
 
 
@@ -313,12 +312,11 @@ def draw_world(model, data, view, worker, world, task, part):
         if fate == CLEAR:
             clear_frames(frames, row)
         elif fate != KEEP:
-            first = fate == DRAW and data.agents.age[world, agent] == 0
-            tick = data.worlds.tick[world]
-            place = next_frame(frames, row, first, tick)
+            age = data.agents.age[world, agent]
+            place = next_frame(frames, row, age)
             draw_frame(model, data, view, frames.code[row, place], worker, world, agent)
             warp_barrier()
-            note_frame(frames, row, place, first, tick)
+            note_frame(frames, row, place, age)
         warp_barrier()
         now = cycles()
         store_picture(frames, row, view.lens, fate == LAST)

@@ -81,7 +81,7 @@ def fate_in_reset(data, world, agent):
 
 
 @inline
-def next_frame(frames, row, first, tick):
+def next_frame(frames, row, age):
     """Returns the place in a row's ring that a new frame is drawn at.
 
     A frame of the same moment is drawn over, and so is any where an episode begins.
@@ -89,11 +89,10 @@ def next_frame(frames, row, first, tick):
     Args:
         frames: `Frames` of the view.
         row: Of the view.
-        first: Whether an episode begins with it.
-        tick: Of the world.
+        age: Of the agent; an episode begins with 0.
     """
     place = np.int64(frames.newest[row])
-    if not first and frames.tick[row] != tick:
+    if age != 0 and frames.age[row] != age:
         place += 1
         if place == frames.code.shape[1]:
             place = np.int64(0)
@@ -101,15 +100,15 @@ def next_frame(frames, row, first, tick):
 
 
 @inline
-def note_frame(frames, row, place, first, tick):
+def note_frame(frames, row, place, age):
     """Makes a frame that is drawn the newest; the first one stands for all before it, too."""
     for other in range(frames.code.shape[1]):
-        if first and other != place:
+        if age == 0 and other != place:
             for entry in range(warp_lane(), frames.code.shape[2], warp_size()):
                 frames.code[row, other, entry] = frames.code[row, place, entry]
     if warp_lane() == 0:
         frames.newest[row] = np.int32(place)
-        frames.tick[row] = tick
+        frames.age[row] = age
 
 
 @inline

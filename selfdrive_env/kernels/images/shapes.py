@@ -47,7 +47,7 @@ def fill_span(code, row, low, high, width, value):
     last = np.int64(min(high, np.float32(width - 1)))
     base = row * width
     for place in range(base + first, base + last + 1):
-        code[place] = value
+        code[np.uint64(place)] = value
 
 
 @njit

@@ -18,7 +18,7 @@ def store_rgb(picture, code, word):
     """Writes a picture of one frame in three channels, side by side."""
     pixels = code.shape[0]
     for pixel in range(warp_lane(), pixels - 1, warp_size()):
-        put_three(picture, RGB * pixel, word[code[pixel]])
+        put_three(picture, RGB * pixel, word[code[np.uint64(pixel)]])
     if warp_lane() == 0:
         last = pixels - 1
         for channel in range(RGB):
@@ -30,7 +30,8 @@ def store_rgb(picture, code, word):
 def store_channel(picture, code, table, first, stride):
     """Writes a channel of a frame."""
     for pixel in range(warp_lane(), code.shape[0], warp_size()):
-        picture[first + pixel * stride] = table[code[pixel]]
+        place = np.uint64(first + pixel * stride)
+        picture[place] = table[code[np.uint64(pixel)]]
 
 
 @inline

@@ -105,20 +105,20 @@ def steps_within(place, step, per_step):
 
 
 @inline
-def tile_at(index, u, v, columns, rows, first):
+def tile_below(table, u, v, columns, rows, first):
     """Returns the number of the tile of a place, 0 for none."""
     i, j = u >> TILE_SHIFT, v >> TILE_SHIFT
     if i < 0 or j < 0 or i >= columns or j >= rows:
         return np.int64(0)
-    return np.int64(index[first + j * columns + i])
+    return np.int64(table[first + j * columns + i])
 
 
 @inline
 def copy_texels(code, place, texels, u, v, du, dv, count):
-    """Copies the texels of a walk in one tile."""
+    """Copies the texels of a walk in one tile; unsigned, so that no index is tested for its sign."""
     for entry in range(place, place + count):
         texel = (((v >> FRACTION) & TEXEL_MASK) << TILE_BITS) | ((u >> FRACTION) & TEXEL_MASK)
-        code[entry] = texels[texel]
+        code[np.uint64(entry)] = texels[np.uint64(texel)]
         u += du
         v += dv
 
@@ -136,7 +136,7 @@ def sample_ground(code, width, height, ground, walk, map_index, layer):
         map_index: Of the world.
         layer: Surface of the map that lies over the others.
     """
-    index, tile = ground.index, ground.tile
+    table, tile = ground.tile_at, ground.tile
     columns, rows = np.int64(ground.shape[map_index, 0]), np.int64(ground.shape[map_index, 1])
     if layer >= ground.shape[map_index, 3]:
         layer = np.int64(0)
@@ -149,7 +149,7 @@ def sample_ground(code, width, height, ground, walk, map_index, layer):
         while place < end:
             count = min(steps_within(u, du, pace_u), steps_within(v, dv, pace_v))
             count = min(count, end - place)
-            number = tile_at(index, u, v, columns, rows, first)
+            number = tile_below(table, u, v, columns, rows, first)
             copy_texels(code, place, tile[number], u, v, du, dv, count)
             place += count
             u += count * du
