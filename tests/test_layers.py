@@ -30,7 +30,7 @@ LAYERS = (
     ("episodes",),
     ("envs",),
     ("adapters", "wrappers"),
-    ("training", "evaluation", "testing"),
+    ("training", "evaluation", "testing", "datasets"),
     ("play",),
     ("commands",),
     ("moved",),
@@ -41,7 +41,7 @@ LAYERS = (
 ORDER = {
     "state": (
         *(("arrays",), ("images", "rewards", "road", "scratch", "world", "params")),
-        ("bounds", "dynamics", "model", "places"),
+        ("bounds", "camera", "dynamics", "model", "places"),
     ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
@@ -79,7 +79,11 @@ ORDER = {
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("scripted",)),
     ),
-    "kernels.images": (("frames", "shapes", "store"), ("tiles",), ("bev",)),
+    "kernels.images": (("frames", "shapes", "store"), ("camera", "tiles"), ("bev",)),
+    "kernels.images.camera": (
+        *(("eye", "labels", "noise", "store"), ("faces",), ("bodies", "ground"), ("things",)),
+        ("picture",),
+    ),
     "kernels.starts": (("bodies", "room"), ("recorded", "standing")),
     "kernels.observation": (
         *(("crowd", "kept_way", "outlook", "scales"), ("way",)),
@@ -106,7 +110,10 @@ ORDER = {
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("pictures",)),
         *(("cpu",), ("cuda",)),
     ),
-    "images": (("codes", "raster"), ("ground",), ("views",)),
+    "images": (("codes", "raster", "scenery"), ("camera", "ground", "labels"), ("views",)),
+    "images.scenery": (
+        *(("bridges", "markings", "materials", "shapes"), ("baking",), ("texels",), ("pool",)),
+    ),
     "metrics": (
         *(("lines", "metric"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
         *(("routes", "surroundings"), ("rules",), ("realism", "scores"), ("table",)),

@@ -22,8 +22,8 @@ from selfdrive_env.config.checks import (
     is_list,
     suggestion,
 )
+from selfdrive_env.state.camera.scenery import ImageClass
 from selfdrive_env.state.images import CHANNEL_CLASSES
-from selfdrive_env.state.scenery import ImageClass
 
 __all__ = [
     *("KINDS", "STATE", "BirdsEye", "Camera", "Picture", "Views", "make_views"),

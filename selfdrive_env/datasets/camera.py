@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.commands.maps import named
 from selfdrive_env.compiler.progress import Count
+from selfdrive_env.config.choices import maps_named
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.images import Camera
 from selfdrive_env.config.installation import package_version
-from selfdrive_env.datasets.formats import CATEGORIES, annotations, lane_line
+from selfdrive_env.datasets.formats import CATEGORIES, box_annotations, lane_line
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.images.labels import CameraPose, boxes_of, lanes_of, motion_between, pose_of
 from selfdrive_env.rendering.canvas import import_pillow
-from selfdrive_env.state.scenery import BOX_VISIBLE
+from selfdrive_env.state.camera.shots import BOX_VISIBLE
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["Plan", "make", "run"]
@@ -92,7 +92,7 @@ class _Shot(NamedTuple):
 def run(parsed: argparse.Namespace) -> int:
     """Makes a data set of camera pictures; returns 0."""
     plan = Plan(
-        maps=tuple(named(parsed.map)),
+        maps=tuple(name for word in parsed.map for name in maps_named(word) or (word,)),
         number=parsed.number,
         seed=parsed.seed,
         traffic=parsed.traffic,
@@ -172,11 +172,13 @@ def _draw_part(plan: Plan, folder: Path, part: int, wanted: int) -> Iterator[dic
     seed = plan.seed * 1_000_003 + part
     envs, act = _environment(plan, map_name)
     random = np.random.default_rng([plan.seed, part])
-    observations = envs.reset(seed=seed)[0]
-    for _ in range(CALM):
-        observations = envs.step(act(observations))[0]
+    envs.engine.show_pictures(False)
+    observations = _drive(envs, act, envs.reset(seed=seed)[0], CALM)
     number = 0
     while number < wanted:
+        envs.engine.show_pictures(True)
+        observations = _drive(envs, act, observations, 1)
+        envs.engine.show_pictures(False)
         waiting = []
         for world, agent in _picked(envs, random):
             if number == wanted:
@@ -184,12 +186,18 @@ def _draw_part(plan: Plan, folder: Path, part: int, wanted: int) -> Iterator[dic
             name = part * PART + number
             waiting.append(_shot(plan, folder, envs, world, agent, name, map_name))
             number += 1
-        observations = envs.step(act(observations))[0]
+        observations = _drive(envs, act, observations, 1)
         for shot in waiting:
             yield _with_motion(envs, plan.camera, shot)
-        for _ in range(BETWEEN - 1):
-            observations = envs.step(act(observations))[0]
+        observations = _drive(envs, act, observations, BETWEEN - 2)
     envs.close()
+
+
+def _drive(envs: DrivingVectorEnv, act: Any, observations: Any, steps: int) -> Any:
+    """Drives on, and returns what is observed then."""
+    for _ in range(steps):
+        observations = envs.step(act(observations))[0]
+    return observations
 
 
 def _environment(plan: Plan, map_name: str) -> tuple[DrivingVectorEnv, Any]:
@@ -267,7 +275,7 @@ def _shot(
             "rotation": np.round(pose.rotation, 6).tolist(),
             "matrix": np.round(pose.matrix, 4).tolist(),
         },
-        "boxes": annotations(boxes, number),
+        "boxes": box_annotations(boxes, number),
         "lanes": lane_line(lanes, plan.width, plan.height, name),
     }
     return _Shot(record, pose, world, agent, int(engine.agents.age[world, agent]))
@@ -310,9 +318,7 @@ def _join(plan: Plan, folder: Path) -> None:
     info = {"description": "camera pictures of selfdrive_env", "version": package_version()}
     write_whole(
         folder / "boxes.json",
-        _json(
-            {"info": info, "images": images, "annotations": boxes, "categories": CATEGORIES}
-        ),
+        _json({"info": info, "images": images, "annotations": boxes, "categories": CATEGORIES}),
     )
     write_whole(folder / "lanes.jsonl", b"\n".join(lines) + b"\n")
     write_whole(folder / "README.md", _card(plan, images, boxes, lines).encode())

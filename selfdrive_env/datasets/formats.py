@@ -11,7 +11,7 @@ from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.images.labels import BoxLabels, LaneLabel
 from selfdrive_env.state.arrays import F64
 
-__all__ = ["ABSENT", "CATEGORIES", "annotations", "lane_line", "sample_rows"]
+__all__ = ["ABSENT", "CATEGORIES", "box_annotations", "lane_line", "sample_rows"]
 
 ABSENT = -2
 """Of a lane in a row where it is not seen, in the words of TuSimple."""
@@ -29,7 +29,7 @@ ROW_STEP = 72
 """Lanes are told in every row that is a multiple of the picture's height over this, about."""
 
 
-def annotations(labels: BoxLabels, image: int) -> list[dict[str, Any]]:
+def box_annotations(labels: BoxLabels, image: int) -> list[dict[str, Any]]:
     """Returns the annotations of one picture, without numbers of their own.
 
     Args:

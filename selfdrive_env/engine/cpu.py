@@ -42,7 +42,7 @@ from selfdrive_env.kernels.observation.way import (
     WAY_COLUMNS,
     WAY_ROOM,
 )
-from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
+from selfdrive_env.kernels.step import HOOKS, RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
@@ -182,6 +182,10 @@ class Engine:
         self.views.prepare(self.pool)
         words = [*self.tables, STEP, self._worker_rows, *self.views.hooks]
         self._arguments = np.array(words, np.int64)
+
+    def show_pictures(self, shown: bool) -> None:
+        """Says whether steps and resets from now on draw pictures, or leave them as they are."""
+        self._arguments[HOOKS - ARGUMENTS] = len(self.views.all) if shown else 0
 
     @property
     def maps(self) -> list[Any]:

@@ -165,7 +165,6 @@ class PictureBuffers:
                 else:
                     out[..., first + channel] = one
 
-
     def _show_colours(self, out: NDArray[Any], code: U8, first: int) -> None:
         """Puts frames that hold red, green and blue of each pixel into pictures."""
         values: NDArray[Any] = code.reshape(-1, self.picture.height, self.picture.width, 3)

@@ -15,16 +15,9 @@ from selfdrive_env.engine.pictures import ViewPlan
 from selfdrive_env.images.scenery.pool import PoolScenery
 from selfdrive_env.kernels.images.camera.picture import draw_camera
 from selfdrive_env.state.arrays import allocate
+from selfdrive_env.state.camera.scenery import ROLES, ImageClass
+from selfdrive_env.state.camera.shots import BOX_COLUMNS, CAMERA_STAGES, Camera, CameraView, Shots
 from selfdrive_env.state.images import CODES, EMPTY
-from selfdrive_env.state.scenery import (
-    BOX_COLUMNS,
-    CAMERA_STAGES,
-    ROLES,
-    Camera,
-    CameraView,
-    ImageClass,
-    Shots,
-)
 
 __all__ = ["camera_plan"]
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from selfdrive_env.config.images import Camera
 from selfdrive_env.images.scenery.shapes import body_heights
 from selfdrive_env.state.arrays import F64, I64
+from selfdrive_env.state.camera.shots import BOX_ALONE, BOX_BOTTOM, BOX_LEFT, BOX_VISIBLE
 from selfdrive_env.state.places import box_centre
 from selfdrive_env.state.road import (
     SEG_COS,
@@ -25,7 +26,6 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.scenery import BOX_ALONE, BOX_BOTTOM, BOX_LEFT, BOX_VISIBLE
 from selfdrive_env.state.world import ABSENT
 
 __all__ = ["BoxLabels", "CameraPose", "LaneLabel", "boxes_of", "lanes_of", "motion_between",
@@ -148,8 +148,9 @@ def pose_of(engine: Any, camera: Camera, world: int, agent: int) -> CameraPose:
         float(bodies.wheelbase[world, agent]),
     )  # fmt: skip
     slope = _slopes(engine, world)[agent]
-    yaw, pitch = np.radians(camera.yaw), np.radians(camera.pitch) + np.arctan(
-        slope * np.cos(np.radians(camera.yaw))
+    yaw, pitch = (
+        np.radians(camera.yaw),
+        np.radians(camera.pitch) + np.arctan(slope * np.cos(np.radians(camera.yaw))),
     )
     ahead, left, up = camera.position
     heading = np.arctan2(sin, cos) + yaw

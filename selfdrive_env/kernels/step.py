@@ -39,7 +39,7 @@ from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.world import IDLE
 
-__all__ = ["MOST_HOOKS", "RESET", "STAGES", "STAGGERED", "STEP", "TASK", "run_worlds"]
+__all__ = ["HOOKS", "MOST_HOOKS", "RESET", "STAGES", "STAGGERED", "STEP", "TASK", "run_worlds"]
 
 STEP, RESET, STAGGERED = range(3)
 """Tasks of `run_worlds`: a step; a reset; a reset in which clocks get their head start."""

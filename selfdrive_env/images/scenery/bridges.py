@@ -1,4 +1,4 @@
-"""Which parts of a map are bridges, how high the ground is elsewhere, and what bridges look like."""
+"""Which parts of a map are bridges, how these look, and how high the ground is elsewhere."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.outline import quads
 from selfdrive_env.state.arrays import F32, F64, I32, I64, U8
+from selfdrive_env.state.camera.scenery import DECK, NODE, QUAD_COLUMNS, SQUARE, WALL
 from selfdrive_env.state.places import cell_at
 from selfdrive_env.state.road import (
     BLOCK_CELLS,
@@ -24,7 +25,6 @@ from selfdrive_env.state.road import (
     SEG_Y,
     SEG_Z,
 )
-from selfdrive_env.state.scenery import DECK, NODE, QUAD_COLUMNS, SQUARE, WALL
 
 __all__ = ["Quads", "bridge_quads", "deck_segments", "ground_heights", "plain_squares"]
 
@@ -172,9 +172,7 @@ def _spread(heights: F64, known: Bools) -> F64:
     while not filled.all():  # outwards from the roads, then smoothed
         padded, mask = np.pad(heights * filled, 1), np.pad(filled, 1)
         total = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
-        count = (
-            mask[:-2, 1:-1].astype(int) + mask[2:, 1:-1] + mask[1:-1, :-2] + mask[1:-1, 2:]
-        )
+        count = mask[:-2, 1:-1].astype(int) + mask[2:, 1:-1] + mask[1:-1, :-2] + mask[1:-1, 2:]
         new = ~filled & (count > 0)
         heights = np.where(new, total / np.maximum(count, 1), heights)
         filled |= new
@@ -240,7 +238,7 @@ def _walls(one: CompiledMap, deck: Bools) -> F64:
     middle = _middles(segment)
     edges = []
     for layer in range(int(grid.shape[0, 3])):
-        cells = np.unique(cell_at(grid, *middle[deck].T, layer, 0))
+        cells = np.unique(cell_at(grid, middle[deck, 0], middle[deck, 1], layer, 0))
         for cell in cells[cells >= 0].tolist():
             edges.append(grid.edge[grid.edge_first[cell] : grid.edge_first[cell + 1]])
     found = np.unique(np.concatenate([np.zeros((0, 4)), *edges]), axis=0).astype(np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +13,8 @@ from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.compile.outline import beside, quads, stop_line_ends
 from selfdrive_env.maps.compile.paint import GIVE_WAY_DASH, GUIDE_DASH, dashes, pieces_of, stripes
 from selfdrive_env.state.arrays import F64, I64, U8
+from selfdrive_env.state.camera.scenery import Material
 from selfdrive_env.state.road import CROSSWALK, GIVE_WAY, GUIDE_LINE, SEG_LEFT, SEG_RIGHT, SEG_S
-from selfdrive_env.state.scenery import Material
 
 __all__ = ["Polygons", "deck_polygons", "markings"]
 
@@ -119,7 +120,7 @@ def _across(one: CompiledMap) -> list[tuple[F64, int, U8]]:
 def _strips(line: F64, width: float) -> list[F64]:
     """Returns the pieces of a polyline as rectangles, each [4, 2] [m]."""
     out = []
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in pairwise(line):
         step = end - start
         length = float(np.hypot(*step))
         if length < 1e-6:

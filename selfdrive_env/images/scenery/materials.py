@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.state.arrays import U8
-from selfdrive_env.state.scenery import CLEAR, ImageClass, Material
+from selfdrive_env.state.camera.scenery import CLEAR, ImageClass, Material
 
 __all__ = ["MIXES", "SHADES", "code_classes", "code_colours", "pair_codes"]
 

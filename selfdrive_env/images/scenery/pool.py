@@ -10,16 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.structs import Table
-
-from selfdrive_env.images.scenery.bridges import Quads, bridge_quads, deck_segments, ground_heights, plain_squares
-from selfdrive_env.images.scenery.texels import SHARED, Baked, bake_ground, shared_tiles
+from selfdrive_env.images.scenery.bridges import (
+    Quads,
+    bridge_quads,
+    deck_segments,
+    ground_heights,
+    plain_squares,
+)
 from selfdrive_env.images.scenery.materials import code_classes, code_colours
 from selfdrive_env.images.scenery.shapes import make_shapes
+from selfdrive_env.images.scenery.texels import SHARED, Baked, bake_ground, shared_tiles
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.pool.kept_map import KeptMap
 from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import F32, U8
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.scenery import (
     BLOCK_ENTRY,
     BLOCKS_X,
     BLOCKS_Y,
@@ -37,6 +42,7 @@ from selfdrive_env.state.scenery import (
 )
 
 __all__ = ["MapScenery", "PoolScenery", "make_scenery", "scenery_of"]
+
 
 class MapScenery(NamedTuple):
     """What stands still on one map."""

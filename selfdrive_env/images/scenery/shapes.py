@@ -8,7 +8,7 @@ import numpy as np
 
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.state.arrays import F32, I32, U8
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.scenery import (
     MOST_PARTS,
     PART_COLUMNS,
     ROLE_BOX,
@@ -199,7 +199,7 @@ def _draw_textures() -> _Atlas:
         for u in (0.2, 0.8):
             _disc(frame, ROLE_DARK, u, 0.46, 0.2, 0.46)
             _disc(frame, ROLE_RIM if heavy else ROLE_NONE, u, 0.46, 0.13, 0.3)
-        frame[6:14 if heavy else 10, 8:24] = ROLE_PAINT
+        frame[6 : 14 if heavy else 10, 8:24] = ROLE_PAINT
         if heavy:
             frame[10:13, 0:3] = ROLE_TAIL
             frame[11:15, 28:31] = ROLE_HEADLIGHT

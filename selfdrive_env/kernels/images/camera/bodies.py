@@ -18,7 +18,7 @@ from selfdrive_env.kernels.images.camera.eye import (
 )
 from selfdrive_env.kernels.images.camera.faces import cross, draw_face, narrow, pixel_range
 from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.scenery import (
     FACE_FRONT,
     FACE_REAR,
     FACE_SIDE,

@@ -16,7 +16,18 @@ from selfdrive_env.kernels.math.elementary import direction, exponential
 from selfdrive_env.kernels.math.random import DRAW_WEATHER, uniforms
 from selfdrive_env.state.road import SEG_LENGTH, SEG_Z
 
-__all__ = ["Air", "Eye", "blend", "eye_of", "fog_of", "fog_share", "pack", "seen_at", "slope_at", "weather"]
+__all__ = [
+    "Air",
+    "Eye",
+    "blend",
+    "eye_of",
+    "fog_of",
+    "fog_share",
+    "pack",
+    "seen_at",
+    "slope_at",
+    "weather",
+]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)

@@ -22,7 +22,7 @@ from selfdrive_env.kernels.images.camera.eye import (
     seen_at,
 )
 from selfdrive_env.kernels.images.camera.faces import cross, narrow, pixel_range, put_pixel
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.scenery import (
     CLEAR,
     NODE,
     NODE_ENTRY,
@@ -415,7 +415,7 @@ def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, s
 
 @njit
 def draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air):
-    """Draws ground with hills: cells near the camera, squares of several cells where that will do."""
+    """Draws ground with hills: cells near the camera, squares of cells where these will do."""
     layout = scenery.layout
     columns = np.int64(layout[map_index, NODES_X]) - 1
     rows = np.int64(layout[map_index, NODES_Y]) - 1

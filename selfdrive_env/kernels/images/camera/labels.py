@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.shots import (
     BOX_ALONE,
     BOX_BOTTOM,
     BOX_LEFT,

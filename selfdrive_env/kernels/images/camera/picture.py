@@ -34,7 +34,6 @@ from selfdrive_env.kernels.images.camera.store import empty_frames, keep_codes, 
 from selfdrive_env.kernels.images.camera.things import draw_bridges, draw_signs
 from selfdrive_env.kernels.images.frames import (
     CLEAR,
-    DRAW,
     KEEP,
     LAST,
     SKIP,
@@ -42,8 +41,9 @@ from selfdrive_env.kernels.images.frames import (
     next_frame,
     note_frame,
 )
+from selfdrive_env.state.camera.scenery import FLAT
+from selfdrive_env.state.camera.shots import BOX_ALONE, CAMERA_STAGES, CameraView
 from selfdrive_env.state.model import Data, Model
-from selfdrive_env.state.scenery import BOX_ALONE, CAMERA_STAGES, FLAT, CameraView
 
 __all__ = ["draw_camera", "draw_world"]
 
@@ -165,12 +165,11 @@ def draw_world(model, data, view, worker, world, task, part):
             if camera.labelled != 0:
                 clear_labels(view.shots, row, camera.far)
         elif fate != KEEP:
-            first = fate == DRAW and data.agents.age[world, agent] == 0
-            tick = data.worlds.tick[world]
-            place = next_frame(frames, row, first, tick)
+            age = data.agents.age[world, agent]
+            place = next_frame(frames, row, age)
             draw_row(model, data, view, place_of_work, world, agent, row, place)
             warp_barrier()
-            note_frame(frames, row, place, first, tick)
+            note_frame(frames, row, place, age)
         warp_barrier()
         now = cycles()
         store_frame(frames, row, camera, fate == LAST)

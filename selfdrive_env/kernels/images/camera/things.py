@@ -16,18 +16,7 @@ from selfdrive_env.kernels.images.camera.bodies import (
 from selfdrive_env.kernels.images.camera.eye import fog_of, fog_share, seen_at
 from selfdrive_env.kernels.images.camera.faces import cross, draw_face
 from selfdrive_env.kernels.images.camera.ground import draw_patch
-from selfdrive_env.state.road import (
-    LINE_COS,
-    LINE_SIN,
-    LINE_X,
-    LINE_X0,
-    LINE_X1,
-    LINE_Y,
-    LINE_Y0,
-    LINE_Y1,
-    LINE_Z,
-)
-from selfdrive_env.state.scenery import (
+from selfdrive_env.state.camera.scenery import (
     BLOCK_ENTRY,
     BLOCKS_X,
     BLOCKS_Y,
@@ -38,6 +27,17 @@ from selfdrive_env.state.scenery import (
     ROLE_YELLOW,
     SIGN_KIND,
     ImageClass,
+)
+from selfdrive_env.state.road import (
+    LINE_COS,
+    LINE_SIN,
+    LINE_X,
+    LINE_X0,
+    LINE_X1,
+    LINE_Y,
+    LINE_Y0,
+    LINE_Y1,
+    LINE_Z,
 )
 from selfdrive_env.state.world import GREEN, RED, STOP_SIGN, YELLOW
 
