@@ -47,6 +47,8 @@ ORDER = {
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
         *(("images", "layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
+    "state.images": (("codes", "structs"), ("__init__",)),
+    "config.images": (("pictures",), ("camera",), ("views",), ("__init__",)),
     "compiler": (
         *(("progress", "threads"), ("cache",), ("njit", "structs", "device")),
         *(("workers", "vectors"), ("simd",), ("half",)),

@@ -32,7 +32,7 @@ from selfdrive_env.config.choices import (
     TRAFFIC,
     check_bins,
     maps_named,
-    ranges_of,
+    ranges_of,  # fmt: skip
 )
 from selfdrive_env.config.files import absolute
 from selfdrive_env.config.images import make_views
@@ -307,14 +307,8 @@ class Settings:
         ):
             self._set(name, check_number(name, getattr(self, name), low_value, high_value))
         for name in (
-            "standing_share",
-            "blind_share",
-            "braking_share",
-            "lane_dropout",
-            "boundary_dropout",
-            "light_removal",
-            "lights_off",
-            "lights_green",
+            *("standing_share", "blind_share", "braking_share", "lane_dropout"),
+            *("boundary_dropout", "light_removal", "lights_off", "lights_green"),
         ):
             self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
         for name, least, most in (

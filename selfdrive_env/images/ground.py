@@ -152,7 +152,7 @@ class GroundTiles:
         self._baked[map_index] = True
 
     def _texel(self, drawing: Sequence[Shape], low: F64, high: F64) -> float:
-        """Returns how large texels of a map are: a third of a pixel, more where much is road [m]."""
+        """Returns how large texels of a map are: a third of a pixel, or more for much road [m]."""
         for share in (*FINER, *(2.0**power for power in range(32))):
             texel = share * self._pixel
             columns, rows = (int(n) for n in np.ceil((high - low) / (texel * TILE)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from selfdrive_env.config.images import BirdsEye
 from selfdrive_env.images.ground import shapes_of
 from selfdrive_env.rendering.ground import Ground
-from selfdrive_env.state.images import Code
+from selfdrive_env.state.images import Code, GroundClass
 from selfdrive_env.state.places import box_centre
 from selfdrive_env.state.road import (
     LINE_COS,
@@ -26,7 +27,7 @@ from selfdrive_env.state.road import (
 from selfdrive_env.state.world import ABSENT, BICYCLE, MOTORCYCLE, NO_LIGHT, PEDESTRIAN
 from tests.reference.observation import Observer
 
-__all__ = ["ground_classes", "near_edge", "overlay", "pixel_points"]
+__all__ = ["commonest", "ground_shares", "near_edge", "overlay", "pixel_points"]
 
 Codes = NDArray[np.int64]
 
@@ -54,8 +55,8 @@ def _ego(engine: Any, agent: int) -> tuple[tuple[float, float], tuple[float, flo
     return (x, y), (pose[2], pose[3])
 
 
-def ground_classes(engine: Any, picture: BirdsEye, agent: int, samples: int = 5) -> Codes:
-    """Returns the commonest class of the ground in each pixel, [height, width]."""
+def ground_shares(engine: Any, picture: BirdsEye, agent: int, samples: int = 5) -> Codes:
+    """Returns how many samples of each pixel are of each class, [height, width, classes]."""
     points = pixel_points(engine, picture, agent, samples)
     pool = engine.pool
     painted = Ground(pool.lanes, pool.grid, pool.paints)
@@ -67,8 +68,12 @@ def ground_classes(engine: Any, picture: BirdsEye, agent: int, samples: int = 5)
         found[tree.query(shapely.polygons(shape.points), "contains")] = shape.value
     split = found.reshape(points.shape[:4]).transpose(0, 2, 1, 3)
     split = split.reshape(picture.height, picture.width, -1)
-    counts = (split[..., None] == np.arange(6)).sum(2)
-    return 5 - np.argmax(counts[..., ::-1], axis=-1)  # of two equal ones the later
+    return (split[..., None] == np.arange(len(GroundClass))).sum(2)
+
+
+def commonest(shares: Codes) -> Codes:
+    """Returns the commonest class of each pixel: of two equal ones the later."""
+    return shares.shape[-1] - 1 - np.argmax(shares[..., ::-1], axis=-1)
 
 
 def overlay(engine: Any, picture: BirdsEye, agent: int) -> Codes:
@@ -129,15 +134,25 @@ def _box(
 ) -> Any:
     a, b = max(half_length, least), max(half_width, least)
     corners = np.array([(a, b), (-a, b), (-a, -b), (a, -b)]) @ np.array([(cos, sin), (-sin, cos)])
-    return shapely.polygons(corners + (x, y))
+    return shapely.polygons(corners + np.array([x, y]))
 
 
-def near_edge(classes: Codes, wanted: Codes) -> NDArray[np.bool_]:
-    """Returns where a class is that of a pixel or of one of its eight neighbours."""
+def near_edge(classes: Codes, shares: Codes | None, wanted: Codes) -> NDArray[np.bool_]:
+    """Returns where a class is found in a pixel or one of its eight neighbours.
+
+    Args:
+        classes: Of each pixel.
+        shares: Samples of each pixel by class of the ground, where there are some.
+        wanted: What is looked for.
+    """
     height, width = classes.shape
-    padded = np.pad(classes, 1, mode="edge")
     found = np.zeros(classes.shape, bool)
-    for down in range(3):
-        for right in range(3):
-            found |= padded[down : down + height, right : right + width] == wanted
+    for down, right in itertools.product(range(3), repeat=2):
+        rows = np.clip(np.arange(height) + down - 1, 0, height - 1)[:, None]
+        columns = np.clip(np.arange(width) + right - 1, 0, width - 1)
+        found |= classes[rows, columns] == wanted
+        if shares is not None:
+            known = np.minimum(wanted, shares.shape[-1] - 1)
+            there = np.take_along_axis(shares[rows, columns], known[..., None], -1)[..., 0] > 0
+            found |= there & (wanted < shares.shape[-1])
     return found

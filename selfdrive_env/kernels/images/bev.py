@@ -142,7 +142,19 @@ def pixel_of(sight, x, y):
 
 @inline
 def paint_box(code, sight, x, y, cos, sin, half_length, half_width, value):
-    """Paints a box of the world; at least so large that it shows."""
+    """Paints a box of the world; at least so large that it shows.
+
+    Args:
+        code: Frame.
+        sight: Where it lies.
+        x: Middle of the box, east [m].
+        y: North [m].
+        cos: Direction of its length.
+        sin: Likewise.
+        half_length: [m]
+        half_width: [m]
+        value: Code to paint.
+    """
     column, row = pixel_of(sight, x, y)
     along_x = cos * sight.up_y - sin * sight.up_x
     along_y = -(cos * sight.up_x + sin * sight.up_y)
@@ -226,7 +238,19 @@ def is_covered(model, segment, x, y, layer, map_index):
 
 @njit
 def paint_agents(model, data, sight, code, layer, map_index, worker, world, ego):
-    """Paints all bodies but the ego's: their fronts darker."""
+    """Paints all bodies but the ego's: their fronts darker.
+
+    Args:
+        model: Of the batch.
+        data: Of the batch.
+        sight: Where the frame lies.
+        code: Frame.
+        layer: Surface of the map that lies over the others.
+        map_index: Of the world.
+        worker: Who works.
+        world: Which.
+        ego: Whose frame it is.
+    """
     crowd, segment = data.scratch.crowd[worker], data.agents.segment[world]
     reach = max(sight.middle_x, sight.middle_y) / sight.per_pixel
     for agent in range(segment.shape[0]):
@@ -240,7 +264,7 @@ def paint_agents(model, data, sight, code, layer, map_index, worker, world, ego)
         paint_body(code, sight, crowd, agent, VEHICLE_CODE + np.int64(crowd[KIND, agent]))
 
 
-ROOT_TWO = np.float32(math.sqrt(2.0))
+ROOT_TWO = np.float32(math.sqrt(2.0))  # diagonal of a square by its side
 
 
 @inline

@@ -19,12 +19,12 @@ from selfdrive_env.state.images import TILE
 __all__ = ["Walk", "sample_ground", "walk_of"]
 
 FRACTION = 16
-UNIT = np.float32(1 << FRACTION)
+UNIT = np.float32(1 << FRACTION)  # of a texel
 TILE_BITS = TILE.bit_length() - 1
 TILE_SHIFT = FRACTION + TILE_BITS
 TILE_SIZE = 1 << TILE_SHIFT
 TILE_MASK, TEXEL_MASK = TILE_SIZE - 1, TILE - 1
-NEVER = np.float32(1.0e6)
+NEVER = np.float32(1.0e6)  # steps of a walk that stands still
 
 
 class Walk(NamedTuple):
@@ -115,9 +115,10 @@ def tile_below(table, u, v, columns, rows, first):
 
 @inline
 def copy_texels(code, place, texels, u, v, du, dv, count):
-    """Copies the texels of a walk in one tile; unsigned, so that no index is tested for its sign."""
+    """Copies the texels of a walk in one tile."""
     for entry in range(place, place + count):
         texel = (((v >> FRACTION) & TEXEL_MASK) << TILE_BITS) | ((u >> FRACTION) & TEXEL_MASK)
+        # Unsigned: no test for negative indices.
         code[np.uint64(entry)] = texels[np.uint64(texel)]
         u += du
         v += dv

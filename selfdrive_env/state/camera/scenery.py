@@ -91,10 +91,12 @@ LIGHT_KIND, SIGN_KIND = 8, 9
 # Columns of Scenery.part_texture.
 FACE_FRONT, FACE_REAR, FACE_SIDE, FACE_TOP = range(4)
 
-# Roles: what a texel of a body, light or sign is; 0 shows what is behind it.
-(ROLE_NONE, ROLE_PAINT, ROLE_GLASS, ROLE_DARK, ROLE_HEADLIGHT, ROLE_TAIL, ROLE_TRIM, ROLE_PLATE,
-    ROLE_SKIN, ROLE_CLOTH, ROLE_TROUSERS, ROLE_RIM, ROLE_BOX, ROLE_RED, ROLE_YELLOW, ROLE_GREEN,
-    ROLE_POLE, ROLE_CONCRETE, ROLE_SIGN, ROLE_BRAKE) = range(20)  # fmt: skip
+# Roles: what a texel of a body, light or sign is; 0 shows what is behind it. Lamps come last, which
+# no sun lights.
+(ROLE_NONE, ROLE_PAINT, ROLE_GLASS, ROLE_DARK, ROLE_TRIM, ROLE_PLATE, ROLE_SKIN, ROLE_CLOTH,
+    ROLE_TROUSERS, ROLE_RIM, ROLE_BOX, ROLE_POLE, ROLE_CONCRETE, ROLE_SIGN, ROLE_HEADLIGHT,
+    ROLE_TAIL, ROLE_BRAKE, ROLE_RED, ROLE_YELLOW, ROLE_GREEN) = range(20)  # fmt: skip
+FIRST_LAMP = ROLE_TAIL
 ROLES = 20
 
 

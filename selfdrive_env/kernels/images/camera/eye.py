@@ -210,12 +210,16 @@ def fog_of(air, share, light):
         air: `Air`.
         share: From 0 to 1.
         light: On the colour, from 0 to 1.
+
+    Returns:
+        Gain of what is lit, what is added, and the gain of lamps.
     """
     whole = WHOLE_GAIN * share
     return (
         np.int64(WHOLE_GAIN * (ONE - share) * light),
         np.int64(whole * air.fog_red) | (np.int64(whole * air.fog_blue) << 16),
         np.int64(whole * air.fog_green),
+        np.int64(WHOLE_GAIN * (ONE - share)),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.kernels.images.camera.eye import blend
+from selfdrive_env.state.camera.scenery import FIRST_LAMP
 
 __all__ = ["cross", "draw_face", "narrow", "pixel_after", "pixel_range", "put_pixel"]
 
@@ -161,7 +162,7 @@ def draw_face(
     labelled = owner.shape[0] > 0
     limit = ONE / eye.near
     rise = nx * inverse
-    gain, red_and_blue, green = fog
+    gain, red_and_blue, green, glow = fog
 
     for row in range(top, bottom):
         y = np.float32(row) + HALF
@@ -192,7 +193,8 @@ def draw_face(
             if close <= nearness[pixel]:
                 continue
             nearness[pixel] = close
-            put_pixel(image, pixel, blend(np.int64(role[found]), gain, red_and_blue, green))
+            light = glow if found >= FIRST_LAMP else gain
+            put_pixel(image, pixel, blend(np.int64(role[found]), light, red_and_blue, green))
             if labelled:
                 owner[pixel] = code
     warp_barrier()

@@ -185,7 +185,7 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
         at_x = np.int64(x * UNIT) + step_x * warp_lane()
         at_y = np.int64(y * UNIT) + step_y * warp_lane()
         step_x, step_y = step_x * warp_size(), step_y * warp_size()
-        gain, red_and_blue, green = fog_of(air, share_at(air, depth), ONE)
+        gain, red_and_blue, green, _ = fog_of(air, share_at(air, depth), ONE)
         first = row * columns
         fill(nearness, first, columns, ONE / depth)
         for pixel in range(first + warp_lane(), first + columns, warp_size()):
@@ -240,7 +240,7 @@ def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
         if not sees_ground(eye, row, above):
             continue
         depth = above / fall_of(eye, row)
-        gain, red_and_blue, green = fog_of(air, share_at(air, depth), ONE)
+        gain, red_and_blue, green, _ = fog_of(air, share_at(air, depth), ONE)
         word = blend(grass, gain, red_and_blue, green)
         first = row * eye.width
         for pixel in range(first + warp_lane(), first + eye.width, warp_size()):
@@ -346,7 +346,7 @@ def draw_patch(
         drop = np.int64(level)
         start = scenery.texel_first[level]
         shift, line = 14 - 2 * drop, 7 - drop
-        gain, red_and_blue, green = fog_of(air, share_at(air, distance), ONE)
+        gain, red_and_blue, green, _ = fog_of(air, share_at(air, distance), ONE)
         i_row, j_row = iy * y + iz, jy * y + jz
         for column in range(first + warp_lane(), last, warp_size()):
             x = np.float32(column) + HALF
