@@ -9,5 +9,12 @@ from selfdrive_env.config.images.pictures import BirdsEye, Picture
 from selfdrive_env.config.images.views import KINDS, STATE, Views, make_views, require_rows
 
 __all__ = [
-    *("KINDS", "STATE", "BirdsEye", "Camera", "Picture", "Views", "make_views", "require_rows"),
+    "KINDS",
+    "STATE",
+    "BirdsEye",
+    "Camera",
+    "Picture",
+    "Views",
+    "make_views",
+    "require_rows",
 ]

@@ -124,13 +124,16 @@ def body_triangles(engine: Engine, agent: int) -> np.ndarray:
             (part[PART_REAR], part[PART_FRONT], part[PART_WIDE], part[PART_LOW]),
             (part[PART_TOP_REAR], part[PART_TOP_FRONT], part[PART_TOP_WIDE], part[PART_HIGH]),
         )
-        corner = np.array(
-            [
-                [x, y, high]
-                for rear, front, wide, high in levels
-                for x, y in ((rear, -wide), (front, -wide), (front, wide), (rear, wide))
-            ]
-        ) * size
+        corner = (
+            np.array(
+                [
+                    [x, y, high]
+                    for rear, front, wide, high in levels
+                    for x, y in ((rear, -wide), (front, -wide), (front, wide), (rear, wide))
+                ]
+            )
+            * size
+        )
         world = np.stack(
             [
                 middle[0] + corner[:, 0] * cos - corner[:, 1] * sin,

@@ -64,7 +64,7 @@ def test_the_road_runs_to_its_vanishing_point(yaw: float) -> None:
         road = np.flatnonzero(np.isin(kind[row], [ImageClass.ROAD, ImageClass.MARKING]))
         # The middle of the road, 2 m to the left, comes nearer to the point as rows rise to it.
         depth = 1.5 * 80.0 / (row + 0.5 - 45.0)
-        middle = project(pose(engine), pose(engine).place + [0.0, 0.0, 0.0] + _ahead(depth, yaw))
+        middle = project(pose(engine), pose(engine).place + _ahead(depth, yaw))
         assert abs(0.5 * (road[0] + road[-1] + 1) - middle[0][0]) <= 1.5
         assert abs(middle[0][0] - wanted) <= 80.0 * 2.5 / depth / math.cos(math.radians(yaw)) + 1.0
 
