@@ -19,6 +19,7 @@ import numpy as np
 from selfdrive_env.commands.bench import compute_rate, processor, store_bandwidth
 from selfdrive_env.compiler.workers import counter_rate
 from selfdrive_env.envs.make import make_self_play
+from selfdrive_env.state.camera.shots import CAMERA_STAGES
 from selfdrive_env.state.images import PICTURE_STAGES
 
 CASES: dict[str, Any] = {
@@ -29,7 +30,16 @@ CASES: dict[str, Any] = {
     },
     "bev, 16 classes": {"kind": "bev", "colour": "classes", "channels_first": True},
     "bev, floats": {"kind": "bev", "dtype": "float32"},
+    "camera, 160 x 90 x 3": {"kind": "camera"},
+    "camera, fog and noise": {"kind": "camera", "fog": 0.02, "noise": 4.0},
+    "camera, labels": {"kind": "camera", "labels": True},
 }  # fmt: skip
+
+
+def counts_of(view: Any) -> Any:
+    """Returns the cycles of the stages of a view, [workers, stages]."""
+    shots = view.parts.get("shots")
+    return view.frames.cycles if shots is None else shots.cycles
 
 
 def main() -> None:
@@ -61,19 +71,22 @@ def main() -> None:
         for name, env in envs.items():
             views = env.engine.views.all
             for view in views:
-                view.frames.cycles[:] = 0
+                counts_of(view)[:] = 0
             start = time.perf_counter()
             env.step(actions[number % 64])
             times[name].append(time.perf_counter() - start)
             if views:
-                spent = sum(view.frames.cycles.sum(0) for view in views)
+                spent = sum(counts_of(view).sum(0) for view in views)
                 stages[name] = np.minimum(stages.get(name, np.inf), spent)
 
     print(
         f"{processor()}; {parsed.map}, {parsed.worlds} x {parsed.agents} agents, one thread; store "
         f"bandwidth {store_bandwidth():.1f} GB/s, {compute_rate():,.0f} M square roots/s\n"
     )
-    head = ["case", "best", "median", "frames/s, best", *PICTURE_STAGES, "bytes"]
+    print(f"stages of the view from above: {', '.join(PICTURE_STAGES)}")
+    print(f"stages of cameras: {', '.join(CAMERA_STAGES)}\n")
+    numbers = [f"stage {number + 1}" for number in range(len(PICTURE_STAGES))]
+    head = ["case", "best", "median", "frames/s, best", *numbers, "bytes"]
     print(" | ".join(head))
     print(" | ".join("---" for _ in head))
     rate = counter_rate()

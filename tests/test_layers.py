@@ -112,7 +112,7 @@ ORDER = {
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("pictures",)),
         *(("cpu",), ("cuda",)),
     ),
-    "images": (("codes", "raster", "scenery"), ("camera", "ground", "labels"), ("views",)),
+    "images": (("codes", "raster", "scenery"), ("camera", "ground", "labels"), ("render", "views")),
     "images.scenery": (
         *(("bridges", "markings", "materials", "shapes"), ("baking",), ("texels",), ("pool",)),
     ),

@@ -65,8 +65,8 @@ def _threads(name: str, value: Any) -> int:
 
 NOT_IN_DIGEST = (
     *("num_threads", "copy", "device", "output"),
-    *("render_size", "render_span", "render_hud", "render_heading_up", "render_observed"),
-    *("record", "step_info"),
+    *("render_view", "render_size", "render_span", "render_hud", "render_heading_up"),
+    *("render_observed", "record", "step_info"),
 )
 """Settings that influence no result."""
 
@@ -234,6 +234,9 @@ class Settings:
     """Whether infos tell of every step: speed, way to the goal, time to a collision, events, terms
     of the reward. On by default in the single form; with `device="cuda"` there is no such."""
 
+    render_view: str = "map"
+    """What a frame shows: "map" (from above) or "camera" (what the ego sees ahead)."""
+
     render_size: int = 512
     """Edge of a frame [px]."""
 
@@ -241,8 +244,7 @@ class Settings:
     """Metres across a frame."""
 
     render_hud: bool | None = None
-    """Whether a frame shows speed and time in a corner; None: only in a window, so that pixels tell
-    neither."""
+    """Whether a frame shows speed and time in a corner; None: only in a window."""
 
     render_heading_up: bool = False
     """Whether a frame is turned so that the ego heads up, instead of north."""
@@ -286,9 +288,7 @@ class Settings:
                 raise ValueError(f"{name} must be a list of different jerks, got {values}")
             self._set(name, values)
         if min(self.jerk_long) >= 0.0 or max(self.jerk_long) <= 0.0:
-            raise ValueError(
-                f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}"
-            )
+            raise ValueError(f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}")
         self._set("action_bins", check_bins(self.dynamics, self.action_type, self.action_bins))
         make_layout(self.layout)
         make_views(self.observation)

@@ -127,7 +127,7 @@ class DrivingVectorEnv(VectorEnv):
         self._make_spaces()
         self.closed = False
         self._ready = False
-        self._painter: Any = None
+        self._renderer: Any = None
         self._viewer: Any = None
         self._recorder: Any = None
         if chosen.record:
@@ -392,7 +392,7 @@ class DrivingVectorEnv(VectorEnv):
         size: int | None = None,
         hud: bool | None = None,
     ) -> NDArray[np.uint8]:
-        """Returns a picture of the world around the agent of one row.
+        """Returns a picture of the world of the agent of one row, as `render_view` says.
 
         Args:
             row: Row that the camera follows.
@@ -403,21 +403,12 @@ class DrivingVectorEnv(VectorEnv):
         Returns:
             RGB, uint8 [size, size, 3].
         """
-        from selfdrive_env.rendering import Painter, scene_of
+        from selfdrive_env.images.render import Renderer
 
         self.backend.check()
-        self._painter = self._painter or Painter.of(self.engine)
-        settings = self.settings
-        scene = scene_of(
-            self.engine, *divmod(row, self.rows_per_world), observed=settings.render_observed
-        )
-        picture: NDArray[np.uint8] = self._painter.draw(
-            scene,
-            size=settings.render_size if size is None else size,
-            span=settings.render_span if span is None else span,
-            heading_up=settings.render_heading_up,
-            show_observed=settings.render_observed,
-            label=bool(settings.render_hud if hud is None else hud),
+        self._renderer = self._renderer or Renderer(self.engine, self.settings)
+        picture: NDArray[np.uint8] = self._renderer.draw(
+            *divmod(row, self.rows_per_world), size=size, span=span, hud=hud
         )
         return picture
 

@@ -15,7 +15,7 @@ from selfdrive_env.state.images import Frames
 
 __all__ = ["CAMERA_STAGES", "Camera", "CameraView", "Shots"]
 
-CAMERA_STAGES = ("sky", "ground", "things", "bodies", "store")
+CAMERA_STAGES = ("sky", "ground", "bodies", "things", "store")
 """Columns of `Shots.cycles`."""
 
 

@@ -45,13 +45,13 @@ from selfdrive_env.state.camera.scenery import FLAT
 from selfdrive_env.state.camera.shots import BOX_ALONE, CAMERA_STAGES, CameraView
 from selfdrive_env.state.model import Data, Model
 
-__all__ = ["draw_camera", "draw_world"]
+__all__ = ["draw_camera", "draw_one", "draw_world"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 LOWEST = np.float32(0.2)  # the camera is at least so far above level ground [m]
 ENDLESS = np.float32(1.0e30)
-SKY, GROUND, THINGS, BODIES, STORE = range(len(CAMERA_STAGES))
+SKY, GROUND, BODIES, THINGS, STORE = range(len(CAMERA_STAGES))
 
 
 @inline
@@ -183,3 +183,11 @@ def draw_camera(model, data, view, worker, world, task, part):
         struct_at(Model, model), struct_at(Data, data), struct_at(CameraView, view), worker, world,
         task, part,
     )  # fmt: skip
+
+
+@entry
+def draw_one(model, data, view, world, agent):
+    """Draws what one agent sees into the first frame of a view of a single row."""
+    view = struct_at(CameraView, view)
+    image = view.frames.code[0, 0]
+    draw_frame(struct_at(Model, model), struct_at(Data, data), view, image, 0, world, agent, 0)
