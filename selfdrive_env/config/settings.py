@@ -64,9 +64,8 @@ def _threads(name: str, value: Any) -> int:
 
 
 NOT_IN_DIGEST = (
-    *("num_threads", "copy", "device", "output"),
-    *("render_view", "render_size", "render_span", "render_hud", "render_heading_up"),
-    *("render_observed", "record", "step_info"),
+    *("num_threads", "copy", "device", "output", "record", "step_info", "render_view"),
+    *("render_size", "render_span", "render_hud", "render_heading_up", "render_observed"),
 )
 """Settings that influence no result."""
 
@@ -288,7 +287,9 @@ class Settings:
                 raise ValueError(f"{name} must be a list of different jerks, got {values}")
             self._set(name, values)
         if min(self.jerk_long) >= 0.0 or max(self.jerk_long) <= 0.0:
-            raise ValueError(f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}")
+            raise ValueError(
+                f"jerk_long needs a negative and a positive jerk, got {self.jerk_long}"
+            )
         self._set("action_bins", check_bins(self.dynamics, self.action_type, self.action_bins))
         make_layout(self.layout)
         make_views(self.observation)
