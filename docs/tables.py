@@ -17,6 +17,7 @@ from typing import Any
 
 import selfdrive_env
 from selfdrive_env.config.choices import CHOICES, MAP_FAMILIES, POLICIES, TRAFFIC
+from selfdrive_env.config.images import BirdsEye, Picture
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.params import make_draws
@@ -95,6 +96,16 @@ def settings() -> str:
         if field.name in NAMED:
             meaning += " Names: " + ", ".join(code(one) for one in NAMED[field.name]) + "."
         rows.append((f"`{field.name}`", code(default), meaning))
+    return table(("setting", "default", "meaning"), rows)
+
+
+def bev() -> str:
+    """Returns the settings of pictures from above."""
+    texts = {**field_texts(Picture), **field_texts(BirdsEye)}
+    rows = [
+        (f"`{field.name}`", code(field.default), as_prose(texts[field.name]))
+        for field in dataclasses.fields(BirdsEye)
+    ]
     return table(("setting", "default", "meaning"), rows)
 
 
@@ -276,6 +287,7 @@ def realism() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
+    "bev": bev,
     "bodies": bodies,
     "families": families,
     "metrics": metrics,

@@ -110,7 +110,7 @@ ORDER = {
     ),
     "engine": (
         *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("pictures",)),
-        *(("cpu",), ("cuda",)),
+        *(("device_pictures",), ("cpu",), ("cuda",)),
     ),
     "images": (("codes", "raster", "scenery"), ("camera", "ground", "labels"), ("render", "views")),
     "images.scenery": (
@@ -138,7 +138,8 @@ LIBRARIES = {
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
     "torch": (
-        *("policies.encoder", "engine.cuda", "engine.devices", "envs.torch"),
+        *("policies.encoder", "engine.cuda", "engine.devices", "engine.device_pictures"),
+        *("envs.torch",),
         *("adapters", "training", "evaluation"),
     ),
     "safetensors": ("maps.columns", "policies.files", "training"),

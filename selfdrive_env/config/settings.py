@@ -107,8 +107,8 @@ class Settings:
     """Observation layout: "full", "lean", or slots by name (others as in "full")."""
 
     observation: str | Mapping[str, Any] = "state"
-    """What rows observe: "state" (numbers, see `layout`), "bev" (the road from above), a table of
-    settings of one with its `kind`, or several such by name, see `config.images`."""
+    """What rows observe: "state" (numbers, see `layout`), "bev" (the road from above), "camera", a
+    table of settings of one with its `kind`, or several by name, see `config.images`."""
 
     preset: str = "train"
     """Reward weights, see `PRESETS`."""
@@ -210,8 +210,7 @@ class Settings:
     """Number of the first world: the second half of a split batch continues the first."""
 
     obs_dtype: str = "float32"
-    """Type of observation rows: "float32", "float16" (half the memory and bandwidth), on a CUDA
-    device also "bfloat16"."""
+    """Type of observation rows: "float32", "float16" (half the memory), on CUDA also "bfloat16"."""
 
     device: str = "cpu"
     """Where worlds live: "cpu", "cuda" (the first CUDA device), "cuda:1" and so on, or "auto": a

@@ -95,23 +95,27 @@ class PictureBuffers:
         self.frames = frames._replace(**plan.tables)
         self.frames.code[:] = plan.empty
         self.parts = plan.parts(rows, workers)
-        self._field, self._final = (
+        self.field, self.final = (
             ("number", "final_number") if floats else ("picture", "final_picture")
         )
         self.table = Table(plan.struct(**self.parts, frames=self.frames))
-        self.hook = address_of(plan.kernel), self.table.address
-        self._fresh = Recycler(getattr(self.frames, self._field)) if settings.copy else None
-        self._copies, self._finals_are_out = settings.copy, False
+        self._fresh = Recycler(getattr(self.frames, self.field)) if settings.copy else None
+        self._finals_are_out = False
+
+    @property
+    def hook(self) -> tuple[int, int]:
+        """Addresses of the code that draws, compiled if need be, and of its table."""
+        return address_of(self.plan.kernel), self.table.address
 
     @property
     def pictures(self) -> NDArray[Any]:
         """As the last step or reset left them, [rows, *shape]."""
-        return self._shaped(getattr(self.frames, self._field))
+        return self._shaped(getattr(self.frames, self.field))
 
     @property
     def final_pictures(self) -> NDArray[Any]:
         """The last of episodes that ended; only rows that finished in this step are defined."""
-        return self._shaped(getattr(self.frames, self._final))
+        return self._shaped(getattr(self.frames, self.final))
 
     def hand_out_finals(self) -> NDArray[Any]:
         """Returns `final_pictures` for the caller to keep."""
@@ -124,10 +128,10 @@ class PictureBuffers:
     def turn_over(self) -> None:
         """Goes on in other buffers, so that a caller may keep the present ones."""
         if self._fresh is not None:
-            self._point(self._field, self._fresh.take())
+            self._point(self.field, self._fresh.take())
         if self._finals_are_out:
-            finals = getattr(self.frames, self._final)
-            self._point(self._final, sparse_zeros(finals.shape, finals.dtype))
+            finals = getattr(self.frames, self.final)
+            self._point(self.final, sparse_zeros(finals.shape, finals.dtype))
             self._finals_are_out = False
 
     def _point(self, field: str, array: NDArray[Any]) -> None:
@@ -148,7 +152,7 @@ class PictureBuffers:
     def show(self) -> None:
         """Puts all pictures together from their frames, as the kernel does."""
         frames = self.frames
-        table = frames.shade if self._field == "number" else frames.tint
+        table = frames.shade if self.field == "number" else frames.tint
         history = frames.code.shape[1]
         rows = np.arange(len(frames.code))
         out = self.pictures

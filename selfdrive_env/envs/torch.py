@@ -204,7 +204,10 @@ class CudaBackend(DeviceBackend):
 
     def observations(self) -> Any:
         """Returns the observations, a copy as the settings say."""
-        return self._handed_out(self.engine.observations)
+        return self._by_name(
+            lambda: self._handed_out(self.engine.observations),
+            lambda view: self._handed_out(view.pictures),
+        )
 
     def infos(self) -> Infos:
         """Returns the masks `valid` and `learn`."""
@@ -239,7 +242,10 @@ class CudaBackend(DeviceBackend):
         target.update(zip(FINALS, columns, strict=True))
         target.update(dict.fromkeys(FINAL_MASKS, done))
         if same_step:
-            infos["final_obs"] = self._handed_out(self.engine.final_observations)
+            infos["final_obs"] = self._by_name(
+                lambda: self._handed_out(self.engine.final_observations),
+                lambda view: self._handed_out(view.final_pictures),
+            )
             infos["_final_obs"] = infos["_final_info"] = done
             infos["final_info"] = target
 
@@ -253,7 +259,10 @@ class CudaArrayBackend(DeviceBackend):
 
     def observations(self) -> Any:
         """Returns the observations in host memory."""
-        return self._to_host("observation", self.engine.observations)
+        return self._by_name(
+            lambda: self._to_host("observation", self.engine.observations),
+            lambda view: self._to_host(f"pictures of {view.name}", view.pictures),
+        )
 
     def results(self) -> tuple[Any, ...]:
         """Returns the results of a step in host memory, read in one go."""
@@ -287,11 +296,19 @@ class CudaArrayBackend(DeviceBackend):
         array: NDArray[Any] = pinned.numpy()
         return array.copy() if wait and self.settings.copy else array
 
-    def _last_rows(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+    def _last_rows(self, done: NDArray[np.bool_]) -> Any:
         """Returns the last observations of rows that ended, zero elsewhere."""
-        finals, rows = self.engine.final_observations, np.flatnonzero(done)
-        out = sparse_zeros(tuple(finals.shape), np.dtype(self.settings.obs_dtype))
-        out[rows] = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        return self._by_name(
+            lambda: self._some(self.engine.final_observations, done),
+            lambda view: self._some(view.final_pictures, done),
+        )
+
+    def _some(self, finals: torch.Tensor, done: NDArray[np.bool_]) -> NDArray[Any]:
+        """Returns the rows of a tensor that ended, zero elsewhere."""
+        rows = np.flatnonzero(done)
+        found = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        out = sparse_zeros(tuple(finals.shape), found.dtype)
+        out[rows] = found
         return out
 
 

@@ -72,8 +72,15 @@ class Renderer:
         """Returns the first camera that is observed, or a plain one, in colour and as large."""
         observed = [view.picture for view in self._engine.views.all]
         first = next((one for one in observed if isinstance(one, Camera)), Camera())
-        plain = {"history": 1, "colour": "rgb", "dtype": "uint8", "channels_first": False}
-        return dataclasses.replace(first, size=(size, size), labels=False, **plain)
+        return dataclasses.replace(
+            first,
+            size=(size, size),
+            history=1,
+            colour="rgb",
+            dtype="uint8",
+            channels_first=False,
+            labels=False,
+        )
 
 
 class CameraFrames:

@@ -29,6 +29,7 @@ from selfdrive_env.state.camera.scenery import (
     PART_TOP_WIDE,
     PART_WIDE,
 )
+from selfdrive_env.state.road import SEG_S
 from selfdrive_env.state.world import ABSENT, EXTERNAL
 from tests.kernels.conftest import PLAIN, put, segment_of, set_body
 from tests.maps.conftest import strip
@@ -82,7 +83,9 @@ def place(engine: Engine, agent: int, kind: str, ahead: float, aside: float, tur
     bodies.length[0, agent] = 0.5 * (length_low + length_high)
     bodies.width[0, agent] = 0.5 * (width_low + width_high)
     bodies.wheelbase[0, agent] = 0.6 * bodies.length[0, agent]
-    put(engine, agent, segment_of(engine, 0, 100.0 + ahead), aside=aside, turned=turned)
+    segment = segment_of(engine, 0, 100.0 + ahead)
+    along = 100.0 + ahead - float(engine.lanes.segment[segment, SEG_S])
+    put(engine, agent, segment, along, aside=aside, turned=turned)
 
 
 def redraw(engine: Engine) -> Any:
