@@ -50,8 +50,8 @@ def test_a_box_in_space_is_where_its_body_is() -> None:
     assert labels.agent.tolist() == [1]
     assert np.allclose(labels.centre[0], [3.0, 1.5 - 3.3 / 2.0, 18.0], atol=1e-3)
     assert np.allclose(labels.size[0], [7.5, 2.3, 3.3], atol=1e-3)
-    # Heading half a radian to the left of the axis; 0 is to the right, as in KITTI a quarter turn.
-    assert labels.yaw[0] == pytest.approx(0.5 - np.pi / 2.0, abs=1e-3)
+    # As in KITTI: 0 is to the right, a quarter turn less is ahead, and less than that to the left.
+    assert labels.yaw[0] == pytest.approx(-np.pi / 2.0 - 0.5, abs=1e-3)
     assert labels.truncation[0] == 0.0 and labels.occlusion[0] == 0.0
     low, high = labels.amodal[0, :2], labels.amodal[0, 2:]
     assert (labels.visible[0, :2] >= low - 1.0).all() and (
