@@ -309,10 +309,10 @@ class DeviceEngine(Engine):
         launch, worlds = self._launcher.launch, self.num_worlds
         rows, shared = self._row_threads, self._row_bytes
         stream = self._stream()
-        first, last, more = "advance", "settle", ()
+        parts: list[tuple[str, tuple[int, ...]]] = [("advance", ()), ("settle", ())]
         if task != STEP:
-            first, last, more = "begin_reset", "settle_reset", (int(task == STAGGERED),)
-        for part, (name, arguments) in enumerate(((first, ()), (last, more))):
+            parts = [("begin_reset", ()), ("settle_reset", (int(task == STAGGERED),))]
+        for part, (name, arguments) in enumerate(parts):
             launch(name, worlds, self._threads, 0, stream, *self._addresses, *arguments)
             launch("observe", worlds, rows, shared, stream, *self._addresses)
             for kernel, table in self.views.launches():

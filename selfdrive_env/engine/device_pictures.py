@@ -45,7 +45,7 @@ class DevicePictures:
         self.plan, self.name, self.picture = plan, plan.name, plan.picture
         plan.prepare(pool, self.host.table)
         struct = self.host.table.struct
-        self._kind = type(struct)
+        self._kind: Any = type(struct)
         self.tensors: dict[str, dict[str, torch.Tensor]] = {}
         for name, part in struct._asdict().items():
             if axes(type(part)):  # no struct of scalars
