@@ -44,6 +44,7 @@ HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 TINY = np.float32(1.0e-6)
+SEVEN, FOURTEEN, TILE_MASK = np.uint64(7), np.uint64(14), np.uint64(127)
 PER_TEXEL = np.float32(1.0 / TEXEL)
 TEXEL_EDGE = np.float32(TEXEL)
 BLUR = np.float32(1.5)  # texels are at most so much narrower than pixels
@@ -144,6 +145,31 @@ def draw_sun(image, nearness, eye, air):
     warp_barrier()
 
 
+@inline
+def texel_at(tile, texel, entry, tiles_x, tiles_y, start, drop, at_x, at_y, outside):
+    """Returns the code at a place; indices are unsigned, so that none is tested for its sign.
+
+    Args:
+        tile: Numbers of tiles.
+        texel: Codes of all tiles.
+        entry: Of the first tile of the sheet.
+        tiles_x: Tiles along x.
+        tiles_y: Tiles along y.
+        start: Of the codes of the level.
+        drop: Level.
+        at_x: Place along x, in parts of the finest texels.
+        at_y: Place along y.
+        outside: Code of places beyond all tiles.
+    """
+    i, j = np.uint64(at_x >> 16), np.uint64(at_y >> 16)
+    a, b = i >> SEVEN, j >> SEVEN
+    if a >= tiles_x or b >= tiles_y:  # what lies before the first tile is large, unsigned
+        return outside
+    which = np.uint64(tile[entry + b * tiles_x + a])
+    within = (((j & TILE_MASK) >> drop) << (SEVEN - drop)) + ((i & TILE_MASK) >> drop)
+    return np.uint64(texel[start + (which << (FOURTEEN - (drop + drop))) + within])
+
+
 @njit
 def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
     """Draws level ground below the camera, to the horizon, in all rows that see it.
@@ -161,20 +187,19 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
     """
     columns = eye.width
     layout, tile, texel = scenery.layout, scenery.tile, scenery.texel
-    tiles_x = np.int64(layout[map_index, TILES_X])
-    tiles_y = np.int64(layout[map_index, TILES_Y])
-    entry = np.int64(layout[map_index, TILE_ENTRY])
+    tiles_x = np.uint64(layout[map_index, TILES_X])
+    tiles_y = np.uint64(layout[map_index, TILES_Y])
+    entry = np.uint64(layout[map_index, TILE_ENTRY])
     from_x = (eye.x - scenery.origin[map_index, 0]) * PER_TEXEL
     from_y = (eye.y - scenery.origin[map_index, 1]) * PER_TEXEL
-    grass = np.int64(texel[0])
+    grass = np.uint64(texel[0])
     for row in range(eye.height):
         if not sees_ground(eye, row, above):
             continue
         v = (np.float32(row) + HALF - eye.middle_v) / eye.focal
         depth = above / fall_of(eye, row)
-        drop = np.int64(level_of(depth, eye))
-        start = scenery.texel_first[drop]
-        shift, line = 14 - 2 * drop, 7 - drop
+        drop = np.uint64(level_of(depth, eye))
+        start = np.uint64(scenery.texel_first[drop])
         step = depth * PER_TEXEL
         u = (HALF - eye.middle_u) / eye.focal
         x = from_x + step * (eye.ahead_x + u * eye.right_x + v * eye.down_x)
@@ -188,18 +213,15 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
         gain, red_and_blue, green, _ = fog_of(air, share_at(air, depth), ONE)
         first = row * columns
         fill(nearness, first, columns, ONE / depth)
+        last, faded = first + columns - 1, red_and_blue != 0
         for pixel in range(first + warp_lane(), first + columns, warp_size()):
-            i, j = at_x >> 16, at_y >> 16
+            code = texel_at(tile, texel, entry, tiles_x, tiles_y, start, drop, at_x, at_y, grass)
             at_x += step_x
             at_y += step_y
-            a, b = i >> 7, j >> 7
-            code = grass
-            if np.uint64(a) < np.uint64(tiles_x) and np.uint64(b) < np.uint64(tiles_y):
-                which = np.int64(tile[entry + b * tiles_x + a])
-                within = (((j & 127) >> drop) << line) + ((i & 127) >> drop)
-                code = np.int64(texel[start + (which << shift) + within])
-            word = blend(np.int64(lit[code]), gain, red_and_blue, green)
-            if pixel < first + columns - 1:
+            word = np.int64(lit[code])
+            if faded:
+                word = blend(word, gain, red_and_blue, green)
+            if pixel < last:
                 put_three(image, 3 * pixel, np.uint32(word))
             else:
                 put_pixel(image, pixel, word)
@@ -321,10 +343,10 @@ def draw_patch(
     jx = inverse * base_y * nx + scale * (ay * sx + by * tx)
     jy = inverse * base_y * ny + scale * (ay * sy + by * ty)
     jz = inverse * base_y * nz + scale * (ay * sz + by * tz)
-    tiles_x = np.int64(layout[map_index, TILES_X])
-    tiles_y = np.int64(layout[map_index, TILES_Y])
-    entry = np.int64(layout[map_index, TILE_ENTRY]) + sheet * tiles_x * tiles_y
-    grass = np.int64(texel[0]) if sheet == 0 else np.int64(CLEAR)
+    tiles_x = np.uint64(layout[map_index, TILES_X])
+    tiles_y = np.uint64(layout[map_index, TILES_Y])
+    entry = np.uint64(layout[map_index, TILE_ENTRY]) + np.uint64(sheet) * tiles_x * tiles_y
+    outside = np.uint64(texel[0]) if sheet == 0 else np.uint64(CLEAR)
     labelled = owner.shape[0] > 0
     limit = ONE / eye.near
     rise = inverse * nx
@@ -343,9 +365,8 @@ def draw_patch(
         middle = HALF * np.float32(first + last)
         distance = ONE / max(base + rise * middle, TINY)
         level = level_of(distance, eye)
-        drop = np.int64(level)
-        start = scenery.texel_first[level]
-        shift, line = 14 - 2 * drop, 7 - drop
+        drop = np.uint64(level)
+        start = np.uint64(scenery.texel_first[level])
         gain, red_and_blue, green, _ = fog_of(air, share_at(air, distance), ONE)
         i_row, j_row = iy * y + iz, jy * y + jz
         for column in range(first + warp_lane(), last, warp_size()):
@@ -355,14 +376,9 @@ def draw_patch(
             if close <= nearness[pixel]:
                 continue
             depth = ONE / close
-            i = np.int64((i_row + ix * x) * depth)
-            j = np.int64((j_row + jx * x) * depth)
-            a, b = i >> 7, j >> 7
-            code = grass
-            if np.uint64(a) < np.uint64(tiles_x) and np.uint64(b) < np.uint64(tiles_y):
-                which = np.int64(tile[entry + b * tiles_x + a])
-                within = (((j & 127) >> drop) << line) + ((i & 127) >> drop)
-                code = np.int64(texel[start + (which << shift) + within])
+            at_x = np.int64((i_row + ix * x) * depth) << 16
+            at_y = np.int64((j_row + jx * x) * depth) << 16
+            code = texel_at(tile, texel, entry, tiles_x, tiles_y, start, drop, at_x, at_y, outside)
             if code == CLEAR:
                 continue
             nearness[pixel] = close
