@@ -40,9 +40,7 @@ def main() -> None:
     size = columns * width - GAP, SHOWN * height - GAP
     sheet = Image.new("RGB", size, (255, 255, 255))
     for number, row in enumerate(rows):
-        picture = Image.fromarray(row).resize(
-            (width - GAP, height - GAP), Image.Resampling.NEAREST
-        )
+        picture = Image.fromarray(row).resize((width - GAP, height - GAP), Image.Resampling.NEAREST)
         sheet.paste(picture, (width * (number // SHOWN), height * (number % SHOWN)))
     sheet.quantize(128).save(sys.argv[1], optimize=True)
 

@@ -1,4 +1,4 @@
-"""Noise of a camera's pixels, drawn by seed: a function of the world, the agent, the step, the pixel.
+"""Noise of a camera, drawn by seed: a function of the world, the agent, the step and the pixel.
 
 Philox gives one number a picture, SplitMix64 one a pixel from it (Steele, Lea and Flood, "Fast
 Splittable Pseudorandom Number Generators", OOPSLA 2014).
