@@ -53,7 +53,9 @@ class DrivingEnvBase(EnvBase):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        self.vector = make_rows("DrivingEnvBase", NOT_HERE, id, num_envs, settings, output="torch")
+        self.vector = make_rows(
+            "DrivingEnvBase", NOT_HERE, id, num_envs, settings, pictures=True, output="torch"
+        )
         shape = (self.vector.num_worlds, self.vector.rows_per_world)
         super().__init__(device=self.vector.device, batch_size=shape[:1])
         self.infos: dict[str, Any] = {}

@@ -96,7 +96,8 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "world_offset": (5, {}),
 }
 
-# Settings that must not change results have tests of their own below, or (the mode) the contract's.
+# Settings that must not change results have tests of their own below, or (the mode) the contract's;
+# tests/envs/test_pictures.py has those of pictures.
 ELSEWHERE = {
     "device",
     "output",
@@ -104,6 +105,7 @@ ELSEWHERE = {
     "num_threads",
     "copy",
     "obs_dtype",
+    "observation",
     "record",
     "step_info",
 }

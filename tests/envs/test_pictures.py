@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from selfdrive_env import load_policy
 from selfdrive_env.envs.make import make_drive, make_scenes, make_self_play
 from selfdrive_env.testing import CHECKS, check_vector_env
+from selfdrive_env.wrappers import vector as wrappers
 
 SIZE = 16
 BEV: dict[str, Any] = {"kind": "bev", "size": SIZE, "span": 48.0}
@@ -258,3 +259,25 @@ def test_memory_is_checked_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(pictures, "available_memory", lambda: 3_000_000_000)
     with pytest.raises(MemoryError, match=r"need \d+\.\d GB and 3\.0 GB.*\d+ rows would fit"):
         self_play(4096, agents_per_world=32, observation={"kind": "bev", "size": 512})
+
+
+def test_wrappers_get_the_last_pictures_of_an_episode() -> None:
+    view = {"road": BEV, "row": "state"}
+    env = self_play(observation=view, step_info=True)
+    seen: list[Any] = []
+
+    def late(observations: Any, infos: Any) -> Any:
+        seen.append(observations)
+        return np.arange(8) == len(seen) % 8  # one row after the other
+
+    wrapped = wrappers.OwnTermination(env, late)
+    wrapped.reset(seed=0)
+    for step in range(10):
+        observations, _, terminated, truncated, infos = wrapped.step(np.full(8, 7))
+        done = terminated | truncated
+        assert done[(step + 1) % 8] or not env.backend.infos()["valid"][(step + 1) % 8]
+        for name in view:
+            last = infos["final_obs"][name]
+            np.testing.assert_array_equal(last[done], seen[-1][name][done])
+            assert not last[~done].any()
+        assert observations in env.observation_space
