@@ -333,7 +333,7 @@ def test_scenes_are_timed_with_and_without_metrics() -> None:
 
 
 def test_pictures_are_timed_by_stage() -> None:
-    words = ["--worlds", "1", "--agents", "2", "--rounds", "2", "--cases", "0,1,2"]
+    words = ["--worlds", "1", "--agents", "2", "--rounds", "2", "--cases", "0,1,2,5"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "pixels.py"), *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -343,9 +343,11 @@ def test_pictures_are_timed_by_stage() -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line][2:]
-    assert [row[0] for row in rows] == ["state", "bev, 84 x 84 x 3", "bev, grey, 4 frames"]
+    assert [row[0] for row in rows] == [
+        "state", "bev, 84 x 84 x 3", "bev, grey, 4 frames", "camera, 160 x 90 x 3",
+    ]  # fmt: skip
     assert all(float(cell) == 0.0 for cell in rows[0][4:9])
     for row in rows[1:]:
         assert all(float(cell) > 0.0 for cell in row[4:5] + row[8:9])
         assert float(row[1]) <= float(row[2])
-    assert [row[-1] for row in rows[1:]] == ["21,168", "28,224"]
+    assert [row[-1] for row in rows[1:]] == ["21,168", "28,224", "43,200"]
