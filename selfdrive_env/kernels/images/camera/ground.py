@@ -44,6 +44,7 @@ HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 TINY = np.float32(1.0e-6)
+NOTHING = np.uint64(CLEAR)
 SEVEN, FOURTEEN, TILE_MASK = np.uint64(7), np.uint64(14), np.uint64(127)
 PER_TEXEL = np.float32(1.0 / TEXEL)
 TEXEL_EDGE = np.float32(TEXEL)
@@ -346,7 +347,7 @@ def draw_patch(
     tiles_x = np.uint64(layout[map_index, TILES_X])
     tiles_y = np.uint64(layout[map_index, TILES_Y])
     entry = np.uint64(layout[map_index, TILE_ENTRY]) + np.uint64(sheet) * tiles_x * tiles_y
-    outside = np.uint64(texel[0]) if sheet == 0 else np.uint64(CLEAR)
+    outside = np.uint64(texel[0]) if sheet == 0 else NOTHING
     labelled = owner.shape[0] > 0
     limit = ONE / eye.near
     rise = inverse * nx
@@ -379,7 +380,7 @@ def draw_patch(
             at_x = np.int64((i_row + ix * x) * depth) << 16
             at_y = np.int64((j_row + jx * x) * depth) << 16
             code = texel_at(tile, texel, entry, tiles_x, tiles_y, start, drop, at_x, at_y, outside)
-            if code == CLEAR:
+            if code == NOTHING:
                 continue
             nearness[pixel] = close
             put_pixel(image, pixel, blend(np.int64(lit[code]), gain, red_and_blue, green))
