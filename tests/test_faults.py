@@ -500,6 +500,7 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
 
     import selfdrive_env.compiler.cache as cache
     from selfdrive_env.images import raster
+    from selfdrive_env.images.scenery import baking
     from selfdrive_env.policies import deep_sets
     from selfdrive_env.scenes import experts
     from selfdrive_env.training.gradients import kernels
@@ -516,6 +517,9 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
         *("policies/deep_sets.py", "training/gradients/kernels.py", "scenes/experts.py"),
     }
     others = with_kernels - own
-    assert {place for place in others if place.startswith("images/")} == {"images/raster.py"}
+    assert {place for place in others if place.startswith("images/")} == {
+        *("images/raster.py", "images/scenery/baking.py"),
+    }
+    assert "images/scenery" in baking.SOURCES
     assert "images" in raster.SOURCES
     assert {place.split("/")[0] for place in others} <= {*cache._SOURCES, "images"}

@@ -27,7 +27,7 @@ from selfdrive_env.state.road import (
 __all__ = ["TILE_CELLS", "compiled_bake"]
 
 SOURCES = (
-    *("images/scenery/baking.py", "kernels/surface.py", "kernels/math", "kernels/dynamics"),
+    *("images/scenery", "kernels/surface.py", "kernels/math", "kernels/dynamics"),
     *("compiler", "state"),
 )
 SAMPLES = 2 * TILE_TEXELS
