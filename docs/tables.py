@@ -17,6 +17,7 @@ from typing import Any
 
 import selfdrive_env
 from selfdrive_env.config.choices import CHOICES, MAP_FAMILIES, POLICIES, TRAFFIC
+from selfdrive_env.config.images import BirdsEye, Camera, Picture
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION, slots
 from selfdrive_env.config.params import make_draws
@@ -95,6 +96,26 @@ def settings() -> str:
         if field.name in NAMED:
             meaning += " Names: " + ", ".join(code(one) for one in NAMED[field.name]) + "."
         rows.append((f"`{field.name}`", code(default), meaning))
+    return table(("setting", "default", "meaning"), rows)
+
+
+def bev() -> str:
+    """Returns the settings of pictures from above."""
+    return picture_settings(BirdsEye)
+
+
+def camera() -> str:
+    """Returns the settings of cameras."""
+    return picture_settings(Camera)
+
+
+def picture_settings(kind: type[Picture]) -> str:
+    """Returns the settings of a kind of pictures."""
+    texts = {**field_texts(Picture), **field_texts(kind)}
+    rows = [
+        (f"`{field.name}`", code(field.default), as_prose(texts[field.name]))
+        for field in dataclasses.fields(kind)
+    ]
     return table(("setting", "default", "meaning"), rows)
 
 
@@ -276,6 +297,8 @@ def realism() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "actions": actions,
     "adapters": adapters,
+    "bev": bev,
+    "camera": camera,
     "bodies": bodies,
     "families": families,
     "metrics": metrics,

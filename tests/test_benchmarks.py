@@ -330,3 +330,24 @@ def test_scenes_are_timed_with_and_without_metrics() -> None:
     ]  # fmt: skip
     rates = [int(line.split(": ")[1].split()[0].replace(",", "")) for line in lines[2:]]
     assert rates[0] > rates[1] > 0 and rates[2] > rates[3] > 0
+
+
+def test_pictures_are_timed_by_stage() -> None:
+    words = ["--worlds", "1", "--agents", "2", "--rounds", "2", "--cases", "0,1,2,5"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "pixels.py"), *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [line.split(" | ") for line in done.stdout.splitlines() if " | " in line][2:]
+    assert [row[0] for row in rows] == [
+        "state", "bev, 84 x 84 x 3", "bev, grey, 4 frames", "camera, 160 x 90 x 3",
+    ]  # fmt: skip
+    assert all(float(cell) == 0.0 for cell in rows[0][4:9])
+    for row in rows[1:]:
+        assert all(float(cell) > 0.0 for cell in row[4:5] + row[8:9])
+        assert float(row[1]) <= float(row[2])
+    assert [row[-1] for row in rows[1:]] == ["21,168", "28,224", "43,200"]

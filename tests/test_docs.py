@@ -29,6 +29,7 @@ import gymnasium
 import pytest
 
 from selfdrive_env.__main__ import main
+from selfdrive_env.config.images import BirdsEye, Camera
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.config.presets import BODY_TYPES, PRESETS
@@ -285,6 +286,8 @@ def tables() -> ModuleType:
 COLUMNS = {f"{group}.{one.name}" for group, columns in OBSERVATION.items() for one in columns}
 CONTENTS: dict[str, Callable[[], set[str]]] = {
     "settings": lambda: {field.name for field in dataclasses.fields(Settings)},
+    "bev": lambda: {field.name for field in dataclasses.fields(BirdsEye)},
+    "camera": lambda: {field.name for field in dataclasses.fields(Camera)},
     "observation": lambda: {*OBSERVATION, *(name.split(".")[1] for name in COLUMNS)},
     "rewards": lambda: set(REWARD_TERMS),
     "weights": lambda: {*WEIGHTS, *PRESETS},

@@ -89,6 +89,18 @@ def test_the_cleanrl_example_prints_its_speed_and_returns(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+def test_the_pixels_example_leaves_a_model_a_table_and_what_cars_see(tmp_path: Path) -> None:
+    arguments = ("--steps", "9000", "--seconds", "6", "--out", str(tmp_path))
+    printed = run("ppo_pixels.py", *arguments)
+    assert "trained on 16,384 steps" in printed
+    rates = read_table(tmp_path / "table.md")
+    assert list(rates) == ["trained", "constant:10", "random"]
+    assert all(row["km"] > 0.0 for row in rates.values())
+    assert (tmp_path / "model.zip").stat().st_size > 10_000
+    assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
 def test_the_torchrl_example_learns_something() -> None:
     pytest.importorskip("torchrl", reason='needs pip install "selfdrive_env[libraries]"')
     printed = run("ppo_torchrl.py", "--steps", "16384", "--num-worlds", "2", "--num-steps", "32")

@@ -499,6 +499,8 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
     from pathlib import Path
 
     import selfdrive_env.compiler.cache as cache
+    from selfdrive_env.images import raster
+    from selfdrive_env.images.scenery import baking
     from selfdrive_env.policies import deep_sets
     from selfdrive_env.scenes import experts
     from selfdrive_env.training.gradients import kernels
@@ -514,4 +516,10 @@ def test_compiled_code_is_found_by_all_its_sources() -> None:
     assert own == {
         *("policies/deep_sets.py", "training/gradients/kernels.py", "scenes/experts.py"),
     }
-    assert {place.split("/")[0] for place in with_kernels - own} <= set(cache._SOURCES)
+    others = with_kernels - own
+    assert {place for place in others if place.startswith("images/")} == {
+        *("images/raster.py", "images/scenery/baking.py"),
+    }
+    assert "images/scenery" in baking.SOURCES
+    assert "images" in raster.SOURCES
+    assert {place.split("/")[0] for place in others} <= {*cache._SOURCES, "images"}

@@ -24,12 +24,13 @@ LAYERS = (
     ("compiler",),
     ("kernels", "maps", "policies"),
     ("engine", "rendering"),
+    ("images",),
     ("scenes",),
     ("metrics",),
     ("episodes",),
     ("envs",),
     ("adapters", "wrappers"),
-    ("training", "evaluation", "testing"),
+    ("training", "evaluation", "testing", "datasets"),
     ("play",),
     ("commands",),
     ("moved",),
@@ -39,13 +40,15 @@ LAYERS = (
 # Within a folder a module imports from the rows above its own, likewise.
 ORDER = {
     "state": (
-        *(("arrays",), ("rewards", "road", "scratch", "world", "params")),
-        ("bounds", "dynamics", "model", "places"),
+        *(("arrays",), ("images", "rewards", "road", "scratch", "world", "params")),
+        ("bounds", "camera", "dynamics", "model", "places"),
     ),
     "config": (
         *(("aliases",), ("checks", "files", "installation"), ("choices", "observation")),
-        *(("layouts", "presets"), ("settings",), ("params",), ("__init__",)),
+        *(("images", "layouts", "presets"), ("settings",), ("params",), ("__init__",)),
     ),
+    "state.images": (("codes", "structs"), ("__init__",)),
+    "config.images": (("pictures",), ("camera",), ("views",), ("__init__",)),
     "compiler": (
         *(("progress", "threads"), ("cache",), ("njit", "structs", "device")),
         *(("workers", "vectors"), ("simd",), ("half",)),
@@ -65,6 +68,7 @@ ORDER = {
             ("observation", "reward"),
             ("rows",),
             ("step",),
+            ("images",),
         ),
     ),
     "kernels.math": (("elementary",), ("geometry", "random")),
@@ -76,6 +80,11 @@ ORDER = {
     "kernels.drivers": (
         *(("path_info", "erratic"), ("lane_changes", "lines", "precedence"), ("path",)),
         *(("conflicts", "steering"), ("idm",), ("recorded",), ("scripted",)),
+    ),
+    "kernels.images": (("frames", "shapes", "store"), ("camera", "tiles"), ("bev",)),
+    "kernels.images.camera": (
+        *(("eye", "labels", "noise", "store"), ("faces",), ("bodies", "ground"), ("things",)),
+        ("picture",),
     ),
     "kernels.starts": (("bodies", "room"), ("recorded", "standing")),
     "kernels.observation": (
@@ -101,12 +110,12 @@ ORDER = {
         *(("crc32c", "wire"), ("tfrecord", "scenario"), ("example",), ("reader",)),
     ),
     "engine": (
-        *(
-            ("buffers", "devices", "launch", "states", "next_maps", "open_maps"),
-            ("handover",),
-            ("cpu",),
-        ),
-        ("cuda",),
+        *(("buffers", "devices", "launch", "states", "next_maps", "open_maps"), ("pictures",)),
+        *(("device_pictures",), ("cpu",), ("cuda",)),
+    ),
+    "images": (("codes", "raster", "scenery"), ("camera", "ground", "labels"), ("render", "views")),
+    "images.scenery": (
+        *(("bridges", "markings", "materials", "shapes"), ("baking",), ("texels",), ("pool",)),
     ),
     "metrics": (
         *(("lines", "metric"), ("boxes", "road"), ("case", "maps"), ("divergence",)),
@@ -132,7 +141,8 @@ LIBRARIES = {
     "llvmlite": ("compiler",),
     "gymnasium": ("envs", "__init__", "adapters", "wrappers", "testing", "commands"),
     "torch": (
-        *("policies.encoder", "engine.cuda", "engine.devices", "envs.torch"),
+        *("policies.encoder", "engine.cuda", "engine.devices", "engine.device_pictures"),
+        *("envs.torch",),
         *("adapters", "training", "evaluation"),
     ),
     "safetensors": ("maps.columns", "policies.files", "training"),

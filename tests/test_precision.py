@@ -17,6 +17,8 @@ PROGRAM = """
 from numba import types
 
 from selfdrive_env.engine import cpu
+from selfdrive_env.kernels.images.bev import draw_birds_eye
+from selfdrive_env.kernels.images.camera.picture import draw_camera, draw_one
 from selfdrive_env.scenes import experts
 from tests.test_precision import dispatchers, double_precision, infer, without_machine_code
 
@@ -27,6 +29,9 @@ from tests.kernels.conftest import no_jerk, town_engine
 
 small = town_engine(agents_per_world=2)
 small.step(no_jerk(small))
+infer(draw_birds_eye, *[0] * 7)
+infer(draw_camera, *[0] * 7)
+infer(draw_one, *[0] * 5)
 host = experts.host(experts.drive_again)
 kinds = [types.Array(*one) for one in (
     (types.float32, 3, "C"), (types.boolean, 2, "C"), (types.float32, 1, "C"),

@@ -7,6 +7,8 @@ from typing import Any
 
 import gymnasium
 
+from selfdrive_env.config.images import STATE, require_rows
+
 
 def make_rows(
     adapter: str,
@@ -14,6 +16,8 @@ def make_rows(
     id: str,
     num_envs: int,
     settings: Mapping[str, Any],
+    *,
+    pictures: bool = False,
     **chosen: Any,
 ) -> Any:
     """Returns the vector environment behind an adapter, without wrappers.
@@ -24,11 +28,15 @@ def make_rows(
         id: Of the environment.
         num_envs: Rows.
         settings: What the user gave.
+        pictures: Whether the adapter knows observations other than rows of numbers.
         **chosen: What the adapter chooses, where that is not the default.
 
     Raises:
         TypeError: For a setting in `refused`.
+        ValueError: For pictures that the adapter does not know.
     """
+    if not pictures:
+        require_rows(settings.get("observation", STATE), adapter)
     for name in refused:
         if name in settings:
             raise TypeError(f"{name} is chosen by {adapter}, got {settings[name]!r}")

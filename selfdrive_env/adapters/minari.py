@@ -34,8 +34,8 @@ class EpisodeRecorder(VectorWrapper):
         env: A vector environment with SameStep autoreset.
 
     Raises:
-        ValueError: For another autoreset mode, or scripted rows: the actions given to those are not
-            what they drive by.
+        ValueError: For another autoreset mode, several kinds of observations, or scripted rows: the
+            actions given to those are not what they drive by.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
@@ -48,6 +48,11 @@ class EpisodeRecorder(VectorWrapper):
         driver = getattr(settings, "driver", "external")
         if driver != "external":
             raise ValueError(f"driver must be 'external': {driver!r} ignores the actions recorded")
+        if env.single_observation_space.shape is None:
+            raise ValueError(
+                "observation must be of one kind for recording, got "
+                f"{getattr(settings, 'observation', env.single_observation_space)!r}"
+            )
         self._live = not getattr(settings, "copy", True)
         self.episodes: list[EpisodeBuffer] = []
         self._steps: list[tuple[Any, ...]] = []

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.images import STATE, require_rows
 from selfdrive_env.config.settings import DEFAULT_AGENTS, Settings
 from selfdrive_env.envs.backend import NumpyBackend
 from selfdrive_env.envs.infos import Infos
@@ -64,6 +65,7 @@ class DrivingParallelEnv(ParallelEnv):
         if wrong:
             raise TypeError(f"{wrong[0]} is a setting of make_vec, not of DrivingParallelEnv")
         settings = {"agents_per_world": DEFAULT_AGENTS, "stagger": False, **settings}
+        require_rows(settings.get("observation", STATE), "DrivingParallelEnv")
         slots = Settings.from_keywords(settings).slots
         check_integer("entrants", entrants, 0, 1_000_000)
         self.vector = DrivingVectorEnv(

@@ -47,7 +47,7 @@ class RslRlVecEnv(VecEnv):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        chosen = {"action_type": "continuous", "output": "torch"}
+        chosen: dict[str, Any] = {"action_type": "continuous", "output": "torch"}
         self.vector = make_rows("RslRlVecEnv", NOT_HERE, id, num_envs, settings, **chosen)
         self.num_envs = num_envs
         self.num_actions = int(self.vector.single_action_space.shape[0])

@@ -102,11 +102,11 @@ class SB3VecEnv(VecEnv):
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.metadata = env.metadata
 
-    def reset(self) -> F32:
+    def reset(self) -> Any:
         """Starts new episodes with the seed and options set before.
 
         Returns:
-            Observations, float32 [num_envs, features].
+            Observations, float32 [num_envs, features]; pictures, or some by name.
         """
         options = self._options[0]
         if any(other != options for other in self._options):
@@ -116,13 +116,13 @@ class SB3VecEnv(VecEnv):
         self.reset_infos = _row_infos(infos, np.arange(self.num_envs))
         self._reset_seeds()
         self._reset_options()
-        return np.array(observations)
+        return _copied(observations)
 
     def step_async(self, actions: Any) -> None:
         """Keeps the actions for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[F32, F32, NDArray[np.bool_], list[Info]]:
+    def step_wait(self) -> tuple[Any, F32, NDArray[np.bool_], list[Info]]:
         """Steps all rows.
 
         Returns:
@@ -134,7 +134,7 @@ class SB3VecEnv(VecEnv):
         row_infos = self._idle.copy()
         ended = np.flatnonzero(done)
         if len(ended):
-            finals = infos["final_obs"][ended]
+            finals = _rows_of(infos["final_obs"], ended)
             cut = (truncated & ~terminated)[ended].tolist()
             metrics = _row_infos(infos["final_info"], ended)
             for place, row in enumerate(ended.tolist()):
@@ -144,9 +144,9 @@ class SB3VecEnv(VecEnv):
                 row_infos[row] = info
         return self._owned(observations), self._owned(rewards), done, row_infos
 
-    def _owned(self, array: F32) -> F32:
+    def _owned(self, array: Any) -> Any:
         copies = getattr(getattr(self.env.unwrapped, "settings", None), "copy", False)
-        return array if copies else array.copy()
+        return array if copies else _copied(array)
 
     def close(self) -> None:
         """Closes the environment; twice is fine."""
@@ -197,6 +197,28 @@ class SB3VecEnv(VecEnv):
         return [range(self.num_envs)[int(row)] for row in rows]
 
 
+def _copied(observations: Any) -> Any:
+    """Returns a copy of an array, or of arrays by name."""
+    if isinstance(observations, dict):
+        return {name: one.copy() for name, one in observations.items()}
+    return np.array(observations)
+
+
+def _rows_of(observations: Any, rows: NDArray[np.integer]) -> Any:
+    """Returns the observations of some rows, one after the other."""
+    if not isinstance(observations, dict):
+        return observations[rows]
+    return [{name: one[row] for name, one in observations.items()} for row in rows.tolist()]
+
+
+def _stacked(observations: list[Any]) -> Any:
+    """Returns observations of single rows as those of a batch."""
+    first = observations[0]
+    if not isinstance(first, dict):
+        return np.stack(observations)
+    return {name: np.stack([one[name] for one in observations]) for name in first}
+
+
 def _row_infos(infos: Mapping[str, Any], rows: NDArray[np.integer]) -> list[Info]:
     """Turns dense arrays by name into one dict of Python numbers for each of the rows."""
     names = [name for name in infos if not name.startswith("_")]
@@ -225,7 +247,7 @@ class BatchedBootstrap(BaseCallback):
         ended = np.flatnonzero(self.locals["dones"])
         cut = [row for row in ended.tolist() if infos[row].get("TimeLimit.truncated", False)]
         if cut:
-            finals = np.stack([infos[row]["terminal_observation"] for row in cut])
+            finals = _stacked([infos[row]["terminal_observation"] for row in cut])
             model: Any = self.model
             with torch.no_grad():
                 values = model.policy.predict_values(obs_as_tensor(finals, model.device))

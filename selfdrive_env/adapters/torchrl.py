@@ -53,7 +53,9 @@ class DrivingEnvBase(EnvBase):
         seed: int | None = None,
         **settings: Any,
     ) -> None:
-        self.vector = make_rows("DrivingEnvBase", NOT_HERE, id, num_envs, settings, output="torch")
+        self.vector = make_rows(
+            "DrivingEnvBase", NOT_HERE, id, num_envs, settings, pictures=True, output="torch"
+        )
         shape = (self.vector.num_worlds, self.vector.rows_per_world)
         super().__init__(device=self.vector.device, batch_size=shape[:1])
         self.infos: dict[str, Any] = {}
@@ -65,11 +67,18 @@ class DrivingEnvBase(EnvBase):
 
     def _make_specs(self) -> None:
         shape, device = self._shape, self.device
-        (features,) = self.vector.single_observation_space.shape
-        dtype = getattr(torch, self.vector.settings.obs_dtype)
+        seen = self.vector.single_observation_space
+        if seen.shape is None:
+            raise ValueError(
+                "observation must be of one kind for DrivingEnvBase, which has one group of "
+                f"observations, got {self.vector.settings.observation!r}"
+            )
+        plain = len(seen.shape) == 1
+        dtype = getattr(torch, self.vector.settings.obs_dtype if plain else str(seen.dtype))
+        low, high = float(seen.low.min()), float(seen.high.max())
         flag = Binary(1, shape=(*shape, 1), dtype=torch.bool, device=device)
         mask = Binary(shape[1], shape=shape, dtype=torch.bool, device=device)
-        rows = Bounded(-1.0, 1.0, (*shape, features), device=device, dtype=dtype)
+        rows = Bounded(low, high, (*shape, *seen.shape), device=device, dtype=dtype)
         if self.vector.settings.action_type == "discrete":
             choices = int(self.vector.single_action_space.n)
             action: Any = Categorical(choices, shape=shape, device=device)
@@ -105,7 +114,8 @@ class DrivingEnvBase(EnvBase):
         self._observations, self._ended = rows, terminated | truncated
         last = self.infos.get("final_obs")
         if last is not None:
-            rows = torch.where(self._ended[:, None], last, rows)
+            ended = self._ended.view(-1, *(1,) * (rows.ndim - 1))
+            rows = torch.where(ended, last, rows)
         flags = self._flags(terminated, truncated)
         seen = self._seen(rows)
         seen["mask"] = seen["mask"] | self._ended  # they were there, whoever follows them

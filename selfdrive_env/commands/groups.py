@@ -1,4 +1,4 @@
-"""Commands with a word before their own: those of maps, and those of scenes."""
+"""Commands with a word before their own: those of maps, of scenes and of data sets."""
 
 from __future__ import annotations
 
@@ -113,6 +113,34 @@ def _add_scenes_experts(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _add_dataset_camera(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--map", nargs="+", default=["town:0-31"], metavar="MAP", help=MAPS)
+    parser.add_argument(
+        "-n", "--number", type=whole, default=1000, help="of pictures (%(default)s)"
+    )
+    parser.add_argument(
+        "--traffic", default="idm", metavar="POLICY", help="idm, selfplay or a policy file"
+    )
+    parser.add_argument("--width", type=whole, default=320, help="[px] (%(default)s)")
+    parser.add_argument("--height", type=whole, default=180, help="[px] (%(default)s)")
+    parser.add_argument("--fov", type=float, default=90.0, help="across [deg] (%(default)s)")
+    for name, low, high, what in (
+        ("sun", 10.0, 70.0, "elevation of the sun, drawn between [deg]"),
+        ("fog", 0.0, 0.02, "extinction of the air, drawn between [1/m]"),
+    ):
+        parser.add_argument(
+            f"--{name}", nargs=2, type=float, default=[low, high], metavar=("LOW", "HIGH"),
+            help=what,
+        )  # fmt: skip
+    parser.add_argument("--noise", type=float, default=4.0, help="of 255 (%(default)s)")
+    parser.add_argument("--seed", type=whole, default=1, help="(%(default)s)")
+    folder = parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", required=True,
+        help="folder for pictures and labels; one that was begun is gone on with",
+    )  # fmt: skip
+    with_completion(folder, FOLDERS)
+
+
 MAP_COMMANDS: Sequence[Command] = (
     Command(
         "info",
@@ -175,8 +203,19 @@ SCENE_COMMANDS: Sequence[Command] = (
     ),
 )
 
+DATASET_COMMANDS: Sequence[Command] = (
+    Command(
+        "camera",
+        "draw what cameras in traffic see, with boxes and lanes",
+        "selfdrive_env.datasets.camera:run",
+        _add_dataset_camera,
+        "selfdrive dataset camera --map town:0-31 -n 20000 -o pictures",
+    ),
+)
+
 GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
     "map": ("describe, draw or write a map", MAP_COMMANDS),
     "scenes": ("describe, draw, convert or drive recorded scenes", SCENE_COMMANDS),
+    "dataset": ("make data sets by driving", DATASET_COMMANDS),
 }
 """First word -> what the commands below it do, and these."""

@@ -15,11 +15,11 @@ from numba.core.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from selfdrive_env.compiler.structs import array_of
-from selfdrive_env.compiler.threads import on_cpu
+from selfdrive_env.compiler.threads import SIMULATED, on_cpu
 
 __all__ = ["LINE_WORDS", "SIMD_WIDTH", "TILE", "X86", "absolute", "add_scaled", "ask_for",
-    "constants", "copy_past_cache", "multiply_tile", "place_of", "root_of", "rows_at", "see_copies",
-    "spread", "spread_words", "store_some", "transposed"]  # fmt: skip
+    "constants", "copy_past_cache", "multiply_tile", "place_of", "put_three", "root_of", "rows_at",
+    "see_copies", "spread", "spread_words", "store_some", "transposed"]  # fmt: skip
 
 X86 = platform.machine() in ("x86_64", "AMD64")
 
@@ -198,6 +198,32 @@ def see_copies(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic
+def _put_three(typing_context: Any, row: Any, place: Any, word: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        row = array_of(context, builder, signature.args[0], arguments[0])
+        at, word, byte = builder.gep(row.data, [arguments[1]]), arguments[2], ir.IntType(8)
+        if on_cpu(context):
+            builder.store(word, builder.bitcast(at, word.type.as_pointer()), align=1)
+            return context.get_dummy_value()
+        for number in range(3):
+            part = builder.lshr(word, word.type(8 * number))
+            builder.store(builder.trunc(part, byte), builder.gep(at, [ir.IntType(64)(number)]))
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, types.uint32), generate
+
+
+def _simulated_put_three(row: Any, place: int, word: Any) -> None:
+    for number in range(3):
+        row[place + number] = (int(word) >> 8 * number) & 255
+
+
+put_three: Any = _simulated_put_three if SIMULATED else _put_three
+"""Writes the three lowest bytes of a word at a place of a row of bytes; on the CPU the fourth, too:
+there must be one, and what belongs there is written later."""
 
 
 def spread(builder: Any, value: Any) -> Any:

@@ -28,7 +28,8 @@ from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.threads import SIMULATED, on_cpu, thread_index
 from selfdrive_env.state.arrays import I64
 
-__all__ = ["ARGUMENTS", "counter_rate", "cycles", "finish", "run", "stamp", "take"]
+__all__ = ["ARGUMENTS", "address_of", "call_at", "counter_rate", "cycles", "finish", "run", "stamp",
+    "take"]  # fmt: skip
 
 # Control words; those that several threads write have cache lines of their own.
 WORLDS, PENDING, POSTED, SPINS, ARGUMENTS = 16, 48, 80, 81, 82
@@ -99,6 +100,49 @@ def pause(typing_context: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic
+def _call_at(
+    typing_context: Any, address: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any
+) -> Any:
+    """Calls a compiled function of seven integers, whose address `address_of` gives."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word, nothing = ir.IntType(64), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(nothing, [word] * HOOK_ARGUMENTS)
+        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (1 + HOOK_ARGUMENTS)), generate
+
+
+HOOK_ARGUMENTS = 7
+_simulated_hooks: dict[int, Any] = {}
+
+
+def _simulated_call_at(address: int, *arguments: int) -> None:
+    _simulated_hooks[address](*arguments)
+
+
+call_at: Any = _simulated_call_at if SIMULATED else _call_at
+"""Calls the function at an address, given (address, seven integers)."""
+
+
+def address_of(function: Any) -> int:
+    """Returns where the code of a function of seven integers lies, compiled if need be.
+
+    Args:
+        function: An `entry` that returns nothing, `cached` or not; it must be kept.
+    """
+    if SIMULATED:
+        _simulated_hooks[id(function)] = function
+        return id(function)
+    kinds = (types.int64,) * HOOK_ARGUMENTS
+    function.compile(kinds)
+    compiled = function.overloads[kinds]
+    name = compiled.fndesc.llvm_cfunc_wrapper_name
+    return int(compiled.library.get_pointer_to_function(name))
 
 
 @njit

@@ -57,7 +57,6 @@ ALIASES: dict[str, Alias] = {
     "duration": Alias(HIGHWAY, "horizon", note=_SECONDS),
     "policy_frequency": Alias(HIGHWAY, "dt", note="seconds a step, 1 / frequency"),
     "simulation_frequency": Alias(HIGHWAY, "dt", note="one decision is one step"),
-    "observation": Alias(HIGHWAY, "layout", note="'full', 'lean' or slots by name"),
     "action": Alias(HIGHWAY, "action_type", note="'discrete' or 'continuous'"),
     "offroad_terminal": Alias(HIGHWAY, "on_offroad", note=_COLLISION),
     "other_vehicles_type": Alias(HIGHWAY, "traffic", note="'idm' or a policy, for example"),

@@ -143,6 +143,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     **{name: tuple(codes) for name, codes in CODES.items()},
     "action_type": ("discrete", "continuous"),
     "obs_dtype": ("float32", "float16", "bfloat16"),
+    "render_view": ("map", "camera"),
 }
 """Setting -> the names that it may have."""
 

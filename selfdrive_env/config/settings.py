@@ -32,9 +32,10 @@ from selfdrive_env.config.choices import (
     TRAFFIC,
     check_bins,
     maps_named,
-    ranges_of,
+    ranges_of,  # fmt: skip
 )
 from selfdrive_env.config.files import absolute
+from selfdrive_env.config.images import make_views
 from selfdrive_env.config.installation import usable_cores
 from selfdrive_env.config.layouts import make_layout
 from selfdrive_env.config.observation import OBSERVATION_VERSION
@@ -63,14 +64,13 @@ def _threads(name: str, value: Any) -> int:
 
 
 NOT_IN_DIGEST = (
-    *("num_threads", "copy", "device", "output"),
+    *("num_threads", "copy", "device", "output", "record", "step_info", "render_view"),
     *("render_size", "render_span", "render_hud", "render_heading_up", "render_observed"),
-    *("record", "step_info"),
 )
 """Settings that influence no result."""
 
 EARLIER: dict[str, Any] = {"reverse": "allowed", "tow_after": None, "standing_share": 0.0,
-    "dynamics": "jerk", "action_bins": 9}  # fmt: skip
+    "dynamics": "jerk", "action_bins": 9, "observation": "state"}  # fmt: skip
 """Settings that came later -> what held before: what was recorded without them was recorded so."""
 
 USUAL_DT = 0.3
@@ -105,6 +105,10 @@ class Settings:
 
     layout: str | Mapping[str, int] = "full"
     """Observation layout: "full", "lean", or slots by name (others as in "full")."""
+
+    observation: str | Mapping[str, Any] = "state"
+    """What rows observe: "state" (numbers, see `layout`), "bev" (the road from above), "camera", a
+    table of settings of one with its `kind`, or several by name, see `config.images`."""
 
     preset: str = "train"
     """Reward weights, see `PRESETS`."""
@@ -206,8 +210,7 @@ class Settings:
     """Number of the first world: the second half of a split batch continues the first."""
 
     obs_dtype: str = "float32"
-    """Type of observation rows: "float32", "float16" (half the memory and bandwidth), on a CUDA
-    device also "bfloat16"."""
+    """Type of observation rows: "float32", "float16" (half the memory), on CUDA also "bfloat16"."""
 
     device: str = "cpu"
     """Where worlds live: "cpu", "cuda" (the first CUDA device), "cuda:1" and so on, or "auto": a
@@ -229,6 +232,9 @@ class Settings:
     """Whether infos tell of every step: speed, way to the goal, time to a collision, events, terms
     of the reward. On by default in the single form; with `device="cuda"` there is no such."""
 
+    render_view: str = "map"
+    """What a frame shows: "map" (from above) or "camera" (what the ego sees ahead)."""
+
     render_size: int = 512
     """Edge of a frame [px]."""
 
@@ -236,8 +242,7 @@ class Settings:
     """Metres across a frame."""
 
     render_hud: bool | None = None
-    """Whether a frame shows speed and time in a corner; None: only in a window, so that pixels tell
-    neither."""
+    """Whether a frame shows speed and time in a corner; None: only in a window."""
 
     render_heading_up: bool = False
     """Whether a frame is turned so that the ego heads up, instead of north."""
@@ -286,9 +291,10 @@ class Settings:
             )
         self._set("action_bins", check_bins(self.dynamics, self.action_type, self.action_bins))
         make_layout(self.layout)
+        make_views(self.observation)
         weight_ranges(self.preset, self.reward)
         body_table(self.bodies)
-        for name in ("layout", "reward", "bodies"):
+        for name in ("layout", "reward", "bodies", "observation"):
             self._set(name, as_plain(getattr(self, name)))
 
     def _check_ranges(self) -> None:
@@ -301,14 +307,8 @@ class Settings:
         ):
             self._set(name, check_number(name, getattr(self, name), low_value, high_value))
         for name in (
-            "standing_share",
-            "blind_share",
-            "braking_share",
-            "lane_dropout",
-            "boundary_dropout",
-            "light_removal",
-            "lights_off",
-            "lights_green",
+            *("standing_share", "blind_share", "braking_share", "lane_dropout"),
+            *("boundary_dropout", "light_removal", "lights_off", "lights_green"),
         ):
             self._set(name, check_number(name, getattr(self, name), 0.0, 1.0))
         for name, least, most in (

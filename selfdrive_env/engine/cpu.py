@@ -21,7 +21,8 @@ from selfdrive_env.config.params import make_draws, make_params
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import Recycler, check_memory, pass_cache, sparse_zeros
 from selfdrive_env.engine.next_maps import due_worlds, maps_drawn, steps_to_go
-from selfdrive_env.engine.states import check_maps, check_values
+from selfdrive_env.engine.pictures import PICTURES, ViewPlan, Views
+from selfdrive_env.engine.states import as_array, check_maps, check_values
 from selfdrive_env.kernels.drivers.path_info import MAX_PATH_POINTS, PATH_INFO
 from selfdrive_env.kernels.observation.crowd import CROWD_COLUMNS, CROWD_PLANES
 from selfdrive_env.kernels.observation.kept_way import (
@@ -41,10 +42,10 @@ from selfdrive_env.kernels.observation.way import (
     WAY_COLUMNS,
     WAY_ROOM,
 )
-from selfdrive_env.kernels.step import RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
+from selfdrive_env.kernels.step import HOOKS, RESET, STAGES, STAGGERED, STEP, TASK, run_worlds
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.maps.pool.map_pool import MapPool
-from selfdrive_env.state.arrays import F32, U8, allocate, nbytes
+from selfdrive_env.state.arrays import F32, U8, allocate, axes, nbytes
 from selfdrive_env.state.model import Data, Model, Scenes
 from selfdrive_env.state.params import SceneOrder
 from selfdrive_env.state.rewards import NUM_TERMS, NUM_WEIGHTS
@@ -83,13 +84,7 @@ CACHED_MAP = 10 * 2**20
 LARGE_BUFFER = 64 * 2**20
 """Buffers of more bytes are not kept for rows that few agents need at a time."""
 
-NO_SCENE = dict.fromkeys(
-    (
-        *("scene", "scene_agent", "scene_line", "goal", "moment"),
-        *("path_point", "path_column", "path_line"),
-    ),
-    1,
-)
+NO_SCENE = {axis: 1 for names, _ in axes(Scenes).values() for axis in names}
 """Lengths of the axes of `Scenes` where there are none."""
 
 CACHE_LINE_PAD = 128
@@ -113,6 +108,7 @@ class Engine:
         scenes: Scenes | None = None,
         scene_order: SceneOrder = SceneOrder.NONE,
         num_scenes: int | None = None,
+        views: Sequence[ViewPlan] = (),
     ) -> None:
         """Makes the buffers.
 
@@ -126,6 +122,7 @@ class Engine:
             scenes: What worlds are drawn from, on maps of the pool; None for random worlds.
             scene_order: In which order they come.
             num_scenes: How many of them come, None for all.
+            views: Pictures that learners observe.
         """
         self.settings = settings
         self.num_worlds = num_worlds
@@ -137,11 +134,9 @@ class Engine:
         self.draws = make_draws(settings, driver, learner)
         self.scenes = allocate(Scenes, **NO_SCENE) if scenes is None else scenes
         if scenes is not None:
-            self.params = self.params._replace(
-                scene_order=int(scene_order),
-                goal_speed=np.float32(np.inf),
-                num_scenes=len(scenes.map) if num_scenes is None else num_scenes,
-            )
+            count = len(scenes.map) if num_scenes is None else num_scenes
+            told = {"scene_order": int(scene_order), "num_scenes": count}
+            self.params = self.params._replace(goal_speed=np.float32(np.inf), **told)
         self._no_draw_for = 0
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
@@ -153,12 +148,13 @@ class Engine:
         rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
         self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
         self._allocate(self._sizes(self.rows_per_world))
+        self._make_views(views, num_worlds * int(np.count_nonzero(learner)))
 
         row = np.full(self.num_slots, -1, np.int64)
         row[has_row] = np.arange(self.rows_per_world)
         base = np.arange(num_worlds)[:, None] * self.rows_per_world
-        self._write("bodies", row=np.where(row >= 0, base + row, -1))
-        self._write("bodies", driver=driver, learner=learner)
+        row = np.where(row >= 0, base + row, -1)
+        self._write("bodies", row=row, driver=driver, learner=learner)
         number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
         self._write("worlds", number=number, stream=number)
         params = self.params
@@ -179,9 +175,19 @@ class Engine:
         self.actions = allocate(Actions, **sizes)
         self._model = Table(Model(*(getattr(self, name) for name in Model._fields)))
         self._data = Table(Data(*(getattr(self, name) for name in Data._fields)))
-        self._arguments = np.array([*self.tables, STEP, self._worker_rows], np.int64)
         self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
         self._finals_are_out = False
+
+    def _make_views(self, plans: Sequence[ViewPlan], rows: int) -> None:
+        """Makes the buffers of pictures, which are drawn when rows of numbers are written."""
+        self.views = Views(plans, rows, self.settings, len(self.scratch.cycles))
+        self.views.prepare(self.pool)
+        words = [*self.tables, STEP, self._worker_rows, *self.views.hooks]
+        self._arguments = np.array(words, np.int64)
+
+    def show_pictures(self, shown: bool) -> None:
+        """Says whether steps and resets from now on draw pictures, or leave them as they are."""
+        self._arguments[HOOKS - ARGUMENTS] = len(self.views.all) if shown else 0
 
     @property
     def maps(self) -> list[Any]:
@@ -342,6 +348,7 @@ class Engine:
             fresh = sparse_zeros(finals.shape, finals.dtype)
             self._point_to("final_half", "final_observation", fresh)
             self._finals_are_out = False
+        self.views.turn_over()
 
     def _point_to(self, half: str, full: str, array: NDArray[Any]) -> None:
         """Puts an array in the place of one of `Rows`: `half` or `full`, as its type is."""
@@ -392,6 +399,7 @@ class Engine:
         """Fills in the maps on which some worlds are drawn next."""
         if len(chosen):
             self.pool.load(maps_drawn(self.worlds, chosen, len(self.maps)).tolist())
+            self.views.prepare(self.pool)
         self._no_draw_for = 0
 
     def command(self, actions: NDArray[Any]) -> None:
@@ -423,6 +431,7 @@ class Engine:
         output, rows = self._arrays(("output",)), self._arrays(("rows",))
         found = {f"output.{name}": output[f"output.{name}"] for name in SHOWN_OUTPUT}
         found |= {name: array for name, array in rows.items() if not name.startswith("rows.final_")}
+        found |= self.views.arrays()
         return {name: array.copy() for name, array in found.items()}
 
     def _arrays(self, structs: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -437,7 +446,8 @@ class Engine:
         """Returns how many bytes a state takes, at most."""
         structs = (Worlds, Lights, Agents, Bodies, Tallies, Output, Rows)
         sizes = self._sizes(self.rows_per_world)
-        return sum(nbytes(struct, **sizes) for struct in structs)
+        pictures = sum(array.nbytes for array in self.views.arrays().values())
+        return pictures + sum(nbytes(struct, **sizes) for struct in structs)
 
     def check_state(self, arrays: Mapping[str, Any]) -> None:
         """Refuses arrays that `restore` cannot take.
@@ -448,15 +458,16 @@ class Engine:
         Raises:
             ValueError: If one is missing, unknown, of another type or shape, or damaged.
         """
-        targets = self._arrays((*STATE_STRUCTS, "output", "rows"))
-        missing = [n for n in targets if n.split(".")[0] in STATE_STRUCTS and n not in arrays]
+        targets = self._arrays((*STATE_STRUCTS, "output", "rows")) | self.views.arrays()
+        needed = (*STATE_STRUCTS, PICTURES)
+        missing = [n for n in targets if n.split(".")[0] in needed and n not in arrays]
         if missing:
             raise ValueError(f"state lacks {missing[0]}")
         given = {}
         for name in arrays:
             if name not in targets:
                 raise ValueError(f"state has an unknown entry {name!r}")
-            given[name] = _as_array(name, arrays[name])
+            given[name] = as_array(name, arrays[name])
             value, target = given[name], targets[name]
             if value.shape != target.shape or value.dtype != target.dtype:
                 raise ValueError(
@@ -465,7 +476,9 @@ class Engine:
                 )
         check_maps(self, given["worlds.map"])
         self.pool.load(np.unique(given["worlds.map"]).tolist())
+        self.views.prepare(self.pool)
         check_values(self, given, targets["bodies.row"])
+        self.views.check(given)
 
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field", rows in a buffer of their own."""
@@ -474,18 +487,12 @@ class Engine:
         self._turn_over()
         self.observations[:] = rows
         for name, value in arrays.items():
-            struct, field = name.split(".")
-            self._write(struct, **{field: value})
+            struct, field = name.split(".", 1)
+            if struct != PICTURES:
+                self._write(struct, **{field: value})
+        self.views.restore(arrays)
         if self.settings.autoreset_mode != "SameStep":  # what rows that wait go on to show
             self.final_observations[:] = self.observations
-
-
-def _as_array(name: str, value: Any) -> NDArray[Any]:
-    """Returns an entry of a state as an array, a ValueError that names it for what is none."""
-    try:
-        return np.asarray(value)
-    except Exception as error:  # whatever its type makes of it
-        raise ValueError(f"state entry {name!r} is no array: {error}") from None
 
 
 @functools.cache

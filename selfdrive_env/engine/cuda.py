@@ -19,7 +19,9 @@ from selfdrive_env.compiler.structs import Leaf, Nested, Table, simulate, table_
 from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import BATCH_STRUCTS, Engine
+from selfdrive_env.engine.device_pictures import DeviceViews
 from selfdrive_env.engine.launch import Launcher
+from selfdrive_env.engine.pictures import PICTURES, ViewPlan
 from selfdrive_env.kernels.step import STAGGERED, STEP
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8, axes, nbytes
@@ -175,6 +177,11 @@ class DeviceEngine(Engine):
         self._make_tables()
         self._launcher = Launcher(self.device.index or 0)
 
+    def _make_views(self, plans: Sequence[ViewPlan], rows: int) -> None:
+        self.views: DeviceViews = DeviceViews(
+            plans, rows, self.settings, self.num_worlds, self.pool, self.device
+        )
+
     def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
         """Returns an array as a tensor of the same bits."""
         kind = _TORCH[str(array.dtype)]
@@ -302,16 +309,15 @@ class DeviceEngine(Engine):
         launch, worlds = self._launcher.launch, self.num_worlds
         rows, shared = self._row_threads, self._row_bytes
         stream = self._stream()
-        if task == STEP:
-            launch("advance", worlds, self._threads, 0, stream, *self._addresses)
+        parts: list[tuple[str, tuple[int, ...]]] = [("advance", ()), ("settle", ())]
+        if task != STEP:
+            parts = [("begin_reset", ()), ("settle_reset", (int(task == STAGGERED),))]
+        for part, (name, arguments) in enumerate(parts):
+            launch(name, worlds, self._threads, 0, stream, *self._addresses, *arguments)
             launch("observe", worlds, rows, shared, stream, *self._addresses)
-            launch("settle", worlds, self._threads, 0, stream, *self._addresses)
-        else:
-            staggered = int(task == STAGGERED)
-            launch("begin_reset", worlds, self._threads, 0, stream, *self._addresses)
-            launch("observe", worlds, rows, shared, stream, *self._addresses)
-            launch("settle_reset", worlds, self._threads, 0, stream, *self._addresses, staggered)
-        launch("observe", worlds, rows, shared, stream, *self._addresses)
+            for kernel, table in self.views.launches():
+                words = (*self._addresses, table, task, part)
+                launch(kernel, worlds, self._threads, 0, stream, *words)
 
     def _stream(self) -> int:
         """Returns the handle of torch's current stream."""
@@ -322,8 +328,10 @@ class DeviceEngine(Engine):
     def restore(self, arrays: Mapping[str, Any]) -> None:
         """Puts arrays in the place of those named "struct.field"."""
         for name, value in arrays.items():
-            struct, field = name.split(".")
-            self._write(struct, **{field: value})
+            struct, field = name.split(".", 1)
+            if struct != PICTURES:
+                self._write(struct, **{field: value})
+        self.views.restore(arrays)
         self._write("scratch", nearest=0, cached_cell=0, kept_way=0)
         if self.settings.autoreset_mode != "SameStep":
             self.final_observations.copy_(self.observations)

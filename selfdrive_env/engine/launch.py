@@ -18,8 +18,10 @@ from selfdrive_env.compiler.device import (
 )
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import SIMULATED, block_index
+from selfdrive_env.kernels.images.bev import draw_world
 from selfdrive_env.kernels.observation.rows import observe_wanted
 from selfdrive_env.kernels.step import advance_world, begin_reset, settle_reset, settle_world
+from selfdrive_env.state.images import View
 from selfdrive_env.state.model import Data, Model
 
 __all__ = ["KERNELS", "SIGNATURES", "Launcher", "compiled_kernel"]
@@ -55,14 +57,25 @@ def settle_reset_kernel(model, data, staggered):
     settle_reset(struct_at(Model, model), struct_at(Data, data), staggered != 0, world, world)
 
 
+def draw_bev_kernel(model, data, view, task, part):
+    """Draws the pictures from above of the rows that have been written."""
+    world = block_index()
+    draw_world(
+        struct_at(Model, model), struct_at(Data, data), struct_at(View, view), world, world, task,
+        part,
+    )  # fmt: skip
+
+
 KERNELS: dict[str, Any] = {
     "advance": advance_kernel,
     "observe": observe_kernel,
     "settle": settle_kernel,
     "begin_reset": begin_reset_kernel,
     "settle_reset": settle_reset_kernel,
+    "draw_bev": draw_bev_kernel,
 }
-"""Functions to launch by name; a step is advance, observe, settle, observe."""
+"""Functions to launch by name; a step is advance, observe, settle, observe, where views are drawn
+after each time that rows are written."""
 
 SIGNATURES: dict[str, Any] = {
     name: signature(function.__code__.co_argcount) for name, function in KERNELS.items()

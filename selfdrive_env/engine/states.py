@@ -1,6 +1,7 @@
 """Whether the arrays of a state can harm kernels: each alone, then those that belong together.
 
-Kernels look nothing over: an index that points beyond an array ends the process.
+Kernels look nothing over: an index that points beyond an array ends the process. Worlds also go on
+in another engine from their state, where its pool has their maps in other places.
 """
 
 from __future__ import annotations
@@ -17,12 +18,29 @@ from selfdrive_env.state.bounds import BOUNDS, default_bound
 from selfdrive_env.state.params import NO_SCENES
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["check_maps", "check_values", "limits_of"]
+__all__ = ["as_array", "check_maps", "check_values", "limits_of"]
 
 Arrays = Mapping[str, NDArray[Any]]
 
 HEADING_SLACK = 0.02
 """By how much the length of a heading's vector may differ from 1."""
+
+
+def as_array(name: str, value: Any) -> NDArray[Any]:
+    """Returns an entry of a state as an array, a ValueError that names it for what is none."""
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever its type makes of it
+        raise ValueError(f"state entry {name!r} is no array: {error}") from None
+
+
+COUNTED = {
+    "agents.segment": "segment",
+    "agents.stopped_at": "line",
+    "agents.front_junction": "junction",
+    "bodies.goal_lane": "lane",
+}
+"""Field of a state -> what its entries count over the pool; below 0 it is none."""
 
 
 def limits_of(engine: Any) -> dict[str, float]:
@@ -147,3 +165,39 @@ def _check_agents(engine: Any, arrays: Arrays, present: NDArray[np.bool_]) -> No
     norm = np.hypot(arrays["agents.cos"], arrays["agents.sin"])
     bad = present & (np.abs(norm - 1.0) > HEADING_SLACK)
     _refuse("agents.cos", arrays["agents.cos"], bad, "the cosine to the sine of agents.sin")
+
+
+def hand_over(old: Any, new: Any, maps: Mapping[int, int], scenes: Mapping[int, int]) -> None:
+    """Puts the worlds of one engine into another, which goes on where the first one stopped.
+
+    Args:
+        old: On the CPU.
+        new: Of the same settings, worlds and slots; its pool has the maps that worlds are on.
+        maps: Place of a map in the old pool -> in the new one.
+        scenes: Place of a scene in the old table -> in the new one.
+    """
+    arrays = {**new.state(), **new.shown()}
+    for name, value in {**old.state(), **old.shown()}.items():
+        if value.shape == arrays[name].shape:
+            arrays[name] = value
+            continue
+        common = tuple(map(slice, np.minimum(value.shape, arrays[name].shape)))
+        arrays[name][...] = 0
+        arrays[name][common] = value[common]
+    before = arrays["worlds.map"]
+    after = np.array([maps[place] for place in before.tolist()], before.dtype)
+    for name, what in COUNTED.items():
+        moved = [
+            new.pool.offset(int(there), what) - old.pool.offset(int(here), what)
+            for here, there in zip(before, after, strict=True)
+        ]
+        array = arrays[name]
+        by_world = np.array(moved, array.dtype).reshape(-1, *[1] * (array.ndim - 1))
+        arrays[name] = np.where(array < 0, array, array + by_world)
+    arrays["worlds.map"] = after
+    numbers = arrays["worlds.scene"]
+    arrays["worlds.scene"] = np.array(
+        [scenes.get(number, -1) for number in numbers.tolist()], numbers.dtype
+    )
+    new.pool.load(np.unique(after).tolist())
+    new.restore(arrays)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import check_actions
 from selfdrive_env.config.choices import largest_action
+from selfdrive_env.config.images import make_views
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
 from selfdrive_env.envs.infos import (
@@ -25,6 +26,7 @@ from selfdrive_env.envs.infos import (
     add_outlook,
     add_step,
 )
+from selfdrive_env.images.views import plans_of
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
 
@@ -125,6 +127,7 @@ class NumpyBackend:
     def __init__(self, engine: Engine, num_envs: int) -> None:
         self.engine: Any = engine
         self.settings = engine.settings
+        self.views = make_views(engine.settings.observation)
         self.num_envs = num_envs
         self._stride = engine.num_rows // num_envs
         self._all = np.ones(num_envs, np.bool_)
@@ -153,7 +156,8 @@ class NumpyBackend:
                 "device and output are settings of make_vec: gymnasium.make and DrivingVectorEnv "
                 "run on the CPU and give arrays"
             )
-        return Engine(settings, maps, num_worlds, driver, learner, **scenes)
+        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        return Engine(settings, maps, num_worlds, driver, learner, views=plans, **scenes)
 
     def check(self) -> None:
         """Raises what went wrong in earlier steps: nothing, bad actions raise at once."""
@@ -205,9 +209,28 @@ class NumpyBackend:
             self._pending = None
 
     def observations(self) -> Any:
-        """Returns the observations for the caller, [rows, features]."""
+        """Returns the observations for the caller: rows of numbers, pictures, or some by name."""
+        return self._by_name(self._numbers, lambda view: view.pictures)
+
+    def _numbers(self) -> Any:
+        """Returns the rows of numbers of the caller, [rows, features]."""
         rows = self._own(self.engine.observations)
         return rows.copy() if self._stride > 1 and self.settings.copy else rows
+
+    def _by_name(self, numbers: Callable[[], Any], pictures: Callable[[Any], Any]) -> Any:
+        """Returns what observations are made of, as the settings say.
+
+        Args:
+            numbers: Gives rows of numbers.
+            pictures: Gives pictures of a view.
+        """
+        if self.views.plain:
+            return numbers()
+        found = {name: pictures(self.engine.views[name]) for name in self.views.pictures}
+        if self.views.single:
+            return next(iter(found.values()))
+        return {name: numbers() if name == self.views.state else found[name]
+                for name in self.views.names}  # fmt: skip
 
     def infos(self) -> Infos:
         """Returns the masks `valid` and `learn`, and with `step_info` what goes with rows."""
@@ -251,10 +274,14 @@ class NumpyBackend:
         reward = reward.copy() if copies else reward
         return self.observations(), reward, terminated, truncated, infos
 
-    def _final_observations(self, done: NDArray[np.bool_]) -> NDArray[Any] | None:
+    def _final_observations(self, done: NDArray[np.bool_]) -> Any:
         """Returns the last observations of rows that ended, None where they are still shown."""
         if self.settings.autoreset_mode != "SameStep":
             return None
+        return self._by_name(lambda: self._final_numbers(done), lambda view: view.hand_out_finals())
+
+    def _final_numbers(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+        """Returns the last rows of numbers of episodes that ended, [rows, features]."""
         finals: NDArray[Any] = self.engine.hand_out_finals()
         if self._stride == 1:
             return finals

@@ -133,7 +133,9 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         info = outlook_of_one(engine.output) if self.settings.step_info else {}
         return self._own(observation), info | _of_scene(infos)
 
-    def _own(self, observation: F32) -> F32:
+    def _own(self, observation: Any) -> Any:
+        if isinstance(observation, dict):
+            return {name: one[0] for name, one in observation.items()}
         return observation[0]
 
     def step(self, action: Any) -> tuple[F32, float, bool, bool, Infos]:

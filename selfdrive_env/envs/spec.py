@@ -5,15 +5,19 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
 from gymnasium import logger
 from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Dict, Space
 
 from selfdrive_env.config.checks import as_plain, check_integer
+from selfdrive_env.config.images import make_views
 from selfdrive_env.config.settings import USUAL_DT, Settings
 from selfdrive_env.maps import RoadNetwork
 from selfdrive_env.scenes import Scene
 
-__all__ = ["METADATA", "check_arguments", "metadata_of", "plain_spec", "warn_of_no_mode"]
+__all__ = ["METADATA", "check_arguments", "metadata_of", "observation_space_of", "plain_spec",
+    "warn_of_no_mode"]  # fmt: skip
 
 METADATA: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 1.0 / USUAL_DT}
 """Of an environment with the default step; `metadata_of` knows that of others."""
@@ -82,6 +86,26 @@ def check_arguments(num_envs: int, learners: str, render_mode: str | None) -> No
     if render_mode not in (None, *METADATA["render_modes"]):
         raise ValueError(f"render_mode must be None, human or rgb_array, got {render_mode!r}")
     check_integer("num_envs", num_envs, 1, MOST_ENVS)
+
+
+def observation_space_of(settings: Settings, features: int) -> Space[Any]:
+    """Returns the space of what one row observes.
+
+    Args:
+        settings: Of the environment.
+        features: Numbers of a row of numbers.
+    """
+    views = make_views(settings.observation)
+    spaces: dict[str, Space[Any]] = {}
+    for name in views.names:
+        if name == views.state:
+            narrow = settings.obs_dtype == "float16"  # NumPy has no bfloat16
+            spaces[name] = Box(-1.0, 1.0, (features,), np.float16 if narrow else np.float32)
+            continue
+        one = views.pictures[name]
+        kind: Any = one.element.type
+        spaces[name] = Box(kind(0), kind(one.high), one.shape, kind)
+    return spaces[views.names[0]] if views.single else Dict(spaces)
 
 
 def plain_spec(spec: Any, steps: int | None = None) -> Any:

@@ -22,6 +22,7 @@ from selfdrive_env.engine.devices import choose_device
 from selfdrive_env.envs.backend import NumpyBackend, alone
 from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
 from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.images.views import plans_of
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
 
@@ -55,7 +56,8 @@ class TorchBackend(NumpyBackend):
         """See `NumpyBackend.make_engine`."""
         if settings.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
-        return Engine(settings, maps, num_worlds, driver, learner, **scenes)
+        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        return Engine(settings, maps, num_worlds, driver, learner, views=plans, **scenes)
 
     def observations(self) -> Any:
         """See `NumpyBackend.observations`."""
@@ -112,7 +114,10 @@ class DeviceBackend(NumpyBackend):
                 "are told with device='cpu' only"
             )
         device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
-        return DeviceEngine(settings, maps, num_worlds, driver, learner, device, **scenes)
+        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        return DeviceEngine(
+            settings, maps, num_worlds, driver, learner, device, views=plans, **scenes
+        )
 
     def check(self) -> None:
         """Waits for the device and raises what went wrong in the steps before.
@@ -199,7 +204,10 @@ class CudaBackend(DeviceBackend):
 
     def observations(self) -> Any:
         """Returns the observations, a copy as the settings say."""
-        return self._handed_out(self.engine.observations)
+        return self._by_name(
+            lambda: self._handed_out(self.engine.observations),
+            lambda view: self._handed_out(view.pictures),
+        )
 
     def infos(self) -> Infos:
         """Returns the masks `valid` and `learn`."""
@@ -234,7 +242,10 @@ class CudaBackend(DeviceBackend):
         target.update(zip(FINALS, columns, strict=True))
         target.update(dict.fromkeys(FINAL_MASKS, done))
         if same_step:
-            infos["final_obs"] = self._handed_out(self.engine.final_observations)
+            infos["final_obs"] = self._by_name(
+                lambda: self._handed_out(self.engine.final_observations),
+                lambda view: self._handed_out(view.final_pictures),
+            )
             infos["_final_obs"] = infos["_final_info"] = done
             infos["final_info"] = target
 
@@ -248,7 +259,10 @@ class CudaArrayBackend(DeviceBackend):
 
     def observations(self) -> Any:
         """Returns the observations in host memory."""
-        return self._to_host("observation", self.engine.observations)
+        return self._by_name(
+            lambda: self._to_host("observation", self.engine.observations),
+            lambda view: self._to_host(f"pictures of {view.name}", view.pictures),
+        )
 
     def results(self) -> tuple[Any, ...]:
         """Returns the results of a step in host memory, read in one go."""
@@ -282,11 +296,19 @@ class CudaArrayBackend(DeviceBackend):
         array: NDArray[Any] = pinned.numpy()
         return array.copy() if wait and self.settings.copy else array
 
-    def _last_rows(self, done: NDArray[np.bool_]) -> NDArray[Any]:
+    def _last_rows(self, done: NDArray[np.bool_]) -> Any:
         """Returns the last observations of rows that ended, zero elsewhere."""
-        finals, rows = self.engine.final_observations, np.flatnonzero(done)
-        out = sparse_zeros(tuple(finals.shape), np.dtype(self.settings.obs_dtype))
-        out[rows] = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        return self._by_name(
+            lambda: self._some(self.engine.final_observations, done),
+            lambda view: self._some(view.final_pictures, done),
+        )
+
+    def _some(self, finals: torch.Tensor, done: NDArray[np.bool_]) -> NDArray[Any]:
+        """Returns the rows of a tensor that ended, zero elsewhere."""
+        rows = np.flatnonzero(done)
+        found = finals[torch.from_numpy(rows).to(self.device)].cpu().numpy()
+        out = sparse_zeros(tuple(finals.shape), found.dtype)
+        out[rows] = found
         return out
 
 

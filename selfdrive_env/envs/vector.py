@@ -34,6 +34,7 @@ from selfdrive_env.envs.spec import (
     OwnLimit,
     check_arguments,
     metadata_of,
+    observation_space_of,
     plain_spec,
     warn_of_no_mode,
 )
@@ -126,7 +127,7 @@ class DrivingVectorEnv(VectorEnv):
         self._make_spaces()
         self.closed = False
         self._ready = False
-        self._painter: Any = None
+        self._renderer: Any = None
         self._viewer: Any = None
         self._recorder: Any = None
         if chosen.record:
@@ -151,10 +152,9 @@ class DrivingVectorEnv(VectorEnv):
         return backend(engine, self.num_envs)
 
     def _make_spaces(self) -> None:
-        length = self.engine.observations.shape[1]
-        narrow = self.settings.obs_dtype == "float16"  # NumPy has no bfloat16
-        kind: Any = np.float16 if narrow else np.float32
-        self.single_observation_space: Space[Any] = Box(-1.0, 1.0, (length,), kind)
+        self.single_observation_space = observation_space_of(
+            self.settings, self.engine.observations.shape[1]
+        )
         if self.settings.action_type == "discrete":
             self.single_action_space: Space[Any] = Discrete(len(self.engine.draws.action))
         else:
@@ -391,7 +391,7 @@ class DrivingVectorEnv(VectorEnv):
         size: int | None = None,
         hud: bool | None = None,
     ) -> NDArray[np.uint8]:
-        """Returns a picture of the world around the agent of one row.
+        """Returns a picture of the world of the agent of one row, as `render_view` says.
 
         Args:
             row: Row that the camera follows.
@@ -402,21 +402,12 @@ class DrivingVectorEnv(VectorEnv):
         Returns:
             RGB, uint8 [size, size, 3].
         """
-        from selfdrive_env.rendering import Painter, scene_of
+        from selfdrive_env.images.render import Renderer
 
         self.backend.check()
-        self._painter = self._painter or Painter.of(self.engine)
-        settings = self.settings
-        scene = scene_of(
-            self.engine, *divmod(row, self.rows_per_world), observed=settings.render_observed
-        )
-        picture: NDArray[np.uint8] = self._painter.draw(
-            scene,
-            size=settings.render_size if size is None else size,
-            span=settings.render_span if span is None else span,
-            heading_up=settings.render_heading_up,
-            show_observed=settings.render_observed,
-            label=bool(settings.render_hud if hud is None else hud),
+        self._renderer = self._renderer or Renderer(self.engine, self.settings)
+        picture: NDArray[np.uint8] = self._renderer.draw(
+            *divmod(row, self.rows_per_world), size=size, span=span, hud=hud
         )
         return picture
 

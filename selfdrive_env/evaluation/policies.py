@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.config.checks import suggestion
 from selfdrive_env.config.choices import BASELINES, POLICIES, TRAFFIC
+from selfdrive_env.config.images import require_rows
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import earlier_layout
 from selfdrive_env.config.settings import Settings
@@ -205,6 +206,7 @@ def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
 
     And likewise both dynamics, unless its actions are of the environment's.
     """
+    require_rows(env.settings.observation, f"policy {policy.name}")
     difference = policy.actions and dynamics_difference(policy.actions, env.settings)
     if difference:
         raise ValueError(f"policy {policy.name} has actions of {difference}")

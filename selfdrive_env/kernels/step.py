@@ -13,7 +13,7 @@ import numpy as np
 from selfdrive_env.compiler.njit import entry, njit
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import barrier, thread_index
-from selfdrive_env.compiler.workers import ARGUMENTS, cycles, finish, stamp, take
+from selfdrive_env.compiler.workers import ARGUMENTS, call_at, cycles, finish, stamp, take
 from selfdrive_env.kernels.collision import collide
 from selfdrive_env.kernels.drivers.scripted import drive
 from selfdrive_env.kernels.dynamics.actions import take_actions
@@ -39,7 +39,7 @@ from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.params import NEXT_STEP
 from selfdrive_env.state.world import IDLE
 
-__all__ = ["RESET", "STAGES", "STAGGERED", "STEP", "TASK", "run_worlds"]
+__all__ = ["HOOKS", "MOST_HOOKS", "RESET", "STAGES", "STAGGERED", "STEP", "TASK", "run_worlds"]
 
 STEP, RESET, STAGGERED = range(3)
 """Tasks of `run_worlds`: a step; a reset; a reset in which clocks get their head start."""
@@ -63,9 +63,13 @@ STAGES = (
 (LIGHTS, DRIVERS, DYNAMICS, ROAD, COLLISION, STOP_LINES, ROUTE, METRICS, REWARD, FINISHED_ROWS,
     PLACING, OBSERVATION) = range(len(STAGES))  # fmt: skip
 
-MODEL, DATA, TASK, STRIDE = range(ARGUMENTS, ARGUMENTS + 4)
+MODEL, DATA, TASK, STRIDE, HOOKS, FIRST_HOOK = range(ARGUMENTS, ARGUMENTS + 6)
 """Arguments of `run_worlds` among its control words: the addresses of the tables of `Model` and
-`Data`; the task; how far apart workers are in `Scratch`."""
+`Data`; the task; how far apart workers are in `Scratch`; how many hooks there are, and from
+`FIRST_HOOK` on the address of the code and of the table of each. A hook is called when the rows of
+a world are written: hook(model, data, table, worker, world, task, part)."""
+
+MOST_HOOKS = 8
 
 
 @njit
@@ -188,6 +192,9 @@ def run_worlds(control, worker):
             now = cycles()
             observe_wanted(model, data, place, world)
             stamp(data.scratch, place, FINISHED_ROWS if part == 0 else OBSERVATION, now)
+            for hook in range(control[HOOKS]):
+                code, table = control[FIRST_HOOK + 2 * hook], control[FIRST_HOOK + 2 * hook + 1]
+                call_at(code, control[MODEL], control[DATA], table, place, world, task, part)
             if part == 1:
                 continue
             if task == STEP:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,11 @@ class NumpyPolicy:
         Args:
             observations: Rows of this policy's layout, [B, features].
         """
+        if isinstance(observations, Mapping) or np.ndim(observations) > 2:
+            raise ValueError(
+                f"observations must be rows of {self.features} columns, by which this policy "
+                "drives, got pictures: it needs observation='state'"
+            )
         rows = np.ascontiguousarray(observations, np.float32)
         if rows.ndim != 2 or rows.shape[1] != self.features:
             raise ValueError(

@@ -193,29 +193,44 @@ class Ground:
 
     def _draw_markings(self, pen: ImageDraw, map_index: int, view: View, index: I32) -> None:
         """Draws the lines beside segments outside junctions, and arrows along them."""
-        segment, lane = self._lanes.segment[index], self._lanes.segment_lane[index]
         width = max(2, round(0.16 * view.scale))
-
-        dashed = np.floor(segment[:, SEG_S]) % 6.0 < 3.0
-        for side, neighbour in ((1.0, self._lanes.left), (-1.0, self._lanes.right)):
-            offset = side * segment[:, SEG_LEFT if side > 0 else SEG_RIGHT]
-            beside = neighbour[lane] >= 0
-            if side > 0:
-                chosen = beside & dashed
-                draw_lines(pen, _ends(segment[chosen], offset[chosen]), view, DASH, width)
-            other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
-            opposing = ~beside & other & (along < 0.0) & ~self._is_unmarked(map_index, lane)
-            inner = offset[opposing] - side * 0.12
-            draw_lines(pen, _ends(segment[opposing], inner), view, CENTRE_LINE, width)
-            merging = ~beside & other & (along > 0.0) & dashed
-            draw_lines(pen, _ends(segment[merging], offset[merging]), view, DASH, width)
-
+        white, yellow = self.lane_lines(map_index, index)
+        draw_lines(pen, white, view, DASH, width)
+        draw_lines(pen, yellow, view, CENTRE_LINE, width)
+        segment = self._lanes.segment[index]
         arrows = segment[self._with_arrow(map_index, index)]
         for x, y, cos, sin in arrows[:, [SEG_X, SEG_Y, SEG_COS, SEG_SIN]].tolist():
             shape = ((-0.9, 0.8), (0.9, 0.0), (-0.9, -0.8))
             corners = [(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in shape]
             points = view.pixels(*zip(*corners, strict=True))
             pen.line(flat(points), fill=CHEVRON, width=2 * width)
+
+    def lane_lines(self, map_index: int, index: I32) -> tuple[F64, F64]:
+        """Returns what is painted beside lanes: dashes between lanes of one way, and centre lines.
+
+        Args:
+            map_index: Position in the pool.
+            index: Segments outside junctions.
+
+        Returns:
+            Ends of the pieces of each, [N, 2, 2] [m].
+        """
+        segment, lane = self._lanes.segment[index], self._lanes.segment_lane[index]
+        dashed = np.floor(segment[:, SEG_S]) % 6.0 < 3.0
+        white, yellow = [], []
+        for side, neighbour in ((1.0, self._lanes.left), (-1.0, self._lanes.right)):
+            offset = side * segment[:, SEG_LEFT if side > 0 else SEG_RIGHT]
+            beside = neighbour[lane] >= 0
+            if side > 0:
+                chosen = beside & dashed
+                white.append(_ends(segment[chosen], offset[chosen]))
+            other, along = self._lane_beyond(map_index, segment, index, offset + side * 0.5)
+            opposing = ~beside & other & (along < 0.0) & ~self._is_unmarked(map_index, lane)
+            inner = offset[opposing] - side * 0.12
+            yellow.append(_ends(segment[opposing], inner))
+            merging = ~beside & other & (along > 0.0) & dashed
+            white.append(_ends(segment[merging], offset[merging]))
+        return np.concatenate(white), np.concatenate(yellow)
 
     def _lane_beyond(
         self, map_index: int, segment: F32, index: I32, offset: F32

@@ -143,7 +143,7 @@ def _require_infos(env: VectorEnv[Any, Any, Any], infos: Any) -> None:
             and mask.dtype == np.bool_,
             f"infos[{key!r}] needs a mask infos['_{key}'], bool of shape ({env.num_envs},)",
         )
-        if isinstance(value, dict):
+        if isinstance(value, dict) and key != "final_obs":  # observations may be a table, too
             _require_infos(env, value)
             continue
         for leaf in owned_arrays(value):

@@ -22,6 +22,7 @@ from selfdrive_env.config.checks import (
     read_pairs,
     suggestion,
 )
+from selfdrive_env.config.images import STATE, require_rows
 from selfdrive_env.config.settings import DEFAULT_AGENTS, EARLIER, Settings
 
 __all__ = [
@@ -258,6 +259,7 @@ class TrainConfig:
 
     def settings(self) -> Settings:
         """Returns the settings of the environment."""
+        require_rows(self.env.get("observation", STATE), "training")
         return Settings.from_keywords({**self.env, "device": self.device, "output": "torch"})
 
     @property

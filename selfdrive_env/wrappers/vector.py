@@ -34,9 +34,22 @@ def at_end(observations: NDArray[Any], infos: Infos) -> tuple[NDArray[Any], Info
     if "final_obs" not in infos:
         return observations, infos
     done, last = infos["_final_obs"], infos["final_info"]
-    ended = done.reshape(-1, *(1,) * (observations.ndim - 1))
     told = {name: np.where(done, last[name], infos[name]) for name in OUTLOOK if name in last}
-    return np.where(ended, infos["final_obs"], observations), {**infos, **told}
+    return chosen(done, infos["final_obs"], observations), {**infos, **told}
+
+
+def chosen(rows: NDArray[np.bool_], one: Any, other: Any) -> Any:
+    """Returns the rows of some observations where a mask says so, elsewhere those of others."""
+    if isinstance(one, dict):
+        return {name: chosen(rows, one[name], other[name]) for name in one}
+    return np.where(rows.reshape(-1, *(1,) * (other.ndim - 1)), one, other)
+
+
+def zeros_of(observations: Any) -> Any:
+    """Returns zeros in the form of observations."""
+    if isinstance(observations, dict):
+        return {name: zeros_of(one) for name, one in observations.items()}
+    return np.zeros_like(observations)
 
 
 def _check(env: VectorEnv[Any, Any, Any], name: str, *, told: bool) -> None:
@@ -158,7 +171,7 @@ class OwnTermination(VectorWrapper[Any, Any, Any, Any, Any]):
         ended, last, outlook = own | done, None, None
         if same_step:
             seen, told = at_end(observations, infos)
-            last = np.where(ended[:, None], seen, seen.dtype.type(0))
+            last = chosen(ended, seen, zeros_of(seen))
             outlook = np.where(ended, [told[name] for name in OUTLOOK], np.float32(0.0)).T
             observations, shown = self.env.reset(options={"reset_mask": own})
             infos = {**infos, **shown}

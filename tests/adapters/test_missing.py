@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from selfdrive_env.adapters import make_rows
+
 PACKAGES = {
     "pettingzoo": ("pettingzoo", r"selfdrive_env\[pettingzoo\]"),
     "torchrl": ("tensordict", "torchrl>=0.14"),
@@ -29,3 +31,9 @@ def test_the_error_names_the_package(adapter: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, one, None)
     with pytest.raises(ImportError, match=f'pip install "{package}"'):
         importlib.import_module(name)
+
+
+@pytest.mark.parametrize("adapter", ["DrivingPufferEnv", "RslRlVecEnv"])
+def test_an_adapter_that_knows_rows_alone_refuses_pictures_by_name(adapter: str) -> None:
+    with pytest.raises(ValueError, match=f"observation must be 'state' for {adapter}"):
+        make_rows(adapter, (), "selfdrive_env/SelfPlay-v0", 2, {"observation": "bev"})

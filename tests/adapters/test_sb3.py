@@ -348,3 +348,46 @@ def test_worker_processes_step_the_single_form_as_one_process_does() -> None:
         envs.close()
     assert sum(done.sum() for done in rows[0][3::3]) >= 4
     assert all(np.array_equal(*pair) for pair in zip(*rows, strict=True))
+
+
+PIXELS: dict[str, Any] = {"kind": "bev", "size": 40, "history": 2}
+
+
+@pytest.mark.parametrize(
+    ("policy", "observation"),
+    [
+        ("CnnPolicy", PIXELS),
+        ("CnnPolicy", {**PIXELS, "channels_first": True}),
+        ("MultiInputPolicy", {"road": PIXELS, "row": "state"}),
+    ],
+)
+def test_networks_of_pictures_learn_and_truncated_rows_are_bootstrapped(
+    policy: str, observation: Any
+) -> None:
+    env = make(observation=observation, horizon=1.5)
+    model = PPO(policy, env, n_steps=8, batch_size=32, n_epochs=1, seed=0, device="cpu")
+    before = [one.clone() for one in model.policy.parameters()]
+    model.learn(64, BatchedBootstrap())
+    after = list(model.policy.parameters())
+    assert any((one != other).any() for one, other in zip(before, after, strict=True))
+    seen = env.reset()
+    assert len(model.predict(seen)[0]) == 8
+
+
+def test_the_last_pictures_of_an_episode_reach_the_infos() -> None:
+    settings: dict[str, Any] = {"horizon": 1.5, "observation": {"road": PIXELS, "row": "state"}}
+    env, twin = make(**settings), gymnasium.make_vec(SELF_PLAY, **SMALL, **settings)
+    env.seed(3)
+    env.reset()
+    twin.reset(seed=3)
+    ends = 0
+    for _ in range(12):
+        seen, _, done, row_infos = env.step(np.full(8, 7))
+        observation, *_, infos = twin.step(np.full(8, 7))
+        for name in ("road", "row"):
+            np.testing.assert_array_equal(seen[name], observation[name])
+            for row in np.flatnonzero(done):
+                last = row_infos[row]["terminal_observation"][name]
+                np.testing.assert_array_equal(last, infos["final_obs"][name][row])
+        ends += int(done.sum())
+    assert ends

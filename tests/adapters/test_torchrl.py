@@ -139,3 +139,13 @@ def test_gym_wrapper_gives_the_last_observation_in_next(mode: str) -> None:
 def test_gym_wrapper_refuses_next_step() -> None:
     with pytest.raises(RuntimeError, match=r"(?i)next.?step"):
         GymWrapper(gymnasium.make_vec(SELF_PLAY, **SMALL, autoreset_mode="NextStep"))
+
+
+def test_pictures_are_observations_of_their_own_form() -> None:
+    view = {"kind": "bev", "size": 16}
+    env = make(observation=view)
+    seen = env.reset()["agents", "observation"]
+    assert seen.shape[2:] == (16, 16, 3) and seen.dtype == torch.uint8
+    check_env_specs(env)
+    with pytest.raises(ValueError, match="observation must be of one kind"):
+        make(observation={"road": view, "row": "state"})

@@ -96,7 +96,8 @@ EFFECTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "world_offset": (5, {}),
 }
 
-# Settings that must not change results have tests of their own below, or (the mode) the contract's.
+# Settings that must not change results have tests of their own below, or (the mode) the contract's;
+# tests/envs/test_pictures.py has those of pictures.
 ELSEWHERE = {
     "device",
     "output",
@@ -104,10 +105,12 @@ ELSEWHERE = {
     "num_threads",
     "copy",
     "obs_dtype",
+    "observation",
     "record",
     "step_info",
 }
 PICTURES = {
+    "render_view": "camera",
     "render_size": 96,
     "render_span": 40.0,
     "render_hud": True,
@@ -349,6 +352,7 @@ def test_standing_still_is_held_by_the_hardest_brake_alone(
         ({"map": []}, r"map must be a name or path, or a list of them"),
         ({"map": 3}, r"map must be .*got 3"),
         ({"render_size": 8}, r"render_size must be a whole number from 16 to 8192, got 8"),
+        ({"render_view": "bev"}, r"render_view must be one of map, camera, got 'bev'"),
         ({"render_hud": 1}, r"render_hud must be True, False or None, got 1"),
         ({"render_heading_up": None}, r"render_heading_up must be True or False, got None"),
     ],

@@ -79,6 +79,15 @@ CASES: dict[str, dict[str, Any]] = {
         "agents_per_world": 1,
         "driver": "idm",
     },
+    "pictures": {
+        "observation": {"kind": "bev", "size": 12, "span": 120.0, "history": 2},
+        "agents_per_world": 2,
+    },
+    "pictures, next step": {
+        "observation": {"kind": "bev", "size": [8, 12], "span": 120.0, "dtype": "float32"},
+        "agents_per_world": 2,
+        "autoreset_mode": "NextStep",
+    },
     "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
 }
 

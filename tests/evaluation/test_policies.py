@@ -305,3 +305,11 @@ def test_another_layout_is_refused_with_both_named(policy: Candidate) -> None:
     fitting = DrivingVectorEnv(2, layout=policies.fitting_layout(policy), map="riverside")
     check_layout(policy, fitting)
     fitting.close()
+
+
+def test_an_environment_of_pictures_is_refused_by_name() -> None:
+    env = DrivingVectorEnv(2, agents_per_world=2, map="riverside", observation="bev", layout="lean")
+    policy = Candidate("mine", lambda rows: np.zeros(len(rows), np.int64))
+    with pytest.raises(ValueError, match=r"'state' for policy mine, .* got 'bev'"):
+        check_layout(policy, env)
+    env.close()

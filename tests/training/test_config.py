@@ -38,6 +38,7 @@ def test_presets_are_valid_and_survive_json(preset: str) -> None:
         ({"env": {"lay_out": "lean"}}, "did you mean 'layout'?"),
         ({"env": {"action_type": "continuous"}}, "env.action_type must be discrete"),
         ({"env": {"autoreset_mode": "Disabled"}}, "env.autoreset_mode must be SameStep"),
+        ({"env": {"observation": "bev"}}, "observation must be 'state' for training"),
         ({"env": 3}, "env must be a name or a table"),
         ({"precision": "bfloat16"}, "needs a CUDA device, got device='cpu'"),
         ({"compile": True}, "compile=true needs a CUDA device"),

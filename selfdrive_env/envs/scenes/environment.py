@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from selfdrive_env.config.checks import check_choice, check_integer
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.handover import hand_over
+from selfdrive_env.engine.states import hand_over
 from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import Infos, StepResult
 from selfdrive_env.envs.scenes.loading import Stream, entries, parts_of

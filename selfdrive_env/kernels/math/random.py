@@ -43,7 +43,10 @@ HALF = np.float32(0.5)
     DRAW_DROPOUT,
     DRAW_ROUTE,
     DRAW_STANDING,
-) = range(11)
+    DRAW_WEATHER,
+    DRAW_PAINT,
+    DRAW_GRAIN,
+) = range(14)
 
 
 class Source(NamedTuple):

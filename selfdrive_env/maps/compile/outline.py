@@ -36,7 +36,7 @@ from selfdrive_env.state.road import (
     Paint,
 )
 
-__all__ = ["Outline", "outline", "simplified", "stop_line_ends"]
+__all__ = ["Outline", "beside", "outline", "quads", "simplified", "stop_line_ends"]
 
 TOLERANCE = 0.05
 """How far a drawn line may be from the true one [m]."""
@@ -87,17 +87,17 @@ def outline(lanes: Lanes, grid: Grid, place: int, paint: Paint) -> Outline:
     """
     first_lane, last_lane = lanes.map_lane_first[place : place + 2].tolist()
     first, last = lanes.segment_first[[first_lane, last_lane]].tolist()
-    quads = _quads(lanes.segment[first:last].astype(np.float64))
-    polygons = shapely.polygons(quads)
+    corners = quads(lanes.segment[first:last].astype(np.float64))
+    polygons = shapely.polygons(corners)
     lane = lanes.segment_lane[first:last]
     ends = np.flatnonzero(np.diff(lane, append=-1)) + 1
     asphalt, lane_lines, centre_lines = [], [], []
-    opposite, along = _beside(lanes, first, last, polygons)
+    opposite, along = beside(lanes, first, last, corners)
     unmarked = set((first_lane + paint.unmarked).tolist())
     start = 0
     for end in ends.tolist():
         number = int(lane[start])
-        left, right = (_vertices(quads[start:end], side) for side in (0, 1))
+        left, right = (_vertices(corners[start:end], side) for side in (0, 1))
         asphalt.append(np.concatenate([left, right[::-1]]))
         if lanes.junction[number] < 0:
             for side, line in enumerate((left, right)):
@@ -123,7 +123,7 @@ def outline(lanes: Lanes, grid: Grid, place: int, paint: Paint) -> Outline:
     return Outline(*(simplified(lines) for lines in kinds))
 
 
-def _quads(segment: F64) -> F64:
+def quads(segment: F64) -> F64:
     """Returns start left, start right, end right and end left of each segment, [Q, 4, 2] [m]."""
     x, y, cos, sin = (segment[:, column] for column in (SEG_X, SEG_Y, SEG_COS, SEG_SIN))
     length, left, right = (segment[:, column] for column in (SEG_LENGTH, SEG_LEFT, SEG_RIGHT))
@@ -133,22 +133,28 @@ def _quads(segment: F64) -> F64:
     )
 
 
-def _vertices(quads: F64, side: int) -> F64:
+def _vertices(corners: F64, side: int) -> F64:
     """Returns the left (0) or right (1) boundary of a lane from its segments, [Q + 1, 2] [m]."""
-    return np.concatenate([quads[:, side], quads[-1:, 3 - side]])
+    return np.concatenate([corners[:, side], corners[-1:, 3 - side]])
 
 
-def _beside(
-    lanes: Lanes, first: int, last: int, polygons: NDArray[Any]
+def beside(
+    lanes: Lanes, first: int, last: int, corners: F64
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Returns whether a lane of opposite, and of the same direction runs beside segments.
 
     Both are [2, Q], on the left and on the right; junctions do not count.
+
+    Args:
+        lanes: Lanes of a pool.
+        first: Its first segment that is looked at.
+        last: The one after the last.
+        corners: Of these segments, as `quads` gives them.
     """
     segment = lanes.segment[first:last].astype(np.float64)
     lane = lanes.segment_lane[first:last]
     outside = np.flatnonzero(lanes.junction[lane] < 0)
-    tree = shapely.STRtree(polygons[outside])
+    tree = shapely.STRtree(shapely.polygons(corners[outside]))
     found = np.zeros((2, 2, len(segment)), np.bool_)
     middle = segment[:, [SEG_X, SEG_Y]] + 0.5 * segment[:, [SEG_LENGTH]] * segment[:, [SEG_COS,
         SEG_SIN]]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Data sets that are made by driving: pictures with labels for perception."""

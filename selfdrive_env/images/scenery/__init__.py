@@ -1,0 +1,1 @@
+"""What stands still in camera pictures: ground, bridges, shapes of bodies and lights."""

@@ -1,0 +1,1 @@
+"""Pictures that agents observe, drawn from the arrays of a step."""

@@ -1,0 +1,1 @@
+"""What cameras on bodies see."""

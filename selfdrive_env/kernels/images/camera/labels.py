@@ -1,0 +1,82 @@
+"""Labels of a camera picture: class, agent and depth of each pixel, and what is seen of agents.
+
+On the CPU one thread writes the labels of a row; so does the first lane of a warp.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from selfdrive_env.compiler.njit import njit
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane
+from selfdrive_env.state.camera.shots import (
+    BOX_ALONE,
+    BOX_BOTTOM,
+    BOX_LEFT,
+    BOX_RIGHT,
+    BOX_TOP,
+    BOX_VISIBLE,
+)
+
+__all__ = ["clear_labels", "write_labels"]
+
+ONE = np.float32(1.0)
+
+
+@njit
+def write_labels(kind, agent, depth, box, nearness, owner, far):
+    """Writes the labels of a row.
+
+    Args:
+        kind: Class of each pixel, [H, W].
+        agent: Slot of its agent + 1, or 0, [H, W].
+        depth: [H, W] [m].
+        box: Of all agents, columns `BOX_*`; how many pixels each has alone is there already.
+        nearness: 1 / depth, [H W] [1/m].
+        owner: Class and 256 times the slot + 1, [H W].
+        far: Largest depth [m].
+    """
+    rows, columns = kind.shape
+    if warp_lane() != 0:
+        warp_barrier()
+        return
+    for other in range(box.shape[0]):
+        for column in range(BOX_VISIBLE):
+            box[other, column] = -1
+        box[other, BOX_VISIBLE] = 0
+    for row in range(rows):
+        for column in range(columns):
+            pixel = row * columns + column
+            code = np.int64(owner[pixel])
+            other = (code >> 8) - 1
+            kind[row, column] = np.uint8(code & 255)
+            agent[row, column] = np.int32(other + 1)
+            close = nearness[pixel]
+            depth[row, column] = far if close * far <= ONE else ONE / close
+            if other < 0:
+                continue
+            if box[other, BOX_VISIBLE] == 0:
+                box[other, BOX_LEFT] = column
+                box[other, BOX_TOP] = row
+            box[other, BOX_LEFT] = min(np.int64(box[other, BOX_LEFT]), column)
+            box[other, BOX_RIGHT] = max(np.int64(box[other, BOX_RIGHT]), column)
+            box[other, BOX_BOTTOM] = row
+            box[other, BOX_VISIBLE] += 1
+    warp_barrier()
+
+
+@njit
+def clear_labels(shots, row, far):
+    """Empties the labels of a row without an agent."""
+    if warp_lane() != 0:
+        return
+    for line in range(shots.kind.shape[1]):
+        for column in range(shots.kind.shape[2]):
+            shots.kind[row, line, column] = 0
+            shots.agent[row, line, column] = 0
+            shots.depth[row, line, column] = far
+    for other in range(shots.box.shape[1]):
+        for column in range(BOX_VISIBLE):
+            shots.box[row, other, column] = -1
+        shots.box[row, other, BOX_VISIBLE] = 0
+        shots.box[row, other, BOX_ALONE] = 0
