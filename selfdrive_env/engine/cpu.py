@@ -135,8 +135,8 @@ class Engine:
         self.scenes = allocate(Scenes, **NO_SCENE) if scenes is None else scenes
         if scenes is not None:
             count = len(scenes.map) if num_scenes is None else num_scenes
-            told = {"scene_order": int(scene_order), "num_scenes": count}
-            self.params = self.params._replace(goal_speed=np.float32(np.inf), **told)
+            self.params = self.params._replace(scene_order=int(scene_order), num_scenes=count)
+            self.params = self.params._replace(goal_speed=np.float32(np.inf))
         self._no_draw_for = 0
         size = sum(array.nbytes for part in (self.lanes, self.routes, self.grid) for array in part)
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
@@ -152,8 +152,7 @@ class Engine:
 
         row = np.full(self.num_slots, -1, np.int64)
         row[has_row] = np.arange(self.rows_per_world)
-        base = np.arange(num_worlds)[:, None] * self.rows_per_world
-        row = np.where(row >= 0, base + row, -1)
+        row = np.where(row >= 0, row + np.arange(num_worlds)[:, None] * self.rows_per_world, -1)
         self._write("bodies", row=row, driver=driver, learner=learner)
         number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
         self._write("worlds", number=number, stream=number)
