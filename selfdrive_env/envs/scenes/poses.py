@@ -85,6 +85,7 @@ def last_poses(engine: Any, world: int, scene: int, moment: int, before: Poses) 
         Each [agent]; who drove is where its step led, who was replayed where the record has it.
     """
     motion, scenes = engine.motion, engine.scenes
+    moment = min(moment, scenes.there.shape[2] - 1)
     x, y, cos, sin = along_way(motion, world)
     x, y = _centre(x, y, cos, sin, WHEELBASE_SHARE * scenes.length[scene])
     speed = motion.travel[world].astype(np.float64) / float(scenes.dt[scene])
