@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from selfdrive_env.kernels.images.camera.eye import (
     seen_at,
     slope_at,
 )
-from selfdrive_env.kernels.images.camera.faces import cross, draw_face, narrow, pixel_range
+from selfdrive_env.kernels.images.camera.faces import Face, cross, draw_face, narrow, pixel_range
 from selfdrive_env.kernels.math.random import DRAW_PAINT, uniforms
 from selfdrive_env.state.camera.scenery import (
     FACE_FRONT,
@@ -38,16 +39,23 @@ from selfdrive_env.state.camera.scenery import (
 )
 from selfdrive_env.state.world import ABSENT
 
-__all__ = ["draw_bodies", "draw_body", "is_in_view", "lamp_word", "light_colours", "light_on"]
+__all__ = [
+    "Place",
+    "Size",
+    "draw_bodies",
+    "draw_body",
+    "is_in_view",
+    "lamp_word",
+    "light_colours",
+    "light_on",
+]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
-FULL = np.float32(255.0)
-LEAST = np.float32(1.0e-6)
-
-
+FULL = np.float32(255.0)  # the brightest value of a channel
+LEAST = np.float32(1.0e-6)  # of the length of a normal [m^2], and a volume [pixels^2 m^3]
 BRAKES = np.float32(-0.6)  # acceleration from which brake lights are on [m/s^2]
 STANDS = np.float32(0.1)  # speed below which they are [m/s]
 SHADOW_WIDER = np.float32(0.12)  # [m]
@@ -56,7 +64,40 @@ SHADOW_LONGEST = np.float32(1.6)  # [m]
 SHADOW_REACH = np.float32(80.0)  # [m]
 SHADOW_LIGHT = 140  # what it leaves of the ground, of 256
 SHADOW_FIT = np.float32(0.04)  # the ground lies within so much of the depth of a shadow
-LOWEST_SUN = np.float32(0.2)
+LOWEST_SUN = np.float32(0.2)  # sine of its elevation, from which shadows get no longer
+
+
+class Place(NamedTuple):
+    """Where a body is in the world."""
+
+    x: np.float32
+    """Middle of its box, east [m]."""
+
+    y: np.float32
+    """North [m]."""
+
+    z: np.float32
+    """Of its bottom [m]."""
+
+    cos: np.float32
+    """Of the heading."""
+
+    sin: np.float32
+    slope: np.float32
+    """Rise along the heading."""
+
+
+class Size(NamedTuple):
+    """The box of a body."""
+
+    length: np.float32
+    """[m]"""
+
+    width: np.float32
+    """[m]"""
+
+    height: np.float32
+    """[m]"""
 
 
 @inline
@@ -81,36 +122,25 @@ def light_on(air, nx, ny, nz):
 
 
 @njit
-def draw_body(
-    image, nearness, owner, touched, scenery, role, eye, air, kind, code,
-    x, y, z, cos, sin, slope, length, width, height,
-):  # fmt: skip
+def draw_body(canvas, scenery, role, eye, air, kind, code, place, size):
     """Draws all faces of a body that are seen.
 
     Args:
-        image: [3 H W].
-        nearness: [H W] [1/m].
-        owner: [H W], or empty.
-        touched: Likewise.
+        canvas: `Canvas`.
         scenery: `Scenery`.
         role: Colour of each role in a word, [roles].
         eye: The camera.
         air: The light.
         kind: Row of `Scenery.part`.
         code: Class, and 256 times the number of the agent.
-        x: Middle of the box, east [m].
-        y: North [m].
-        z: Of its bottom [m].
-        cos: Heading.
-        sin: Heading.
-        slope: Rise along the heading.
-        length: [m]
-        width: [m]
-        height: [m]
+        place: `Place` [m].
+        size: `Size` [m].
 
     Returns:
         How many pixels it would have alone, where that is counted.
     """
+    x, y, z, cos, sin, slope = place
+    length, width, height = size
     dx, dy, dz = x - eye.x, y - eye.y, z - eye.z
     ou, ov, depth = seen_at(eye, dx, dy, dz + HALF * height)
     count = 0
@@ -162,20 +192,24 @@ def draw_body(
             hx, hy, hz = bx * cos - by * sin, bx * sin + by * cos, bz * height + bx * slope
             nx, ny, nz = cross(ex, ey, ez, hx, hy, hz)
             fog = fog_of(air, share, light_on(air, nx, ny, nz))
-            ou, ov, ow = seen_at(eye, dx + px, dy + py, dz + pz)
-            au, av, aw = seen_at(eye, ex, ey, ez)
-            bu, bv, bw = seen_at(eye, hx, hy, hz)
+            seen = Face(
+                seen_at(eye, dx + px, dy + py, dz + pz),
+                seen_at(eye, ex, ey, ez),
+                seen_at(eye, hx, hy, hz),
+            )
             texture = scenery.texture[scenery.part_texture[kind, number, which]]
             count += draw_face(
-                image, nearness, owner, touched, texture, flipped, role, code, eye, fog, 0,
-                ou, ov, ow, au, av, aw, bu, bv, bw, before, after,
-            )  # fmt: skip
+                canvas, texture, flipped, role, code, eye, fog, 0, seen, before, after
+            )
     return count
 
 
 @njit
-def draw_shadow(image, nearness, eye, air, x, y, z, cos, sin, slope, length, width, height):
+def draw_shadow(canvas, eye, air, place, size):
     """Darkens the ground below a body, and beside it away from the sun."""
+    image, nearness = canvas.image, canvas.nearness
+    x, y, z, cos, sin, slope = place
+    length, width, height = size
     way = min(SHADOW_SHARE * height / max(air.sun_z, LOWEST_SUN), SHADOW_LONGEST)
     dx, dy = x - eye.x - way * HALF * air.sun_x, y - eye.y - way * HALF * air.sun_y
     long = HALF * length + SHADOW_WIDER + HALF * way * abs(air.sun_x * cos + air.sun_y * sin)
@@ -248,9 +282,21 @@ def light_colours(lit, colour, air):
 
 
 @njit
-def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role, eye, air,
-        world, agent):  # fmt: skip
-    """Draws shadows and bodies of everybody but the one that carries the camera."""
+def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent):
+    """Draws shadows and bodies of everybody but the one that carries the camera.
+
+    Args:
+        canvas: `Canvas`.
+        box: Of all agents, columns `BOX_*`; gets how many pixels each would have alone, or empty.
+        model: Of the batch.
+        data: Of the batch.
+        scenery: `Scenery`.
+        role: Colour of each role in a word, [roles]; those of a body are set for it.
+        eye: The camera.
+        air: The light.
+        world: Which.
+        agent: Whose camera it is.
+    """
     agents, bodies, worlds = data.agents, data.bodies, data.worlds
     began = worlds.tick[world] - np.uint32(worlds.clock[world])
     everybody = agents.x.shape[1]
@@ -269,12 +315,10 @@ def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role
                 continue
             slope = slope_at(model.lanes, np.int64(agents.segment[world, other]))
             slope = slope * agents.angle_cos[world, other]
+            place, size = Place(x, y, z, cos, sin, slope), Size(length, width, height)
             if turn == 0:
-                if depth > SHADOW_REACH:
-                    continue
-                draw_shadow(
-                    image, nearness, eye, air, x, y, z, cos, sin, slope, length, width, height
-                )
+                if depth <= SHADOW_REACH:
+                    draw_shadow(canvas, eye, air, place, size)
                 continue
             paint = uniforms(
                 worlds.key[world, 0], worlds.key[world, 1], worlds.stream[world], other, began,
@@ -287,9 +331,6 @@ def draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role
             lamp = scenery.role[ROLE_BRAKE] if slows else scenery.role[ROLE_TAIL]
             role[ROLE_TAIL] = lamp_word(lamp, ONE)
             code = np.int32(scenery.body_class[kind]) + np.int32(256) * np.int32(other + 1)
-            count = draw_body(
-                image, nearness, owner, touched, scenery, role, eye, air, kind, code,
-                x, y, z, cos, sin, slope, length, width, height,
-            )  # fmt: skip
+            count = draw_body(canvas, scenery, role, eye, air, kind, code, place, size)
             if box.shape[0] > 0:
                 box[other, 5] = count

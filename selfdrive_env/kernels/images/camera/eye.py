@@ -33,17 +33,17 @@ ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 
-WHOLE_GAIN = np.float32(256.0)
+WHOLE_GAIN = np.float32(256.0)  # of `blend`, which leaves a colour as it is
 OUTER, INNER, BYTE = 0xFF00FF, 0x00FF00, 0xFF  # channels of a word
 CLEAR_AIR = np.float32(1.0 / 2500.0)  # extinction without fog [1/m]
-THICKEST = np.float32(20.0)
+THICKEST = np.float32(20.0)  # extinction times distance from which all is fog
 DIMMEST, BRIGHTEST = np.float32(0.72), np.float32(1.12)  # of the light, sun low and high
 WARMTH = np.float32(0.16)  # what blue lacks of red when the sun is low
 SUN_SHARE = np.float32(0.38)  # of the light, from the sun and not the sky
 
-ZENITH_R, ZENITH_G, ZENITH_B = (np.float32(v) for v in (94.0, 148.0, 214.0))
-HORIZON_R, HORIZON_G, HORIZON_B = (np.float32(v) for v in (196.0, 212.0, 226.0))
-FOG_R, FOG_G, FOG_B = (np.float32(v) for v in (190.0, 195.0, 200.0))
+ZENITH_R, ZENITH_G, ZENITH_B = (np.float32(v) for v in (94.0, 148.0, 214.0))  # of 255
+HORIZON_R, HORIZON_G, HORIZON_B = (np.float32(v) for v in (196.0, 212.0, 226.0))  # of 255
+FOG_R, FOG_G, FOG_B = (np.float32(v) for v in (190.0, 195.0, 200.0))  # of 255
 FOGGY = np.float32(0.01)  # extinction from which the sky is grey [1/m]
 
 

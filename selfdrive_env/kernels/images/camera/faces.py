@@ -9,6 +9,8 @@ the face on which d lies: nothing has to be clipped, whatever of a face is behin
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
@@ -16,13 +18,51 @@ from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.kernels.images.camera.eye import blend
 from selfdrive_env.state.camera.scenery import FIRST_LAMP
 
-__all__ = ["cross", "draw_face", "narrow", "pixel_after", "pixel_range", "put_pixel"]
+__all__ = [
+    "Canvas",
+    "Face",
+    "cross",
+    "draw_face",
+    "narrow",
+    "pixel_after",
+    "pixel_range",
+    "put_pixel",
+]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 ONE = np.float32(1.0)
-ENDLESS = np.float32(1.0e30)
-LEAST = np.float32(1.0e-12)
+ENDLESS = np.float32(1.0e30)  # beyond all pixels [pixels]
+LEAST = np.float32(1.0e-12)  # volume below which a face is seen from its edge [pixels^2 m^3]
+
+
+class Canvas(NamedTuple):
+    """What a picture is drawn into: pixels in rows from the top."""
+
+    image: np.ndarray
+    """Red, green and blue of all pixels, [3 H W]."""
+
+    nearness: np.ndarray
+    """1 / depth of what is drawn so far, 0 for the sky, [H W] [1/m]."""
+
+    owner: np.ndarray
+    """Class and agent of each pixel, [H W], or empty."""
+
+    touched: np.ndarray
+    """Agent drawn last at each pixel, seen or not, [H W], or empty."""
+
+
+class Face(NamedTuple):
+    """A flat face: its points are O + s A + t B."""
+
+    corner: tuple[np.float32, np.float32, np.float32]
+    """O, in the frame of the camera or, where that is said, the world [m]."""
+
+    a: tuple[np.float32, np.float32, np.float32]
+    """Edge A, likewise."""
+
+    b: tuple[np.float32, np.float32, np.float32]
+    """Edge B, likewise."""
 
 
 @inline
@@ -97,42 +137,30 @@ def put_pixel(image, pixel, word):
 
 
 @njit
-def draw_face(
-    image, nearness, owner, touched, texture, flipped, role, code, eye, fog, two_sided,
-    ox, oy, oz, ax, ay, az, bx, by, bz, before, after,
-):  # fmt: skip
+def draw_face(canvas, texture, flipped, role, code, eye, fog, two_sided, face, before, after):
     """Draws a face with two parallel edges, where nothing nearer is.
 
     Its corners are O, O + A, O + (1 - after) A + B and O + before A + B; seen from in front A
     leads to the left of B.
 
     Args:
-        image: Red, green and blue of all pixels, rows from the top, [3 H W].
-        nearness: 1 / depth of what is drawn so far, [H W] [1/m].
-        owner: Class and agent of each pixel, [H W], or empty.
-        touched: Agent drawn last at each pixel, likewise.
+        canvas: `Canvas`.
         texture: Roles, [rows, columns].
         flipped: Whether its columns run against A.
         role: Colour of each role in a word, [roles].
-        code: What `owner` is set to; of an agent also what `touched` is.
+        code: What `Canvas.owner` is set to; of an agent also what `Canvas.touched` is.
         eye: The camera.
         fog: Of `fog_of`.
         two_sided: Whether its back is seen, too.
-        ox: Corner O; likewise oy and oz.
-        oy: Corner.
-        oz: Corner.
-        ax: Edge A; likewise ay and az.
-        ay: Edge.
-        az: Edge.
-        bx: Edge B; likewise by and bz.
-        by: Edge.
-        bz: Edge.
+        face: `Face` in the frame of the camera.
         before: How far behind O the upper edge begins, as a share of A.
-        after: How far it ends before A does.
+        after: How far it ends before A does, likewise.
 
     Returns:
         How many pixels came to be touched by this agent.
     """
+    image, nearness, owner, touched = canvas
+    (ox, oy, oz), (ax, ay, az), (bx, by, bz) = face
     rows, columns = eye.height, eye.width
     nx, ny, nz = cross(ax, ay, az, bx, by, bz)
     volume = ox * nx + oy * ny + oz * nz

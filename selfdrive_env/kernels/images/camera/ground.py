@@ -21,7 +21,7 @@ from selfdrive_env.kernels.images.camera.eye import (
     pack,
     seen_at,
 )
-from selfdrive_env.kernels.images.camera.faces import cross, narrow, pixel_range, put_pixel
+from selfdrive_env.kernels.images.camera.faces import Face, cross, narrow, pixel_range, put_pixel
 from selfdrive_env.state.camera.scenery import (
     CLEAR,
     NODE,
@@ -46,10 +46,10 @@ TWO = np.float32(2.0)
 TINY = np.float32(1.0e-6)
 NOTHING = np.uint64(CLEAR)
 SEVEN, FOURTEEN, TILE_MASK = np.uint64(7), np.uint64(14), np.uint64(127)
-PER_TEXEL = np.float32(1.0 / TEXEL)
-TEXEL_EDGE = np.float32(TEXEL)
+PER_TEXEL = np.float32(1.0 / TEXEL)  # [1/m]
+TEXEL_EDGE = np.float32(TEXEL)  # [m]
 BLUR = np.float32(1.5)  # texels are at most so much narrower than pixels
-NODE_EDGE = np.float32(NODE)
+NODE_EDGE = np.float32(NODE)  # [m]
 LEVELS = TEXTURE_LEVELS
 UNIT = np.float32(65536.0)  # steps along a row are whole numbers of 1 / 65,536 texel
 MOST = np.float32(1.0e9)  # texels from the origin that are counted
@@ -94,8 +94,9 @@ def sees_ground(eye, row, above):
 
 
 @njit
-def draw_sky(image, nearness, owner, eye, air, above):
+def draw_sky(canvas, eye, air, above):
     """Fills the rows of a picture that see no level ground so far below the camera."""
+    image, nearness, owner, _ = canvas
     columns = eye.width
     for row in range(eye.height):
         if sees_ground(eye, row, above):
@@ -126,8 +127,9 @@ def fill(plane, first, count, value):
 
 
 @njit
-def draw_sun(image, nearness, eye, air):
+def draw_sun(canvas, eye, air):
     """Draws the sun where nothing is before it."""
+    image, nearness = canvas.image, canvas.nearness
     u, v, depth = seen_at(eye, air.sun_x, air.sun_y, air.sun_z)
     if depth <= TINY:
         return
@@ -172,13 +174,11 @@ def texel_at(tile, texel, entry, tiles_x, tiles_y, start, drop, at_x, at_y, outs
 
 
 @njit
-def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
+def draw_flat(canvas, lit, scenery, map_index, eye, air, above):
     """Draws level ground below the camera, to the horizon, in all rows that see it.
 
     Args:
-        image: [3 H W].
-        nearness: [H W] [1/m].
-        owner: [H W], or empty.
+        canvas: `Canvas`.
         lit: Colour of each code in a word, [codes].
         scenery: `Scenery`.
         map_index: Map of the world.
@@ -186,6 +186,7 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
         air: The light.
         above: How far the camera is above the ground [m].
     """
+    image, nearness, owner, _ = canvas
     columns = eye.width
     layout, tile, texel = scenery.layout, scenery.tile, scenery.texel
     tiles_x = np.uint64(layout[map_index, TILES_X])
@@ -232,8 +233,9 @@ def draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above):
 
 
 @inline
-def copy_pixel(image, nearness, owner, source, target):
+def copy_pixel(canvas, source, target):
     """Gives a pixel what another one shows."""
+    image, nearness, owner, _ = canvas
     for channel in range(3):
         image[3 * target + channel] = image[3 * source + channel]
     nearness[target] = nearness[source]
@@ -242,21 +244,20 @@ def copy_pixel(image, nearness, owner, source, target):
 
 
 @njit
-def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
+def draw_far(canvas, lit, scenery, eye, air, above):
     """Draws grass to the horizon where nothing is drawn yet: what lies beyond the hills.
 
     Below ground that is drawn there is no far away: cracks between pieces are filled from above.
 
     Args:
-        image: [3 H W].
-        nearness: [H W] [1/m].
-        owner: [H W], or empty.
+        canvas: `Canvas`.
         lit: Colour of each code in a word, [codes].
         scenery: `Scenery`.
         eye: The camera.
         air: The light.
         above: How far the camera is above it [m].
     """
+    image, nearness, owner, _ = canvas
     grass = np.int64(lit[np.int64(scenery.texel[0])])
     terrain = np.int32(scenery.code_class[np.int64(scenery.texel[0])])
     for row in range(eye.height):
@@ -270,7 +271,7 @@ def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
             if nearness[pixel] > ZERO:
                 continue
             if row > 0 and nearness[pixel - eye.width] > ZERO:  # a crack between two pieces
-                copy_pixel(image, nearness, owner, pixel - eye.width, pixel)
+                copy_pixel(canvas, pixel - eye.width, pixel)
                 continue
             put_pixel(image, pixel, word)
             nearness[pixel] = min(ONE / depth, ONE / eye.far)
@@ -280,16 +281,11 @@ def draw_far(image, nearness, owner, lit, scenery, eye, air, above):
 
 
 @njit
-def draw_patch(
-    image, nearness, owner, lit, scenery, sheet, map_index, eye, air, triangle,
-    ox, oy, oz, ax, ay, az, bx, by, bz,
-):  # fmt: skip
+def draw_patch(canvas, lit, scenery, sheet, map_index, eye, air, triangle, face):
     """Draws a triangle O, O + A, O + B, or a parallelogram, of ground with its texels.
 
     Args:
-        image: [3 H W].
-        nearness: [H W] [1/m].
-        owner: [H W], or empty.
+        canvas: `Canvas`.
         lit: Colour of each code in a word, [codes].
         scenery: `Scenery`.
         sheet: Of the ground.
@@ -297,16 +293,10 @@ def draw_patch(
         eye: The camera.
         air: The light.
         triangle: 1 for a triangle, 0 for a parallelogram.
-        ox: Corner O in the world; likewise oy and oz [m].
-        oy: Corner [m].
-        oz: Corner [m].
-        ax: Edge A; likewise ay and az [m].
-        ay: Edge [m].
-        az: Edge [m].
-        bx: Edge B; likewise by and bz [m].
-        by: Edge [m].
-        bz: Edge [m].
+        face: `Face` in the world [m].
     """
+    image, nearness, owner, _ = canvas
+    (ox, oy, oz), (ax, ay, az), (bx, by, bz) = face
     rows, columns = eye.height, eye.width
     ou, ov, ow = seen_at(eye, ox - eye.x, oy - eye.y, oz - eye.z)
     au, av, aw = seen_at(eye, ax, ay, az)
@@ -399,8 +389,20 @@ def is_ahead(eye, dx, dy, radius, half_view):
 
 
 @njit
-def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, size):
-    """Draws a square of hilly ground between four nodes: as two triangles unless it is plane."""
+def draw_cell(canvas, lit, scenery, map_index, eye, air, i, j, size):
+    """Draws a square of hilly ground between four nodes: as two triangles unless it is plane.
+
+    Args:
+        canvas: `Canvas`.
+        lit: Colour of each code in a word, [codes].
+        scenery: `Scenery`.
+        map_index: Map of the world.
+        eye: The camera.
+        air: The light.
+        i: First node of the square along x.
+        j: Along y.
+        size: Edge of the square [nodes].
+    """
     layout = scenery.layout
     nodes_x = np.int64(layout[map_index, NODES_X])
     nodes_y = np.int64(layout[map_index, NODES_Y])
@@ -414,24 +416,17 @@ def draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air, i, j, s
     x = scenery.origin[map_index, 0] + np.float32(i) * NODE_EDGE
     y = scenery.origin[map_index, 1] + np.float32(j) * NODE_EDGE
     wide, high = np.float32(right - i) * NODE_EDGE, np.float32(up - j) * NODE_EDGE
+    face = Face((x, y, a), (wide, ZERO, b - a), (ZERO, high, d - a))
     if abs(a + c - b - d) <= PLANE:
-        draw_patch(
-            image, nearness, owner, lit, scenery, 0, map_index, eye, air, 0,
-            x, y, a, wide, ZERO, b - a, ZERO, high, d - a,
-        )  # fmt: skip
+        draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 0, face)
         return
-    draw_patch(
-        image, nearness, owner, lit, scenery, 0, map_index, eye, air, 1,
-        x, y, a, wide, ZERO, b - a, ZERO, high, d - a,
-    )  # fmt: skip
-    draw_patch(
-        image, nearness, owner, lit, scenery, 0, map_index, eye, air, 1,
-        x + wide, y + high, c, -wide, ZERO, d - c, ZERO, -high, b - c,
-    )  # fmt: skip
+    draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 1, face)
+    face = Face((x + wide, y + high, c), (-wide, ZERO, d - c), (ZERO, -high, b - c))
+    draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 1, face)
 
 
 @njit
-def draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air):
+def draw_hills(canvas, lit, scenery, map_index, eye, air):
     """Draws ground with hills: cells near the camera, squares of cells where these will do."""
     layout = scenery.layout
     columns = np.int64(layout[map_index, NODES_X]) - 1
@@ -456,13 +451,11 @@ def draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air):
             if away > REACH * REACH:
                 continue
             if away > FINE_REACH * FINE_REACH or scenery.plain[plain + j * squares + i] != 0:
-                draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air,
-                    i * SQUARE, j * SQUARE, SQUARE)  # fmt: skip
+                draw_cell(canvas, lit, scenery, map_index, eye, air, i * SQUARE, j * SQUARE, SQUARE)
                 continue
             for up in range(j * SQUARE, (j + 1) * SQUARE):
                 for along in range(i * SQUARE, (i + 1) * SQUARE):
                     dx = (np.float32(along) + HALF) * NODE_EDGE - from_x
                     dy = (np.float32(up) + HALF) * NODE_EDGE - from_y
                     if is_ahead(eye, dx, dy, NODE_EDGE, half_view):
-                        draw_cell(image, nearness, owner, lit, scenery, map_index, eye, air,
-                            along, up, 1)  # fmt: skip
+                        draw_cell(canvas, lit, scenery, map_index, eye, air, along, up, 1)

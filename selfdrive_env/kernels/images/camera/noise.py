@@ -16,7 +16,7 @@ __all__ = ["add_noise"]
 
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
-FULL = np.float32(255.0)
+FULL = np.float32(255.0)  # the brightest value of a channel
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FIRST, SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 SHIFT_A, SHIFT_B, SHIFT_C = np.uint64(30), np.uint64(27), np.uint64(31)

@@ -21,6 +21,7 @@ from selfdrive_env.compiler.threads import (
 from selfdrive_env.compiler.workers import cycles
 from selfdrive_env.kernels.images.camera.bodies import draw_bodies, light_colours
 from selfdrive_env.kernels.images.camera.eye import eye_of, slope_at, weather
+from selfdrive_env.kernels.images.camera.faces import Canvas
 from selfdrive_env.kernels.images.camera.ground import (
     draw_far,
     draw_flat,
@@ -50,7 +51,7 @@ __all__ = ["draw_camera", "draw_one", "draw_world"]
 ZERO = np.float32(0.0)
 HALF = np.float32(0.5)
 LOWEST = np.float32(0.2)  # the camera is at least so far above level ground [m]
-ENDLESS = np.float32(1.0e30)
+ENDLESS = np.float32(1.0e30)  # no ground is so far below the camera [m]
 SKY, GROUND, BODIES, THINGS, STORE = range(len(CAMERA_STAGES))
 
 
@@ -83,6 +84,7 @@ def draw_frame(model, data, view, image, worker, world, agent, row):
     nearness, lit, role = shots.nearness[worker], shots.lit[worker], shots.lit_role[worker]
     owner = shots.owner[worker if labelled else 0]
     touched = shots.touched[worker if labelled else 0]
+    canvas = Canvas(image, nearness, owner, touched)
     box = shots.box[row if labelled else 0]
     map_index = np.int64(data.worlds.map[world])
 
@@ -98,7 +100,7 @@ def draw_frame(model, data, view, image, worker, world, agent, row):
     light_colours(role, scenery.role, air)
     above = max(eye.z - scenery.level[map_index], LOWEST)
     flat = np.int64(scenery.layout[map_index, FLAT]) != 0
-    draw_sky(image, nearness, owner, eye, air, above if flat else ENDLESS)
+    draw_sky(canvas, eye, air, above if flat else ENDLESS)
     for pixel in range(warp_lane(), touched.shape[0], warp_size()):
         touched[pixel] = 0
     for other in range(warp_lane(), box.shape[0], warp_size()):
@@ -106,17 +108,16 @@ def draw_frame(model, data, view, image, worker, world, agent, row):
     now = stamp(shots, worker, SKY, now)
 
     if flat:
-        draw_flat(image, nearness, owner, lit, scenery, map_index, eye, air, above)
+        draw_flat(canvas, lit, scenery, map_index, eye, air, above)
     else:
-        draw_hills(image, nearness, owner, lit, scenery, map_index, eye, air)
-        draw_far(image, nearness, owner, lit, scenery, eye, air, above)
-        draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index, eye, air)
-    draw_sun(image, nearness, eye, air)
+        draw_hills(canvas, lit, scenery, map_index, eye, air)
+        draw_far(canvas, lit, scenery, eye, air, above)
+        draw_bridges(canvas, lit, role, scenery, map_index, eye, air)
+    draw_sun(canvas, eye, air)
     now = stamp(shots, worker, GROUND, now)
-    draw_bodies(image, nearness, owner, touched, box, model, data, scenery, role, eye, air, world,
-        agent)  # fmt: skip
+    draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent)
     now = stamp(shots, worker, BODIES, now)
-    draw_signs(image, nearness, owner, touched, model, data, scenery, role, eye, air, world)
+    draw_signs(canvas, model, data, scenery, role, eye, air, world)
     now = stamp(shots, worker, THINGS, now)
     if camera.noise > ZERO:
         add_noise(image, camera.noise, data.worlds, world, agent)

@@ -16,7 +16,7 @@ __all__ = ["empty_frames", "keep_codes", "store_frame"]
 
 RED, GREEN, BLUE = 77, 150, 29  # shares of grey, of 256 (ITU-R BT.601)
 BRIGHTEST = 254  # the code after it stands for no agent
-PER_STEP = np.float32(1.0 / 255.0)
+PER_STEP = np.float32(1.0 / 255.0)  # of the brightest, a step of a channel
 
 
 @njit

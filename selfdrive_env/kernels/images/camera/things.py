@@ -8,13 +8,15 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.kernels.images.camera.bodies import (
+    Place,
+    Size,
     draw_body,
     is_in_view,
     lamp_word,
     light_on,
 )
 from selfdrive_env.kernels.images.camera.eye import fog_of, fog_share, seen_at
-from selfdrive_env.kernels.images.camera.faces import cross, draw_face
+from selfdrive_env.kernels.images.camera.faces import Face, cross, draw_face
 from selfdrive_env.kernels.images.camera.ground import draw_patch
 from selfdrive_env.state.camera.scenery import (
     BLOCK_ENTRY,
@@ -45,7 +47,7 @@ __all__ = ["draw_bridges", "draw_signs"]
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
-LEAST = np.float32(1.0e-6)
+LEAST = np.float32(1.0e-6)  # no stop line is shorter [m]
 
 LIGHT_CLASS, SIGN_CLASS = int(ImageClass.TRAFFIC_LIGHT), int(ImageClass.STOP_SIGN)
 WALL_CLASS = int(ImageClass.STRUCTURE)
@@ -82,7 +84,7 @@ def kerb_end(line, index):
 
 
 @njit
-def draw_signs(image, nearness, owner, touched, model, data, scenery, role, eye, air, world):
+def draw_signs(canvas, model, data, scenery, role, eye, air, world):
     """Draws the traffic light, or the stop sign, at the kerb beside each stop line."""
     signs, colours = model.signs, data.lights.line_colour
     map_index = data.worlds.map[world]
@@ -103,10 +105,8 @@ def draw_signs(image, nearness, owner, touched, model, data, scenery, role, eye,
             kind, code = LIGHT_KIND, LIGHT_CLASS
             width, height = LIGHT_SIZE, LIGHT_HEIGHT
             light_lenses(scenery, role, colour)
-        draw_body(
-            image, nearness, owner, touched, scenery, role, eye, air, kind, code,
-            x, y, z, -cos, -sin, ZERO, width, width, height,
-        )  # fmt: skip
+        place, size = Place(x, y, z, -cos, -sin, ZERO), Size(width, width, height)
+        draw_body(canvas, scenery, role, eye, air, kind, code, place, size)
 
 
 @inline
@@ -118,27 +118,27 @@ def light_lenses(scenery, role, colour):
 
 
 @njit
-def draw_wall(image, nearness, owner, touched, scenery, role, eye, air, quad):
+def draw_wall(canvas, scenery, role, eye, air, quad):
     """Draws a wall of a bridge, both sides of it."""
     wall = scenery.quad[quad]
     ox, oy, oz = wall[0] - eye.x, wall[1] - eye.y, wall[2] - eye.z
     ou, ov, ow = seen_at(eye, ox, oy, oz)
     if not is_in_view(eye, ou, ov, ow, abs(wall[3]) + abs(wall[4]) + abs(wall[8])):
         return
-    au, av, aw = seen_at(eye, wall[3], wall[4], wall[5])
-    bu, bv, bw = seen_at(eye, wall[6], wall[7], wall[8])
+    seen = Face(
+        (ou, ov, ow),
+        seen_at(eye, wall[3], wall[4], wall[5]),
+        seen_at(eye, wall[6], wall[7], wall[8]),
+    )
     nx, ny, nz = cross(wall[3], wall[4], wall[5], wall[6], wall[7], wall[8])
     away = ONE if ox * nx + oy * ny + oz * nz < ZERO else -ONE
     light = light_on(air, away * nx, away * ny, away * nz)
-    draw_face(
-        image, nearness, owner, touched, scenery.texture[0], 0, role, WALL_CLASS, eye,
-        fog_of(air, fog_share(air, max(ow, ZERO)), light), 1,
-        ou, ov, ow, au, av, aw, bu, bv, bw, ZERO, ZERO,
-    )  # fmt: skip
+    fog = fog_of(air, fog_share(air, max(ow, ZERO)), light)
+    draw_face(canvas, scenery.texture[0], 0, role, WALL_CLASS, eye, fog, 1, seen, ZERO, ZERO)
 
 
 @njit
-def draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index, eye, air):
+def draw_bridges(canvas, lit, role, scenery, map_index, eye, air):
     """Draws decks and walls of the bridges around."""
     layout = scenery.layout
     blocks_x = np.int64(layout[map_index, BLOCKS_X])
@@ -156,11 +156,12 @@ def draw_bridges(image, nearness, owner, touched, lit, role, scenery, map_index,
             block = first + j * blocks_x + i
             for quad in range(scenery.quad_first[block], scenery.quad_first[block + 1]):
                 if scenery.quad_kind[quad] != DECK:
-                    draw_wall(image, nearness, owner, touched, scenery, role, eye, air, quad)
+                    draw_wall(canvas, scenery, role, eye, air, quad)
                     continue
                 deck = scenery.quad[quad]
-                draw_patch(
-                    image, nearness, owner, lit, scenery, 1, map_index, eye, air, 0,
-                    deck[0], deck[1], deck[2], deck[3], deck[4], deck[5],
-                    deck[6], deck[7], deck[8],
-                )  # fmt: skip
+                face = Face(
+                    (deck[0], deck[1], deck[2]),
+                    (deck[3], deck[4], deck[5]),
+                    (deck[6], deck[7], deck[8]),
+                )
+                draw_patch(canvas, lit, scenery, 1, map_index, eye, air, 0, face)
