@@ -250,32 +250,31 @@ class ThreadPool:
                 sleep.release()
 
     def work(self, count: int, arguments: I64) -> None:
-        """Has a task done."""
-        control, ended = self._control, self._ended
-        control[ARGUMENTS : ARGUMENTS + len(arguments)] = arguments
-        control[WORLDS] = 0
-        control[PENDING] = control[POSTED] = count
-        if ended is not None:  # in the first task the caller may compile the stage
-            tight = time.perf_counter() - ended < TIGHT_LOOP
-            control[SPINS] = MANY_SPINS if tight else FEW_SPINS
-            self._wake()
-        self._finish()
-        self._ended = time.perf_counter()
-
-    def _finish(self) -> None:
-        """Works until the whole task is finished: after that no helper touches the arrays."""
-        control, interrupt = self._control, None
+        """Has a task done, all of it whatever interrupts the caller: helpers might have begun."""
+        control, first, interrupt = self._control, self._ended is None, None
+        try:
+            control[ARGUMENTS : ARGUMENTS + len(arguments)] = arguments
+            control[WORLDS] = 0
+            control[PENDING] = control[POSTED] = count
+            if self._ended is not None:
+                tight = time.perf_counter() - self._ended < TIGHT_LOOP
+                control[SPINS] = MANY_SPINS if tight else FEW_SPINS
+                self._wake()
+        except BaseException as error:
+            interrupt = error
         while control[PENDING]:
             try:
                 self._stage(control, 0)
                 if control[PENDING]:
                     time.sleep(SLEEP)
             except BaseException as error:
-                if control[POSTED]:  # nobody has begun
+                # In the first task the stage may fail to compile; helpers are asleep.
+                if first and control[POSTED]:
                     control[PENDING] = control[POSTED] = 0
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+        self._ended = time.perf_counter()
 
     @property
     def rests(self) -> bool:
