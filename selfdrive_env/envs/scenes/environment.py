@@ -257,14 +257,30 @@ class ScenesVectorEnv(DrivingVectorEnv):
             self._stream.close()
         super().close_extras(**kwargs)
 
-    def _take_actions(self, actions: Any) -> None:
-        if self._stream is not None and self._ready and self._draws >= self._stream.window:
+    def step(self, actions: Any) -> StepResult:
+        """See `DrivingVectorEnv.step`; infos have `scene`, `agent` and metrics as well."""
+        self._go_on()
+        return self._told_of_scenes(super().step(actions))
+
+    def step_async(self, actions: Any) -> None:
+        """See `DrivingVectorEnv.step_async`."""
+        self._go_on()
+        super().step_async(actions)
+
+    def step_wait(self) -> StepResult:
+        """See `DrivingVectorEnv.step_wait`; infos are those of `step`."""
+        return self._told_of_scenes(super().step_wait())
+
+    def _go_on(self) -> None:
+        """Changes the window of a stream before a step where it is due; notes who drives what."""
+        free = self._ready and not self.closed and not self.backend.running
+        if self._stream is not None and free and self._draws >= self._stream.window:
             self._change_window(self._stream.take())
-        super()._take_actions(actions)
         self._driven = self.engine.worlds.scene.copy()
 
-    def _results(self) -> StepResult:
-        observations, reward, terminated, truncated, infos = super()._results()
+    def _told_of_scenes(self, result: StepResult) -> StepResult:
+        """Adds to what a step gives what belongs to scenes: names, metrics, their rewards."""
+        observations, reward, terminated, truncated, infos = result
         self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
         self._tell_rows(infos, self.engine.worlds.scene)
         finals = infos.get("final_info")

@@ -62,7 +62,7 @@ def test_it_is_a_keyword_of_gymnasium_and_survives_json() -> None:
 def test_what_was_recorded_without_a_setting_was_recorded_as_it_was_then() -> None:
     assert EARLIER == {
         **{"reverse": "allowed", "tow_after": None, "standing_share": 0.0},
-        **{"dynamics": "jerk", "action_bins": 9},
+        **{"dynamics": "jerk", "action_bins": 9, "observation": "state"},
     }
     assert Settings.as_recorded({"dt": 0.1}) == {"dt": 0.1, **EARLIER}
     assert Settings.as_recorded({"reverse": "never"})["reverse"] == "never"
