@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from selfdrive_env.compiler.half import on_cpu_alone
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import barrier, block_size, thread_index
 from selfdrive_env.kernels.drivers.conflicts import spread_way
@@ -33,6 +34,9 @@ from selfdrive_env.state.world import (
 )
 
 __all__ = ["drive"]
+
+DRIVE_ON_PATH = on_cpu_alone(drive_on_path)
+"""Scenes are for the CPU: with recorded paths the optimiser for CUDA comes to no end."""
 
 LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
 LOST_GREEN = np.float32(12.0)  # that a green counts in which one only gave way [s]
@@ -120,7 +124,7 @@ def drive(model, data, worker, world):
             continue
         driver = bodies.driver[world, agent]
         if driver == IDM_LOG:
-            drive_on_path(model, data, world, agent)
+            DRIVE_ON_PATH(model, data, world, agent)
         elif driver not in (EXTERNAL, REPLAY, WAYPOINT):
             look_around(agent, west, east, south, north, apart)
             drive_scripted(model, data, paths, info, worker, world, agent, dt)

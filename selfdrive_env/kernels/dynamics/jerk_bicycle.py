@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from selfdrive_env.compiler.half import on_cpu_alone
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
 from selfdrive_env.kernels.dynamics.acted import move_by_action
@@ -43,6 +44,9 @@ __all__ = [
     "sweep_of",
     "way_of_sweep",
 ]
+
+MOVE_ON_PATH, FOLLOW_WAYPOINTS = on_cpu_alone(move_on_path), on_cpu_alone(follow_waypoints)
+"""Scenes are for the CPU: with recorded paths the optimiser for CUDA comes to no end."""
 
 MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
 MAX_ACCELERATION = np.float32(2.5)  # [m/s^2]
@@ -226,10 +230,10 @@ def advance_bodies(model, data, worker, world):
         if status in (HALTED, STANDING):
             continue
         if params.scene_order != NO_SCENES and bodies.driver[world, agent] == IDM_LOG:
-            move_on_path(model, data, world, agent)
+            MOVE_ON_PATH(model, data, world, agent)
             continue
         if params.scene_order != NO_SCENES and bodies.driver[world, agent] == WAYPOINT:
-            follow_waypoints(model, data, world, agent)
+            FOLLOW_WAYPOINTS(model, data, world, agent)
             continue
         scripted = bodies.driver[world, agent] != EXTERNAL
         may_reverse = params.reverse == REVERSE_ALLOWED or scripted
