@@ -103,6 +103,18 @@ def test_a_seed_gives_an_order_of_its_own_and_sequence_that_of_the_files(folder)
     envs.close()
 
 
+def test_seeds_are_taken_and_refused_as_elsewhere(folder):
+    envs = ScenesVectorEnv(2, scene=str(folder), window=4, **SMALL, **RULES)
+    orders = []
+    for seed in (3, np.int64(3), [3, 4]):
+        envs.reset(seed=seed)
+        orders.append([scene.name for scene in envs.scenes])
+    assert orders[0] == orders[1] == orders[2]
+    with pytest.raises(ValueError, match="seed"):
+        envs.reset(seed=-1)
+    envs.close()
+
+
 def test_metrics_follow_scenes_over_windows(folder):
     envs = ScenesVectorEnv(
         3, scene=str(folder), window=3, driver="replay", metrics=["log_divergence"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_choice, check_integer
+from selfdrive_env.config.checks import check_choice, check_integer, check_seeds
 from selfdrive_env.config.layouts import ObservationLayout, make_layout
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.states import hand_over
@@ -195,9 +195,10 @@ class ScenesVectorEnv(DrivingVectorEnv):
         """Begins the stream anew with a seed, or goes on to the next window when it is due."""
         assert self._stream is not None
         if seed is not None or not self._begun:
-            first = 0 if seed is None else seed if isinstance(seed, int) else next(iter(seed))
+            seeds = 0 if seed is None else check_seeds(seed, self.num_worlds, self.num_envs)
+            first = seeds if isinstance(seeds, int) else seeds[0]
             if self._begun or first:
-                self._change_window(self._stream.begin(int(first)), anew=True)
+                self._change_window(self._stream.begin(first), anew=True)
             self._begun = True
         elif self._draws >= self._stream.window:
             self._change_window(self._stream.take())
