@@ -20,7 +20,7 @@ from selfdrive_env.compiler.structs import array_of
 from selfdrive_env.compiler.threads import on_cpu, warp_lane, warp_size
 from selfdrive_env.compiler.vectors import place_of
 
-__all__ = ["half_bits", "on_cpu_alone", "write_half", "write_halves"]
+__all__ = ["half_bits", "write_half", "write_halves"]
 
 WIDE = 8
 SIXTEEN, HALF_STEP = np.uint32(16), np.uint32(0x7FFF)
@@ -165,22 +165,3 @@ def write_half(row, table, number, brain):
         place += WIDE * warp_size()
     if warp_lane() == 0 and length % WIDE != 0 and length >= WIDE:
         write_halves(table, number, row, length - WIDE)
-
-
-def on_cpu_alone(kernel: Any) -> Any:
-    """Returns a function of four arguments that calls a kernel, and does nothing on CUDA."""
-
-    def call(a, b, c, d):
-        kernel(a, b, c, d)
-
-    def nothing(a, b, c, d):
-        pass
-
-    @overload(call, jit_options=INLINED)
-    def _compiled_call(a, b, c, d):
-        def on_cpu(a, b, c, d):
-            kernel(a, b, c, d)
-
-        return on_cpu if current_target() != "cuda" else nothing
-
-    return call

@@ -16,7 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.cpu import CPUContext
-from numba.core.extending import intrinsic
+from numba.core.extending import intrinsic, overload
+from numba.core.target_extension import current_target
 from numba.np.arrayobj import make_array
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "block_size",
     "num_warps",
     "on_cpu",
+    "on_cpu_alone",
     "shared_row",
     "stages_rows",
     "thread_index",
@@ -44,6 +46,25 @@ SIMULATED = bool(getattr(numba.config, "ENABLE_CUDASIM", False))
 def on_cpu(context: Any) -> bool:
     """Whether code is generated for the CPU."""
     return isinstance(context, CPUContext)
+
+
+def on_cpu_alone(kernel: Any) -> Any:
+    """Returns a function of four arguments that calls a kernel, and does nothing on CUDA."""
+
+    def call(a, b, c, d):
+        kernel(a, b, c, d)
+
+    def nothing(a, b, c, d):
+        pass
+
+    @overload(call, jit_options={"forceinline": True})
+    def _compiled_call(a, b, c, d):
+        return call_kernel if current_target() != "cuda" else nothing
+
+    def call_kernel(a, b, c, d):
+        kernel(a, b, c, d)
+
+    return call
 
 
 def _special_register(builder: Any, name: str) -> Any:

@@ -29,12 +29,14 @@ SPACES = {"global", "shared", "param", "const", "local"}
 MEMORY = {"ld", "ldu", "st", "atom", "red", "prefetch"}
 
 ON_CUDA = {
+    "call": "nothing",
     "half_bits": "bits",
     "prefetch": "_prefetch_nothing",
     "write_halves": "_write_halves_singly",
 }
 """What CUDA compiles instead of a function that has instructions of its own on the CPU; of all
-others it compiles the plain function, which says what is computed."""
+others it compiles the plain function, which says what is computed. Drivers that scenes alone have
+are left out (`on_cpu_alone`)."""
 
 
 class Code(NamedTuple):
@@ -200,7 +202,7 @@ def test_cuda_runs_the_plain_functions_but_for_declared_ones(monkeypatch):
         made = make(*[None] * make.__code__.co_argcount)
         if made is not function:
             other[function.__name__] = made.__name__
-    names = {"below", "bits_of", "columns_of", "first_bit", "flags_of", "half_bits", "least",
-        "load", "most", "prefetch", "put", "root", "store", "write_halves"}  # fmt: skip
+    names = {"below", "bits_of", "call", "columns_of", "first_bit", "flags_of", "half_bits",
+        "least", "load", "most", "prefetch", "put", "root", "store", "write_halves"}  # fmt: skip
     assert {function.__name__ for function, _ in overloads()} == names
     assert other == ON_CUDA

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from selfdrive_env.compiler.half import on_cpu_alone
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.compiler.threads import barrier, block_size, thread_index
+from selfdrive_env.compiler.threads import barrier, block_size, on_cpu_alone, thread_index
 from selfdrive_env.kernels.drivers.conflicts import spread_way
 from selfdrive_env.kernels.drivers.erratic import brakes_at_random
 from selfdrive_env.kernels.drivers.idm import HARD_BRAKING, MAX_ACCELERATION, idm_wish

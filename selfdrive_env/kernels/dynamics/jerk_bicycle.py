@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selfdrive_env.compiler.half import on_cpu_alone
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.compiler.threads import block_size, on_cpu_alone, thread_index
 from selfdrive_env.kernels.dynamics.acted import move_by_action
 from selfdrive_env.kernels.dynamics.pose import Limits
 from selfdrive_env.kernels.dynamics.recorded.path import move_on_path

@@ -60,12 +60,14 @@ def test_who_changes_lanes_in_a_bend_aims_at_the_place_beside(before, after, tur
 
 
 def parting(side_by_side: float, on: float) -> RoadNetwork:
-    """Two lanes side by side, 3.2 m wide, which then part at an angle; the right one ends."""
-    end, away = side_by_side, 0.15 * on
+    """Two lanes side by side, 3.2 m wide, of which the right one bends away (60 m) and ends."""
+    end, angle = side_by_side, np.linspace(0.0, 0.15, 7)
+    bend = np.stack([end + 60.0 * np.sin(angle), 60.0 * np.cos(angle) - 60.0, 0 * angle], axis=1)
+    straight = (on - 9.0) * np.array([np.cos(0.15), -np.sin(0.15), 0.0])
     lanes = [
         strip("right", [[0, 0, 0], [end, 0, 0]], 3.2, speed_limit=14.0),
         strip("left", [[0, 3.2, 0], [end, 3.2, 0]], 3.2, speed_limit=14.0),
-        strip("right on", [[end, 0, 0], [end + on, -away, 0]], 3.2, speed_limit=14.0),
+        strip("right on", [*bend, bend[-1] + straight], 3.2, speed_limit=14.0),
         strip("left on", [[end, 3.2, 0], [end + 300, 3.2, 0]], 3.2, speed_limit=14.0),
     ]
     lanes[0].left_neighbour, lanes[1].right_neighbour = 1, 0
@@ -78,7 +80,7 @@ def parting(side_by_side: float, on: float) -> RoadNetwork:
     ahead=st.floats(15.0, 60.0),
     on=st.sampled_from([20.0, 40.0]),
     speed=st.floats(0.0, 10.0),
-    kind=st.sampled_from(["car", "van", "truck"]),
+    kind=st.sampled_from(["car", "van", "truck", "bus"]),
 )
 def test_who_leaves_a_dead_end_is_in_the_lane_beside_before_they_part(ahead, on, speed, kind):
     """With all of its body; who is too late stays, and stops where it may still turn out."""
