@@ -24,12 +24,13 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from torch import nn
 
 from selfdrive_env.__main__ import main as selfdrive
-from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
+from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
 from selfdrive_env.evaluation.results.recorded import HEADS, evaluate_scenes
 
 ENV = "selfdrive_env/Scenes-v0"
 TRAINING_TOWNS, TEST_TOWNS = "town:0-7", "town:10000-10003"
-WORLDS = 64
+RECORDED = ("--agents", "60", "--seconds", "20", "--dt", "0.2", "--ego", "any")
+WORLDS = 128
 GAMMA = 0.98
 DRIVERS = ("expert", "constant", "idm", "selfplay")
 SETTINGS = dict(
@@ -54,7 +55,7 @@ class InTime(BaseCallback):
 def record(towns: str, number: int, folder: Path, seed: int) -> None:
     """Records scenes of self-play traffic, unless they are there."""
     if len(list(folder.glob("*.scene"))) < number:
-        command = ["scenes", "record", "--map", towns, "--traffic", "selfplay"]
+        command = ["scenes", "record", "--map", towns, "--traffic", "selfplay", *RECORDED]
         selfdrive([*command, "-n", str(number), "--seed", str(seed), "-o", str(folder)])
 
 
@@ -74,9 +75,7 @@ def train(scenes: Path, options: argparse.Namespace) -> PPO:
         gamma=GAMMA,
         ent_coef=0.005,
         learning_rate=lambda left: 1e-3 * max(min(left, (end - time.monotonic()) / limit), 0.05),
-        policy_kwargs=dict(
-            net_arch=[128, 128], activation_fn=nn.ReLU, features_extractor_class=DeepSets
-        ),
+        policy_kwargs=dict(net_arch=[256, 128], activation_fn=nn.Tanh),
         seed=options.seed,
         device="cpu",
     )

@@ -78,6 +78,12 @@ def _add_scenes_record(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--number", type=whole, default=10, help="of scenes (%(default)s)")
     parser.add_argument("--agents", type=whole, default=30, help="of a world (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=9.0, help="of a scene (%(default)s)")
+    parser.add_argument("--dt", type=float, default=0.1, help="length of a step in s (%(default)s)")
+    parser.add_argument(
+        "--ego", choices=("farthest", "any"), default="farthest",
+        help="who drives farthest (the default), or any that drives, drawn by the seed",
+    )  # fmt: skip
     parser.add_argument("--worlds", type=whole, default=8, help="at a time (%(default)s)")
     parser.add_argument("--seed", type=whole, default=1, help="of the first (%(default)s)")
     folder = parser.add_argument(

@@ -307,3 +307,17 @@ def test_traffic_is_recorded_by_command(tmp_path):
     files = sorted(folder.iterdir())
     assert len(files) == 3
     assert {load(one).steps for one in files} == {91}
+    more = ["--seconds", "6", "--dt", "0.2", "--ego", "any", "-n", "8", "--agents", "8"]
+    assert main([*words, *more, "--worlds", "2", "-o", str(tmp_path / "drawn")]) == 0
+    scenes = [load(one) for one in sorted((tmp_path / "drawn").iterdir())]
+    assert {(one.steps, one.dt, one.current) for one in scenes} == {(31, 0.2, 5)}
+    speeds = [np.hypot(one.tracks.vx, one.tracks.vy) for one in scenes]
+    assert all(v[one.ego, one.current] > 1.0 for v, one in zip(speeds, scenes, strict=True))
+    farthest = [v.sum(1).argmax() == one.ego for v, one in zip(speeds, scenes, strict=True)]
+    assert not all(farthest)
+
+
+def test_recording_refuses_lengths_out_of_range(tmp_path, capsys):
+    words = ["scenes", "record", "--map", "riverside", "-o", str(tmp_path)]
+    assert main([*words, "--seconds", "1"]) != 0
+    assert "--seconds must be a number from 2 to 300, got 1" in capsys.readouterr().err

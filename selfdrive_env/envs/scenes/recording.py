@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.progress import Count
+from selfdrive_env.config.checks import check_number
 from selfdrive_env.config.presets import BODY_TYPES
 from selfdrive_env.envs.scenes.light_records import recorded_lights
 from selfdrive_env.envs.scenes.poses import poses_of
@@ -29,11 +30,11 @@ Act = Callable[[NDArray[Any]], NDArray[Any]]
 MIN_STEPS = 2
 """Moments of a track; an agent that was seen more briefly is left out."""
 
-DT, STEPS, CURRENT = 0.1, 91, 10
-"""Of what the command records: as in the Waymo Open Motion Dataset."""
+CALM, HISTORY = 3.0, 1.0
+"""Before the command records, in which traffic spreads; before what it calls present [s]."""
 
-CALM = 30
-"""Steps before the command records, in which traffic spreads."""
+MOVING, MEAN_SPEED = 1.0, 2.0
+"""An ego that is drawn is faster at present, and on the whole [m/s]."""
 
 
 class Frame(NamedTuple):
@@ -56,17 +57,25 @@ class Frame(NamedTuple):
     """[world, line]"""
 
 
-def record(envs: DrivingVectorEnv, act: Act, *, steps: int, current: int = 0) -> list[Scene]:
+def record(
+    envs: DrivingVectorEnv,
+    act: Act,
+    *,
+    steps: int,
+    current: int = 0,
+    draw_ego: np.random.Generator | None = None,
+) -> list[Scene]:
     """Drives on from the present state and returns one scene a world.
 
-    The ego is the agent that drives farthest of those that are there at all moments. Where worlds
-    are drawn anew meanwhile, the scene ends before.
+    Where worlds are drawn anew meanwhile, the scene ends before.
 
     Args:
         envs: On the CPU, reset; settings such as `horizon` as they should be.
         act: From observations [num_envs, features] to actions.
         steps: Moments of a scene, the present one included.
         current: Index of the moment that the scene calls present.
+        draw_ego: Draws the ego from those that drive, among agents that are there at all moments;
+            without it the ego is the one that drives farthest of them.
 
     Returns:
         Scenes, by world; of worlds that hold no track for longer than `current` there is none.
@@ -81,7 +90,7 @@ def record(envs: DrivingVectorEnv, act: Act, *, steps: int, current: int = 0) ->
         clock = worlds.clock.copy()
         frames.append(_frame(envs, frames[-1]))
     found = (
-        _scene(envs, frames[:end], world, int(maps[world]), current)
+        _scene(envs, frames[:end], world, int(maps[world]), current, draw_ego)
         for world, end in enumerate(ended_at.tolist())
         if end > current + 1
     )
@@ -107,7 +116,12 @@ def _frame(envs: DrivingVectorEnv, before: Frame | None) -> Frame:
 
 
 def _scene(
-    envs: DrivingVectorEnv, frames: list[Frame], world: int, map_index: int, current: int
+    envs: DrivingVectorEnv,
+    frames: list[Frame],
+    world: int,
+    map_index: int,
+    current: int,
+    draw_ego: np.random.Generator | None,
 ) -> Scene | None:
     """Returns the scene of a world, None where nobody is seen from the present moment on."""
     of_world = ([array[world] for array in frame] for frame in frames)
@@ -146,8 +160,7 @@ def _scene(
         vy=series("vy", np.float32),
         valid=valid,
     )
-    driven = np.where(valid.all(1), np.hypot(tracks.vx, tracks.vy).sum(1), -1.0)
-    ego = int(driven.argmax()) if driven.max() >= 0.0 else -1
+    ego = _ego(tracks, current, draw_ego)
     source = _map_of(envs, map_index)
     name = source.name if isinstance(source, RoadNetwork) else source
     return Scene.recorded(
@@ -159,6 +172,17 @@ def _scene(
         dt=round(float(envs.engine.worlds.dt[world]), 6),
         name=f"{Path(name).stem}/{world}",
     )
+
+
+def _ego(tracks: Tracks, current: int, draw: np.random.Generator | None) -> int:
+    """Returns an agent that is there at all moments, see `record`; -1 where there is none."""
+    speed = np.hypot(tracks.vx, tracks.vy)
+    there = tracks.valid.all(1)
+    if draw is None:
+        driven = np.where(there, speed.sum(1), -1.0)
+        return int(driven.argmax()) if driven.max() >= 0.0 else -1
+    moving = np.flatnonzero(there & (speed[:, current] > MOVING) & (speed.mean(1) > MEAN_SPEED))
+    return int(draw.choice(moving)) if len(moving) else -1
 
 
 def _map_of(envs: DrivingVectorEnv, map_index: int) -> str | RoadNetwork:
@@ -178,9 +202,11 @@ def run(parsed: argparse.Namespace) -> int:
     """Records scenes of self-play traffic into a folder; returns 0."""
     from selfdrive_env.policies.numpy_policy import load_policy
 
+    dt = check_number("--dt", parsed.dt, 0.02, 1.0)
+    seconds = check_number("--seconds", parsed.seconds, 2.0 * HISTORY, 300.0)
     folder = Path(parsed.output)
     folder.mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {"num_threads": 1, "bodies": "typed", "dt": DT, "layout": "lean"}
+    settings: dict[str, Any] = {"num_threads": 1, "bodies": "typed", "dt": dt, "layout": "lean"}
     if parsed.traffic == "idm":
         settings["driver"] = "idm"
     policy = None if parsed.traffic == "idm" else load_policy(parsed.traffic)
@@ -193,16 +219,18 @@ def run(parsed: argparse.Namespace) -> int:
     still = np.zeros(envs.num_envs, np.int64)
     act: Act = (lambda _: still) if policy is None else policy.act
     count, kept, seed = Count("recording scenes", parsed.number), 0, parsed.seed
+    steps, current = round(seconds / dt) + 1, round(HISTORY / dt)
     while kept < parsed.number:
         observations, _ = envs.reset(seed=seed)
-        for _ in range(CALM):
+        for _ in range(round(CALM / dt)):
             observations = envs.step(act(observations))[0]
-        for scene in record(envs, act, steps=STEPS, current=CURRENT):
+        draw = np.random.default_rng(seed) if parsed.ego == "any" else None
+        for scene in record(envs, act, steps=steps, current=current, draw_ego=draw):
             if kept == parsed.number or scene.ego < 0:
                 continue
             scene.save(folder / f"{scene.name.replace('/', '-').replace(':', '-')}-{seed}.scene")
             kept += 1
             count.tell(kept)
         seed += 1
-    print(f"{folder}: {kept} scenes of {(STEPS - 1) * DT:.0f} s")
+    print(f"{folder}: {kept} scenes of {(steps - 1) * dt:.0f} s")
     return 0
