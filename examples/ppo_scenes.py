@@ -2,7 +2,8 @@
 
 Scenes are recorded first, of self-play traffic on generated towns (`selfdrive scenes record` does
 the same): eight towns to learn on, four others to be tried on. The others of a scene repeat their
-record, or with `--traffic selfplay` follow the policy that comes with the package.
+record, or with `--traffic selfplay` follow the policy that comes with the package. What reads the
+observation starts with the weights of that policy; what to do about it is learnt from nothing.
 `runs/ppo_scenes/` receives the scenes, the model and a table: expert, constant speed, IDM, the
 package's policy and what was learnt, by metrics of Waymax and nuPlan.
 """
@@ -24,7 +25,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from torch import nn
 
 from selfdrive_env.__main__ import main as selfdrive
-from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
+from selfdrive_env.adapters.sb3 import BatchedBootstrap, DeepSets, SB3VecEnv
 from selfdrive_env.evaluation.results.recorded import HEADS, evaluate_scenes
 
 ENV = "selfdrive_env/Scenes-v0"
@@ -71,14 +72,18 @@ def train(scenes: Path, options: argparse.Namespace) -> PPO:
         env,
         n_steps=128,
         batch_size=2048,
-        n_epochs=4,
+        n_epochs=3,
         gamma=GAMMA,
         ent_coef=0.005,
         learning_rate=lambda left: 1e-3 * max(min(left, (end - time.monotonic()) / limit), 0.05),
-        policy_kwargs=dict(net_arch=[256, 128], activation_fn=nn.Tanh),
+        policy_kwargs=dict(
+            net_arch=[128, 128], activation_fn=nn.ReLU, features_extractor_class=DeepSets
+        ),
         seed=options.seed,
         device="cpu",
     )
+    if options.start:
+        model.policy.features_extractor.start_from(options.start)
     model.learn(options.steps, [BatchedBootstrap(), InTime(end)], progress_bar=True)
     env.close()
     return model
@@ -97,6 +102,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=240, help="to learn on; half as many to try")
     parser.add_argument("--traffic", choices=("replay", "selfplay", "idm"), default="replay")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", default="selfplay", help="whose encoder to start from; '': none")
     parser.add_argument("--out", type=Path, default=Path("runs/ppo_scenes"))
     options = parser.parse_args()
     learnt_on, tried_on = options.out / "scenes", options.out / "unseen"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +61,29 @@ class Case:
         wrong = [agent for agent in agents if not 0 <= agent < shape[0]]
         if wrong or len(set(agents)) != len(agents):
             raise ValueError(f"routes: agents {agents}, wanted each once, from 0 to {shape[0] - 1}")
+
+    def only(self, agents: Sequence[int]) -> Case:
+        """Returns the traffic without all others.
+
+        Args:
+            agents: Indices of those that stay, in their new order.
+        """
+        place = {agent: number for number, agent in enumerate(agents)}
+        ways = tuple(
+            replace(route, agent=place[route.agent])
+            for route in self.routes or ()
+            if route.agent in place
+        )
+        rows = np.asarray(agents, np.int64)
+        tracks, log = (
+            None
+            if one is None
+            else Tracks(**{f.name: getattr(one, f.name)[rows] for f in fields(one)})
+            for one in (self.tracks, self.log)
+        )
+        assert tracks is not None
+        routes = None if self.routes is None else ways
+        return replace(self, tracks=tracks, log=log, routes=routes)
 
     @cached_property
     def known_road(self) -> Road:

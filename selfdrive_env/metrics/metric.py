@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +55,18 @@ class Metric:
             which: Indices, or a mask.
         """
         return Metric(self.value[which], self.valid[which])
+
+    def among(self, which: Sequence[int], count: int) -> Metric:
+        """Returns the same agents among others, of whom nothing is known.
+
+        Args:
+            which: Where each of them goes.
+            count: Of all agents.
+        """
+        value = np.zeros((count, *self.value.shape[1:]))
+        valid = np.zeros(value.shape, np.bool_)
+        value[list(which)], valid[list(which)] = self.value, self.valid
+        return Metric(value, valid)
 
     def above(self, limit: float) -> Metric:
         """Returns 1 where the value is above a limit, 0 elsewhere.

@@ -45,6 +45,20 @@ def test_names_are_given_once_and_units_are_said() -> None:
         assert set(metric.needs) <= {"log", "edges", "lanes", "stop lines", "routes"}
 
 
+@pytest.mark.parametrize("agents", [[2], [3, 0]])
+def test_metrics_of_some_agents_are_those_among_all(agents: list[int]) -> None:
+    """Four drive along the first lane, from one another at distances that end in overlaps."""
+    step, speed = np.arange(40), np.array([[9.0], [6.0], [4.0], [3.0]])
+    x = np.array([[10.0], [16.0], [22.0], [27.0]]) + speed * DT * step
+    scene = tracks(x, np.full(x.shape, 1.75) + 0.5 * np.sin(step / 9.0))
+    routes = logged_routes(scene, range(4))
+    whole = everything(scene, routes=routes)
+    assert whole["overlap"].value.any() and not whole["overlap"].value.all()
+    for name, one in everything(scene, routes=routes, agents=agents).items():
+        assert np.array_equal(one.valid, whole[name].valid[agents]), name
+        assert np.allclose(one.value, whole[name].value[agents], rtol=1e-12, atol=1e-12), name
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_what_is_missing_is_named(metric: Any) -> None:
     scene = tracks(np.zeros((1, 4)), np.zeros((1, 4)))

@@ -100,9 +100,14 @@ def vmax_score(
 
 
 def _score(score: Score, case: Case) -> dict[str, Metric]:
-    """Returns a score and its parts."""
-    parts = {name: PARTS[name](case) for name in (*score.gates, *score.weights)}
-    valid = np.ones(case.tracks.num_agents, np.bool_)
+    """Returns a score and its parts; what needs no others is computed of the scored alone."""
+    count, agents = case.tracks.num_agents, [route.agent for route in case.routes or ()]
+    alone = case.only(agents)
+    parts = {
+        name: PARTS[name](case) if name in WITH_OTHERS else PARTS[name](alone).among(agents, count)
+        for name in (*score.gates, *score.weights)
+    }
+    valid = np.ones(count, np.bool_)
     for part in parts.values():
         valid &= part.valid
     total = np.zeros(len(valid))
@@ -198,6 +203,8 @@ def _one_lane(case: Case) -> Metric:
 def _comfort(case: Case) -> Metric:
     return _never(uncomfortable(case), 0.0)
 
+
+WITH_OTHERS = ("no_collision_at_fault", "no_collision", "time_to_collision")
 
 PARTS: dict[str, Callable[[Case], Metric]] = {
     "no_collision_at_fault": _no_collision_at_fault,

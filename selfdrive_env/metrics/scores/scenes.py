@@ -45,9 +45,10 @@ def outcomes(
         routes: Of the agents to score; who was never seen, or is far from any route, is left out.
     """
     case = Case(simulated, dt, log, road, tuple(routes))
-    touches, leaves = overlap(case).above(0.0).most(), offroad(case).above(0.0).most()
+    touches = overlap(case).above(0.0).most()
+    leaves = offroad(case.only([route.agent for route in case.routes or ()])).above(0.0).most()
     out = []
-    for route in case.routes or ():
+    for number, route in enumerate(case.routes or ()):
         ways = []
         for tracks in (simulated, log):
             arc, known = travelled(route, tracks)
@@ -55,8 +56,8 @@ def outcomes(
         if not all(len(arc) for arc in ways):
             continue
         driven, expert = (max(float(arc[-1] - arc[0]), 0.0) for arc in ways)
-        agent = route.agent
-        out.append(Outcome(driven, expert, bool(touches.value[agent]), bool(leaves.value[agent])))
+        collision = bool(touches.value[route.agent])
+        out.append(Outcome(driven, expert, collision, bool(leaves.value[number])))
     return out
 
 
