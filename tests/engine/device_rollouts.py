@@ -89,6 +89,12 @@ CASES: dict[str, dict[str, Any]] = {
         "autoreset_mode": "NextStep",
     },
     "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
+    "cycles of lights, several threads": {
+        "map": lambda: of_each_format()[:1],
+        "agents_per_world": 2,
+        "layout": {"lane_points": 8, "boundary_points": 8},
+        "driver": "idm",
+    },
 }
 
 ROWS, STEPS = 10, 12

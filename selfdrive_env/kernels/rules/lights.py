@@ -137,7 +137,7 @@ def show_group(model, data, world, group, colour):
 
 
 @njit
-def show_cycles(model, data, world, ahead):
+def show_cycles(model, data, world, ahead, thread, threads):
     """Writes the colours of the groups that follow a cycle, where they have changed.
 
     A phase ends at the step that is nearest to its end.
@@ -147,6 +147,8 @@ def show_cycles(model, data, world, ahead):
         data: Of the batch.
         world: Which.
         ahead: Steps after the one that the world's clock shows.
+        thread: Which of the threads calls; each has groups of its own.
+        threads: How many call.
     """
     params, signs = model.params, model.signs
     worlds = data.worlds
@@ -158,7 +160,7 @@ def show_cycles(model, data, world, ahead):
     dt = worlds.dt_ns[world]
     now = np.int64(worlds.light_start[world]) * MILLISECOND + dt // 2
     now += (np.int64(worlds.clock[world]) + ahead) * dt
-    for group in range(first + thread_index(), last, block_size()):
+    for group in range(first + thread, last, threads):
         begin, end = np.int64(signs.cycle_first[group]), np.int64(signs.cycle_first[group + 1])
         if begin == end:
             continue
@@ -172,7 +174,7 @@ def show_cycles(model, data, world, ahead):
 
 
 @njit
-def show_record(model, data, world, ahead):
+def show_record(model, data, world, ahead, thread, threads):
     """Writes the colours of stop lines as a scene has them; returns whether it has.
 
     Args:
@@ -180,13 +182,15 @@ def show_record(model, data, world, ahead):
         data: Of the batch.
         world: Which.
         ahead: Moments after the one that the world's clock shows.
+        thread: Which of the threads calls; each has lines of its own.
+        threads: How many call.
     """
     scenes, lights, worlds = model.scenes, data.lights, data.worlds
     if model.params.scene_order == NO_SCENES or scenes.num_lines[worlds.scene[world]] == 0:
         return False
     scene = np.int64(worlds.scene[world])
     moment = min(np.int64(worlds.clock[world]) + ahead, scenes.line_colour.shape[2] - 1)
-    for line in range(thread_index(), scenes.num_lines[scene], block_size()):
+    for line in range(thread, scenes.num_lines[scene], threads):
         shown = scenes.line_colour[scene, line, moment]
         if lights.line_colour[world, line] != shown:
             lights.line_colour[world, line] = shown
@@ -196,7 +200,7 @@ def show_record(model, data, world, ahead):
 
 @njit
 def show_lights(model, data, world):
-    """Writes the colours of all groups and stop lines."""
+    """Writes the colours of all groups and stop lines; one thread does it."""
     signs = model.signs
     lights, worlds = data.lights, data.worlds
     map_index = worlds.map[world]
@@ -205,12 +209,12 @@ def show_lights(model, data, world):
         begin = signs.program_first[first + program]
         for turn in range(signs.program_first[first + program + 1] - begin):
             show_turn(model, data, world, program, turn)
-    show_cycles(model, data, world, 0)
+    show_cycles(model, data, world, 0, 0, 1)
     first_line = signs.map_line_first[map_index]
     for line in range(signs.map_line_first[map_index + 1] - first_line):
         if signs.line_group[first_line + line] < 0:
             lights.line_colour[world, line] = STOP_SIGN
-    show_record(model, data, world, 0)
+    show_record(model, data, world, 0, 0, 1)
 
 
 @njit
@@ -221,9 +225,9 @@ def advance_lights(model, data, worker, world):
     map_index = worlds.map[world]
     first = signs.map_program_first[map_index]
     num_programs = signs.map_program_first[map_index + 1] - first
-    if show_record(model, data, world, 1):
+    if show_record(model, data, world, 1, thread_index(), block_size()):
         return
-    show_cycles(model, data, world, 1)
+    show_cycles(model, data, world, 1, thread_index(), block_size())
     dt = worlds.dt[world]
     half_step = HALF * dt  # a phase ends at the step that is nearest, and the next makes up for it
     remaining = lights.remaining[world]
