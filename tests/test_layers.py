@@ -130,9 +130,10 @@ ORDER = {
     "metrics.scores": (("driving", "scenes"),),
     "envs": (
         *(("infos", "views", "codrivers", "spec"), ("backend",), ("vector",)),
-        ("traffic", "torch", "scenes"),
+        *(("traffic", "scenes"), ("torch",)),
         *(("single", "make"), ("__init__",)),
     ),
+    "envs.torch": (("backends",), ("vector",), ("forms",), ("__init__",)),
 }
 
 # Library -> the parts (or modules) that may import it, at the top or inside a function.

@@ -28,7 +28,7 @@ from selfdrive_env.state.arrays import U8, axes, nbytes
 from selfdrive_env.state.model import Data, Model
 from selfdrive_env.state.world import ACTIONS_KEEP
 
-__all__ = ["DeviceEngine"]
+__all__ = ["DeviceEngine", "HostCopy"]
 
 MOST_THREADS = 256
 """Of a block; worlds of more agents give each thread several."""
@@ -58,6 +58,24 @@ _ROW_TYPES = {
 }
 
 _own_names = {struct.__name__.lower(): struct for struct in BATCH_STRUCTS}
+
+
+class HostCopy:
+    """A batch as it is now: copies its structs to host memory, each when it is first asked for.
+
+    Args:
+        engine: Which.
+    """
+
+    def __init__(self, engine: DeviceEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns a struct of the batch, or another attribute of the engine."""
+        value = getattr(self._engine, name)
+        if name in _own_names:
+            setattr(self, name, value)
+        return value
 
 
 class DeviceEngine(Engine):

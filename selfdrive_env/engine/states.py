@@ -171,8 +171,8 @@ def hand_over(old: Any, new: Any, maps: Mapping[int, int], scenes: Mapping[int, 
     """Puts the worlds of one engine into another, which goes on where the first one stopped.
 
     Args:
-        old: On the CPU.
-        new: Of the same settings, worlds and slots; its pool has the maps that worlds are on.
+        old: On the CPU or a device.
+        new: There, of the same settings, worlds and slots; its pool has the maps of the worlds.
         maps: Place of a map in the old pool -> in the new one.
         scenes: Place of a scene in the old table -> in the new one.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from selfdrive_env.config.choices import largest_action
 from selfdrive_env.config.images import make_views
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.cpu import Engine
+from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import (
     Infos,
     add_finals,
@@ -121,6 +122,12 @@ class NumpyBackend:
     tells_steps = True
     """Whether infos tell of steps where the settings say so."""
 
+    dense = False
+    """Whether infos tell of ends in every step."""
+
+    left_out: Collection[int] = ()
+    """Drivers that kernels are without, of `state.world.Driver`."""
+
     form: tuple[int, int, float]
     """How many actions there are to choose from, 0 for numbers; how many of these; the largest."""
 
@@ -176,6 +183,31 @@ class NumpyBackend:
             ValueError: If they are not what the action space holds.
         """
         return check_actions(actions, self.num_envs, *self.form)
+
+    def with_co_drivers(self, co_drivers: CoDrivers, actions: Any) -> Any:
+        """Returns actions of all rows of the engine.
+
+        Args:
+            co_drivers: Who drive those that are not the caller's.
+            actions: Of the caller, as `actions` gives them.
+        """
+        return co_drivers.act(self.engine.observations, actions)
+
+    def outward(self, value: Any) -> Any:
+        """Returns arrays of the host, also those in dictionaries, in the form that results have.
+
+        Args:
+            value: One, or a dictionary of them.
+        """
+        return value
+
+    def on_host(self) -> Any:
+        """Returns what has the structs of the engine as they are now, in host memory."""
+        return self.engine
+
+    def scenes(self) -> Any:
+        """Returns in which scene each world is now, int64 [worlds], in the form of results."""
+        return self.outward(self.engine.worlds.scene.astype(np.int64))
 
     def waiting(self) -> NDArray[np.bool_]:
         """Returns which rows wait for a reset, bool [rows]."""
@@ -293,6 +325,6 @@ class NumpyBackend:
         learners = self.num_envs // self.engine.num_worlds
         return array[:, :learners].reshape(self.num_envs, *array.shape[2:])
 
-    def _own(self, array: NDArray[Any]) -> NDArray[Any]:
+    def _own(self, array: Any) -> Any:
         """Returns the learners' rows of an array that has one entry a row of the engine."""
         return array if self._stride == 1 else array[:: self._stride]

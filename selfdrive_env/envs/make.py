@@ -41,7 +41,7 @@ def make_scenes(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
         num_envs: Rows; a multiple of those of a world.
         **settings: As for `ScenesVectorEnv`.
     """
-    return ScenesVectorEnv(num_envs, **settings)
+    return _placed(ScenesVectorEnv, num_envs, **settings)
 
 
 def make_task(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
@@ -51,18 +51,29 @@ def make_task(num_envs: int = 1, **settings: Any) -> DrivingVectorEnv:
         num_envs: Rows.
         **settings: As for `TaskVectorEnv`.
     """
-    return TaskVectorEnv(num_envs, **settings)
+    return _placed(TaskVectorEnv, num_envs, **settings)
 
 
 def _make(num_envs: int, **settings: Any) -> DrivingVectorEnv:
+    if settings["learners"] == "all" or is_scripted(settings.get("traffic", "idm")):
+        return _placed(DrivingVectorEnv, num_envs, **settings)
+    return _placed(PolicyTrafficEnv, num_envs, **settings)
+
+
+def _placed(kind: type[DrivingVectorEnv], num_envs: int, **settings: Any) -> DrivingVectorEnv:
+    """Makes an environment in its form for the device and the output that are asked for.
+
+    Args:
+        kind: Its class on the CPU, with arrays.
+        num_envs: Rows.
+        **settings: All others.
+    """
     device, output = settings.get("device", "cpu"), settings.get("output")
     plain = not isinstance(device, str) or not isinstance(output, str | None)  # which is refused
     on_cpu = plain or device == "cpu"
     if plain or (on_cpu and output in (None, "numpy")):
-        if settings["learners"] == "all" or is_scripted(settings.get("traffic", "idm")):
-            return DrivingVectorEnv(num_envs, **settings)
-        return PolicyTrafficEnv(num_envs, **settings)
+        return kind(num_envs, **settings)
     require_torch("output='torch'" if on_cpu else "device", "train" if on_cpu else "cuda13")
     from selfdrive_env.envs.torch import environment_class
 
-    return environment_class(device)(num_envs, **settings)
+    return environment_class(device, kind)(num_envs, **settings)

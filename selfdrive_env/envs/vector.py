@@ -147,7 +147,9 @@ class DrivingVectorEnv(VectorEnv):
         others = DRIVERS.get(traffic, EXTERNAL)
         driver = np.where(learner, DRIVERS[settings.driver], others).astype(np.uint8)
         own = self._situations
-        maps, told = own.surroundings() if own else (_open_maps(settings, self.layout), {})
+        maps, told = (
+            own.surroundings(backend.left_out) if own else (_open_maps(settings, self.layout), {})
+        )
         engine = backend.make_engine(settings, maps, self.num_worlds, driver, learner, **told)
         return backend(engine, self.num_envs)
 
@@ -301,7 +303,7 @@ class DrivingVectorEnv(VectorEnv):
                 )
         taken = self.backend.actions(actions)
         if self.co_drivers is not None:
-            taken = self.co_drivers.act(self.engine.observations, taken)
+            taken = self.backend.with_co_drivers(self.co_drivers, taken)
         self.engine.command(taken)
 
     def _results(self) -> StepResult:

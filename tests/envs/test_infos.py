@@ -248,7 +248,7 @@ def test_a_device_refuses_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     from selfdrive_env.envs import torch
 
-    monkeypatch.setattr(torch, "choose_device", lambda device: device)
+    monkeypatch.setattr(torch.backends, "choose_device", lambda device: device)
     with pytest.raises(ValueError, match="step_info must be False with a CUDA device, got True"):
         torch.CudaVectorEnv(8, **SMALL, device="cuda", output="torch", step_info=True)
 

@@ -220,6 +220,36 @@ def test_infos_name_scene_and_agent(records):
     assert infos["_scene"].all()
 
 
+def test_tensors_hold_what_arrays_do_and_places_of_scenes(records):
+    torch = pytest.importorskip("torch")
+    arrays, tensors = (
+        gymnasium.make_vec(
+            "selfdrive_env/Scenes-v0", num_envs=2, scene=records, output=output, step_info=True,
+            metrics=["overlap"], reward={"log_divergence": 0.5}, max_episode_steps=8,
+            **RULES, **SMALL,
+        ).unwrapped
+        for output in ("numpy", "torch")
+    )  # fmt: skip
+    arrays.reset(seed=0)
+    tensors.reset(seed=0)
+    ended = False
+    for _ in range(9):
+        wanted, found = arrays.step(np.full(2, FORWARD)), tensors.step(torch.full((2,), FORWARD))
+        for one, two in zip(wanted[:4], found[:4], strict=True):
+            assert isinstance(two, torch.Tensor) and (one == two.numpy()).all()
+        infos, told = wanted[4], found[4]
+        assert infos["scene"].tolist() == [tensors.scenes[one].name for one in told["scene"]]
+        for name in ("metrics", "weighted_terms"):
+            assert told[name].keys() == infos[name].keys()
+            assert all((told[name][key].numpy() == infos[name][key]).all() for key in infos[name])
+        ended |= "final_info" in infos
+        assert ("final_info" in told) == ("final_info" in infos)
+        if "final_info" in told:
+            last, same = (one["final_info"]["episode_metrics"] for one in (infos, told))
+            assert (last["overlap"] == same["overlap"].numpy()).all()
+    assert ended
+
+
 def test_rows_of_all_agents_are_named_and_measured(records):
     envs = ScenesVectorEnv(
         2 * SLOTS, scene=records[0], learners="all", metrics=["overlap", "progression"],

@@ -154,24 +154,28 @@ class ScenesVectorEnv(DrivingVectorEnv):
         self._draws, self._begun = 0, self._stream is None
         self.measures: Measures | None = None
         if metrics or weights:
-            self.measures = Measures(metrics, weights, self.engine, self.rows_per_world)
+            self.measures = Measures(metrics, weights, self.backend, self.rows_per_world)
 
     def _name_rows(self, situations: Situations) -> None:
         """Keeps the names of scenes, and the agent of each row in each scene."""
         self._names = np.array([one.name or one.source for one in self.scenes], object)
-        self._agents = np.full((len(self.scenes), self.rows_per_world), -1, np.int64)
+        agents = np.full((len(self.scenes), self.rows_per_world), -1, np.int64)
         for number, scene in enumerate(self.scenes):
             order = situations.order_of(number)[: situations.learners_of(number)]
-            self._agents[number, : len(order)] = [scene.agents[one].id for one in order]
+            agents[number, : len(order)] = [scene.agents[one].id for one in order]
+        self._agents = self.backend.outward(agents)
 
-    def _tell_rows(self, infos: Infos, scene: NDArray[np.int32]) -> None:
-        """Adds scene and agent of each row.
+    def _tell_rows(self, infos: Infos, scene: Any) -> None:
+        """Adds scene and agent of each row; tensors hold no names, but places in `scenes`.
 
         Args:
             infos: Gets them.
-            scene: Of each world.
+            scene: Of each world, as `NumpyBackend.scenes` gives it.
         """
-        infos["scene"] = np.repeat(self._names[scene], self.rows_per_world)
+        if self.settings.output == "torch":
+            infos["scene"] = scene[:, None].expand(-1, self.rows_per_world).reshape(-1)
+        else:
+            infos["scene"] = np.repeat(self._names[scene], self.rows_per_world)
         infos["agent"] = self._agents[scene].ravel()
         infos["_scene"] = infos["_agent"] = infos["agent"] >= 0
 
@@ -185,11 +189,16 @@ class ScenesVectorEnv(DrivingVectorEnv):
         if self._stream is not None:
             self._open_window(seed)
         observations, infos = super().reset(seed=seed, options=options)
-        self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
-        self._tell_rows(infos, self.engine.worlds.scene)
+        self._count_draws()
+        self._tell_rows(infos, self.backend.scenes())
         if self.measures is not None:
             self.measures.begin(self._situations)
         return observations, infos
+
+    def _count_draws(self) -> None:
+        """Counts how often worlds were drawn from the window of a stream."""
+        if self._stream is not None:
+            self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
 
     def _open_window(self, seed: int | Sequence[int] | None) -> None:
         """Begins the stream anew with a seed, or goes on to the next window when it is due."""
@@ -227,7 +236,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             maps = {before.map_of[n]: now.map_of[len(window) + i] for i, n in enumerate(running)}
             hand_over(engine, self.engine, maps, scenes)
         if self.measures is not None:
-            self.measures.move(self.engine, now, scenes)
+            self.measures.move(self.backend, now, scenes)
         self._name_rows(now)
         self._draws, self._painter = 0, None
 
@@ -277,35 +286,39 @@ class ScenesVectorEnv(DrivingVectorEnv):
         free = self._ready and not self.closed and not self.backend.running
         if self._stream is not None and free and self._draws >= self._stream.window:
             self._change_window(self._stream.take())
-        self._driven = self.engine.worlds.scene.copy()
+        self._driven = self.backend.scenes()
 
     def _told_of_scenes(self, result: StepResult) -> StepResult:
         """Adds to what a step gives what belongs to scenes: names, metrics, their rewards."""
+        self._count_draws()
+        infos = result[-1]
+        self._tell_rows(infos, self.backend.scenes())
+        if "final_info" in infos:
+            self._tell_rows(infos["final_info"], self._driven)
+        return result if self.measures is None else self._measured(self.measures, result)
+
+    def _measured(self, measures: Measures, result: StepResult) -> StepResult:
+        """Adds to what a step gives metrics, and what the reward gets from them."""
         observations, reward, terminated, truncated, infos = result
-        self._draws += int(np.count_nonzero(self.engine.worlds.clock == 0))
-        self._tell_rows(infos, self.engine.worlds.scene)
-        finals = infos.get("final_info")
-        if finals is not None:
-            self._tell_rows(finals, self._driven)
-        if self.measures is not None:
-            step, final, paid = self.measures.step(
-                self._situations, terminated | truncated, self.settings.step_info
-            )
-            if self.settings.step_info and self.measures.names:
-                infos["metrics"], infos["_metrics"] = _told(step), infos["_scene"]
-            if self._metrics_alone:  # the speed of an impact costs without a weight as well
-                reward = np.zeros_like(reward)
-                for name in REWARD_TERMS if "weighted_terms" in infos else ():
-                    infos["weighted_terms"][name] = reward
-            if "weighted_terms" in infos:
-                for name, value in paid.items():
-                    infos["weighted_terms"][f"metric.{name}"] = value
-                    infos["weighted_terms"][f"_metric.{name}"] = infos["_weighted_terms"]
-            done = terminated | truncated
-            if self.measures.names and done.any():
-                target = infos if finals is None else finals
-                target["episode_metrics"], target["_episode_metrics"] = _told(final), done
-            reward = reward + sum(paid.values(), np.zeros_like(reward))
+        outward, ended = self.backend.outward, terminated | truncated
+        done, dense = self.backend.mask(ended), self.settings.step_info
+        step, final, paid = measures.step(self._situations, done, dense)
+        if dense and measures.names:
+            infos["metrics"], infos["_metrics"] = outward(_told(step)), infos["_scene"]
+        nothing = np.zeros(self.num_envs, np.float32)
+        if self._metrics_alone:  # the speed of an impact costs without a weight as well
+            reward = outward(nothing)
+            for name in REWARD_TERMS if "weighted_terms" in infos else ():
+                infos["weighted_terms"][name] = reward
+        if "weighted_terms" in infos:
+            for name, value in paid.items():
+                infos["weighted_terms"][f"metric.{name}"] = outward(value)
+                infos["weighted_terms"][f"_metric.{name}"] = infos["_weighted_terms"]
+        if measures.names and (self.backend.dense or done.any()):
+            target = infos.get("final_info", infos)
+            target["episode_metrics"] = outward(_told(final))
+            target["_episode_metrics"] = ended
+        reward = reward + outward(sum(paid.values(), nothing))
         return observations, reward, terminated, truncated, infos
 
     def set_state(self, state: Mapping[str, Any]) -> F32:

@@ -204,7 +204,7 @@ class Measures:
     Args:
         names: Of metrics that infos tell.
         weights: Of metrics in the reward.
-        engine: On the CPU.
+        backend: Of the worlds, on the CPU or a device.
         rows_per_world: Rows of a world.
 
     Raises:
@@ -212,20 +212,29 @@ class Measures:
     """
 
     def __init__(
-        self, names: Iterable[str], weights: Mapping[str, float], engine: Any, rows_per_world: int
+        self, names: Iterable[str], weights: Mapping[str, float], backend: Any, rows_per_world: int
     ) -> None:
         self.names, self.weights = check_names(names), dict(weights)
-        self.engine, self.rows = engine, rows_per_world
-        self.episodes: list[Episode | None] = [None] * engine.num_worlds
-        self._before = np.zeros((engine.num_worlds, rows_per_world))
+        self.backend, self.rows = backend, rows_per_world
+        worlds = backend.engine.num_worlds
+        self.episodes: list[Episode | None] = [None] * worlds
+        self._before = np.zeros((worlds, rows_per_world))
         self._every = list(dict.fromkeys((*self.names, *self.weights)))
 
     def begin(self, situations: Situations) -> None:
         """Notes where worlds begin that were drawn anew."""
-        self._begin(situations, np.flatnonzero(self.engine.worlds.clock == 0))
+        engine = self.backend.on_host()
+        self._begin(engine, situations, np.flatnonzero(engine.worlds.clock == 0))
 
-    def _begin(self, situations: Situations, worlds: NDArray[np.int64]) -> None:
-        poses, engine = poses_of(self.engine), self.engine
+    def _begin(self, engine: Any, situations: Situations, worlds: NDArray[np.int64]) -> None:
+        """Notes where some worlds begin.
+
+        Args:
+            engine: As `NumpyBackend.on_host` gives it.
+            situations: From which they were drawn.
+            worlds: Which.
+        """
+        poses = poses_of(engine)
         for world in worlds.tolist():
             number = int(engine.worlds.scene[world])
             lines = engine.signs.map_line_first
@@ -235,15 +244,15 @@ class Measures:
             self.episodes[world] = episode
             self._before[world] = 0.0
 
-    def move(self, engine: Any, situations: Situations, scenes: Mapping[int, int]) -> None:
-        """Goes on in another engine.
+    def move(self, backend: Any, situations: Situations, scenes: Mapping[int, int]) -> None:
+        """Goes on in another backend.
 
         Args:
-            engine: In which worlds go on.
+            backend: In which worlds go on.
             situations: From which it draws.
             scenes: Place of a scene that goes on in those before -> in these.
         """
-        self.engine = engine
+        self.backend = backend
         for episode in self.episodes:
             if episode is not None:
                 episode.situations = situations
@@ -251,8 +260,9 @@ class Measures:
 
     def resume(self, situations: Situations) -> None:
         """Notes that worlds are in a state that was set: what led there is not known."""
-        clock = self.engine.worlds.clock
-        self._begin(situations, np.arange(len(clock)))
+        engine = self.backend.on_host()
+        clock = engine.worlds.clock
+        self._begin(engine, situations, np.arange(len(clock)))
         for world, episode in enumerate(self.episodes):
             assert episode is not None
             moment = min(int(clock[world]), episode.moments - 1)
@@ -280,7 +290,7 @@ class Measures:
             Metrics of the step, and of the episodes that ended, by name: values and where they are
             valid, [rows]; and what the reward gets from metrics, by name, [rows].
         """
-        engine, rows = self.engine, self.rows
+        engine, rows = self.backend.on_host(), self.rows
         ends = done.reshape(engine.num_worlds, rows)
         drawn = engine.worlds.clock == 0
         poses = poses_of(engine)
@@ -288,7 +298,7 @@ class Measures:
         final = _empty(self._finals(), ends.shape)
         paid = {name: np.zeros(ends.shape) for name in self.weights}
         for world, episode in enumerate(self.episodes):
-            if episode is None or not self._note(episode, world, poses, ends, drawn):
+            if episode is None or not _note(engine, episode, world, poses, ends, drawn):
                 continue
             count = episode.learners
             names = self._every if dense else list(self.weights)
@@ -301,31 +311,12 @@ class Measures:
                     step[name][0][world, :count], step[name][1][world, :count] = value, valid
             if ends[world].any():
                 self._finish(episode, ends[world, :count], final, world)
-        self._begin(situations, np.flatnonzero(drawn))
+        self._begin(engine, situations, np.flatnonzero(drawn))
         flat = [
             {name: (a.ravel(), b.ravel()) for name, (a, b) in one.items()} for one in (step, final)
         ]
         given = {name: one.ravel().astype(np.float32) for name, one in paid.items()}
         return flat[0], flat[1], given
-
-    def _note(
-        self, episode: Episode, world: int, poses: Poses, ends: Any, drawn: NDArray[np.bool_]
-    ) -> bool:
-        """Keeps where a step of a world has led; returns whether there was one."""
-        engine = self.engine
-        if drawn[world]:
-            if not ends[world].any():  # the step drew it anew and did nothing else
-                return False
-            own = last_poses(engine, world, episode.number, episode.now + 1, episode.before())
-            light = episode.light[:, episode.last]
-        elif int(engine.worlds.clock[world]) <= episode.now:
-            return False
-        else:
-            own = poses.at(world)
-            own.there[: len(ends[world])] |= ends[world]  # who ends leaves, and is where it was
-            light = engine.lights.line_colour[world]
-        episode.note(own, light)
-        return True
 
     def _of_step(self, episode: Episode, names: Sequence[str]) -> dict[str, Metric]:
         """Returns metrics of which the last column is the step's."""
@@ -372,6 +363,25 @@ class Measures:
                 last = found.agents(rows).last()
                 target = final[FINAL_DISPLACEMENT]
                 target[0][world, rows], target[1][world, rows] = last.value, last.valid
+
+
+def _note(
+    engine: Any, episode: Episode, world: int, poses: Poses, ends: Any, drawn: NDArray[np.bool_]
+) -> bool:
+    """Keeps where a step of a world has led; returns whether there was one."""
+    if drawn[world]:
+        if not ends[world].any():  # the step drew it anew and did nothing else
+            return False
+        own = last_poses(engine, world, episode.number, episode.now + 1, episode.before())
+        light = episode.light[:, episode.last]
+    elif int(engine.worlds.clock[world]) <= episode.now:
+        return False
+    else:
+        own = poses.at(world)
+        own.there[: len(ends[world])] |= ends[world]  # who ends leaves, and is where it was
+        light = engine.lights.line_colour[world]
+    episode.note(own, light)
+    return True
 
 
 def _empty(names: Iterable[str], shape: tuple[int, ...]) -> Values:

@@ -59,7 +59,7 @@ def poses_of(engine: Any) -> Poses:
     """Returns where everybody is now; of who is not there, where it was last.
 
     Args:
-        engine: On the CPU.
+        engine: On the CPU or a device.
     """
     agents = engine.agents
     cos, sin = agents.cos.astype(np.float64), agents.sin.astype(np.float64)
@@ -75,7 +75,7 @@ def last_poses(engine: Any, world: int, scene: int, moment: int, before: Poses) 
     """Returns where the agents of one world were when it was drawn anew at the end of a step.
 
     Args:
-        engine: On the CPU.
+        engine: On the CPU or a device.
         world: Which.
         scene: Place in `Scenes` of the scene that ended.
         moment: Of that scene.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,11 +116,21 @@ class Situations:
         rows = max(len(learners_of(one, self.who["learners"])) for one in self.scenes)
         self.rows_per_world = rows if slots is None or self.who["learners"] == "ego" else slots
 
-    def surroundings(self) -> tuple[list[CompiledMap], dict[str, Any]]:
-        """Returns the pool of maps, and what the engine is told of scenes."""
+    def surroundings(
+        self, left_out: Collection[int] = ()
+    ) -> tuple[list[CompiledMap], dict[str, Any]]:
+        """Returns the pool of maps, and what the engine is told of scenes.
+
+        Args:
+            left_out: Drivers that the engine is without.
+
+        Raises:
+            SceneError: As `make_scenes` does.
+        """
         table = make_scenes(
-            self.scenes, self.roads, self.map_of, self.maps, slots=self.most, **self.who
-        )
+            self.scenes, self.roads, self.map_of, self.maps, slots=self.most, left_out=left_out,
+            **self.who,
+        )  # fmt: skip
         count = len(self.scenes) - self.left_over
         return self.roads, {"scenes": table, "scene_order": self.order, "num_scenes": count}
 

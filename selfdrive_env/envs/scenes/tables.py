@@ -7,7 +7,7 @@ by heading and height. Of the lanes that pass a goal those count first that can 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,6 +126,7 @@ def make_scenes(
     traffic: str | None = None,
     driver: str = "external",
     takeover: str = "apart",
+    left_out: Collection[int] = (),
 ) -> Scenes:
     """Returns scenes as arrays; the agents that are rows come first in each.
 
@@ -140,10 +141,11 @@ def make_scenes(
         driver: Of the rows: "external", which takes the caller's actions, or one of `OTHERS`.
         takeover: One of `TAKEOVERS`: of the others, who overlaps another body at first is replayed
             if it was recorded, or driven like all.
+        left_out: Drivers that there are not where worlds live.
 
     Raises:
-        SceneError: An agent to drive stands beside all lanes, or has more goals than there is
-            room for; it names scene and agent.
+        SceneError: An agent to drive stands beside all lanes, has more goals than there is room
+            for, or a driver that is left out; it names scene and agent.
     """
     colours = [
         _colours(scene, maps[place], sources[place])
@@ -177,10 +179,23 @@ def make_scenes(
             who = _other(scene, number, driver if learns else traffic)
             if who not in (EXTERNAL, REPLAY) and not learns and number in touching:
                 who = REPLAY
+            if who in left_out:
+                raise _left_out(who, left_out, scene, number)
             table.driver[row, slot] = EXTERNAL if learns and driver == "external" else who
             table.learner[row, slot] = learns
             _write_agent(table, row, slot, scene, number, maps[map_of[row]])
     return table
+
+
+def _left_out(who: int, left_out: Collection[int], scene: Scene, number: int) -> SceneError:
+    """Returns the error that a driver of an agent is not there on a CUDA device."""
+    (name,) = (name for name, code in OTHERS.items() if code == who)
+    *first, last = (repr(name) for name, code in OTHERS.items() if code not in left_out)
+    return SceneError(
+        f"scene {scene.name or scene.source!r}, agent {scene.agents[number].id}: driver {name!r} "
+        f"is for device='cpu'; on a CUDA device it is {', '.join(first)} or {last}: take one of "
+        "these as traffic, driver or Agent.driver"
+    )
 
 
 def _colours(scene: Scene, road: CompiledMap, source: str | RoadNetwork) -> NDArray[np.uint8]:

@@ -35,7 +35,7 @@ from selfdrive_env.state.world import (
 __all__ = ["drive"]
 
 DRIVE_ON_PATH = on_cpu_alone(drive_on_path)
-"""Scenes are for the CPU: with recorded paths the optimiser for CUDA comes to no end."""
+"""Not on a device: with recorded paths the optimiser for CUDA comes to no end."""
 
 LONG_LOW, LONG_HIGH = np.float32(-15.0), np.float32(4.0)  # [m/s^3]
 LOST_GREEN = np.float32(12.0)  # that a green counts in which one only gave way [s]

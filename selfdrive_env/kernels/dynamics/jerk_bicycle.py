@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 MOVE_ON_PATH, FOLLOW_WAYPOINTS = on_cpu_alone(move_on_path), on_cpu_alone(follow_waypoints)
-"""Scenes are for the CPU: with recorded paths the optimiser for CUDA comes to no end."""
+"""Not on a device: with recorded paths the optimiser for CUDA comes to no end."""
 
 MAX_BRAKING = np.float32(-5.0)  # [m/s^2]
 MAX_ACCELERATION = np.float32(2.5)  # [m/s^2]

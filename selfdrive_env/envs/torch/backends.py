@@ -1,4 +1,4 @@
-"""The vector environment with torch tensors, and on a CUDA device.
+"""Worlds on a CUDA device, and tensors of worlds on either side: what `NumpyBackend` is elsewhere.
 
 On a device nothing of a step is read by the host: actions are checked there, and an action that is
 none raises at the next read of the host (`check`, `reset`, `get_state`, `render`).
@@ -17,25 +17,22 @@ from selfdrive_env.compiler.threads import SIMULATED
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.engine.buffers import sparse_zeros
 from selfdrive_env.engine.cpu import Engine
-from selfdrive_env.engine.cuda import DeviceEngine
+from selfdrive_env.engine.cuda import DeviceEngine, HostCopy
 from selfdrive_env.engine.devices import choose_device
-from selfdrive_env.envs.backend import NumpyBackend, alone
+from selfdrive_env.envs.backend import NumpyBackend
+from selfdrive_env.envs.codrivers import CoDrivers
 from selfdrive_env.envs.infos import FINAL_MASKS, FINALS, Infos, add_finals
-from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.images.views import plans_of
 from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import U8
+from selfdrive_env.state.world import IDM_LOG, WAYPOINT
 
-__all__ = ["CapturedStep", "CudaVectorEnv", "TorchVectorEnv", "environment_class"]
+__all__ = ["CudaArrayBackend", "CudaBackend", "TorchBackend"]
 
 FINAL_ROWS = ("final_age", "final_km", "final_count", "final_term")
 
-
-def environment_class(device: str) -> type[DrivingVectorEnv]:
-    """Returns the class of environments on a device; the setting `device` chooses it."""
-    if device == "cpu" or (device == "auto" and choose_device(device) == "cpu"):
-        return TorchVectorEnv
-    return CudaVectorEnv
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 class TorchBackend(NumpyBackend):
@@ -61,19 +58,20 @@ class TorchBackend(NumpyBackend):
 
     def observations(self) -> Any:
         """See `NumpyBackend.observations`."""
-        return self._outward(super().observations())
+        return self.outward(super().observations())
 
     def infos(self) -> Infos:
         """See `NumpyBackend.infos`."""
-        infos: Infos = self._outward(super().infos())
+        infos: Infos = self.outward(super().infos())
         return infos
 
     def results(self) -> tuple[Any, ...]:
         """See `NumpyBackend.results`."""
-        results: tuple[Any, ...] = self._outward(super().results())
+        results: tuple[Any, ...] = self.outward(super().results())
         return results
 
-    def _outward(self, value: Any) -> Any:
+    def outward(self, value: Any) -> Any:
+        """See `NumpyBackend.outward`."""
         return _as_tensors(value) if self.settings.output == "torch" else value
 
 
@@ -92,6 +90,7 @@ class DeviceBackend(NumpyBackend):
     """Worlds on a CUDA device; what its two forms share."""
 
     engine: DeviceEngine
+    left_out = IDM_LOG, WAYPOINT
 
     def __init__(self, engine: Engine, num_envs: int) -> None:
         super().__init__(engine, num_envs)
@@ -132,9 +131,25 @@ class DeviceBackend(NumpyBackend):
             allowed = f"from 0 to {self.form[0] - 1}"
         else:
             allowed = f"finite and from {-self.form[2]:.9g} to {self.form[2]:.9g}"
+        row //= self._stride
         raise ValueError(
             f"actions must be {allowed}: row {row} was given another since the last check"
         )
+
+    def with_co_drivers(self, co_drivers: CoDrivers, actions: Any) -> Any:
+        """See `NumpyBackend.with_co_drivers`; the policy drives on the host."""
+        rows = self.engine.observations
+        rows = rows.float() if rows.dtype == torch.bfloat16 else rows
+        own = actions.cpu().numpy() if isinstance(actions, torch.Tensor) else actions
+        return co_drivers.act(rows.cpu().numpy(), own)
+
+    def scenes(self) -> Any:
+        """See `NumpyBackend.scenes`."""
+        return self.engine.tensors["worlds"]["scene"].cpu().numpy().astype(np.int64)
+
+    def on_host(self) -> HostCopy:
+        """See `NumpyBackend.on_host`; valid until the next step."""
+        return HostCopy(self.engine)
 
     def mask(self, mask: Any) -> NDArray[Any]:
         """Returns a mask of rows, an array or a tensor, as an array of the host."""
@@ -157,6 +172,8 @@ class CudaBackend(DeviceBackend):
 
     Infos are dense: metrics come with every step.
     """
+
+    dense = True
 
     def __init__(self, engine: Engine, num_envs: int) -> None:
         super().__init__(engine, num_envs)
@@ -182,7 +199,7 @@ class CudaBackend(DeviceBackend):
             )
         shape = (self.num_envs,) if discrete else (self.num_envs, self.form[1])
         kind = "integers" if discrete else "floats"
-        fits = actions.dtype in (_INTEGERS if discrete else _FLOATS)
+        fits = actions.dtype in (INTEGERS if discrete else FLOATS)
         if tuple(actions.shape) != shape or not fits:
             raise ValueError(
                 f"actions must be {kind} of shape {shape}, got {actions.dtype} of shape "
@@ -198,6 +215,16 @@ class CudaBackend(DeviceBackend):
             return torch.as_tensor(actions)
         raise TypeError(f"actions must be a tensor on {self.device}, got {type(actions).__name__}")
 
+    def outward(self, value: Any) -> Any:
+        """See `NumpyBackend.outward`: tensors on the device."""
+        if isinstance(value, dict):
+            return {name: self.outward(one) for name, one in value.items()}
+        return torch.from_numpy(value).to(self.device)
+
+    def scenes(self) -> torch.Tensor:
+        """See `NumpyBackend.scenes`; nothing is read by the host."""
+        return self.engine.tensors["worlds"]["scene"].long()
+
     def waiting(self) -> NDArray[np.bool_]:
         """Returns which rows wait: none, so that a step reads nothing from the device."""
         return np.zeros(1, np.bool_)
@@ -205,7 +232,7 @@ class CudaBackend(DeviceBackend):
     def observations(self) -> Any:
         """Returns the observations, a copy as the settings say."""
         return self._by_name(
-            lambda: self._handed_out(self.engine.observations),
+            lambda: self._handed_out(self._own(self.engine.observations)),
             lambda view: self._handed_out(view.pictures),
         )
 
@@ -226,7 +253,7 @@ class CudaBackend(DeviceBackend):
         return self.observations(), self._row("reward"), terminated, truncated, infos
 
     def _row(self, field: str, flag: bool = False) -> torch.Tensor:
-        tensor = self.engine.tensors["rows"][field]
+        tensor = self._own(self.engine.tensors["rows"][field])
         return self._handed_out(tensor.view(torch.bool) if flag else tensor)
 
     def _handed_out(self, tensor: torch.Tensor) -> torch.Tensor:
@@ -243,7 +270,7 @@ class CudaBackend(DeviceBackend):
         target.update(dict.fromkeys(FINAL_MASKS, done))
         if same_step:
             infos["final_obs"] = self._by_name(
-                lambda: self._handed_out(self.engine.final_observations),
+                lambda: self._handed_out(self._own(self.engine.final_observations)),
                 lambda view: self._handed_out(view.final_pictures),
             )
             infos["_final_obs"] = infos["_final_info"] = done
@@ -260,14 +287,14 @@ class CudaArrayBackend(DeviceBackend):
     def observations(self) -> Any:
         """Returns the observations in host memory."""
         return self._by_name(
-            lambda: self._to_host("observation", self.engine.observations),
+            lambda: self._to_host("observation", self._own(self.engine.observations)),
             lambda view: self._to_host(f"pictures of {view.name}", view.pictures),
         )
 
     def results(self) -> tuple[Any, ...]:
         """Returns the results of a step in host memory, read in one go."""
         self.check()
-        rows = self.engine.tensors["rows"]
+        rows = {name: self._own(one) for name, one in self.engine.tensors["rows"].items()}
         names = ("reward", "terminated", "truncated", "valid", "learn")
         host = {name: self._to_host(name, rows[name], wait=False) for name in names}
         observations = self.observations()
@@ -299,7 +326,7 @@ class CudaArrayBackend(DeviceBackend):
     def _last_rows(self, done: NDArray[np.bool_]) -> Any:
         """Returns the last observations of rows that ended, zero elsewhere."""
         return self._by_name(
-            lambda: self._some(self.engine.final_observations, done),
+            lambda: self._some(self._own(self.engine.final_observations), done),
             lambda view: self._some(view.final_pictures, done),
         )
 
@@ -310,105 +337,3 @@ class CudaArrayBackend(DeviceBackend):
         out = sparse_zeros(tuple(finals.shape), found.dtype)
         out[rows] = found
         return out
-
-
-class TorchVectorEnv(DrivingVectorEnv):
-    """Road scenes on the CPU whose arrays are torch tensors, sharing memory with NumPy's.
-
-    With `output="numpy"` they stay arrays: `device="auto"` found no CUDA device.
-
-    Args:
-        num_envs: As for `DrivingVectorEnv`.
-        **settings: Likewise.
-    """
-
-    device = torch.device("cpu")
-
-    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
-        super().__init__(num_envs, backend=TorchBackend, **settings)
-
-    def check(self) -> None:
-        """Raises nothing: bad actions raised in the step that they were given to."""
-
-
-@alone("check", "capture")
-class CudaVectorEnv(DrivingVectorEnv):
-    """Road scenes on a CUDA device.
-
-    With `output="torch"` all that `reset` and `step` return are tensors there: copies with
-    `copy=True`, else always the same ones. Infos are dense: `final_obs` and `final_info` come with
-    every step; of `final_obs` only the rows of its mask `_final_obs` are defined. With
-    `output="numpy"` everything is copied to the host and looks like that of the CPU.
-
-    Args:
-        num_envs: As for `DrivingVectorEnv`.
-        **settings: Likewise.
-    """
-
-    engine: DeviceEngine
-
-    def __init__(self, num_envs: int = 1, **settings: Any) -> None:
-        if settings.get("render_mode") == "human":
-            raise ValueError("render_mode='human' is for device='cpu'; 'rgb_array' works here, too")
-        arrays = settings.get("output") == "numpy"
-        super().__init__(num_envs, backend=CudaArrayBackend if arrays else CudaBackend, **settings)
-        self.device = self.engine.device
-
-    def check(self) -> None:
-        """Waits for the device and raises what went wrong in the steps before.
-
-        Raises:
-            ValueError: If a row was given an action that is none; it drove as with none.
-        """
-        self.backend.check()
-
-    def capture(self) -> CapturedStep:
-        """Returns a step as a CUDA graph, started as a whole; call it after the first step.
-
-        Raises:
-            RuntimeError: Before the first step, when kernels are not compiled yet, or without
-                `output="torch"`.
-        """
-        if SIMULATED or self.settings.output != "torch" or not self.engine.warm():
-            raise RuntimeError("capture() needs a CUDA device, output='torch' and a step before it")
-        return CapturedStep(self)
-
-
-@alone("step")
-class CapturedStep:
-    """A step as a CUDA graph; actions go into `actions`, results are always the same tensors."""
-
-    def __init__(self, env: CudaVectorEnv) -> None:
-        """Captures a step; the worlds do not advance.
-
-        Args:
-            env: The environment.
-        """
-        discrete = env.settings.action_type == "discrete"
-        shape = (env.num_envs,) if discrete else (env.num_envs, env.backend.form[1])
-        kind = torch.int64 if discrete else torch.float32
-        self._env, self.turn = env, env.turn
-        self.actions = torch.zeros(shape, dtype=kind, device=env.device)
-        self.graph = torch.cuda.CUDAGraph()
-        env.engine.command(self.actions)  # what it tells the device but once is not captured
-        stream = torch.cuda.Stream(env.device)  # torch's own is one of the first device captured on
-        with torch.cuda.device(env.device), torch.cuda.graph(self.graph, stream=stream):
-            env.engine.command(self.actions)
-            env.engine.step()
-            self.results = env.backend.results()
-
-    def step(self, actions: Any = None) -> Any:
-        """Advances all worlds; returns what `step` of the environment does.
-
-        Args:
-            actions: As for `step`; None takes what `actions` holds.
-        """
-        self._env._check_open()
-        if actions is not None:
-            self.actions.copy_(self._env.backend.actions(actions))
-        self.graph.replay()
-        return self.results
-
-
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
