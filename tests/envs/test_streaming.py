@@ -9,9 +9,12 @@ import pytest
 
 from selfdrive_env.envs import make_self_play
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
+from selfdrive_env.envs.scenes.loading import windows
 from selfdrive_env.envs.scenes.recording import record
 from selfdrive_env.scenes import SceneError
+from selfdrive_env.scenes.readers.womd.crc32c import crc32c
 from selfdrive_env.testing import check_vector_env
+from tests.scenes import builders as made
 
 SMALL = {"layout": "lean", "num_threads": 1, "scene_agents": 8}
 RULES = {
@@ -174,3 +177,20 @@ def test_a_stream_that_runs_is_not_pickled(folder):
     with pytest.raises(TypeError, match="streams scenes"):
         pickle.dumps(envs)
     envs.close()
+
+
+def test_windows_have_all_scenes_once_and_in_order(folder, tmp_path):
+    path = tmp_path / "two.tfrecord"
+    path.write_bytes(made.tfrecord(made.scenario(), made.example(), checksum=crc32c))
+    found = list(windows([str(folder), str(path)], 5))
+    assert [len(window) for window in found] == [5, 5, 2]
+    names = [scene.source for window in found for scene in window]
+    assert names[:FILES] == sorted(map(str, folder.glob("*.scene")))
+    assert all("two.tfrecord" in name for name in names[FILES:]) and len(set(names)) == 12
+    path.write_bytes(b"")
+    with pytest.raises(SceneError, match="is empty"):
+        list(windows(str(path), 5))
+    bad = tmp_path / "bad.scene"
+    bad.write_bytes(b"nothing")
+    with pytest.raises(SceneError, match=r"bad\.scene"):
+        list(windows([str(folder), str(bad)], 5))

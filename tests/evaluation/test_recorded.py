@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import numpy as np
@@ -11,10 +12,12 @@ from selfdrive_env.__main__ import main
 from selfdrive_env.envs import make_self_play
 from selfdrive_env.envs.scenes.recording import record
 from selfdrive_env.evaluation import policies
+from selfdrive_env.evaluation.results import recorded
 from selfdrive_env.evaluation.results.recorded import (
     EXPERT,
     drive,
     evaluate_scenes,
+    scores_of,
     with_recorded_ego,
 )
 from selfdrive_env.scenes import Agent, Scene, SceneError
@@ -70,6 +73,29 @@ def test_an_ego_without_a_record_is_stood_in_for(scenes):
     nobody = Scene((planned,), map="riverside", dt=0.1, steps=9, ego=0, name="alone")
     with pytest.raises(SceneError, match="'alone' has no vehicle that was recorded"):
         drive(policies.load("idm"), [nobody])
+
+
+def test_a_folder_goes_through_some_scenes_at_a_time(scenes, tmp_path, monkeypatch):
+    """With the figures that all at once have, to the bit, and few scenes in memory."""
+    for number in range(12):
+        scenes[number % 3].save(tmp_path / f"{number:02}.scene")
+    whole = [Scene.read(path) for path in sorted(tmp_path.iterdir())]
+    monkeypatch.setattr(recorded, "WORLDS", 2)
+    at_once = {name: scores_of(drive(policies.load(name), whole)) for name in ("random", "idm")}
+    before, alive = scenes_in_memory(), []
+
+    def counting(*arguments, **keywords):
+        alive.append(scenes_in_memory() - before)
+        return drive(*arguments, **keywords)
+
+    monkeypatch.setattr(recorded, "drive", counting)
+    assert evaluate_scenes(["random", "idm"], str(tmp_path)) == at_once
+    assert len(alive) == 2 * 6 and max(alive) <= 2 * 2, alive
+
+
+def scenes_in_memory():
+    gc.collect()
+    return sum(isinstance(one, Scene) for one in gc.get_objects())
 
 
 def test_the_command_prints_one_row_a_policy(scenes, tmp_path, capsys):

@@ -9,8 +9,9 @@ begins anew after the last.
 from __future__ import annotations
 
 import glob
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,31 +25,17 @@ from selfdrive_env.scenes import Agent, Goal, Scene, SceneError
 from selfdrive_env.scenes.readers import files, load, records
 from selfdrive_env.scenes.scene import SUFFIX
 
-__all__ = ["Entry", "Stream", "built_in", "entries", "parts_of", "scenes_of"]
+__all__ = ["Entry", "Stream", "built_in", "entries", "parts_of", "windows"]
 
 PATTERN = set("*?[")
-
-
-def scenes_of(source: Any) -> list[Scene]:
-    """Returns the scenes that the argument `scene` names, at least one.
-
-    Args:
-        source: A `Scene`, a file, a folder (all of its files that hold scenes), a pattern such as
-            "recorded/*.scene", a list of these, or None for `built_in`.
-
-    Raises:
-        SceneError: What is named holds no scene.
-        FileNotFoundError: There is no such file or folder.
-        TypeError: It is something else.
-    """
-    return [one if isinstance(one, Scene) else load(one) for one in parts_of(source)]
 
 
 def parts_of(source: Any) -> list[Scene | Path]:
     """Returns the scenes that the argument `scene` names, those in files as files.
 
     Args:
-        source: As for `scenes_of`.
+        source: A `Scene`, a file, a folder (all of its files that hold scenes), a pattern such as
+            "recorded/*.scene", a list of these, or None for `built_in`.
 
     Raises:
         SceneError: What is named holds no scene.
@@ -94,6 +81,56 @@ def built_in() -> list[Scene]:
         Scene((ego, parked, behind), name="parked car", **shared),
         Scene((ego, slow, behind), name="slow car", **shared),
     ]
+
+
+def windows(source: Any, size: int) -> Iterator[list[Scene]]:
+    """Yields all scenes that the argument `scene` names, so many at a time, in their order.
+
+    No more than two windows are in memory: a thread reads the next one meanwhile.
+
+    Args:
+        source: As for `parts_of`; all scenes of a file that has several.
+        size: Scenes of a window; the last one may have fewer.
+
+    Raises:
+        SceneError: What is named holds no scene, or one that cannot be read.
+        FileNotFoundError: There is no such file or folder.
+        TypeError: It is something else.
+    """
+    scenes, count = _each(parts_of(source)), 0
+    with ThreadPoolExecutor(1, thread_name_prefix="selfdrive_env_scenes") as worker:
+        following = worker.submit(_some, scenes, size)
+        while window := following.result():
+            following = worker.submit(_some, scenes, size)
+            count += len(window)
+            yield window
+            del window  # not kept while the next one is waited for
+    if not count:
+        raise SceneError(f"scene={source!r} names no scene")
+
+
+def _some(scenes: Iterator[Scene], size: int) -> list[Scene]:
+    return list(itertools.islice(scenes, size))
+
+
+def _each(parts: Sequence[Scene | Path]) -> Iterator[Scene]:
+    """Yields scenes, each file read as its scenes are asked for."""
+    for part in parts:
+        if isinstance(part, Scene):
+            yield part
+            continue
+        for number, record in enumerate(records(part)):
+            yield _read(part, number, record.read)
+
+
+def _read(path: Path, record: int, read: Callable[[], Scene]) -> Scene:
+    """Returns a scene; an error in it names the file."""
+    try:
+        return read()
+    except (OSError, SceneError) as error:
+        if path.name in str(error):
+            raise
+        raise SceneError(f"{path.name}, record {record}: {error}") from None
 
 
 class Entry(NamedTuple):
@@ -189,12 +226,8 @@ class Stream:
         ]
 
     def _load(self, entry: Entry) -> Scene:
-        try:
-            return load(entry.path, record=entry.record)
-        except (OSError, SceneError) as error:
-            if entry.path.name in str(error):
-                raise
-            raise SceneError(f"{entry.path.name}, record {entry.record}: {error}") from None
+        path, record = entry
+        return _read(path, record, lambda: load(path, record=record))
 
     def _cut(self, scene: Scene) -> Scene:
         most = scene.steps if self.steps is None else scene.current + self.steps

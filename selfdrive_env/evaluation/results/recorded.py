@@ -2,7 +2,8 @@
 
 Every scene is driven once, its lights as recorded or by the programs of the map, everybody but the
 ego as the scene or `traffic` says. Nothing ends an episode before the scene does, as in Waymax;
-what went wrong is told by the metrics of `selfdrive_env.metrics`.
+what went wrong is told by the metrics of `selfdrive_env.metrics`. Scenes go through some at a time,
+and figures alone are kept of them: a folder may be larger than memory.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
-from selfdrive_env.envs.scenes.loading import scenes_of
+from selfdrive_env.envs.scenes.loading import windows
 from selfdrive_env.envs.scenes.poses import Poses, poses_of
 from selfdrive_env.envs.scenes.situations import map_of
 from selfdrive_env.envs.scenes.tables import order_of
@@ -30,7 +31,7 @@ from selfdrive_env.metrics import (
     road_of_network,
     with_recorded_edges,
 )
-from selfdrive_env.metrics.scores import nuplan_score, outcomes, waymax_score
+from selfdrive_env.metrics.scores import Outcome, nuplan_score, outcomes, waymax_score
 from selfdrive_env.scenes import Scene, SceneError, Tracks
 
 __all__ = ["EXPERT", "drive", "evaluate_scenes", "run", "scores_of", "with_recorded_ego"]
@@ -39,7 +40,7 @@ EXPERT = "expert"
 """Whoever drove when the scene was recorded: the name by which it is measured like a policy."""
 
 WORLDS = 16
-"""Scenes that are driven together."""
+"""Scenes that are driven together, and read ahead while others are."""
 
 RULES: dict[str, Any] = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
 SHARES = ("overlap", "offroad", "kinematic_infeasibility", "wrong_way", "off_route")
@@ -60,6 +61,16 @@ HEADS = {
     "waymax_score": "Waymax",
 }
 """Figure -> its column in a table."""
+
+
+class Figures(NamedTuple):
+    """What is kept of a scene that was driven."""
+
+    row: dict[str, float]
+    """Figures of the ego."""
+
+    outcomes: list[Outcome]
+    """For the score over all scenes."""
 
 
 class Driven(NamedTuple):
@@ -106,6 +117,7 @@ def _drive_some(
     for _ in range(int(envs.engine.scenes.horizon.max())):
         observations = envs.step(policy.act(observations))[0]
         frames.append(_poses(envs))
+    envs.close()
     stacked = [np.stack(column, 2) for column in zip(*frames, strict=True)]
     return [_driven(scene, [one[world] for one in stacked]) for world, scene in enumerate(scenes)]
 
@@ -168,26 +180,32 @@ def scores_of(driven: Sequence[Driven], roads: dict[str, Road] | None = None) ->
         driven: At least one.
         roads: Those of maps that are known by name; gets those that are looked up.
     """
-    rows, found = [], []
     known: dict[str, Road] = {} if roads is None else roads
-    for one in driven:
-        ego, road = one.scene.ego, _road_of(one.scene, known)
-        routes = logged_routes(one.log, [ego])
-        given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
-        metrics = compute(WAYMAX, one.simulated, **given)
-        row = {
-            name: float(metrics[name].above(0.0).agents([ego]).most().value[0]) for name in SHARES
-        }
-        row["collision_or_departure"] = max(row["overlap"], row["offroad"])
-        apart = metrics["log_divergence"].agents([ego])
-        row["ade"], row["fde"] = (float(m.value[0]) for m in (apart.by_agent(), apart.last()))
-        row["progression"] = float(metrics["progression"].agents([ego]).last().value[0])
-        row["nuplan_score"] = float(nuplan_score(one.simulated, **given)["score"].value[ego])
-        rows.append(row)
-        found += outcomes(one.simulated, **given)
+    return _means([_figures(one, known) for one in driven])
+
+
+def _means(figures: Sequence[Figures]) -> dict[str, Any]:
+    """Returns figures over scenes."""
+    rows = [one.row for one in figures]
+    found = [outcome for one in figures for outcome in one.outcomes]
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     waymax = waymax_score(found)["score"] if found else 0.0
     return {"scenes": len(rows), **means, "waymax_score": waymax}
+
+
+def _figures(one: Driven, known: dict[str, Road]) -> Figures:
+    """Returns the figures of a scene."""
+    ego, road = one.scene.ego, _road_of(one.scene, known)
+    routes = logged_routes(one.log, [ego])
+    given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
+    metrics = compute(WAYMAX, one.simulated, **given)
+    row = {name: float(metrics[name].above(0.0).agents([ego]).most().value[0]) for name in SHARES}
+    row["collision_or_departure"] = max(row["overlap"], row["offroad"])
+    apart = metrics["log_divergence"].agents([ego])
+    row["ade"], row["fde"] = (float(m.value[0]) for m in (apart.by_agent(), apart.last()))
+    row["progression"] = float(metrics["progression"].agents([ego]).last().value[0])
+    row["nuplan_score"] = float(nuplan_score(one.simulated, **given)["score"].value[ego])
+    return Figures(row, outcomes(one.simulated, **given))
 
 
 def _road_of(scene: Scene, known: dict[str, Road]) -> Road:
@@ -216,15 +234,24 @@ def evaluate_scenes(
         SceneError: Of scenes that cannot be driven.
         ValueError: Of policies that there are not.
     """
-    scenes = scenes_of(source)
+    policies = {name: _candidate(name, seed) for name in names}
+    found: dict[str, list[Figures]] = {name: [] for name in policies}
     roads: dict[str, Road] = {}
-    out = {}
-    for name in names:
-        policy = load("constant" if name == EXPERT else name, seed=seed)
-        if name == EXPERT:
-            policy = Candidate(name, policy.act, settings={"driver": "replay"})
-        out[name] = scores_of(drive(policy, scenes, traffic=traffic, seed=seed), roads)
-    return out
+    for scenes in windows(source, WORLDS):
+        here = {scene.map for scene in scenes if isinstance(scene.map, str)}
+        roads = {name: road for name, road in roads.items() if name in here}
+        for name, policy in policies.items():
+            found[name] += [
+                _figures(one, roads) for one in drive(policy, scenes, traffic=traffic, seed=seed)
+            ]
+    return {name: _means(figures) for name, figures in found.items()}
+
+
+def _candidate(name: str, seed: int) -> Candidate:
+    """Returns a policy, or whoever drove when the scene was recorded."""
+    if name != EXPERT:
+        return load(name, seed=seed)
+    return Candidate(name, load("constant").act, settings={"driver": "replay"})
 
 
 def run(names: Sequence[str], source: str, *, traffic: str | None, as_json: bool) -> int:
