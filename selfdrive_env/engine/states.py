@@ -187,13 +187,19 @@ def hand_over(old: Any, new: Any, maps: Mapping[int, int], scenes: Mapping[int, 
     before = arrays["worlds.map"]
     after = np.array([maps[place] for place in before.tolist()], before.dtype)
     for name, what in COUNTED.items():
-        moved = [
-            new.pool.offset(int(there), what) - old.pool.offset(int(here), what)
-            for here, there in zip(before, after, strict=True)
-        ]
         array = arrays[name]
-        by_world = np.array(moved, array.dtype).reshape(-1, *[1] * (array.ndim - 1))
-        arrays[name] = np.where(array < 0, array, array + by_world)
+        low, high, first = (
+            np.array([ask(int(place), what) for place in places], array.dtype).reshape(
+                -1, *[1] * (array.ndim - 1)
+            )
+            for ask, places in (
+                (old.pool.offset, before), (old.pool.end, before), (new.pool.offset, after),
+            )
+        )  # fmt: skip
+        # Slots that nobody is in may have kept what belonged to the map of an earlier scene.
+        none = first if name == "agents.segment" else -1
+        here = (array >= low) & (array < high)
+        arrays[name] = np.where(here, array - low + first, none).astype(array.dtype)
     arrays["worlds.map"] = after
     numbers = arrays["worlds.scene"]
     arrays["worlds.scene"] = np.array(

@@ -7,11 +7,12 @@ import pickle
 import numpy as np
 import pytest
 
+from selfdrive_env.engine.states import check_values
 from selfdrive_env.envs import make_self_play
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.loading import windows
 from selfdrive_env.envs.scenes.recording import record
-from selfdrive_env.scenes import SceneError
+from selfdrive_env.scenes import Scene, SceneError
 from selfdrive_env.scenes.readers.womd.crc32c import crc32c
 from selfdrive_env.testing import check_vector_env
 from tests.scenes import builders as made
@@ -83,6 +84,27 @@ def test_worlds_drive_their_scene_to_its_end_as_if_nothing_had_changed(folder):
             assert (one[same] == two[same]).all(), step
     assert changes > 5
     assert compared > 100
+
+
+def test_slots_that_stand_empty_do_not_point_beyond_the_maps_of_a_window(folder, tmp_path):
+    """They keep what belonged to a scene before, which may have been on another map."""
+    for path in folder.iterdir():
+        scene = Scene.read(path)
+        if int(path.stem) % 2:
+            scene = scene.only(*[agent.id for agent in scene.agents[:2]])
+            scene = scene.with_ego(scene.agents[0].id).driven("learner", scene.agents[0].id)
+        scene.save(tmp_path / path.name)
+    envs = ScenesVectorEnv(3, scene=str(tmp_path), window=2, on_goal="new_route", **SMALL, **RULES)
+    envs.reset(seed=5)
+    changes = 0
+    for _ in range(150):
+        before = envs.engine
+        envs.step(np.full(3, 7))
+        if envs.engine is not before:
+            changes += 1
+            check_values(envs.engine, envs.engine.state(), envs.engine.bodies.row)
+    assert changes > 5
+    envs.close()
 
 
 def test_the_same_seed_gives_the_same_stream(folder):

@@ -148,6 +148,16 @@ class MapPool:
         """
         return self._offsets[index][what]
 
+    def end(self, index: int, what: str) -> int:
+        """Returns the index after the last one of a map, counted over the pool.
+
+        Args:
+            index: Place of the map in the pool.
+            what: As for `offset`.
+        """
+        following = self._offsets[index + 1] if index + 1 < len(self._offsets) else self._totals
+        return following[what]
+
     def load_all(self) -> None:
         """Fills in all maps that are missing."""
         self.load(range(len(self._maps)))
