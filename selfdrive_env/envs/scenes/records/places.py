@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.road import (
@@ -21,6 +22,12 @@ from selfdrive_env.state.road import (
 )
 
 __all__ = ["Place", "places_near"]
+
+NEAR = 25.0
+"""Segments that begin so near, east and north, are looked at first [m]."""
+
+SLACK = 1.0
+"""Of distances in single precision [m]."""
 
 GOAL_REACH = 6.0
 """Lanes that pass a goal at this distance beside the best one count as well [m]."""
@@ -50,7 +57,28 @@ def places_near(
         heading: Cosine and sine, None where it does not matter.
         z: Elevation, None likewise [m].
     """
-    row = road.lanes.segment.astype(np.float64)
+    table = road.lanes.segment
+    close = np.abs(table[:, SEG_X] - x) <= NEAR
+    near = np.flatnonzero(close & (np.abs(table[:, SEG_Y] - y) <= NEAR))
+    size = table[:, SEG_LENGTH].max() + max(table[:, SEG_LEFT].max(), table[:, SEG_RIGHT].max())
+    found, best = _places_among(road, near, x, y, heading, z)
+    if best + GOAL_REACH >= NEAR - float(size) - SLACK:  # others may fit as well
+        found, _ = _places_among(road, np.arange(len(table)), x, y, heading, z)
+    return found
+
+
+def _places_among(
+    road: CompiledMap,
+    rows: NDArray[np.int64],
+    x: float,
+    y: float,
+    heading: tuple[float, float] | None,
+    z: float | None,
+) -> tuple[list[Place], float]:
+    """Returns the places on some segments, and the cost of the best one, infinite for none."""
+    if not len(rows):
+        return [], np.inf
+    row = road.lanes.segment[rows].astype(np.float64)
     dx, dy = x - row[:, SEG_X], y - row[:, SEG_Y]
     t = dx * row[:, SEG_COS] + dy * row[:, SEG_SIN]
     d = dy * row[:, SEG_COS] - dx * row[:, SEG_SIN]
@@ -65,9 +93,10 @@ def places_near(
     lane_of = road.lanes.segment_lane
     near = np.flatnonzero(cost <= cost.min() + GOAL_REACH)
     found: dict[int, Place] = {}
-    for segment in near[np.argsort(cost[near], kind="stable")].tolist():
+    for place in near[np.argsort(cost[near], kind="stable")].tolist():
+        segment = int(rows[place])
         lane = int(lane_of[segment])
-        along = min(max(float(t[segment]), 0.0), float(row[segment, SEG_LENGTH]))
-        s = float(row[segment, SEG_S]) + along
-        found.setdefault(lane, Place(segment, lane, s, float(cost[segment])))
-    return list(found.values())
+        along = min(max(float(t[place]), 0.0), float(row[place, SEG_LENGTH]))
+        s = float(row[place, SEG_S]) + along
+        found.setdefault(lane, Place(segment, lane, s, float(cost[place])))
+    return list(found.values()), float(cost.min())
