@@ -55,6 +55,21 @@ def _add_scenes_plot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=1200, help="longer side [px] (%(default)s)")
 
 
+def _add_scenes_film(parser: argparse.ArgumentParser) -> None:
+    with_completion(parser.add_argument("source", metavar="SRC", help="a file of scenes"), FILES)
+    add_output(parser, "FILM", "where to write it (.gif, .png or .mp4)", required=True)
+    parser.add_argument(
+        "--record", type=int, default=0, help="which scene of the file, from 0 (%(default)s)"
+    )
+    words = "replay, idm_log, waypoint, idm, constant, still, or a policy such as selfplay"
+    for name, who in (("driver", "the ego"), ("traffic", "the others")):
+        text = f"who drives {who}: {words} (as recorded)"
+        with_completion(parser.add_argument(f"--{name}", metavar="DRIVER", help=text), FILES)
+    parser.add_argument("--size", type=int, default=640, help="longer side [px] (%(default)s)")
+    parser.add_argument("--span", type=float, help="follow the ego, so many metres across (all)")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (%(default)s)")
+
+
 def _add_scenes_convert(parser: argparse.ArgumentParser) -> None:
     with_completion(parser.add_argument("source", metavar="SRC", nargs="+", help=SCENES), FILES)
     folder = parser.add_argument(
@@ -187,6 +202,13 @@ SCENE_COMMANDS: Sequence[Command] = (
         "selfdrive scenes plot training.tfrecord-00000-of-01000 --record 3 -o scene.png",
     ),
     Command(
+        "film",
+        "film a scene as recorded, or as somebody drives it",
+        "selfdrive_env.evaluation.scene_films:run",
+        _add_scenes_film,
+        "selfdrive scenes film junction.scene --driver selfplay --traffic idm_log -o junction.gif",
+    ),
+    Command(
         "convert",
         "turn scenes of data sets into .scene files",
         "selfdrive_env.scenes.command:convert",
@@ -221,7 +243,7 @@ DATASET_COMMANDS: Sequence[Command] = (
 
 GROUPS: dict[str, tuple[str, Sequence[Command]]] = {
     "map": ("describe, draw or write a map", MAP_COMMANDS),
-    "scenes": ("describe, draw, convert or drive recorded scenes", SCENE_COMMANDS),
+    "scenes": ("describe, draw, film, convert or drive recorded scenes", SCENE_COMMANDS),
     "dataset": ("make data sets by driving", DATASET_COMMANDS),
 }
 """First word -> what the commands below it do, and these."""

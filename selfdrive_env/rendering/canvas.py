@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,15 @@ from selfdrive_env.state.arrays import F32, F64
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
-__all__ = ["OVERSAMPLING", "View", "draw_disc", "draw_lines", "flat", "import_pillow"]
+__all__ = [
+    "OVERSAMPLING",
+    "View",
+    "draw_disc",
+    "draw_lines",
+    "draw_words",
+    "flat",
+    "import_pillow",
+]
 
 OVERSAMPLING = 2
 """Drawn pixels along an edge of a picture's pixel."""
@@ -81,6 +90,27 @@ def draw_disc(
     """Draws a disc; `radius` and `width` of its rim in drawn pixels."""
     x, y = centre.tolist()
     pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill, outline, width)
+
+
+def draw_words(pen: ImageDraw, words: Sequence[str], size: int, bottom_edge: int) -> None:
+    """Writes words into the lower left corner, if there are any.
+
+    Args:
+        pen: Of the picture in its final size.
+        words: Written beside each other.
+        size: Longer side, by which letters are as large as they are [pixels].
+        bottom_edge: Height of the picture [pixels].
+    """
+    if not words:
+        return
+    font = import_pillow()[2].load_default(max(10, size // 30))
+    text = "   ".join(words)
+    left, top, right, bottom = pen.textbbox((0, 0), text, font)
+    pad = size // 80 + 1
+    x, y = pad, bottom_edge - pad - bottom - 2 * pad
+    box = (x, y + top - pad, x + right - left + 2 * pad, y + bottom + pad)
+    pen.rounded_rectangle(box, pad, (24, 28, 34, 190))
+    pen.text((x + pad - left, y), text, (250, 250, 250), font)
 
 
 def flat(points: F64) -> list[float]:

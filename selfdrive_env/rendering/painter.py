@@ -14,7 +14,14 @@ import numpy as np
 
 from selfdrive_env.maps.compile.outline import stop_line_ends
 from selfdrive_env.rendering.bodies import draw_agents, draw_headings
-from selfdrive_env.rendering.canvas import OVERSAMPLING, View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.canvas import (
+    OVERSAMPLING,
+    View,
+    draw_disc,
+    draw_words,
+    flat,
+    import_pillow,
+)
 from selfdrive_env.rendering.ground import Ground
 from selfdrive_env.rendering.palette import (
     EGO,
@@ -323,13 +330,4 @@ def _draw_text(pen: ImageDraw, scene: Scene, size: int) -> None:
         words.append(f"{round(3.6 * float(scene.speed[scene.focus]))} km/h")
     if scene.time is not None:
         words.append(f"{scene.time:.1f} s")
-    if not words:
-        return
-    font = import_pillow()[2].load_default(max(10, size // 30))
-    text = "   ".join(words)
-    left, top, right, bottom = pen.textbbox((0, 0), text, font)
-    pad = size // 80 + 1
-    x, y = pad, size - pad - bottom - 2 * pad
-    box = (x, y + top - pad, x + right - left + 2 * pad, y + bottom + pad)
-    pen.rounded_rectangle(box, pad, (24, 28, 34, 190))
-    pen.text((x + pad - left, y), text, (250, 250, 250), font)
+    draw_words(pen, words, size, size)

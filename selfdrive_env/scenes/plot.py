@@ -1,19 +1,29 @@
-"""A picture of a scene from above: the road, the tracks, and the bodies where they are now."""
+"""Pictures of a scene from above: the road, the tracks, and the bodies, now or at each moment."""
 
 from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from selfdrive_env.config.checks import check_integer
+from selfdrive_env.config.checks import check_integer, check_number
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.rendering.canvas import OVERSAMPLING, View, draw_disc, flat, import_pillow
+from selfdrive_env.rendering.canvas import (
+    OVERSAMPLING,
+    View,
+    draw_disc,
+    draw_words,
+    flat,
+    import_pillow,
+)
+from selfdrive_env.rendering.painter import draw_head
 from selfdrive_env.rendering.palette import (
     ASPHALT,
     CENTRE_LINE,
@@ -34,23 +44,26 @@ from selfdrive_env.rendering.palette import (
     WALKER,
     Colour,
 )
-from selfdrive_env.scenes.agents import Agent
+from selfdrive_env.scenes.agents import Agent, SceneError
 from selfdrive_env.scenes.roads import LIGHT_STATES, ROAD_TYPES, Roads, kind_of
 from selfdrive_env.state.arrays import F64, U8
-from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, YELLOW
+from selfdrive_env.state.world import GREEN, NO_LIGHT, RED, STOP_SIGN, YELLOW
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
     from selfdrive_env.scenes.scene import Scene
 
-__all__ = ["draw", "write_picture"]
+__all__ = ["draw", "frames", "write_picture"]
 
 MARGIN = 25.0
 """Ground around all bodies and tracks [m]."""
 
 SMALLEST = 60.0
 """Shortest edge of what is shown [m]."""
+
+TRAIL = 2.0
+"""How long bodies leave a trail in a film [s]."""
 
 LANE_WIDTH, BIKE_WIDTH = 3.6, 1.8
 """Of recorded lanes, which have a centre only [m]."""
@@ -84,25 +97,100 @@ def draw(scene: Scene, size: int) -> U8:
         size: Longer side [pixels].
     """
     check_integer("size", size, 100, 8000)
-    image_module, draw_module = import_pillow()[:2]
-    low, high = _bounds(scene)
-    scale = OVERSAMPLING * size / float((high - low).max())
-    width, height = (round(scale * extent) for extent in high - low)
-    view = View(round(scale * low[0]), round(-scale * high[1]), scale, max(width, height))
-    image = image_module.new("RGB", (max(width, 2), max(height, 2)), GRASS)
-    pen = draw_module.Draw(image, "RGBA")
-    if scene.roads is not None:
-        _draw_roads(pen, scene.roads, view)
-    network = scene.network()
-    if network is not None:
-        _draw_network(pen, network, view)
-    _draw_lights(pen, scene, view)
+    view, image = _empty(*_bounds(scene), size)
+    pen = import_pillow()[1].Draw(image, "RGBA")
+    _draw_ground(pen, scene, view)
+    _draw_lights(pen, scene, scene.current, view)
     _draw_tracks(pen, scene, view)
     _draw_goals(pen, scene, view)
     order = sorted(np.flatnonzero(scene.present).tolist(), key=lambda n: n == scene.ego)
     for number in order:
         _draw_body(pen, scene.agents[number], _colour(scene, number), view)
     return np.array(image.reduce(OVERSAMPLING), np.uint8)
+
+
+def frames(scene: Scene, *, size: int = 640, span: float | None = None) -> Iterator[U8]:
+    """Yields a picture of each moment of a scene, [H, W, 3]: bodies with trails, and lights.
+
+    Agents without a record stand where they are.
+
+    Args:
+        scene: With recorded tracks.
+        size: Longer side [pixels].
+        span: Edge of what is shown around the ego [m]; None shows all that the tracks reach.
+
+    Raises:
+        SceneError: Nothing was recorded, or there is no ego to follow.
+    """
+    check_integer("size", size, 100, 4096)
+    name = scene.name or scene.source
+    if scene.tracks is None:
+        raise SceneError(f"scene {name!r} has no record to film: let somebody drive it")
+    if span is not None:
+        check_number("span", span, 10.0, 5000.0)
+        if scene.ego < 0:
+            raise SceneError(f"scene {name!r} has no ego to follow: leave out span")
+    corners = _bounds(scene)
+    middle = np.zeros(2)
+    draw_module = import_pillow()[1]
+    ground: Any = None
+    for moment in range(scene.steps):
+        agents = {number: _at(scene, number, moment) for number in _seen(scene, moment)}
+        if span is not None:
+            if scene.ego in agents:
+                middle = np.array([agents[scene.ego].x, agents[scene.ego].y])
+            corners = middle - 0.5 * span, middle + 0.5 * span
+        if ground is None or span is not None:
+            view, ground = _empty(*corners, size)
+            _draw_ground(draw_module.Draw(ground, "RGBA"), scene, view)
+        image = ground.copy()
+        pen = draw_module.Draw(image, "RGBA")
+        _draw_lights(pen, scene, moment, view)
+        _draw_trails(pen, scene, moment, list(agents), view)
+        _draw_goals(pen, scene, view)
+        for number in sorted(agents, key=lambda n: n == scene.ego):
+            _draw_body(pen, agents[number], _colour(scene, number), view)
+        image = image.reduce(OVERSAMPLING)
+        words = [f"{(moment - scene.current) * scene.dt:.1f} s"]
+        if scene.ego in agents:
+            words.insert(0, f"{round(3.6 * agents[scene.ego].speed)} km/h")
+        draw_words(draw_module.Draw(image, "RGBA"), words, size, image.size[1])
+        yield np.array(image, np.uint8)
+
+
+def _empty(low: F64, high: F64, size: int) -> tuple[View, Any]:
+    """Returns how a rectangle of the plane is seen, and an empty picture of it."""
+    scale = OVERSAMPLING * size / float((high - low).max())
+    width, height = (round(scale * extent) for extent in high - low)
+    view = View(round(scale * low[0]), round(-scale * high[1]), scale, max(width, height))
+    return view, import_pillow()[0].new("RGB", (max(width, 2), max(height, 2)), GRASS)
+
+
+def _draw_ground(pen: ImageDraw, scene: Scene, view: View) -> None:
+    """Draws what does not change."""
+    if scene.roads is not None:
+        _draw_roads(pen, scene.roads, view)
+    network = scene.network()
+    if network is not None:
+        _draw_network(pen, network, view)
+
+
+def _seen(scene: Scene, moment: int) -> list[int]:
+    """Returns which agents are there at a moment; who was never seen stands there all the time."""
+    assert scene.tracks is not None
+    valid = scene.tracks.valid
+    there: list[int] = np.flatnonzero(valid[:, moment] | ~valid.any(axis=1)).tolist()
+    return there
+
+
+def _at(scene: Scene, number: int, moment: int) -> Agent:
+    """Returns an agent where it was recorded at a moment."""
+    agent, tracks = scene.agents[number], scene.tracks
+    if tracks is None or not tracks.valid[number, moment]:
+        return agent
+    names = ("x", "y", "heading", "vx", "vy")
+    x, y, heading, vx, vy = (float(getattr(tracks, name)[number, moment]) for name in names)
+    return replace(agent, x=x, y=y, heading=heading, speed=float(np.hypot(vx, vy)))
 
 
 def _bounds(scene: Scene) -> tuple[F64, F64]:
@@ -137,7 +225,7 @@ def _draw_roads(pen: ImageDraw, roads: Roads, view: View) -> None:
             pen.line(flat(_pixels(line, view)), colour, thin if kind == "line" else 2 * thin)
     for index in (index for index, kind in enumerate(kinds) if kind == "stop_sign"):
         place = _pixels(roads.line(index)[:1], view)[0]
-        draw_disc(pen, place, max(4.0, 0.7 * view.scale), SIGN_RED, PAINT, 2)
+        draw_head(pen, STOP_SIGN, place, max(5.0, 0.7 * view.scale))
 
 
 def _ribbon(line: F64, width: float) -> F64:
@@ -172,12 +260,12 @@ def _draw_network(pen: ImageDraw, network: RoadNetwork, view: View) -> None:
         pen.line(flat(ends), SIGN_RED if line.kind == "stop_sign" else PAINT, 3 * thin)
 
 
-def _draw_lights(pen: ImageDraw, scene: Scene, view: View) -> None:
+def _draw_lights(pen: ImageDraw, scene: Scene, moment: int, view: View) -> None:
     """Draws a disc where one stops for each recorded light."""
     if scene.lights is None:
         return
-    for place, code in zip(scene.lights.position, scene.lights.state[:, scene.current],
-            strict=True):  # fmt: skip
+    states = scene.lights.state[:, moment].tolist()
+    for place, code in zip(scene.lights.position, states, strict=True):
         shown = SHOWN_LIGHTS.get(LIGHT_STATES[code], NO_LIGHT) if code >= 0 else NO_LIGHT
         at = _pixels(place[None], view)[0]
         draw_disc(pen, at, max(4.0, 0.7 * view.scale), LIGHT_COLOURS[shown], OUTLINE, 2)
@@ -187,17 +275,32 @@ def _draw_tracks(pen: ImageDraw, scene: Scene, view: View) -> None:
     """Draws where each agent was (faint) and will be."""
     if scene.tracks is None:
         return
-    width = max(2, round(0.25 * view.scale))
     steps = np.arange(scene.steps)
     for number in range(len(scene.agents)):
-        colour = _colour(scene, number)
-        colour = TRACK if colour == SCRIPTED else colour  # white is what lines are painted in
-        there = scene.tracks.valid[number]
         for part, opacity in ((steps <= scene.current, 70), (steps >= scene.current, 190)):
-            chosen = there & part
-            points = np.stack([scene.tracks.x[number], scene.tracks.y[number]], axis=1)[chosen]
-            if len(points) > 1:
-                pen.line(flat(_pixels(points, view)), (*colour, opacity), width, joint="curve")
+            _draw_way(pen, scene, number, part, opacity, view)
+
+
+def _draw_trails(pen: ImageDraw, scene: Scene, moment: int, agents: list[int], view: View) -> None:
+    """Draws where bodies have just been."""
+    steps = np.arange(scene.steps)
+    since = moment - round(TRAIL / scene.dt)
+    for number in agents:
+        _draw_way(pen, scene, number, (steps >= since) & (steps <= moment), 120, view)
+
+
+def _draw_way(
+    pen: ImageDraw, scene: Scene, number: int, part: NDArray[np.bool_], opacity: int, view: View
+) -> None:
+    """Draws a part of the track of an agent."""
+    assert scene.tracks is not None
+    colour = _colour(scene, number)
+    colour = TRACK if colour == SCRIPTED else colour  # white is what lines are painted in
+    chosen = scene.tracks.valid[number] & part
+    points = np.stack([scene.tracks.x[number], scene.tracks.y[number]], axis=1)[chosen]
+    if len(points) > 1:
+        width = max(2, round(0.25 * view.scale))
+        pen.line(flat(_pixels(points, view)), (*colour, opacity), width, joint="curve")
 
 
 def _draw_goals(pen: ImageDraw, scene: Scene, view: View) -> None:
