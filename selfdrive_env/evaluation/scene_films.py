@@ -73,8 +73,11 @@ def driven(
         lights = recorded_lights(road, np.stack(colours, 1))
     elif lights is not None:
         lights = replace(lights, state=lights.state[:, scene.current :][:, : len(poses)])
-    columns = [np.stack(column, 2)[0] for column in zip(*poses, strict=True)]
-    tracks = _tracks(scene, columns)
+    slots = np.argsort(order_of(scene, "ego"))
+    columns = [np.stack(column, 2)[0, slots] for column in zip(*poses, strict=True)]
+    came = np.flatnonzero(columns[-1].any(axis=1))  # the others had left before the present moment
+    scene = scene.only(*[scene.agents[number].id for number in came])
+    tracks = _tracks(scene, [column[came] for column in columns])
     return replace(scene, tracks=tracks, steps=len(poses), current=0, lights=lights)
 
 
@@ -88,9 +91,8 @@ def _drives(driver: str, traffic: str | None, seed: int) -> tuple[dict[str, Any]
 
 
 def _tracks(scene: Scene, columns: list[Any]) -> Tracks:
-    """Returns the tracks of a scene's agents, whose slots are in another order."""
-    slot = np.argsort(order_of(scene, "ego"))
-    x, y, z, heading, vx, vy, there = (column[slot] for column in columns)
+    """Returns the tracks of a scene's agents."""
+    x, y, z, heading, vx, vy, there = columns
     agents, valid = scene.agents, there.astype(np.bool_)
 
     def of(name: str) -> Any:
@@ -125,11 +127,11 @@ def run(parsed: argparse.Namespace) -> int:
     import_pillow()
     if path.suffix == ".mp4":
         import_av()
-    scene = load_scene(parsed.source, record=parsed.record)
+    scene = record = load_scene(parsed.source, record=parsed.record)
     if parsed.driver is not None or parsed.traffic is not None:
         driver = "replay" if parsed.driver is None else parsed.driver
         scene = driven(scene, driver=driver, traffic=parsed.traffic, seed=parsed.seed)
-    pictures = frames(scene, size=parsed.size, span=parsed.span)
+    pictures = frames(scene, size=parsed.size, span=parsed.span, record=record)
     count = Count("filming", scene.steps)
 
     def told() -> Any:

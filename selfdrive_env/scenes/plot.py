@@ -109,7 +109,9 @@ def draw(scene: Scene, size: int) -> U8:
     return np.array(image.reduce(OVERSAMPLING), np.uint8)
 
 
-def frames(scene: Scene, *, size: int = 640, span: float | None = None) -> Iterator[U8]:
+def frames(
+    scene: Scene, *, size: int = 640, span: float | None = None, record: Scene | None = None
+) -> Iterator[U8]:
     """Yields a picture of each moment of a scene, [H, W, 3]: bodies with trails, and lights.
 
     Agents without a record stand where they are.
@@ -118,6 +120,8 @@ def frames(scene: Scene, *, size: int = 640, span: float | None = None) -> Itera
         scene: With recorded tracks.
         size: Longer side [pixels].
         span: Edge of what is shown around the ego [m]; None shows all that the tracks reach.
+        record: The scene before somebody else drove in it: what its tracks reach is shown, and
+            where the ego went, but not how far others left what was recorded of the road.
 
     Raises:
         SceneError: Nothing was recorded, or there is no ego to follow.
@@ -131,6 +135,11 @@ def frames(scene: Scene, *, size: int = 640, span: float | None = None) -> Itera
         if scene.ego < 0:
             raise SceneError(f"scene {name!r} has no ego to follow: leave out span")
     corners = _bounds(scene)
+    if record is not None and record.tracks is not None:
+        corners = _bounds(record)
+        if scene.ego >= 0:
+            low, high = _bounds(scene.only(scene.agents[scene.ego].id))
+            corners = np.minimum(corners[0], low), np.maximum(corners[1], high)
     middle = np.zeros(2)
     draw_module = import_pillow()[1]
     ground: Any = None

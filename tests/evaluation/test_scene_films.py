@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,17 @@ def test_scripts_drive_the_ego_and_the_others(scene: Scene) -> None:
     assert found is not None and scene.tracks is not None
     assert np.ptp(found.x[0]) < np.ptp(scene.tracks.x[0, 2:]) - 1.0
     assert found.x[1, -1] == pytest.approx(scene.tracks.x[1, -1], abs=0.3)
+
+
+def test_who_had_left_before_the_present_moment_is_not_in_the_film(scene: Scene) -> None:
+    gone = scene.tracks
+    assert gone is not None
+    valid = gone.valid.copy()
+    valid[1] = np.arange(STEPS) < 2
+    log = replace(gone, valid=valid)
+    found = driven(Scene.recorded(log, current=2, ego=0, map="riverside", name="row"))
+    assert [agent.id for agent in found.agents] == [7, 9]
+    assert found.tracks is not None and found.tracks.valid.any(axis=1).all()
 
 
 def test_what_nobody_recorded_is_filmed_once_somebody_drives_it() -> None:
