@@ -1,19 +1,28 @@
 """Times Scenes-v0 on one core: scenes a second with the ego alone, rows a second with all agents.
 
     python benchmarks/scenes.py [--map town:7] [--agents 30] [--worlds 64] [--rounds 9]
+    python benchmarks/scenes.py --soak 5000 [--scenes FOLDER] [--window 32]
 
 Scenes of 9 s are recorded of IDM traffic, then driven: constant actions, others replayed, nothing
 ends a scene but its end. Every round drives each case for one scene's length, in turn; processor
 time, medians. "with metrics" adds Waymax's seven of all agents over the same steps, road and
 routes made before.
+
+With --soak so many scenes are streamed, from the files of a folder or from recordings of its own on
+three maps, and the memory of the process is told at every tenth: it must not grow in the last half.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import statistics
+import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -45,13 +54,69 @@ def timed(work: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def main() -> None:
+TENTHS = 10
+GROWTH = 0.02
+"""Most by which memory may grow from the middle of a soak to its end."""
+
+SOAKED_MAPS = ("riverside", "hillcrest", "harbour")
+
+
+def resident() -> float:
+    """Memory of this process [MB]."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def soak(source: str, number: int, window: int, worlds: int) -> list[float]:
+    """Streams so many scenes, each driven to its end; returns memory after each tenth [MB]."""
+    envs = ScenesVectorEnv(
+        worlds, scene=source, window=window, layout="lean", num_threads=1, on_goal="new_route",
+        metrics=["overlap", "log_divergence"], **RULES,
+    )  # fmt: skip
+    envs.reset(seed=0)
+    actions, ended, found, since = np.full(worlds, 7), 0, [], time.monotonic()
+    while len(found) < TENTHS:
+        _, _, terminated, truncated, _ = envs.step(actions)
+        ended += int(np.count_nonzero(terminated | truncated))
+        while len(found) < TENTHS and TENTHS * ended >= (len(found) + 1) * number:
+            found.append(resident())
+            print(
+                f"{ended:6} scenes {found[-1]:8.1f} MB {time.monotonic() - since:8.0f} s",
+                flush=True,
+            )
+    envs.close()
+    return found
+
+
+def run_soak(parsed: argparse.Namespace) -> int:
+    """Returns 1 where memory grew over the last half of a soak."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = parsed.scenes
+        if source is None:
+            source = folder
+            for name in SOAKED_MAPS:
+                for place, scene in enumerate(recorded(name, parsed.agents, parsed.window)):
+                    scene.shortened(parsed.steps + 1).save(Path(folder, f"{name}-{place}.scene"))
+        found = soak(source, parsed.soak, parsed.window, parsed.worlds)
+    growth = found[-1] / found[TENTHS // 2 - 1] - 1.0
+    print(f"memory grew by {growth:.2%} over the last half, at most {GROWTH:.0%} may be")
+    return 1 if growth > GROWTH else 0
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--map", default="town:7")
     parser.add_argument("--agents", type=int, default=30, help="of a scene (%(default)s)")
     parser.add_argument("--worlds", type=int, default=64, help="(%(default)s)")
     parser.add_argument("--rounds", type=int, default=9, help="(%(default)s)")
+    parser.add_argument("--soak", type=int, metavar="N", help="stream so many scenes instead")
+    parser.add_argument("--scenes", metavar="FOLDER", help="of --soak; recordings of its own")
+    parser.add_argument("--window", type=int, default=32, help="of --soak (%(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of own recordings (%(default)s)")
     parsed = parser.parse_args()
+    if parsed.soak is not None:
+        return run_soak(parsed)
     scenes = recorded(parsed.map, parsed.agents, 8)
     settings = {"layout": "lean", "num_threads": 1, "copy": False, **RULES}
     cases = {}
@@ -95,7 +160,8 @@ def main() -> None:
                 f"{name}{words}: {1.0 / took:,.0f} scene-steps/s, {rows / took:,.0f} rows/s, "
                 f"{agents / took:,.0f} agent-steps/s"
             )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -351,3 +351,16 @@ def test_pictures_are_timed_by_stage() -> None:
         assert all(float(cell) > 0.0 for cell in row[4:5] + row[8:9])
         assert float(row[1]) <= float(row[2])
     assert [row[-1] for row in rows[1:]] == ["21,168", "28,224", "43,200"]
+
+
+@pytest.mark.slow
+def test_memory_stays_flat_while_scenes_are_streamed() -> None:
+    """A short soak; `--soak 5000` is the long one."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    words = ["--soak", "200", "--agents", "4", "--window", "4", "--worlds", "4", "--steps", "12"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "scenes.py"), *words],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    assert len(done.stdout.splitlines()) == 11 and "over the last half" in done.stdout
