@@ -198,12 +198,12 @@ def _figures(one: Driven, known: dict[str, Road]) -> Figures:
     ego, road = one.scene.ego, _road_of(one.scene, known)
     routes = logged_routes(one.log, [ego])
     given: dict[str, Any] = {"dt": one.scene.dt, "log": one.log, "road": road, "routes": routes}
-    metrics = compute(WAYMAX, one.simulated, **given)
-    row = {name: float(metrics[name].above(0.0).agents([ego]).most().value[0]) for name in SHARES}
+    metrics = compute(WAYMAX, one.simulated, agents=[ego], **given)
+    row = {name: float(metrics[name].above(0.0).most().value[0]) for name in SHARES}
     row["collision_or_departure"] = max(row["overlap"], row["offroad"])
-    apart = metrics["log_divergence"].agents([ego])
+    apart = metrics["log_divergence"]
     row["ade"], row["fde"] = (float(m.value[0]) for m in (apart.by_agent(), apart.last()))
-    row["progression"] = float(metrics["progression"].agents([ego]).last().value[0])
+    row["progression"] = float(metrics["progression"].last().value[0])
     row["nuplan_score"] = float(nuplan_score(one.simulated, **given)["score"].value[ego])
     return Figures(row, outcomes(one.simulated, **given))
 
