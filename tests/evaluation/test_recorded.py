@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,19 @@ def test_tracks_come_in_the_order_of_the_agents(scenes):
         assert np.allclose(one.simulated.x[others], one.log.x[others], atol=1e-3)
         assert np.allclose(one.simulated.y[:, 0], one.log.y[:, 0], atol=1e-3)
         assert np.hypot(*(one.simulated.x - one.log.x, one.simulated.y - one.log.y))[scene.ego, -1]
+
+
+def test_an_expert_that_leaves_early_is_measured_until_then(scenes):
+    tracks = scenes[0].tracks
+    valid = tracks.valid.copy()
+    valid[scenes[0].ego, 25:] = False
+    scene = replace(scenes[0], tracks=replace(tracks, valid=valid))
+    policy = policies.load("constant")
+    expert = policies.Candidate(EXPERT, policy.act, settings={"driver": "replay"})
+    one = drive(expert, [scene, *scenes[1:]])[0]
+    seen = one.simulated.valid[scene.ego]
+    assert seen[:20].all() and not seen[21:].any()
+    assert evaluate_scenes([EXPERT], [scene])[EXPERT]["ade"] < 1e-3
 
 
 def test_an_ego_without_a_record_is_stood_in_for(scenes):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.loading import windows
-from selfdrive_env.envs.scenes.poses import Poses, poses_of
+from selfdrive_env.envs.scenes.poses import poses_of
 from selfdrive_env.envs.scenes.situations import map_of
 from selfdrive_env.envs.scenes.tables import order_of
 from selfdrive_env.evaluation.policies import Candidate, fitting_layout, load
@@ -113,10 +113,14 @@ def _drive_some(
         **RULES, **policy.settings,
     )  # fmt: skip
     observations, _ = envs.reset(seed=seed)
-    frames = [_poses(envs)]
+    frames, over = [poses_of(envs.engine)], np.zeros(len(scenes), np.bool_)
     for _ in range(int(envs.engine.scenes.horizon.max())):
-        observations = envs.step(policy.act(observations))[0]
-        frames.append(_poses(envs))
+        observations, _, terminated, truncated, _ = envs.step(policy.act(observations))
+        ends, poses = terminated | truncated, poses_of(envs.engine)
+        poses.there[ends, 0] = True  # who learns leaves with the last moment, and is where it was
+        poses.there[over] = False
+        frames.append(poses)
+        over |= ends
     envs.close()
     stacked = [np.stack(column, 2) for column in zip(*frames, strict=True)]
     return [_driven(scene, [one[world] for one in stacked]) for world, scene in enumerate(scenes)]
@@ -145,13 +149,6 @@ def with_recorded_ego(scene: Scene) -> Scene:
     if ego >= 0:
         scene = scene.without(scene.agents[ego].id)
     return scene.with_ego(best)
-
-
-def _poses(envs: ScenesVectorEnv) -> Poses:
-    """Returns x, y, z, heading, velocity and presence of all agents, each [world, agent]."""
-    poses = poses_of(envs.engine)
-    poses.there[:, 0] = True  # who learns leaves with the last moment, and is where it was
-    return poses
 
 
 def _driven(scene: Scene, columns: Sequence[NDArray[Any]]) -> Driven:
