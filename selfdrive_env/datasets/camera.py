@@ -40,6 +40,9 @@ WORLDS, AGENTS, PICKED = 4, 24, 5
 CALM, BETWEEN = 40, 10
 """Steps before the first pictures, in which traffic spreads, and between two moments."""
 
+SPECK = 0.001
+"""Who covers less than this share of a picture counts as not seen when agents are picked."""
+
 DT = 0.2
 """Length of a step [s]."""
 
@@ -228,13 +231,14 @@ def _environment(plan: Plan, map_name: str) -> tuple[DrivingVectorEnv, Any]:
 
 
 def _picked(envs: DrivingVectorEnv, random: np.random.Generator) -> list[tuple[int, int]]:
-    """Returns agents to show: those who see others before those who see none."""
-    status, box = envs.engine.agents.status, _shots(envs).box
+    """Returns agents to show: those who see others, not as specks only, before the rest."""
+    status, shots = envs.engine.agents.status, _shots(envs)
+    clear = shots.box[:, :, BOX_VISIBLE] >= SPECK * shots.kind[0].size
     found = []
     for world in range(WORLDS):
         here = np.flatnonzero(status[world] != ABSENT)
         rows = world * AGENTS + here
-        alone = box[rows, :, BOX_VISIBLE].sum(axis=1) == 0
+        alone = ~clear[rows].any(axis=1)
         order = np.lexsort([random.random(len(here)), alone])
         found += [(world, int(agent)) for agent in here[order[:PICKED]]]
     return found
