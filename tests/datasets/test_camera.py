@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,28 @@ def test_a_folder_of_something_else_is_refused(folder: Path, tmp_path: Path) -> 
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is not empty and holds no data set"):
         make(Plan(number=20, **PLAN), tmp_path)
+
+
+def test_agents_who_see_others_clearly_are_picked_before_those_who_see_specks() -> None:
+    from selfdrive_env.state.camera.shots import BOX_COLUMNS, BOX_VISIBLE
+    from selfdrive_env.state.world import ABSENT as GONE
+
+    status = np.full((camera.WORLDS, camera.AGENTS), GONE + 1)
+    status[0, 3] = GONE
+    box = np.zeros((status.size, camera.AGENTS, BOX_COLUMNS), np.int32)
+    box[:, 0, BOX_VISIBLE] = 57  # of 57,600 pixels: a speck
+    clear = {(0, 3), (0, 7), (0, 20), (2, 5)}
+    for world, agent in clear:
+        box[world * camera.AGENTS + agent, 1, BOX_VISIBLE] = 58
+    shots = SimpleNamespace(box=box, kind=np.zeros((status.size, 180, 320), np.uint8))
+    engine = SimpleNamespace(
+        agents=SimpleNamespace(status=status),
+        views={camera.VIEW: SimpleNamespace(parts={"shots": shots})},
+    )
+    found = camera._picked(SimpleNamespace(engine=engine), np.random.default_rng(0))  # type: ignore[arg-type]
+    assert [world for world, _ in found] == [0] * 5 + [1] * 5 + [2] * 5 + [3] * 5
+    assert set(found[:2]) == {(0, 7), (0, 20)} and found[10] == (2, 5)
+    assert len(set(found)) == 20 and (0, 3) not in found
 
 
 def test_lanes_are_told_where_they_cross_the_middles_of_rows() -> None:
