@@ -359,7 +359,8 @@ def _card(plan: Plan, images: list[Any], boxes: list[dict[str, Any]], lines: lis
             " (length, width, height) and `yaw` come beside it. Images carry the pose of their "
             "camera and its motion in the step after.",
             "`lanes.jsonl` is TuSimple: a line a picture, boundaries from left to right, -2 where "
-            "one is not seen; `order` -0.5 and 0.5 are those of the ego's lane.",
+            "one is not seen, or within junctions, where none is painted; `order` -0.5 and 0.5 are "
+            "those of the ego's lane.",
             "",
             "Roads, bodies and light are drawn, not photographed: there are no buildings, trees or "
             "shadows of these.",

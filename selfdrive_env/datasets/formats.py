@@ -83,10 +83,13 @@ def lane_line(
     Returns:
         `lanes`, `h_samples` and `raw_file`, and beside them the `order` of each boundary: -0.5 and
         0.5 are those of the ego's lane. `centres` are the middles of lanes, `centre_order` theirs.
+        Boundaries are left out within junctions, where nothing is painted; centres are not.
     """
     rows = sample_rows(height)
     out: dict[str, Any] = {"lanes": [], "order": [], "centres": [], "centre_order": []}
     for lane in lanes:
+        if lane.kind == "boundary":
+            lane = lane._replace(shown=lane.shown & ~lane.junction)
         places = columns_at(lane, rows, width)
         if (places == ABSENT).all():
             continue

@@ -131,6 +131,9 @@ class LaneLabel(NamedTuple):
     shown: NDArray[np.bool_]
     """Which of the points lie in the picture and not behind something, [P]."""
 
+    junction: NDArray[np.bool_]
+    """Which of the points lie within a junction, where no line is painted, [P]."""
+
 
 def pose_of(engine: Any, camera: Camera, world: int, agent: int) -> CameraPose:
     """Returns where the camera of an agent is.
@@ -310,19 +313,23 @@ def lanes_of(
             places[order] = lane
     found = []
     for order in sorted(places):
-        centre, left, right = _lines(lanes, places[order], s)
+        centre, left, right, junction = _lines(lanes, places[order], s)
         if len(centre) < 2:
             continue
         lines = [("boundary", order - 0.5, left), ("centre", float(order), centre)]
         if order == max(places):
             lines.append(("boundary", order + 0.5, right))
-        found += [_label(pose, depth, kind, place, line) for kind, place, line in lines]
+        found += [_label(pose, depth, kind, place, line, junction) for kind, place, line in lines]
     return [one for one in found if one.shown.any()]
 
 
-def _lines(lanes: Any, lane: int, s: float) -> tuple[F64, F64, F64]:
-    """Returns centre and boundaries of a lane and what follows it, [P, 3] each [m]."""
+def _lines(lanes: Any, lane: int, s: float) -> tuple[F64, F64, F64, NDArray[np.bool_]]:
+    """Returns centre and boundaries of a lane and what follows it, [P, 3] each [m].
+
+    The last are the points that lie within junctions, [P].
+    """
     rows: list[NDArray[np.float32]] = []
+    junction: list[NDArray[np.bool_]] = []
     left_over, first, seen = LANE_REACH + LANE_BACK, s - LANE_BACK, set[int]()
     while left_over > 0.0 and lane not in seen:
         seen.add(lane)
@@ -332,6 +339,7 @@ def _lines(lanes: Any, lane: int, s: float) -> tuple[F64, F64, F64]:
         part = part[ends > first]
         part = part[: max(1, int(np.ceil(left_over)))]
         rows.append(part)
+        junction.append(np.full(len(part), lanes.junction[lane] >= 0))
         left_over -= float(part[:, SEG_LENGTH].sum())
         first = 0.0
         nexts = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
@@ -343,11 +351,16 @@ def _lines(lanes: Any, lane: int, s: float) -> tuple[F64, F64, F64]:
     out = []
     for offset in (0.0, row[:, SEG_LEFT], -row[:, SEG_RIGHT]):
         out.append(np.stack([x - offset * row[:, SEG_SIN], y + offset * row[:, SEG_COS], z], 1))
-    return out[0], out[1], out[2]
+    return out[0], out[1], out[2], np.concatenate(junction)
 
 
 def _label(
-    pose: CameraPose, depth: NDArray[np.float32], kind: str, order: float, line: F64
+    pose: CameraPose,
+    depth: NDArray[np.float32],
+    kind: str,
+    order: float,
+    line: F64,
+    junction: NDArray[np.bool_],
 ) -> LaneLabel:
     """Returns a line of the world as the picture has it."""
     points, away = project(pose, line)
@@ -357,7 +370,7 @@ def _label(
     shown = (i >= 0) & (i < pose.width) & (j >= 0) & (j < pose.height)
     behind = depth[j.clip(0, pose.height - 1), i.clip(0, pose.width - 1)]
     hidden = away > behind + np.maximum(HIDDEN, HIDDEN_SHARE * away)
-    return LaneLabel(kind, order, points, away, shown & ~hidden)
+    return LaneLabel(kind, order, points, away, shown & ~hidden, junction[ahead])
 
 
 def motion_between(before: CameraPose, after: CameraPose) -> tuple[F64, F64]:

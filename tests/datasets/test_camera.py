@@ -103,7 +103,8 @@ def test_lanes_are_told_where_they_cross_the_middles_of_rows() -> None:
     assert rows[0] == 19 and rows[-1] == 35
     v = np.array([40.0, 30.0, 20.0])
     points = np.stack([10.0 + v, v], axis=1)
-    line = LaneLabel("boundary", 0.5, points, np.array([2.0, 4.0, 8.0]), np.ones(3, bool))
+    depth, shown = np.array([2.0, 4.0, 8.0]), np.ones(3, bool)
+    line = LaneLabel("boundary", 0.5, points, depth, shown, ~shown)
     found = columns_at(line, rows, 44)
     assert found[0] == ABSENT  # above its end
     assert found[5] == pytest.approx(rows[5] + 0.5 + 10.0)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
+from selfdrive_env.datasets.formats import ABSENT, lane_line
 from selfdrive_env.images.labels import boxes_of, lanes_of, motion_between, project
+from selfdrive_env.maps import RoadNetwork
+from selfdrive_env.maps.compile.compiled_map import compile_map
+from selfdrive_env.maps.road_network import Junction
 from selfdrive_env.state.camera.scenery import ImageClass
 from tests.kernels.conftest import put, segment_of
 from tests.kernels.images.camera.conftest import build, place, pose, redraw, straight_road
+from tests.maps.conftest import connect, strip
 
 
 def test_lanes_come_from_left_to_right_and_lie_on_the_paint() -> None:
@@ -41,6 +48,31 @@ def test_a_lane_ends_where_a_body_hides_it() -> None:
     after = next(one for one in hidden if one.order == 0.0)
     assert before.depth[before.shown].max() > 80.0
     assert after.depth[after.shown].max() < 12.0
+
+
+def test_boundaries_are_left_out_of_a_data_set_within_junctions() -> None:
+    ends = [0, 110, 125, 400]
+    lanes = [strip(str(a), [[a, 0, 0], [b, 0, 0]]) for a, b in pairwise(ends)]
+    connect(lanes, (0, 1), (1, 2))
+    lanes[1].junction = 0
+    network = RoadNetwork("crossing", lanes, [Junction("crossing", lanes=[1])])
+    engine = build(compile_map(network), view={"size": (90, 160)})
+    camera = pose(engine)
+    found = lanes_of(engine, camera, 0, 0, redraw(engine).depth[0])
+    for one in found:
+        within = one.depth + camera.place[0]
+        assert (one.junction == (within > 109.9) & (within < 124.9)).all()
+
+    line = lane_line(found, 160, 90, "one.png")
+    assert line is not None and line["order"] == [-0.5, 0.5] and line["centre_order"] == [0.0]
+    rows = np.array(line["h_samples"])
+    away = camera.place[0] + camera.focal * camera.place[2] / (rows + 0.5 - 45.0)
+    for columns in line["lanes"]:
+        gone = np.array(columns) == ABSENT
+        assert gone[(away > 112.0) & (away < 123.0)].all()
+        assert not gone[(away > 125.5) & (away < 180.0)].any()
+        assert not gone[(away > 105.0) & (away < 110.0)].any()
+    assert ABSENT not in np.array(line["centres"])[:, (away > 105.0) & (away < 180.0)]
 
 
 def test_a_box_in_space_is_where_its_body_is() -> None:
