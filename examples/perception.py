@@ -46,7 +46,7 @@ CELL = 8  # [pixels]
 DOWN, ACROSS = -(-HEIGHT // CELL), WIDTH // CELL
 TOP, PER_CELL = int(ROWS[0]) // CELL, CELL // 2  # first row of cells with lanes, rows in each
 RATE, SCORE = 2e-3, 0.4  # of learning; from which on a box is drawn
-LOSSES = ("middles", "boxes", "lanes", "columns")
+LOSSES = {"middles": 1.0, "boxes": 3.0, "lanes": 1.0, "columns": 1.0}  # their weights
 COLOURS = ("yellow", "cyan", "lime", "orange", "deepskyblue", "magenta", "tomato", "gold")
 
 
@@ -227,7 +227,7 @@ def train(options: argparse.Namespace, frames: list[Frame], unseen: list[Frame])
             network.train()
             losses = losses_of(network, *batch_at(frames, step, options.batch, options.seed))
             optimiser.zero_grad()
-            losses.sum().backward()
+            (losses @ torch.tensor(list(LOSSES.values()))).backward()
             nn.utils.clip_grad_norm_(network.parameters(), 10.0)
             optimiser.step()
             recent.append(losses.detach())
