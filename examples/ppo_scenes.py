@@ -37,8 +37,17 @@ DRIVERS = ("expert", "constant", "idm", "selfplay")
 SETTINGS = dict(
     layout="lean",
     preset="eval",
-    # Ten times a second: what is paid for a step or a metre is what matters within eight seconds.
-    reward={"progress": 0.1, "goal": 3.0, "comfort": 0.002, "overspeed": 0.05},
+    on_goal="new_route",
+    # Besides what driving pays: metres from where the recorded driver was at the same moment cost.
+    reward={
+        "progress": 0.1,
+        "goal": 1.0,
+        "collision": 10.0,
+        "offroad": 10.0,
+        "comfort": 0.002,
+        "overspeed": 0.05,
+        "log_divergence": 0.02,
+    },
 )
 
 
