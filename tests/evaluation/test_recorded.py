@@ -109,7 +109,7 @@ def test_a_folder_goes_through_some_scenes_at_a_time(scenes, tmp_path, monkeypat
 
 def scenes_in_memory():
     gc.collect()
-    return sum(isinstance(one, Scene) for one in gc.get_objects())
+    return sum(type(one) is Scene for one in gc.get_objects())
 
 
 def test_the_command_prints_one_row_a_policy(scenes, tmp_path, capsys):
