@@ -5,8 +5,8 @@
 
 Scenes of 9 s are recorded of IDM traffic, then driven: constant actions, others replayed, nothing
 ends a scene but its end. Every round drives each case for one scene's length, in turn; processor
-time, medians. "with metrics" adds Waymax's seven of all agents over the same steps, road and
-routes made before.
+time, medians. "with metrics" adds Waymax's seven over the same steps, of the ego or of all agents; road and
+routes were made before.
 
 With --soak so many scenes are streamed, from the files of a folder or from recordings of its own on
 three maps, and the memory of the process is told at every tenth: it must not grow in the last half.
@@ -30,6 +30,7 @@ from selfdrive_env.commands.bench import processor
 from selfdrive_env.envs.make import make_self_play
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.recording import record
+from selfdrive_env.envs.scenes.tables import learners_of
 from selfdrive_env.maps import load
 from selfdrive_env.metrics import WAYMAX, compute, logged_routes, road_of_network
 from selfdrive_env.scenes import Scene
@@ -123,7 +124,7 @@ def main() -> int:
     for learners, worlds in (("ego", parsed.worlds), ("all", parsed.worlds // 2)):
         rows = worlds
         if learners == "all":
-            rows *= max(int(scene.present.sum()) for scene in scenes)
+            rows *= max(len(learners_of(scene, learners)) for scene in scenes)
         envs = ScenesVectorEnv(rows, scene=scenes, learners=learners, **settings)
         envs.reset(seed=0)
         cases[learners] = envs, np.full(rows, 7), worlds
@@ -135,12 +136,15 @@ def main() -> int:
         for _ in range(STEPS):
             envs.step(actions)
 
-    def measure() -> None:
+    def measure(all_agents: bool) -> None:
         for scene, route in zip(scenes, routes, strict=True):
-            compute(WAYMAX, scene.tracks, dt=0.1, log=scene.tracks, road=road, routes=route)
+            agents = None if all_agents else [scene.ego]
+            given = {"log": scene.tracks, "road": road, "routes": route}
+            compute(WAYMAX, scene.tracks, dt=0.1, agents=agents, **given)
 
     work: dict[str, Callable[[], None]] = {name: lambda name=name: drive(name) for name in cases}
-    work["metrics"] = measure
+    work["metrics"] = lambda: measure(True)
+    work["metrics of the ego"] = lambda: measure(False)
     times: dict[str, list[float]] = {name: [] for name in work}
     for number in range(parsed.rounds + 1):  # the first round compiles
         for name, one in work.items():
@@ -149,13 +153,17 @@ def main() -> int:
                 times[name].append(took)
 
     agents = float(np.mean([len(scene.agents) for scene in scenes]))
-    each = statistics.median(times["metrics"]) / (len(scenes) * STEPS)
+    each, of_ego = (
+        statistics.median(times[name]) / (len(scenes) * STEPS)
+        for name in ("metrics", "metrics of the ego")
+    )
     print(f"{parsed.map}, scenes of {agents:.0f} agents, layout lean, one core of {processor()}")
     print(f"metrics: {agents / each:,.0f} agent-steps/s")
     for name, (envs, _, worlds) in cases.items():
         step = statistics.median(times[name]) / (worlds * STEPS)
         rows = envs.rows_per_world
-        for words, took in (("", step), (" with metrics", step + each)):
+        measured = step + (of_ego if name == "ego" else each)
+        for words, took in (("", step), (" with metrics", measured)):
             print(
                 f"{name}{words}: {1.0 / took:,.0f} scene-steps/s, {rows / took:,.0f} rows/s, "
                 f"{agents / took:,.0f} agent-steps/s"
