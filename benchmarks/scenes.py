@@ -5,8 +5,8 @@
 
 Scenes of 9 s are recorded of IDM traffic, then driven: constant actions, others replayed, nothing
 ends a scene but its end. Every round drives each case for one scene's length, in turn; processor
-time, medians. "with metrics" adds Waymax's seven over the same steps, of the ego or of all; road and
-routes were made before.
+time, medians. "with metrics" adds Waymax's seven over the same steps, of the ego or of all;
+road and routes were made before.
 
 With --soak so many scenes are streamed, from the files of a folder or from recordings of its own on
 three maps, and the memory of the process is told at every tenth: it must not grow in the last half.
