@@ -5,6 +5,8 @@ Compiled code and Numba's CUDA simulator do not run in one process.
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -138,6 +140,22 @@ def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[st
     out |= {f"state {name}": value for name, value in env.get_state().items()}
     env.close()
     return out
+
+
+def compiled(module: str, *words: str) -> None:
+    """Runs a module of this folder in a process of its own, without the simulator."""
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
+    done = subprocess.run(
+        [sys.executable, "-m", f"tests.engine.{module}", *words],
+        cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, values in wanted.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 if __name__ == "__main__":

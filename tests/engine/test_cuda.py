@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
-from tests.engine.device_rollouts import BASE, CASES, ROWS, host, rollout
+from tests.engine.device_rollouts import BASE, CASES, ROWS, assert_equal, compiled, host, rollout
 
 pytestmark = [
     pytest.mark.cudasim,
@@ -30,20 +25,9 @@ def on_device(**settings):
 def on_cpu(case, folder):
     """What the compiled kernels give, from a process of its own."""
     path = folder / "cpu.npz"
-    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.device_rollouts", case, str(path)],
-        cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    compiled("device_rollouts", case, str(path))
     with np.load(path) as stored:
         return dict(stored)
-
-
-def assert_equal(found, wanted):
-    assert found.keys() == wanted.keys()
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
 from selfdrive_env.scenes import Agent, Scene
-from tests.engine.device_rollouts import host
+from tests.engine.device_rollouts import assert_equal, compiled, host
 from tests.engine.device_scenes import CASES, STEPS, make, rollout
 
 pytestmark = [
@@ -26,24 +21,13 @@ pytestmark = [
 def folder(tmp_path_factory):
     """Recorded scenes, and what the compiled kernels make of them: from a process of its own."""
     folder = tmp_path_factory.mktemp("scenes")
-    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.device_scenes", str(folder)],
-        cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    compiled("device_scenes", str(folder))
     return folder
 
 
 def on_cpu(case, folder):
     with np.load(folder / f"{list(CASES).index(case)}.npz") as stored:
         return dict(stored)
-
-
-def assert_equal(found, wanted):
-    assert found.keys() == wanted.keys()
-    for name, values in wanted.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 @pytest.mark.parametrize("case", CASES)
