@@ -117,6 +117,7 @@ MAP_FAMILIES = {
     "roundabouts": "mini, one-lane and two-lane roundabouts",
     "grid": "straight streets, one-way pairs, lights and stop signs",
     "hills": "slopes, crests, bends and a bridge",
+    "boulevards": "medians, turn lanes, arms shifted sideways at junctions",
 }
 """Maps by seed, "city:17": family -> what its maps are like."""
 

@@ -135,6 +135,20 @@ URBAN: dict[str, Family] = {
         ),
         crossings=0.8,
     ),
+    "boulevards": Family(
+        Lattice((3, 5), (3, 4), (110.0, 170.0), 10.0, (0.0, 0.8), (-0.25, 0.25), (0.0, 0.2), (2, 2)),
+        {"none": 0.3, "across": 0.25, "tripod": 0.1, "cross": 0.1, "dead_end": 0.25},
+        (7.3, 13.0),
+        style=Style(
+            at_main={"signals": 0.6, "roundabout": 0.05, **{k: 0.35 * v for k, v in _SIGNS.items()}},
+            among_equals=_EQUALS,
+            double=0.85,
+            median=0.85,
+            medians=(0.6, 4.5),
+            pockets=0.5,
+            offsets=(0.0, 1.3, 2.4),
+        ),
+    ),
 }
 """Families without motorways."""
 
@@ -200,7 +214,7 @@ def family_of(family: str, seed: int) -> Family | None:
         return URBAN[family]
     draws = Draws(f"{family}:{seed}")
     chosen, mixed = draws.by_share(MIXTURE), draws.chance(MIXED)
-    other = draws.one_of(tuple(URBAN))
+    other = draws.one_of([one for one in URBAN if one in MIXTURE])
     if chosen == "motorway":
         return None
     return replace(URBAN[chosen], style=URBAN[other].style) if mixed else URBAN[chosen]

@@ -13,6 +13,9 @@ from selfdrive_env.maps.towns.centre_lines import pose_at
 
 STRAIGHT = math.radians(25.0)
 ODD = math.radians(15.0)
+ASIDE = 1.0
+"""A street that ends so far beside the middle of a junction is shifted there [m]."""
+
 STAGGER = 75.0
 """Two T junctions with stems on opposite sides no farther apart than this are staggered [m]."""
 
@@ -56,6 +59,12 @@ def count_plan(plan: Plan) -> Counter[str]:
         odd = [abs(a - b) for a, b in zip(gaps_of(headings), right, strict=True)]
         found["odd angles"] += len(headings) > 2 and max(odd) > ODD
     found["staggered"] += count_staggered(plan, shapes)
+    found["end aside"] += sum(
+        math.hypot(pose.x - plan.nodes[key].x, pose.y - plan.nodes[key].y) > ASIDE
+        for street in plan.streets
+        for key, s in ((street.start, 0.0), (street.end, street.line.length))
+        for pose in [pose_at(street.line, s)]
+    )
     found["kerb below 4.5 m"] += sum(
         node.kerb < 4.5 for node in plan.nodes if node.control not in ("loop", "roundabout")
     )

@@ -53,6 +53,10 @@ SHARES: dict[str, dict[str, float]] = {
         **{"slope above 3 %": 0.9, "crest or dip": 0.9, "two levels": 0.5, "clothoid": 0.9},
         **{"limit 70": 0.1, "limit 100": 0.15, "stop": 0.7, "signals": 0.5, "loop": 0.5},
     },
+    "boulevards": {
+        **{"median": 0.55, "end aside": 0.9, "turn lane": 0.8, "T": 0.9, "X": 0.7, "loop": 0.5},
+        **{"signals": 0.8, "lane ends": 0.2, "odd angles": 0.3, "crosswalk": 0.8},
+    },
 }
 """Share of many maps of a family on which something occurs, at least."""
 

@@ -17,6 +17,8 @@ from selfdrive_env.maps.procedural import FAMILIES, generate
 DIGESTS = {
     "city:0": "136ba0885cc447ea",
     "city:1": "6e27614e0b1c669e",
+    "boulevards:0": "e2676493b7e95037",
+    "boulevards:2": "18537cc825d7c378",
     "grid:0": "bb2b818b6ddde711",
     "grid:7": "465ffb7fee015f66",
     "hills:0": "3262eabe60d682b0",

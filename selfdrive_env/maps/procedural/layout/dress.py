@@ -112,6 +112,9 @@ class Style:
     median: float = 0.25
     """Share of maps whose main roads of two lanes each way have one."""
 
+    medians: Range = (1.5, 3.5)
+    """Their width [m]."""
+
     unmarked: float = 0.5
     """Share of local streets without paint between the directions."""
 
@@ -135,6 +138,9 @@ class Style:
 
     rural_limits: tuple[float, ...] = ()
     """... and has one of these limits [m/s]."""
+
+    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """How far streets end beside the middle of junctions at most, by rank [m]."""
 
 
 @dataclass(slots=True)
@@ -242,7 +248,7 @@ def strongly_connected(sketch: Sketch) -> bool:
 def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
     """Returns what each street is made of, without turn lanes."""
     double, median = draws.chance(style.double), draws.chance(style.median)
-    median_width = draws.within((1.5, 3.5))
+    median_width = draws.within(style.medians)
     common = [draws.within(bounds) for bounds in style.widths]
     bicycle, parking = draws.chance(0.6), draws.within((1.9, 2.3))
     out = []
@@ -253,7 +259,7 @@ def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
         least = LEAST_RADII[edge.rank]
         radii = [max(factor * draws.within(style.radii), 1.1 * least) for _ in edge.via]
         spiral = draws.within((0.3, 1.2))
-        line = line_through(sketch.path(number), radii, spiral, LEAD)
+        line = line_through(_path(draws, sketch, style, number), radii, spiral, LEAD)
         if float(np.max(np.abs(line.curvature))) > 1.0 / least:
             raise Unfit("bends are too tight")
         width = common[edge.rank] if draws.chance(0.7) else draws.within(style.widths[edge.rank])
@@ -287,6 +293,20 @@ def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
             )
         out.append(_Draft(number, line, profile, limit))
     return out
+
+
+def _path(draws: Draws, sketch: Sketch, style: Style, number: int) -> list[tuple[float, float]]:
+    """Returns the corners of a street, its ends shifted to the side of where it meets others."""
+    path, edge = sketch.path(number), sketch.edge(number)
+    most = style.offsets[edge.rank]
+    if most == 0.0:
+        return path
+    for place, point in ((0, edge.start), (-1, edge.end)):
+        heading, aside = sketch.heading(number, point), draws.within((-most, most))
+        if len(sketch.at(point)) > 2:
+            x, y = path[place]
+            path[place] = (x - aside * math.sin(heading), y + aside * math.cos(heading))
+    return path
 
 
 def _nodes(draws: Draws, sketch: Sketch, style: Style, drafts: list[_Draft]) -> list[Node]:

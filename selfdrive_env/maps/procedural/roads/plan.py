@@ -28,7 +28,7 @@ from selfdrive_env.maps.procedural.roads.streets import (
     width_at,
 )
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.maps.towns.centre_lines import pose_at
+from selfdrive_env.maps.towns.centre_lines import Pose, pose_at
 
 __all__ = ["Node", "Plan", "build", "build_node", "mouths", "rounded"]
 
@@ -91,12 +91,14 @@ def mouths(plan: Plan) -> list[tuple[float, float]]:
         for end, key in ((0, street.start), (1, street.end)):
             pose = pose_at(street.line, street.line.length if end else 0.0)
             heading = pose.heading + (math.pi if end else 0.0)
+            aside = _aside(plan.nodes[key], pose, heading)
             section = street.sections[-end]
             shift = middle_at(section, end)
             right = width_at(section.forward, end)[1] - shift
             left = width_at(section.backward, end)[1] + shift
             # Seen from the node, the right side is that of the lanes that leave it.
             sides = (left, right) if end == 0 else (right, left)
+            sides = (sides[0] + aside, sides[1] - aside)
             ends.setdefault(key, []).append((heading % (2.0 * math.pi), number, end, *sides))
     out = [[0.0, 0.0] for _ in plan.streets]
     for key, arms in ends.items():
@@ -105,6 +107,13 @@ def mouths(plan: Plan) -> list[tuple[float, float]]:
         for (_, number, end, *_), reach in zip(arms, _reaches(node, arms), strict=True):
             out[number][end] = reach
     return [(first, last) for first, last in out]
+
+
+def _aside(node: Node, pose: Pose, heading: float) -> float:
+    """Returns how far to the left of a node, seen from it, a street ends [m]."""
+    dx, dy = pose.x - node.x, pose.y - node.y
+    aside = dy * math.cos(heading) - dx * math.sin(heading)
+    return aside if abs(aside) > RESOLUTION else 0.0
 
 
 def _reaches(node: Node, arms: list[tuple[float, int, int, float, float]]) -> list[float]:
