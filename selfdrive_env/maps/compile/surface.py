@@ -74,12 +74,12 @@ def build_surfaces(network: RoadNetwork, strips: Strips, layers: Layers) -> list
         polygons = whole.copy()
         for lane, parts in pieces.items():
             polygons[lane] = shapely.union_all([g for g, own in parts if own < 0 or own == layer])
-        junctions = _junction_areas(network, strips, polygons)
+        junctions, mouths = _junction_areas(network, strips, polygons)
         absent = np.zeros(len(polygons), bool)
         for lane in cut:
             absent[lane] = _ends_removed(lane, strips, layers, layer)
         kept = joints[~absent[joint_lane].any(axis=1)] if len(joints) else joints
-        out.append(_closed(np.concatenate([polygons, junctions, kept])))
+        out.append(_closed(np.concatenate([polygons, junctions, kept]), mouths))
     return out
 
 
@@ -205,12 +205,14 @@ def _ends_removed(lane: int, strips: Strips, layers: Layers, layer: int) -> bool
     return bool(((ends >= 0) & (ends != layer)).any())
 
 
-def _junction_areas(network: RoadNetwork, strips: Strips, polygons: Geometries) -> Geometries:
-    """Returns what the junctions add to their lanes: enclosed holes and narrow gaps."""
+def _junction_areas(
+    network: RoadNetwork, strips: Strips, polygons: Geometries
+) -> tuple[Geometries, Geometries]:
+    """Returns what junctions add to their lanes: enclosed holes and narrow gaps; and these gaps."""
     import shapely
 
     junction = np.array([network.lanes[i].junction for i in strips.network_lane])
-    out = []
+    out, between = [], []
     for j in np.unique(junction[junction >= 0]):
         if network.junctions[j].kind != "default":
             continue
@@ -221,7 +223,8 @@ def _junction_areas(network: RoadNetwork, strips: Strips, polygons: Geometries) 
         # Round corners of the buffer leave shreds along the outline: only real gaps are wide.
         gaps = gaps[shapely.area(gaps) > 0.05 * np.maximum(shapely.length(gaps), 1.0)]
         out.append(shapely.union_all([filled, *_filled_each(gaps)]))
-    return np.array(out, dtype=object)
+        between += list(gaps)
+    return np.array(out, dtype=object), np.array(between, dtype=object)
 
 
 def _filled_each(polygons: Geometries) -> list[Any]:
@@ -231,8 +234,8 @@ def _filled_each(polygons: Geometries) -> list[Any]:
     return list(shapely.buffer(polygons, TOLERANCE, join_style="mitre"))
 
 
-def _filled(area: Any, largest: float) -> Any:
-    """Returns the area without its holes smaller than `largest` [m^2]."""
+def _filled(area: Any, largest: float, mouths: Geometries | None = None) -> Any:
+    """Returns the area without its holes smaller than `largest` [m^2] or within one of `mouths`."""
     import shapely
 
     parts = shapely.get_parts(area)
@@ -241,17 +244,25 @@ def _filled(area: Any, largest: float) -> Any:
     for part in parts:
         holes = shapely.get_rings(part)[1:]
         if len(holes):
-            size = shapely.area(shapely.polygons(holes))
-            part = shapely.Polygon(part.exterior, holes[size >= largest])
+            polygons = shapely.polygons(holes)
+            kept = shapely.area(polygons) >= largest
+            if mouths is not None and len(mouths):
+                kept[shapely.STRtree(polygons).query(mouths, predicate="contains")[1]] = False
+            part = shapely.Polygon(part.exterior, holes[kept])
         out.append(part)
     return shapely.union_all(out)
 
 
-def _closed(geometries: Geometries) -> Any:
-    """Returns the union with narrow gaps and small holes closed and its outline thinned out."""
+def _closed(geometries: Geometries, gaps: Geometries) -> Any:
+    """Returns the union with narrow gaps and small holes closed and its outline thinned out.
+
+    Closed gaps of junctions end in a hollow arc. Where a lane between the directions ends there, one
+    to turn left from in either, arc and lane enclose a hole that is part of the road.
+    """
     import shapely
 
     area = shapely.union_all(geometries, grid_size=1e-4)
     grown = shapely.buffer(area, GAP, join_style="mitre", mitre_limit=5.0)
     area = shapely.buffer(grown, -GAP, join_style="mitre", mitre_limit=5.0)
-    return shapely.simplify(_filled(area, SMALLEST_HOLE), TOLERANCE)
+    mouths = shapely.buffer(gaps, JUNCTION_GAP)
+    return shapely.simplify(_filled(area, SMALLEST_HOLE, mouths), TOLERANCE)

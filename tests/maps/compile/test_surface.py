@@ -171,8 +171,7 @@ def test_holes_of_junctions_are_filled(fork):
     assert len(shapely.get_rings(surface_polygons(fork)[0])) == 2
 
 
-@pytest.mark.parametrize(("gap", "paved"), [(3.6, True), (4.4, False)])
-def test_gaps_between_the_directions_of_a_street_are_paved_in_junctions(gap, paved):
+def two_directions(gap: float) -> RoadNetwork:
     """Two one-way streets with a median, of which the middle thirds lie in a junction."""
     lanes = []
     for number, (y, ends) in enumerate([(0.0, (0, 30, 60, 90)), (gap + 3.5, (90, 60, 30, 0))]):
@@ -181,11 +180,28 @@ def test_gaps_between_the_directions_of_a_street_are_paved_in_junctions(gap, pav
             lane.junction = 0 if place == 1 else -1
             lanes.append(lane)
     connect(lanes, (0, 1), (1, 2), (3, 4), (4, 5))
-    network = RoadNetwork("medians", lanes, junctions=[Junction("j", "default")])
-    (area,) = surface_polygons(network)
+    return RoadNetwork("medians", lanes, junctions=[Junction("j", "default")])
+
+
+@pytest.mark.parametrize(("gap", "paved"), [(3.6, True), (4.4, False)])
+def test_gaps_between_the_directions_of_a_street_are_paved_in_junctions(gap, paved):
+    (area,) = surface_polygons(two_directions(gap))
     middle = 0.5 * (gap + 3.5)
     assert shapely.contains_xy(area, 45.0, middle) == paved
     assert not shapely.contains_xy(area, [10.0, 80.0], [middle, middle]).any()
+
+
+def test_no_island_stands_where_a_lane_between_the_directions_meets_a_junction():
+    """As a lane to turn left from in either direction does; an island beyond it stays."""
+    network = two_directions(3.5)
+    for first, last in ((0.0, 10.0), (20.0, 30.0), (60.0, 90.0)):
+        lane = strip(f"middle {first}", [[first, 3.5, 0], [last, 3.5, 0]], 3.5)
+        lane.type = "bidirectional"
+        network.lanes.append(lane)
+    (area,) = surface_polygons(network)
+    (island,) = shapely.get_parts(shapely.polygons(shapely.get_rings(area)[1:]))
+    assert island.bounds == pytest.approx((10.0, 1.75, 20.0, 5.25), abs=0.01)
+    assert shapely.contains_xy(area, [30.2, 45.0, 59.8], 3.5).all()
 
 
 def test_folded_lanes_have_a_surface(road):
