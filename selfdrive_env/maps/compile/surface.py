@@ -256,8 +256,8 @@ def _filled(area: Any, largest: float, mouths: Geometries | None = None) -> Any:
 def _closed(geometries: Geometries, gaps: Geometries) -> Any:
     """Returns the union with narrow gaps and small holes closed and its outline thinned out.
 
-    Closed gaps of junctions end in a hollow arc. Where a lane between the directions ends there, one
-    to turn left from in either, arc and lane enclose a hole that is part of the road.
+    Closed gaps of junctions end in a hollow arc. Where a lane between the directions ends there (to
+    turn left from in either), arc and lane enclose a hole that is part of the road.
     """
     import shapely
 

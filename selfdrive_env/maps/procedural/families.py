@@ -136,11 +136,17 @@ URBAN: dict[str, Family] = {
         crossings=0.8,
     ),
     "boulevards": Family(
-        Lattice((3, 5), (3, 4), (110.0, 170.0), 10.0, (0.0, 0.8), (-0.25, 0.25), (0.0, 0.2), (2, 2)),
+        Lattice(
+            (3, 5), (3, 4), (110.0, 170.0), 10.0, (0.0, 0.8), (-0.25, 0.25), (0.0, 0.2), (2, 2)
+        ),
         {"none": 0.3, "across": 0.25, "tripod": 0.1, "cross": 0.1, "dead_end": 0.25},
         (7.3, 13.0),
         style=Style(
-            at_main={"signals": 0.6, "roundabout": 0.05, **{k: 0.35 * v for k, v in _SIGNS.items()}},
+            at_main={
+                "signals": 0.6,
+                "roundabout": 0.05,
+                **{k: 0.35 * v for k, v in _SIGNS.items()},
+            },
             among_equals=_EQUALS,
             double=0.85,
             median=0.85,
