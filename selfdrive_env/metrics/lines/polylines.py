@@ -189,20 +189,19 @@ class Polylines:
             Arrays of the shape of `x`.
         """
         segments, grid = self.segments, self.grid
-        x, y, z = (np.clip(value, -FURTHEST, FURTHEST) for value in (x, y, z))
-        point = np.stack([x - grid.origin[0], y - grid.origin[1], z], axis=-1).reshape(-1, 3)
+        point = [np.clip(value.ravel(), -FURTHEST, FURTHEST) for value in (x, y, z)]
         angle = np.zeros(1) if heading is None else heading.ravel().astype(np.float64)
         ahead = np.stack([np.cos(angle), np.sin(angle)], axis=1)
         segment = np.full(x.size, -1, np.int64)
         search(
-            grid.entry, grid.first, np.array(grid.shape), grid.cell, point, valid.ravel(), ahead,
-            float(least_cosine), float(z_weight), x.shape[-1] if x.ndim > 2 else 1, segment,
+            grid.entry, grid.first, np.array(grid.shape), grid.cell, grid.origin, *point,
+            valid.ravel(), ahead, float(least_cosine), float(z_weight),
+            x.shape[-1] if x.ndim > 2 else 1, segment,
         )  # fmt: skip
         share, distance = np.zeros(x.size), np.zeros(x.size)
         beyond = np.zeros(x.size, np.bool_)
-        point[:, :2] += grid.origin
         measure(
-            segment, point, segments.start, segments.way, segments.start_normal,
+            segment, *point[:2], segments.start, segments.way, segments.start_normal,
             segments.end_normal, segments.open_start, segments.open_end, share, distance, beyond,
         )  # fmt: skip
         shape = x.shape

@@ -62,7 +62,8 @@ def fill(row: F64, cell: float, shape: I64, first: I64, entry: I64) -> None:
 @compiled
 def measure(
     segment: I64,
-    point: F64,
+    px: F64,
+    py: F64,
     start: F64,
     way: F64,
     start_normal: F64,
@@ -78,7 +79,7 @@ def measure(
         k = segment[n]
         if k < 0:
             continue
-        ox, oy = point[n, 0] - start[k, 0], point[n, 1] - start[k, 1]
+        ox, oy = px[n] - start[k, 0], py[n] - start[k, 1]
         dx, dy = way[k, 0], way[k, 1]
         along = (ox * dx + oy * dy) / (dx * dx + dy * dy)
         normal_x, normal_y = dy, -dx
@@ -103,7 +104,10 @@ def search(
     first: I64,
     shape: I64,
     cell: float,
-    point: F64,
+    origin: F64,
+    px: F64,
+    py: F64,
+    pz: F64,
     valid: NDArray[np.bool_],
     ahead: F64,
     least_cosine: float,
@@ -119,10 +123,10 @@ def search(
     any_way = least_cosine <= -1.0
     weight = z_weight * z_weight
     known = np.full(every, -1, np.int64)
-    for n in range(len(point)):
+    for n in range(len(px)):
         if not valid[n] or not len(entry):
             continue
-        x, y, z = point[n, 0], point[n, 1], point[n, 2]
+        x, y, z = px[n] - origin[0], py[n] - origin[1], pz[n]
         best, at = np.inf, -1
         ci, cj = math.floor(x / cell), math.floor(y / cell)
         inner = min(

@@ -29,6 +29,9 @@ __all__ = ["Grid", "Segments", "grid_of", "segments_of"]
 CELL = 4.0
 """Least edge of a cell of the grid [m]."""
 
+CELLS = 16
+"""At most so many cells for each segment: cells grow on large maps."""
+
 JOINED = 1e-3
 """An end this close to a start goes on there [m]."""
 
@@ -109,7 +112,7 @@ def grid_of(segments: Segments) -> Grid:
         return Grid(np.zeros(2), CELL, (1, 1), np.zeros(2, np.int64), np.zeros((0, 8)))
     low = np.minimum(start, end).min(axis=0)
     size = np.maximum(start, end).max(axis=0) - low
-    most = max(4 * len(start), 256)
+    most = max(CELLS * len(start), 256)
     # Neither the area nor the longer side may ask for more cells than there is reason for.
     cell = max(CELL, math.sqrt(float(size.prod()) / most), float(size.max()) / most)
     shape = (size / cell).astype(np.int64) + 1
