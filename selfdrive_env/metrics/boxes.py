@@ -46,7 +46,7 @@ def corners(tracks: Tracks) -> tuple[F64, F64]:
     return x, y
 
 
-def contacts(tracks: Tracks, *, ignore_height: bool = False) -> Contacts:
+def contacts(tracks: Tracks, *, ignore_height: bool = False, world: I64 | None = None) -> Contacts:
     """Returns which boxes overlap; touching is no overlap.
 
     Bodies whose elevations differ by `LEVEL_HEIGHT` or more are on different levels of a road.
@@ -54,16 +54,18 @@ def contacts(tracks: Tracks, *, ignore_height: bool = False) -> Contacts:
     Args:
         tracks: Of the bodies.
         ignore_height: Whether levels do not matter.
+        world: Of each body, in rising order; None: all are in one.
     """
     heading = tracks.heading.T.astype(np.float64)
     body = np.stack([tracks.x.T, tracks.y.T, tracks.z.T, np.cos(heading), np.sin(heading)], axis=-1)
     half = 0.5 * np.stack([tracks.length, tracks.width], axis=1).astype(np.float64)
     level = np.inf if ignore_height else LEVEL_HEIGHT
     valid = np.ascontiguousarray(tracks.valid.T)
+    own = np.zeros(tracks.num_agents, np.int64) if world is None else world
     room = 4 * tracks.num_agents + 64
     while True:
         pairs = np.zeros((room, 3), np.int64)
-        count = _contacts(body, half, valid, level, pairs)
+        count = _contacts(body, half, valid, level, own, pairs)
         if count <= room:
             break
         room = count
@@ -74,7 +76,9 @@ def contacts(tracks: Tracks, *, ignore_height: bool = False) -> Contacts:
 
 
 @compiled
-def _contacts(body: F64, half: F64, valid: NDArray[np.bool_], level: float, pairs: I64) -> Any:
+def _contacts(
+    body: F64, half: F64, valid: NDArray[np.bool_], level: float, world: I64, pairs: I64
+) -> Any:
     """Writes step and both bodies of each overlap as far as there is room; returns the number."""
     steps, agents = valid.shape
     near = np.empty((agents, 4))
@@ -92,6 +96,8 @@ def _contacts(body: F64, half: F64, valid: NDArray[np.bool_], level: float, pair
         for i in range(count):
             x, y, z, radius = near[i]
             for j in range(i + 1, count):
+                if world[place[j]] != world[place[i]]:
+                    break
                 dx, dy = near[j, 0] - x, near[j, 1] - y
                 reach = radius + near[j, 3]
                 if dx * dx + dy * dy >= reach * reach or abs(near[j, 2] - z) >= level:

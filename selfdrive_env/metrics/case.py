@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selfdrive_env.metrics.boxes import Contacts, contacts, corners
 from selfdrive_env.metrics.lines.polylines import Places
+from selfdrive_env.metrics.lines.ways import Along, Ways
 from selfdrive_env.metrics.road import Road, Route
 from selfdrive_env.scenes.tracks import Tracks
-from selfdrive_env.state.arrays import F64
+from selfdrive_env.state.arrays import F64, I64
 
 __all__ = ["LEAST_COSINE", "Case"]
 
 LEAST_COSINE = 0.5
 """Of the angle between a body and the lane that it is on (60 degrees)."""
+
+SIDES: tuple[Literal["left", "right"], ...] = ("left", "right")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +47,12 @@ class Case:
     ignore_height: bool = False
     """Whether bodies on different levels of a road overlap."""
 
+    world: I64 | None = None
+    """Of each agent, in rising order: those of different ones do not meet; None: all in one."""
+
+    own_ways: Ways | None = None
+    """Lines of the routes of all agents, in their order, in place of `routes`."""
+
     def __post_init__(self) -> None:
         if not (np.isfinite(self.dt) and self.dt > 0.0):
             raise ValueError(f"dt is {self.dt}, wanted more than 0 seconds")
@@ -57,6 +66,12 @@ class Case:
                 raise ValueError("log: its agents are others than the simulated ones (tracks.id)")
         if self.road is not None and self.road.light.shape[1] not in (0, shape[1]):
             raise ValueError(f"road.light: {self.road.light.shape[1]} steps, wanted {shape[1]}")
+        if self.world is not None and (
+            self.world.shape != shape[:1] or (np.diff(self.world) < 0).any()
+        ):
+            raise ValueError("world: wanted a number of each agent, in rising order")
+        if self.own_ways is not None and len(self.own_ways.first) != shape[0]:
+            raise ValueError(f"routes: of {len(self.own_ways.first)} agents, wanted {shape[0]}")
         agents = [route.agent for route in self.routes or ()]
         wrong = [agent for agent in agents if not 0 <= agent < shape[0]]
         if wrong or len(set(agents)) != len(agents):
@@ -82,8 +97,40 @@ class Case:
             for one in (self.tracks, self.log)
         )
         assert tracks is not None
-        routes = None if self.routes is None else ways
-        return replace(self, tracks=tracks, log=log, routes=routes)
+        return replace(
+            self,
+            tracks=tracks,
+            log=log,
+            routes=None if self.routes is None else ways,
+            world=None if self.world is None else self.world[rows],
+            own_ways=None if self.own_ways is None else self.own_ways.take(agents),
+        )
+
+    @cached_property
+    def ways(self) -> Ways:
+        """The lines of all routes."""
+        return self._ways("lines") if self.own_ways is None else self.own_ways
+
+    @cached_property
+    def other_ways(self) -> Ways:
+        """Lines off the routes that agents might have taken instead."""
+        return self._ways("others")
+
+    def _ways(self, name: str) -> Ways:
+        own = {route.agent: getattr(route, name) for route in self.routes or ()}
+        return Ways.of([own.get(agent) for agent in range(self.tracks.num_agents)])
+
+    @cached_property
+    def along(self) -> Along:
+        """Where each agent is along its route, [agent, step]."""
+        tracks = self.tracks
+        return self.ways.nearest(tracks.x, tracks.y, tracks.z, tracks.valid)
+
+    @cached_property
+    def company(self) -> I64:
+        """First agent of the world of each agent, and the one after its last, [agent, 2]."""
+        world = np.zeros(self.tracks.num_agents, np.int64) if self.world is None else self.world
+        return np.stack([np.searchsorted(world, world, side) for side in SIDES], axis=1)
 
     @cached_property
     def known_road(self) -> Road:
@@ -98,7 +145,7 @@ class Case:
     @cached_property
     def contacts(self) -> Contacts:
         """Which boxes overlap."""
-        return contacts(self.tracks, ignore_height=self.ignore_height)
+        return contacts(self.tracks, ignore_height=self.ignore_height, world=self.world)
 
     @cached_property
     def edge_distance(self) -> F64:

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from selfdrive_env.metrics.case import Case
 from selfdrive_env.metrics.lines.polylines import Polylines
+from selfdrive_env.metrics.lines.ways import Ways
 from selfdrive_env.metrics.metric import Metric
 from selfdrive_env.metrics.road import Route
 from selfdrive_env.scenes.tracks import Tracks
 from selfdrive_env.state.arrays import F64
 
-__all__ = ["logged_routes", "off_route", "progression", "travelled"]
+__all__ = ["logged_arcs", "logged_routes", "off_route", "progression", "travelled"]
 
 Mask = NDArray[np.bool_]
 
@@ -57,16 +58,12 @@ def off_route(case: Case) -> Metric:
     Off it is further than 5 m, or more than 2 m further than from a way that it might have taken
     instead.
     """
-    value, valid = np.zeros(case.tracks.valid.shape), np.zeros(case.tracks.valid.shape, np.bool_)
-    for route in case.routes or ():
-        x, y, z, here = _row(case.tracks, route.agent)
-        found = route.lines.nearest(x, y, z, here)
-        others = route.others.nearest(x, y, z, here)
-        distance = np.abs(found.distance)
-        off = (distance > FAR) | (others.found & (distance > np.abs(others.distance) + OTHER))
-        value[route.agent] = np.where(off, distance, 0.0)
-        valid[route.agent] = here & found.found
-    return Metric.of(value, valid)
+    tracks, own = case.tracks, case.along
+    off = own.distance > FAR
+    if len(case.other_ways.row):
+        other = case.other_ways.nearest(tracks.x, tracks.y, tracks.z, tracks.valid)
+        off |= other.found & (own.distance > other.distance + OTHER)
+    return Metric.of(np.where(off, own.distance, 0.0), own.found)
 
 
 def progression(case: Case) -> Metric:
@@ -75,18 +72,28 @@ def progression(case: Case) -> Metric:
     Arc lengths count from where the log starts; 1 where it ends there. More than 1 is possible.
     """
     assert case.log is not None
-    value, valid = np.zeros(case.tracks.valid.shape), np.zeros(case.tracks.valid.shape, np.bool_)
-    for route in case.routes or ():
-        seen = np.flatnonzero(case.log.valid[route.agent])
-        ends, _ = travelled(route, case.log)
-        here, known = travelled(route, case.tracks)
-        if not len(seen):
-            continue
-        start, end = ends[seen[[0, -1]]]
-        length = end - start
-        value[route.agent] = (here - start) / length if length > 0.0 else 1.0
-        valid[route.agent] = known
-    return Metric.of(value, valid)
+    logged = logged_arcs(case.ways, case.log) if case.ways.logged is None else case.ways.logged
+    start, length = logged[:, :1], logged[:, 1:] - logged[:, :1]
+    moves = length > 0.0
+    share = (case.along.arc - start) / np.where(moves, length, 1.0)
+    return Metric.of(np.where(moves, share, 1.0), case.along.found & np.isfinite(start))
+
+
+def logged_arcs(ways: Ways, log: Tracks) -> F64:
+    """Returns arc lengths where agents were recorded first and last, [agent, 2]; NaN: nowhere [m].
+
+    Args:
+        ways: Of the agents.
+        log: What was recorded of them.
+    """
+    agent, seen = np.arange(log.num_agents)[:, None], np.asarray(log.valid.any(axis=1))
+    out = np.full((log.num_agents, 2), np.nan)
+    if not seen.any():
+        return out
+    last = log.num_steps - 1 - np.argmax(log.valid[:, ::-1], axis=1)
+    place = agent, np.stack([np.argmax(log.valid, axis=1), last], axis=1)
+    found = ways.nearest(log.x[place], log.y[place], log.z[place], log.valid[place])
+    return np.where(seen[:, None] & found.found, found.arc, out)
 
 
 def travelled(route: Route, tracks: Tracks) -> tuple[F64, Mask]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from selfdrive_env.config.checks import suggestion
 from selfdrive_env.metrics.case import Case
 from selfdrive_env.metrics.divergence import kinematic_infeasibility, log_divergence
+from selfdrive_env.metrics.lines.ways import Ways
 from selfdrive_env.metrics.metric import Metric
 from selfdrive_env.metrics.road import Road, Route
 from selfdrive_env.metrics.routes import off_route, progression
@@ -25,6 +26,7 @@ from selfdrive_env.metrics.rules.lights import red_light
 from selfdrive_env.metrics.rules.time_to_collision import time_to_collision
 from selfdrive_env.metrics.surroundings import offroad, overlap, wrong_way
 from selfdrive_env.scenes.tracks import Tracks
+from selfdrive_env.state.arrays import I64
 
 __all__ = ["BY_NAME", "METRICS", "WAYMAX", "Definition", "check_names", "compute"]
 
@@ -91,7 +93,7 @@ METRICS = (
     ),
     Definition(
         "progression", "1", "way along the route as a share of the recorded one", "Waymax",
-        progression, ("log", "routes"), None, math.inf, "last", pays="rise",
+        progression, ("log", "routes"), None, 0.0, "last", pays="rise",
     ),
     Definition(
         "collision_at_fault", "1",
@@ -152,8 +154,9 @@ def compute(
     dt: float,
     log: Tracks | None = None,
     road: Road | None = None,
-    routes: Iterable[Route] | None = None,
+    routes: Iterable[Route] | Ways | None = None,
     ignore_height: bool = False,
+    world: I64 | None = None,
     agents: Sequence[int] | None = None,
 ) -> dict[str, Metric]:
     """Returns metrics of simulated (or recorded) traffic by name.
@@ -166,6 +169,8 @@ def compute(
         road: What it drove on, in the same coordinates.
         routes: Of the agents that have one; metrics of routes are valid for no others.
         ignore_height: Whether bodies on different levels of a road overlap, too.
+        world: Of each agent, in rising order, where several worlds on one road are measured at
+            once: agents of different ones do not meet; None: all are in one.
         agents: Whose metrics are wanted, which is faster than those of all; None for all.
 
     Raises:
@@ -173,12 +178,13 @@ def compute(
             parts do not fit each other.
     """
     wanted = check_names(names)
-    ways = None if routes is None else tuple(routes)
-    case = Case(simulated, dt, log, road, ways, ignore_height)
+    own = routes if isinstance(routes, Ways) else None
+    ways = None if routes is None or isinstance(routes, Ways) else tuple(routes)
+    case = Case(simulated, dt, log, road, ways, ignore_height, world, own)
     for name in wanted:
         for need in BY_NAME[name].needs:
             argument = _ARGUMENT.get(need, "road")
-            if getattr(case, argument) is None:
+            if {"log": log, "road": road, "routes": routes}[argument] is None:
                 raise ValueError(f"metric {name!r} needs {need}: give {argument}=")
     if agents is None:
         return {name: BY_NAME[name].function(case) for name in wanted}

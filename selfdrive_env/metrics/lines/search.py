@@ -12,7 +12,7 @@ from selfdrive_env.compiler.cache import cached
 from selfdrive_env.compiler.njit import host, inline
 from selfdrive_env.state.arrays import F64, I64
 
-__all__ = ["compiled", "fill", "measure", "search"]
+__all__ = ["compiled", "fill", "measure", "search", "square_from"]
 
 SOURCES = ("metrics", "kernels/math", "compiler", "state")
 """Folders that the code of metrics is made from."""
@@ -136,7 +136,7 @@ def search(
         last = max(max(ci, columns - 1 - ci), max(cj, rows - 1 - cj))
         if any_way and known[n % every] >= 0:
             at = known[n % every]
-            best = _square(entry, at, x, y, z, weight)
+            best = square_from(entry, at, x, y, z, weight)
         while ring <= last:
             bound = (ring - 1) * cell + inner
             if bound > 0.0 and bound * bound > best:
@@ -156,7 +156,7 @@ def search(
                         if before * before + beside * beside <= best:
                             begin, end = first[j * columns + i], first[j * columns + i + 1]
                             for k in range(begin, end):
-                                square = _square(entry, k, x, y, z, weight)
+                                square = square_from(entry, k, x, y, z, weight)
                                 if square > best or (square == best and not _first(entry, k, at)):
                                     continue
                                 if any_way or _along(entry, k, ahead, n) >= least_cosine:
@@ -181,7 +181,7 @@ def _along(entry: F64, k: int, ahead: F64, n: int) -> float:
 
 
 @inline
-def _square(entry: F64, k: int, x: float, y: float, z: float, weight: float) -> float:
+def square_from(entry: F64, k: int, x: float, y: float, z: float, weight: float) -> float:
     """Returns the weighted square of the distance of a point from a segment."""
     dx, dy = entry[k, 3], entry[k, 4]
     ox, oy = x - entry[k, 0], y - entry[k, 1]

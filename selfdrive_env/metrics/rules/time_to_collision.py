@@ -13,7 +13,7 @@ from selfdrive_env.metrics.lines.search import compiled
 from selfdrive_env.metrics.metric import Metric
 from selfdrive_env.metrics.rules.faults import STOPPED
 from selfdrive_env.metrics.rules.lanes import in_one_lane
-from selfdrive_env.state.arrays import F64
+from selfdrive_env.state.arrays import F64, I64
 from selfdrive_env.state.road import LEVEL_HEIGHT
 
 __all__ = ["HORIZON", "LEAST_TIME", "time_to_collision"]
@@ -47,7 +47,7 @@ def time_to_collision(case: Case) -> Metric:
     sides = ~in_one_lane(case) | case.of_own_lane(case.known_road.junction)
     valid = np.ascontiguousarray(tracks.valid.T)
     out = np.full(valid.shape, HORIZON)
-    _meet(body, half, valid, np.ascontiguousarray(sides.T), level, out)
+    _meet(body, half, valid, np.ascontiguousarray(sides.T), level, case.company, out)
     return Metric.of(np.ascontiguousarray(out.T), tracks.valid)
 
 
@@ -58,6 +58,7 @@ def _meet(
     valid: NDArray[np.bool_],
     sides: NDArray[np.bool_],
     level: float,
+    bounds: I64,
     out: F64,
 ) -> None:
     """Writes the first time at which each body meets one that counts, [step, agent]."""
@@ -68,7 +69,7 @@ def _meet(
             if not valid[step, a] or speed <= STOPPED:
                 continue
             cos_a, sin_a = body[step, a, 3], body[step, a, 4]
-            for b in range(agents):
+            for b in range(bounds[a, 0], bounds[a, 1]):
                 if b == a or not valid[step, b]:
                     continue
                 if abs(body[step, b, 2] - body[step, a, 2]) >= level:
