@@ -114,7 +114,7 @@ class Case:
     @cached_property
     def other_ways(self) -> Ways:
         """Lines off the routes that agents might have taken instead."""
-        return self._ways("others")
+        return self._ways("others") if self.own_ways is None else self.own_ways.none()
 
     def _ways(self, name: str) -> Ways:
         own = {route.agent: getattr(route, name) for route in self.routes or ()}

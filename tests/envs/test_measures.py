@@ -12,6 +12,7 @@ from selfdrive_env.envs import make_self_play
 from selfdrive_env.envs.scenes.environment import ScenesVectorEnv
 from selfdrive_env.envs.scenes.poses import poses_of
 from selfdrive_env.envs.scenes.recording import record
+from selfdrive_env.envs.scenes.tables import learners_of, order_of
 from selfdrive_env.maps import load as load_map
 from selfdrive_env.metrics import METRICS, WAYMAX, compute, logged_routes, road_of_network
 from selfdrive_env.scenes import Tracks
@@ -47,9 +48,9 @@ def slots(scene):
     return [scene.ego, *(n for n in range(len(scene.agents)) if n != scene.ego)]
 
 
-def driven(scene, frames, lights):
+def driven(scene, frames, lights, order=None):
     """What was driven as tracks, and the log beside it, in the order of slots."""
-    order = slots(scene)
+    order = slots(scene) if order is None else order
     agents = [scene.agents[number] for number in order]
     own = {
         "id": np.array([agent.id for agent in agents]),
@@ -119,6 +120,57 @@ def test_metrics_of_steps_and_episodes_are_those_of_what_was_driven(records, roa
     assert final["time_to_collision"][0] == wanted["time_to_collision"].value[0].min()
     assert wanted["log_divergence"].value[0, -1] > 1.0
     assert wanted["uncomfortable"].value[0].max() == 1.0
+
+
+def test_worlds_that_are_measured_together_have_the_metrics_of_each_alone(records, road):
+    """Two roads, three lengths, agents that the others do not have."""
+    envs = make_self_play(
+        5, map="hillcrest", agents_per_world=5, driver="idm", dt=0.1, bodies="typed", **SMALL
+    )
+    envs.reset(seed=5)
+    (other,) = record(envs, lambda _: np.zeros(5, np.int64), steps=30, current=3)
+    scenes = [records[0], records[1].shortened(28), other, records[1]]
+    roads = [road, road, road_of_network(load_map("hillcrest")), road]
+    envs = ScenesVectorEnv(
+        24, scene=scenes, scene_order="sequence", learners="all", metrics=NAMES, step_info=True,
+        autoreset_mode="NextStep", **RULES, **SMALL,
+    )  # fmt: skip
+    envs.reset(seed=0)
+    frames, lights, told = [], [], []
+    for step in range(24):  # then the second is over
+        found = poses_of(envs.engine)
+        frames.append([one.copy() for one in found])
+        lights.append(envs.engine.lights.line_colour.copy())
+        action = np.tile((np.arange(6) + step // 5) % 12, 4)
+        told.append(envs.step(action)[-1])
+    for place, scene in enumerate(scenes):
+        order = order_of(scene, "all")
+        own = [[one[place] for one in frame] for frame in frames]
+        rows, colours = len(learners_of(scene, "all")), [one[place] for one in lights]
+        if place == 1:  # who is at the end of a scene leaves, and was there
+            own[-1][6][:rows] = True
+        to_come = scene.steps - scene.current - len(own)
+        own += to_come * [[*own[-1][:6], np.zeros(6, np.bool_)]]
+        tracks, log, light = driven(scene, own, colours + to_come * colours[-1:], order)
+        lines = len(roads[place].stop_point)
+        own_road = dataclasses.replace(roads[place], light=light[:lines])
+        given = {"dt": 0.1, "log": log, "routes": logged_routes(log, range(rows))}
+        wanted = compute(NAMES, tracks, road=own_road, **given)
+        for step in range(1, 24):
+            metrics = told[step - 1]["metrics"]
+            for name in NAMES:
+                if name == "uncomfortable":  # its polynomials reach into the time to come
+                    continue
+                value, valid = metrics[name].reshape(4, 6), metrics[f"_{name}"].reshape(4, 6)
+                assert (valid[place, :rows] == wanted[name].valid[:rows, step]).all(), (name, step)
+                assert not valid[place, rows:].any()
+                assert value[place, :rows] == pytest.approx(
+                    wanted[name].value[:rows, step], abs=1e-6
+                ), (name, step, place)
+    ends = ["episode_metrics" in infos for infos in told[:23]]
+    assert ends == [False] * 22 + [True]
+    final = told[22]["episode_metrics"]["_fde"].reshape(4, 6)
+    assert final.any(axis=1).tolist() == [False, True, False, False]
 
 
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep"])

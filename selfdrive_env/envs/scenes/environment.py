@@ -236,7 +236,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
             maps = {before.map_of[n]: now.map_of[len(window) + i] for i, n in enumerate(running)}
             hand_over(engine, self.engine, maps, scenes)
         if self.measures is not None:
-            self.measures.move(self.backend, now, scenes)
+            self.measures.move(self.backend, scenes)
         self._name_rows(now)
         self._draws, self._painter = 0, None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +18,11 @@ from selfdrive_env.maps import compiled
 from selfdrive_env.maps import load as load_map
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.metrics import Road, road_of_network, with_recorded_edges
-from selfdrive_env.scenes import Scene, SceneError
+from selfdrive_env.metrics import Road, logged_routes, road_of_network, with_recorded_edges
+from selfdrive_env.metrics.lines.ways import Ways
+from selfdrive_env.metrics.routes import logged_arcs
+from selfdrive_env.scenes import Scene, SceneError, Tracks
+from selfdrive_env.scenes.tracks import KINDS, SERIES
 from selfdrive_env.state.arrays import digest
 from selfdrive_env.state.params import SceneOrder
 
@@ -70,6 +74,20 @@ def prepared(scene: Scene, layout: ObservationLayout, known: Known) -> Prepared:
     return Prepared(scene, key, source, known.roads[key])
 
 
+class Recorded(NamedTuple):
+    """What is known of the agents of a scene from its present moment on, in the order of slots."""
+
+    agents: int
+    body: dict[str, NDArray[Any]]
+    """Length, width and kind, each [agent]."""
+
+    log: dict[str, NDArray[Any]] | None
+    """Series of `Tracks`, each [agent, moment]; None where nothing was recorded."""
+
+    ways: Ways
+    """That its learners were recorded on."""
+
+
 class Situations:
     """Scenes as a vector environment is handed them.
 
@@ -113,6 +131,7 @@ class Situations:
                     f"has room for {self.most}: give scene_agents={len(scene.agents)} or more"
                 )
         self._metric_roads: dict[int, Road] = {}
+        self._recorded: dict[int, Recorded] = {}
         rows = max(len(learners_of(one, self.who["learners"])) for one in self.scenes)
         self.rows_per_world = rows if slots is None or self.who["learners"] == "ego" else slots
 
@@ -151,6 +170,33 @@ class Situations:
                 road = with_recorded_edges(road, scene.roads)
             self._metric_roads[place] = road
         return self._metric_roads[place]
+
+    def recorded(self, number: int) -> Recorded:
+        """Returns what is known of the agents of a scene; made once."""
+        if number not in self._recorded:
+            scene, order = self.scenes[number], self.order_of(number)
+            agents = [scene.agents[one] for one in order]
+            body: dict[str, NDArray[Any]] = {
+                "length": np.array([agent.length for agent in agents], np.float32),
+                "width": np.array([agent.width for agent in agents], np.float32),
+                "kind": np.array([KINDS.index(agent.kind) for agent in agents], np.uint8),
+            }
+            log, ways = None, Ways.of([None] * self.learners_of(number))
+            if scene.tracks is not None:
+                cut = np.s_[order, scene.current : scene.steps]
+                log = {name: getattr(scene.tracks, name)[cut] for name in (*SERIES, "valid")}
+                ways = self._ways(log, body, self.learners_of(number))
+            self._recorded[number] = Recorded(len(agents), body, log, ways)
+        return self._recorded[number]
+
+    @staticmethod
+    def _ways(log: dict[str, NDArray[Any]], body: dict[str, NDArray[Any]], count: int) -> Ways:
+        """Returns the ways that the first agents were recorded on."""
+        own = {name: one[:count] for name, one in (log | body).items()}
+        tracks = Tracks(id=np.arange(count), height=np.zeros(count, np.float32), **own)
+        lines = {route.agent: route.lines for route in logged_routes(tracks, range(count))}
+        ways = Ways.of([lines.get(agent) for agent in range(count)])
+        return replace(ways, logged=logged_arcs(ways, tracks))
 
     def check_mask(self, by_world: NDArray[np.bool_]) -> None:
         """Raises a ValueError for rows to reset that are only some of a world's.

@@ -82,6 +82,11 @@ class Ways:
         logged = None if self.logged is None else self.logged[agents]
         return Ways(self.row, self.first[agents], self.count[agents], logged)
 
+    def none(self) -> Ways:
+        """Returns ways of as many agents, of which none has one."""
+        nothing = np.zeros(len(self.count), np.int64)
+        return Ways(np.zeros((0, COLUMNS)), nothing, nothing)
+
     def nearest(self, x: F64, y: F64, z: F64, valid: NDArray[np.bool_]) -> Along:
         """Returns the place on its own way that is nearest to each agent, as in `Polylines`.
 
