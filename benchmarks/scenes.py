@@ -6,7 +6,8 @@
 Scenes of 9 s are recorded of IDM traffic, then driven: constant actions, others replayed, nothing
 ends a scene but its end. Every round drives each case for one scene's length, in turn; processor
 time, medians. "with metrics" adds Waymax's seven over the same steps, of the ego or of all;
-road and routes were made before.
+road and routes were made before. "with metrics in infos" has them told in every step, of rows that
+are replayed.
 
 With --soak so many scenes are streamed, from the files of a folder or from recordings of its own on
 three maps, and the memory of the process is told at every tenth: it must not grow in the last half.
@@ -121,13 +122,15 @@ def main() -> int:
     scenes = recorded(parsed.map, parsed.agents, 8)
     settings = {"layout": "lean", "num_threads": 1, "copy": False, **RULES}
     cases = {}
+    told = {"driver": "replay", "metrics": WAYMAX, "step_info": True}
     for learners, worlds in (("ego", parsed.worlds), ("all", parsed.worlds // 2)):
         rows = worlds
         if learners == "all":
             rows *= max(len(learners_of(scene, learners)) for scene in scenes)
-        envs = ScenesVectorEnv(rows, scene=scenes, learners=learners, **settings)
-        envs.reset(seed=0)
-        cases[learners] = envs, np.full(rows, 7), worlds
+        for name, more in ((learners, {}), (f"{learners} with metrics in infos", told)):
+            envs = ScenesVectorEnv(rows, scene=scenes, learners=learners, **more, **settings)
+            envs.reset(seed=0)
+            cases[name] = envs, np.full(rows, 7), worlds
     road = road_of_network(load(parsed.map))
     routes = [logged_routes(scene.tracks, [scene.ego]) for scene in scenes]
 
@@ -162,8 +165,9 @@ def main() -> int:
     for name, (envs, _, worlds) in cases.items():
         step = statistics.median(times[name]) / (worlds * STEPS)
         rows = envs.rows_per_world
-        measured = step + (of_ego if name == "ego" else each)
-        for words, took in (("", step), (" with metrics", measured)):
+        more = {"ego": of_ego, "all": each}
+        both = (("", step), (" with metrics", step + more.get(name, 0.0)))
+        for words, took in both if name in more else both[:1]:
             print(
                 f"{name}{words}: {1.0 / took:,.0f} scene-steps/s, {rows / took:,.0f} rows/s, "
                 f"{agents / took:,.0f} agent-steps/s"
