@@ -122,7 +122,7 @@ ORDER = {
         *(("routes", "surroundings"), ("rules",), ("realism", "scores"), ("table",)),
         ("__init__",),
     ),
-    "metrics.lines": (("search",), ("segments",), ("polylines",)),
+    "metrics.lines": (("search",), ("segments",), ("polylines",), ("ways",)),
     "metrics.rules": (
         *(("comfort", "lanes", "lights"), ("faults", "lane_changes"), ("time_to_collision",)),
     ),

@@ -45,8 +45,8 @@ from selfdrive_env.state.world import (
     REPLAY,
 )
 
-__all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "goal_distance",
-    "is_of_junction", "is_wide", "lanes_of_map", "way_to_dead_end"]  # fmt: skip
+__all__ = ["NARROW_MARGIN", "draw_goals", "draw_route", "follow_routes", "forget_goals",
+    "goal_distance", "is_of_junction", "is_wide", "lanes_of_map", "way_to_dead_end"]  # fmt: skip
 
 STANDING_ROOM = np.float32(8.0)  # beyond its length, on a lane before a junction [m]
 FURTHER_LOW = np.float32(20.0)  # [m]
@@ -222,9 +222,18 @@ def draw_route(model, data, world, agent, lane, s, tick, max_curvature):
         y = lanes.segment[index, SEG_Y] + t * lanes.segment[index, SEG_SIN]
         bodies.goal_x[world, agent, goal] = x
         bodies.goal_y[world, agent, goal] = y
-    for goal in range(num_goals, MAX_GOALS):
-        bodies.goal_lane[world, agent, goal] = -1
+    forget_goals(bodies, world, agent, num_goals)
     return num_goals > 0
+
+
+@njit
+def forget_goals(bodies, world, agent, first):
+    """Leaves nothing of an earlier route, perhaps of another map, from some goal on."""
+    for goal in range(first, MAX_GOALS):
+        bodies.goal_lane[world, agent, goal] = -1
+        bodies.goal_s[world, agent, goal] = ZERO
+        bodies.goal_x[world, agent, goal] = ZERO
+        bodies.goal_y[world, agent, goal] = ZERO
 
 
 @njit

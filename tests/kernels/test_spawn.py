@@ -9,7 +9,7 @@ from selfdrive_env.kernels.starts.bodies import draw_coefficient, draw_type
 from selfdrive_env.maps import BUILT_IN
 from selfdrive_env.maps.compile.compiled_map import compile_map
 from selfdrive_env.maps.road_network import RoadNetwork
-from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING
+from selfdrive_env.state.world import ABSENT, BLIND, BODY_SHARE, BRAKING, MAX_GOALS
 from tests.kernels import from_python
 from tests.kernels.conftest import acceleration_lane, build, random_jerks, town_engine
 from tests.kernels.drivers.test_merges import small_ring
@@ -194,6 +194,23 @@ def test_who_starts_anew_remembers_nothing():
     for field in sums:
         assert not field[0, 1].any()
         assert (field[0, [0, 2]] == 1).all()
+
+
+@pytest.mark.parametrize("standing", [0.0, 1.0])
+def test_no_goal_of_an_earlier_route_is_left(standing):
+    """It may lie on a map that is not in the pool any more: a state with it is refused."""
+    engine = town_engine(agents_per_world=12, standing_share=standing)
+    bodies = engine.bodies
+    for field in (bodies.goal_s, bodies.goal_x, bodies.goal_y):
+        field[...] = 1e4
+    bodies.goal_lane[...] = 10_000
+    engine.reset(np.ones((1, 12), np.uint8), np.ones(1, np.uint8), staggered=False)
+    unused = np.arange(MAX_GOALS) >= bodies.num_goals[..., None]
+    assert unused.any() and (bodies.goal_lane[unused] == -1).all()
+    for field in (bodies.goal_s, bodies.goal_x, bodies.goal_y):
+        assert not field[unused].any()
+    assert (bodies.goal_lane < len(engine.lanes.length)).all()
+    engine.check_state(engine.state())
 
 
 def test_placing_is_a_function_of_the_seed():

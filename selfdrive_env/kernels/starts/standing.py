@@ -10,7 +10,7 @@ from selfdrive_env.kernels.dynamics.jerk_bicycle import standing_sweep
 from selfdrive_env.kernels.math.geometry import HALF, ZERO
 from selfdrive_env.kernels.math.random import DRAW_STANDING, uniforms
 from selfdrive_env.kernels.road import UNREACHABLE, max_lane_curvature, place_on_segment
-from selfdrive_env.kernels.route import NARROW_MARGIN, is_wide, way_to_dead_end
+from selfdrive_env.kernels.route import NARROW_MARGIN, forget_goals, is_wide, way_to_dead_end
 from selfdrive_env.kernels.rules.stop_lines import stands_on_line
 from selfdrive_env.kernels.starts.bodies import begin_episode
 from selfdrive_env.kernels.starts.room import is_free
@@ -173,6 +173,7 @@ def try_standing(model, data, world, agent, attempt):
     bodies.goal_lane[world, agent, 0] = lane
     bodies.goal_s[world, agent, 0] = agents.s[world, agent]
     bodies.goal_x[world, agent, 0], bodies.goal_y[world, agent, 0] = x, y
+    forget_goals(bodies, world, agent, 1)
     agents.goal_distance[world, agent] = ZERO
     return True
 
