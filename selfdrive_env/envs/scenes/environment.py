@@ -225,7 +225,7 @@ class ScenesVectorEnv(DrivingVectorEnv):
         kept = [before.ready[number] for number in running]
         now = Situations(
             [*window, *kept], self._who, before.order, self.layout,
-            slots=before.most, left_over=len(kept),
+            slots=before.most, left_over=len(kept), before=before,
         )  # fmt: skip
         self._situations, self.scenes = now, now.scenes
         self.backend = self._start(type(backend))

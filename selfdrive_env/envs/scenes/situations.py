@@ -98,6 +98,7 @@ class Situations:
         layout: Of observations.
         slots: Agents that there is room for in a world, None for those of the largest scene.
         left_over: So many scenes at the end are driven to their end and do not come again.
+        before: Those that they come after: what metrics know of the same maps is not made again.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Situations:
         *,
         slots: int | None = None,
         left_over: int = 0,
+        before: Situations | None = None,
     ) -> None:
         known = Known({}, {})
         self.ready = [
@@ -130,7 +132,10 @@ class Situations:
                     f"scene {scene.name or scene.source!r} has {len(scene.agents)} agents, a world "
                     f"has room for {self.most}: give scene_agents={len(scene.agents)} or more"
                 )
-        self._metric_roads: dict[int, Road] = {}
+        roads: dict[str, Road] = {} if before is None else before._metric_roads
+        self._metric_roads: dict[str, Road] = {
+            key: road for key, road in roads.items() if key in place
+        }
         self._recorded: dict[int, Recorded] = {}
         rows = max(len(learners_of(one, self.who["learners"])) for one in self.scenes)
         self.rows_per_world = rows if slots is None or self.who["learners"] == "ego" else slots
@@ -163,13 +168,13 @@ class Situations:
 
     def road(self, number: int) -> Road:
         """Returns the road that a scene is on, as metrics take it; made once a map."""
-        place, scene = self.map_of[number], self.scenes[number]
-        if place not in self._metric_roads:
-            road = road_of_network(load_map(self.maps[place]))
+        key, scene = self.ready[number].key, self.scenes[number]
+        if key not in self._metric_roads:
+            road = road_of_network(load_map(self.maps[self.map_of[number]]))
             if scene.map is None and scene.roads is not None:
                 road = with_recorded_edges(road, scene.roads)
-            self._metric_roads[place] = road
-        return self._metric_roads[place]
+            self._metric_roads[key] = road
+        return self._metric_roads[key]
 
     def recorded(self, number: int) -> Recorded:
         """Returns what is known of the agents of a scene; made once."""

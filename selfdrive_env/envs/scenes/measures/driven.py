@@ -26,6 +26,9 @@ __all__ = ["Driven"]
 WIDE = ("x", "y", "z")
 """Series in double precision."""
 
+OF_ROAD = {"edges", "lanes", "stop lines"}
+"""What metrics need of a road."""
+
 EMPTY = {"length": 1.0, "width": 1.0, "kind": 0}
 """Of an agent that there is none of."""
 
@@ -124,7 +127,8 @@ class Driven:
         self.moments[world] = max(scene.steps - scene.current, 1)
         self._agents[world], self._dt[world] = agents, scene.dt
         self._lines[world] = lines[place + 1] - lines[place]
-        self._road[world] = situations.road(number)
+        if self._needs & OF_ROAD:
+            self._road[world] = situations.road(number)
         self._place[world] = hash((id(self._road[world]), scene.dt))
         self._fit(agents, int(self.moments[world]), recorded.ways, int(self._lines[world]))
         for name, empty in EMPTY.items():
@@ -302,8 +306,7 @@ class Driven:
             np.zeros((len(worlds) * self.rows, length), np.bool_))  # fmt: skip
         found = dict.fromkeys(names, none)
         road = self._road[worlds[0]]
-        assert road is not None
-        if any("stop lines" in BY_NAME[name].needs for name in known):
+        if road is not None and any("stop lines" in BY_NAME[name].needs for name in known):
             lines = np.arange(self._lines[worlds[0]])
             light = self._light[worlds[0]][moment[0], lines[:, None]]
             road = dataclasses.replace(road, light=light)
