@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,13 +133,14 @@ class Scene:
             **parts,
         )
 
-    @property
+    @cached_property
     def present(self) -> NDArray[np.bool_]:
         """Which agents are there at the present moment, [agent]; the others come later or left."""
         out = np.ones(len(self.agents), bool)
         if self.tracks is not None:
             valid = self.tracks.valid
             out &= valid[:, self.current] | ~valid.any(axis=1)
+        out.flags.writeable = False
         return out
 
     def index(self, id: int) -> int:

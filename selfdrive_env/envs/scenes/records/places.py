@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from selfdrive_env.compiler.cache import cached
+from selfdrive_env.compiler.njit import host
 from selfdrive_env.maps.compile.compiled_map import CompiledMap
 from selfdrive_env.state.road import (
     LEVEL_HEIGHT,
@@ -33,6 +36,10 @@ GOAL_REACH = 6.0
 """Lanes that pass a goal at this distance beside the best one count as well [m]."""
 
 
+SOURCES = ("envs/scenes/records", "compiler", "state")
+"""Folders that compiled code of this module is made from."""
+
+
 class Place(NamedTuple):
     """Where something is on the lanes of a map."""
 
@@ -43,6 +50,56 @@ class Place(NamedTuple):
 
     cost: float
     """How badly it fits, about the metres beside the lane."""
+
+
+def compiled(function: Any) -> Any:
+    """Compiles a function when first called, kept on disk if there is a folder to write to."""
+    return cached(host(function), SOURCES)
+
+
+@compiled
+def write_costs(
+    table: NDArray[np.float32],
+    point: tuple[float, float],
+    heading: tuple[float, float],
+    height: float,
+    reach: float,
+    cost: NDArray[np.float64],
+) -> tuple[float, float]:
+    """Writes how badly a point fits on each segment, infinite for those that begin out of reach.
+
+    Args:
+        table: `Lanes.segment`.
+        point: East and north [m].
+        heading: Cosine and sine; NaN where it does not matter.
+        height: Elevation, NaN likewise [m].
+        reach: East and north [m].
+        cost: Receives it, [segment].
+
+    Returns:
+        The least cost, and how far from its beginning a segment reaches at most [m].
+    """
+    x, y = point
+    best, longest, widest = np.inf, 0.0, 0.0
+    for row in range(len(table)):
+        length, left, right = table[row, SEG_LENGTH], table[row, SEG_LEFT], table[row, SEG_RIGHT]
+        longest, widest = max(longest, length), max(widest, left, right)
+        dx, dy = x - table[row, SEG_X], y - table[row, SEG_Y]
+        cost[row] = np.inf
+        if abs(dx) > reach or abs(dy) > reach:
+            continue
+        cos, sin = np.float64(table[row, SEG_COS]), np.float64(table[row, SEG_SIN])
+        t, d = dx * cos + dy * sin, dy * cos - dx * sin
+        beyond = max(-t, t - length, 0.0)
+        outside = max(d - left if d >= 0.0 else -d - right, 0.0)
+        own = math.sqrt(outside * outside + beyond * beyond) + 0.05 * abs(d)
+        if not math.isnan(heading[0]):
+            own += 2.0 * (1.0 - heading[0] * cos - heading[1] * sin)
+        if not math.isnan(height) and abs(table[row, SEG_Z] - height) >= LEVEL_HEIGHT:
+            own += 5.0
+        cost[row] = own
+        best = min(best, own)
+    return best, longest + widest
 
 
 def places_near(
@@ -58,45 +115,23 @@ def places_near(
         z: Elevation, None likewise [m].
     """
     table = road.lanes.segment
-    close = np.abs(table[:, SEG_X] - x) <= NEAR
-    near = np.flatnonzero(close & (np.abs(table[:, SEG_Y] - y) <= NEAR))
-    size = table[:, SEG_LENGTH].max() + max(table[:, SEG_LEFT].max(), table[:, SEG_RIGHT].max())
-    found, best = _places_among(road, near, x, y, heading, z)
-    if best + GOAL_REACH >= NEAR - float(size) - SLACK:  # others may fit as well
-        found, _ = _places_among(road, np.arange(len(table)), x, y, heading, z)
-    return found
-
-
-def _places_among(
-    road: CompiledMap,
-    rows: NDArray[np.int64],
-    x: float,
-    y: float,
-    heading: tuple[float, float] | None,
-    z: float | None,
-) -> tuple[list[Place], float]:
-    """Returns the places on some segments, and the cost of the best one, infinite for none."""
-    if not len(rows):
-        return [], np.inf
-    row = road.lanes.segment[rows].astype(np.float64)
-    dx, dy = x - row[:, SEG_X], y - row[:, SEG_Y]
-    t = dx * row[:, SEG_COS] + dy * row[:, SEG_SIN]
-    d = dy * row[:, SEG_COS] - dx * row[:, SEG_SIN]
-    beyond = np.maximum(np.maximum(-t, t - row[:, SEG_LENGTH]), 0.0)
-    outside = np.maximum(np.where(d >= 0.0, d - row[:, SEG_LEFT], -d - row[:, SEG_RIGHT]), 0.0)
-    cost = np.hypot(outside, beyond) + 0.05 * np.abs(d)
-    if heading is not None:
-        align = heading[0] * row[:, SEG_COS] + heading[1] * row[:, SEG_SIN]
-        cost += 2.0 * (1.0 - align)
-    if z is not None:
-        cost += np.where(np.abs(row[:, SEG_Z] - z) < LEVEL_HEIGHT, 0.0, 5.0)
-    lane_of = road.lanes.segment_lane
-    near = np.flatnonzero(cost <= cost.min() + GOAL_REACH)
+    cost = np.empty(len(table))
+    direction = (math.nan, math.nan) if heading is None else heading
+    height = math.nan if z is None else float(z)
+    best, size = write_costs(table, (x, y), direction, height, NEAR, cost)
+    if best + GOAL_REACH >= NEAR - size - SLACK:  # others may fit as well
+        best, _ = write_costs(table, (x, y), direction, height, math.inf, cost)
+    near = np.flatnonzero(cost <= best + GOAL_REACH)
     found: dict[int, Place] = {}
-    for place in near[np.argsort(cost[near], kind="stable")].tolist():
-        segment = int(rows[place])
-        lane = int(lane_of[segment])
-        along = min(max(float(t[place]), 0.0), float(row[place, SEG_LENGTH]))
-        s = float(row[place, SEG_S]) + along
-        found.setdefault(lane, Place(segment, lane, s, float(cost[place])))
-    return list(found.values()), float(cost.min())
+    for segment in near[np.argsort(cost[near], kind="stable")].tolist():
+        lane = int(road.lanes.segment_lane[segment])
+        if lane not in found:
+            s = _along(table[segment].astype(np.float64), x, y)
+            found[lane] = Place(segment, lane, s, float(cost[segment]))
+    return list(found.values())
+
+
+def _along(row: NDArray[np.float64], x: float, y: float) -> float:
+    """Returns where along its lane a point lies beside a segment [m]."""
+    t = (x - row[SEG_X]) * row[SEG_COS] + (y - row[SEG_Y]) * row[SEG_SIN]
+    return float(row[SEG_S] + min(max(t, 0.0), row[SEG_LENGTH]))
