@@ -87,6 +87,14 @@ def of_language(language: str) -> list[Block]:
     return [block for page in PAGES for block in blocks(page) if block.language == language]
 
 
+TRAINING = {
+    DOCS / "how-to" / "lane-keeping.md": ("stable_baselines3",),
+    DOCS / "how-to" / "pixels.md": ("stable_baselines3", "PIL"),
+    DOCS / "training.md": ("torch",),
+}
+"""Cases that train for longer, as `examples/` do and tests/training: with --full."""
+
+
 def python_cases(pages: Sequence[Path] = PAGES) -> list[Any]:
     """A case a page, with the blocks that need nothing, and one for each set of needs.
 
@@ -97,10 +105,11 @@ def python_cases(pages: Sequence[Path] = PAGES) -> list[Any]:
     for page in pages:
         found = [block.needs for block in blocks(page) if block.language == "python"]
         wanted = {needs: set(needs) for needs in found}
-        here = [held for held in wanted.values() if not any(map(missing, held))]
+        short = {k: v for k, v in wanted.items() if k != TRAINING.get(page)}
+        here = [held for held in short.values() if not any(map(missing, held))]
         for needs, held in wanted.items():
             covered = any(held < other for other in here)
-            marks = [pytest.mark.full] * covered
+            marks = [pytest.mark.full] * (covered or needs not in short)
             cases.append(pytest.param(page, needs, marks=marks))
     return cases
 
