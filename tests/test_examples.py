@@ -73,11 +73,11 @@ def test_the_quick_sb3_example_leaves_table_curve_and_film(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_the_example_on_scenes_measures_what_it_learnt(tmp_path: Path) -> None:
-    run("ppo_scenes.py", "--scenes", "4", "--steps", "8192", "--out", str(tmp_path))
+    run("ppo_scenes.py", "--scenes", "2", "--steps", "8192", "--out", str(tmp_path))
     figures = read_table(tmp_path / "table-replay.md")
     assert list(figures) == ["expert", "constant", "idm", "selfplay", "ppo"]
     assert figures["expert"]["ADE"] < 0.01 < figures["ppo"]["ADE"]
-    assert figures["ppo"]["scenes"] == len(list((tmp_path / "unseen").glob("*.scene"))) == 2
+    assert figures["ppo"]["scenes"] == len(list((tmp_path / "unseen").glob("*.scene"))) == 1
 
 
 @pytest.mark.slow
