@@ -1,7 +1,8 @@
 """Builds wheel and source package, looks into both, and tries the wheel as a user would.
 
 The wheel goes into a new environment without extras, away from the checkout, and has to import
-quickly, step an environment and describe a map. PYTHON names the interpreter to start from.
+quickly, step an environment and describe a map. PYTHON names the interpreter to start from,
+PACKAGE_CACHE a folder with kernels; without it they are compiled, as for a user who comes anew.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def main() -> None:
         outside = scratch / "elsewhere"
         outside.mkdir()
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        environment["SELFDRIVE_CACHE"] = str(scratch / "cache")
+        environment["SELFDRIVE_CACHE"] = os.environ.get("PACKAGE_CACHE", str(scratch / "cache"))
         print(run(there, "-c", SMOKE, cwd=outside, env=environment), end="")
         words = ("-m", "selfdrive_env", "map", "info", "harbour")
         said = run(there, *words, cwd=outside, env=environment)

@@ -28,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # have run already. It says which test it was and ends.
     if getattr(config.option, "maxworkerrestart", "") is None:
         config.option.maxworkerrestart = "0"
+    # pytest-xdist would hand out files with many tests first; `turn_of` says what is better.
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
     with contextlib.suppress(ImportError):  # tests without examples of Hypothesis run without it
         import hypothesis
 
@@ -52,11 +55,31 @@ def spaces_sample_alike_in_each_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "seeding", fixed)
 
 
+LONG = ("examples", "benchmarks", "notebooks", "extending", "perception_example", "precision")
+"""Files at the top (`tests/test_*.py`) that take long and have few tests."""
+
+
+def turn_of(path: Path) -> int:
+    """When a file comes; of one turn, in the order of their names.
+
+    The pages come first, whose first process compiles the kernels if need be: the tests of maps,
+    beside it, hardly need any. The longest files are next, so that short ones are left to fill up
+    with when one process has nothing else to do.
+    """
+    here = Path(__file__).parent
+    first, *rest = path.relative_to(here).parts if path.is_relative_to(here) else ("", "")
+    if rest:
+        return 1 if first == "maps" else 3
+    name = first.removeprefix("test_").removesuffix(".py")
+    return 0 if name == "docs" else 2 if name in LONG else 3
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: turn_of(item.path))
     simulated = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
     for item in items:
         if item.get_closest_marker("full") and not config.getoption("--full"):
-            item.add_marker(pytest.mark.skip(reason="takes minutes: needs --full"))
+            item.add_marker(pytest.mark.skip(reason="long, or more of the same: needs --full"))
         if item.get_closest_marker("cudasim") and not simulated:
             item.add_marker(pytest.mark.skip(reason="needs NUMBA_ENABLE_CUDASIM=1"))
         if item.get_closest_marker("gpu"):

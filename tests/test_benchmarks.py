@@ -354,10 +354,12 @@ def test_pictures_are_timed_by_stage() -> None:
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_while_scenes_are_streamed() -> None:
+@pytest.mark.parametrize("scenes", [60, pytest.param(200, marks=pytest.mark.full)])
+def test_memory_stays_flat_while_scenes_are_streamed(scenes: int) -> None:
     """A short soak; `--soak 5000` is the long one."""
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    words = ["--soak", "200", "--agents", "4", "--window", "4", "--worlds", "4", "--steps", "12"]
+    words = ["--soak", str(scenes), "--agents", "4", "--window", "4", "--worlds", "4"]
+    words += ["--steps", "12"]
     done = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / "scenes.py"), *words],
         env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=PATIENCE,

@@ -188,7 +188,10 @@ def test_observing_is_a_function_of_the_state() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("source", ["riverside", "hillcrest", "file"])
+@pytest.mark.parametrize(
+    "source",
+    ["riverside", *(pytest.param(name, marks=pytest.mark.full) for name in ("hillcrest", "file"))],
+)
 def test_a_long_random_run_stays_in_bounds(source: str, request: Any) -> None:
     """A million agent-steps on three maps: inside the Box, and nothing is NaN."""
     if source == "file":

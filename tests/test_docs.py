@@ -11,6 +11,7 @@ import argparse
 import configparser
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import io
 import json
@@ -20,10 +21,10 @@ import shlex
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import pytest
@@ -86,15 +87,34 @@ def of_language(language: str) -> list[Block]:
     return [block for page in PAGES for block in blocks(page) if block.language == language]
 
 
-def python_cases() -> list[tuple[Path, tuple[str, ...]]]:
-    """A case a page, with the blocks that need nothing, and one for each set of needs."""
+TRAINING = {
+    DOCS / "how-to" / "lane-keeping.md": ("stable_baselines3",),
+    DOCS / "how-to" / "pixels.md": ("stable_baselines3", "PIL"),
+    DOCS / "training.md": ("torch",),
+}
+"""Cases that train for longer, as `examples/` do and tests/training: with --full."""
+
+
+def python_cases(pages: Sequence[Path] = PAGES) -> list[Any]:
+    """A case a page, with the blocks that need nothing, and one for each set of needs.
+
+    Blocks run in every case that has what they need: a case whose blocks all run in another one
+    here is for `--full`, which finds blocks that miss what is left out.
+    """
     cases = []
-    for page in PAGES:
-        wanted = dict.fromkeys(block.needs for block in blocks(page) if block.language == "python")
-        cases += [(page, needs) for needs in wanted]
+    for page in pages:
+        found = [block.needs for block in blocks(page) if block.language == "python"]
+        wanted = {needs: set(needs) for needs in found}
+        short = {k: v for k, v in wanted.items() if k != TRAINING.get(page)}
+        here = [held for held in short.values() if not any(map(missing, held))]
+        for needs, held in wanted.items():
+            covered = any(held < other for other in here)
+            marks = [pytest.mark.full] * (covered or needs not in short)
+            cases.append(pytest.param(page, needs, marks=marks))
     return cases
 
 
+@functools.cache
 def missing(need: str) -> str | None:
     """Why a need is not met, None if it is."""
     if need == "cuda":
@@ -353,6 +373,17 @@ def test_a_block_that_fails_is_named(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert 'File "page.md, line 9", line 10' in done.stderr
+
+
+def test_a_case_whose_blocks_run_in_another_is_for_full(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    plain, needy = "```python\nx = 1\n```\n\n", "<!-- needs: {} -->\n```python\nx\n```\n\n"
+    page.write_text(plain + needy.format("json") + needy.format("no_such_module"))
+    full = {case.values[1]: bool(case.marks) for case in python_cases([page])}
+    assert full == {(): True, ("json",): False, ("no_such_module",): False}
+    page.write_text(plain + needy.format("no_such_module"))
+    full = {case.values[1]: bool(case.marks) for case in python_cases([page])}
+    assert full == {(): False, ("no_such_module",): False}
 
 
 def test_output_of_a_block_that_is_left_out_is_left_out(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -209,7 +210,6 @@ def nodes(body: list[ast.stmt], lazy: bool = False) -> Iterator[tuple[ast.stmt, 
         if is_typing_only(node):
             continue
         inside = lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        children = [child for child in ast.walk(node) if isinstance(child, ast.stmt)]
         direct = [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)]
         # Handlers of `try` and cases of `match` are no statements but hold some.
         held = [
@@ -218,10 +218,10 @@ def nodes(body: list[ast.stmt], lazy: bool = False) -> Iterator[tuple[ast.stmt, 
             if isinstance(child, ast.ExceptHandler | ast.match_case)
             for statement in child.body
         ]
-        if len(children) > 1:
-            yield from nodes(direct + held, inside)
+        yield from nodes(direct + held, inside)
 
 
+@functools.cache
 def imports(root: Path) -> list[Import]:
     found = []
     for path in sorted(root.rglob("*.py")):

@@ -30,6 +30,9 @@ NEEDS = {
     "03_ppo_loop": ("torch", "matplotlib", "PIL"),
     "07_gpu": ("torch", "PIL"),
 }
+BY_NIGHT = {"01_quickstart", "06_selfplay_evaluation", "07_gpu"}
+"""Whose calls are those of pages, which tests/test_docs.py runs, or are for a GPU: with --full."""
+
 FILMS = {*NAMES} - {"07_gpu"}
 
 
@@ -101,7 +104,9 @@ def check_outputs(path: Path) -> None:
 
 @needs_jupyter
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] * (name in BY_NIGHT)) for name in NAMES]
+)
 def test_a_notebook_runs_from_a_clean_kernel(name: str, tmp_path: Path) -> None:
     lacking = missing(*NEEDS[name])
     if lacking:

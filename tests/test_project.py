@@ -16,6 +16,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from tests.conftest import LONG, turn_of
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).parents[1]
@@ -189,6 +191,14 @@ def test_the_longest_tests_wait_for_their_option(pytester: pytest.Pytester) -> N
     pytester.makepyfile("import pytest\n@pytest.mark.full\ndef test_long():\n    pass\n")
     pytester.runpytest_inprocess().assert_outcomes(skipped=1)
     pytester.runpytest_inprocess("--full").assert_outcomes(passed=1)
+
+
+def test_the_files_that_take_long_have_their_names() -> None:
+    assert [name for name in LONG if not (ROOT / f"tests/test_{name}.py").is_file()] == []
+    names = ("test_docs.py", "maps/towns/test_x.py", "test_examples.py", "envs/x.py", "test_x.py")
+    turns = [turn_of(ROOT / "tests" / name) for name in names]
+    assert turns == [0, 1, 2, 3, 3]
+    assert turn_of(ROOT / "docs" / "conf.py") == 3
 
 
 def tracked() -> list[Path]:

@@ -1,4 +1,4 @@
-"""Rollouts on the CPU and on a device, step by step; as a module it stores one of the CPU.
+"""Rollouts on the CPU and on a device, step by step; as a module it stores those of the CPU.
 
 Compiled code and Numba's CUDA simulator do not run in one process.
 """
@@ -99,6 +99,9 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
+NIGHTLY = ("plain", "maps by seed", "map formats", "pictures, next step")
+"""Cases of which each part is in another one; `--full` compares them too."""
+
 ROWS, STEPS = 10, 12
 
 
@@ -159,4 +162,6 @@ def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], **rollout(num_threads=1, **CASES[sys.argv[1]]))
+    for one in sys.argv[2:]:
+        found = rollout(num_threads=1, **CASES[one])
+        np.savez(Path(sys.argv[1], f"{list(CASES).index(one)}.npz"), **found)

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.engine.device_rollouts import BASE, CASES, ROWS, assert_equal, compiled, host, rollout
+from tests.engine.device_rollouts import (
+    BASE,
+    CASES,
+    NIGHTLY,
+    ROWS,
+    assert_equal,
+    compiled,
+    host,
+    rollout,
+)
 
 pytestmark = [
     pytest.mark.cudasim,
@@ -22,30 +31,38 @@ def on_device(**settings):
     return gymnasium.make_vec(ID, num_envs=ROWS, **settings).unwrapped
 
 
-def on_cpu(case, folder):
-    """What the compiled kernels give, from a process of its own."""
-    path = folder / "cpu.npz"
-    compiled("device_rollouts", case, str(path))
-    with np.load(path) as stored:
-        return dict(stored)
+@pytest.fixture(scope="module")
+def on_cpu(request, tmp_path_factory):
+    """What the compiled kernels give in each case, from one process of their own."""
+    folder, full = tmp_path_factory.mktemp("cpu"), request.config.getoption("--full")
+    names = [name for name in CASES if full or name == "plain" or name not in NIGHTLY]
+    compiled("device_rollouts", str(folder), *names)
+
+    def read(case):
+        with np.load(folder / f"{list(CASES).index(case)}.npz") as stored:
+            return dict(stored)
+
+    return read
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_device_gives_the_bits_of_the_cpu(case, tmp_path):
-    wanted = on_cpu(case, tmp_path)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[pytest.mark.full] * (name in NIGHTLY)) for name in CASES]
+)
+def test_a_device_gives_the_bits_of_the_cpu(case, on_cpu):
+    wanted = on_cpu(case)
     ends = [name for name in wanted if name.endswith(("terminated", "truncated"))]
     assert any(wanted[name].any() for name in ends)
     assert_equal(rollout(torch.from_numpy, device="cuda", **CASES[case]), wanted)
 
 
-def test_arrays_come_from_a_device_as_from_the_cpu(tmp_path):
-    wanted = on_cpu("plain", tmp_path)
+def test_arrays_come_from_a_device_as_from_the_cpu(on_cpu):
+    wanted = on_cpu("plain")
     found = rollout(device="cuda", output="numpy")
     assert_equal(found, wanted)
 
 
-def test_a_state_of_the_cpu_continues_on_a_device(tmp_path):
-    wanted = on_cpu("plain", tmp_path)
+def test_a_state_of_the_cpu_continues_on_a_device(on_cpu):
+    wanted = on_cpu("plain")
     env = on_device()
     env.reset(seed=1)
     state = {n.removeprefix("state "): v for n, v in wanted.items() if n.startswith("state ")}

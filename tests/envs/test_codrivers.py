@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import pickle
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def policy(tmp_path: Path) -> str:
     return str(write_policy(tmp_path / "policy.safetensors", action=ACCELERATE))
 
 
+@functools.cache
 def classes() -> list[ast.ClassDef]:
     """All classes of the package, also those of modules that need a library."""
     root = Path(selfdrive_env.__file__).parent

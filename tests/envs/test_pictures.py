@@ -231,10 +231,20 @@ def test_the_single_form_passes_gymnasiums_checker(observation: Any) -> None:
     env.close()
 
 
-@pytest.mark.parametrize("observation", [BEV, {"road": {**BEV, "history": 2}, "row": "state"}])
-def test_the_conformance_kit_passes(observation: Any) -> None:
+MODES = ("SameStep", "NextStep", "Disabled")
+
+
+@pytest.mark.parametrize(
+    ("observation", "modes"),
+    [
+        ({"road": {**BEV, "history": 2}, "row": "state"}, MODES),
+        (BEV, ("SameStep",)),
+        pytest.param(BEV, MODES, marks=pytest.mark.full),
+    ],
+)
+def test_the_conformance_kit_passes(observation: Any, modes: tuple[str, ...]) -> None:
     def make(num_envs: int, autoreset_mode: Any, **keywords: Any) -> Any:
-        settings = {**SMALL, "agents_per_world": 1, "horizon": 9.0, **keywords}
+        settings = {**SMALL, "agents_per_world": 1, **keywords}
         settings["observation"] = observation
         return gymnasium.make_vec(
             "selfdrive_env/SelfPlay-v0", num_envs=num_envs, autoreset_mode=autoreset_mode,
@@ -242,7 +252,8 @@ def test_the_conformance_kit_passes(observation: Any) -> None:
         )  # fmt: skip
 
     skip = {"later_episodes"}  # as in tests/test_contract.py
-    assert set(check_vector_env(make, skip=skip)) == set(CHECKS) - skip
+    passed = check_vector_env(make, steps=25, modes=modes, skip=skip)  # an episode has 15 at most
+    assert set(passed) == set(CHECKS) - skip
 
 
 def test_a_policy_of_rows_refuses_pictures_by_name() -> None:

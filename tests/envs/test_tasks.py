@@ -127,8 +127,12 @@ def test_the_single_form_says_whether_it_was_solved() -> None:
     assert "solved" not in info
 
 
+HERE = ("Merge-v0", "LaneKeeping-v0")
+"""Whose contract is looked at every day: one with others and one without. It is one environment."""
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "Merge-v0")) for name in IDS]
+    "name", [pytest.param(name, marks=[pytest.mark.full] * (name not in HERE)) for name in IDS]
 )
 def test_the_contract_of_vector_environments_is_kept(name: str) -> None:
     settings = {**SMALL, "render_size": 64, "max_episode_steps": 25, "num_seeds": 3}

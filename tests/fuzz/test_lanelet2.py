@@ -84,7 +84,7 @@ def test_changed_real_files(tmp_path: Path) -> None:
     files = [folder / name for name in SMALL_FILES if (folder / name).is_file()]
     if not files:
         pytest.skip("the shared maps are absent")
-    _fuzz(tmp_path, tuple(p.read_text() for p in files), SEED + 1, budget(200) // 15)
+    _fuzz(tmp_path, tuple(p.read_text() for p in files), SEED + 1, budget(75) // 15)
 
 
 def test_changed_files_beside(tmp_path: Path) -> None:

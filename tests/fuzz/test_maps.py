@@ -213,7 +213,7 @@ def test_changed_real_files(tmp_path: Path) -> None:
     if not files:
         pytest.skip("the shared maps are absent")
     documents = tuple(path.read_text() for path in files)
-    fuzz_documents(tmp_path, documents, SEED + 2, budget(200) // 15)
+    fuzz_documents(tmp_path, documents, SEED + 2, budget(75) // 15)
 
 
 def test_changed_commonroad_files(tmp_path: Path) -> None:

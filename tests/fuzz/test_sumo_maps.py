@@ -64,4 +64,4 @@ def test_changed_real_files(tmp_path: Path) -> None:
     path = folder / "ngsim_peachtree.net.xml"
     if not path.is_file():
         pytest.skip("the shared maps are absent")
-    fuzz_documents(tmp_path, (path.read_text(),), SEED + 1, budget(200) // 15, ".net.xml")
+    fuzz_documents(tmp_path, (path.read_text(),), SEED + 1, budget(75) // 15, ".net.xml")

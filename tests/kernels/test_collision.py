@@ -71,7 +71,10 @@ def shifted_to_touch(random, a, b):
     return single(b._replace(x=b.x + low * math.cos(angle), y=b.y + low * math.sin(angle)))
 
 
-@pytest.mark.parametrize(("near", "count"), [(False, 800), (True, 800)])
+@pytest.mark.parametrize(
+    ("near", "count"),
+    [(False, 800), (True, 200), pytest.param(True, 800, marks=pytest.mark.full)],
+)
 def test_no_overlap_deeper_than_two_centimetres_is_missed(near, count, capsys):
     """And none is seen that is not there, but for what lies between two looks of the oracle."""
     random = np.random.default_rng(3)

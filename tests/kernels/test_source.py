@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +26,17 @@ NUMBERS = re.compile(
 """Names that are numbers, angles of a turn or cosines, and need no unit."""
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def modules() -> list[Path]:
     return sorted(KERNELS.rglob("*.py"))
 
 
 def functions(path: Path) -> Iterator[ast.FunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             yield node
 
@@ -67,7 +73,7 @@ def test_functions_of_many_arguments_explain_each() -> None:
 def constants(path: Path) -> Iterator[tuple[str, str]]:
     """Names of the single-precision constants of a module, and what is said of each."""
     lines = path.read_text().splitlines()
-    body = ast.parse(path.read_text()).body
+    body = tree_of(path).body
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.Assign) or "np.float32(" not in ast.unparse(node.value):
             continue

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -22,15 +23,21 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache" / "maps"
 
 
+@functools.cache
+def town() -> CompiledMap:
+    """A town that no test changes."""
+    return compile_map(maps.load("riverside"), **COUNTS)
+
+
 class Builder:
-    """Compiles a town and counts how often it was asked to."""
+    """Hands out a town and counts how often it was asked to."""
 
     def __init__(self) -> None:
         self.calls = 0
 
     def __call__(self) -> CompiledMap:
         self.calls += 1
-        return compile_map(maps.load("riverside"), **COUNTS)
+        return town()
 
 
 def fetch(build, source="riverside", **changes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import itertools
 import os
 import subprocess
@@ -341,10 +342,26 @@ def test_without_a_label_a_picture_tells_neither_speed_nor_time(
     assert not np.array_equal(painter.draw(later, size=84), plain)
 
 
-@pytest.mark.parametrize("size", [84, 512])
-@pytest.mark.parametrize("name", BUILT_IN)
+@functools.cache
+def town_of(name: str) -> CompiledMap:
+    """A built-in town that no test changes."""
+    return compile_map(load(name))
+
+
+BY_NIGHT = {"hillcrest", "harbour"}
+"""Towns that only --full looks at in large pictures."""
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        pytest.param(name, size, marks=[pytest.mark.full] * (size > 84 and name in BY_NIGHT))
+        for name in BUILT_IN
+        for size in (84, 512)
+    ],
+)
 def test_crosswalks_and_lines_to_give_way_at_are_painted(name: str, size: int) -> None:
-    town = compile_map(load(name))
+    town = town_of(name)
     nobody = make_scene(town, [(0.0, 0.0, 0.0)])._replace(focus=-1, status=np.zeros(1, np.uint8))
     bare = Painter(town.lanes, town.grid, town.signs)
     painted = Painter(town.lanes, town.grid, town.signs, [town.paint])

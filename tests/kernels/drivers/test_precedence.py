@@ -369,7 +369,9 @@ def test_a_green_in_which_one_only_gave_way_counts_for_long():
     assert stood[60] == stood[69] == stood[79] == pytest.approx(21.0)
 
 
-@pytest.mark.parametrize(("name", "agents"), [("harbour", 100), ("riverside", 100)])
+@pytest.mark.parametrize(("name", "agents"), [
+    ("harbour", 100), pytest.param("riverside", 100, marks=pytest.mark.full)
+])  # fmt: skip
 def test_traffic_does_not_lock_up(name, agents):
     """Ten minutes: nobody has stood for 90 s for no red light, hardly anybody was towed."""
     engine = town_engine(

@@ -32,7 +32,7 @@ FIGURES = {
 
 
 def real_maps() -> list:
-    marks = {"carla/Town11.xodr.gz": pytest.mark.slow, "carla/Town12.xodr.xz": pytest.mark.full}
+    marks = dict.fromkeys(("carla/Town11.xodr.gz", "carla/Town12.xodr.xz"), pytest.mark.full)
     return [pytest.param(name, marks=marks.get(name, ())) for name in FIGURES]
 
 

@@ -94,7 +94,10 @@ def test_mirrored_streets_without_a_centre_line_read_back_the_same(written, tmp_
 
 @pytest.mark.parametrize(
     "name",
-    ["Town01.xodr", "Town10HD.xodr", pytest.param("Town03.xodr.gz", marks=pytest.mark.full)],
+    [
+        "Town01.xodr",
+        *(pytest.param(n, marks=pytest.mark.full) for n in ("Town10HD.xodr", "Town03.xodr.gz")),
+    ],
 )
 def test_a_real_map_reads_back_the_same(name, shared_data, written):
     network = load(shared_data / "opendrive/carla" / name)

@@ -30,12 +30,12 @@ CENTRE = 0.01
 FILES = (
     "sumo/esmini_e6mini.net.xml",
     "lanelet2/carla_Town02/carla_Town02.osm",
-    "commonroad/maps/DEU_AachenAseag-1.xml",
     "commonroad/maps/DEU_MONAEast-2.xml",
     "commonroad/scenarios/USA_Lanker-1_1_T-1.xml",
 )
 
 LONG = (
+    "commonroad/maps/DEU_AachenAseag-1.xml",
     "sumo/ngsim_peachtree.net.xml",
     "commonroad/scenarios/ARG_Carcarana-4_5_T-1.xml",
     "sumo/bologna_acosta.net.xml",

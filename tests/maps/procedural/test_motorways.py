@@ -17,7 +17,9 @@ from selfdrive_env.maps.procedural.motorways.family import LAYOUTS, motorway
 from selfdrive_env.maps.road_network import Lane, MapError
 from selfdrive_env.maps.towns.centre_lines import evaluate, pose_at
 
-SEEDS = 50
+SEEDS, MANY_SEEDS = 14, 50
+"""Maps that are counted; --full takes the many."""
+
 FAMILY = MotorwayFamily()
 DECK = 3.0
 """Lanes that overlap in plan are on two levels from this difference of height on [m]."""
@@ -29,9 +31,12 @@ class Map:
     outlines: np.ndarray
 
 
-SHORT = [(layout, k) for layout in LAYOUTS for k in (0, 1)]
-LONG = [pytest.param(("", k), id=f"drawn-{k}", marks=pytest.mark.full) for k in range(SEEDS)]
-"""Layouts as they are drawn: with --full every lane of all of `SEEDS` is looked at."""
+SHORT = [(layout, 0) for layout in LAYOUTS]
+LONG = [
+    *(pytest.param((layout, 1), marks=pytest.mark.full) for layout in LAYOUTS),
+    *(pytest.param(("", k), id=f"drawn-{k}", marks=pytest.mark.full) for k in range(MANY_SEEDS)),
+]
+"""Second ones, and layouts as they are drawn: with --full every lane of all is looked at."""
 
 
 @pytest.fixture(scope="module", params=[*SHORT, *LONG])
@@ -47,9 +52,9 @@ def built(request: pytest.FixtureRequest) -> Map:
     return Map(network, np.array(outlines))
 
 
-@pytest.fixture(scope="module")
-def networks() -> list[RoadNetwork]:
-    return [load(f"motorway:{seed}") for seed in range(SEEDS)]
+@pytest.fixture(scope="module", params=[SEEDS, pytest.param(MANY_SEEDS, marks=pytest.mark.full)])
+def networks(request: pytest.FixtureRequest) -> list[RoadNetwork]:
+    return [load(f"motorway:{seed}") for seed in range(request.param)]
 
 
 def drivable(network: RoadNetwork) -> list[Lane]:
@@ -253,7 +258,7 @@ def test_features_occur(networks: list[RoadNetwork]) -> None:
         "130": 0.1,
         "loop": 0.6,
     }.items():
-        assert found[feature] >= least * SEEDS, f"{feature}: {found[feature]} of {SEEDS}"
+        assert found[feature] >= least * len(networks), (feature, found[feature], len(networks))
 
 
 def test_sizes(networks: list[RoadNetwork]) -> None:

@@ -35,7 +35,14 @@ FILES = {
 }
 
 
-@pytest.fixture(scope="module", params=FILES)
+LONG = ("hamburg_tavf.net.xml.gz", "wildau.net.xml.gz")
+"""Whose kinds of roads, lights and roundabouts others have, or `test_signals.py`: with --full."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.full] * (name in LONG)) for name in FILES],
+)
 def known(request: pytest.FixtureRequest, shared_data: Path) -> tuple[RoadNetwork, Figures]:
     return load(shared_data / "sumo" / request.param), FILES[request.param]
 

@@ -14,7 +14,7 @@ from selfdrive_env.kernels.drivers.conflicts import Box
 from selfdrive_env.kernels.drivers.recorded.leaders import free_way
 from tests.reference.recorded import along, depth
 
-CASES, POINTS, LOOK = 12_000, 20, 14.0
+POINTS, LOOK = 20, 14.0
 FINE = 0.02
 
 
@@ -58,23 +58,23 @@ def paths(random: np.random.Generator, cases: int) -> np.ndarray:
     return path.astype(np.float32).astype(np.float64)
 
 
-def cases(seed: int) -> tuple[np.ndarray, ...]:
+def cases(seed: int, count: int) -> tuple[np.ndarray, ...]:
     """Bodies on paths and boxes near them; in half of the cases just beside where they drive."""
     random = np.random.default_rng(seed)
-    path, s = paths(random, CASES), random.uniform(0.0, 6.0, CASES)
-    half = random.uniform([0.3, 0.3], [4.0, 1.3], (CASES, 2))
-    size = random.uniform([0.3, 0.3], [4.0, 1.3], (CASES, 2))
-    ahead = random.uniform(3.0, LOOK, CASES)
-    at = np.array([along(path[c], s[c] + ahead[c])[:7] for c in range(CASES)])
-    turn = random.uniform(-np.pi, np.pi, CASES)
-    turn[: CASES // 4] = random.normal(0.0, 0.02, CASES // 4)
+    path, s = paths(random, count), random.uniform(0.0, 6.0, count)
+    half = random.uniform([0.3, 0.3], [4.0, 1.3], (count, 2))
+    size = random.uniform([0.3, 0.3], [4.0, 1.3], (count, 2))
+    ahead = random.uniform(3.0, LOOK, count)
+    at = np.array([along(path[c], s[c] + ahead[c])[:7] for c in range(count)])
+    turn = random.uniform(-np.pi, np.pi, count)
+    turn[: count // 4] = random.normal(0.0, 0.02, count // 4)
     reach = size[:, 0] * np.abs(np.sin(turn)) + size[:, 1] * np.abs(np.cos(turn))
-    aside = random.uniform(-6.0, 6.0, CASES)
-    near = half[:, 1] + reach + random.normal(0.0, 0.05, CASES)
-    aside[: CASES // 2] = (near * random.choice([-1.0, 1.0], CASES))[: CASES // 2]
+    aside = random.uniform(-6.0, 6.0, count)
+    near = half[:, 1] + reach + random.normal(0.0, 0.05, count)
+    aside[: count // 2] = (near * random.choice([-1.0, 1.0], count))[: count // 2]
     heading = np.arctan2(at[:, 6], at[:, 5]) + turn
     x, y = at[:, 0] - aside * at[:, 6], at[:, 1] + aside * at[:, 5]
-    box = np.stack([x, y, np.zeros(CASES), np.cos(heading), np.sin(heading), *size.T], 1)
+    box = np.stack([x, y, np.zeros(count), np.cos(heading), np.sin(heading), *size.T], 1)
     return path, s, half, box.astype(np.float32).astype(np.float64)
 
 
@@ -87,11 +87,12 @@ def overlaps(path: np.ndarray, s: float, half: np.ndarray, box: np.ndarray) -> n
     return depth(one, two)
 
 
-def test_the_way_to_a_body_is_that_of_small_steps() -> None:
-    path, s, half, box = cases(1)
+@pytest.mark.parametrize("count", [3_000, pytest.param(12_000, marks=pytest.mark.full)])
+def test_the_way_to_a_body_is_that_of_small_steps(count: int) -> None:
+    path, s, half, box = cases(1, count)
     kernel = found(path, s, half, box)
     touching = 0
-    for case in range(CASES):
+    for case in range(count):
         deep = overlaps(path[case], s[case], half[case], box[case])
         meets = np.flatnonzero(deep > -0.002)  # single precision, and corners between two steps
         plainly = np.flatnonzero(deep > 0.03)  # what lies between two looks is no more
@@ -99,11 +100,11 @@ def test_the_way_to_a_body_is_that_of_small_steps() -> None:
         last = plainly[0] * FINE if plainly.size else LOOK
         touching += bool(meets.size)
         assert first - 0.12 - FINE < kernel[case] <= last + FINE, case
-    assert 0.4 * CASES < touching < 0.9 * CASES
+    assert 0.4 * count < touching < 0.9 * count
 
 
 def test_bodies_on_another_level_are_nobody() -> None:
-    path, s, half, box = (one[:500].copy() for one in cases(2))
+    path, s, half, box = (one[:500] for one in cases(2, 2_000))
     below = found(path, s, half, box)
     assert (below < LOOK).sum() > 150
     box[:, 2] = 2.49
