@@ -29,6 +29,7 @@ NEEDS = {
     "02_train_sb3": ("stable_baselines3", "matplotlib", "PIL"),
     "03_ppo_loop": ("torch", "matplotlib", "PIL"),
     "07_gpu": ("torch", "PIL"),
+    "09_pixels": ("torch", "matplotlib", "PIL"),
 }
 FILMS = {*NAMES} - {"07_gpu"}
 
