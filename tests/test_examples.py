@@ -101,6 +101,24 @@ def test_the_pixels_example_leaves_a_model_a_table_and_what_cars_see(tmp_path: P
 
 
 @pytest.mark.slow
+def test_the_distillation_example_measures_its_students_beside_the_teacher(tmp_path: Path) -> None:
+    run("distill_camera.py", "--quick", "--out", str(tmp_path))
+    head, _, *rows = (tmp_path / "table.md").read_text().splitlines()
+    names = [cell.strip() for cell in head.strip("|").split("|")]
+    found = {}
+    for row in rows:
+        cells = dict(zip(names, (one.strip() for one in row.strip("|").split("|")), strict=True))
+        found[cells["driver"]] = cells
+    assert list(found) == ["student by cameras", "student by rows", "selfplay"]
+    assert all(float(one["km"]) > 0.0 for one in found.values())
+    assert int(found["selfplay"]["off-road"]) == 0
+    progress = (tmp_path / "progress.csv").read_text().splitlines()
+    assert {line.split(",")[0] for line in progress[1:]} == {"rows", "cameras"}
+    for name in ("curve.png", "seen.png", "drive.gif", "by_cameras.safetensors"):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+@pytest.mark.slow
 def test_the_torchrl_example_learns_something() -> None:
     pytest.importorskip("torchrl", reason='needs pip install "selfdrive_env[libraries]"')
     printed = run("ppo_torchrl.py", "--steps", "16384", "--num-worlds", "2", "--num-steps", "32")

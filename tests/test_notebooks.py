@@ -29,6 +29,7 @@ NEEDS = {
     "02_train_sb3": ("stable_baselines3", "matplotlib", "PIL"),
     "03_ppo_loop": ("torch", "matplotlib", "PIL"),
     "07_gpu": ("torch", "PIL"),
+    "09_pixels": ("torch", "matplotlib", "PIL"),
 }
 BY_NIGHT = {"01_quickstart", "06_selfplay_evaluation", "07_gpu"}
 """Whose calls are those of pages, which tests/test_docs.py runs, or are for a GPU: with --full."""

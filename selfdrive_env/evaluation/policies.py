@@ -25,7 +25,7 @@ from selfdrive_env.policies.files import POLICY_FILE
 from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.state.arrays import digest
 
-__all__ = ["Candidate", "check_layout", "load"]
+__all__ = ["Candidate", "check_layout", "load", "observed"]
 
 CONSTANT = "constant:"
 JERKS = {"dynamics": Settings.dynamics}
@@ -62,6 +62,10 @@ class Candidate:
 
     by_row: bool = True
     """Whether an action depends on its row alone."""
+
+    pictures: bool = False
+    """Whether it reads what the setting `observation` shows, which then stands in `settings`,
+    instead of rows of numbers alone."""
 
 
 def load(text: str, *, seed: int = 0) -> Candidate:
@@ -206,7 +210,8 @@ def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
 
     And likewise both dynamics, unless its actions are of the environment's.
     """
-    require_rows(env.settings.observation, f"policy {policy.name}")
+    if not policy.pictures:
+        require_rows(env.settings.observation, f"policy {policy.name}")
     difference = policy.actions and dynamics_difference(policy.actions, env.settings)
     if difference:
         raise ValueError(f"policy {policy.name} has actions of {difference}")
@@ -222,3 +227,8 @@ def check_layout(policy: Candidate, env: DrivingVectorEnv) -> None:
             f"policy {policy.name} reads observations of {policy.features} values, the environment "
             f"has {_named(there)}; layouts by name are {known}{earlier_layout(policy.features)}"
         )
+
+
+def observed(policy: Candidate, env: DrivingVectorEnv) -> Any:
+    """Returns what a policy reads of an environment now, not copied."""
+    return env.backend.observations() if policy.pictures else env.engine.observations

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from selfdrive_env.envs.scenes.tasks import TaskVectorEnv
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.incidents import Watch
-from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout, observed
 from selfdrive_env.state.world import EVENT_GOAL, EVENT_STOP_SIGN
 
 __all__ = ["PROBES", "ProbeResult", "probe"]
@@ -106,7 +106,7 @@ def _drive(env: TaskVectorEnv, policy: Candidate, name: str) -> NDArray[Any]:
     needed = env.task.distance
     for step in range(env.settings.steps):
         watch.before_step()
-        _, _, terminated, truncated, _ = env.step(policy.act(engine.observations))
+        _, _, terminated, truncated, _ = env.step(policy.act(observed(policy, env)))
         event = engine.output.event[:, 0]
         counts = ~reached & ~over
         for incident in watch.after_step(step):
@@ -144,7 +144,7 @@ def _dense(policy: Candidate, trials: int, first_seed: int) -> NDArray[Any]:
     reached = np.zeros_like(failed)
     for step in range(round(DENSE_SECONDS / env.settings.one_dt("probes"))):
         watch.before_step()
-        env.step(policy.act(engine.observations))
+        env.step(policy.act(observed(policy, env)))
         for incident in watch.after_step(step):
             if incident.cause in ("collision_at_fault", "offroad"):
                 failed[incident.world, incident.agent] = True

@@ -20,7 +20,7 @@ from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.evaluation.behaviour import Behaviour
 from selfdrive_env.evaluation.films import Recorder, place_anew
 from selfdrive_env.evaluation.incidents import CAUSES, Incident, Links, Watch
-from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout
+from selfdrive_env.evaluation.policies import Candidate, check_layout, fitting_layout, observed
 from selfdrive_env.evaluation.results.evaluation import Evaluation, joined, route_sums
 from selfdrive_env.evaluation.routes import RouteLog
 from selfdrive_env.maps import MapError, RoadNetwork
@@ -218,7 +218,7 @@ class _Drive:
     def step(self, step: int) -> None:
         """Drives one step and counts."""
         engine = self.env.engine
-        actions = self.policy.act(self.env.engine.observations)
+        actions = self.policy.act(observed(self.policy, self.env))
         self.recorder.before_step(step, actions)
         self.watch.before_step()
         remaining = engine.agents.goal_distance.astype(np.float64)

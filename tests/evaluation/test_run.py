@@ -16,6 +16,7 @@ from selfdrive_env.evaluation import CAUSES, Evaluation, compare, evaluate, load
 from selfdrive_env.evaluation import run as run_module
 from selfdrive_env.evaluation.behaviour import ROWS
 from selfdrive_env.evaluation.films import replay, write_films
+from selfdrive_env.evaluation.policies import Candidate
 from selfdrive_env.evaluation.report import details, figures, read_settings, text
 from selfdrive_env.evaluation.results.comparison import ratios
 from selfdrive_env.evaluation.results.evaluation import route_sums
@@ -55,6 +56,26 @@ def test_idm_drives_and_reaches_goals(by_idm: Evaluation) -> None:
     assert by_idm.goal_rate > 60.0
     assert by_idm.goal_delay is not None
     assert by_idm.goal_delay > 1.0
+
+
+def test_a_policy_of_pictures_is_given_what_the_environment_shows() -> None:
+    short: dict[str, Any] = {
+        "map": "riverside", "minutes": 0.05, "seeds": (0,), "settings": {"agents_per_world": 4}
+    }  # fmt: skip
+    pictures = []
+
+    def act(seen: Any, deterministic: bool = True) -> Any:
+        assert seen["row"].shape[0] == 4
+        pictures.append(seen["road"].copy())
+        return np.full(4, 10)
+
+    shown = {"road": {"kind": "bev", "size": 16}, "row": "state"}
+    mine = Candidate("mine", act, settings={"observation": shown}, pictures=True)
+    found, other = evaluate(mine, **short), evaluate(load("constant:10"), **short)
+    assert len(pictures) == 45 and pictures[0].shape == (4, 16, 16, 3)
+    assert (pictures[0] != pictures[-1]).any()
+    assert found.km.tolist() == other.km.tolist()
+    assert details(found)["incidents"] == details(other)["incidents"]
 
 
 def test_random_drivers_leave_the_road(by_random: Evaluation) -> None:
