@@ -90,6 +90,31 @@ CASES: dict[str, dict[str, Any]] = {
         "agents_per_world": 2,
         "autoreset_mode": "NextStep",
     },
+    "camera": {
+        "observation": {"kind": "camera", "size": [10, 16]},
+        "agents_per_world": 2,
+        "horizon": 0.8,
+    },
+    "cameras, next step": {
+        "observation": {
+            "front": {
+                "kind": "camera",
+                "size": [8, 12],
+                "history": 2,
+                "channels_first": True,
+                "dtype": "float32",
+                "fog": [0.0, 0.05],
+                "noise": 5.0,
+            },
+            "rear": {"kind": "camera", "size": 8, "yaw": 180.0, "colour": "gray"},
+            "labelled": {"kind": "camera", "size": [8, 12], "labels": True, "colour": "classes"},
+        },
+        "map": ["riverside", "hillcrest"],
+        "agents_per_world": 2,
+        "bodies": "typed",
+        "autoreset_mode": "NextStep",
+        "horizon": 0.8,
+    },
     "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
     "cycles of lights, several threads": {
         "map": lambda: of_each_format()[:1],
@@ -107,6 +132,13 @@ def host(value: Any) -> np.ndarray:
     return np.array(value.cpu().numpy() if hasattr(value, "cpu") else value)
 
 
+def parts(name: str, observation: Any) -> dict[str, np.ndarray]:
+    """An observation by name, of several kinds each."""
+    if isinstance(observation, dict):
+        return {f"{name} {kind}": host(one) for kind, one in observation.items()}
+    return {name: host(observation)}
+
+
 def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[str, np.ndarray]:
     """Everything that steps with random actions return, and the state behind them, by name."""
     settings = BASE | settings
@@ -119,12 +151,12 @@ def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[st
     if settings.get("action_type") == "continuous":
         columns = env.single_action_space.shape
         actions = random.uniform(-1, 1, (steps, ROWS, *columns)).astype(np.float32)
-    out = {"reset": host(env.reset(seed=5)[0])}
+    out = parts("reset", env.reset(seed=5)[0])
     for step in range(steps):
         action = actions[step] if convert is None else convert(actions[step])
         observation, reward, terminated, truncated, infos = env.step(action)
+        out |= parts(f"{step} observation", observation)
         out |= {
-            f"{step} observation": host(observation),
             f"{step} reward": host(reward),
             f"{step} terminated": host(terminated),
             f"{step} truncated": host(truncated),
@@ -138,6 +170,10 @@ def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[st
                 if not name.startswith("_"):
                     out[f"{step} {name}"] = host(values)[done].astype(np.float64)
     out |= {f"state {name}": value for name, value in env.get_state().items()}
+    for view in env.engine.views.all:
+        shots = view.parts.get("shots")
+        for name in ("kind", "agent", "depth", "box") if shots is not None else ():
+            out[f"{view.name} {name}"] = host(getattr(shots, name))
     env.close()
     return out
 

@@ -134,6 +134,21 @@ def test_pictures_show_what_a_device_holds():
     assert env.frame(0).shape == (64, 64, 3)
 
 
+def test_a_camera_shows_people_what_rows_see():
+    view = {"kind": "camera", "size": [12, 12]}
+    env = on_device(observation=view, render_view="camera", render_size=12, agents_per_world=2)
+    env.render_mode = "rgb_array"
+    seen, _ = env.reset(seed=3)
+    np.testing.assert_array_equal(env.frame(3), host(seen[3]))
+
+
+def test_cameras_that_do_not_fit_are_refused_with_what_they_take(monkeypatch):
+    monkeypatch.setattr("selfdrive_env.engine.pictures.available_memory", lambda: 20_000)
+    view = {"kind": "camera", "size": [10, 16]}
+    with pytest.raises(MemoryError, match=r"pictures of 10 rows need .* GB .*: \d rows would fit"):
+        on_device(observation=view)
+
+
 def test_steps_may_be_waited_for():
     env, other = on_device(), on_device()
     env.reset(seed=3)
