@@ -130,6 +130,7 @@ class _Stage:
         names = ("x", "y", "heading", "speed", "acceleration")
         self._values = {name: episode.values(name) for name in names}
         self._track, self._status, self._light = tracks.track, tracks.status, tracks.light
+        self._placed = tracks.track_placed != 0
         self._bodies = {
             "length": episode.values("track_length"),
             "width": episode.values("track_width"),
@@ -153,7 +154,8 @@ class _Stage:
         agents.speed[0], agents.acceleration[0] = now["speed"], now["acceleration"]
         for name, values in self._bodies.items():
             getattr(bodies, name)[0, present] = values[track[present]]
-        self._z[track != self._last] = np.nan
+        other = track != self._last
+        self._z[other & (~present | self._placed[track])] = np.nan
         self._last = track
         for one in np.flatnonzero(present).tolist():
             at = (float(now["x"][one]), float(now["y"][one]), float(cos[one]), float(sin[one]))

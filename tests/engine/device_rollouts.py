@@ -94,26 +94,32 @@ CASES: dict[str, dict[str, Any]] = {
         "observation": {"kind": "camera", "size": [10, 16]},
         "agents_per_world": 2,
         "horizon": 0.8,
+        "rows": 4,
+        "steps": 6,
     },
     "cameras, next step": {
         "observation": {
             "front": {
-                "kind": "camera",
-                "size": [8, 12],
-                "history": 2,
-                "channels_first": True,
-                "dtype": "float32",
-                "fog": [0.0, 0.05],
-                "noise": 5.0,
+                **{"kind": "camera", "size": [8, 12], "history": 2, "channels_first": True},
+                **{"dtype": "float32", "fog": [0.0, 0.05], "noise": 5.0},
             },
             "rear": {"kind": "camera", "size": 8, "yaw": 180.0, "colour": "gray"},
             "labelled": {"kind": "camera", "size": [8, 12], "labels": True, "colour": "classes"},
         },
-        "map": ["riverside", "hillcrest"],
         "agents_per_world": 2,
         "bodies": "typed",
         "autoreset_mode": "NextStep",
         "horizon": 0.8,
+        "rows": 2,
+        "steps": 6,
+    },
+    "camera in the hills": {
+        "observation": {"kind": "camera", "size": [8, 12]},
+        "map": "hillcrest",
+        "agents_per_world": 2,
+        "horizon": 0.2,
+        "rows": 2,
+        "steps": 1,
     },
     "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
     "cycles of lights, several threads": {
@@ -139,18 +145,20 @@ def parts(name: str, observation: Any) -> dict[str, np.ndarray]:
     return {name: host(observation)}
 
 
-def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[str, np.ndarray]:
+def rollout(
+    convert: Any = None, steps: int = STEPS, rows: int = ROWS, **settings: Any
+) -> dict[str, np.ndarray]:
     """Everything that steps with random actions return, and the state behind them, by name."""
     settings = BASE | settings
     if callable(settings["map"]):
         settings["map"] = settings["map"]()
-    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=ROWS, **settings)
+    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=rows, **settings)
     env = env.unwrapped
     random = np.random.default_rng(0)
-    actions = random.integers(0, 12, (steps, ROWS))
+    actions = random.integers(0, 12, (steps, rows))
     if settings.get("action_type") == "continuous":
         columns = env.single_action_space.shape
-        actions = random.uniform(-1, 1, (steps, ROWS, *columns)).astype(np.float32)
+        actions = random.uniform(-1, 1, (steps, rows, *columns)).astype(np.float32)
     out = parts("reset", env.reset(seed=5)[0])
     for step in range(steps):
         action = actions[step] if convert is None else convert(actions[step])
