@@ -136,11 +136,10 @@ class DeviceEngine(Engine):
     def tables(self) -> tuple[int, int]:
         """Addresses of tables of `Model`, and of a copy of `Data` as it is now, in host memory."""
         now = HostCopy(self)
-        self._copies = [
-            Table(whole(*(getattr(now, name) for name in whole._fields))) for whole in (Model, Data)
-        ]
-        model, data = (table.address for table in self._copies)
-        return model, data
+        model = Table(Model(*(getattr(now, name) for name in Model._fields)))
+        data = Table(Data(*(getattr(now, name) for name in Data._fields)))
+        self._copies = model, data
+        return model.address, data.address
 
     @property
     def step_lengths(self) -> Any:

@@ -97,7 +97,7 @@ def film_of(episode: Episode, agent: int) -> CameraFilm:
         raise ValueError(
             f"camera shows at most {MOST_FRAMES} frames, the episode has {episode.num_frames}"
         )
-    stage, height, width = _Stage(episode, agent), *SIZE
+    stage = _Stage(episode, agent)
     frames: list[bytes] = []
     total = 0
     for frame in range(episode.num_frames):
@@ -109,6 +109,7 @@ def film_of(episode: Episode, agent: int) -> CameraFilm:
                 f"camera takes more than {MOST_BYTES / 2**20:.0f} MB of pictures, the first "
                 f"{frame + 1} of {episode.num_frames} frames alone"
             )
+    height, width = SIZE
     return CameraFilm(agent, width, height, frames)
 
 
@@ -213,8 +214,8 @@ class _Segments:
         half = 0.5 * row[:, SEG_LENGTH]
         x, y = row[:, SEG_X] + half * row[:, SEG_COS], row[:, SEG_Y] + half * row[:, SEG_SIN]
         cells: dict[tuple[int, int], list[int]] = {}
-        for number, key in enumerate(zip(*(_cell(one).tolist() for one in (x, y)), strict=True)):
-            cells.setdefault(key, []).append(number)
+        for number, (i, j) in enumerate(zip(_cell(x).tolist(), _cell(y).tolist(), strict=True)):
+            cells.setdefault((i, j), []).append(number)
         self._cells = {key: np.array(numbers) for key, numbers in cells.items()}
 
     def under(
