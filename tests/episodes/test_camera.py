@@ -63,7 +63,7 @@ def test_pictures_are_those_of_the_run(run: Any) -> None:
     film = film_of(episode, FOCUS)
     assert len(film.frames) == STEPS and (film.height, film.width) == SIZE
     for frame, wanted in zip(film.frames, seen, strict=True):
-        assert likeness(decoded(frame), wanted) > 0.97
+        assert likeness(decoded(frame), wanted) > 0.95
     assert likeness(decoded(film_of(episode, FOCUS + 1).frames[0]), seen[0]) < 0.9
 
 
@@ -84,7 +84,7 @@ def test_a_page_holds_the_pictures(run: Any, tmp_path: Path, capsys: Any) -> Non
     (held,) = re.findall(r'<script type="application/json" id="film">(.*?)</script>', text)
     film = json.loads(held)
     assert film["agent"] == FOCUS and len(film["frames"]) == STEPS
-    assert likeness(decoded(base64.b64decode(film["frames"][-1])), seen[-1]) > 0.97
+    assert likeness(decoded(base64.b64decode(film["frames"][-1])), seen[-1]) > 0.95
     told = capsys.readouterr().out
     size = sum(len(base64.b64decode(frame)) for frame in film["frames"])
     assert f"camera of agent {FOCUS}: {STEPS} pictures of 320 x 180, {size / 1e6:.2f} MB" in told
