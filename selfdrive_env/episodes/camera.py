@@ -54,6 +54,10 @@ LEVELS = 3.0
 """So does one of another elevation, by so many times the difference."""
 
 
+FIRST_TICK = 1
+"""Counter of the random numbers of a world that was reset once after its seed was set."""
+
+
 class CameraFilm(NamedTuple):
     """Pictures of one agent, one a frame of its episode."""
 
@@ -145,7 +149,8 @@ class _Stage:
         """Returns what the camera sees in a frame, None while its agent is absent."""
         engine, track = self._engine, self._track[:, frame]
         present = self._status[:, frame] != ABSENT
-        engine.worlds.tick[0], engine.worlds.clock[0] = frame, self._start + frame
+        engine.worlds.tick[0] = FIRST_TICK + frame
+        engine.worlds.clock[0] = self._start + frame
         engine.lights.line_colour[0, : len(self._light)] = self._light[:, frame]
         now = {name: values[:, frame] for name, values in self._values.items()}
         cos, sin = np.cos(now["heading"]), np.sin(now["heading"])
