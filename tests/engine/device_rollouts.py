@@ -6,6 +6,7 @@ Compiled code and Numba's CUDA simulator do not run in one process.
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import gymnasium
 import numpy as np
 
 import selfdrive_env  # noqa: F401
+from selfdrive_env.images.scenery.pool import scenery_of
 from selfdrive_env.maps import RoadNetwork, load
 from selfdrive_env.maps.procedural import FAMILIES
 from tests.maps.commonroad import files
@@ -186,6 +188,19 @@ def rollout(
     return out
 
 
+def keep_scenery(path: Path) -> None:
+    """Stores what cameras draw of the maps of cases, which plain Python would bake for hours."""
+    kept = {}
+    for name in ("riverside", "hillcrest"):
+        env: Any = gymnasium.make_vec(
+            "selfdrive_env/SelfPlay-v0", num_envs=1, agents_per_world=1, layout="lean", map=name
+        )
+        for one in env.unwrapped.engine.pool.maps:
+            kept[one.digest] = scenery_of(one)
+        env.close()
+    path.write_bytes(pickle.dumps(kept))
+
+
 def compiled(module: str, *words: str) -> None:
     """Runs a module of this folder in a process of its own, without the simulator."""
     environment = {k: v for k, v in os.environ.items() if k != "NUMBA_ENABLE_CUDASIM"}
@@ -203,4 +218,7 @@ def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[2], **rollout(num_threads=1, **CASES[sys.argv[1]]))
+    if sys.argv[1] == "scenery":
+        keep_scenery(Path(sys.argv[2]))
+    else:
+        np.savez(sys.argv[2], **rollout(num_threads=1, **CASES[sys.argv[1]]))
