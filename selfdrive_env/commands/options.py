@@ -304,6 +304,12 @@ def _add_replay(parser: argparse.ArgumentParser) -> None:
         "episode", metavar="EPISODE", type=Path, help="a file that ends in .episode"
     )
     with_completion(file, FILES)
+    parser.add_argument(
+        "--camera",
+        metavar="AGENT",
+        type=int,
+        help="show what this agent sees ahead, too: 320 x 180 pixels a frame",
+    )
     add_output(parser, "HTML", "where to write the page (beside the episode)", type=Path)
 
 

@@ -133,6 +133,15 @@ class DeviceEngine(Engine):
         )
 
     @property
+    def tables(self) -> tuple[int, int]:
+        """Addresses of tables of `Model`, and of a copy of `Data` as it is now, in host memory."""
+        now = HostCopy(self)
+        model = Table(Model(*(getattr(now, name) for name in Model._fields)))
+        data = Table(Data(*(getattr(now, name) for name in Data._fields)))
+        self._copies = model, data
+        return model.address, data.address
+
+    @property
     def step_lengths(self) -> Any:
         """How long the next step of each world takes, float32 [W] on the device [s]."""
         return self.tensors["worlds"]["dt"]
@@ -333,9 +342,10 @@ class DeviceEngine(Engine):
         for part, (name, arguments) in enumerate(parts):
             launch(name, worlds, self._threads, 0, stream, *self._addresses, *arguments)
             launch("observe", worlds, rows, shared, stream, *self._addresses)
-            for kernel, table in self.views.launches():
+            for kernel, table, threads in self.views.launches():
+                block = self._threads if SIMULATED or not threads else threads
                 words = (*self._addresses, table, task, part)
-                launch(kernel, worlds, self._threads, 0, stream, *words)
+                launch(kernel, worlds, block, 0, stream, *words)
 
     def _stream(self) -> int:
         """Returns the handle of torch's current stream."""

@@ -1,4 +1,8 @@
-"""Pictures on a CUDA device: frames, pictures and the baked ground of all maps, in tensors."""
+"""Pictures on a CUDA device: frames, pictures and the baked ground of all maps, in tensors.
+
+A view from above is drawn by the threads of a step. A warp that draws what a camera sees needs a
+buffer of depths besides, so a camera has as many warps a world as `WORK_BYTES` allow.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,24 @@ import torch
 from numpy.typing import NDArray
 
 from selfdrive_env.compiler.structs import Leaf, Nested, Table, simulate, table_fields
-from selfdrive_env.compiler.threads import SIMULATED
+from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.pictures import PictureBuffers, ViewPlan, Views
+from selfdrive_env.engine.pictures import (
+    PictureBuffers,
+    ViewPlan,
+    Views,
+    check_picture_memory,
+)
 from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import axes
 
 __all__ = ["DeviceViews"]
 
-DRAWN = ("bev",)
-"""Kinds of pictures that are drawn on devices."""
+WORK_BYTES = 2 * 2**30
+"""A camera works with no more, unless one warp a world takes more."""
+
+MOST_WARPS = 8
+"""Of a world that draw what a camera sees."""
 
 _WORD = 8
 _SIGNED = {"uint32": np.int32, "uint16": np.int16}
@@ -41,7 +53,8 @@ class DevicePictures:
         self, plan: ViewPlan, rows: int, settings: Settings, worlds: int, pool: MapPool,
         device: torch.device,
     ) -> None:  # fmt: skip
-        self.host = PictureBuffers(plan, rows, settings, worlds)
+        self.warps = _warps_of(plan, rows, worlds)
+        self.host = PictureBuffers(plan, rows, settings, worlds * max(self.warps, 1))
         self.plan, self.name, self.picture = plan, plan.name, plan.picture
         plan.prepare(pool, self.host.table)
         struct = self.host.table.struct
@@ -96,6 +109,15 @@ class DevicePictures:
         """See `PictureBuffers.final_pictures`."""
         return self._shaped(self.host.final)
 
+    @property
+    def parts(self) -> dict[str, Any]:
+        """See `ViewPlan.parts`: structs of tensors, as "shots" of a camera with its labels."""
+        made = self.host.parts
+        return {
+            name: type(part)(**self.tensors[name]) if name in self.tensors else part
+            for name, part in made.items()
+        }
+
     def _shaped(self, field: str) -> torch.Tensor:
         return self.tensors["frames"][field].view(-1, *self.picture.shape)
 
@@ -123,7 +145,30 @@ def _tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:
     """Returns an array as a tensor of the same bits."""
     signed = _SIGNED.get(str(array.dtype))
     flat = np.ascontiguousarray(array)
-    return torch.from_numpy((flat.view(signed) if signed else flat).copy()).to(device)
+    tensor = torch.from_numpy(flat.view(signed) if signed else flat)
+    if not array.any():  # the host keeps no memory for zeros that nobody has written
+        return torch.zeros(tensor.shape, dtype=tensor.dtype, device=device)
+    return tensor.clone().to(device)
+
+
+def _warps_of(plan: ViewPlan, rows: int, worlds: int) -> int:
+    """Returns how many warps of each world draw a view, 0 for those of a step."""
+    if not plan.worker_bytes:
+        return 0
+    if SIMULATED:  # a block is one warp there
+        return 1
+    fitting = WORK_BYTES // (worlds * plan.worker_bytes)
+    return max(1, min(MOST_WARPS, rows // worlds, fitting))
+
+
+def _check_memory(
+    plans: Sequence[ViewPlan], rows: int, settings: Settings, worlds: int, device: torch.device
+) -> None:
+    """Refuses views for which the device, and the host beside it, have no memory."""
+    work = sum(worlds * _warps_of(one, rows, worlds) * one.worker_bytes for one in plans)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    pictures = [plan.picture for plan in plans]
+    check_picture_memory(pictures, rows, settings, work=work, available=free)
 
 
 class DeviceViews(Views):
@@ -142,12 +187,7 @@ class DeviceViews(Views):
         self, plans: Sequence[ViewPlan], rows: int, settings: Settings, worlds: int, pool: MapPool,
         device: torch.device,
     ) -> None:  # fmt: skip
-        for plan in plans:
-            if plan.picture.kind not in DRAWN:
-                raise ValueError(
-                    f"observation {plan.name!r} of kind {plan.picture.kind!r} is drawn with "
-                    f"device='cpu'; on a CUDA device there are {', '.join(DRAWN)} and state"
-                )
+        _check_memory(plans, rows, settings, worlds, device)
         self.all: list[Any] = [
             DevicePictures(plan, rows, settings, worlds, pool, device) for plan in plans
         ]
@@ -163,7 +203,11 @@ class DeviceViews(Views):
         for view in self.all:
             view.restore(arrays)
 
-    def launches(self) -> Iterator[tuple[str, int]]:
-        """Yields the kernel that draws each view, by its name in `engine.launch`, and its table."""
+    def launches(self) -> Iterator[tuple[str, int, int]]:
+        """Yields the kernel that draws each view, by its name in `engine.launch`.
+
+        Yields:
+            Its name, its table, and the threads of a block; 0 for those of a step.
+        """
         for view in self.all:
-            yield f"draw_{view.plan.picture.kind}", view.address
+            yield f"draw_{view.plan.picture.kind}", view.address, WARP * view.warps

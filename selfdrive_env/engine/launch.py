@@ -19,8 +19,10 @@ from selfdrive_env.compiler.device import (
 from selfdrive_env.compiler.structs import struct_at
 from selfdrive_env.compiler.threads import SIMULATED, block_index
 from selfdrive_env.kernels.images.bev import draw_world
+from selfdrive_env.kernels.images.camera.picture import draw_world as draw_ahead
 from selfdrive_env.kernels.observation.rows import observe_wanted
 from selfdrive_env.kernels.step import advance_world, begin_reset, settle_reset, settle_world
+from selfdrive_env.state.camera.shots import CameraView
 from selfdrive_env.state.images import View
 from selfdrive_env.state.model import Data, Model
 
@@ -66,6 +68,15 @@ def draw_bev_kernel(model, data, view, task, part):
     )  # fmt: skip
 
 
+def draw_camera_kernel(model, data, view, task, part):
+    """Draws what the cameras of the rows that have been written see."""
+    world = block_index()
+    draw_ahead(
+        struct_at(Model, model), struct_at(Data, data), struct_at(CameraView, view), world, world,
+        task, part,
+    )  # fmt: skip
+
+
 KERNELS: dict[str, Any] = {
     "advance": advance_kernel,
     "observe": observe_kernel,
@@ -73,6 +84,7 @@ KERNELS: dict[str, Any] = {
     "begin_reset": begin_reset_kernel,
     "settle_reset": settle_reset_kernel,
     "draw_bev": draw_bev_kernel,
+    "draw_camera": draw_camera_kernel,
 }
 """Functions to launch by name; a step is advance, observe, settle, observe, where views are drawn
 after each time that rows are written."""

@@ -62,6 +62,9 @@ class ViewPlan:
     """Called before worlds are drawn on maps that were filled in: makes what is drawn of them
     ready, and points the fields of the table to it."""
 
+    worker_bytes: int = 0
+    """Working memory of each that draws, beside what rows have."""
+
 
 class PictureBuffers:
     """The pictures of one view of all rows of the caller.
@@ -232,24 +235,34 @@ class Views:
             view.show()
 
 
-def check_picture_memory(pictures: Sequence[Picture], rows: int, settings: Settings) -> None:
+def check_picture_memory(
+    pictures: Sequence[Picture],
+    rows: int,
+    settings: Settings,
+    *,
+    work: int = 0,
+    available: int | None = None,
+) -> None:
     """Refuses pictures that take more memory than there is, before anything is allocated.
 
     Args:
         pictures: Of each row.
         rows: Of the caller.
         settings: Of the environment.
+        work: Bytes that those who draw take beside them.
+        available: Bytes that there are; None asks the system.
 
     Raises:
         MemoryError: With the size that is needed, the size there is, and how many rows would fit.
     """
     kept = BUFFERS * (1 + (settings.autoreset_mode == "SameStep")) if settings.copy else 2
     a_row = sum(kept * one.nbytes + one.history * one.frame_bytes for one in pictures)
-    available = available_memory()
-    if available is None or rows * a_row <= available:
+    available = available_memory() if available is None else available
+    needed = rows * a_row + work
+    if available is None or needed <= available:
         return
     raise MemoryError(
-        f"pictures of {rows} rows need {rows * a_row / 1e9:.1f} GB and {available / 1e9:.1f} GB "
-        f"are available: {available // a_row} rows would fit, or take a smaller size, history=1, "
-        "colour='gray', dtype='uint8' or copy=False"
+        f"pictures of {rows} rows need {needed / 1e9:.1f} GB and {available / 1e9:.1f} GB are "
+        f"available: {available * rows // needed} rows would fit, or take a smaller size, "
+        "history=1, colour='gray', dtype='uint8' or copy=False"
     )

@@ -1,8 +1,9 @@
 """An episode as one web page that needs nothing else; the command `replay`.
 
 The page holds the bytes of the episode file in base64, which has no character that means anything
-in HTML, and a script that reads and plays them. Its content security policy lets in that script and
-its styles by their digests, and nothing from elsewhere.
+in HTML, and a script that reads and plays them; beside it, on request, what a camera sees. Its
+content security policy lets in that script and its styles by their digests, and nothing from
+elsewhere.
 """
 
 from __future__ import annotations
@@ -13,16 +14,25 @@ import hashlib
 import os
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.episodes.episode import SUFFIX, Episode
 from selfdrive_env.rendering.palette import DAY, NIGHT, as_css
 
+if TYPE_CHECKING:
+    from selfdrive_env.episodes.camera import CameraFilm
+
 __all__ = ["page", "run", "save"]
 
 
-def page(episode: Episode) -> bytes:
-    """Returns the web page of an episode."""
+def page(episode: Episode, film: CameraFilm | None = None) -> bytes:
+    """Returns the web page of an episode.
+
+    Args:
+        episode: What it plays.
+        film: What a camera on one of its agents sees, shown beside the map.
+    """
     colours = as_css(":root", DAY) + as_css(":root.dark", NIGHT)
     style, script = colours + _part("replay.css"), _part("replay.js")
     values = {
@@ -31,14 +41,20 @@ def page(episode: Episode) -> bytes:
         "STYLE": style,
         "SCRIPT": script,
         "EPISODE": base64.b64encode(episode.to_bytes()).decode(),
+        "CAMERA": "null" if film is None else film.as_json(),
     }
     pieces = _part("replay.html").split("@")
     # Every second piece is the name of what comes there.
     return "".join(values[p] if n % 2 else p for n, p in enumerate(pieces)).encode()
 
 
-def save(episode: Episode, path: str | os.PathLike[str]) -> None:
+def save(episode: Episode, path: str | os.PathLike[str], film: CameraFilm | None = None) -> None:
     """Writes an episode as the ending of the path says: .html (a web page) or .episode.
+
+    Args:
+        episode: What to write.
+        path: Where.
+        film: See `page`; an .episode has none.
 
     Raises:
         ValueError: For another ending.
@@ -49,7 +65,7 @@ def save(episode: Episode, path: str | os.PathLike[str]) -> None:
     if suffix == SUFFIX:
         episode.save(path)
     else:
-        write_whole(path, page(episode))
+        write_whole(path, page(episode, film))
 
 
 def _part(name: str) -> str:
@@ -66,7 +82,17 @@ def run(parsed: argparse.Namespace) -> int:
     if output.suffix != ".html":
         raise ValueError(f"--output must end in .html, got {str(output)!r}")
     episode = Episode.load(parsed.episode)
-    save(episode, output)
+    film = None
+    if parsed.camera is not None:
+        from selfdrive_env.episodes.camera import film_of
+
+        film = film_of(episode, parsed.camera)
+    save(episode, output, film)
     size = output.stat().st_size / 1e6
     print(f"wrote {output}: {episode.duration:.1f} s, {episode.num_agents} agents, {size:.2f} MB")
+    if film is not None:
+        print(
+            f"camera of agent {film.agent}: {sum(map(bool, film.frames))} pictures of "
+            f"{film.width} x {film.height}, {film.nbytes / 1e6:.2f} MB"
+        )
     return 0

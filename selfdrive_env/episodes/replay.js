@@ -402,6 +402,40 @@
       drawScale();
     }
 
+    // ---- camera ------------------------------------------------------------------------------
+
+    const film = JSON.parse(byId("film").textContent), picture = byId("picture"), lens = picture.getContext("2d");
+    const shot = { asked: -1, turn: 0, painted: 0, frame: -1 };
+    if (film) {
+      picture.width = film.width;
+      picture.height = film.height;
+      byId("camera").hidden = byId("camera-switch").hidden = false;
+    }
+
+    /** Shows what the camera sees in a frame; pictures that come late do not replace later ones. */
+    async function showCamera(f) {
+      if (!film || shot.asked === f) return;
+      shot.asked = f;
+      const turn = ++shot.turn, text = film.frames[f];
+      byId("camera-note").textContent = `agent ${film.agent}${text ? "" : ": not in the world"}`;
+      let bitmap = null;
+      if (text) {
+        const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+        bitmap = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+      }
+      if (turn < shot.painted) return;
+      shot.painted = turn;
+      shot.frame = f;
+      lens.clearRect(0, 0, picture.width, picture.height);
+      if (bitmap) lens.drawImage(bitmap, 0, 0);
+    }
+
+    function toggleCamera() {
+      if (!film) return;
+      byId("camera").hidden = !byId("camera").hidden;
+      byId("camera-switch").setAttribute("aria-pressed", String(!byId("camera").hidden));
+    }
+
     // ---- observation -------------------------------------------------------------------------
 
     const observedAt = (agent) => tracks.observed_agent.data.indexOf(agent);
@@ -840,6 +874,7 @@
     byId("follow").addEventListener("click", toggleFollow);
     byId("observed").addEventListener("change", toggleObserved);
     byId("fit").addEventListener("click", fit);
+    byId("camera-switch").addEventListener("click", toggleCamera);
     byId("zoom-in").addEventListener("click", () => zoom(1.4));
     byId("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
     byId("theme").addEventListener("click", () => {
@@ -855,7 +890,7 @@
         ArrowLeft: () => seek(frame() - jump), ArrowRight: () => seek(frame() + jump),
         Home: () => seek(0), End: () => seek(last),
         "+": () => zoom(1.4), "=": () => zoom(1.4), "-": () => zoom(1 / 1.4), 0: fit,
-        f: toggleFollow, o: toggleObserved, Escape: () => { select(-1); update(); },
+        f: toggleFollow, o: toggleObserved, c: toggleCamera, Escape: () => { select(-1); update(); },
       };
       const action = keys[event.key] || keys[event.key.toLowerCase()];
       if (!action || (slider && event.key !== " " && event.key.length > 1)) return;
@@ -889,6 +924,7 @@
         draw();
         drawn += 1;
       }
+      showCamera(frame());
       fillPanel(now, false);
       requestAnimationFrame(tick);
     }
@@ -914,7 +950,7 @@
     // What scripts may use: the tests of the page, and whoever wants to steer it.
     window.replay = {
       about, frames, agents, seek: (f) => { seek(f); }, play, fit, zoom,
-      draw, drawn: () => drawn,
+      draw, drawn: () => drawn, pictured: () => shot.frame,
       state: () => ({ ...state, frame: frame(), view: { ...view } }),
       screen: (agent) => {
         const found = pose(agent, state.time), edge = canvas.getBoundingClientRect();

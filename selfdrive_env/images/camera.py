@@ -44,7 +44,13 @@ def camera_plan(name: str, picture: config.Camera, learners: int) -> ViewPlan:
         tables=_tables(picture.colour),
         empty=0 if picture.colour == "rgb" else EMPTY,
         prepare=scenery.prepare,
+        worker_bytes=sum(part.nbytes for part in _work(_shots(picture, 0, learners, 1))),
     )
+
+
+def _work(shots: Shots) -> list[NDArray[Any]]:
+    """Returns what each that draws works with."""
+    return [shots.nearness, shots.owner, shots.touched, shots.canvas, shots.lit, shots.lit_role]
 
 
 def _camera_of(picture: config.Camera, learners: int) -> Camera:

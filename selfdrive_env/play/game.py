@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from selfdrive_env.config.images import Camera
 from selfdrive_env.episodes.episode import SUFFIX
+from selfdrive_env.images.render import CameraFrames
 from selfdrive_env.play.controls import Pressed
 from selfdrive_env.play.panel import WIDTH, Panel
 from selfdrive_env.play.session import Session
-from selfdrive_env.rendering import Painter
+from selfdrive_env.rendering import Painter, Scene
 from selfdrive_env.rendering.window import Window, import_pygame
+from selfdrive_env.state.arrays import U8
 
 __all__ = ["Game"]
 
@@ -30,6 +35,12 @@ PATIENCE = 0.03
 
 START = "W A S D, an arrow or space: begin"
 """What the window says as long as the clock has not been let go."""
+
+CORNER = 0.45
+"""Width of the camera's picture, as a share of the whole."""
+
+MARGIN, FRAME = 12, 2
+"""From it to the edges, and of its frame [px]."""
 
 LATEST = 0.25
 """A frame that took longer lets the clock stand still meanwhile [s]."""
@@ -65,6 +76,11 @@ class Game:
         """Whether the user has let the clock go, or made a step."""
 
         self.paused, self.running, self.helps = True, True, True
+        self.camera = False
+        """Whether a corner shows what a camera on the body sees."""
+
+        self._frames: CameraFrames | None = None
+        self._seen: tuple[Scene, U8] | None = None
         self.zoom, self.speed = SPANS.index(90.0), SPEEDS.index(1.0)
         self._held: set[int] = set()
         self._due = 0.0
@@ -112,6 +128,7 @@ class Game:
             k.K_MINUS: lambda: self._change_zoom(1),
             k.K_KP_MINUS: lambda: self._change_zoom(1),
             k.K_o: lambda: setattr(self, "observed", not self.observed),
+            k.K_c: self._toggle_camera,
             k.K_t: self._take_over,
             k.K_r: self._reset,
             k.K_e: self._save,
@@ -178,6 +195,23 @@ class Game:
         self.session.hands.reset()
         self._say("you drive" if self.session.manual else f"{self.session.policy.name} drives")
 
+    def _toggle_camera(self) -> None:
+        self.camera = not self.camera
+        if self._frames is None:  # the first time it is compiled, and the ground is baked
+            self.panel.say("preparing the camera")
+            self.window.flip()
+            width = round(CORNER * self._size)
+            camera = Camera(size=(round(width * 9 / 16), width))
+            self._frames = CameraFrames(self.session.env.engine, camera)
+
+    def _camera_picture(self, frames: CameraFrames) -> U8:
+        """Returns what a camera on the body saw after the last step, with a frame."""
+        shown = self.session.after
+        if self._seen is None or self._seen[0] is not shown:
+            picture = np.pad(frames.draw(0, 0), [(FRAME, FRAME), (FRAME, FRAME), (0, 0)])
+            self._seen = shown, picture
+        return self._seen[1]
+
     def _reset(self) -> None:
         self.session.reset()
         self._due = self._since_end = 0.0
@@ -226,6 +260,9 @@ class Game:
             patience=PATIENCE if self.begun else None,
         )  # fmt: skip
         self.window.paste(picture)
+        if self.camera and self._frames is not None:
+            view = self._camera_picture(self._frames)
+            self.window.paste(view, (self._size - view.shape[1] - MARGIN, MARGIN))
         self.panel.draw(
             session, speed=SPEEDS[self.speed], paused=self.paused, observed=self.observed
         )

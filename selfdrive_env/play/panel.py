@@ -49,6 +49,7 @@ HELP = (
     ("[  ]", "slower, faster"),
     ("+  -  wheel", "zoom"),
     ("O", "show what the agent observes"),
+    ("C", "show what a camera sees"),
     ("T", "take over, give back"),
     ("R", "reset: a new episode"),
     ("E", "save the episode so far"),

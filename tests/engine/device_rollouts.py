@@ -6,6 +6,7 @@ Compiled code and Numba's CUDA simulator do not run in one process.
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import gymnasium
 import numpy as np
 
 import selfdrive_env  # noqa: F401
+from selfdrive_env.images.scenery.pool import scenery_of
 from selfdrive_env.maps import RoadNetwork, load
 from selfdrive_env.maps.procedural import FAMILIES
 from tests.maps.commonroad import files
@@ -90,6 +92,37 @@ CASES: dict[str, dict[str, Any]] = {
         "agents_per_world": 2,
         "autoreset_mode": "NextStep",
     },
+    "camera": {
+        "observation": {"kind": "camera", "size": [10, 16]},
+        "agents_per_world": 2,
+        "horizon": 0.8,
+        "rows": 4,
+        "steps": 6,
+    },
+    "cameras, next step": {
+        "observation": {
+            "front": {
+                **{"kind": "camera", "size": [8, 12], "history": 2, "channels_first": True},
+                **{"dtype": "float32", "fog": [0.0, 0.05], "noise": 5.0},
+            },
+            "rear": {"kind": "camera", "size": 8, "yaw": 180.0, "colour": "gray"},
+            "labelled": {"kind": "camera", "size": [8, 12], "labels": True, "colour": "classes"},
+        },
+        "agents_per_world": 2,
+        "bodies": "typed",
+        "autoreset_mode": "NextStep",
+        "horizon": 0.8,
+        "rows": 2,
+        "steps": 6,
+    },
+    "camera in the hills": {
+        "observation": {"kind": "camera", "size": [8, 12]},
+        "map": "hillcrest",
+        "agents_per_world": 2,
+        "horizon": 0.2,
+        "rows": 2,
+        "steps": 1,
+    },
     "map formats": {"map": of_each_format, "agents_per_world": 1, "driver": "idm"},
     "cycles of lights, several threads": {
         "map": lambda: of_each_format()[:1],
@@ -110,24 +143,33 @@ def host(value: Any) -> np.ndarray:
     return np.array(value.cpu().numpy() if hasattr(value, "cpu") else value)
 
 
-def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[str, np.ndarray]:
+def parts(name: str, observation: Any) -> dict[str, np.ndarray]:
+    """An observation by name, of several kinds each."""
+    if isinstance(observation, dict):
+        return {f"{name} {kind}": host(one) for kind, one in observation.items()}
+    return {name: host(observation)}
+
+
+def rollout(
+    convert: Any = None, steps: int = STEPS, rows: int = ROWS, **settings: Any
+) -> dict[str, np.ndarray]:
     """Everything that steps with random actions return, and the state behind them, by name."""
     settings = BASE | settings
     if callable(settings["map"]):
         settings["map"] = settings["map"]()
-    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=ROWS, **settings)
+    env = gymnasium.make_vec("selfdrive_env/SelfPlay-v0", num_envs=rows, **settings)
     env = env.unwrapped
     random = np.random.default_rng(0)
-    actions = random.integers(0, 12, (steps, ROWS))
+    actions = random.integers(0, 12, (steps, rows))
     if settings.get("action_type") == "continuous":
         columns = env.single_action_space.shape
-        actions = random.uniform(-1, 1, (steps, ROWS, *columns)).astype(np.float32)
-    out = {"reset": host(env.reset(seed=5)[0])}
+        actions = random.uniform(-1, 1, (steps, rows, *columns)).astype(np.float32)
+    out = parts("reset", env.reset(seed=5)[0])
     for step in range(steps):
         action = actions[step] if convert is None else convert(actions[step])
         observation, reward, terminated, truncated, infos = env.step(action)
+        out |= parts(f"{step} observation", observation)
         out |= {
-            f"{step} observation": host(observation),
             f"{step} reward": host(reward),
             f"{step} terminated": host(terminated),
             f"{step} truncated": host(truncated),
@@ -141,8 +183,25 @@ def rollout(convert: Any = None, steps: int = STEPS, **settings: Any) -> dict[st
                 if not name.startswith("_"):
                     out[f"{step} {name}"] = host(values)[done].astype(np.float64)
     out |= {f"state {name}": value for name, value in env.get_state().items()}
+    for view in env.engine.views.all:
+        shots = view.parts.get("shots")
+        for name in ("kind", "agent", "depth", "box") if shots is not None else ():
+            out[f"{view.name} {name}"] = host(getattr(shots, name))
     env.close()
     return out
+
+
+def keep_scenery(path: Path) -> None:
+    """Stores what cameras draw of the maps of cases, which plain Python would bake for hours."""
+    kept = {}
+    for name in ("riverside", "hillcrest"):
+        env: Any = gymnasium.make_vec(
+            "selfdrive_env/SelfPlay-v0", num_envs=1, agents_per_world=1, layout="lean", map=name
+        )
+        for one in env.unwrapped.engine.pool.maps:
+            kept[one.digest] = scenery_of(one)
+        env.close()
+    path.write_bytes(pickle.dumps(kept))
 
 
 def compiled(module: str, *words: str) -> None:
@@ -162,6 +221,8 @@ def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) ->
 
 
 if __name__ == "__main__":
-    for one in sys.argv[2:]:
+    if sys.argv[1] == "scenery":
+        keep_scenery(Path(sys.argv[2]))
+    for one in sys.argv[2:] if sys.argv[1] != "scenery" else ():
         found = rollout(num_threads=1, **CASES[one])
         np.savez(Path(sys.argv[1], f"{list(CASES).index(one)}.npz"), **found)

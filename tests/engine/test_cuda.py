@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
 import torch
 
+from selfdrive_env.images.scenery import pool
 from tests.engine.device_rollouts import (
     BASE,
     CASES,
@@ -45,10 +48,23 @@ def on_cpu(request, tmp_path_factory):
     return read
 
 
+@pytest.fixture(scope="module")
+def scenery(tmp_path_factory):
+    """What cameras draw of maps, baked by compiled code: plain Python would take hours."""
+    path = tmp_path_factory.mktemp("scenery") / "all.pickle"
+    compiled("device_rollouts", "scenery", str(path))
+    kept = pickle.loads(path.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pool, "_baked", lambda digest, one: kept[digest])
+        yield
+
+
 @pytest.mark.parametrize(
     "case", [pytest.param(name, marks=[pytest.mark.full] * (name in NIGHTLY)) for name in CASES]
 )
-def test_a_device_gives_the_bits_of_the_cpu(case, on_cpu):
+def test_a_device_gives_the_bits_of_the_cpu(case, on_cpu, request):
+    if "camera" in case:
+        request.getfixturevalue("scenery")
     wanted = on_cpu(case)
     ends = [name for name in wanted if name.endswith(("terminated", "truncated"))]
     assert any(wanted[name].any() for name in ends)
@@ -149,6 +165,21 @@ def test_pictures_show_what_a_device_holds():
     env.render_mode = "rgb_array"
     env.reset(seed=3)
     assert env.frame(0).shape == (64, 64, 3)
+
+
+def test_a_camera_shows_people_what_rows_see(scenery):
+    view = {"kind": "camera", "size": [16, 16]}
+    env = on_device(observation=view, render_view="camera", render_size=16, agents_per_world=2)
+    env.render_mode = "rgb_array"
+    seen, _ = env.reset(seed=3)
+    np.testing.assert_array_equal(env.frame(3), host(seen[3]))
+
+
+def test_cameras_that_do_not_fit_are_refused_with_what_they_take(monkeypatch):
+    monkeypatch.setattr("selfdrive_env.engine.pictures.available_memory", lambda: 10_000)
+    view = {"kind": "camera", "size": [10, 16]}
+    with pytest.raises(MemoryError, match=r"pictures of 10 rows need .* GB .*: \d rows would fit"):
+        on_device(observation=view)
 
 
 def test_steps_may_be_waited_for():

@@ -12,6 +12,7 @@ import pytest
 
 from selfdrive_env.config.observation import OBSERVATION
 from selfdrive_env.episodes import Episode
+from selfdrive_env.episodes.camera import film_of
 from selfdrive_env.episodes.page import save
 from tests.episodes.browser import Browser, executable
 from tests.episodes.conftest import MARKUP
@@ -295,3 +296,20 @@ def test_a_narrow_window_keeps_the_controls(player: Browser) -> None:
         assert 0 < x < 420
         assert 0 < y < 800
     player.send("Emulation.setDeviceMetricsOverride", width=1440, height=860, **size)
+
+
+def test_a_camera_follows_the_time(browser: Browser, small: Episode, tmp_path: Path) -> None:
+    place = tmp_path / "camera.html"
+    save(small, place, film_of(small, 1))
+    browser.open(place)
+    browser.wait(READY)
+    browser.wait("replay.pictured() === 0")
+    lens = "document.getElementById('picture').getContext('2d')"
+    pixels = f"String({lens}.getImageData(0, 0, 320, 180).data)"
+    first = browser.run(pixels)
+    assert len(set(first.split(","))) > 20
+    browser.run(f"replay.seek({small.num_frames - 1})")
+    browser.wait(f"replay.pictured() === {small.num_frames - 1}")
+    assert browser.run(pixels) != first
+    browser.run("document.dispatchEvent(new KeyboardEvent('keydown', { key: 'c' }))")
+    assert browser.run("document.getElementById('camera').hidden") is True

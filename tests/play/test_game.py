@@ -13,7 +13,9 @@ import pytest
 
 import selfdrive_env
 from selfdrive_env.__main__ import main
+from selfdrive_env.config.images import Camera
 from selfdrive_env.episodes import Episode
+from selfdrive_env.images.render import CameraFrames
 from selfdrive_env.rendering.palette import OBSERVED
 from tests import PATIENCE
 from tests.interrupt import interrupt
@@ -21,6 +23,7 @@ from tests.interrupt import interrupt
 pygame = pytest.importorskip("pygame", reason="needs pygame-ce, extra play")
 
 FRAME = 1.0 / 30.0
+FRAME_WIDTH = 2
 
 
 def press(game: Any, *keys: int, up: bool = True) -> None:
@@ -105,6 +108,24 @@ def test_a_held_key_drives_until_it_is_let_go(game: Any) -> None:
     for _ in range(60):
         game.turn(FRAME)
     assert game.session.body().speed < fast - 2.0
+
+
+def test_a_corner_shows_what_a_camera_sees(game: Any) -> None:
+    press(game, pygame.K_SPACE)  # pauses
+    press(game, pygame.K_c)
+    assert game.camera
+    height, width = 81 + 2 * FRAME_WIDTH, 144 + 2 * FRAME_WIDTH
+    box = np.s_[12 : 12 + height, 320 - 12 - width : 320 - 12]
+    inside = pixels(game)[box][FRAME_WIDTH:-FRAME_WIDTH, FRAME_WIDTH:-FRAME_WIDTH].copy()
+    frames = CameraFrames(game.session.env.engine, Camera(size=(81, 144)))
+    assert np.array_equal(inside, frames.draw(0, 0))
+    for _ in range(12):
+        press(game, pygame.K_n)
+    assert np.array_equal(pixels(game)[box][2:-2, 2:-2], frames.draw(0, 0))
+    assert not np.array_equal(frames.draw(0, 0), inside)
+    press(game, pygame.K_c)
+    assert not game.camera
+    assert not np.array_equal(pixels(game)[box][2:-2, 2:-2], frames.draw(0, 0))
 
 
 def test_pause_stops_the_world_and_a_single_step_is_one(game: Any) -> None:

@@ -37,6 +37,7 @@ from selfdrive_env.state.camera.scenery import (
     ROLE_PAINT,
     ROLE_TAIL,
 )
+from selfdrive_env.state.camera.shots import BOX_ALONE
 from selfdrive_env.state.world import ABSENT
 
 __all__ = [
@@ -281,6 +282,15 @@ def light_colours(lit, colour, air):
         lit[number] = lit_word(colour[number], air)
 
 
+@inline
+def add_shares(box, other, count):
+    """Adds what the threads of a warp have counted of a body, one after the other."""
+    for lane in range(warp_size()):
+        if lane == warp_lane():
+            box[other, BOX_ALONE] += count
+        warp_barrier()
+
+
 @njit
 def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent):
     """Draws shadows and bodies of everybody but the one that carries the camera.
@@ -333,4 +343,4 @@ def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent)
             code = np.int32(scenery.body_class[kind]) + np.int32(256) * np.int32(other + 1)
             count = draw_body(canvas, scenery, role, eye, air, kind, code, place, size)
             if box.shape[0] > 0:
-                box[other, 5] = count
+                add_shares(box, other, count)

@@ -416,13 +416,14 @@ def draw_cell(canvas, lit, scenery, map_index, eye, air, i, j, size):
     x = scenery.origin[map_index, 0] + np.float32(i) * NODE_EDGE
     y = scenery.origin[map_index, 1] + np.float32(j) * NODE_EDGE
     wide, high = np.float32(right - i) * NODE_EDGE, np.float32(up - j) * NODE_EDGE
-    face = Face((x, y, a), (wide, ZERO, b - a), (ZERO, high, d - a))
-    if abs(a + c - b - d) <= PLANE:
-        draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 0, face)
-        return
-    draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 1, face)
-    face = Face((x + wide, y + high, c), (-wide, ZERO, d - c), (ZERO, -high, b - c))
-    draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 1, face)
+    plane = abs(a + c - b - d) <= PLANE
+    for half in range(2):
+        face = Face((x, y, a), (wide, ZERO, b - a), (ZERO, high, d - a))
+        if half == 1:
+            if plane:
+                return
+            face = Face((x + wide, y + high, c), (-wide, ZERO, d - c), (ZERO, -high, b - c))
+        draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 0 if plane else 1, face)
 
 
 @njit
@@ -450,12 +451,12 @@ def draw_hills(canvas, lit, scenery, map_index, eye, air):
             away = dx * dx + dy * dy
             if away > REACH * REACH:
                 continue
+            size = 1
             if away > FINE_REACH * FINE_REACH or scenery.plain[plain + j * squares + i] != 0:
-                draw_cell(canvas, lit, scenery, map_index, eye, air, i * SQUARE, j * SQUARE, SQUARE)
-                continue
-            for up in range(j * SQUARE, (j + 1) * SQUARE):
-                for along in range(i * SQUARE, (i + 1) * SQUARE):
+                size = SQUARE
+            for up in range(j * SQUARE, (j + 1) * SQUARE, size):
+                for along in range(i * SQUARE, (i + 1) * SQUARE, size):
                     dx = (np.float32(along) + HALF) * NODE_EDGE - from_x
                     dy = (np.float32(up) + HALF) * NODE_EDGE - from_y
-                    if is_ahead(eye, dx, dy, NODE_EDGE, half_view):
-                        draw_cell(canvas, lit, scenery, map_index, eye, air, along, up, 1)
+                    if size > 1 or is_ahead(eye, dx, dy, NODE_EDGE, half_view):
+                        draw_cell(canvas, lit, scenery, map_index, eye, air, along, up, size)

@@ -1,6 +1,6 @@
 """Labels of a camera picture: class, agent and depth of each pixel, and what is seen of agents.
 
-On the CPU one thread writes the labels of a row; so does the first lane of a warp.
+A warp shares out the pixels; its first thread finds the boxes.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from selfdrive_env.compiler.njit import njit
-from selfdrive_env.compiler.threads import warp_barrier, warp_lane
+from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
 from selfdrive_env.state.camera.shots import (
     BOX_ALONE,
     BOX_BOTTOM,
@@ -37,22 +37,28 @@ def write_labels(kind, agent, depth, box, nearness, owner, far):
         far: Largest depth [m].
     """
     rows, columns = kind.shape
-    if warp_lane() != 0:
-        warp_barrier()
-        return
+    for row in range(rows):
+        for column in range(warp_lane(), columns, warp_size()):
+            pixel = row * columns + column
+            code, close = np.int64(owner[pixel]), nearness[pixel]
+            kind[row, column] = np.uint8(code & 255)
+            agent[row, column] = np.int32(code >> 8)
+            depth[row, column] = far if close * far <= ONE else ONE / close
+    if warp_lane() == 0:
+        bound_agents(box, owner, rows, columns)
+    warp_barrier()
+
+
+@njit
+def bound_agents(box, owner, rows, columns):
+    """Finds first and last row and column of each agent, and how many of its pixels are seen."""
     for other in range(box.shape[0]):
         for column in range(BOX_VISIBLE):
             box[other, column] = -1
         box[other, BOX_VISIBLE] = 0
     for row in range(rows):
         for column in range(columns):
-            pixel = row * columns + column
-            code = np.int64(owner[pixel])
-            other = (code >> 8) - 1
-            kind[row, column] = np.uint8(code & 255)
-            agent[row, column] = np.int32(other + 1)
-            close = nearness[pixel]
-            depth[row, column] = far if close * far <= ONE else ONE / close
+            other = (np.int64(owner[row * columns + column]) >> 8) - 1
             if other < 0:
                 continue
             if box[other, BOX_VISIBLE] == 0:
@@ -62,20 +68,17 @@ def write_labels(kind, agent, depth, box, nearness, owner, far):
             box[other, BOX_RIGHT] = max(np.int64(box[other, BOX_RIGHT]), column)
             box[other, BOX_BOTTOM] = row
             box[other, BOX_VISIBLE] += 1
-    warp_barrier()
 
 
 @njit
 def clear_labels(shots, row, far):
     """Empties the labels of a row without an agent."""
-    if warp_lane() != 0:
-        return
     for line in range(shots.kind.shape[1]):
-        for column in range(shots.kind.shape[2]):
+        for column in range(warp_lane(), shots.kind.shape[2], warp_size()):
             shots.kind[row, line, column] = 0
             shots.agent[row, line, column] = 0
             shots.depth[row, line, column] = far
-    for other in range(shots.box.shape[1]):
+    for other in range(warp_lane(), shots.box.shape[1], warp_size()):
         for column in range(BOX_VISIBLE):
             shots.box[row, other, column] = -1
         shots.box[row, other, BOX_VISIBLE] = 0
