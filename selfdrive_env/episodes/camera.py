@@ -175,7 +175,9 @@ class _Stage:
 def _engine_of(episode: Episode) -> Engine:
     """Returns a world on the map of an episode with as many agents, none of which is placed."""
     kept = episode.settings
-    chosen = {name: kept[name] for name in ("map", "map_variants", "world_offset") if name in kept}
+    chosen: dict[str, Any] = {
+        name: kept[name] for name in ("map", "map_variants", "world_offset") if name in kept
+    }
     agents = episode.num_agents
     settings = Settings.from_keywords(
         {**chosen, "agents_per_world": agents, "layout": "lean", "num_threads": 1}
