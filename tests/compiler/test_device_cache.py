@@ -68,7 +68,8 @@ def test_the_next_process_reads_what_was_compiled(folder, capsys):
     assert first == f"selfdrive_env: {SAID}"
     # Where compiling takes its time there is more: how far it is, and when it is done.
     assert all(line.startswith("selfdrive_env: compiling kernels for the GPU: ") for line in later)
-    assert not later or re.search(r": done in [\d.]+ s$", later[-1])
+    # Where others were compiled before, in a cache of their own, some may still be to come.
+    assert not later or re.search(r"(: done in [\d.]+ s|, about \d+ s to go)$", later[-1])
     assert [path.stem.split("-")[0] for path in folder.glob("*.nbc")] == ["begin_reset_kernel"]
     assert finish(start(PACKAGE, SMALLEST)) == ({SMALLEST: [0, digest(code)]}, "")
 
