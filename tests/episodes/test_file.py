@@ -204,7 +204,7 @@ def test_a_minute_of_150_agents_is_a_page_of_less_than_3_mb(long: Episode) -> No
 def test_the_page_has_no_text_of_the_episode(hostile: Episode) -> None:
     text = page(hostile).decode()
     assert "alert(1)" not in text
-    assert text.count("<script") == text.count("</script") == 2
+    assert text.count("<script") == text.count("</script") == 3  # of them two hold data
     assert "http:" not in text
     assert "https:" not in text
     assert "@EPISODE" not in text
