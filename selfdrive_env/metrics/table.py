@@ -167,7 +167,8 @@ def compute(
         dt: Between steps [s].
         log: What was recorded of the same agents at the same steps.
         road: What it drove on, in the same coordinates.
-        routes: Of the agents that have one; metrics of routes are valid for no others.
+        routes: Of the agents that have one, or `Ways` with a place for each agent in the order of
+            the tracks; metrics of routes are valid for no others.
         ignore_height: Whether bodies on different levels of a road overlap, too.
         world: Of each agent, in rising order, where several worlds on one road are measured at
             once: agents of different ones do not meet; None: all are in one.
