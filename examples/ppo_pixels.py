@@ -1,8 +1,8 @@
-"""Trains a driver from pictures of the road from above with PPO of Stable-Baselines3, on two cores.
+"""Trains a driver from pictures of the road from above with PPO of Stable-Baselines3.
 
-One policy drives every car of two towns (self-play) and sees 84 x 84 pixels in grey, the last two
-frames of them: bodies, lights, its route, no numbers. Afterwards a town that it has never seen
-compares it with constant and random driving. `runs/ppo_pixels/` receives the model, `progress.csv`,
+One policy drives every car of two towns (self-play) and sees 48 x 48 pixels in grey, a metre each,
+the last two frames of them: bodies, lights, its route, no numbers. Afterwards a town that it has
+never seen compares it with constant and random driving. `runs/ppo_pixels/` receives the model, `progress.csv`,
 `table.md` and `seen.png`, what some cars see there. Ctrl-C ends the training early.
 """
 
@@ -34,11 +34,11 @@ from selfdrive_env.state.world import EVENT_COLLISION, EVENT_GOAL, EVENT_OFFROAD
 
 ENV = "selfdrive_env/SelfPlay-v0"
 TRAINING_TOWNS, TEST_TOWN = ["riverside", "hillcrest"], "harbour"
-WORLDS, AGENTS = 4, 32
+WORLDS, AGENTS = 8, 32
 GAMMA = 0.98
 SETTINGS = dict(
-    observation={"kind": "bev", "size": 84, "span": 64.0, "colour": "gray", "history": 2,
-                 "channels_first": True},
+    observation={"kind": "bev", "size": 48, "span": 48.0, "offset": [12.0, 0.0], "colour": "gray",
+                 "history": 2, "channels_first": True},
     layout="lean",
     bodies="typed",
     agents_per_world=AGENTS,
@@ -53,21 +53,21 @@ Rates = dict[str, float]
 
 
 class Convolutions(BaseFeaturesExtractor):
-    """Three layers of strides two to four: an eighth of what NatureCNN computes."""
+    """Three small layers. They run over pictures stored pixel by pixel: twice as fast on a CPU."""
 
     def __init__(self, observation_space: Box, features_dim: int = 128) -> None:
         super().__init__(observation_space, features_dim)
         channels = observation_space.shape[0]
         self.layers = nn.Sequential(
-            nn.Conv2d(channels, 16, 8, 4), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(),
-            nn.Conv2d(32, 32, 3, 2), nn.ReLU(), nn.Flatten(),
+            nn.Conv2d(channels, 16, 6, 3), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, 1), nn.ReLU(), nn.Flatten(),
         )  # fmt: skip
         with torch.no_grad():
             width = self.layers(torch.zeros(1, *observation_space.shape)).shape[1]
         self.last = nn.Sequential(nn.Linear(width, features_dim), nn.ReLU())
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return self.last(self.layers(pictures))
+        return self.last(self.layers(pictures.contiguous(memory_format=torch.channels_last)))
 
 
 class InTime(BaseCallback):
@@ -104,6 +104,7 @@ def train(options: argparse.Namespace) -> PPO:
         seed=options.seed,
         device="cpu",
     )
+    model.policy.to(memory_format=torch.channels_last)
     model.set_logger(configure(str(options.out), ["csv"]))
     try:
         model.learn(options.steps, [BatchedBootstrap(), InTime(end)])
@@ -138,7 +139,7 @@ def evaluate(driver: str, model: PPO, seconds: float, folder: Path) -> Rates:
             sums[name] += np.count_nonzero(engine.output.event & event)
     if driver == "trained":
         newest = np.concatenate(list(seen[:8, -1]), axis=1)
-        Image.fromarray(newest).resize((newest.shape[1] * 2, newest.shape[0] * 2), 0).save(
+        Image.fromarray(newest).resize((newest.shape[1] * 3, newest.shape[0] * 3), 0).save(
             folder / "seen.png"
         )
     env.close()

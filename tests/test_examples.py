@@ -90,9 +90,9 @@ def test_the_cleanrl_example_prints_its_speed_and_returns(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_the_pixels_example_leaves_a_model_a_table_and_what_cars_see(tmp_path: Path) -> None:
-    arguments = ("--steps", "8000", "--seconds", "6", "--out", str(tmp_path))
+    arguments = ("--steps", "16000", "--seconds", "6", "--out", str(tmp_path))
     printed = run("ppo_pixels.py", *arguments)
-    assert "trained on 8,192 steps" in printed
+    assert "trained on 16,384 steps" in printed
     rates = read_table(tmp_path / "table.md")
     assert list(rates) == ["trained", "constant:10", "random"]
     assert all(row["km"] > 0.0 for row in rates.values())

@@ -149,8 +149,9 @@ def test_all_losses_fall_on_one_picture(labels: Any, perception: Any, tmp_path: 
 @pytest.mark.slow
 def test_the_example_goes_on_where_it_was_and_leaves_table_and_picture(tmp_path: Path) -> None:
     sizes = ("--frames", "24", "--unseen", "6", "--batch", "4", "--every", "10")
-    run("perception.py", *sizes, "--steps", "10", "--out", str(tmp_path))
-    printed = run("perception.py", *sizes, "--steps", "30", "--resume", "--out", str(tmp_path))
+    places = ("--data", str(tmp_path / "data"), "--out", str(tmp_path))
+    run("perception.py", *sizes, "--steps", "10", *places)
+    printed = run("perception.py", *sizes, "--steps", "30", "--resume", *places)
     table = (tmp_path / "table.md").read_text()
     assert "average precision" in table and table in printed
     lines = (tmp_path / "progress.csv").read_text().splitlines()
