@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from selfdrive_env.compiler.structs import Leaf, Nested, Table, simulate, table_fields
 from selfdrive_env.compiler.threads import SIMULATED, WARP
 from selfdrive_env.config.settings import Settings
-from selfdrive_env.engine.launch import KERNELS
 from selfdrive_env.engine.pictures import (
     PictureBuffers,
     ViewPlan,
@@ -27,9 +26,6 @@ from selfdrive_env.maps.pool.map_pool import MapPool
 from selfdrive_env.state.arrays import axes
 
 __all__ = ["DeviceViews"]
-
-DRAWN = ("bev",)
-"""Kinds of pictures that are drawn on devices; Numba's simulator draws cameras, too."""
 
 WORK_BYTES = 2 * 2**30
 """A camera works with no more, unless one warp a world takes more."""
@@ -191,12 +187,6 @@ class DeviceViews(Views):
         self, plans: Sequence[ViewPlan], rows: int, settings: Settings, worlds: int, pool: MapPool,
         device: torch.device,
     ) -> None:  # fmt: skip
-        for plan in plans:
-            if f"draw_{plan.picture.kind}" not in KERNELS:
-                raise ValueError(
-                    f"observation {plan.name!r} of kind {plan.picture.kind!r} is drawn with "
-                    f"device='cpu'; on a CUDA device there are {', '.join(DRAWN)} and state"
-                )
         _check_memory(plans, rows, settings, worlds, device)
         self.all: list[Any] = [
             DevicePictures(plan, rows, settings, worlds, pool, device) for plan in plans

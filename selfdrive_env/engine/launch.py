@@ -84,12 +84,10 @@ KERNELS: dict[str, Any] = {
     "begin_reset": begin_reset_kernel,
     "settle_reset": settle_reset_kernel,
     "draw_bev": draw_bev_kernel,
+    "draw_camera": draw_camera_kernel,
 }
 """Functions to launch by name; a step is advance, observe, settle, observe, where views are drawn
 after each time that rows are written."""
-
-if SIMULATED:  # for devices NVVM does not come to an end with it
-    KERNELS["draw_camera"] = draw_camera_kernel
 
 SIGNATURES: dict[str, Any] = {
     name: signature(function.__code__.co_argcount) for name, function in KERNELS.items()

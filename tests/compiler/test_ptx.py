@@ -20,6 +20,7 @@ from selfdrive_env.engine import launch as kernels_cuda
 from selfdrive_env.engine.launch import KERNELS, SIGNATURES, compiled_kernel
 from selfdrive_env.kernels import step as world
 from selfdrive_env.kernels.images.bev import draw_birds_eye
+from selfdrive_env.kernels.images.camera.picture import draw_camera
 from tests.compiler.offline import PACKAGE, compile_now, pretended_device, reachable
 
 QUICK = ("begin_reset", "observe", "draw_bev")
@@ -185,13 +186,14 @@ def dispatchers() -> list[Any]:
 
 
 def test_there_is_no_second_copy_of_a_rule():
-    on_cpu = reachable(world.run_worlds, draw_birds_eye) - reachable(take, finish)
+    hooks = draw_birds_eye, draw_camera  # called by their addresses
+    on_cpu = reachable(world.run_worlds, *hooks) - reachable(take, finish)
     on_cuda = reachable(*KERNELS.values())
     wrappers = {f for f in on_cuda if f.__module__ == kernels_cuda.__name__}
     assert wrappers == set(KERNELS.values())
     assert sorted(f.__qualname__ for f in on_cuda - wrappers - on_cpu) == []
     entries = {f.__qualname__ for f in on_cpu - on_cuda}
-    assert entries == {"run_worlds", "draw_birds_eye"}  # the second is called by its address
+    assert entries == {"run_worlds", "draw_birds_eye", "draw_camera"}
     assert len(on_cuda) > 100
 
 

@@ -45,6 +45,10 @@ CASES: dict[str, dict[str, Any]] = {
         "map": ["riverside", "hillcrest"], "map_variants": 2,
     },
     "scripted": {"driver": "idm", "bodies": "typed"},
+    "camera": {
+        "observation": {"kind": "camera", "size": [18, 32], "fog": [0.0, 0.02], "noise": 4.0},
+        "map": ["riverside", "hillcrest"], "bodies": "typed",
+    },
 }  # fmt: skip
 
 

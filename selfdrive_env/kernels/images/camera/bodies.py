@@ -338,8 +338,8 @@ def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent)
             role[ROLE_PAINT] = lit_word(colour, air)
             slows = agents.acceleration[world, other] < BRAKES
             slows = slows or abs(agents.speed[world, other]) < STANDS
-            lamp = scenery.role[ROLE_BRAKE] if slows else scenery.role[ROLE_TAIL]
-            role[ROLE_TAIL] = lamp_word(lamp, ONE)
+            lamp = ROLE_BRAKE if slows else ROLE_TAIL
+            role[ROLE_TAIL] = lamp_word(scenery.role[lamp], ONE)
             code = np.int32(scenery.body_class[kind]) + np.int32(256) * np.int32(other + 1)
             count = draw_body(canvas, scenery, role, eye, air, kind, code, place, size)
             if box.shape[0] > 0:

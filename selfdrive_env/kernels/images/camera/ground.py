@@ -417,12 +417,13 @@ def draw_cell(canvas, lit, scenery, map_index, eye, air, i, j, size):
     y = scenery.origin[map_index, 1] + np.float32(j) * NODE_EDGE
     wide, high = np.float32(right - i) * NODE_EDGE, np.float32(up - j) * NODE_EDGE
     plane = abs(a + c - b - d) <= PLANE
-    for half in range(2):
-        face = Face((x, y, a), (wide, ZERO, b - a), (ZERO, high, d - a))
-        if half == 1:
-            if plane:
-                return
-            face = Face((x + wide, y + high, c), (-wide, ZERO, d - c), (ZERO, -high, b - c))
+    # Number by number: a choice between two faces keeps CUDA's compiler busy without end.
+    for half in range(1 if plane else 2):
+        back = half == 1
+        corner = x + wide if back else x, y + high if back else y, c if back else a
+        along = -wide if back else wide, ZERO, d - c if back else b - a
+        across = ZERO, -high if back else high, b - c if back else d - a
+        face = Face(corner, along, across)
         draw_patch(canvas, lit, scenery, 0, map_index, eye, air, 0 if plane else 1, face)
 
 
