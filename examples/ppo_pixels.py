@@ -2,8 +2,8 @@
 
 One policy drives every car of two towns (self-play) and sees 48 x 48 pixels in grey, a metre each,
 the last two frames of them: bodies, lights, its route, no numbers. Afterwards a town that it has
-never seen compares it with constant and random driving. `runs/ppo_pixels/` receives the model, `progress.csv`,
-`table.md` and `seen.png`, what some cars see there. Ctrl-C ends the training early.
+never seen compares it with constant and random driving. `runs/ppo_pixels/` receives the model,
+`progress.csv`, `table.md` and `seen.png`, what some cars see there. Ctrl-C ends the training early.
 """
 
 from __future__ import annotations
