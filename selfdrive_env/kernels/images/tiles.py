@@ -111,7 +111,7 @@ def woven_u(u, bits):
         u: The place.
         bits: Of the number of a column of tiles.
     """
-    place = np.uint64(u)
+    place = np.uint64(np.int64(u))
     column = (place >> np.uint64(TILE_SHIFT)) & np.uint64((np.int64(1) << bits) - 1)
     texel = (place >> np.uint64(FRACTION)) & TEXELS
     return (place & FRACTIONS) | (texel << TEXEL_PLACE) | (column << TILE_PLACE)
@@ -120,7 +120,7 @@ def woven_u(u, bits):
 @inline
 def woven_v(v, bits):
     """Returns a place to the north with gaps between its bits; see `woven_u`."""
-    place = np.uint64(v)
+    place = np.uint64(np.int64(v))
     row = place >> np.uint64(TILE_SHIFT)
     texel = (place >> np.uint64(FRACTION)) & TEXELS
     return (
