@@ -35,7 +35,15 @@ from selfdrive_env.state.images import (
 )
 from selfdrive_env.state.world import GREEN, RED, YELLOW
 
-__all__ = ["PARTS", "class_of_codes", "colours", "mixed_code", "mixtures", "tables_of"]
+__all__ = [
+    "GREY_TONES",
+    "PARTS",
+    "class_of_codes",
+    "colours",
+    "mixed_code",
+    "mixtures",
+    "tables_of",
+]
 
 PARTS = 5
 """A mixture is told in so many parts; an odd number, so that one class has more."""
@@ -78,6 +86,16 @@ CODE_COLOURS: dict[Code, Colour] = {
         for body, colour in BODY_COLOURS.items()
     },
 }
+
+GREY_TONES: dict[Code, int] = {
+    Code.ROUTE: 30,
+    Code.GOAL: 245,
+    Code.GREEN: 250,
+    Code.YELLOW: 130,
+    Code.RED: 5,
+    Code.STOP_SIGN: 190,
+}
+"""Of what only its hue tells from the road, or from one another; the rest is as bright as it is."""
 
 PAIRS = list(itertools.combinations(range(GROUND_CLASSES), 2))
 
@@ -153,6 +171,8 @@ def tables_of(colour: str) -> dict[str, U8 | F32 | U32]:
         values = colours().T
         if colour == "gray":
             values = np.array([GREY], np.float32) @ values
+            for code, tone in GREY_TONES.items():
+                values[0, code] = tone
     tint = np.rint(values).astype(np.uint8)
     word = np.zeros(CODES, np.uint32)
     for channel, one in enumerate(tint[:3]):

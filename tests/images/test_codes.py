@@ -54,3 +54,12 @@ def test_things_differ_in_colour_from_each_other_and_from_the_road() -> None:
     shown = [rgb[code] for code in (*Code, GroundClass.ROAD, GroundClass.NOTHING)]
     for one, other in itertools.combinations(shown, 2):
         assert np.abs(one - other).max() > 12.0
+
+
+def test_in_grey_the_route_differs_from_the_road_and_lights_from_each_other() -> None:
+    (grey,) = tables_of("gray")["tint"].astype(int)
+    for code in (Code.ROUTE, Code.GOAL, Code.VEHICLE, Code.EGO):
+        assert abs(grey[code] - grey[GroundClass.ROAD]) > 40
+    lights = [grey[code] for code in (Code.RED, Code.YELLOW, Code.GREEN, Code.STOP_SIGN)]
+    for one, other in itertools.combinations(lights, 2):
+        assert abs(one - other) >= 60
