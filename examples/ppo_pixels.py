@@ -38,14 +38,14 @@ TRAINING_TOWNS, TEST_TOWN = ["riverside", "hillcrest"], "harbour"
 WORLDS, AGENTS = 8, 32
 GAMMA = 0.98
 SETTINGS = dict(
-    observation={"kind": "bev", "size": 48, "span": 48.0, "offset": [12.0, 0.0], "colour": "gray",
+    observation={"kind": "bev", "size": 48, "span": 48.0, "offset": [16.0, 0.0], "colour": "gray",
                  "history": 4, "channels_first": True},
     layout="lean",
     bodies="typed",
     agents_per_world=AGENTS,
     preset="eval",
     # As in ppo_sb3.py: progress shows the way, and comfort must not teach a beginner to stand.
-    reward={"progress": 0.1, "goal": 10.0, "comfort": 0.01, "overspeed": 0.1},
+    reward={"progress": 0.03, "goal": 10.0, "comfort": 0.01, "overspeed": 0.1},
 )  # fmt: skip
 EVENTS = {"goals": EVENT_GOAL, "collisions": EVENT_COLLISION, "offroad": EVENT_OFFROAD}
 NUM_ACTIONS = 12

@@ -133,7 +133,6 @@ class GroundTiles:
         low, high = points.min(0) - MARGIN, points.max(0) + MARGIN
         texel = self._texel(drawings[0], low, high)
         columns, rows = (int(n) for n in np.ceil((high - low) / (texel * TILE)))
-        columns = 1 << (columns - 1).bit_length()  # so that a row and a column make one number
         origin = np.asarray(low, np.float32)
         base, first = None, 1 + sum(map(len, self._index))
         per_texel = min(round(SAMPLES * texel / self._pixel), SAMPLES)

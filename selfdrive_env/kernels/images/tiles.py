@@ -1,8 +1,7 @@
 """The ground below a frame: codes sampled from tiles along its rows, in steps of whole numbers.
 
 Places are counted in texels with 16 bits for their fractions, so that a row of a frame is a
-straight walk u += du, v += dv. Both are kept with gaps between their bits, so that the two together
-tell a tile and a texel in it without more ado: a carry goes over a gap that is filled with ones.
+straight walk u += du, v += dv; what it meets does not depend on how the walk is cut into pieces.
 """
 
 from __future__ import annotations
@@ -23,15 +22,15 @@ FRACTION = 16
 UNIT = np.float32(1 << FRACTION)  # of a texel
 TILE_BITS = TILE.bit_length() - 1
 TILE_SHIFT = FRACTION + TILE_BITS
-TEXEL_MASK = TILE - 1
-FRACTIONS, TEXELS, TEXELS_OF_TILE = (
-    np.uint64((1 << bits) - 1) for bits in (FRACTION, TILE_BITS, 2 * TILE_BITS)
-)
-TEXEL_PLACE, TILE_PLACE = np.uint64(2 * FRACTION), np.uint64(2 * TILE_SHIFT)
-"""First bit of the texel and of the tile in a `Weave`."""
+TILE_SIZE = 1 << TILE_SHIFT
+TILE_MASK, TEXEL_MASK, ROW_MASK = TILE_SIZE - 1, TILE - 1, (TILE - 1) << TILE_BITS
+V_PLACE = 32
+"""First bit of the place to the north in a word of both places."""
 
-MOST_TILES = 1 << (64 - 2 * TILE_SHIFT)
-"""Whose numbers fit above it."""
+V_TEXEL = V_PLACE + FRACTION - TILE_BITS
+"""Of which this bit becomes the first of the row of a texel."""
+
+NEVER = np.float32(1.0e6)  # steps of a walk that stands still
 
 
 class Walk(NamedTuple):
@@ -86,80 +85,29 @@ def walk_of(ground, lens, map_index, x, y, up_x, up_y):
     )  # fmt: skip
 
 
-class Weave(NamedTuple):
-    """How a walk goes on whose places have gaps between their bits.
-
-    From the highest bit: row and column of a tile, row and column of a texel in it, fractions of v
-    and of u.
-    """
-
-    mask_u: np.uint64
-    """Bits of u."""
-
-    mask_v: np.uint64
-    du: np.uint64
-    """Step of u, with ones in the bits of v."""
-
-    dv: np.uint64
+@inline
+def pace(step):
+    """Returns how many steps, at most, go into one 65536th of a texel."""
+    size = abs(step)
+    return ONE / np.float32(size) if size > 0 else NEVER
 
 
 @inline
-def woven_u(u, bits):
-    """Returns a place to the east with gaps between its bits.
+def steps_within(place, step, per_step):
+    """Returns how many points of a walk lie in the tile of the first, all of them counted.
 
     Args:
-        u: The place.
-        bits: Of the number of a column of tiles.
+        place: Of the first.
+        step: To the next.
+        per_step: `pace` of it.
     """
-    place = np.uint64(np.int64(u))
-    column = (place >> np.uint64(TILE_SHIFT)) & np.uint64((np.int64(1) << bits) - 1)
-    texel = (place >> np.uint64(FRACTION)) & TEXELS
-    return (place & FRACTIONS) | (texel << TEXEL_PLACE) | (column << TILE_PLACE)
-
-
-@inline
-def woven_v(v, bits):
-    """Returns a place to the north with gaps between its bits; see `woven_u`."""
-    place = np.uint64(np.int64(v))
-    row = place >> np.uint64(TILE_SHIFT)
-    texel = (place >> np.uint64(FRACTION)) & TEXELS
-    return (
-        ((place & FRACTIONS) << np.uint64(FRACTION))
-        | (texel << (TEXEL_PLACE + np.uint64(TILE_BITS)))
-        | (row << (TILE_PLACE + np.uint64(bits)))
-    )
-
-
-@inline
-def weave_of(du, dv, bits):
-    """Returns how a walk in steps of du, dv goes on where columns of tiles have so many bits."""
-    mask_u = woven_u(-1, bits)
-    mask_v = ~mask_u
-    return Weave(mask_u, mask_v, woven_u(du, bits) | mask_v, woven_v(dv, bits) | mask_u)
-
-
-@inline
-def copy_within(code, place, end, ground, first, weave, u, v):
-    """Copies the texels of a row of a frame that does not leave the map.
-
-    Args:
-        code: Frame.
-        place: Of its first pixel.
-        end: Behind its last.
-        ground: `Ground` of the pool.
-        first: Entry of the map and layer in `tile_at`.
-        weave: `Weave` of the row.
-        u: First place, as `woven_u` has it.
-        v: Likewise.
-    """
-    table, tile, begin = ground.tile_at, ground.tile, np.uint64(first)
-    for entry in range(place, end):
-        word = u | v
-        number = np.uint64(table[begin + (word >> TILE_PLACE)])
-        # Unsigned: no test for negative indices.
-        code[np.uint64(entry)] = tile[number, (word >> TEXEL_PLACE) & TEXELS_OF_TILE]
-        u = (u + weave.du) & weave.mask_u
-        v = (v + weave.dv) & weave.mask_v
+    inside = place & TILE_MASK
+    room = TILE_SIZE - inside if step >= 0 else inside
+    count = np.int64(np.float32(room) * per_step) + 1
+    last = inside + (count - 1) * step
+    if last >= TILE_SIZE or last < 0:  # the quotient was rounded
+        count -= 1
+    return count
 
 
 @inline
@@ -172,23 +120,19 @@ def tile_below(table, u, v, columns, rows, first):
 
 
 @inline
-def copy_across(code, place, end, ground, first, columns, rows, u, v, du, dv):
-    """Copies the texels of a row of a frame that may lie beside the map; see `copy_within`."""
-    for entry in range(place, end):
-        number = tile_below(ground.tile_at, u, v, columns, rows, first)
-        texel = (((v >> FRACTION) & TEXEL_MASK) << TILE_BITS) | ((u >> FRACTION) & TEXEL_MASK)
-        code[np.uint64(entry)] = ground.tile[number, texel]
-        u += du
-        v += dv
+def copy_texels(code, place, texels, u, v, du, dv, count):
+    """Copies the texels of a walk in one tile.
 
-
-@inline
-def bits_of(count):
-    """Returns how many bits the numbers below a count have."""
-    bits = np.int64(0)
-    while (np.int64(1) << bits) < count:
-        bits += 1
-    return bits
+    Both places go in one word, v above u: within a tile neither is below 0, so that no carry comes
+    from one to the other.
+    """
+    word = ((v & TILE_MASK) << V_PLACE) + (u & TILE_MASK)
+    step = (dv << V_PLACE) + du
+    for entry in range(place, place + count):
+        texel = ((word >> V_TEXEL) & ROW_MASK) | ((word >> FRACTION) & TEXEL_MASK)
+        # Unsigned: no test for negative indices.
+        code[np.uint64(entry)] = texels[np.uint64(texel)]
+        word += step
 
 
 @njit
@@ -204,21 +148,21 @@ def sample_ground(code, width, height, ground, walk, map_index, layer):
         map_index: Of the world.
         layer: Surface of the map that lies over the others.
     """
+    table, tile = ground.tile_at, ground.tile
     columns, rows = np.int64(ground.shape[map_index, 0]), np.int64(ground.shape[map_index, 1])
     if layer >= ground.shape[map_index, 3]:
         layer = np.int64(0)
     first = np.int64(ground.shape[map_index, 2]) + layer * rows * columns
-    east, north = columns << TILE_SHIFT, rows << TILE_SHIFT  # where the map ends
     du, dv = walk.right_u, walk.right_v
-    bits = bits_of(columns)
-    weave = weave_of(du, dv, bits)
+    pace_u, pace_v = pace(du), pace(dv)
     for row in range(own_row(0), height, warp_size()):
         u, v = walk.u + row * walk.down_u, walk.v + row * walk.down_v
-        last_u, last_v = u + (width - 1) * du, v + (width - 1) * dv
-        within = min(u, last_u) >= 0 and max(u, last_u) < east
-        within = within and min(v, last_v) >= 0 and max(v, last_v) < north
         place, end = row * width, row * width + width
-        if within and columns * rows <= MOST_TILES:
-            copy_within(code, place, end, ground, first, weave, woven_u(u, bits), woven_v(v, bits))
-        else:
-            copy_across(code, place, end, ground, first, columns, rows, u, v, du, dv)
+        while place < end:
+            count = min(steps_within(u, du, pace_u), steps_within(v, dv, pace_v))
+            count = min(count, end - place)
+            number = tile_below(table, u, v, columns, rows, first)
+            copy_texels(code, place, tile[number], u, v, du, dv, count)
+            place += count
+            u += count * du
+            v += count * dv

@@ -37,8 +37,8 @@ class Ground(NamedTuple):
     """[m]"""
 
     shape: Annotated[I32, "map 4"]
-    """Tiles along x, a power of two, tiles along y, offset into `tile_at`, number of layers; 0
-    tiles of maps that are not baked yet."""
+    """Tiles along x, tiles along y, offset into `tile_at`, number of layers; 0 tiles of maps that
+    are not baked yet."""
 
     tile_at: Annotated[I32, "entry"]
     tile: Annotated[U8, "tile texel"]
