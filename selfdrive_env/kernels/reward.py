@@ -9,6 +9,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
+from selfdrive_env.kernels.drivers.lane_changes import way_to_standing
 from selfdrive_env.kernels.events import uncomfortable
 from selfdrive_env.kernels.math.elementary import angle_of, exponential
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
@@ -36,6 +37,7 @@ CENTRE_COS = np.float32(0.5)
 CENTRE_BONUS = np.float32(0.05)  # [1/s]
 MAX_OFFSET = np.float32(4.0)  # [m]
 MOVING = np.float32(2.5)  # [m/s]
+BLOCKED_SIGHT = np.float32(40.0)  # [m]
 
 
 class Outcome(NamedTuple):
@@ -72,6 +74,9 @@ class Outcome(NamedTuple):
 
     progress: np.float32
     """By how much the way to the next goal shrank [m]."""
+
+    blocked: bool
+    """Whether a body that is broken down ends the lane close ahead."""
 
 
 COMFORT_STEP = np.float32(0.3)  # the paper's, for which its weight of discomfort is meant [s]
@@ -123,6 +128,7 @@ def agent_terms(step, weight, dt, raw, weighted):
     raw[TERM.overspeed] = -dt * max(speed - step.limit, ZERO)
     raw[TERM.progress] = step.progress
     raw[TERM.yield_violation] = -np.float32((step.event & EVENT_YIELD) != 0)
+    raw[TERM.blocked] = -dt if step.blocked else ZERO
 
     for term in range(NUM_TERMS):
         weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
@@ -133,6 +139,14 @@ def agent_terms(step, weight, dt, raw, weighted):
     for term in range(NUM_TERMS):
         total += weighted[term]
     return total
+
+
+@njit
+def is_blocked(model, data, world, agent):
+    """Whether a body that is broken down ends the agent's lane close ahead."""
+    lane = np.int64(model.lanes.segment_lane[data.agents.segment[world, agent]])
+    s = data.agents.s[world, agent]
+    return way_to_standing(model, data, world, agent, lane, s) < BLOCKED_SIGHT
 
 
 @njit
@@ -153,6 +167,8 @@ def give_rewards(model, data, worker, world):
                 output.weighted[world, agent, term] = ZERO
             continue
         lane = lanes.segment_lane[agents.segment[world, agent]]
+        weight = bodies.weight[world, agent]
+        blocked = weight[WEIGHT.blocked] != ZERO and is_blocked(model, data, world, agent)
         step = Outcome(
             output.event[world, agent],
             agents.angle_cos[world, agent],
@@ -166,10 +182,9 @@ def give_rewards(model, data, worker, world):
             motion.realised_jerk[world, agent, 1],
             lanes.speed_limit[lane],
             motion.progress[world, agent],
+            blocked,
         )
         raw, weighted = output.term[world, agent], output.weighted[world, agent]
-        output.reward[world, agent] = agent_terms(
-            step, bodies.weight[world, agent], dt, raw, weighted
-        )
+        output.reward[world, agent] = agent_terms(step, weight, dt, raw, weighted)
         for term in range(NUM_TERMS):
             tallies.term[world, agent, term] += output.weighted[world, agent, term]

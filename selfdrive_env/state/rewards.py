@@ -98,6 +98,12 @@ REWARDS = (
         "-w per junction entered in the way of one with the right of way",
         magnitude=True,
     ),
+    Reward(
+        "blocked",
+        0.0,
+        "-w dt while a body that is broken down ends the own lane within 40 m",
+        magnitude=True,
+    ),
 )
 
 TRAINING_RANGE = {row.name: row.observed for row in REWARDS if row.observed is not None}

@@ -25,9 +25,12 @@ from selfdrive_env.state.world import (
     EVENT_RED_LIGHT,
     EVENT_STOP_SIGN,
     EVENT_YIELD,
+    IDM,
+    PRESENT,
+    STANDING,
 )
 from tests.kernels import bits, from_python, plain
-from tests.kernels.conftest import random_jerks, town_engine
+from tests.kernels.conftest import no_jerk, random_jerks, town_engine
 from tests.reference import reward_terms
 
 PLAIN = {"lane_align": plain(lane_align), "lane_centre": plain(lane_centre)}
@@ -40,7 +43,8 @@ DT = 0.3
 EVALUATION = {name: PRESETS["eval"][name] for name in WEIGHTS}
 
 
-def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATION, **values):
+def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATION, blocked=False,
+    **values):  # fmt: skip
     """Raw and weighted terms of the kernel by name, and their sum."""
     row = np.array([weight[name] for name in WEIGHTS], np.float32)
     raw, weighted = np.zeros(NUM_TERMS, np.float32), np.zeros(NUM_TERMS, np.float32)
@@ -49,7 +53,7 @@ def terms(event=0, theta=0.0, d=0.0, speed=0.0, jerk=(0.0, 0.0), weight=EVALUATI
     numbers += [*(values.pop(n, 0.0) for n in names), *jerk]
     numbers += [values.pop("limit", 13.9), values.pop("progress", 0.0)]
     assert not values
-    step = Outcome(np.int32(event), *(F(n) for n in numbers))
+    step = Outcome(np.int32(event), *(F(n) for n in numbers), blocked)
     total = agent_terms(step, row, F(DT), raw, weighted)
     by_name = (dict(zip(REWARD_TERMS, column.tolist(), strict=True)) for column in (raw, weighted))
     return *by_name, total
@@ -128,14 +132,14 @@ def test_random_steps_agree_with_the_table():
         theta, d, speed = random.uniform(-3, 3), random.normal(0, 3), random.uniform(-2, 25)
         a, lat, limit = random.uniform(-5, 4), random.uniform(-4, 4), random.uniform(5, 25)
         jerk, before = random.uniform(-15, 5, 2), random.uniform(-2, 25)
-        progress = random.normal(0, 3)
+        progress, blocked = random.normal(0, 3), bool(random.random() < 0.5)
         event = sum(events[n] for n in events if happened[n])
         raw, weighted, total = terms(
             event, theta, d, speed, jerk, weight, impact_speed=abs(before), acceleration=a,
-            lateral=lat, limit=limit, progress=progress,
+            lateral=lat, limit=limit, progress=progress, blocked=blocked,
         )  # fmt: skip
         wanted = reward_terms(
-            happened, theta, d, speed, before, a, lat, jerk, limit, progress, weight, DT
+            happened, theta, d, speed, before, a, lat, jerk, limit, progress, blocked, weight, DT
         )
         for found, expected in zip((raw, weighted), wanted, strict=True):
             for name in REWARD_TERMS:
@@ -163,7 +167,7 @@ def test_rewards_of_running_worlds_agree_with_the_table():
         limit = engine.lanes.speed_limit[engine.lanes.segment_lane[a.segment]]
         raw, weighted = reward_terms(
             event, theta, a.d, a.speed, m.speed, a.acceleration, a.lateral_acceleration,
-            m.realised_jerk, limit, m.progress, weight, DT,
+            m.realised_jerk, limit, m.progress, np.zeros_like(a.s), weight, DT,
         )  # fmt: skip
         for k, name in enumerate(REWARD_TERMS):
             np.testing.assert_allclose(out.term[..., k][~gone], raw[name][~gone], atol=1e-5)
@@ -171,6 +175,46 @@ def test_rewards_of_running_worlds_agree_with_the_table():
                 out.weighted[..., k][~gone], weighted[name][~gone], atol=1e-5
             )
         np.testing.assert_allclose(out.weighted.sum(-1), out.reward, atol=1e-4)
+
+
+def ended_by_standing(engine, world, agent):
+    """Whether a body that stands ends the way of an agent along its lane within 40 m."""
+    lanes, a, length = engine.lanes, engine.agents, engine.bodies.length[world]
+    on = lanes.segment_lane[a.segment[world]]
+    lane, way = on[agent], -a.s[world, agent]
+    if lanes.junction[lane] >= 0:
+        return False
+    for _ in range(4):
+        there = (a.status[world] == STANDING) & (on == lane)
+        behind = way + a.s[world] - 0.5 * length
+        ends = behind[there & (behind + length + 0.5 * length[agent] > 0.0)]
+        if len(ends):
+            return bool(ends.min() - 1.0 < 40.0)
+        way += lanes.length[lane]
+        after = lanes.successor[lanes.successor_first[lane] : lanes.successor_first[lane + 1]]
+        if way > 80.0 or len(after) != 1:
+            break
+        lane = after[0]
+    return False
+
+
+def test_who_comes_up_behind_a_broken_down_body_is_blocked():
+    engine = town_engine(
+        worlds=6, agents_per_world=24, standing_share=0.5, drivers=[IDM] * 24, dt=DT, seed=4,
+        reward={"blocked": 0.5},
+    )  # fmt: skip
+    a, out = engine.agents, engine.output
+    seen = {False: 0, True: 0}
+    for _ in range(60):
+        engine.step(no_jerk(engine))
+        for world, agent in zip(*np.nonzero(a.status == PRESENT), strict=True):
+            if out.terminated[world, agent] or out.truncated[world, agent]:
+                continue  # placed anew since
+            blocked = ended_by_standing(engine, world, agent)
+            seen[blocked] += 1
+            assert out.term[world, agent, TERM.blocked] == (-F(DT) if blocked else 0.0)
+            assert out.weighted[world, agent, TERM.blocked] == (-F(0.5) * F(DT) if blocked else 0.0)
+    assert min(seen.values()) > 200, seen
 
 
 def test_the_table_numbers_terms_and_weights():

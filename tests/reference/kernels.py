@@ -262,6 +262,7 @@ def reward_terms(
     jerk: Any,
     limit: Any,
     progress: Any,
+    blocked: Any,
     weight: dict[str, Any],
     dt: float,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -278,6 +279,7 @@ def reward_terms(
         jerk: Realised, [..., 2] [m/s^3].
         limit: Speed limit [m/s].
         progress: [m]
+        blocked: Whether a body that is broken down ends the lane close ahead.
         weight: Weights by name.
         dt: [s]
     """
@@ -309,6 +311,7 @@ def reward_terms(
         "overspeed": -dt * np.maximum(speed - limit, 0.0),
         "progress": progress * one,
         "yield_violation": -event["yield_violation"] * one,
+        "blocked": -dt * (blocked * one),
     }
     weighted = {name: value * weight[name] for name, value in raw.items()}
     impact = weight["collision"] + 0.1 * np.abs(speed_before)
