@@ -70,7 +70,8 @@ class TrainConfig:
     seed: int = 0
     start_from: str | None = None
     """Policy whose weights a new run starts with: a run's folder, a file or a name; None draws
-    them. Layout, sizes and number of actions must agree; reward weights and maps need not."""
+    them. Layout, sizes and number of actions must agree, but `trunk_widths` may be larger here;
+    reward weights and maps need not."""
 
     out_dir: str = "runs/train"
     device: str = "cpu"

@@ -95,6 +95,21 @@ class Networks(nn.Module):
         return out * self.value_scale + self.value_mean
 
     @torch.no_grad()
+    def take(self, other: Networks) -> None:
+        """Takes the weights of networks like these, whose trunks may be narrower.
+
+        What they give stays: their units get nothing from those that are new here, which keep the
+        weights that were drawn for what they get (widening as in Net2Net, Chen et al. 2016, with
+        zeros in place of copies).
+        """
+        theirs = other.state_dict()
+        for name, own in self.state_dict().items():
+            old = theirs[name]
+            if own.ndim == 2:
+                own[: old.shape[0]] = 0.0
+            own[tuple(slice(length) for length in old.shape)] = old
+
+    @torch.no_grad()
     def set_value_scale(self, mean: float, scale: float) -> None:
         """Changes the unit of the critic's last layer and leaves its values as they are.
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,7 +233,8 @@ def start_from(run: RunState, name: str) -> None:
         name: A run's folder, a policy file or the name of a policy of the package.
 
     Raises:
-        ValueError: If there is none, or its layout, sizes or actions are others.
+        ValueError: If there is none, or its layout, sizes or actions are others, but for trunks
+            that may be narrower.
     """
     file = PolicyFile.read(name)
     difference = layout_difference(file.description, run.env.layout)
@@ -244,13 +245,24 @@ def start_from(run: RunState, name: str) -> None:
         raise ValueError(f"start_from {name!r} was trained for {difference}")
     here = {**run.networks.sizes._asdict(), "actions": run.actions}
     there = {**file.description["sizes"], "actions": file.description["actions"]}
+    if _narrower_trunk(there["trunk_widths"], here["trunk_widths"]):
+        here["trunk_widths"] = there["trunk_widths"]
     found = differences(there, json.loads(json.dumps(here)), "in the policy")
     if found:
         raise ValueError(f"start_from {name!r} has another network: {'; '.join(found)}")
+    weights = {name: torch.from_numpy(array) for name, array in file.weights.items()}
+    sizes = run.networks.sizes._replace(trunk_widths=tuple(there["trunk_widths"]))
+    other = Networks(run.env.layout, sizes, run.actions)
     try:
-        run.networks.load_state_dict({n: torch.from_numpy(a) for n, a in file.weights.items()})
+        other.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(f"start_from {name!r} does not fit its own description: {error}") from None
+    run.networks.take(other)
+
+
+def _narrower_trunk(there: Sequence[int], here: Sequence[int]) -> bool:
+    """Whether trunks have as many layers, none of them wider."""
+    return len(there) == len(here) and all(a <= b for a, b in zip(there, here, strict=True))
 
 
 def _common_files(run: RunState) -> dict[str, bytes]:

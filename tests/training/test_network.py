@@ -105,3 +105,28 @@ def test_another_unit_of_values_leaves_them_as_they_are() -> None:
         networks.set_value_scale(mean, scale)
         torch.testing.assert_close(networks.values(rows), before, rtol=1e-4, atol=1e-4)
     assert float(networks.value_scale) == 0.5
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_wider_trunks_give_what_the_narrower_gave(shared: bool) -> None:
+    layout = LAYOUTS["lean"]
+    old = Networks(layout, Sizes((16, 32), 20, (24, 16), shared), 12, seed=1)
+    new = Networks(layout, Sizes((16, 32), 20, (24, 40), shared), 12, seed=2)
+    old.set_value_scale(3.0, 2.0)
+    rows = random_rows(layout, 64)
+    assert not torch.allclose(old.values(rows), new.values(rows), atol=0.1)
+    new.take(old)
+    for mine, theirs in zip(new.both(rows), old.both(rows), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+    added = new.actor.head.weight[:, 16:]
+    assert not added.any()
+    new.log_probabilities(rows)[:, 3].sum().backward()
+    assert new.actor.head.weight.grad[:, 16:].abs().max() > 0.0  # and are learnt from
+
+
+def test_networks_take_the_bytes_of_others_like_them() -> None:
+    old, new = (Networks(LAYOUTS["lean"], SIZES, 12, seed=seed) for seed in (1, 2))
+    new.take(old)
+    theirs = old.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in new.state_dict().items())

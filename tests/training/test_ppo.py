@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from selfdrive_env.policies.numpy_policy import load_policy
 from selfdrive_env.state.world import STANDING
 from selfdrive_env.training import TrainConfig, load_torch_policy, train
 from selfdrive_env.training.advantages import estimate_advantages, filter_advantages
@@ -316,10 +317,26 @@ def test_a_run_starts_with_the_weights_of_another(tiny: TrainConfig, tmp_path: P
     train(second, resume=True, updates=1)
 
 
+def test_a_run_with_a_wider_trunk_starts_as_the_policy_was(
+    tiny: TrainConfig, tmp_path: Path
+) -> None:
+    train(tiny)
+    wider = tiny.changed(
+        out_dir=str(tmp_path / "wider"), start_from=tiny.out_dir, trunk_widths=(48,),
+        learning_rate=0.0,
+    )  # fmt: skip
+    train(wider, updates=1)
+    old, new = load_policy(tiny.out_dir), load_policy(wider.out_dir)
+    assert new.description["sizes"]["trunk_widths"] == [48]
+    rows = np.random.default_rng(0).normal(size=(50, old.features)).astype(np.float32)
+    np.testing.assert_array_equal(old.act(rows), new.act(rows))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"trunk_widths": (8,)}, r"trunk_widths is \[16\] in the policy and \[8\] here"),
+        ({"trunk_widths": (16, 16)}, r"trunk_widths is \[16\] in the policy and \[16, 16\] here"),
         ({"shared_sets": True}, "shared_sets is False in the policy and True here"),
         ({"env": {"layout": {"goals": 2}}}, "goals 1 in the file, 2 here"),
         ({"env": {"jerk_lat": [-1.0, 1.0]}}, "actions is 12 in the policy and 8 here"),
