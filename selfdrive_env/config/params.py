@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from selfdrive_env.config.choices import action_columns, bins_of, code_of
+from selfdrive_env.config.images import make_views
 from selfdrive_env.config.presets import TRAINING_RANGE, body_table, weight_ranges
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.state.arrays import F32, U8
@@ -60,6 +61,7 @@ def make_params(settings: Settings) -> Params:
         goal_speed=np.float32(LAST_GOAL_SPEED),
         prefetch=0,
         past_cache=0,
+        writes_rows=int(make_views(settings.observation).state is not None),
         bfloat16=int(settings.obs_dtype == "bfloat16"),
         step_info=int(settings.step_info),
     )

@@ -144,6 +144,8 @@ class Engine:
         self._worker_rows = 1 + math.ceil(CACHE_LINE_PAD / self.num_slots)
         has_row = (learner != 0) | (driver == EXTERNAL)
         self.rows_per_world = int(np.count_nonzero(has_row))
+        if self.rows_per_world > np.count_nonzero(learner):  # co-drivers read theirs
+            self.params = self.params._replace(writes_rows=1)
         self.num_rows = num_worlds * self.rows_per_world
         rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
         self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
@@ -174,7 +176,8 @@ class Engine:
         self.actions = allocate(Actions, **sizes)
         self._model = Table(Model(*(getattr(self, name) for name in Model._fields)))
         self._data = Table(Data(*(getattr(self, name) for name in Data._fields)))
-        self._fresh_rows = Recycler(self.observations) if self.settings.copy else None
+        alternate = self.settings.copy and self.params.writes_rows
+        self._fresh_rows = Recycler(self.observations) if alternate else None
         self._finals_are_out = False
 
     def _make_views(self, plans: Sequence[ViewPlan], rows: int) -> None:
@@ -328,7 +331,7 @@ class Engine:
         Raises:
             ValueError: If it is not, or if the settings have `copy`.
         """
-        if self._fresh_rows is not None:
+        if self.settings.copy:
             raise ValueError("observe_into needs copy=False: with copy=True buffers alternate")
         rows = self.observations
         if array.shape != rows.shape or array.dtype != rows.dtype:

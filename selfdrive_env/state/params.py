@@ -172,6 +172,9 @@ class Params(NamedTuple):
     bfloat16: int
     """1: rows of two bytes a number are in bfloat16, else in float16."""
 
+    writes_rows: int
+    """1: rows of numbers are written; 0: nobody reads them, where all see pictures alone."""
+
     lights_green: np.float32
     """Chance of an episode in which all lights stay green."""
 

@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from selfdrive_env import load_policy
 from selfdrive_env.envs.make import make_drive, make_scenes, make_self_play
 from selfdrive_env.images.codes import GREY_TONES
+from selfdrive_env.state.images import CHANNEL_CLASSES
 from selfdrive_env.testing import CHECKS, check_vector_env
 from selfdrive_env.wrappers import vector as wrappers
 
@@ -82,6 +83,39 @@ def test_all_forms_of_a_picture_show_the_same() -> None:
         assert 0 < toned.sum() < 0.5 * toned.size
         np.testing.assert_allclose(seen["gray"][..., 0][~toned], grey[~toned], atol=1.0)
         assert seen in env.observation_space
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "NextStep"])
+def test_pictures_alone_are_those_beside_numbers(mode: str) -> None:
+    """Nobody reads rows of numbers then, and none are written."""
+    alone = self_play(autoreset_mode=mode)
+    both = self_play(autoreset_mode=mode, observation={"road": BEV, "numbers": "state"})
+    for one, other in zip(drive(alone, 40), drive(both, 40), strict=True):
+        np.testing.assert_array_equal(one[0], other[0]["road"])
+        for mine, theirs in zip(one[1:4], other[1:4], strict=True):
+            np.testing.assert_equal(mine, theirs)
+    assert not alone.engine.observations.any()
+    assert both.engine.observations.any()
+
+
+@pytest.mark.parametrize("kind", ["bev", "camera"])
+def test_blind_drivers_see_nobody_in_pictures_either(kind: str) -> None:
+    road = {**BEV, "colour": "classes"} if kind == "bev" else {"kind": kind, "size": [48, 27]}
+    settings: dict[str, Any] = {
+        **{"agents_per_world": 16, "observation": {"road": road, "numbers": "state"}},
+        **{"bodies": {"car": 1.0}},
+    }
+    env, open_eyed = self_play(32, blind_share=1.0, **settings), self_play(32, **settings)
+    seen, _ = env.reset(seed=0)
+    clear, _ = open_eyed.reset(seed=0)
+    blind = env.layout.group(seen["numbers"], "agents")[:, -1, 0] == 0.0
+    assert 4 < blind.sum() < 28
+    if kind == "bev":
+        cars = CHANNEL_CLASSES.index("vehicle")
+        assert not seen["road"][blind][..., cars].any()
+        assert clear["road"][blind][..., cars].any()
+    np.testing.assert_array_equal(seen["road"][~blind], clear["road"][~blind])
+    assert not np.array_equal(seen["road"][blind], clear["road"][blind])
 
 
 @pytest.mark.parametrize("mode", ["SameStep", "NextStep", "Disabled"])

@@ -9,7 +9,7 @@ from selfdrive_env.kernels.math.geometry import HALF
 from selfdrive_env.kernels.math.random import DRAW_ERRATIC, uniforms
 from selfdrive_env.state.world import BLIND, BRAKING
 
-__all__ = ["brakes_at_random", "is_blind"]
+__all__ = ["brakes_at_random", "is_blind", "sees_nobody"]
 
 BLIND_SPELL = np.int64(4_800_000_000)  # [ns]
 BLIND_TIME = np.float32(0.5)  # share of spells
@@ -25,6 +25,14 @@ def is_blind(erratic, key0, key1, stream, agent, tick, dt_ns):
     spell = np.int64(tick) * np.int64(dt_ns) // BLIND_SPELL
     number, _, _, _ = uniforms(key0, key1, stream, agent, spell, DRAW_ERRATIC, 1)
     return number < BLIND_TIME
+
+
+@njit
+def sees_nobody(data, world, agent):
+    """Whether a driver is blind at the moment."""
+    worlds, erratic = data.worlds, data.bodies.erratic[world, agent]
+    key0, key1, stream = worlds.key[world, 0], worlds.key[world, 1], worlds.stream[world]
+    return is_blind(erratic, key0, key1, stream, agent, worlds.tick[world], worlds.dt_ns[world])
 
 
 @njit

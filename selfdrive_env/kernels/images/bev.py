@@ -21,6 +21,7 @@ from selfdrive_env.compiler.threads import (
     warp_index,
 )
 from selfdrive_env.compiler.workers import cycles
+from selfdrive_env.kernels.drivers.erratic import sees_nobody
 from selfdrive_env.kernels.images.frames import (
     CLEAR,
     KEEP,
@@ -238,7 +239,7 @@ def is_covered(model, segment, x, y, layer, map_index):
 
 @njit
 def paint_agents(model, data, sight, code, layer, map_index, worker, world, ego):
-    """Paints all bodies but the ego's: their fronts darker.
+    """Paints all bodies but the ego's, their fronts darker; none for a driver who is blind.
 
     Args:
         model: Of the batch.
@@ -251,6 +252,8 @@ def paint_agents(model, data, sight, code, layer, map_index, worker, world, ego)
         world: Which.
         ego: Whose frame it is.
     """
+    if sees_nobody(data, world, ego):
+        return
     crowd, segment = data.scratch.crowd[worker], data.agents.segment[world]
     reach = max(sight.middle_x, sight.middle_y) / sight.per_pixel
     for agent in range(segment.shape[0]):

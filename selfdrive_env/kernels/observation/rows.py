@@ -240,6 +240,8 @@ def look_around(model, data, worker, world):
         if wanted[agent] != NO_ROW:
             prefetch_way(scratch, world, agent + WAY_LEAD)
             find_way(model, data, worker, world, agent)
+    if model.params.writes_rows == 0:
+        return
     for agent in range(thread_index(), num_agents, block_size()):
         if wanted[agent] == NO_ROW:
             continue
@@ -418,9 +420,11 @@ def hand_over(rows, row, number, last, params):
 
 
 @njit
-def observe_wanted(
-    model, data, worker, world):  # fmt: skip
-    """Stage: writes the rows that `scratch.request` asks for."""
+def observe_wanted(model, data, worker, world):
+    """Stage: writes the rows that `scratch.request` asks for, if anybody reads them.
+
+    Poses and ways are there for those who draw, too.
+    """
     worlds, scratch = data.worlds, data.scratch
     if scratch.flags[worker, REQUESTED] == 0:
         return
@@ -429,8 +433,8 @@ def observe_wanted(
     barrier()
     look_around(model, data, worker, world)
     barrier()
-    write_rows(
-        model, data, worker, world)  # fmt: skip
+    if model.params.writes_rows != 0:
+        write_rows(model, data, worker, world)
 
 
 @inline

@@ -9,6 +9,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import inline, njit
 from selfdrive_env.compiler.threads import warp_barrier, warp_lane, warp_size
+from selfdrive_env.kernels.drivers.erratic import sees_nobody
 from selfdrive_env.kernels.images.camera.eye import (
     SUN_SHARE,
     fog_of,
@@ -293,7 +294,7 @@ def add_shares(box, other, count):
 
 @njit
 def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent):
-    """Draws shadows and bodies of everybody but the one that carries the camera.
+    """Draws shadows and bodies of all but the one that carries the camera; none if it is blind.
 
     Args:
         canvas: `Canvas`.
@@ -307,6 +308,8 @@ def draw_bodies(canvas, box, model, data, scenery, role, eye, air, world, agent)
         world: Which.
         agent: Whose camera it is.
     """
+    if sees_nobody(data, world, agent):
+        return
     agents, bodies, worlds = data.agents, data.bodies, data.worlds
     began = worlds.tick[world] - np.uint32(worlds.clock[world])
     everybody = agents.x.shape[1]
