@@ -20,8 +20,13 @@ LAST_GOAL_SPEED = 3.0
 """Who is faster has not come to its last goal [m/s]."""
 
 
-def make_params(settings: Settings) -> Params:
-    """Returns the settings as the scalars that the kernels read."""
+def make_params(settings: Settings, *, co_drivers: bool = False) -> Params:
+    """Returns the settings as the scalars that the kernels read.
+
+    Args:
+        settings: The settings.
+        co_drivers: Whether policies drive some of those that are no learners, by their rows.
+    """
     goal = settings.first_goal or (-1.0, -1.0)
     negative = sorted(j for j in settings.jerk_long if j < 0.0)
     hold = (negative[0] + negative[1]) / 2 if len(negative) > 1 else negative[0]
@@ -61,7 +66,7 @@ def make_params(settings: Settings) -> Params:
         goal_speed=np.float32(LAST_GOAL_SPEED),
         prefetch=0,
         past_cache=0,
-        writes_rows=int(make_views(settings.observation).state is not None),
+        writes_rows=int(co_drivers or make_views(settings.observation).state is not None),
         bfloat16=int(settings.obs_dtype == "bfloat16"),
         step_info=int(settings.step_info),
     )

@@ -128,7 +128,8 @@ class Engine:
         self.num_worlds = num_worlds
         self.num_slots = len(driver)
         self.pool = MapPool(maps)
-        self.params = make_params(settings)
+        has_row = (learner != 0) | (driver == EXTERNAL)
+        self.params = make_params(settings, co_drivers=bool(has_row[learner == 0].any()))
         self.layout = make_layout(settings.layout)
         self.counts = self.layout.counts
         self.draws = make_draws(settings, driver, learner)
@@ -142,10 +143,7 @@ class Engine:
         self.params = self.params._replace(prefetch=int(size > CACHED_MAP))
 
         self._worker_rows = 1 + math.ceil(CACHE_LINE_PAD / self.num_slots)
-        has_row = (learner != 0) | (driver == EXTERNAL)
         self.rows_per_world = int(np.count_nonzero(has_row))
-        if self.rows_per_world > np.count_nonzero(learner):  # co-drivers read theirs
-            self.params = self.params._replace(writes_rows=1)
         self.num_rows = num_worlds * self.rows_per_world
         rows = self.num_rows, 4 * row_length(self.counts), settings.obs_dtype
         self.params = self.params._replace(past_cache=int(pass_cache(*rows)))
@@ -157,9 +155,8 @@ class Engine:
         row = np.where(row >= 0, row + np.arange(num_worlds)[:, None] * self.rows_per_world, -1)
         self._write("bodies", row=row, driver=driver, learner=learner)
         number = (settings.world_offset + np.arange(num_worlds)).astype(np.uint32)
-        self._write("worlds", number=number, stream=number)
-        params = self.params
-        self._write("worlds", dt=params.dt, dt_ns=params.dt_ns, horizon=params.horizon)
+        times = {name: getattr(self.params, name) for name in ("dt", "dt_ns", "horizon")}
+        self._write("worlds", number=number, stream=number, **times)
 
     def _allocate(self, sizes: Mapping[str, int]) -> None:
         """Makes the buffers, and the tables by which kernels find them."""
