@@ -2,9 +2,10 @@
 
 One policy drives every car of two towns (self-play) and sees 48 x 48 pixels in grey, a metre each,
 the last two frames of them: road, bodies, lights, its route. Beside them stand five numbers that a
-driver needs no eyes for (`TOLD`). Afterwards a town that it has never seen compares it with
-constant and random driving. `runs/ppo_pixels/` receives the model, `progress.csv`, `table.md` and
-`seen.png`, what some cars see there. Ctrl-C ends the training early.
+driver needs no eyes for (`TOLD`). Afterwards it drives a town that it has never seen, by actions
+drawn as in training and by the likeliest ones, beside constant and random driving.
+`runs/ppo_pixels/` receives the model, `progress.csv`, `table.md` and `seen.png`, what some cars see
+there. Ctrl-C ends the training early.
 """
 
 from __future__ import annotations
@@ -28,11 +29,12 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecMonitor, VecNormalize
 from torch import nn
 
 from selfdrive_env.adapters.sb3 import BatchedBootstrap, SB3VecEnv
 from selfdrive_env.config.observation import plane_of
+from selfdrive_env.kernels.route import MAX_PROGRESS
 from selfdrive_env.state.world import EVENT_COLLISION, EVENT_GOAL, EVENT_OFFROAD
 
 ENV = "selfdrive_env/SelfPlay-v0"
@@ -55,6 +57,9 @@ SETTINGS = dict(
 )  # fmt: skip
 EVENTS = {"goals": EVENT_GOAL, "collisions": EVENT_COLLISION, "offroad": EVENT_OFFROAD}
 NUM_ACTIONS = 12
+
+MISSED_TURN = 3.0
+"""What it costs, as much as a crash."""
 
 TOLD = ("speed", "steering", "acceleration", "lateral_acceleration", "speed_limit")
 """Columns of the group `ego`, the first of a row."""
@@ -91,6 +96,19 @@ class Policy(MultiInputActorCriticPolicy):
         return (features_extractor or self.features_extractor)(obs)
 
 
+class Turns(VecEnvWrapper):
+    """Charges for a missed turn of the route: of the way round `progress` counts 15 m alone."""
+
+    def reset(self) -> Any:
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        seen, rewards, dones, infos = self.venv.step_wait()
+        progress = self.venv.env.unwrapped.engine.motion.progress
+        missed = progress.reshape(-1) <= -MAX_PROGRESS
+        return seen, rewards - MISSED_TURN * missed, dones, infos
+
+
 class InTime(BaseCallback):
     """Ends training in time."""
 
@@ -104,7 +122,7 @@ class InTime(BaseCallback):
 
 def train(options: argparse.Namespace) -> PPO:
     settings = dict(map=TRAINING_TOWNS, horizon=90.0, on_goal="new_route", further_goals=1)
-    env = VecMonitor(SB3VecEnv(ENV, num_envs=WORLDS * AGENTS, **settings, **SETTINGS))
+    env = VecMonitor(Turns(SB3VecEnv(ENV, num_envs=WORLDS * AGENTS, **settings, **SETTINGS)))
     env = VecNormalize(env, norm_obs=False, gamma=GAMMA)
     env.reset()
     env.step(np.zeros(env.num_envs, np.int64))  # compiles, so that training time is for training
@@ -141,8 +159,8 @@ def train(options: argparse.Namespace) -> PPO:
 
 def policy_of(driver: str, model: PPO) -> Callable[[Any], Any]:
     generator = np.random.default_rng(0)
-    if driver == "trained":
-        return lambda seen: model.predict(seen, deterministic=True)[0]
+    if driver in ("trained", "likeliest"):
+        return lambda seen: model.predict(seen, deterministic=driver == "likeliest")[0]
     if driver == "random":
         return lambda seen: generator.integers(0, NUM_ACTIONS, len(seen["row"]))
     return lambda seen: np.full(len(seen["row"]), 10)
@@ -191,7 +209,7 @@ def main() -> None:
     spent = time.monotonic() - start
     print(f"trained on {model.num_timesteps:,} steps in {spent:.0f} s")
     lines = []
-    for driver in ("trained", "constant:10", "random"):
+    for driver in ("trained", "likeliest", "constant:10", "random"):
         rates = evaluate(driver, model, options.seconds, options.out)
         if not lines:
             lines += [["driver", *rates], ["---"] * (1 + len(rates))]

@@ -94,7 +94,7 @@ def test_the_pixels_example_leaves_a_model_a_table_and_what_cars_see(tmp_path: P
     printed = run("ppo_pixels.py", *arguments)
     assert "trained on 16,384 steps" in printed
     rates = read_table(tmp_path / "table.md")
-    assert list(rates) == ["trained", "constant:10", "random"]
+    assert list(rates) == ["trained", "likeliest", "constant:10", "random"]
     assert all(row["km"] > 0.0 for row in rates.values())
     assert (tmp_path / "model.zip").stat().st_size > 10_000
     assert (tmp_path / "seen.png").read_bytes().startswith(b"\x89PNG")
