@@ -8,6 +8,7 @@ and then sleep. Numba's own layers do not survive a fork and abort on concurrent
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import functools
 import os
@@ -230,18 +231,20 @@ class ThreadPool:
         self._ended: float | None = None
         self._open = True
         self._sleeps = [threading.Lock() for _ in range(num_threads - 1)]
-        self._helpers = []
-        for worker, sleep in enumerate(self._sleeps, 1):
-            sleep.acquire()
-            helper = threading.Thread(target=self._help, args=(worker, sleep), daemon=True)
-            helper.name = f"selfdrive_env_{worker}"
-            helper.start()
-            self._helpers.append(helper)
+        self._ends = [threading.Lock() for _ in self._sleeps]
+        for worker, locks in enumerate(zip(self._sleeps, self._ends, strict=True), 1):
+            for lock in locks:
+                lock.acquire()
+            # No Thread: it breaks where the handler of a signal raises in the middle of its start.
+            _thread.start_new_thread(self._help, (worker, *locks))
 
-    def _help(self, worker: int, sleep: threading.Lock) -> None:
+    def _help(self, worker: int, sleep: threading.Lock, end: threading.Lock) -> None:
         """What a helper does: works while there is work, then waits until its lock is released."""
-        while sleep.acquire() and self._open:
-            self._stage(self._control, worker)
+        try:
+            while sleep.acquire() and self._open:
+                self._stage(self._control, worker)
+        finally:
+            end.release()
 
     def _wake(self) -> None:
         """Makes sure that every helper looks at the control words once more."""
@@ -285,8 +288,8 @@ class ThreadPool:
         """Ends the helpers."""
         self._open = False
         self._wake()
-        for helper in self._helpers:
-            helper.join(1.0)
+        for end in self._ends:
+            end.acquire(timeout=1.0)
 
 
 _idle: dict[tuple[Any, ...], list[ThreadPool]] = {}
