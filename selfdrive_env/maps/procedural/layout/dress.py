@@ -267,7 +267,8 @@ def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
         rural = main and style.rural_limits and line.length > style.straights
         if rural:
             limit = draws.one_of(style.rural_limits)
-        count = 2 if main and double and not rural else 1
+        turns = edge.start in sketch.loops or edge.end in sketch.loops  # with one lane
+        count = 2 if main and double and not rural and not turns else 1
         ends, opens = draws.chance(style.lane_ends), draws.chance(0.5)
         parks = [parking if draws.chance(style.parking) and edge.rank < 2 else 0.0 for _ in "lr"]
         cycles = draws.chance(style.bicycle) and bicycle and edge.rank > 0
