@@ -212,28 +212,32 @@ def check_seeds(seed: int | Sequence[int], worlds: int, rows: int) -> int | list
     return seeds[0] if single else seeds
 
 
-def check_action(action: Any, choices: int) -> NDArray[Any]:
+def check_action(action: Any, choices: int, columns: int = 2, most: float = 1.0) -> NDArray[Any]:
     """Returns the action of a single environment as an array.
 
     Args:
         action: What a caller gave.
-        choices: How many discrete actions there are; 0 for a pair of numbers from -1 to 1.
+        choices: How many discrete actions there are; 0 for some numbers.
+        columns: How many numbers.
+        most: The largest that they may be, to either side.
 
     Raises:
         ValueError: If it is not what the action space holds.
     """
     array = np.asarray(action)
-    kind, shape = ("iu", ()) if choices else ("f", (2,))
+    kind, shape = ("iu", ()) if choices else ("f", (columns,))
     if array.shape != shape or array.dtype.kind not in kind:
-        wanted = "an integer" if choices else "floats of shape (2,)"
+        wanted = "an integer" if choices else f"floats of shape {shape}"
         kinds = f"{array.dtype} of shape {array.shape}"
         got = f"{action!r}" if array.ndim == 0 else kinds
         raise ValueError(f"action must be {wanted}, got {got}")
     if choices:
         if not 0 <= array.item() < choices:
             raise ValueError(f"action must be from 0 to {choices - 1}, got {array}")
-    elif not (np.abs(array) <= 1.0).all():
-        raise ValueError(f"action must be finite and from -1 to 1, got {array.tolist()}")
+    elif not (np.isfinite(array) & (np.abs(array) <= most)).all():
+        raise ValueError(
+            f"action must be finite and from {-most:.9g} to {most:.9g}, got {array.tolist()}"
+        )
     return array
 
 

@@ -87,7 +87,6 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
         self.render_mode = render_mode
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
-        self._choices = int(getattr(self.action_space, "n", 0))
 
     @property
     def turn(self) -> Any:
@@ -146,7 +145,7 @@ class DrivingEnv(gymnasium.Env[F32, Any]):
             `reset` gives, `events`, `raw_terms` and `weighted_terms` by name, and the metrics of
             the episode when it ends; with `step_info=False` only these.
         """
-        batch = check_action(action, self._choices)[None]
+        batch = check_action(action, *self.vector.backend.form)[None]
         try:
             observation, reward, terminated, truncated, infos = self.vector.step(batch)
         except ResetNeeded:

@@ -113,6 +113,9 @@ def test_an_action_of_the_space_is_taken() -> None:
     assert check_action(np.int64(11), 12) == 11
     assert check_action(np.zeros((), np.uint8), 12).shape == ()
     assert check_action(np.float32([-1.0, 1.0]), 0).tolist() == [-1.0, 1.0]
+    assert check_action(np.float32([9.0, 0.0, 1.0]), 0, 3, 100.0).tolist() == [9.0, 0.0, 1.0]
+    with pytest.raises(ValueError, match=r"from -100 to 100, got \[101.0, 0.0, 1.0\]"):
+        check_action([101.0, 0.0, 1.0], 0, 3, 100.0)
 
 
 def test_arrays_of_settings_become_what_json_can_hold() -> None:

@@ -302,6 +302,21 @@ def test_the_single_form_is_an_environment(name: str) -> None:
     env.close()
 
 
+@pytest.mark.parametrize("name", [one.name.lower() for one in Dynamics])
+@pytest.mark.parametrize("kind", ["discrete", "continuous"])
+def test_the_single_form_takes_what_its_space_holds(name: str, kind: str) -> None:
+    if (name, kind) == ("state", "discrete"):
+        return
+    env = gymnasium.make(
+        "selfdrive_env/Drive-v0", map="riverside", agents_per_world=1, layout="lean",
+        dynamics=name, action_type=kind,
+    )  # fmt: skip
+    env.reset(seed=0)
+    env.action_space.seed(0)
+    assert np.isfinite(env.step(env.action_space.sample())[0]).all()
+    env.close()
+
+
 def test_keys_steer_a_bicycle() -> None:
     for kind in ("discrete", "continuous"):
         env: Any = gymnasium.make(
