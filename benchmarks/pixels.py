@@ -5,7 +5,7 @@
 All rows observe; random actions, episode ends included. The cases are stepped in turn, one step
 each, and the best of some rounds counts beside the median: on a machine that others use, too, most
 steps are interrupted. "state" is the same environment without pictures, with layout "full"; where
-there are pictures nobody reads the rows of numbers, which are "lean".
+there are pictures nobody reads rows of numbers, and none are written.
 """
 
 from __future__ import annotations
