@@ -52,7 +52,7 @@ SETTINGS = dict(
     agents_per_world=AGENTS,
     preset="eval",
     # As in ppo_sb3.py comfort must not teach a beginner to stand, and progress shows the way: half
-    # as much of it, since a missed turn costs next to nothing, and straight on is fast and safe.
+    # as much of it, since straight on is fast and safe, and pays more than turns do.
     reward={"progress": 0.05, "goal": 10.0, "comfort": 0.01, "overspeed": 0.1},
 )  # fmt: skip
 EVENTS = {"goals": EVENT_GOAL, "collisions": EVENT_COLLISION, "offroad": EVENT_OFFROAD}

@@ -186,8 +186,8 @@ def _bend(draws: Draws, sketch: Sketch, style: Style) -> None:
         most = 0.07 if edge.rank > 1 else 0.13
         aside, sense = draws.within((0.04, most)), 1.0 if draws.chance(0.5) else -1.0
         length = distance_between(sketch.points[edge.start], sketch.points[edge.end])
-        loops = edge.start in sketch.loops or edge.end in sketch.loops
-        if not bends or edge.via or length < (140.0 if edge.rank > 1 else 95.0) or loops:
+        least = 140.0 if edge.rank > 1 else 95.0
+        if not bends or edge.via or length < least or sketch.is_dead_end(edge):
             continue
         (x0, y0), (x1, y1) = sketch.path(number)
         offsets = [(0.36, aside), (0.64, -aside)] if twice else [(0.5, aside)]
@@ -204,7 +204,7 @@ def _choose_one_way(draws: Draws, sketch: Sketch, style: Style) -> None:
     for number in draws.shuffled(sketch.alive()):
         edge = sketch.edge(number)
         turned, chosen = draws.chance(0.5), draws.chance(style.one_way)
-        if not chosen or edge.rank > 1 or edge.start in sketch.loops or edge.end in sketch.loops:
+        if not chosen or edge.rank > 1 or sketch.is_dead_end(edge):
             continue
         if turned:
             edge.start, edge.end, edge.via = edge.end, edge.start, edge.via[::-1]
@@ -267,8 +267,8 @@ def _drafts(draws: Draws, sketch: Sketch, style: Style) -> list[_Draft]:
         rural = main and style.rural_limits and line.length > style.straights
         if rural:
             limit = draws.one_of(style.rural_limits)
-        turns = edge.start in sketch.loops or edge.end in sketch.loops  # with one lane
-        count = 2 if main and double and not rural and not turns else 1
+        # A loop has one lane: of two the outer one would end there.
+        count = 2 if main and double and not rural and not sketch.is_dead_end(edge) else 1
         ends, opens = draws.chance(style.lane_ends), draws.chance(0.5)
         parks = [parking if draws.chance(style.parking) and edge.rank < 2 else 0.0 for _ in "lr"]
         cycles = draws.chance(style.bicycle) and bicycle and edge.rank > 0

@@ -50,6 +50,10 @@ class Sketch:
         assert edge is not None
         return edge
 
+    def is_dead_end(self, edge: Edge) -> bool:
+        """Whether an edge leads to a loop."""
+        return edge.start in self.loops or edge.end in self.loops
+
     def at(self, point: int) -> list[int]:
         """Returns the edges at a point."""
         return [
