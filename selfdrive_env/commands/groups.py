@@ -14,6 +14,7 @@ from selfdrive_env.commands.parts import (
     Command,
     add_json,
     add_output,
+    seed_number,
     whole,
     with_completion,
 )
@@ -100,7 +101,7 @@ def _add_scenes_record(parser: argparse.ArgumentParser) -> None:
         help="who drives farthest (the default), or any that drives, drawn by the seed",
     )  # fmt: skip
     parser.add_argument("--worlds", type=whole, default=8, help="at a time (%(default)s)")
-    parser.add_argument("--seed", type=whole, default=1, help="of the first (%(default)s)")
+    parser.add_argument("--seed", type=seed_number, default=1, help="of the first (%(default)s)")
     folder = parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for .scene files"
     )
@@ -154,7 +155,7 @@ def _add_dataset_camera(parser: argparse.ArgumentParser) -> None:
             help=what,
         )  # fmt: skip
     parser.add_argument("--noise", type=float, default=4.0, help="of 255 (%(default)s)")
-    parser.add_argument("--seed", type=whole, default=1, help="(%(default)s)")
+    parser.add_argument("--seed", type=seed_number, default=1, help="(%(default)s)")
     folder = parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", required=True,
         help="folder for pictures and labels; one that was begun is gone on with",

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from selfdrive_env.maps.readers import endings
 
 __all__ = [
-    *("FILES", "FOLDERS", "MAP", "MAPS", "Command", "add_json", "add_output", "whole"),
-    "with_completion",
+    *("FILES", "FOLDERS", "MAP", "MAPS", "Command", "add_json", "add_output", "seed_number"),
+    *("whole", "with_completion"),
 ]
 
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
@@ -54,6 +54,17 @@ def add_output(parser: argparse.ArgumentParser, metavar: str, text: str, **keywo
 
 def whole(text: str) -> int:
     """Reads a whole number of at least 1."""
-    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return _whole(text, 1)
+
+
+def seed_number(text: str) -> int:
+    """Reads a whole number of at least 0."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not re.fullmatch(r"[0-9]{1,12}", text) or int(text) < least:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number of at least {least} and at most 12 digits, got {text!r}"
+        )
     return int(text)

@@ -1,12 +1,14 @@
 """Pictures of cameras in traffic with their labels, in a folder: `selfdrive dataset camera`.
 
 The pictures are made in parts of a hundred: part k drives on map k (counted round and round) with
-seed k. A part that is whole on disk is not made again, so that one may stop and go on.
+seed k. A part that is whole on disk is not made again, so that one may stop and go on: under the
+same plan, with the same version of this package, the same map files and the same policy.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -22,9 +24,14 @@ from selfdrive_env.config.choices import maps_named
 from selfdrive_env.config.files import write_whole
 from selfdrive_env.config.images import Camera
 from selfdrive_env.config.installation import package_version
+from selfdrive_env.config.layouts import make_layout
+from selfdrive_env.config.settings import Settings
 from selfdrive_env.datasets.formats import CATEGORIES, box_annotations, lane_line
-from selfdrive_env.envs.vector import DrivingVectorEnv
+from selfdrive_env.engine.open_maps import open_maps
+from selfdrive_env.envs.vector import DrivingVectorEnv, room_of
 from selfdrive_env.images.labels import CameraPose, boxes_of, lanes_of, motion_between, pose_of
+from selfdrive_env.maps.readers import reader_of
+from selfdrive_env.maps.towns import BUILT_IN
 from selfdrive_env.rendering.canvas import import_pillow
 from selfdrive_env.state.camera.shots import BOX_VISIBLE
 from selfdrive_env.state.world import ABSENT
@@ -130,7 +137,7 @@ def make(plan: Plan, folder: Path) -> int:
     for part in range(plan.parts):
         wanted = min(PART, plan.number - part * PART)
         place = _part_file(folder, part)
-        if not place.exists():
+        if not _is_whole(place, folder):
             records = list(_draw_part(plan, folder, part, wanted))
             write_whole(place, _json(records))
             made += wanted
@@ -140,11 +147,23 @@ def make(plan: Plan, folder: Path) -> int:
 
 
 def _check_folder(plan: Plan, folder: Path) -> None:
-    """Writes the plan into a new folder; refuses one that belongs to something else."""
+    """Writes the plan into a new folder; refuses one that belongs to something else.
+
+    What the plan names is looked up before anything is written.
+    """
+    _ = plan.camera
     place = folder / "plan.json"
-    mine = json.loads(_json(asdict(plan)))
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a data set is a folder")
+    made_from = {"version": package_version(), "files": _digests(plan)}
+    mine = json.loads(_json({**asdict(plan), **made_from}))
     if place.exists():
-        there = json.loads(place.read_text())
+        try:
+            there = json.loads(place.read_text())
+        except ValueError as error:
+            raise ValueError(f"{place} is damaged: {error}") from None
+        if not isinstance(there, dict):
+            raise ValueError(f"{place} is damaged: it holds no object")
         different = [name for name in mine if there.get(name) != mine[name]]
         if different:
             name = different[0]
@@ -155,10 +174,30 @@ def _check_folder(plan: Plan, folder: Path) -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no data set of this command")
-    _ = plan.camera  # checks its values before anything is written
+    _environment(plan, plan.maps[0])[0].close()
     for name in ("images", "parts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_whole(place, _json(mine))
+
+
+def _digests(plan: Plan) -> dict[str, str]:
+    """Returns SHA-256 of the files that the plan names; raises for those that there are not."""
+    files = []
+    for name in plan.maps:
+        if name not in BUILT_IN and maps_named(name) is None:
+            reader_of(name)
+            files.append(name)
+    if Path(plan.traffic).is_file():
+        files.append(plan.traffic)
+    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files}
+
+
+def _is_whole(place: Path, folder: Path) -> bool:
+    """Returns whether a part and all of its pictures are there."""
+    if not place.exists():
+        return False
+    names = [record["image"]["file_name"] for record in json.loads(place.read_text())]
+    return all((folder / name).exists() for name in names)
 
 
 def _part_file(folder: Path, part: int) -> Path:
@@ -215,10 +254,11 @@ def _environment(plan: Plan, map_name: str) -> tuple[DrivingVectorEnv, Any]:
         "labels": True,
     }
     settings: dict[str, Any] = {"num_threads": 1, "bodies": "typed", "dt": DT, "map": map_name}
-    settings |= {"agents_per_world": AGENTS, "observation": {"state": "state", VIEW: camera}}
+    settings |= {"observation": {"state": "state", VIEW: camera}}
+    settings["agents_per_world"] = agents = _agents_on(map_name)
     if plan.traffic == "idm":
         envs = DrivingVectorEnv(
-            WORLDS * AGENTS, learners="all", driver="idm", layout="lean", **settings
+            WORLDS * agents, learners="all", driver="idm", layout="lean", **settings
         )
         still = np.zeros(envs.num_envs, np.int64)
         return envs, lambda _: still
@@ -226,8 +266,15 @@ def _environment(plan: Plan, map_name: str) -> tuple[DrivingVectorEnv, Any]:
 
     policy = load_policy(plan.traffic)
     settings["layout"] = dict(vars(policy.layout))
-    envs = DrivingVectorEnv(WORLDS * AGENTS, learners="all", **settings)
+    envs = DrivingVectorEnv(WORLDS * agents, learners="all", **settings)
     return envs, lambda observations: policy.act(observations["state"])
+
+
+def _agents_on(map_name: str) -> int:
+    """Returns how many agents drive in each world: at most a third of those a map has room for."""
+    settings = Settings.from_keywords({"map": map_name})
+    room = room_of(open_maps(settings, make_layout(settings.layout))[0])
+    return max(1, min(AGENTS, room // 3))
 
 
 def _picked(envs: DrivingVectorEnv, random: np.random.Generator) -> list[tuple[int, int]]:
@@ -237,7 +284,7 @@ def _picked(envs: DrivingVectorEnv, random: np.random.Generator) -> list[tuple[i
     found = []
     for world in range(WORLDS):
         here = np.flatnonzero(status[world] != ABSENT)
-        rows = world * AGENTS + here
+        rows = world * status.shape[1] + here
         alone = ~clear[rows].any(axis=1)
         order = np.lexsort([random.random(len(here)), alone])
         found += [(world, int(agent)) for agent in here[order[:PICKED]]]
@@ -259,7 +306,8 @@ def _shot(
     map_name: str,
 ) -> _Shot:
     """Writes a picture and returns what is known of it."""
-    engine, row = envs.engine, world * AGENTS + agent
+    engine = envs.engine
+    row = world * engine.num_slots + agent
     shots = _shots(envs)
     name = f"images/{number:06d}.png"
     _write_png(folder / name, engine.views[VIEW].pictures[row])
@@ -343,8 +391,8 @@ def _card(plan: Plan, images: list[Any], boxes: list[dict[str, Any]], lines: lis
             f" degrees across, drawn by selfdrive_env {package_version()}.",
             "",
             f"- maps: {', '.join(plan.maps)}",
-            f"- traffic: {plan.traffic}; {WORLDS} worlds of {AGENTS} agents, {PART} pictures a "
-            "drive",
+            f"- traffic: {plan.traffic}; {WORLDS} worlds of {AGENTS} agents at most, {PART} "
+            "pictures a drive",
             f"- sun {plan.sun[0]:g} to {plan.sun[1]:g} degrees high, fog {plan.fog[0]:g} to "
             f"{plan.fog[1]:g} 1/m, noise {plan.noise:g} of 255; seed {plan.seed}",
             f"- boxes: {len(boxes)}, of which {100.0 * float(hidden):.0f} % are more than half "

@@ -94,7 +94,9 @@ def lane_line(
         if (places == ABSENT).all():
             continue
         names = ("lanes", "order") if lane.kind == "boundary" else ("centres", "centre_order")
-        out[names[0]].append([ABSENT if x == ABSENT else round(float(x), 1) for x in places])
+        told = places.round(1).clip(max=width - 0.1)  # not rounded out of the picture
+        row = zip(places.tolist(), told.round(1).tolist(), strict=True)
+        out[names[0]].append([ABSENT if place == ABSENT else x for place, x in row])
         out[names[1]].append(lane.order)
     return {**out, "h_samples": rows, "raw_file": file}
 

@@ -123,8 +123,8 @@ class DevicePictures:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """See `PictureBuffers.state`: copies in host memory."""
-        for name, array in self.host.state().items():
-            array[...] = self.tensors["frames"][name.rpartition(".")[2]].cpu().numpy()
+        for (part, one), array in self.host.kept().items():
+            array[...] = self.tensors[part][one].cpu().numpy()
         return self.host.state()
 
     def check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -136,9 +136,9 @@ class DevicePictures:
         for name, array in self.host.state().items():
             array[...] = arrays[name]
         self.host.show()
-        frames = self.host.frames
-        for name in (*(one.rpartition(".")[2] for one in self.host.state()), self.host.field):
-            self.tensors["frames"][name].copy_(torch.from_numpy(getattr(frames, name)))
+        shown = {("frames", self.host.field): getattr(self.host.frames, self.host.field)}
+        for (part, one), array in {**self.host.kept(), **shown}.items():
+            self.tensors[part][one].copy_(torch.from_numpy(array))
 
 
 def _tensor(array: NDArray[Any], device: torch.device) -> torch.Tensor:

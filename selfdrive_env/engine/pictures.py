@@ -6,7 +6,7 @@ What a view shows, and by which kernel, is handed to the engine; see `images.vie
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,9 @@ class ViewPlan:
 
     worker_bytes: int = 0
     """Working memory of each that draws, beside what rows have."""
+
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Fields of parts that a state has, too."""
 
 
 class PictureBuffers:
@@ -143,7 +146,17 @@ class PictureBuffers:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Returns the arrays that a state has, by name."""
-        return {f"{PICTURES}.{self.name}.{one}": getattr(self.frames, one) for one in KEPT}
+        start = f"{PICTURES}.{self.name}"
+        return {
+            f"{start}.{one}" if part == "frames" else f"{start}.{part}.{one}": array
+            for (part, one), array in self.kept().items()
+        }
+
+    def kept(self) -> dict[tuple[str, str], NDArray[Any]]:
+        """Returns the same arrays by part and field."""
+        parts = {"frames": self.frames, **self.parts}
+        fields = {"frames": KEPT, **self.plan.kept}
+        return {(part, one): getattr(parts[part], one) for part in fields for one in fields[part]}
 
     def check(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Raises a ValueError for arrays of a state that kernels could not read."""
@@ -256,7 +269,9 @@ def check_picture_memory(
         MemoryError: With the size that is needed, the size there is, and how many rows would fit.
     """
     kept = BUFFERS * (1 + (settings.autoreset_mode == "SameStep")) if settings.copy else 2
-    a_row = sum(kept * one.nbytes + one.history * one.frame_bytes for one in pictures)
+    a_row = sum(
+        kept * one.nbytes + one.history * one.frame_bytes + one.label_bytes for one in pictures
+    )
     available = available_memory() if available is None else available
     needed = rows * a_row + work
     if available is None or needed <= available:

@@ -163,7 +163,7 @@ class NumpyBackend:
                 "device and output are settings of make_vec: gymnasium.make and DrivingVectorEnv "
                 "run on the CPU and give arrays"
             )
-        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        plans = plans_of(settings, int(np.count_nonzero(learner)), len(learner))
         return Engine(settings, maps, num_worlds, driver, learner, views=plans, **scenes)
 
     def check(self) -> None:

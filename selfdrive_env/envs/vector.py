@@ -43,7 +43,7 @@ from selfdrive_env.maps.pool.kept_map import AnyMap
 from selfdrive_env.state.arrays import F32, digest
 from selfdrive_env.state.world import EXTERNAL
 
-__all__ = ["DrivingVectorEnv"]
+__all__ = ["DrivingVectorEnv", "room_of"]
 
 STATE_VERSION = 2
 SPAWN_SPACING = 6.0
@@ -478,11 +478,16 @@ class DrivingVectorEnv(VectorEnv):
             self.set_state(state["state"])
 
 
+def room_of(one: AnyMap) -> int:
+    """Returns for about how many agents a map has room."""
+    return int(count_of(one, "lanes.spawn_segment") / SPAWN_SPACING)
+
+
 def _open_maps(settings: Settings, layout: ObservationLayout) -> list[AnyMap]:
     """Returns the pool of maps; raises a ValueError where one has no room for so many agents."""
     maps = open_maps(settings, layout)
     for one in maps:
-        room = int(count_of(one, "lanes.spawn_segment") / SPAWN_SPACING)
+        room = room_of(one)
         if settings.slots > room:
             raise ValueError(
                 f"agents_per_world={settings.slots} is more than map {one.name!r} holds: it has "

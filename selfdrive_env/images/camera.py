@@ -21,14 +21,18 @@ from selfdrive_env.state.images import CODES, EMPTY
 
 __all__ = ["camera_plan"]
 
+LABELS = ("kind", "agent", "depth", "box")
+"""Fields of `Shots` that belong to the pictures as they are."""
 
-def camera_plan(name: str, picture: config.Camera, learners: int) -> ViewPlan:
+
+def camera_plan(name: str, picture: config.Camera, learners: int, agents: int) -> ViewPlan:
     """Returns the plan of a camera.
 
     Args:
         name: In observations.
         picture: Its settings.
         learners: Rows of each world.
+        agents: Slots of each world, whom labels tell apart.
     """
     scenery = PoolScenery()
     return ViewPlan(
@@ -38,13 +42,14 @@ def camera_plan(name: str, picture: config.Camera, learners: int) -> ViewPlan:
         parts=lambda rows, workers: {
             "camera": _camera_of(picture, learners),
             "scenery": scenery.arrays,
-            "shots": _shots(picture, rows, learners, workers),
+            "shots": _shots(picture, rows, agents, workers),
         },
         kernel=cached(draw_camera),
         tables=_tables(picture.colour),
         empty=0 if picture.colour == "rgb" else EMPTY,
         prepare=scenery.prepare,
-        worker_bytes=sum(part.nbytes for part in _work(_shots(picture, 0, learners, 1))),
+        worker_bytes=sum(part.nbytes for part in _work(_shots(picture, 0, agents, 1))),
+        kept={"shots": LABELS} if picture.labels else {},
     )
 
 
@@ -78,19 +83,14 @@ def _camera_of(picture: config.Camera, learners: int) -> Camera:
         height=picture.height,
         learners=learners,
         first=int(picture.channels_first),
-        labelled=int(_is_labelled(picture)),
+        labelled=int(picture.labelled),
         **{name: np.float32(value) for name, value in numbers.items()},
     )
 
 
-def _is_labelled(picture: config.Camera) -> bool:
-    """Whether classes of pixels are found: also where they are all that is shown."""
-    return picture.labels or picture.colour == "classes"
-
-
 def _shots(picture: config.Camera, rows: int, agents: int, workers: int) -> Shots:
     """Returns the buffers of a camera; without labels there is an empty label."""
-    labelled = _is_labelled(picture)
+    labelled = picture.labelled
     pixels = picture.height * picture.width
     return allocate(
         Shots,

@@ -93,7 +93,7 @@ class CameraFrames:
 
     def __init__(self, engine: Any, camera: Camera) -> None:
         self._engine, self._camera = engine, camera
-        self._plan = camera_plan("camera", camera, 1)
+        self._plan = camera_plan("camera", camera, learners=1, agents=0)
         frames = allocate(
             Frames,
             view_row=1,

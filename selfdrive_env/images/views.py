@@ -19,19 +19,20 @@ from selfdrive_env.state.images import EMPTY, Lens, View
 __all__ = ["plans_of"]
 
 
-def plans_of(settings: Settings, learners: int) -> list[ViewPlan]:
+def plans_of(settings: Settings, learners: int, agents: int) -> list[ViewPlan]:
     """Returns the plans of all pictures that rows observe.
 
     Args:
         settings: Of the environment.
         learners: Rows of each world.
+        agents: Slots of each world.
     """
     plan: dict[type[Picture], Any] = {BirdsEye: _birds_eye, Camera: camera_plan}
     views = make_views(settings.observation)
-    return [plan[type(one)](name, one, learners) for name, one in views.pictures.items()]
+    return [plan[type(one)](name, one, learners, agents) for name, one in views.pictures.items()]
 
 
-def _birds_eye(name: str, picture: BirdsEye, learners: int) -> ViewPlan:
+def _birds_eye(name: str, picture: BirdsEye, learners: int, _: int) -> ViewPlan:
     ahead, left = picture.middle
     tiles = GroundTiles(picture.pixel)
     lens = Lens(

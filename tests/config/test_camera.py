@@ -27,7 +27,8 @@ def test_a_number_stands_for_a_range_of_one_value() -> None:
 def test_forms_differ_in_channels_and_in_what_a_frame_takes() -> None:
     assert Camera(colour="gray").frame_bytes == Camera(colour="classes").frame_bytes == 90 * 160
     assert Camera(colour="classes").channels == len(ImageClass)
-    assert Camera(labels=True).nbytes - Camera().nbytes == 9 * 90 * 160
+    assert Camera().label_bytes == 0
+    assert Camera(labels=True).label_bytes == Camera(colour="classes").label_bytes == 9 * 90 * 160
 
 
 @pytest.mark.parametrize(

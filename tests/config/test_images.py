@@ -44,6 +44,10 @@ def test_the_middle_lies_ahead_of_an_ego_that_heads_up() -> None:
         ({"a b": "bev"}, "like variables"),
         ({"a": "state", "b": "state"}, "twice"),
         ({"kind": "bev", "span": 0.0}, "span must be a number from 1 to 4000, got 0.0"),
+        (
+            {"kind": "bev", "size": 256, "span": 2.0},
+            "span must be at least 2.56 m in a picture 256",
+        ),
         ({"kind": "bev", "size": 4}, "size must be a whole number from 8 to 2048, got 4"),
         ({"kind": "bev", "size": [8, 9, 10]}, "[height, width]"),
         ({"kind": "bev", "sise": 84}, "no setting 'sise'"),

@@ -12,8 +12,10 @@ import pytest
 
 from selfdrive_env.datasets import camera
 from selfdrive_env.datasets.camera import Plan, make
-from selfdrive_env.datasets.formats import ABSENT, columns_at, sample_rows
+from selfdrive_env.datasets.formats import ABSENT, columns_at, lane_line, sample_rows
 from selfdrive_env.images.labels import LaneLabel
+from selfdrive_env.maps import RoadNetwork
+from selfdrive_env.maps.network.finish import Problems, finish, lane_along
 
 PLAN: dict[str, Any] = {"maps": ("riverside", "town:1"), "width": 64, "height": 36}
 
@@ -76,6 +78,49 @@ def test_a_folder_of_something_else_is_refused(folder: Path, tmp_path: Path) -> 
         make(Plan(number=20, **PLAN), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"maps": ("riverside", "riversyde")}, r"unknown map 'riversyde'"),
+        ({"maps": ("nowhere.xodr",)}, r"map file 'nowhere.xodr' does not exist"),
+        ({"traffic": "idmm"}, r"idmm"),
+        ({"field_of_view": float("nan")}, r"field_of_view must be .*got nan"),
+    ],
+)
+def test_a_typo_leaves_no_folder_behind(
+    tmp_path: Path, words: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((ValueError, OSError), match=message):
+        make(Plan(number=1, **{**PLAN, **words}), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_a_data_set_was_made_from_must_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A street with room for about 20 agents, then a longer one under the same name."""
+    monkeypatch.setattr(camera, "CALM", 12)
+    street, place = tmp_path / "street.roads", tmp_path / "set"
+    plan = Plan(maps=(str(street),), number=3, width=64, height=36)
+    closed(150.0).save(street)
+    assert make(plan, place) == 3
+    (place / "images" / "000001.png").unlink()
+    assert make(plan, place) == 3 and (place / "images" / "000001.png").exists()
+    closed(160.0).save(street)
+    with pytest.raises(ValueError, match="holds a data set with files"):
+        make(plan, place)
+    (place / "plan.json").write_text("{")
+    with pytest.raises(ValueError, match=r"plan\.json is damaged"):
+        make(plan, place)
+    with pytest.raises(ValueError, match="is a file; a data set is a folder"):
+        make(plan, street)
+
+
+def closed(length: float) -> RoadNetwork:
+    lane = lane_along("street", [[0.0, 0.0], [length, 0.0]], 3.5)
+    return finish(RoadNetwork("street", [lane]), Problems())
+
+
 def test_agents_who_see_others_clearly_are_picked_before_those_who_see_specks() -> None:
     from selfdrive_env.state.camera.shots import BOX_COLUMNS, BOX_VISIBLE
     from selfdrive_env.state.world import ABSENT as GONE
@@ -109,3 +154,7 @@ def test_lanes_are_told_where_they_cross_the_middles_of_rows() -> None:
     assert found[0] == ABSENT  # above its end
     assert found[5] == pytest.approx(rows[5] + 0.5 + 10.0)
     assert found[-1] == ABSENT  # beside the picture
+    edge = LaneLabel("boundary", 0.5, np.array([[43.98, 40.0], [43.98, 20.0]]), depth[:2],
+        np.ones(2, bool), np.zeros(2, bool))  # fmt: skip
+    told = lane_line([edge], 44, 36, "edge.png")
+    assert told is not None and max(told["lanes"][0]) == 43.9

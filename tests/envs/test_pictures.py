@@ -198,6 +198,20 @@ def test_a_state_goes_on_with_the_same_pictures(mode: str, history: int) -> None
         np.testing.assert_array_equal(one[0], other[0])
 
 
+def test_a_state_goes_on_with_the_labels_of_its_pictures() -> None:
+    view = {"kind": "camera", "size": (36, 64), "labels": True}
+    env = self_play(observation=view)
+    drive(env, 6)
+    state, shots = env.get_state(), env.engine.views["camera"].parts["shots"]
+    before = [getattr(shots, name).copy() for name in ("kind", "agent", "depth", "box")]
+    for _ in range(6):
+        env.step(np.full(8, 7))
+    assert not np.array_equal(shots.depth, before[2])
+    env.set_state(state)
+    for name, wanted in zip(("kind", "agent", "depth", "box"), before, strict=True):
+        np.testing.assert_array_equal(getattr(shots, name), wanted)
+
+
 def test_a_damaged_state_is_refused() -> None:
     env = self_play()
     env.reset(seed=0)

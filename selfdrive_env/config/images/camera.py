@@ -29,7 +29,8 @@ class Camera(Picture):
     """Across the picture [deg]."""
 
     position: tuple[float, float, float] = (0.4, 0.0, 1.5)
-    """Of the pinhole: ahead and to the left of the middle of the body, above the road [m]."""
+    """Of the pinhole: ahead and to the left of the middle of the body, above the road [m]. From
+    less than 0.2 m above it level ground is drawn as it is seen from there."""
 
     yaw: float = 0.0
     """Of the optical axis, positive to the left [deg]."""
@@ -104,9 +105,14 @@ class Camera(Picture):
         return super().frame_bytes * (3 if self.colour == "rgb" else 1)
 
     @property
-    def nbytes(self) -> int:
-        """What a picture and its labels take."""
-        return super().nbytes + (self.height * self.width * 9 if self.labels else 0)
+    def labelled(self) -> bool:
+        """Whether classes of pixels are found: also where they are all that is shown."""
+        return self.labels or self.colour == "classes"
+
+    @property
+    def label_bytes(self) -> int:
+        """What the labels of a picture take."""
+        return self.height * self.width * 9 if self.labelled else 0
 
     @property
     def focal(self) -> float:

@@ -21,6 +21,9 @@ __all__ = ["BirdsEye", "Picture"]
 LARGEST = 2048
 """Edge of a picture [pixels]."""
 
+FINEST = 0.01
+"""Edge of a pixel of a picture from above, at least [m]: its ground is kept as fine as that."""
+
 COLOURS = ("rgb", "gray", "classes")
 DTYPES = ("uint8", "float32")
 
@@ -113,6 +116,11 @@ class Picture:
         """What a picture takes."""
         return int(np.prod(self.shape)) * self.element.itemsize
 
+    @property
+    def label_bytes(self) -> int:
+        """What the labels of a picture take."""
+        return 0
+
 
 @dataclass(frozen=True)
 class BirdsEye(Picture):
@@ -127,13 +135,19 @@ class BirdsEye(Picture):
     """Whether the picture turns with the ego; else north is up."""
 
     offset: tuple[float, float] | None = None
-    """By how much the middle of the picture lies ahead and to the left of the ego; None: a quarter
-    of its height ahead where the ego heads up, else nothing [m]."""
+    """By how much the middle of the picture lies ahead and to the left of the ego, or to the north
+    and west of it where north is up; None: a quarter of its height ahead where the ego heads up,
+    else nothing [m]."""
 
     def __post_init__(self) -> None:
         """Checks every value."""
         super().__post_init__()
         self._set("span", check_number("span", self.span, 1.0, 4000.0))
+        if self.pixel < FINEST:
+            raise ValueError(
+                f"span must be at least {FINEST * self.width:g} m in a picture {self.width} pixels "
+                f"wide, {FINEST:g} m a pixel, got {self.span:g}"
+            )
         self._check_switch("heading_up")
         if self.offset is not None:
             pair = tuple(check_number("offset", one, -2000.0, 2000.0)
@@ -149,7 +163,7 @@ class BirdsEye(Picture):
 
     @property
     def middle(self) -> tuple[float, float]:
-        """By how much the middle of the picture lies ahead and to the left of the ego [m]."""
+        """How far up and to the left in the picture its middle lies from the ego [m]."""
         if self.offset is not None:
             return self.offset
         return (0.25 * self.height * self.pixel if self.heading_up else 0.0), 0.0

@@ -53,7 +53,7 @@ class TorchBackend(NumpyBackend):
         """See `NumpyBackend.make_engine`."""
         if settings.obs_dtype == "bfloat16":
             raise ValueError("obs_dtype='bfloat16' needs a CUDA device, and there is none")
-        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        plans = plans_of(settings, int(np.count_nonzero(learner)), len(learner))
         return Engine(settings, maps, num_worlds, driver, learner, views=plans, **scenes)
 
     def observations(self) -> Any:
@@ -113,7 +113,7 @@ class DeviceBackend(NumpyBackend):
                 "are told with device='cpu' only"
             )
         device = torch.device("cpu" if SIMULATED else choose_device(settings.device))
-        plans = plans_of(settings, int(np.count_nonzero(learner)))
+        plans = plans_of(settings, int(np.count_nonzero(learner)), len(learner))
         return DeviceEngine(
             settings, maps, num_worlds, driver, learner, device, views=plans, **scenes
         )

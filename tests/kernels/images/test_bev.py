@@ -30,7 +30,7 @@ def build(maps: Any, agents: int = 8, seed: int = 0, **settings: Any) -> Engine:
     chosen = Settings.from_keywords(keywords)
     driver = np.full(agents, EXTERNAL, np.uint8)
     learner = np.ones(agents, np.uint8)
-    engine = Engine(chosen, maps, 1, driver, learner, views=plans_of(chosen, agents))
+    engine = Engine(chosen, maps, 1, driver, learner, views=plans_of(chosen, agents, agents))
     engine.seed(seed)
     engine.reset(np.ones((1, agents), np.uint8), np.ones(1, np.uint8), staggered=True)
     return engine

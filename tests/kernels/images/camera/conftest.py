@@ -56,13 +56,18 @@ def hilly_road() -> CompiledMap:
 
 
 def build(one: CompiledMap, agents: int = 4, worlds: int = 1, **settings: Any) -> Engine:
-    """An engine with a labelled camera, in whose worlds nobody is but agent 0, at x = 100."""
+    """An engine with a labelled camera, in whose worlds nobody is but agent 0, at x = 100.
+
+    The first `learners` of its agents have rows, all unless said.
+    """
     view = {"kind": "camera", "size": SIZE, "labels": True, **AIR, **settings.pop("view", {})}
-    seed = settings.pop("seed", 0)
+    seed, learners = settings.pop("seed", 0), settings.pop("learners", agents)
     keywords = {**PLAIN, "agents_per_world": agents, "observation": view, **settings}
     chosen = Settings.from_keywords(keywords)
-    driver, learner = np.full(agents, EXTERNAL, np.uint8), np.ones(agents, np.uint8)
-    engine = Engine(chosen, [one], worlds, driver, learner, views=plans_of(chosen, agents))
+    driver, learner = np.full(agents, EXTERNAL, np.uint8), np.zeros(agents, np.uint8)
+    learner[:learners] = 1
+    views = plans_of(chosen, int(learner.sum()), agents)
+    engine = Engine(chosen, [one], worlds, driver, learner, views=views)
     engine.seed(seed)
     engine.reset(np.ones((worlds, agents), np.uint8), np.ones(worlds, np.uint8), staggered=True)
     for world in range(worlds):

@@ -156,6 +156,21 @@ def test_labels_agree_with_the_pixels() -> None:
     assert redraw(engine).box[0, 2, BOX_VISIBLE] == alone
 
 
+def test_labels_are_those_of_all_agents_where_few_have_rows() -> None:
+    found = []
+    for learners in (1, 6):
+        engine = build(straight_road(), agents=6, worlds=2, learners=learners)
+        for agent in range(1, 6):
+            place(engine, agent, "car", 6.0 * agent, 1.0 - 0.4 * agent, 0.1)
+        shots = redraw(engine)
+        assert shots.box.shape[:2] == (2 * learners, 6)
+        here = boxes_of(engine, pose(engine), 0, shots.box[0])
+        found.append([shots.kind[0], shots.agent[0], shots.depth[0], shots.box[0], *here])
+    for few, many in zip(*found, strict=True):
+        assert np.array_equal(few, many)
+    assert len(found[0][4]) >= 3
+
+
 def test_pictures_do_not_depend_on_threads_or_on_how_worlds_are_split() -> None:
     view = {"noise": 5.0, "fog": (0.0, 0.03), "sun": (5.0, 80.0)}
     whole = build(straight_road(), worlds=4, view=view)
