@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from selfdrive_env.compiler.progress import Count
 from selfdrive_env.config.choices import maps_named
-from selfdrive_env.config.files import write_whole
+from selfdrive_env.config.files import absolute, write_whole
 from selfdrive_env.config.images import Camera
 from selfdrive_env.config.installation import package_version
 from selfdrive_env.config.layouts import make_layout
@@ -32,6 +32,7 @@ from selfdrive_env.envs.vector import DrivingVectorEnv, room_of
 from selfdrive_env.images.labels import CameraPose, boxes_of, lanes_of, motion_between, pose_of
 from selfdrive_env.maps.readers import reader_of
 from selfdrive_env.maps.towns import BUILT_IN
+from selfdrive_env.policies import files as policies
 from selfdrive_env.rendering.canvas import import_pillow
 from selfdrive_env.state.camera.shots import BOX_VISIBLE
 from selfdrive_env.state.world import ABSENT
@@ -167,10 +168,18 @@ def _check_folder(plan: Plan, folder: Path) -> None:
         different = [name for name in mine if there.get(name) != mine[name]]
         if different:
             name = different[0]
+            if name == "files":
+                names = _changed(there.get(name), mine[name])
+                raise ValueError(
+                    f"{folder} holds a data set made from other contents of {names}; take another "
+                    "folder"
+                )
+            hint = "take" if name == "version" else "give the same options to go on with it, or"
             raise ValueError(
                 f"{folder} holds a data set with {name} {there.get(name)!r}, not {mine[name]!r}; "
-                "give the same options to go on with it, or another folder"
+                f"{hint} another folder"
             )
+        (folder / "images").mkdir(exist_ok=True)
         return
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no data set of this command")
@@ -182,14 +191,22 @@ def _check_folder(plan: Plan, folder: Path) -> None:
 
 def _digests(plan: Plan) -> dict[str, str]:
     """Returns SHA-256 of the files that the plan names; raises for those that there are not."""
-    files = []
+    files = {}
     for name in plan.maps:
         if name not in BUILT_IN and maps_named(name) is None:
-            reader_of(name)
-            files.append(name)
-    if Path(plan.traffic).is_file():
-        files.append(plan.traffic)
-    return {name: hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in files}
+            files[name] = Path(absolute(name))
+            reader_of(str(files[name]))
+    if plan.traffic != "idm":
+        files[plan.traffic] = policies.find(plan.traffic)
+    return {
+        name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(files.items())
+    }
+
+
+def _changed(there: Any, mine: dict[str, str]) -> str:
+    """Returns the names of files whose contents are not those that a plan was made with."""
+    known = there if isinstance(there, dict) else {}
+    return ", ".join(name for name in mine if known.get(name) != mine[name]) or "files"
 
 
 def _is_whole(place: Path, folder: Path) -> bool:

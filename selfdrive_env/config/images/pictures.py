@@ -129,7 +129,7 @@ class BirdsEye(Picture):
     kind: ClassVar[str] = "bev"
 
     span: float = 64.0
-    """Across the picture [m]."""
+    """Across the picture, at least 1 cm a pixel [m]."""
 
     heading_up: bool = True
     """Whether the picture turns with the ego; else north is up."""
@@ -143,7 +143,7 @@ class BirdsEye(Picture):
         """Checks every value."""
         super().__post_init__()
         self._set("span", check_number("span", self.span, 1.0, 4000.0))
-        if self.pixel < FINEST:
+        if self.pixel < FINEST * (1.0 - 1e-9):
             raise ValueError(
                 f"span must be at least {FINEST * self.width:g} m in a picture {self.width} pixels "
                 f"wide, {FINEST:g} m a pixel, got {self.span:g}"

@@ -284,25 +284,23 @@ def _second_derivatives(
 def _boundaries(road: Road, section: Section, stations: Floats, problems: Problems) -> Floats:
     """Returns the lane boundaries from left to right, [B + 1, S, 3] [m].
 
-    Beyond its section a boundary goes on straight as it begins or ends.
+    Beyond its section a boundary goes on as it begins or ends.
     """
     length = section.end - section.start
     first, last = min(1e-9, 0.1 * length), min(1e-6, 0.5 * length)
     lookup = np.clip(stations, section.start + first, section.end - last)
     x, y, heading, _ = road.line.evaluate(stations, lookup)
-    inside = np.clip(stations, section.start, section.end)
-    beyond, stations = stations - inside, inside
+    stations = np.clip(stations, section.start, section.end)
     z, _, _ = evaluate_polynomials(road.elevations, stations, lookup)
-    offset, slope, _ = evaluate_polynomials(road.lane_offsets, stations, lookup)
-    offset = offset + slope * beyond
+    offset, _, _ = evaluate_polynomials(road.lane_offsets, stations, lookup)
 
     middle = sum(lane.id > 0 for lane in section.lanes)
     t = np.empty((len(section.lanes) + 1, len(stations)))
     t[middle] = offset
     for k in range(middle - 1, -1, -1):
-        t[k] = t[k + 1] + _width(road, section, k, (stations, beyond), t[k + 1] - offset, problems)
+        t[k] = t[k + 1] + _width(road, section, k, stations, t[k + 1] - offset, problems)
     for k in range(middle, len(section.lanes)):
-        t[k + 1] = t[k] - _width(road, section, k, (stations, beyond), offset - t[k], problems)
+        t[k + 1] = t[k] - _width(road, section, k, stations, offset - t[k], problems)
 
     points = np.empty((*t.shape, 3))
     points[..., 0] = x - t * np.sin(heading)
@@ -390,26 +388,15 @@ def _width(
     road: Road,
     section: Section,
     k: int,
-    at: tuple[Floats, Floats],
+    stations: Floats,
     inner: Floats,
     problems: Problems,
 ) -> Floats:
-    """Returns the width of a lane [S] [m].
-
-    Args:
-        road: The road.
-        section: Of the lane.
-        k: Its place there.
-        at: Stations within the section, and how far beyond its end they stand for, [S] each [m].
-        inner: How far its inner boundary is from the middle, [S] [m].
-        problems: Receives negative widths.
-    """
+    """Returns the width of lane `k` whose inner boundary is `inner` from the middle, [S] [m]."""
     lane = section.lanes[k]
-    stations, beyond = at
     local = stations - section.start
     if len(lane.widths):
-        width, slope, _ = evaluate_polynomials(lane.widths, local)
-        width = width + slope * beyond
+        width, _, _ = evaluate_polynomials(lane.widths, local)
     elif len(lane.borders):
         width = np.abs(evaluate_polynomials(lane.borders, local)[0]) - inner
     else:

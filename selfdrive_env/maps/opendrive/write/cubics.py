@@ -30,20 +30,13 @@ APART = 1e-6
 """Stations that are nearer to each other count as one [m]."""
 
 
-def fit_cubics(
-    stations: Floats,
-    values: Floats,
-    tolerance: float,
-    straight: tuple[bool, bool] = (False, False),
-) -> list[Cubic]:
+def fit_cubics(stations: Floats, values: Floats, tolerance: float) -> list[Cubic]:
     """Returns polynomials that follow values along a road without steps.
 
     Args:
         stations: Ascending, [S] [m].
         values: [S].
         tolerance: How far a value may lie from its polynomial.
-        straight: Whether they go on beyond the first and the last station as between it and its
-            neighbour.
 
     Returns:
         At least one; the first starts at the first station.
@@ -53,14 +46,10 @@ def fit_cubics(
         return [(float(stations[0]), 0.5 * (low + high), 0.0, 0.0, 0.0)]
     apart = np.append(True, np.diff(stations) > APART)
     stations, values = stations[apart], values[apart]
-    last = len(stations) - 1
-
-    def fit(i: int, j: int) -> Cubic | None:
-        if j > i + 1 and ((straight[0] and i == 0) or (straight[1] and j == last)):
-            return None
-        return _cubic(stations[i : j + 1], values[i : j + 1], tolerance)
-
-    rows = longest(last, fit)
+    rows = longest(
+        len(stations) - 1,
+        lambda i, j: _cubic(stations[i : j + 1], values[i : j + 1], tolerance),
+    )
     return merged(rows) or [(float(stations[0]), float(values[0]), 0.0, 0.0, 0.0)]
 
 

@@ -24,10 +24,9 @@ from selfdrive_env.maps.opendrive.parse.user_data import (
 )
 from selfdrive_env.maps.opendrive.write.cubics import Cubic, fit_cubics, merged
 from selfdrive_env.maps.opendrive.write.curves import DIGITS, Piece
-from selfdrive_env.maps.opendrive.write.ends import SQUARE_END
 from selfdrive_env.maps.opendrive.write.links import End, Links
 from selfdrive_env.maps.opendrive.write.roads import Plan, Road
-from selfdrive_env.maps.opendrive.write.shapes import Shape
+from selfdrive_env.maps.opendrive.write.shapes import SQUARE_END
 from selfdrive_env.maps.opendrive.write.strips import Strip
 from selfdrive_env.maps.road_network import TWO_WAY, Lane, RoadNetwork
 
@@ -155,7 +154,7 @@ def _along_road(road: Road, what: str) -> list[Cubic]:
         heights = what == "heights"
         values = shape.heights if heights else shape.offsets[section.strip.left]
         tolerance = HEIGHT_TOLERANCE if heights else OFFSET_TOLERANCE
-        found = fit_cubics(shape.stations, values, tolerance, shape.beyond())
+        found = fit_cubics(shape.stations, values, tolerance)
         if not heights and abs(values).max() <= 0.5 * tolerance:
             found = [(found[0][0], 0.0, 0.0, 0.0, 0.0)]
         rows += [(section.start + start, a, b, c, d) for start, a, b, c, d in found]
@@ -174,7 +173,7 @@ def _add_section(
     """Appends a lane section with its lanes."""
     section = plan.roads[at[0]].sections[at[1]]
     element = add(parent, "laneSection", s=section.start)
-    strip, stations, offsets = section.strip, section.shape.stations, section.shape.offsets
+    strip, offsets = section.strip, section.shape.offsets
     groups: dict[str, list[int]] = {"left": [], "center": [0], "right": []}
     for place in range(len(strip.lanes)):
         groups["left" if place < strip.left else "right"].append(place)
@@ -192,14 +191,15 @@ def _add_section(
             for tag, last in (("predecessor", False), ("successor", True)):
                 for other in links.lanes.get((*at, lane_id, last), ()):
                     add(link, tag, id=other)
-            widths = offsets[place] - offsets[place + 1]
-            for row in fit_cubics(stations, widths, WIDTH_TOLERANCE, section.shape.beyond()):
+            for row in fit_cubics(
+                section.shape.stations, offsets[place] - offsets[place + 1], WIDTH_TOLERANCE
+            ):
                 _add_cubic(child, "width", "sOffset", row)
             if lane.speed_limit > 0.0:
                 add(child, "speed", sOffset=0, max=lane.speed_limit, unit="m/s")
             _add_user_data(child, network, lane, back)
             if lane.drivable:
-                _add_centre(child, section.shape, place)
+                _add_centre(child, section.shape.stations, section.shape.centres[place])
                 if section.shape.ends is not None:
                     _add_ends(child, section.shape.ends[place])
                 _add_neighbours(child, network, plan, strip, place)
@@ -220,11 +220,10 @@ def _inner_mark(network: RoadNetwork, strip: Strip, place: int) -> str:
     return lane.right_mark if strip.forward[place] == on_left else lane.left_mark
 
 
-def _add_centre(element: Element, shape: Shape, place: int) -> None:
+def _add_centre(element: Element, stations: Floats, aside: Floats) -> None:
     """Appends how far left of the middle of a lane its centre lies, where it is not there."""
-    aside = shape.centres[place]
     if np.abs(aside).max() > ASIDE:
-        for row in fit_cubics(shape.stations, aside, CENTRE_TOLERANCE, shape.beyond()):
+        for row in fit_cubics(stations, aside, CENTRE_TOLERANCE):
             user_data(element, CENTRE, numbers_text(row))
 
 

@@ -24,19 +24,15 @@ from selfdrive_env.maps.opendrive.write.curves import (
     project,
     reference_line,
 )
-from selfdrive_env.maps.opendrive.write.ends import extended, find_cuts, led_on, oblique
 from selfdrive_env.maps.opendrive.write.strips import MAX_REACH, Strip
 from selfdrive_env.maps.road_network import Lane
 
-__all__ = ["Shape", "centre_shape", "find_shape", "sides"]
+__all__ = ["SQUARE_END", "Shape", "centre_shape", "find_shape", "sides"]
 
 Floats = NDArray[np.float64]
 
 BULGE = 0.0085
 """Chords from which the line is further away are measured between their ends, too [m]."""
-
-HALF_BULGE = 0.0045
-"""The same where the line is led along a centre, and only edges are left to be measured [m]."""
 
 FINE = 0.002
 """The same where the lanes were not sampled at right angles to the line [m]."""
@@ -66,6 +62,12 @@ SHORT_BESIDE = 0.8
 
 STRAY = 0.02
 """Where nobody drives, lines that miss edges by more are led along the inside of the bend [m]."""
+
+SQUARE_END = 0.002
+"""Lanes that end this near to the ends of their line are cut squarely [m]."""
+
+MAX_CUT_OFF = 0.9
+"""Share of its length that a lane may lose at ends that are cut obliquely."""
 
 LOOKED_AT = 1.0
 """Spacing at which centres are compared with what readers have [m]."""
@@ -106,12 +108,6 @@ class Shape:
     """How much further than the line left edge, right edge and centre of each lane begin and end,
     [B, 3, 2] [m]."""
 
-    def beyond(self) -> tuple[bool, bool]:
-        """Returns whether a line reaches beyond the start of the reference line, and its end."""
-        if self.ends is None:
-            return False, False
-        return bool(self.ends[..., 0].min() < 0.0), bool(self.ends[..., 1].max() > 0.0)
-
 
 def sides(lanes: list[Lane], strip: Strip, place: int) -> tuple[Floats, Floats]:
     """Returns the left and right edge of a lane as seen along the reference line, [P, 3] each."""
@@ -149,7 +145,7 @@ def find_shape(
     line = reference_line(pieces)
     tips = _tips(lanes, strip)[driven] + origin[:2]
     whole = strip.road or not driven or len(strip.lanes) == 1
-    along, before = (line, 0.0) if whole else extended(pieces, tips, MAX_REACH)
+    along, before = (line, 0.0) if whole else _extended(pieces, tips)
     edges, centres, s, t = _measured(edges, centres, along, base, BULGE if guide.square else FINE)
     if not (driven or inside) and _stray(edges, line, s, t).max() > STRAY:
         return find_shape(lanes, strip, origin, inside=True)
@@ -165,7 +161,7 @@ def find_shape(
     shape = Shape(pieces, line.length, stations, offsets, middles, heights, False, 0.0)
     shape.centred = base == strip.left and bool(np.abs(t[base, [0, -1]]).max() < GAP)
     if along is not line:
-        cuts = find_cuts(along, tips) - np.array([before, before - along.length + line.length])
+        cuts = _cuts(along, tips) - np.array([before, before - along.length + line.length])
         shape.ends = np.zeros((len(strip.lanes), 3, 2))
         shape.ends[driven] = cuts
     shape.missed = max((_missed(line, centres[k], own[k], shape, k) for k in driven), default=0.0)
@@ -202,6 +198,52 @@ def _tips(lanes: list[Lane], strip: Strip) -> Floats:
     return np.array(tips)
 
 
+def _beyond(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how far ahead of the start and end of a line starts and ends lie, [..., 2] [m]."""
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    beyond: Floats = (tips[..., 0] - x) * np.cos(heading) + (tips[..., 1] - y) * np.sin(heading)
+    return beyond
+
+
+def _extended(pieces: list[Piece], tips: Floats) -> tuple[ReferenceLine, float]:
+    """Returns a line that goes on straight as far as lanes reach that end just beyond its ends.
+
+    Args:
+        pieces: Of the line.
+        tips: Where the lanes begin and end, [..., 2, 2] [m].
+
+    Returns:
+        The line, and how much earlier it begins [m].
+    """
+    line = reference_line(pieces)
+    beyond = _beyond(line, tips)
+    x, y, heading, _ = line.evaluate(np.array([0.0, line.length]))
+    before = max(-float(beyond[..., 0].min()), 0.0)
+    after = max(float(beyond[..., 1].max()), 0.0)
+    before, after = (by if by <= MAX_REACH else 0.0 for by in (before, after))
+    longer = list(pieces)
+    if before > SAME:
+        at = x[0] - before * np.cos(heading[0]), y[0] - before * np.sin(heading[0])
+        longer.insert(0, Piece(float(at[0]), float(at[1]), float(heading[0]), before))
+    if after > SAME:
+        longer.append(Piece(float(x[1]), float(y[1]), float(heading[1]), after))
+    return reference_line(longer), before if before > SAME else 0.0
+
+
+def _cuts(line: ReferenceLine, tips: Floats) -> Floats:
+    """Returns how much further than a line lanes begin and end, [D, 3, 2] [m].
+
+    Args:
+        line: The reference line, which reaches as far as any of them.
+        tips: Where they begin and end, [D, 3, 2, 2] [m].
+    """
+    ends = np.array([0.0, line.length])
+    guess = _beyond(line, tips) + ends
+    s, _ = project(line, tips.reshape(-1, 2), guess.ravel())
+    cuts: Floats = s.reshape(guess.shape) - ends
+    return cuts
+
+
 def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | None:
     """Returns where a single lane lies along its own centre, None where that has no length.
 
@@ -219,36 +261,48 @@ def centre_shape(lanes: list[Lane], strip: Strip, origin: Floats) -> Shape | Non
     if not pieces:
         return None
     line = reference_line(pieces)
-    # Edges that reach beyond the ends go on as they do there.
-    along, before = extended(pieces, edges[:, [0, -1], :2], MAX_CUT)
-    guess = before + _shares(centre)[None] * line.length
-    own, aside = (v[0] for v in _placed(centre[None], along, guess))
-    s, t = _placed(edges, along, np.stack([own, own]))
-    counts = _bulging(edges, along, s, t, HALF_BULGE, [0, 1])
+    own, aside = (v[0] for v in _placed(centre[None], line, _shares(centre)[None] * line.length))
+    s, t = _placed(edges, line, np.stack([own, own]))
+    counts = _bulging(edges, line, s, t, BULGE, [0, 1])
     if counts.max() > 1:
         edges, centre = _divided(edges, counts), _divided(centre[None], counts)[0]
         guess = _divided(own[None, :, None], counts)[..., 0]
-        own, aside = (v[0] for v in _placed(centre[None], along, guess))
-        s, t = _placed(edges, along, np.stack([own, own]))
-    # What lies further beyond, or further inside a bend than its centre, is beside its own point.
-    x, y, heading, _ = along.evaluate(own)
+        own, aside = (v[0] for v in _placed(centre[None], line, guess))
+        s, t = _placed(edges, line, np.stack([own, own]))
+    # What lies beyond the ends, or further inside a bend than its centre, is beside its own point.
+    x, y, heading, _ = line.evaluate(own)
     beside = (edges[..., 1] - y) * np.cos(heading) - (edges[..., 0] - x) * np.sin(heading)
-    lost = _stray(edges, along, s, t) > STRAY
+    lost = _stray(edges, line, s, t) > STRAY
     s, t = np.maximum.accumulate(np.where(lost, own, s), axis=1), np.where(lost, beside, t)
-    s, own = s - before, own - before
     # Where a centre turns back for a step, its left edge stays on the left.
     t = aside + np.abs(t - aside) * np.array([[1.0], [-1.0]])
     stations = _stations(line, np.append(s, own))
     offsets = np.stack([np.interp(stations, *row) for row in zip(s, t, strict=True)])
     offsets = np.minimum.accumulate(offsets, axis=0)
-    stations, offsets = led_on(edges, line, stations, offsets)
     middle = np.interp(stations, own, aside)
     heights = np.interp(stations, own, centre[:, 2])
     shape = Shape(pieces, line.length, stations, offsets, middle[None], heights, False, 0.0)
     shape.missed = _missed(line, centre, own, shape, 0)
     shape.centres = (middle - 0.5 * (offsets[0] + offsets[1]))[None]
-    shape.ends = oblique(edges, line, s)
+    shape.ends = _oblique(edges, line, s)
     return shape
+
+
+def _oblique(edges: Floats, line: ReferenceLine, s: Floats) -> Floats | None:
+    """Returns how much further than a line two edges begin and end, None where they do not.
+
+    Args:
+        edges: [2, P, 3] [m].
+        line: Along the centre between them.
+        s: Stations of their points, [2, P] [m].
+    """
+    beyond = _beyond(line, edges[:, [0, -1], :2])
+    beyond[:, 0] = np.where(beyond[:, 0] < 0.0, beyond[:, 0], s[:, 0])
+    beyond[:, 1] = np.where(beyond[:, 1] > 0.0, beyond[:, 1], s[:, -1] - line.length)
+    short = (beyond[:, 0] - beyond[:, 1]).max() > MAX_CUT_OFF * line.length
+    if short or np.abs(beyond).max() > MAX_CUT or np.abs(beyond).max() < SQUARE_END:
+        return None
+    return np.concatenate([beyond, np.zeros((1, 2))])[None]
 
 
 def _stations(line: ReferenceLine, s: Floats) -> Floats:

@@ -16,7 +16,7 @@ from selfdrive_env.maps.network.differences import differences, distance_bound, 
 from selfdrive_env.maps.opendrive.parse.user_data import DRIVING_LANES, numbers_text
 from selfdrive_env.maps.opendrive.parse.xml import SUFFIXES
 from selfdrive_env.maps.opendrive.reader import read_opendrive
-from selfdrive_env.maps.opendrive.write.control import Control, Finder, controller_elements
+from selfdrive_env.maps.opendrive.write.control import Control, controller_elements
 from selfdrive_env.maps.opendrive.write.elements import (
     add,
     junction_element,
@@ -25,6 +25,7 @@ from selfdrive_env.maps.opendrive.write.elements import (
 )
 from selfdrive_env.maps.opendrive.write.links import find_links
 from selfdrive_env.maps.opendrive.write.roads import Plan, driving_lane_km, find_roads
+from selfdrive_env.maps.opendrive.write.sites import Finder
 from selfdrive_env.maps.road_network import Lane, MapError, RoadNetwork
 
 __all__ = ["save_opendrive"]
