@@ -179,11 +179,10 @@ def _check_folder(plan: Plan, folder: Path) -> None:
                 f"{folder} holds a data set with {name} {there.get(name)!r}, not {mine[name]!r}; "
                 f"{hint} another folder"
             )
-        (folder / "images").mkdir(exist_ok=True)
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty and holds no data set of this command")
-    _environment(plan, plan.maps[0])[0].close()
+    else:
+        _environment(plan, plan.maps[0])[0].close()
     for name in ("images", "parts"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     write_whole(place, _json(mine))
@@ -261,15 +260,7 @@ def _drive(envs: DrivingVectorEnv, act: Any, observations: Any, steps: int) -> A
 
 def _environment(plan: Plan, map_name: str) -> tuple[DrivingVectorEnv, Any]:
     """Returns worlds on a map, and who drives in them."""
-    camera = {
-        "kind": "camera",
-        "size": (plan.height, plan.width),
-        "field_of_view": plan.field_of_view,
-        "sun": plan.sun,
-        "fog": plan.fog,
-        "noise": plan.noise,
-        "labels": True,
-    }
+    camera = {"kind": Camera.kind, **asdict(plan.camera)}
     settings: dict[str, Any] = {"num_threads": 1, "bodies": "typed", "dt": DT, "map": map_name}
     settings |= {"observation": {"state": "state", VIEW: camera}}
     settings["agents_per_world"] = agents = _agents_on(map_name)

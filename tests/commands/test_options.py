@@ -192,6 +192,15 @@ def test_numbers_out_of_range_are_wrong_usage(
     assert "must be a whole number of at least 1" in capsys.readouterr().err
 
 
+def test_seeds_begin_at_0(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["dataset", "camera", "-o", "set", "--seed"]
+    assert make_parser().parse_args([*words, "0"]).seed == 0
+    for wrong in ("-1", "9" * 13):
+        with pytest.raises(SystemExit):
+            make_parser().parse_args([*words, wrong])
+        assert "at least 0 and at most 12 digits" in capsys.readouterr().err
+
+
 def test_list_names_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     from selfdrive_env.commands import listing
     from selfdrive_env.config.choices import (
