@@ -9,7 +9,7 @@ import numpy as np
 
 from selfdrive_env.compiler.njit import njit
 from selfdrive_env.compiler.threads import block_size, thread_index
-from selfdrive_env.kernels.drivers.lane_changes import way_to_standing
+from selfdrive_env.kernels.drivers.lane_changes import next_standing
 from selfdrive_env.kernels.events import uncomfortable
 from selfdrive_env.kernels.math.elementary import angle_of, exponential
 from selfdrive_env.kernels.math.geometry import HALF, ONE, ZERO
@@ -38,6 +38,7 @@ CENTRE_BONUS = np.float32(0.05)  # [1/s]
 MAX_OFFSET = np.float32(4.0)  # [m]
 MOVING = np.float32(2.5)  # [m/s]
 BLOCKED_SIGHT = np.float32(40.0)  # [m]
+PASSING_GAP = np.float32(0.3)  # between the sides of two bodies [m]
 
 
 class Outcome(NamedTuple):
@@ -75,8 +76,8 @@ class Outcome(NamedTuple):
     progress: np.float32
     """By how much the way to the next goal shrank [m]."""
 
-    blocked: bool
-    """Whether a body that is broken down ends the lane close ahead."""
+    blocked: np.float32
+    """Share of the width in which a body that is broken down close ahead is still in the way."""
 
 
 COMFORT_STEP = np.float32(0.3)  # the paper's, for which its weight of discomfort is meant [s]
@@ -128,7 +129,7 @@ def agent_terms(step, weight, dt, raw, weighted):
     raw[TERM.overspeed] = -dt * max(speed - step.limit, ZERO)
     raw[TERM.progress] = step.progress
     raw[TERM.yield_violation] = -np.float32((step.event & EVENT_YIELD) != 0)
-    raw[TERM.blocked] = -dt if step.blocked else ZERO
+    raw[TERM.blocked] = -dt * step.blocked
 
     for term in range(NUM_TERMS):
         weighted[term] = raw[term] * weight[TERM_WEIGHT[term]]
@@ -142,11 +143,21 @@ def agent_terms(step, weight, dt, raw, weighted):
 
 
 @njit
-def is_blocked(model, data, world, agent):
-    """Whether a body that is broken down ends the agent's lane close ahead."""
-    lane = np.int64(model.lanes.segment_lane[data.agents.segment[world, agent]])
-    s = data.agents.s[world, agent]
-    return way_to_standing(model, data, world, agent, lane, s) < BLOCKED_SIGHT
+def blocked_share(model, data, world, agent):
+    """Returns how far a body that is broken down close ahead is in the way of an agent.
+
+    1 behind it, 0 where the agent has moved so far aside in its lane that it gets past, or no such
+    body ends the lane: between them in proportion, so that each step aside counts.
+    """
+    agents, bodies = data.agents, data.bodies
+    lane = np.int64(model.lanes.segment_lane[agents.segment[world, agent]])
+    s = agents.s[world, agent]
+    way, other = next_standing(model, data, world, agent, lane, s)
+    if way >= BLOCKED_SIGHT:
+        return ZERO
+    aside = abs(agents.d[world, agent] - agents.d[world, other])
+    width = HALF * (bodies.width[world, agent] + bodies.width[world, other]) + PASSING_GAP
+    return max(ONE - aside / width, ZERO)
 
 
 @njit
@@ -168,7 +179,9 @@ def give_rewards(model, data, worker, world):
             continue
         lane = lanes.segment_lane[agents.segment[world, agent]]
         weight = bodies.weight[world, agent]
-        blocked = weight[WEIGHT.blocked] != ZERO and is_blocked(model, data, world, agent)
+        blocked = ZERO
+        if weight[WEIGHT.blocked] != ZERO:
+            blocked = blocked_share(model, data, world, agent)
         step = Outcome(
             output.event[world, agent],
             agents.angle_cos[world, agent],

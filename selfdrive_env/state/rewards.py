@@ -101,7 +101,7 @@ REWARDS = (
     Reward(
         "blocked",
         0.0,
-        "-w dt while a body that is broken down ends the own lane within 40 m",
+        "-w dt x, x the share by which a body broken down within 40 m is in the way",
         magnitude=True,
     ),
 )

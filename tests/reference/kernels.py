@@ -279,7 +279,7 @@ def reward_terms(
         jerk: Realised, [..., 2] [m/s^3].
         limit: Speed limit [m/s].
         progress: [m]
-        blocked: Whether a body that is broken down ends the lane close ahead.
+        blocked: Share of the width in which a body that is broken down close ahead is in the way.
         weight: Weights by name.
         dt: [s]
     """

@@ -21,7 +21,7 @@ from selfdrive_env.state.road import SEG_LENGTH, SEG_S
 from selfdrive_env.state.world import ABSENT, IDM, PRESENT, STANDING
 
 __all__ = ["DEAD_END_SIGHT", "is_waiting", "leave_way", "may_change",
-    "merge_at", "place_beside", "wanted_lane", "way_to_standing"]  # fmt: skip
+    "merge_at", "next_standing", "place_beside", "wanted_lane", "way_to_standing"]  # fmt: skip
 
 CHANGE_ROOM = np.float32(10.5)  # [m]
 CHANGE_TIME = np.float32(2.5)  # [s]
@@ -155,11 +155,11 @@ def leave_way(lanes, lane, target, s, room, bend):
 
 
 @njit
-def way_to_standing(model, data, world, agent, lane, s):
-    """Returns how far along a lane a body that is broken down ends it [m], or `UNREACHABLE`.
+def next_standing(model, data, world, agent, lane, s):
+    """Returns how far along a lane a body that is broken down ends it [m], and which, or -1.
 
     It is looked for as far as the lane goes on as one, and from outside junctions: behind one there
-    is room left to change lanes.
+    is room left to change lanes. With none the way is `UNREACHABLE`.
 
     Args:
         model: Of the pool.
@@ -170,9 +170,9 @@ def way_to_standing(model, data, world, agent, lane, s):
         s: From where [m].
     """
     lanes, agents, bodies = model.lanes, data.agents, data.bodies
-    ends = UNREACHABLE
+    ends, found = UNREACHABLE, -1
     if model.params.standing_share <= ZERO or lanes.junction[lane] >= 0:
-        return ends
+        return ends, found
     way = -s
     for _ in range(STANDING_LANES):
         for other in range(agents.x.shape[1]):
@@ -182,13 +182,31 @@ def way_to_standing(model, data, world, agent, lane, s):
                 continue
             at, half_length = way + agents.s[world, other], HALF * bodies.length[world, other]
             if at + half_length + HALF * bodies.length[world, agent] > ZERO:
-                ends = min(ends, at - half_length - ONE)
+                there = at - half_length - ONE
+                if there < ends:
+                    ends, found = there, other
         way += lanes.length[lane]
         first = lanes.successor_first[lane]
         parts = lanes.successor_first[lane + 1] != first + 1
         if ends < UNREACHABLE or way > STANDING_SIGHT or parts:
             break
         lane = np.int64(lanes.successor[first])
+    return ends, found
+
+
+@njit
+def way_to_standing(model, data, world, agent, lane, s):
+    """Returns how far along a lane a body that is broken down ends it [m], or `UNREACHABLE`.
+
+    Args:
+        model: Of the pool.
+        data: Of the worlds.
+        world: Where.
+        agent: Who looks.
+        lane: Along which.
+        s: From where [m].
+    """
+    ends, _ = next_standing(model, data, world, agent, lane, s)
     return ends
 
 
