@@ -95,7 +95,7 @@ def _make_env(policy: Any, map: str, agents: int, seconds: int) -> Any:
         bodies="typed", preset="eval", layout=vars(policy.layout), on_collision="ignore",
         on_offroad="ignore", on_goal="new_route", light_removal=0.0, lights_off=0.0,
         lights_green=0.0,
-        horizon=float(seconds + 1), render_mode="rgb_array", **policy.settings,
+        horizon=float(seconds + 1), render_mode="rgb_array", **policy.under(),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ Nothing is unpickled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from selfdrive_env.config.choices import BASELINES, POLICIES, TRAFFIC
 from selfdrive_env.config.images import require_rows
 from selfdrive_env.config.layouts import LAYOUTS, ObservationLayout
 from selfdrive_env.config.observation import earlier_layout
+from selfdrive_env.config.presets import PRESETS
 from selfdrive_env.config.settings import Settings
 from selfdrive_env.envs.vector import DrivingVectorEnv
 from selfdrive_env.policies.choice import dynamics_difference
@@ -51,6 +52,9 @@ class Candidate:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What it needs of an environment, such as `driver` or `action_type`."""
 
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    """Reward weights that it learnt under, where they differ from the preset "train"."""
+
     learnt: Mapping[str, Any] = field(default_factory=dict)
     """`dt` and `bodies` that it was trained with, where that is known."""
 
@@ -66,6 +70,19 @@ class Candidate:
     pictures: bool = False
     """Whether it reads what the setting `observation` shows, which then stands in `settings`,
     instead of rows of numbers alone."""
+
+    def under(self, preset: str = "eval") -> dict[str, Any]:
+        """Returns what it needs of an environment with a preset of reward weights.
+
+        Weights are part of its rows. One that was the same for all in training stays so; one that
+        was drawn is the preset's, or the nearest that was drawn; "train" draws all as in training.
+        """
+        reward = dict(self.weights)
+        for name, value in reward.items():
+            if preset != Settings.preset and isinstance(value, Sequence):
+                low, high = value
+                reward[name] = min(max(PRESETS[preset][name], low), high)
+        return {**self.settings, **({"reward": reward} if reward else {})}
 
 
 def load(text: str, *, seed: int = 0) -> Candidate:
@@ -155,16 +172,13 @@ def _read_run(name: str) -> Candidate:
     def act(observations: Any, deterministic: bool = True) -> NDArray[Any]:
         return policy.act(observations, deterministic=deterministic)
 
-    # Weights are part of a row: fixed ones must be those that the policy learnt under.
     env = Settings.as_recorded(policy.description.get("env", {}))
-    settings = {"reward": env["reward"]} if env.get("reward") else {}
     actions = {key: env[key] for key in ("dynamics", "action_bins")}
-    if actions["dynamics"] != "jerk":
-        settings |= actions
+    settings = actions if actions["dynamics"] != "jerk" else {}
     learnt = {key: env.get(key, getattr(Settings, key)) for key in ("dt", "bodies", "reverse")}
     return Candidate(
-        name, act, layout=policy.layout, settings=settings, learnt=learnt,
-        actions=actions, digest=_digest_of(policy.path),
+        name, act, layout=policy.layout, settings=settings, weights=env.get("reward", {}),
+        learnt=learnt, actions=actions, digest=_digest_of(policy.path),
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def probe(policy: Candidate, name: str, *, trials: int = 20, first_seed: int = 0
         raise ValueError(f"unknown probe {name!r}: use {', '.join(PROBES)}")
     if name == "dense":
         return _rate(_dense(policy, trials, first_seed))
-    settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.settings}
+    settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.under()}
     seeds = list(range(first_seed, first_seed + trials))
     env = TaskVectorEnv(
         trials,
@@ -131,7 +131,7 @@ def _drive(env: TaskVectorEnv, policy: Candidate, name: str) -> NDArray[Any]:
 def _dense(policy: Candidate, trials: int, first_seed: int) -> NDArray[Any]:
     """Returns whether each agent of dense traffic succeeds."""
     worlds = math.ceil(trials / DENSE_AGENTS)
-    settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.settings}
+    settings = {"layout": fitting_layout(policy), **SETTINGS, **policy.under()}
     env = DrivingVectorEnv(
         worlds * DENSE_AGENTS,
         **{**settings, **DENSE},

@@ -68,10 +68,11 @@ def make_env(
         The environment, and its keywords.
     """
     check_settings(settings)
+    preset = {**DEFAULTS, **settings}["preset"]
     keywords: dict[str, Any] = {
         "layout": fitting_layout(policy),
         **DEFAULTS,
-        **policy.settings,
+        **policy.under(preset),
         **settings,
         **FIXED,
         "map": list(maps),

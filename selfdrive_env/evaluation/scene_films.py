@@ -87,7 +87,7 @@ def _drives(driver: str, traffic: str | None, seed: int) -> tuple[dict[str, Any]
         lean = traffic is None or traffic in OTHERS
         return {"driver": driver} | ({"layout": "lean"} if lean else {}), None
     policy = load(driver, seed=seed)
-    return {"layout": fitting_layout(policy), **policy.settings}, policy
+    return {"layout": fitting_layout(policy), **policy.under()}, policy
 
 
 def _tracks(scene: Scene, columns: list[Any]) -> Tracks:

@@ -57,18 +57,20 @@ def make_env(
         ValueError: For settings or policies that do not go together.
     """
     own: dict[str, Any] = {"action_type": "continuous"}
-    Settings(traffic=traffic)  # says what is allowed
+    preset = {**DEFAULTS, **settings}["preset"]
+    Settings(traffic=traffic, preset=preset)  # says what is allowed
     if traffic not in TRAFFIC:  # such policies choose among jerks, under the weights they learnt
         own["action_type"] = "discrete"
         own["layout"] = dict(vars(load_policy(traffic).layout))
-        own |= load(traffic).settings
+        own |= load(traffic).under(preset)
     if policy is not None:
         own.setdefault("layout", fitting_layout(policy))
-        kind = policy.settings.get("action_type", "discrete")
+        needs = policy.under(preset)
+        kind = needs.get("action_type", "discrete")
         own["action_type"] = "continuous" if policy.name == "idm" else kind
         if traffic not in TRAFFIC:
             own["action_type"] = "discrete"
-        own |= {k: v for k, v in policy.settings.items() if k not in ("driver", "action_type")}
+        own |= {k: v for k, v in needs.items() if k not in ("driver", "action_type")}
     keywords = {**DEFAULTS, **own, **settings}
     for name in ("map", "traffic", "driver", "autoreset_mode", "device", "output"):
         if name in settings:
@@ -78,10 +80,10 @@ def make_env(
     env = make_drive(1, map=map, traffic=traffic, autoreset_mode="Disabled", **keywords)
     if policy is not None:
         check_layout(policy, env)
-        needs = policy.settings.get("action_type", "discrete")
-        if policy.name != "idm" and env.settings.action_type != needs:
+        kind = policy.settings.get("action_type", "discrete")
+        if policy.name != "idm" and env.settings.action_type != kind:
             raise ValueError(
-                f"policy {policy.name} has {needs} actions, the environment "
+                f"policy {policy.name} has {kind} actions, the environment "
                 f"{env.settings.action_type} ones"
             )
     return env

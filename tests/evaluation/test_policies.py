@@ -15,10 +15,13 @@ import pytest
 
 from selfdrive_env.config.layouts import LAYOUTS
 from selfdrive_env.config.observation import WIDTHS
+from selfdrive_env.config.presets import PRESETS
 from selfdrive_env.envs import DrivingVectorEnv
 from selfdrive_env.evaluation import policies
 from selfdrive_env.evaluation.policies import Candidate, check_layout, load
+from selfdrive_env.evaluation.run import make_env
 from selfdrive_env.policies.deep_sets import SETS
+from selfdrive_env.state.rewards import WEIGHTS
 
 FULL, LEAN = LAYOUTS["full"].width, LAYOUTS["lean"].width
 
@@ -185,6 +188,35 @@ def test_the_scalars_tell_the_layout_of_deep_sets(tmp_path: Path) -> None:
         scalars = layout.slices["lane_points"].start
         path = write_zip(tmp_path / f"{number}.zip", mlp(4 + 4 * 3, **sets(scalars=scalars)))
         assert load(str(path)).layout == layout
+
+
+def test_a_preset_gives_the_weights_that_varied_in_training() -> None:
+    learnt = {
+        "goal": 0.1,
+        "collision": [1.2, 3.5],
+        "stop_line": [2.0, 4.0],
+        "overspeed": [0.0, 0.01],
+    }
+    policy = Candidate("own", load("still").act, settings={"driver": "external"}, weights=learnt)
+    fixed = {"goal": 0.1, "collision": 3.0, "stop_line": 2.0, "overspeed": 0.0}
+    assert policy.under() == {"driver": "external", "reward": fixed}
+    assert policy.under("cautious")["reward"] == {**fixed, "overspeed": 0.01}
+    assert policy.under("aggressive")["reward"] == {**fixed, "collision": 1.2}
+    assert policy.under("train")["reward"] == learnt
+    assert load("idm").under() == load("idm").settings
+
+
+@pytest.mark.parametrize("preset", ["eval", "aggressive"])
+def test_the_trained_policy_is_told_the_weights_of_the_preset(preset: str) -> None:
+    policy = load("selfplay")
+    env, _ = make_env(policy, ["harbour"], [0], {"preset": preset, "agents_per_world": 8})
+    env.reset(seed=[0])
+    for name, learnt in policy.weights.items():
+        low, high = learnt if isinstance(learnt, list) else (learnt, learnt)
+        asked = min(max(PRESETS[preset][name], low), high)
+        told = env.engine.bodies.weight[..., WEIGHTS.index(name)]
+        np.testing.assert_array_equal(told, np.float32(asked), name)
+    env.close()
 
 
 @needs_sb3

@@ -42,7 +42,9 @@ EXPERT = "expert"
 WORLDS = 16
 """Scenes that are driven together, and read ahead while others are."""
 
-RULES: dict[str, Any] = dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore")
+RULES: dict[str, Any] = {
+    **dict.fromkeys(("on_collision", "on_offroad", "on_red_light"), "ignore"), "preset": "eval",
+}  # fmt: skip
 SHARES = ("overlap", "offroad", "kinematic_infeasibility", "wrong_way", "off_route")
 """Metrics of which the share of scenes counts in which the ego was ever wrong."""
 
@@ -110,7 +112,7 @@ def _drive_some(
     envs = ScenesVectorEnv(
         len(scenes), scene=list(scenes), traffic=traffic, scene_order="sequence",
         autoreset_mode="NextStep", on_goal="new_route", layout=fitting_layout(policy),
-        **RULES, **policy.settings,
+        **RULES, **policy.under(),
     )  # fmt: skip
     observations, _ = envs.reset(seed=seed)
     frames, over = [poses_of(envs.engine)], np.zeros(len(scenes), np.bool_)
