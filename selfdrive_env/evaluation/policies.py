@@ -76,6 +76,12 @@ class Candidate:
 
         Weights are part of its rows. One that was the same for all in training stays so; one that
         was drawn is the preset's, or the nearest that was drawn; "train" draws all as in training.
+
+        Args:
+            preset: One of `PRESETS`.
+
+        Returns:
+            Keywords of an environment, `reward` among them where training changed a weight.
         """
         reward = dict(self.weights)
         for name, value in reward.items():
